@@ -1,0 +1,88 @@
+"""Mamba as the memory of a neuron: a selective state space (Gu & Dao 2023, arXiv 2312.00752, section 3.4)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inn.memory.base import Memory, Parts
+from inn.ops import causal_conv, selective_scan
+from inn.population import NeuronLinear, no_decay
+
+if TYPE_CHECKING:
+    from inn.config import GraphConfig
+
+
+class Mamba(Memory):
+    """In-projection, short convolution, selective scan, output gate, out-projection; no norm, no residual.
+
+    State parts: `conv` `[B, N, K-1, E]`, the last inputs of the convolution, and `ssm` `[B, N, E, S]`.
+    """
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        self.neurons, P = config.neurons, config.populations
+        D, E, S, K, R = config.width, config.channels, config.state, config.conv, config.rank
+        self.sizes = (E, S, K, R)
+        self.in_proj = NeuronLinear(P, D, 2 * E)
+        bound = 1 / math.sqrt(K)
+        self.conv_weight = nn.Parameter(torch.empty(P, E, K).uniform_(-bound, bound))
+        self.conv_bias = no_decay(nn.Parameter(torch.empty(P, E).uniform_(-bound, bound)))
+        self.x_proj = NeuronLinear(P, E, R + 2 * S)
+        self.dt_proj = NeuronLinear(P, R, E, bias=True)
+        self.A_log = no_decay(nn.Parameter(torch.arange(1, S + 1, dtype=torch.float32).log().repeat(P, E, 1)))
+        self.D = no_decay(nn.Parameter(torch.ones(P, E)))
+        self.out_proj = NeuronLinear(P, E, D)
+        with torch.no_grad():
+            bound = R**-0.5
+            self.dt_proj.weight.uniform_(-bound, bound)
+            assert self.dt_proj.bias is not None
+            self.dt_proj.bias.copy_(_inverse_softplus(_first_steps(config)))
+
+    def initial_state(self, batch: int) -> Parts:
+        E, S, K, _ = self.sizes
+        like = {"device": self.D.device, "dtype": torch.promote_types(self.D.dtype, torch.float32)}
+        return {
+            "conv": torch.zeros(batch, self.neurons, K - 1, E, **like),
+            "ssm": torch.zeros(batch, self.neurons, E, S, **like),
+        }
+
+    def forward(
+        self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Parts]:
+        _, S, _, R = self.sizes
+        u, z = self.in_proj(x).chunk(2, dim=-1)
+        u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
+        dt, B, C = self.x_proj(u).split((R, S, S), dim=-1)
+        y, ssm = selective_scan(
+            u, self.dt_proj(dt), -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask
+        )  # fmt: skip
+        return self.out_proj(y), {"conv": conv, "ssm": ssm}
+
+    def flops(self) -> dict[str, float]:
+        E, S, K, _ = self.sizes
+        maps = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
+        return {
+            "memory.matrices": sum(m.flops(self.neurons) for m in maps),
+            # per channel K multiply-adds; per state number: exponent, decay, input, update (2), readout (2)
+            "memory.scan": self.neurons * E * (2.0 * K + 7.0 * S),
+        }
+
+
+def _first_steps(config: GraphConfig) -> Tensor:
+    """Step sizes at the start, `[P, E]`: log-uniform in dt_min..dt_max, or in the neuron's own part of that range."""
+    low, high = math.log(config.dt_min), math.log(config.dt_max)
+    where = torch.rand(config.populations, config.channels)
+    if config.timescales == "spread":
+        where = (torch.arange(config.neurons)[:, None] + where) / config.neurons
+    return torch.exp(low + where * (high - low)).clamp_min(1e-4)
+
+
+def _inverse_softplus(x: Tensor) -> Tensor:
+    y = x + torch.log(-torch.expm1(-x))
+    assert torch.allclose(F.softplus(y), x, rtol=1e-3)
+    return y

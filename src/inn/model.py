@@ -1,0 +1,82 @@
+"""The Intelligent Neural Network: embedding, graph of neurons, head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from inn.config import INNConfig, model_config
+from inn.graph import Graph
+from inn.population import no_decay
+from inn.routing import Edges
+from inn.sequence import SequenceModel
+from inn.state import State
+
+
+class INN(SequenceModel):
+    """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
+
+    Args:
+        config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`).
+
+    Raises:
+        InputError: for an unknown field or a value that does not fit.
+
+    >>> model = INN(vocab=256, neurons=8, width=64, rounds=4)
+    >>> logits, state = model(torch.randint(256, (2, 10)))
+    >>> logits.shape
+    torch.Size([2, 10, 256])
+    """
+
+    config: INNConfig
+
+    def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
+        super().__init__(config or model_config("inn", preset, **fields))
+        c = self.config
+        self.embedding = nn.Embedding(c.vocab, c.input_width)
+        self.graph = Graph(c)
+        self.norm = nn.LayerNorm(c.readout_width)
+        # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
+        bridged = c.tied and c.readout_width != c.input_width
+        self.bridge = nn.Linear(c.readout_width, c.input_width, bias=False) if bridged else nn.Identity()
+        self.head = nn.Linear(c.input_width if c.tied else c.readout_width, c.vocab)
+        self.dropout = nn.Dropout(c.dropout)
+        nn.init.normal_(self.embedding.weight, std=c.embedding_std)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        if c.tied:
+            self.head.weight = self.embedding.weight
+        no_decay(self.embedding.weight)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        edges: Edges | None = None,
+    ) -> tuple[Tensor, State]:
+        """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
+
+        `edges` says which edges the routers may use; None is the complete graph.
+        """
+        if tokens.ndim != 2:
+            raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
+        x = self.dropout(self.embedding(tokens))
+        x, state = self.graph(x, state, edges=edges, reset=reset, mask=mask)
+        return self.head(self.dropout(self.bridge(self.norm(x)))), state
+
+    def initial_state(self, batch: int) -> State:
+        return self.graph.initial_state(batch)
+
+    @property
+    def penalty(self) -> Tensor | float:
+        return self.graph.penalty
+
+    def flops(self) -> dict[str, float]:
+        parts = self.graph.flops()
+        bridge = 2.0 * self.bridge.weight.numel() if isinstance(self.bridge, nn.Linear) else 0.0
+        parts["head"] = 2.0 * self.head.weight.numel() + bridge
+        return parts

@@ -1,0 +1,12 @@
+"""The kernels. Each op has a `reference` (a loop to check against the paper) and fast backends; `dispatch` chooses.
+
+Ops know nothing of neurons as modules: they take tensors laid out `[B, T, N, ...]` and return tensors.
+"""
+
+from inn.ops.attention import neuron_attention
+from inn.ops.conv import causal_conv
+from inn.ops.dispatch import use_backend
+from inn.ops.linear import neuron_linear
+from inn.ops.scan import selective_scan
+
+__all__ = ["causal_conv", "neuron_attention", "neuron_linear", "selective_scan", "use_backend"]

@@ -1,0 +1,72 @@
+"""Which backend runs an op: named values, a preference order, and a reason when one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from inn.errors import InputError, lookup
+
+_forced: ContextVar[str | None] = ContextVar("inn_backend", default=None)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of an op.
+
+    Attributes:
+        name: `reference`, `torch`, `cpu` or `triton`.
+        run: the function; all backends of an op share one signature.
+        refuses: given the call's arguments, the reason why this backend cannot take it, or None.
+    """
+
+    name: str
+    run: Callable
+    refuses: Callable[..., str | None] = lambda *args, **kwargs: None
+
+
+class Op:
+    """An op with several backends, the preferred first; calling it runs the first one that does not refuse."""
+
+    def __init__(self, name: str, *backends: Backend):
+        self.name = name
+        self.backends = {b.name: b for b in backends}
+
+    def choose(self, *args, **kwargs) -> tuple[Backend, dict[str, str]]:
+        """Return the backend that would run this call, and why each one before it was passed over."""
+        forced = _forced.get()
+        if forced is not None and forced in self.backends:
+            backend = self.backends[forced]
+            reason = backend.refuses(*args, **kwargs)
+            if reason:
+                raise InputError(f"backend '{forced}' of {self.name} cannot take this call: {reason}")
+            return backend, {}
+        reasons: dict[str, str] = {}
+        for backend in self.backends.values():
+            reason = backend.refuses(*args, **kwargs)
+            if reason is None:
+                return backend, reasons
+            reasons[backend.name] = reason
+        raise InputError(f"no backend of {self.name} can take this call: {reasons}")
+
+    def __call__(self, *args, **kwargs):
+        return self.choose(*args, **kwargs)[0].run(*args, **kwargs)
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run every op that has this backend on it, inside the `with` block.
+
+    Raises `InputError` for a name that no op has, and for a call that the backend cannot take.
+
+    >>> with use_backend("reference"):
+    ...     pass
+    """
+    lookup("backend", name, {"reference": 0, "torch": 0, "cpu": 0, "triton": 0})
+    token = _forced.set(name)
+    try:
+        yield
+    finally:
+        _forced.reset(token)

@@ -1,0 +1,19 @@
+"""Selective scan: the recurrence of a Mamba memory over a population (Gu & Dao 2023, eq. 2-3 of arXiv 2511.22813).
+
+With Δ = softplus(dt), for every stream, neuron, channel e and state s:
+
+    h_t = exp(Δ_t A_es) h_{t-1} + Δ_t x_t B_ts
+    y_t = (Σ_s C_ts h_t + D_e x_t) · silu(z_t)
+"""
+
+from inn.ops.dispatch import Backend, Op
+from inn.ops.scan.reference import selective_scan_reference
+from inn.ops.scan.torch import selective_scan_torch
+
+selective_scan = Op(
+    "selective_scan",
+    Backend("torch", selective_scan_torch),
+    Backend("reference", selective_scan_reference),
+)
+
+__all__ = ["selective_scan"]

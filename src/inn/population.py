@@ -1,0 +1,72 @@
+"""The layers of a population: the same layer for all neurons, or one for each, on the `B T N D` layout."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inn.ops import neuron_linear
+
+
+class NeuronLinear(nn.Module):
+    """A linear map per neuron: `[B, T, N, I]` -> `[B, T, N, O]`.
+
+    Args:
+        populations: sets of weights, 1 (shared by all neurons) or N.
+        inputs, outputs: widths I and O.
+        bias: whether to add one.
+        zero: start at zero instead of U(±1/√I), PyTorch's default for a linear layer.
+
+    >>> NeuronLinear(8, 16, 32)(torch.randn(2, 5, 8, 16)).shape
+    torch.Size([2, 5, 8, 32])
+    """
+
+    def __init__(self, populations: int, inputs: int, outputs: int, *, bias: bool = False, zero: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(populations, outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(populations, outputs)) if bias else None
+        if self.bias is not None:
+            no_decay(self.bias)
+        bound = 0.0 if zero else 1 / math.sqrt(inputs)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        if torch.is_autocast_enabled(x.device.type):  # an op of ours casts for itself, as F.linear would
+            kind = torch.get_autocast_dtype(x.device.type)
+            x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+        return neuron_linear(x, weight, bias)
+
+    def flops(self, neurons: int) -> float:
+        """FLOPs for one symbol of `neurons` neurons."""
+        return 2.0 * neurons * self.weight.shape[1] * self.weight.shape[2]
+
+    def extra_repr(self) -> str:
+        p, o, i = self.weight.shape
+        return f"{i} -> {o}, {'shared' if p == 1 else f'{p} separate'}, bias={self.bias is not None}"
+
+
+class NeuronNorm(nn.Module):
+    """Layer norm over the width with a gain and a bias per set of weights: `[B, T, N, D]` -> the same.
+
+    `gain` is where the gain starts; 0 makes a norm that begins silent.
+    """
+
+    def __init__(self, populations: int, width: int, *, gain: float = 1.0):
+        super().__init__()
+        self.weight = no_decay(nn.Parameter(torch.full((populations, width), gain)))
+        self.bias = no_decay(nn.Parameter(torch.zeros(populations, width)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.shape[0] == 1:
+            return F.layer_norm(x, self.weight.shape[1:], self.weight[0], self.bias[0])
+        return torch.addcmul(self.bias, F.layer_norm(x, self.weight.shape[1:]), self.weight)
+
+
+def no_decay(parameter: nn.Parameter) -> nn.Parameter:
+    """Mark a parameter that weight decay leaves alone (biases, gains, time constants, identities)."""
+    parameter._no_decay = True  # type: ignore[attr-defined]
+    return parameter

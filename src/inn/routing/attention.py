@@ -1,0 +1,63 @@
+"""Attention over the neurons of one time step (arXiv 2511.22813, equation 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inn.ops import neuron_attention
+from inn.population import NeuronLinear, no_decay
+from inn.routing.base import Parts, WeightedRouter
+from inn.routing.edges import Edges
+
+if TYPE_CHECKING:
+    from inn.analysis.record import RoundTape
+    from inn.config import GraphConfig
+
+
+class Attention(WeightedRouter):
+    """Multi-head attention: neuron i weighs neuron j by softmax_j(q_i · k_j / √d), head by head.
+
+    `qk_norm` divides queries and keys by their root mean square and gives them a learned gain, so that no logit
+    can run away.
+    """
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        self.heads, self.dropout = config.heads, config.routing_dropout
+        self.query = NeuronLinear(config.populations, config.width, config.width, bias=True)
+        self.key = NeuronLinear(config.populations, config.width, config.width, bias=True)
+        gain = (config.populations, config.width // config.heads)
+        self.query_gain = no_decay(nn.Parameter(torch.ones(gain))) if config.qk_norm else None
+        self.key_gain = no_decay(nn.Parameter(torch.ones(gain))) if config.qk_norm else None
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Parts | None = None,
+        *,
+        edges: Edges | None = None,
+        gate: Tensor | None = None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        tape: RoundTape | None = None,
+    ) -> tuple[Tensor, Parts]:
+        q, k, v = self.query(x), self.key(x), self.values(x, gate)
+        q, k, v = (a.unflatten(-1, (self.heads, -1)) for a in (q, k, v))  # [B, T, N, H, d]
+        if self.query_gain is not None and self.key_gain is not None:
+            q = F.rms_norm(q, q.shape[-1:]) * self.query_gain[:, None].to(q.dtype)
+            k = F.rms_norm(k, k.shape[-1:]) * self.key_gain[:, None].to(k.dtype)
+        open_edges = None if edges is None else edges.dense()
+        heard, weights = neuron_attention(q, k, v, open_edges, self.dropout if self.training else 0.0)
+        if tape is not None:
+            tape.add("routing", weights)
+        return self.out(heard.flatten(-2)), {}
+
+    def flops(self) -> dict[str, float]:
+        parts = super().flops()
+        parts["routing.matrices"] += self.query.flops(self.neurons) + self.key.flops(self.neurons)
+        parts["routing.messages"] *= 2  # scores and sums
+        return parts

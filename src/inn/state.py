@@ -1,0 +1,93 @@
+"""The state of a model: everything needed to continue a sequence, as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+Key = tuple[int, str]
+
+
+class State(Mapping[Key, Tensor]):
+    """A tree of tensors keyed by (round, part), each `[B, N, ...]`: batch first, neurons second.
+
+    States are values: every method returns a new one and none changes the tensors it was given. Models without a
+    population (an LSTM, say) keep N = 1 and count their layers as rounds.
+
+    >>> s = State({(0, "ssm"): torch.zeros(2, 4, 8)})
+    >>> s.select_neurons([1, 3])[0, "ssm"].shape
+    torch.Size([2, 2, 8])
+    """
+
+    VERSION = 1
+
+    def __init__(self, tensors: Mapping[Key, Tensor]):
+        self._tensors = dict(tensors)
+
+    def __getitem__(self, key: Key) -> Tensor:
+        return self._tensors[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{r}.{p} {list(t.shape)}" for (r, p), t in self.items())
+        return f"State({parts})"
+
+    def round(self, r: int) -> dict[str, Tensor]:
+        """The parts of round `r`, by name."""
+        return {part: t for (q, part), t in self.items() if q == r}
+
+    def _map(self, f) -> State:
+        return State({key: f(t) for key, t in self.items()})
+
+    def detach(self) -> State:
+        """Cut the state off from the graph of gradients (truncated backpropagation through time)."""
+        return self._map(Tensor.detach)
+
+    def clone(self) -> State:
+        """Copy every tensor."""
+        return self._map(Tensor.clone)
+
+    def to(self, *args, **kwargs) -> State:
+        """Move or cast every tensor, as `Tensor.to` does."""
+        return self._map(lambda t: t.to(*args, **kwargs))
+
+    def select_batch(self, rows: Sequence[int] | Tensor) -> State:
+        """Keep these rows of the batch, in this order (repeats allowed: beams)."""
+        return self._map(lambda t: t[torch.as_tensor(rows, device=t.device)])
+
+    def select_neurons(self, neurons: Sequence[int] | Tensor) -> State:
+        """Keep these neurons, in this order."""
+        return self._map(lambda t: t[:, torch.as_tensor(neurons, device=t.device)])
+
+    def concat_neurons(self, other: State) -> State:
+        """Join two populations that run side by side; both need the same rounds and parts."""
+        if set(self) != set(other):
+            raise ValueError("states of different rounds or parts cannot be joined")
+        return State({key: torch.cat((t, other[key]), dim=1) for key, t in self.items()})
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the state takes."""
+        return sum(t.numel() * t.element_size() for t in self.values())
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The state as a flat `{"v1/round/part": tensor}` for a file."""
+        return {f"v{self.VERSION}/{r}/{part}": t.contiguous() for (r, part), t in self.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> State:
+        """Read back what `to_tensors` wrote; raises `ValueError` for a newer version."""
+        tree = {}
+        for name, t in tensors.items():
+            version, r, part = name.split("/", 2)
+            if int(version[1:]) > cls.VERSION:
+                raise ValueError(f"state of version {version[1:]}, newer than this library's {cls.VERSION}")
+            tree[int(r), part] = t
+        return cls(tree)

@@ -1,0 +1,52 @@
+"""A population of provably identical neurons is one neuron."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from inn.errors import InputError
+from inn.model import INN
+
+
+def collapse(model: INN) -> INN:
+    """Replace a population of provably identical neurons by one neuron that computes the same function.
+
+    Neurons are identical, whatever the input, if they receive the same, have equal weights and equal identities,
+    and hear the same: then attention is exactly uniform and the mean over neurons is each neuron. So it is for the
+    published model. Routing dropout, which tells the neurons of the published model apart in training, is off in
+    evaluation; the collapsed model trains differently.
+
+    Returns:
+        A new model in the training mode of the old one; its weights are copies. Collapse a carried state with
+        `state.select_neurons([0])`.
+
+    Raises:
+        InputError: naming what makes the neurons differ.
+
+    >>> small = collapse(INN(preset="paper", vocab=27, neurons=4, width=16, rounds=1, heads=2).eval())
+    >>> small.config.neurons
+    1
+    """
+    c = model.config
+    if c.input != "copy":
+        raise InputError(f"cannot collapse: with input '{c.input}' every neuron receives its own part of the embedding")
+    if c.readout == "concat":
+        raise InputError("cannot collapse: readout 'concat' gives every neuron its own part of the head")
+    if c.router in ("mixing", "bus"):
+        raise InputError(f"cannot collapse: router '{c.router}' gives every neuron its own matrix")
+    old = model.state_dict()
+    one = INN(replace(c, neurons=1, weights="shared", timescales="same", identity=c.identity))
+    new: dict[str, Tensor] = {}
+    for name, single in one.state_dict().items():
+        value = old[name]
+        if value.shape != single.shape:
+            if name != "graph.ids" and not bool((value == value[:1]).all()):
+                raise InputError(f"cannot collapse: the neurons differ in {name}")
+            value = value[:1]
+        new[name] = value.clone()
+    like = next(model.parameters())
+    one.to(like.device, like.dtype).load_state_dict(new)
+    one.vocabulary = model.vocabulary
+    return one.train(model.training)
