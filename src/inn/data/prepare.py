@@ -1,0 +1,167 @@
+"""Prepared corpora: text turned into symbols once, kept in the cache, read through a memory map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inn.config import DataConfig
+from inn.data.corpora import corpus_text, find_corpus
+from inn.data.fetch import Report
+from inn.data.files import atomic_folder, cache_dir, only_one, plain_errors
+from inn.data.text import PARTS, CorpusText
+from inn.data.vocabulary import Vocabulary, build_vocabulary
+from inn.errors import InputError, lookup
+
+FORMAT = 1
+"""Raised whenever the same corpus would be cut or encoded otherwise; what the cache holds is then left unused."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A corpus as symbols.
+
+    Attributes:
+        name: the corpus.
+        train, valid, test: `[symbols]` uint8, uint16 or uint32, read-only, mapped from disk.
+        vocabulary: what the symbols stand for.
+        sha256: of the raw text (see `CorpusText`).
+        split_sizes: part -> symbols.
+    """
+
+    name: str
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    vocabulary: Vocabulary
+    sha256: str
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        return {part: len(getattr(self, part)) for part in PARTS}
+
+    def split(self, name: str) -> np.ndarray:
+        """The symbols of a part; raises `InputError` for an unknown part and one too short to predict anything in."""
+        symbols = lookup("part of a corpus", name, {part: getattr(self, part) for part in PARTS})
+        if len(symbols) < 2:
+            raise InputError(
+                f"the {name} part of corpus '{self.name}' holds {len(symbols)} symbols and needs at least 2;"
+                " use a longer text"
+            )
+        return symbols
+
+
+def prepare(config: DataConfig, *, report: Report | None = None) -> Dataset:
+    """Return a corpus as symbols, turning its text into them the first time.
+
+    The alphabet of `characters` is collected from all parts, so that every part can be spelt; nothing but the set of
+    its characters is taken from the parts held out. The vocabulary of `words` comes from the training part alone, and
+    other words are `<unk>`.
+
+    Args:
+        config: `corpus` and `vocabulary` are read.
+        report: told of what is downloaded, unpacked and encoded.
+
+    Memory stays bounded whatever the size of the text, the distinct words of a vocabulary of words excepted.
+    Raises `InputError` as `corpus_text` does, and for bytes that are not UTF-8 (`characters` and `words`).
+
+    Example:
+        >>> data = prepare(DataConfig(corpus="pydoc"))
+        >>> data.vocabulary.decode(data.train[:22])
+        'The "assert" statement'
+    """
+    sha256 = find_corpus(config.corpus).sha256
+    if sha256 and (ready := _open(_folder(config, sha256), config, sha256)):
+        return ready  # without reading, or even having, the text
+    text = corpus_text(config.corpus, config.vocabulary, report=report)
+    folder = _folder(config, text.sha256)
+    ready = _open(folder, config, text.sha256)
+    if ready is None:
+        with only_one(folder):
+            ready = _open(folder, config, text.sha256)
+            if ready is None:
+                _write(text, config, folder, report)
+                ready = _open(folder, config, text.sha256)
+    if ready is None:
+        raise InputError(f"what was just written to {folder} cannot be read back; check that disk")
+    return ready
+
+
+def _folder(config: DataConfig, sha256: str) -> Path:
+    name = config.corpus.split(":")[0]  # a path does not belong in a file's name; the sha256 tells the texts apart
+    return cache_dir() / "prepared" / f"{name}-{config.vocabulary}-{sha256[:20]}-v{FORMAT}"
+
+
+def _open(folder: Path, config: DataConfig, sha256: str) -> Dataset | None:
+    """What was prepared in `folder`, or None where it is not there or not whole."""
+    try:
+        about: dict[str, Any] = json.loads((folder / "dataset.json").read_text("ascii"))
+        vocabulary = Vocabulary.from_json(about["vocabulary"])
+        if about["format"] != FORMAT or about["sha256"] != sha256 or vocabulary.kind != config.vocabulary:
+            return None
+        parts = {part: _mapped(folder / f"{part}.bin", vocabulary.dtype, about["sizes"][part]) for part in PARTS}
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        with plain_errors(folder):
+            raise
+    except (OSError, ValueError, KeyError, TypeError):  # damaged: prepared again
+        return None
+    return Dataset(config.corpus, **parts, vocabulary=vocabulary, sha256=sha256)
+
+
+def _mapped(path: Path, dtype: np.dtype, size: int) -> np.ndarray:
+    if path.stat().st_size != size * dtype.itemsize:
+        raise ValueError(f"{path} is not {size} symbols long")
+    if size == 0:  # nothing can be mapped from an empty file
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, mode="r", shape=(size,))
+
+
+def _write(text: CorpusText, config: DataConfig, folder: Path, report: Report | None) -> None:
+    vocabulary = _vocabulary(text, config.vocabulary)
+    total = sum(text.size(part) for part in PARTS)
+    sizes, done = {}, 0
+    with atomic_folder(folder) as new:
+        for part in PARTS:
+            sizes[part] = 0
+            with (new / f"{part}.bin").open("wb") as out:
+                for symbols, bytes_read in _encoded(text, part, vocabulary):
+                    out.write(symbols.tobytes())
+                    sizes[part] += len(symbols)
+                    done += bytes_read
+                    if report:
+                        report(f"encoding {text.name}", min(done, total), total)
+        about = {
+            "format": FORMAT,
+            "corpus": config.corpus,
+            "sha256": text.sha256,
+            "dtype": str(vocabulary.dtype),
+            "sizes": sizes,
+            "bytes": {part: text.size(part) for part in PARTS},
+            "vocabulary": json.loads(vocabulary.to_json()),
+        }
+        (new / "dataset.json").write_text(json.dumps(about) + "\n", "ascii")
+
+
+def _vocabulary(text: CorpusText, kind: str) -> Vocabulary:
+    if kind == "words":
+        return build_vocabulary("words", text.text_blocks("train", whole_words=True))
+    if kind == "characters":
+        return build_vocabulary("characters", (block for part in PARTS for block in text.text_blocks(part)))
+    return build_vocabulary(kind)
+
+
+def _encoded(text: CorpusText, part: str, vocabulary: Vocabulary) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield the symbols of a part in blocks, each with the bytes of text it was made from."""
+    if vocabulary.kind == "bytes":
+        for block in text.byte_blocks(part):
+            yield vocabulary.encode(block), len(block)
+    else:
+        for block in text.text_blocks(part, whole_words=vocabulary.kind == "words"):
+            yield vocabulary.encode(block), len(block.encode())

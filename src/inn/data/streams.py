@@ -1,0 +1,158 @@
+"""Streams: symbols cut into windows for training, from a position that can be stored and taken up again."""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from inn.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_RELEASE = 32 << 20  # bytes read from a memory map after which its pages are let go
+
+
+class Batch(NamedTuple):
+    """One window of every stream.
+
+    Attributes:
+        inputs: `[B, T]` int64.
+        targets: `[B, T]` int64: the symbol after each input.
+        reset: `[B]` bool: rows that begin somewhere new, so that their state starts afresh before the window; None
+            where no row does.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    reset: Tensor | None
+
+
+class Streams:
+    """Windows of T symbols from B places of a text.
+
+    `contiguous`: the text is cut into B parts of equal length; stream b reads part b from its start, window after
+    window, each going on where the last one ended, and at the part's end begins it again with `reset` set. A pass
+    reads every symbol of a part once, except that up to T - 1 symbols that fill no window are left out: at the part's
+    end in the first pass, at its start in the second, and so on in turn, so that no symbol is left out for ever.
+    (The text's last n mod B symbols belong to no part.)
+
+    `random`: every window starts anywhere, drawn from `seed` and the number of the window; every row resets.
+
+    Example:
+        >>> streams = Streams(np.arange(10), batch=2, window=2)
+        >>> batch = streams.next()
+        >>> batch.inputs.tolist(), batch.targets.tolist(), batch.reset.tolist()
+        ([[0, 1], [5, 6]], [[1, 2], [6, 7]], [True, True])
+        >>> streams.next().reset is None
+        True
+    """
+
+    def __init__(
+        self,
+        symbols: np.ndarray,
+        batch: int,
+        window: int,
+        order: str = "contiguous",
+        seed: int = 0,
+        *,
+        name: str = "the text",
+    ):
+        """Cut a text.
+
+        Args:
+            symbols: `[n]` of any integer type; a memory map is read window by window.
+            batch: streams side by side (B).
+            window: symbols of a stream per window (T).
+            order: `contiguous` or `random`.
+            seed: of the random windows.
+            name: what the text is called where it is too short.
+
+        Raises `InputError` where a stream would be shorter than a window and the symbol after it.
+        """
+        if order not in ("contiguous", "random"):
+            raise InputError(f"order cannot be '{order}'{nearest(order, ['contiguous', 'random'])}")
+        for what, value in (("batch", batch), ("window", window)):
+            if value < 1:
+                raise InputError(f"{what} must be at least 1, not {value}")
+        self.symbols, self.batch, self.window, self.order, self.seed = symbols, batch, window, order, seed
+        self.length = len(symbols) // batch if order == "contiguous" else len(symbols)
+        """Symbols of one stream's part."""
+        if self.length < window + 1:
+            each = f", {self.length:,} for each of {batch} streams" if order == "contiguous" else ""
+            raise InputError(
+                f"{name} has {len(symbols):,} symbols{each}, and a window needs {window + 1:,} ({window:,} and the"
+                " symbol after); lower --data.window or --data.batch, or use a longer text"
+            )
+        self._windows = 0  # read so far; with the arguments above, the whole position
+        self._unreleased = 0
+
+    @property
+    def windows_per_pass(self) -> int:
+        """Windows of a stream in one pass over its part; for `random`, as many as cover as much text."""
+        return max(1, (self.length - 1) // (self.window * (1 if self.order == "contiguous" else self.batch)))
+
+    @property
+    def passes(self) -> int:
+        """Passes over the text that are complete."""
+        return self._windows // self.windows_per_pass
+
+    def next(self) -> Batch:
+        """Read the next window of every stream; there is always one."""
+        import torch  # here, so that the corpora can be listed without waiting for it
+
+        if self.order == "contiguous":
+            passes, k = divmod(self._windows, self.windows_per_pass)
+            left_out = self.length - 1 - self.windows_per_pass * self.window
+            first = (left_out if passes % 2 else 0) + k * self.window
+            starts = np.arange(self.batch) * self.length + first
+            fresh = k == 0
+        else:
+            draw = np.random.default_rng([self.seed, self._windows])
+            starts = draw.integers(0, self.length - self.window, size=self.batch)
+            fresh = True
+        self._windows += 1
+        block = np.empty((self.batch, self.window + 1), dtype=np.int64)
+        for row, start in zip(block, starts.tolist()):
+            row[:] = self.symbols[start : start + self.window + 1]
+        self._release_pages(block.size * self.symbols.dtype.itemsize)
+        whole = torch.from_numpy(block)
+        reset = torch.ones(self.batch, dtype=torch.bool) if fresh else None
+        return Batch(whole[:, :-1].contiguous(), whole[:, 1:].contiguous(), reset)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position, as plain data; streams of the same text, given it, go on with the same windows."""
+        return {"windows": self._windows, **self._fixed()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a position; raises `InputError` where it belongs to another text or other windows."""
+        for name, value in self._fixed().items():
+            if state.get(name) != value:
+                raise InputError(
+                    f"the stored position in the data is for {name} {state.get(name)}, not {value};"
+                    " resume with the data settings of the run"
+                )
+        self._windows = int(state["windows"])
+
+    def _fixed(self) -> dict[str, Any]:
+        return {
+            "symbols": len(self.symbols),
+            "batch": self.batch,
+            "window": self.window,
+            "order": self.order,
+            "seed": self.seed,
+        }
+
+    def _release_pages(self, read: int) -> None:
+        """Give back the pages of a memory map that were read, so that a pass over it does not make it resident."""
+        self._unreleased += read * (1 if self.order == "contiguous" else 16)  # a random read brings in its neighbours
+        if self._unreleased < _RELEASE or self.symbols.flags.writeable:  # what can be written could be lost
+            return
+        self._unreleased = 0
+        owner: Any = self.symbols
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            owner.madvise(mmap.MADV_DONTNEED)
