@@ -1,0 +1,8 @@
+"""`python -m inn` is the command `inn`."""
+
+import sys
+
+from inn.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The rivals of the graph of neurons: same interface, same trainer."""

@@ -1,0 +1,87 @@
+"""The command `inn`: finds the command that was asked for, runs it, and turns mistakes into one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import inn
+from inn.errors import InputError, lookup
+
+COMMANDS = {
+    "train": ("inn.commands.train", "train a model: a recipe's, or one of your own settings"),
+    "eval": ("inn.commands.evaluate", "score a run on held-out text, beside n-gram floors"),
+    "generate": ("inn.commands.generate", "let a run write, one symbol at a time"),
+    "info": ("inn.commands.info", "parameters, compute, state and settings of a recipe or a run"),
+    "data": ("inn.commands.data", "list, get and verify the corpora"),
+    "demo": ("inn.commands.demo", "train, evaluate and sample a small graph of neurons, here and now"),
+}
+"""Every command: the module whose `main(argv)` runs it (imported when asked for), and what it is for."""
+
+# What the machine refuses is no fault of the program's, and no traceback would help.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (without the program's name) and return its exit code.
+
+    0: done. 2: a mistake in what was given; stderr has one sentence. 130: interrupted. 141: nobody reads the output.
+    """
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's last breath
+        return code
+    except InputError as error:
+        return _refuse(str(error))
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return 141
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        _let_go_of_stdout()
+        return _refuse(f"{error.filename or 'writing'}: {os.strerror(error.errno)}")
+    except KeyboardInterrupt:
+        print("\ninn: interrupted", file=sys.stderr)
+        return 130
+
+
+def _let_go_of_stdout() -> None:
+    """Where stdout takes nothing any more, keep the interpreter from trying once more as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if argv[0] == "--version":
+        print(f"inn {inn.__version__}")
+        return 0
+    module, _ = lookup("command", argv[0], COMMANDS)
+    try:
+        return import_module(module).main(argv[1:]) or 0
+    except SystemExit as stop:  # --help has been printed
+        return int(stop.code or 0)
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items())
+    return f"""usage: inn COMMAND ...
+
+Sequence models that are graphs of neurons.
+
+{commands}
+
+`inn COMMAND --help` documents every option; `inn --version` prints the version. Try `inn demo` first."""
+
+
+def _refuse(sentence: str) -> int:
+    print(f"inn: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,116 @@
+"""`inn eval`: how well a run predicts held-out text, beside what tables of counts make of the same text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from inn.commands.common import JSON_HELP, console, measure, one_of, print_json
+from inn.errors import InputError
+from inn.options import OptionParser
+
+if TYPE_CHECKING:
+    from inn.data.prepare import Dataset
+    from inn.sequence import SequenceModel
+
+USAGE = "inn eval RUN [--split valid|test|train] [--streams K] [--limit N] [--json]"
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn eval`."""
+    args = parse(argv)
+    facts = score(args.run, args.split, args.streams, args.limit, args.device, args.dtype)
+    if args.json:
+        print_json(facts)
+    else:
+        show(facts)
+    return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments."""
+    parser = OptionParser("inn eval", USAGE, "Score a run: every symbol after the first, once, the state carried.")
+    parser.positional("run", "A run directory.")
+    parser.option("--split", default="valid", help="The part of the run's corpus to score: train, valid or test.")
+    parser.option("--streams", type=int, default=1, help="Parts read side by side: faster; 1 is one strict stream.")
+    parser.option("--limit", type=int | None, help="Score the first N symbols only.")
+    parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
+    parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
+    parser.flag("--json", JSON_HELP)
+    args = parser.parse(argv)
+    one_of("--split", args.split, "train", "valid", "test")
+    one_of("--dtype", args.dtype, "float32", "bfloat16")
+    if args.limit is not None and args.limit < 2:
+        raise InputError(f"--limit must be at least 2, not {args.limit}")
+    if args.streams < 1:
+        raise InputError(f"--streams must be at least 1, not {args.streams}")
+    return args
+
+
+def score(
+    run: str, split: str = "valid", streams: int = 1, limit: int | None = None, device: str = "auto", dtype="float32"
+) -> dict[str, Any]:
+    """The score of a run on a part of its corpus, with the floors, as plain data."""
+    from inn.commands.display import working
+    from inn.device import resolve_device
+    from inn.evaluation import evaluate, floors
+
+    where = resolve_device(device)
+    model, dataset = load_with_data(run)
+    model.to(where)
+    symbols = dataset.split(split)[:limit]
+    with working("scoring") as report:
+        result = evaluate(model, symbols, streams=streams, device=where, dtype=dtype, progress=report)
+    vocabulary = dataset.vocabulary
+    metric = vocabulary.metric
+    return {
+        "run": run,
+        "corpus": dataset.name,
+        "split": split,
+        metric.lower(): measure(result.bits, metric),
+        "metric": metric,
+        "unit": vocabulary.unit,
+        "nats": result.nats,
+        "bits": result.bits,
+        "perplexity": result.perplexity,
+        "count": result.count,
+        "streams": streams,
+        "parameters": model.num_parameters,
+        "floors": floors(dataset.train, symbols, vocabulary.size),
+        "data_sha256": dataset.sha256,
+    }
+
+
+def load_with_data(run: str) -> tuple[SequenceModel, Dataset]:
+    """A run's model and the corpus it was trained on; raises `InputError` where that is no longer the same text."""
+    from inn.commands.display import fetching
+    from inn.data.prepare import prepare
+    from inn.runs import load
+    from inn.training.run import Run
+
+    config = Run(run).config()
+    model = load(run)
+    with fetching() as report:
+        dataset = prepare(config.data, report=report)
+    if model.vocabulary is not None and dataset.vocabulary != model.vocabulary:
+        raise InputError(
+            f"corpus '{config.data.corpus}' has other symbols here than the text that run '{run}' was trained on; "
+            "restore that text, or train again"
+        )
+    return model, dataset
+
+
+def show(facts: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    out, metric = console(), facts["metric"]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(f"{facts['corpus']}, {facts['split']}")
+    table.add_column(metric, justify="right")
+    digits = 1 if metric == "PPL" else 3
+    for name, bits in facts["floors"].items():
+        table.add_row(name, f"{measure(bits, metric):,.{digits}f}", style="dim")
+    table.add_row(facts["run"], f"{facts[metric.lower()]:,.{digits}f}", style="bold")
+    out.print(table)
+    out.print(f"{facts['count']:,} {facts['unit']}s scored, {facts['nats']:.4f} nats each")

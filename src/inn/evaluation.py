@@ -1,0 +1,208 @@
+"""How well a model predicts a text, and what tables of counts and a file compressor make of the same text."""
+
+from __future__ import annotations
+
+import lzma
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from inn.errors import InputError
+from inn.sequence import SequenceModel
+
+FLOOR_NAMES = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
+TABLE_LIMIT = 2**25
+"""Largest table of counts, in entries; orders beyond it are left out."""
+_CHUNK = 2**22
+
+
+@dataclass(frozen=True)
+class Score:
+    """The cross-entropy of a text under a model, and the number of symbols it was averaged over."""
+
+    nats_total: float
+    count: int
+
+    @property
+    def nats(self) -> float:
+        """Nats per symbol."""
+        return self.nats_total / self.count
+
+    @property
+    def bits(self) -> float:
+        """Bits per symbol: BPC for characters, BPB for bytes."""
+        return self.nats / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per symbol); infinite where a float cannot hold it."""
+        return math.exp(self.nats) if self.nats < 700 else math.inf
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode (no dropout); afterwards every submodule is back in the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device that a model's numbers are on (its first parameter or buffer; cpu for a model without any)."""
+    for tensors in (model.parameters(), model.buffers()):
+        for tensor in tensors:
+            return tensor.device
+    return torch.device("cpu")
+
+
+def as_tokens(symbols: np.ndarray | list, device: torch.device) -> torch.Tensor:
+    """Copy (possibly memory-mapped) symbols of any integer type to an int64 tensor on a device."""
+    return torch.from_numpy(np.asarray(symbols).astype(np.int64)).to(device)
+
+
+def evaluate(
+    model: SequenceModel,
+    symbols: np.ndarray,
+    *,
+    streams: int = 1,
+    window: int = 512,
+    warmup: int = 1024,
+    device: torch.device | str | None = None,
+    dtype: str = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Score:
+    """Score every symbol after the first exactly once, the state carried from window to window.
+
+    Args:
+        symbols: `[n]` integers, n >= 2; a memory map is read window by window.
+        streams: 1 reads the text as one strict stream. k > 1 reads k parts side by side, which is faster; each part
+            after the first is warmed up on at least `warmup` symbols before it, which are not counted there.
+            Fewer are used where the text is too short for them.
+        window: symbols per forward pass; the result does not depend on it, up to rounding.
+        device: where the model is; its own device when None. The model is not moved.
+        dtype: `bfloat16` runs the model under autocast; the sum is float64 in any case.
+        progress: called with (symbols read, symbols to read) after every window.
+
+    Raises `InputError` for fewer than two symbols and for counts below one.
+
+    Example: ``evaluate(model, dataset.valid, streams=16).bits``
+    """
+    n = len(symbols)
+    if n < 2:
+        raise InputError(f"a text of {n} symbols cannot be scored; it takes at least 2")
+    for name, value, least in (("streams", streams, 1), ("window", window, 1), ("warmup", warmup, 0)):
+        if value < least:
+            raise InputError(f"{name} must be at least {least}, not {value}")
+    device = torch.device(device) if device is not None else device_of(model)
+
+    # n - 1 targets = lead + streams * part: stream i starts at i * part and reads lead + part symbols. The first
+    # stream counts all its targets, the others count the last `part`: together each target once.
+    targets = n - 1
+    streams = max(1, min(streams, targets - warmup))
+    lead = 0 if streams == 1 else warmup + (targets - warmup) % streams
+    part = (targets - lead) // streams
+    length = lead + part
+
+    total, state = 0.0, None
+    with evaluating(model), torch.no_grad():
+        for at in range(0, length, window):
+            size = min(window, length - at)
+            rows = [symbols[i * part + at : i * part + at + size + 1] for i in range(streams)]
+            tokens = as_tokens(np.stack(rows), device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+                logits, state = model(tokens[:, :-1], state)
+            losses = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
+            losses = losses.view(streams, size).cpu().double()  # on the host: not every accelerator has float64
+            warming = min(size, max(0, lead - at))
+            total += float(losses[0].sum() + losses[1:, warming:].sum())
+            if progress is not None:
+                progress((at + size) * streams, length * streams)
+    return Score(total, targets)
+
+
+def ngram_counts(symbols: np.ndarray, vocab: int, order: int) -> np.ndarray:
+    """Count the n-grams of a text: `[vocab ** order]` int32, the last symbol varying fastest."""
+    counts = np.zeros(vocab**order, dtype=np.int32)
+    for codes in _codes(symbols, vocab, order):
+        if counts.size <= _CHUNK:
+            counts += np.bincount(codes, minlength=counts.size).astype(np.int32)
+        else:  # a bincount per chunk would cost more than the chunk
+            np.add.at(counts, codes, 1)
+    return counts
+
+
+def ngram_bits(counts: np.ndarray, symbols: np.ndarray, vocab: int, order: int) -> float:
+    """Bits per symbol of a text under add-one smoothed n-gram counts, (count + 1) / (context + vocab).
+
+    The symbols scored are those with a whole context, the first symbol never.
+    """
+    contexts = counts.reshape(-1, vocab).sum(axis=1, dtype=np.int64)
+    total, n = 0.0, 0
+    for codes in _codes(symbols[1:] if order == 1 else symbols, vocab, order):
+        share = (counts[codes] + 1.0) / (contexts[codes // vocab] + vocab)
+        total -= float(np.log2(share).sum())
+        n += len(codes)
+    return total / max(1, n)
+
+
+def _codes(symbols: np.ndarray, vocab: int, order: int) -> Iterator[np.ndarray]:
+    """Number the n-grams of a text, a chunk of int64 codes at a time."""
+    n = len(symbols) - order + 1
+    for at in range(0, n, _CHUNK):
+        size = min(_CHUNK, n - at)
+        codes = np.zeros(size, dtype=np.int64)
+        for i in range(order):
+            codes *= vocab
+            codes += symbols[at + i : at + i + size]
+        yield codes
+
+
+def floors(
+    train_symbols: np.ndarray, eval_symbols: np.ndarray, vocab: int, orders: Sequence[int] = (0, 1, 2, 3)
+) -> dict[str, float]:
+    """Bits per symbol that tables of counts reach on a text: what a model that learned anything must beat.
+
+    Add-one smoothed cross-entropy, counted on `train_symbols`, scored on `eval_symbols` (both `[n]` integers below
+    `vocab`). Order 0 is uniform, 1 unigram, 2 bigram, 3 trigram, then "4-gram", ...; orders whose table would exceed
+    2**25 entries are left out.
+
+    >>> text = np.array([0, 1] * 500)
+    >>> {name: round(bits, 2) for name, bits in floors(text, text, vocab=2, orders=(0, 1, 2)).items()}
+    {'uniform': 1.0, 'unigram': 1.0, 'bigram': 0.0}
+    """
+    result = {}
+    for order in orders:
+        name = FLOOR_NAMES.get(order, f"{order}-gram")
+        if order == 0:
+            result[name] = math.log2(vocab)
+        elif vocab**order <= TABLE_LIMIT and len(eval_symbols) > order:
+            result[name] = ngram_bits(ngram_counts(train_symbols, vocab, order), eval_symbols, vocab, order)
+    return result
+
+
+def xz_bits(train: str | bytes, held_out: str | bytes, symbols: int | None = None) -> dict[str, float]:
+    """Bits per symbol that xz (preset 9e) needs for held-out text: `alone`, and `primed` with the training text.
+
+    `primed` is what the held-out text adds to the compressed training text, of which xz remembers the last 64 MiB.
+    `symbols` counts the held-out symbols; the length of `held_out` (characters, or bytes) when None.
+
+    >>> xz_bits("the cat sat on the mat. " * 20, "the cat sat.")["primed"] < 3
+    True
+    """
+    symbols = len(held_out) if symbols is None else symbols
+    if symbols < 1:
+        raise InputError("there is no held-out text to compress")
+    first, second = (text.encode() if isinstance(text, str) else bytes(text) for text in (train, held_out))
+    preset = 9 | lzma.PRESET_EXTREME
+    alone, base, both = (8 * len(lzma.compress(part, preset=preset)) for part in (second, first, first + second))
+    return {"alone": alone / symbols, "primed": (both - base) / symbols}

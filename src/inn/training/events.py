@@ -1,0 +1,125 @@
+"""What the trainer tells while it works: it prints nothing itself, it hands these to a callback.
+
+Example:
+    train(config, "runs/mine", report=lambda event: print(event) if isinstance(event, Progress) else None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """What all events share."""
+
+    step: int
+    """Optimiser steps done so far."""
+
+
+@dataclass(frozen=True)
+class Started(Event):
+    """Once, before the first step; `step` is 0, or where a resumed run goes on."""
+
+    run: Path
+    steps: int
+    """Steps of the whole run."""
+    symbols: int
+    """Symbols of the whole run."""
+    kind: str
+    """Kind of model."""
+    parameters: int
+    device: str
+    unit: str
+    """What a symbol is: character, byte or word."""
+    metric: str
+    """How the loss is reported: BPC, BPB or PPL."""
+    floors: dict[str, float]
+    """Bits per symbol of n-gram tables on the validation text, by name (uniform, unigram, bigram, trigram)."""
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """Every `log_every` steps; losses and speed are means since the last one."""
+
+    steps: int
+    symbols: int
+    """Symbols trained on so far."""
+    loss: float
+    """Nats per symbol, penalty not included."""
+    bits: float
+    """Bits per symbol."""
+    lr: float
+    grad_norm: float
+    """Gradient norm of the last step, before clipping."""
+    symbols_per_s: float
+    """Training only: validation, samples and checkpoints are not on this clock."""
+    effective_neurons: float | None
+    """How many unrelated neurons the population amounts to; None for models without one."""
+    penalty: float
+    """Nats that the model adds to its loss (gates)."""
+    time: float
+    """Seconds of work on this run so far, earlier sittings included."""
+    seconds_left: float
+
+    @property
+    def fraction(self) -> float:
+        """Share of the steps done, 0..1."""
+        return self.step / self.steps
+
+
+@dataclass(frozen=True)
+class Validated(Event):
+    """After every validation."""
+
+    nats: float
+    bits: float
+    perplexity: float
+    count: int
+    """Symbols that were scored."""
+    best: bool
+    """The best so far."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sampled(Event):
+    """A piece of text the model wrote."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something a person should look at: one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Saved(Event):
+    """A checkpoint is complete on disk."""
+
+    path: Path
+    best: bool
+    """It holds the best validation so far."""
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """Once, at the end; `status` is finished or stopped (a signal)."""
+
+    status: str
+    run: Path
+    summary: dict[str, Any] = field(repr=False)
+
+
+Report = Callable[[Event], None]
+"""What `train` calls with every event."""
+
+
+def silent(event: Event) -> None:
+    """Report to nobody."""

@@ -1,0 +1,84 @@
+"""Looks at a model under training that leave no trace: its mode and the random numbers are put back."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor, nn
+
+from inn.config import RunConfig
+from inn.evaluation import FLOOR_NAMES, TABLE_LIMIT, Score, evaluate, evaluating, ngram_bits, ngram_counts
+from inn.generation import generate
+from inn.sequence import SequenceModel
+from inn.training.checkpoint import pack_rng, unpack_rng
+
+if TYPE_CHECKING:
+    from inn.data.prepare import Dataset
+
+SAMPLE = 200
+"""Symbols of a sample."""
+COUNTED = 2**26
+"""Symbols of the training part, from its start, that floors are counted on: all would fill memory for a large corpus."""
+_SEEN = 2**20  # of these, symbols on which the training text's own floors are measured
+_WARMUP = 1024  # symbols that a parallel validation stream reads before it counts
+_ROWS = 4  # rows of a batch that effective neurons are measured on
+
+
+@contextlib.contextmanager
+def aside(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards the modes and torch's random numbers are what they were."""
+    random = pack_rng()
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        unpack_rng(random)
+
+
+def validation_text(valid: np.ndarray, config: RunConfig) -> np.ndarray:
+    """The part of the validation text that is read while training, `[n]`."""
+    return valid[: config.train.eval_symbols or None]
+
+
+def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig) -> Score:
+    """Score the validation text, in streams side by side, each at least four times as long as its warm-up."""
+    text = validation_text(valid, config)
+    streams = max(1, min(config.data.batch, len(text) // (4 * _WARMUP)))
+    with aside(model):
+        return evaluate(
+            model, text, streams=streams, window=config.data.window, warmup=_WARMUP, dtype=config.train.dtype
+        )
+
+
+def sample(model: SequenceModel, seed: int) -> str:
+    """What the model writes from an empty prompt."""
+    with aside(model):
+        return "".join(generate(model, tokens=SAMPLE, seed=seed))
+
+
+def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:
+    """Effective neurons on the first rows of a batch `[B, T]`; None for a model without a population."""
+    from inn.analysis.effective import measure_effective_neurons
+
+    with aside(model):
+        return measure_effective_neurons(model, inputs[:_ROWS])
+
+
+def count_floors(dataset: Dataset, config: RunConfig) -> dict[str, dict[str, float]]:
+    """Bits of n-gram tables by name, on the `valid` text and on the `train` text itself.
+
+    The training loss is compared with the latter, which the tables fit a little better.
+    """
+    vocab = dataset.vocabulary.size
+    text, seen = validation_text(dataset.valid, config), dataset.train[:COUNTED]
+    found = {"valid": {"uniform": math.log2(vocab)}, "train": {"uniform": math.log2(vocab)}}
+    for order in (1, 2, 3):
+        if vocab**order <= TABLE_LIMIT and len(text) > order and len(seen) > order:
+            counts = ngram_counts(seen, vocab, order)
+            for name, part in (("valid", text), ("train", seen[:_SEEN])):
+                found[name][FLOOR_NAMES[order]] = ngram_bits(counts, part, vocab, order)
+    return found

@@ -1,0 +1,75 @@
+"""--help documents everything, from the docstrings of the fields."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import fields
+from itertools import pairwise
+
+import pytest
+
+from inn.cli import COMMANDS
+from inn.config import MODEL_CONFIGS, DataConfig, TrainConfig
+
+
+def docstrings(cls: type) -> dict[str, str]:
+    """The docstring under each field of a dataclass, read from its source: nothing the command line itself uses."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__[:-1]):
+        body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
+        for field, text in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                found[field.target.id] = " ".join(ast.literal_eval(text.value).split())  # type: ignore[attr-defined]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
+@pytest.mark.parametrize("kind", MODEL_CONFIGS)
+@pytest.mark.parametrize("command", [["train"], ["train", "text8"], ["info"], ["demo"]])
+def test_every_field_is_documented(inn, kind, command):
+    result = inn(*command, "--help", "--model.kind", kind)
+    assert result.code == 0
+    text = " ".join(result.out.split())
+    for section, cls in (("model", MODEL_CONFIGS[kind]), ("data", DataConfig), ("train", TrainConfig)):
+        documented = docstrings(cls)
+        for field in fields(cls):
+            assert f"--{section}.{field.name} " in text
+            if field.name != "kind":
+                assert documented[field.name].rstrip(".") in text
+
+
+def test_help_shows_the_recipes_own_defaults(inn):
+    text = " ".join(inn("train", "text8-paper", "--help").out.split())
+    assert "Neurons in the population (N). (type: int, default: 32)" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(inn, command):
+    result = inn(command, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"usage: inn {command}")
+    assert result.err == ""
+    lines = result.out.splitlines()
+    for line, after in pairwise([*lines, ""]):
+        if line.startswith("  --"):  # the help stands beside the option, or below it
+            assert "  " in line.strip() or after.startswith(" " * 10), f"{line} has no help"
+
+
+def test_the_overview_names_every_command(inn):
+    for argv in ([], ["--help"], ["-h"]):
+        result = inn(*argv)
+        assert result.code == 0
+        for command, (_, text) in COMMANDS.items():
+            assert f"  {command}" in result.out
+            assert text in result.out
+
+
+def test_version(inn):
+    import inn as package
+
+    assert inn("--version").out == f"inn {package.__version__}\n"

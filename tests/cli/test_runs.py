@@ -1,0 +1,164 @@
+"""Train, evaluate, generate, resume: the chain through the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import yaml
+
+from inn.settings import resolve_settings
+
+
+def test_a_run_directory_is_complete(trained):
+    assert {p.name for p in trained.iterdir()} >= {
+        "config.yaml", "metrics.jsonl", "samples.txt", "summary.json", "vocabulary.json", "checkpoints",
+    }  # fmt: skip
+    config = yaml.safe_load((trained / "config.yaml").read_text())
+    assert (config["model"]["width"], config["train"]["symbols"]) == (16, 1280)
+    assert json.loads((trained / "summary.json").read_text())["status"] == "finished"
+
+
+def test_training_talks_in_plain_lines_where_there_is_no_terminal(inn, small, corpus, tmp_path):
+    run = tmp_path / "run"
+    out = inn("train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", *small).out
+    progress = [line for line in out.splitlines() if "% " in line]
+    assert len(progress) == 5  # ten steps, a line every two
+    for part in ("step 10/10", "100%", "BPC", "lr ", "char/s", "grad ", "neurons ", " left"):
+        assert part in progress[-1]
+    assert "\r" not in out
+    assert "\x1b" not in out
+    assert sum("validation" in line for line in out.splitlines()) == 3
+    assert "sample: " in out
+    assert f"inn eval {run}" in out
+    assert f"inn generate {run}" in out
+
+
+def test_what_a_run_was_resolved_to_can_be_trained_again(inn, trained):
+    again = resolve_settings(str(trained / "config.yaml"))
+    assert again.model.width == 16
+    described = json.loads(inn("info", trained, "--json").out)
+    assert described["settings"] == again.to_dict()
+
+
+def test_eval_counts_every_symbol_after_the_first(inn, trained, corpus):
+    size = len(corpus.read_text())
+    facts = json.loads(inn("eval", trained, "--json").out)
+    valid = size * 95 // 100 - size * 90 // 100
+    assert facts["count"] == valid - 1
+    assert facts["bpc"] == facts["bits"] == pytest.approx(facts["nats"] / math.log(2))
+    assert set(facts["floors"]) == {"uniform", "unigram", "bigram", "trigram"}
+    assert facts["floors"]["uniform"] > facts["floors"]["unigram"] > facts["floors"]["bigram"]
+
+
+def test_eval_of_a_part_and_in_parallel(inn, trained):
+    one = json.loads(inn("eval", trained, "--split", "train", "--limit", 6000, "--json").out)
+    four = json.loads(inn("eval", trained, "--split", "train", "--limit", 6000, "--streams", 4, "--json").out)
+    assert one["count"] == four["count"] == 5999
+    assert one["bits"] == pytest.approx(four["bits"], abs=0.02)
+    assert "trigram" in inn("eval", trained, "--split", "test").out
+
+
+def test_generate_streams_the_prompt_and_what_follows(inn, trained):
+    out = inn("generate", trained, "--prompt", "the graph", "--tokens", 30, "--seed", 1).out
+    assert out.startswith("the graph")
+    assert len(out) == len("the graph") + 30 + 1
+
+
+def test_the_same_seed_writes_the_same_text(inn, trained):
+    def text(*more):
+        return json.loads(inn("generate", trained, "--tokens", 40, "--json", *more).out)["text"]
+
+    assert text("--seed", 5) == text("--seed", 5)
+    assert text("--seed", 5) != text("--seed", 6)
+    assert text("--top-k", 1, "--seed", 5) == text("--top-p", "1e-9", "--temperature", "0.5", "--seed", 6)
+
+
+def test_unknown_symbols_of_a_prompt(inn, refused, trained):
+    sentence = refused("generate", trained, "--prompt", "a☃b", "--tokens", 3)
+    assert "'☃'" in sentence
+    assert "--unknown skip" in sentence
+    assert inn("generate", trained, "--prompt", "t☃h", "--tokens", 3, "--unknown", "skip").code == 0
+
+
+def test_resume_goes_on_from_a_checkpoint(inn, small, corpus, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for run in (whole, cut):
+        options = ["--data.corpus", f"file:{corpus}", *small, "--train.keep", 5]
+        assert inn("train", "demo", "--run", run, *options).code == 0
+    for step in cut.glob("checkpoints/step-*"):
+        if step.name != "step-00000004":
+            for file in step.iterdir():
+                file.unlink()
+            step.rmdir()
+    result = inn("train", "--resume", cut)
+    assert result.code == 0
+    assert "from step 4" in result.out
+    weights = "checkpoints/step-00000010/model.safetensors"
+    assert (cut / weights).read_bytes() == (whole / weights).read_bytes()
+
+
+def test_resume_falls_back_to_the_previous_good_checkpoint_and_says_so(inn, own_run):
+    newest = own_run / "checkpoints/step-00000010/model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:100])
+    result = inn("train", "--resume", own_run)
+    assert result.code == 0
+    assert "damaged" in result.out
+    assert "from step 8" in result.out
+    assert json.loads((own_run / "summary.json").read_text())["step"] == 10
+
+
+@pytest.mark.parametrize("kind", ["lstm", "ngram", "mamba-stack"])
+def test_every_kind_goes_through_the_same_commands(inn, small, corpus, tmp_path, kind):
+    common = small[small.index("--data.batch") :]
+    width = [] if kind == "ngram" else ["--model.width", "16"]
+    run = tmp_path / "run"
+    assert (
+        inn(
+            "train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", "--model.kind", kind, *width, *common
+        ).code
+        == 0
+    )
+    assert json.loads(inn("eval", run, "--json").out)["bits"] > 0
+    assert len(json.loads(inn("generate", run, "--tokens", 5, "--seed", 1, "--json").out)["text"]) == 5
+    assert json.loads(inn("info", run, "--json").out)["kind"] == kind
+
+
+@pytest.mark.parametrize("vocabulary, key", [("bytes", "bpb"), ("words", "ppl")])
+def test_bytes_and_words_report_their_own_measure(inn, small, corpus, tmp_path, vocabulary, key):
+    run = tmp_path / "run"
+    corpus_option = ("--data.corpus", f"file:{corpus}", "--data.vocabulary", vocabulary)
+    result = inn("train", "demo", "--run", run, *corpus_option, *small)
+    assert result.code == 0, result
+    assert key.upper() in result.out
+    facts = json.loads(inn("eval", run, "--json").out)
+    assert facts["metric"] == key.upper()
+    assert facts[key] == pytest.approx(facts["perplexity"] if key == "ppl" else facts["bits"])
+
+
+def test_the_declared_vocabulary_must_be_that_of_the_data(refused, small, corpus, tmp_path):
+    run = tmp_path / "run"
+    sentence = refused("train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", "--model.vocab", 5, *small)
+    assert sentence.startswith("model.vocab is 5, but corpus")
+    assert not run.exists()
+
+
+def test_a_run_whose_text_has_changed_is_not_scored_on_it(inn, refused, small, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("abc " * 2000)
+    run = tmp_path / "run"
+    assert inn("train", "demo", "--run", run, "--data.corpus", f"file:{text}", *small).code == 0
+    text.write_text("xyz " * 2000)
+    assert "has other symbols here" in refused("eval", run)
+    assert inn("generate", run, "--tokens", 3).code == 0
+
+
+@pytest.mark.slow
+def test_the_demo_ends_by_saying_what_was_learned(inn, small, tmp_path):
+    run = tmp_path / "demo"
+    result = inn("demo", "--run", run, *small)
+    assert result.code == 0, result
+    for part in ("unigram", "bigram", "xz", "this inn", "What was learned", "What to try next", "The "):
+        assert part in result.out
+    assert (run / "samples.txt").read_text().count("--- step") >= 3

@@ -1,0 +1,29 @@
+"""What every test runs under: no network, one thread per worker, a cache of its own."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in the commands that tests start
+
+import pytest
+import torch
+from hypothesis import settings
+from pytest_socket import disable_socket
+
+torch.set_num_threads(1)  # pytest-xdist runs one worker per core
+settings.register_profile("inn", deadline=None, max_examples=15, print_blob=True)
+settings.load_profile("inn")
+
+
+def pytest_runtest_setup() -> None:
+    disable_socket(allow_unix_socket=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory):
+    """Corpora are prepared into a folder of this test session, never into the user's cache."""
+    folder = tmp_path_factory.mktemp("inn-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INN_CACHE", str(folder))
+        yield folder

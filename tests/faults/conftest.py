@@ -1,0 +1,63 @@
+"""A run small enough to be killed many times: its settings are read by the tests and by the processes they start."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import yaml
+
+from inn.config import DataConfig, RunConfig, TrainConfig, model_config
+from inn.training import train
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory):
+    draw = random.Random(0)
+    words = "the a cat dog sat ran on under over mat tree and then it was not so very".split()
+    path = tmp_path_factory.mktemp("corpus") / "small.txt"
+    path.write_text("".join(draw.choice(words) + draw.choice(["\n", " ", " ", " "]) for _ in range(4500)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(text_file):
+    """`tiny(kind, **train)`: 30 steps, a checkpoint after every second one."""
+
+    def make(kind: str, **settings) -> RunConfig:
+        fields = {
+            "inn": {"neurons": 2, "width": 8, "rounds": 1, "heads": 2, "state": 4, "dropout": 0.1},
+            "lstm": {"width": 8, "dropout": 0.1},
+        }[kind]
+        defaults = {
+            "symbols": 4 * 16 * 30,
+            "threads": 1,
+            "log_every": 1,
+            "eval_every": 6,
+            "eval_symbols": 200,
+            "sample_every": 0,
+            "checkpoint_every": 2,
+        }
+        return RunConfig(
+            model_config(kind, **fields),
+            DataConfig(corpus=f"file:{text_file}", batch=4, window=16),
+            TrainConfig(**{**defaults, **settings}),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def whole(tiny, cache, tmp_path_factory):
+    """The directory of an LSTM's run that nothing happened to."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    train(tiny("lstm"), path)
+    return path
+
+
+@pytest.fixture
+def config_file(tiny, tmp_path):
+    """The configuration of `tiny("inn")` in a YAML file."""
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(tiny("inn").to_dict()))
+    return path

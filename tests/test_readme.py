@@ -1,0 +1,67 @@
+"""The README keeps its word: its Python runs, its commands exist with the options it gives them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from inn.cli import COMMANDS, main
+from inn.sequence import SequenceModel
+
+README = Path(__file__).parents[1] / "README.md"
+TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
+TINY = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.heads 2 --train.symbols 512 --data.window 32"
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of the README in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The `inn ...` lines of its sh blocks, continued lines joined, comments left out."""
+    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    found = [re.sub(r"\s+#.*", "", line).strip().removeprefix("$ ") for line in lines]
+    return [line for line in found if line.startswith("inn ")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, cache) -> Path:
+    """A folder with a run `runs/demo` in it, as `make demo` leaves it, only smaller."""
+    path = tmp_path_factory.mktemp("readme")
+    assert main(["train", "demo", "--run", str(path / "runs/demo"), *TINY.split()]) == 0
+    return path
+
+
+@pytest.mark.skipif(not TEXT, reason="no README yet")
+def test_the_readme_has_something_to_test():
+    assert blocks("python")
+    assert commands()
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code, folder, monkeypatch):
+    endless = SequenceModel.generate
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(SequenceModel, "generate", lambda *a, **k: islice(endless(*a, **k), 20))
+    names = {"tokens": torch.randint(256, (2, 16)), "more_tokens": torch.randint(256, (2, 16))}
+    exec(compile(code, str(README), "exec"), names)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_parse(line):
+    _, *argv = shlex.split(line.split("|")[0].split(">")[0])
+    if argv[0].startswith("-"):
+        assert main(argv) == 0
+        return
+    module = import_module(COMMANDS[argv[0]][0])
+    if "--help" in argv:
+        assert main(argv) == 0
+    else:
+        module.parse(argv[1:])
