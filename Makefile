@@ -11,11 +11,13 @@ STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 
 # A torch that the interpreter already has (a GPU machine's own build) is used as it is, not replaced.
-HAS_TORCH = $(PYTHON) -c 'import re, importlib.metadata as m; v = m.version("torch"); \
-	raise SystemExit(tuple(map(int, re.findall(r"\d+", v)[:2])) < (2, 8))' 2>/dev/null
+HAS_TORCH := -c 'import re, importlib.metadata as m; v = re.findall("[0-9]+", m.version("torch")); \
+	raise SystemExit((int(v[0]), int(v[1])) < (2, 8))' 2>/dev/null
 
-.PHONY: demo test check clean
-.DEFAULT_GOAL := demo
+.PHONY: help demo test check clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/inn demo
@@ -29,13 +31,12 @@ check: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 $(STAMP): pyproject.toml constraints.txt
-	@if $(HAS_TORCH); then \
+	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
+	@if $(BIN)/python $(HAS_TORCH); then \
 		echo "using the torch that $(PYTHON) already has"; \
-		$(PYTHON) -m venv --system-site-packages $(VENV) && \
-		grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt && \
-		echo "torch==$$($(PYTHON) -c 'import importlib.metadata as m; print(m.version("torch"))')" >> $(VENV)/constraints.txt; \
+		grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt; \
 	else \
-		$(PYTHON) -m venv $(VENV) && cp constraints.txt $(VENV)/constraints.txt; \
+		$(PYTHON) -m venv --clear $(VENV) && cp constraints.txt $(VENV)/constraints.txt; \
 	fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[dev]'
 	@touch $@

@@ -57,8 +57,8 @@ def test_an_unknown_kind_names_the_nearest():
         ("transformer-paper", {}, 4_745_499),
         ("ngram", {}, 0),
         # embedding, 2 layers of four gates (two matrices, two biases), bias of the head
-        ("lstm", {"width": 64}, 27 * 64 + 2 * (2 * 4 * 64 * 64 + 2 * 4 * 64) + 27),
-        ("lstm", {"width": 64, "tied": False}, 2 * 27 * 64 + 2 * (2 * 4 * 64 * 64 + 2 * 4 * 64) + 27),
+        ("lstm", {"width": 64, "tied": True}, 27 * 64 + 2 * (2 * 4 * 64 * 64 + 2 * 4 * 64) + 27),
+        ("lstm", {"width": 64}, 2 * 27 * 64 + 2 * (2 * 4 * 64 * 64 + 2 * 4 * 64) + 27),
         # embedding, 2 layers (4 attention maps, 3 feed-forward, 2 gains), last gain
         ("transformer", {"width": 64, "layers": 2}, 27 * 64 + 2 * (4 * 64 * 64 + 3 * 64 * 176 + 2 * 64) + 64),
     ],

@@ -1,5 +1,6 @@
 """The LSTM against PyTorch's own, and how its time axis is cut."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,12 +8,13 @@ from hypothesis import strategies as st
 from inn.baselines.lstm import segments
 
 
-def test_it_is_the_lstm_of_pytorch_with_a_tied_head(build):
-    model = build("lstm")
+@pytest.mark.parametrize("tied", [False, True])
+def test_it_is_the_lstm_of_pytorch_with_a_head(build, tied):
+    model = build("lstm", tied=tied)
     x = torch.randint(7, (3, 9))
     y, (h, c) = model.lstm(model.embedding(x))
     logits, state = model(x)
-    torch.testing.assert_close(logits, y @ model.embedding.weight.T + model.head.bias)
+    torch.testing.assert_close(logits, y @ (model.embedding if tied else model.head).weight.T + model.head.bias)
     for layer in range(2):
         torch.testing.assert_close(state[layer, "h"][:, 0], h[layer])
         torch.testing.assert_close(state[layer, "c"][:, 0], c[layer])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from inn.errors import InputError
+from inn.evaluation import Score
 from inn.models import build_model
 from inn.state import State
 from inn.training import TrainingDiverged, events, train, trainer
@@ -108,14 +109,37 @@ def test_nothing_that_is_not_finite_is_saved(tmp_path, tiny, monkeypatch):
         return models[-1]
 
     def spoil(event: events.Event) -> None:
-        if isinstance(event, events.Progress) and event.step == 6:
+        if isinstance(event, events.Progress) and event.step == 8:
             with torch.no_grad():
                 models[0].head.bias[0] = float("inf")
 
     monkeypatch.setattr(trainer, "build_model", build)
-    with pytest.raises(TrainingDiverged, match=r"step 6.*(head\.bias|validation loss).*step 4 is kept"):
+    with pytest.raises(TrainingDiverged, match=r"step 8: 'head\.bias' is not finite; the checkpoint of step 6 is kept"):
         train(tiny("lstm"), tmp_path / "run", report=spoil)
-    assert checkpoints.steps(tmp_path / "run" / "checkpoints") == [2, 4]
+    assert checkpoints.steps(tmp_path / "run" / "checkpoints") == [4, 6]
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_run(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(trainer.looks, "validate", lambda *args: Score(float("nan"), 10))
+    with pytest.raises(TrainingDiverged, match=r"step 6: the validation loss is nan; the checkpoint of step 4 is kept"):
+        train(tiny("lstm"), tmp_path / "run")
+
+
+def test_the_second_look_sees_the_same_random_numbers(tmp_path, tiny, monkeypatch):
+    """What broke under one dropout mask may not break under the next."""
+
+    def build(config):
+        def unlucky(module, args, output):
+            return output + float("nan") if module.training and torch.rand(()) > 0.8 else output
+
+        model = build_model(config)
+        model.embedding.register_forward_hook(unlucky)
+        return model
+
+    monkeypatch.setattr(trainer, "build_model", build)
+    for seed in range(5):
+        with pytest.raises(TrainingDiverged, match="the output of module 'embedding'"):
+            train(tiny("lstm", seed=seed), tmp_path / f"run-{seed}")
 
 
 def test_a_bad_weight_or_state_before_the_step_is_named():

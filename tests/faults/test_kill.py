@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -31,6 +32,7 @@ class Sittings:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def start(self, settings: Path, run: Path, die_at: int = 0) -> int:
@@ -57,7 +59,7 @@ def sittings():
         pytest.skip("this system has no fork")
     one = Sittings()
     yield one
-    one.process.kill()
+    os.killpg(one.process.pid, signal.SIGKILL)  # with the fork that a failed test has left
     one.process.communicate()
 
 
@@ -89,7 +91,8 @@ def test_killed_at_random_moments_and_in_the_middle_of_writing(tmp_path, tiny, c
         if not writing:
             sittings.wait_for("Started")
             time.sleep(draw.uniform(0, 0.3))
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it had come to its end
+                os.kill(pid, signal.SIGKILL)
         code = int(sittings.wait_for("exit"))
         if code == 0:
             break

@@ -91,6 +91,17 @@ def test_the_state_is_carried_and_cut_from_the_graph_and_rows_restart_where_told
         torch.testing.assert_close(second[key][1], fresh[key][1])
 
 
+@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_state_lies_in_memory_as_a_checkpoint_would_give_it_back(kind, accumulate):
+    _, step = make(kind, accumulate=accumulate)
+    state = step(*batch(0), None, None, 0.0, 1).state
+    assert state is not None
+    for t in state.values():
+        assert t.stride() == torch.empty(t.shape).stride()
+        assert t.untyped_storage().nbytes() == t.numel() * t.element_size()  # no view that keeps a window alive
+
+
 def test_random_windows_carry_nothing():
     _, step = make("lstm", carry=False)
     assert step(*batch(0), torch.ones(5, dtype=torch.bool), None, 1e-3, 1).state is None

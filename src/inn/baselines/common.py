@@ -24,13 +24,13 @@ class Head(nn.Module):
     A tied head owns no weights and is handed the embedding's at every call, so a checkpoint holds each tensor once.
 
     >>> embedding = symbol_embedding(27, 8, std=0.02)
-    >>> Head(27, 8, tied=True, bias=True, std=0.02)(torch.zeros(2, 3, 8), embedding).shape
+    >>> Head(27, 8, tied=True, bias=True)(torch.zeros(2, 3, 8), embedding).shape
     torch.Size([2, 3, 27])
     """
 
-    def __init__(self, vocab: int, width: int, *, tied: bool, bias: bool, std: float):
+    def __init__(self, vocab: int, width: int, *, tied: bool, bias: bool):
         super().__init__()
-        self.weight = None if tied else nn.Parameter(torch.randn(vocab, width) * std)
+        self.weight = None if tied else nn.Parameter(torch.randn(vocab, width) * 0.02)
         self.bias = nn.Parameter(torch.zeros(vocab)) if bias else None
 
     def forward(self, x: Tensor, embedding: nn.Embedding) -> Tensor:

@@ -31,7 +31,7 @@ class LSTM(SequenceModel):
         # PyTorch warns about dropout "between layers" when there is only one.
         self.lstm = nn.LSTM(c.width, c.width, c.layers, batch_first=True, dropout=c.dropout if c.layers > 1 else 0.0)
         self.dropout = nn.Dropout(c.dropout)
-        self.head = Head(c.vocab, c.width, tied=c.tied, bias=True, std=c.embedding_std)
+        self.head = Head(c.vocab, c.width, tied=c.tied, bias=True)
 
     def forward(
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None

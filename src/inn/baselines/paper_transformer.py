@@ -32,7 +32,7 @@ class PaperTransformer(WindowedModel):
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(c.width, c.heads, c.hidden, c.dropout, batch_first=True) for _ in range(c.layers)
         )
-        self.head = Head(c.vocab, c.width, tied=True, bias=True, std=c.embedding_std)
+        self.head = Head(c.vocab, c.width, tied=True, bias=True)
         self.register_buffer("waves", sinusoids(c.window, c.width), persistent=False)
         self.waves: Tensor
 

@@ -39,7 +39,7 @@ class Transformer(WindowedModel):
         self.embedding = symbol_embedding(c.vocab, c.width, c.embedding_std)
         self.layers = nn.ModuleList(Layer(c) for _ in range(c.layers))
         self.norm = nn.RMSNorm(c.width, eps=1e-6)
-        self.head = Head(c.vocab, c.width, tied=c.tied, bias=False, std=c.embedding_std)
+        self.head = Head(c.vocab, c.width, tied=c.tied, bias=False)
 
     def encode(
         self, tokens: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]]
