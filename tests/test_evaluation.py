@@ -37,7 +37,7 @@ def make(kind: str, vocab: int = 7):
     torch.manual_seed(0)
     model = build_model(model_config(kind, vocab=vocab, **FIELDS[kind]))
     if kind == "ngram":
-        model.fit(text(2000, vocab, seed=9))
+        model.fit(text(2000, vocab, seed=9))  # type: ignore[operator]
     else:
         with torch.no_grad():
             for p in model.parameters():  # far from its start, where every model predicts the same
@@ -112,14 +112,14 @@ def test_a_text_too_short_for_its_streams_uses_fewer():
 
 def test_dropout_is_off_and_the_models_mode_is_put_back():
     model = make("inn").train()
-    model.norm.eval()
+    model.get_submodule("norm").eval()
     assert evaluate(model, text(60)) == evaluate(model, text(60)) == evaluate(model.eval(), text(60))
     model.train()
-    model.norm.eval()
+    model.get_submodule("norm").eval()
     evaluate(model, text(60))
     assert model.training
-    assert model.graph.training
-    assert not model.norm.training
+    assert model.get_submodule("graph").training
+    assert not model.get_submodule("norm").training
 
 
 def test_no_random_number_is_drawn_and_no_gradient_kept():

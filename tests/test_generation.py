@@ -152,7 +152,7 @@ def test_words_continue_the_line_of_the_prompt():
 
 def test_the_model_is_back_in_its_mode_after_the_last_piece_and_after_giving_up():
     model = make().train()
-    model.norm.eval()
+    model.get_submodule("norm").eval()
     write(model, tokens=3)
     assert model.training
     pieces = generate(model, tokens=None)
@@ -160,7 +160,7 @@ def test_the_model_is_back_in_its_mode_after_the_last_piece_and_after_giving_up(
     assert not model.training
     pieces.close()  # type: ignore[attr-defined]
     assert model.training
-    assert not model.norm.training
+    assert not model.get_submodule("norm").training
 
 
 def test_the_consumer_keeps_its_own_gradient_mode():

@@ -92,7 +92,7 @@ def test_mistakes_in_scoring(refused, trained, options, sentence):
     "content, sentence",
     [
         (b"", "is empty"),
-        (b"too short", ""),
+        (b"too short", "needs at least 2; use a longer text"),
         (b"good text " * 500 + b"\xff\xfe" + b" good text" * 500, "is not UTF-8 text: byte 0xff at offset 5,000"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_text_shorter_than_a_window(refused, small, tmp_path):
     text, run = tmp_path / "text.txt", tmp_path / "run"
     text.write_text("hello world " * 20)
     sentence = refused("train", "demo", "--run", run, "--data.corpus", f"file:{text}", *small, "--data.window", 256)
-    assert "256" in sentence
+    assert "a window needs 257" in sentence
     assert not run.exists()
 
 

@@ -133,7 +133,7 @@ def test_the_second_look_sees_the_same_random_numbers(tmp_path, tiny, monkeypatc
             return output + float("nan") if module.training and torch.rand(()) > 0.8 else output
 
         model = build_model(config)
-        model.embedding.register_forward_hook(unlucky)
+        model.get_submodule("embedding").register_forward_hook(unlucky)
         return model
 
     monkeypatch.setattr(trainer, "build_model", build)

@@ -39,7 +39,9 @@ def main(settings: str, run: str, dies: str) -> None:
     die_at(int(dies))
     resume = Path(run).exists()
     config = None if resume else RunConfig.from_dict(yaml.safe_load(Path(settings).read_text()))
-    summary = train(config, run, resume=resume, report=lambda event: print(type(event).__name__, event.step, flush=True))
+    summary = train(
+        config, run, resume=resume, report=lambda event: print(type(event).__name__, event.step, flush=True)
+    )
     print("status", summary["status"], flush=True)
 
 

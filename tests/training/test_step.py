@@ -118,7 +118,7 @@ def test_clipping_bounds_the_step_and_the_norm_logged_is_the_one_before():
 def test_bfloat16_runs_under_autocast_and_keeps_weights_and_state_in_float32():
     model, step = make("inn", dtype="bfloat16")
     dtypes = set()
-    model.head.register_forward_hook(lambda module, args, output: dtypes.add(output.dtype))
+    model.get_submodule("head").register_forward_hook(lambda module, args, output: dtypes.add(output.dtype))
     result = step(*batch(0), None, None, 1e-3, 1)
     assert math.isfinite(result.loss)
     assert dtypes == {torch.bfloat16}

@@ -97,7 +97,9 @@ def test_the_summary_says_where_it_comes_from_and_nothing_about_this_machine(tmp
 
 
 def test_training_learns_and_the_best_checkpoint_is_what_loads(tmp_path, tiny):
-    config = tiny("lstm", symbols=4 * 16 * 120, lr=2e-2, eval_every=30, log_every=10, checkpoint_every=50, eval_symbols=0)
+    config = tiny(
+        "lstm", symbols=4 * 16 * 120, lr=2e-2, eval_every=30, log_every=10, checkpoint_every=50, eval_symbols=0
+    )
     summary = train(config, tmp_path / "run")
     assert summary["validation"]["bits"] < summary["floors"]["unigram"]
     valid = prepare(config.data).valid

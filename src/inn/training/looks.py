@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SAMPLE = 200
 """Symbols of a sample."""
 COUNTED = 2**26
-"""Symbols of the training part, from its start, that floors are counted on: all would fill memory for a large corpus."""
+"""Symbols of the training part, from its start, that floors are counted on: a whole large one would fill memory."""
 _SEEN = 2**20  # of these, symbols on which the training text's own floors are measured
 _WARMUP = 1024  # symbols that a parallel validation stream reads before it counts
 _ROWS = 4  # rows of a batch that effective neurons are measured on

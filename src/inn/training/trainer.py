@@ -392,7 +392,11 @@ class Trainer:
     def _write_summary(self, status: str, error: str | None = None) -> dict[str, Any]:
         now = replace(self.standing, seconds=self._elapsed())
         best = checkpoints.best(self.run.checkpoints)
-        summary: dict[str, Any] = {"status": status, "steps": self.steps, "best_checkpoint": best.name if best else None}
+        summary: dict[str, Any] = {
+            "status": status,
+            "steps": self.steps,
+            "best_checkpoint": best.name if best else None,
+        }
         if error:
             summary["error"] = error
         summary |= summarize(self.config, self.dataset, self.model, self.device, now)
