@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 import inn
 from inn.analysis import effective_neurons, measure_effective_neurons, record
+from inn.ops import use_backend
 
 PAPER = {"vocab": 27, "neurons": 4, "width": 32, "rounds": 2}
 
@@ -126,7 +127,7 @@ def test_flops_count_what_runs():
 
     for fields in ({}, {"router": "bus"}, {"weights": "shared"}):
         model = inn.INN(**PAPER, **fields)
-        with FlopCounterMode(display=False) as counter:
+        with use_backend("torch"), FlopCounterMode(display=False) as counter:
             model(torch.randint(27, (1, 64)))
         ours = 64 * sum(n for part, n in model.flops().items() if part != "memory.scan")
         assert counter.get_total_flops() == pytest.approx(ours, rel=0.1)  # the scan's readout is counted by it too

@@ -30,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0: done. 2: a mistake in what was given; stderr has one sentence. 130: interrupted. 141: nobody reads the output.
     """
+    # Threads that wait for work by spinning slow training down several times over wherever another program wants the
+    # same cores. Read when torch starts, so set before any command imports it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's last breath

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from inn.config import GraphConfig
 from inn.memory import Mamba
+from inn.ops import use_backend
 
 
 def memory(**fields):
@@ -107,7 +108,7 @@ def test_flops_see_every_matrix():
     m = memory(neurons=2, width=16).float()
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
+    with use_backend("torch"), FlopCounterMode(display=False) as counter:
         m(torch.randn(1, 32, 2, 16), m.initial_state(1))
     matrices = 32 * m.flops()["memory.matrices"]
     readout = 2 * 32 * 2 * 32 * 4  # the scan's product with C, counted under memory.scan by us

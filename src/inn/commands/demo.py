@@ -56,7 +56,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     facts = score(run, "test", device=device)
     model, dataset = load_with_data(run)
     decode = dataset.vocabulary.decode
-    xz = xz_bits(decode(dataset.train), decode(dataset.test), len(dataset.test))["primed"]
+    xz = xz_bits(decode(dataset.train), decode(dataset.test), len(dataset.test))
     pieces = model.generate(PROMPT, SAMPLE, temperature=0.7, seed=1, unknown="skip")
     text = PROMPT + "".join(pieces)
     Run(run).log_sample(summary["step"], text)
@@ -64,7 +64,8 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     unit = facts["unit"]
     rows = {
         **facts["floors"],
-        "xz, after the training text": xz,
+        "xz": xz["alone"],
+        "xz that has read the training text": xz["primed"],
         f"this {summary['config']['model']['kind']}": facts["bits"],
     }
     width = max(map(len, rows))
@@ -78,14 +79,16 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     for sentence in learned(rows, facts, Run(run).metrics(), summary):
         out.print(f"  {sentence}", soft_wrap=True)
     out.print("\n[bold]What to try next[/bold]")
-    for command, why in (
-        (f"inn generate {run} --prompt 'A class ' --temperature 0.8", "let it write"),
-        ("inn train demo --run runs/lstm --model.kind lstm", "a rival of the same size, on the same text"),
-        ("inn train demo --run runs/silent --model.router none", "the same neurons, not talking"),
-        ("inn train demo --run runs/mine --data.corpus file:PATH", "your own text"),
-        ("inn info text8-paper", "the published model"),
-    ):
-        out.print(f"  {command:<58}{why}", soft_wrap=True)
+    ideas = {
+        f"inn generate {run} --prompt 'A class '": "let it write",
+        "inn train demo --run runs/lstm --model.kind lstm": "a rival of the same size, on the same text",
+        "inn train demo --run runs/silent --model.router none": "the same neurons, not talking",
+        "inn train demo --run runs/mine --data.corpus file:PATH": "your own text",
+        "inn info text8-paper": "the published model",
+    }
+    width = max(map(len, ideas))
+    for command, why in ideas.items():
+        out.print(f"  {command:<{width}}  {why}", markup=False, soft_wrap=True)
 
 
 def learned(
@@ -100,7 +103,7 @@ def learned(
     if beaten:
         sentences.append(f"It predicts better than {', '.join(beaten)}.")
     if unbeaten:
-        sentences.append(f"It does not reach {', '.join(unbeaten)} yet; more --train.symbols will help.")
+        sentences.append(f"It does not reach {', '.join(unbeaten)}: train it longer (--train.symbols), or larger.")
     sizes = [line["effective_neurons"] for line in metrics if line.get("effective_neurons") is not None]
     neurons = summary["config"]["model"].get("neurons")
     if sizes and neurons:

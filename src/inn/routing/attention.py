@@ -51,8 +51,9 @@ class Attention(WeightedRouter):
             q = F.rms_norm(q, q.shape[-1:]) * self.query_gain[:, None].to(q.dtype)
             k = F.rms_norm(k, k.shape[-1:]) * self.key_gain[:, None].to(k.dtype)
         open_edges = None if edges is None else edges.dense()
-        heard, weights = neuron_attention(q, k, v, open_edges, self.dropout if self.training else 0.0)
-        if tape is not None:
+        look = tape is not None and tape.wants("routing")
+        heard, weights = neuron_attention(q, k, v, open_edges, self.dropout if self.training else 0.0, look)
+        if tape is not None and weights is not None:
             tape.add("routing", weights)
         return self.out(heard.flatten(-2)), {}
 

@@ -1,11 +1,13 @@
 """Attention over the neuron axis of one time step (equation 4 of arXiv 2511.22813)."""
 
+from inn.ops.attention.cpu import neuron_attention_cpu, refuses
 from inn.ops.attention.reference import neuron_attention_reference
 from inn.ops.attention.torch import neuron_attention_torch
 from inn.ops.dispatch import Backend, Op
 
 neuron_attention = Op(
     "neuron_attention",
+    Backend("cpu", neuron_attention_cpu, refuses),
     Backend("torch", neuron_attention_torch),
     Backend("reference", neuron_attention_reference),
 )

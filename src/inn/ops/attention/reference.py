@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def neuron_attention_reference(
-    q: Tensor, k: Tensor, v: Tensor, edges: Tensor | None = None, dropout: float = 0.0
-) -> tuple[Tensor, Tensor]:
+    q: Tensor, k: Tensor, v: Tensor, edges: Tensor | None = None, dropout: float = 0.0, want_weights: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Let every neuron attend to the neurons it has an edge from, at one time step.
 
     Args:
@@ -16,9 +16,10 @@ def neuron_attention_reference(
         edges: `[N_to, N_from]` bool, the edges that may be used; None is the complete graph. A neuron without
             any gets a zero message.
         dropout: probability of dropping a routing weight (the kept ones are scaled up).
+        want_weights: hand back the routing weights too.
 
     Returns:
-        messages `[B, T, N, H, d]` and routing weights `[B, T, H, N_to, N_from]`, before dropout.
+        messages `[B, T, N, H, d]` and routing weights `[B, T, H, N_to, N_from]`, before dropout, or None.
     """
     neurons, width = q.shape[2], q.shape[-1]
     messages, rows = [], []
@@ -33,4 +34,5 @@ def neuron_attention_reference(
         rows.append(weights)
         used = torch.nn.functional.dropout(weights, dropout) if dropout else weights
         messages.append((used[..., None] * v).sum(2))
-    return torch.stack(messages, dim=2), torch.stack(rows, dim=2).permute(0, 1, 4, 2, 3)
+    weights = torch.stack(rows, dim=2).permute(0, 1, 4, 2, 3) if want_weights else None
+    return torch.stack(messages, dim=2), weights

@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 def neuron_attention_torch(
-    q: Tensor, k: Tensor, v: Tensor, edges: Tensor | None = None, dropout: float = 0.0
-) -> tuple[Tensor, Tensor]:
+    q: Tensor, k: Tensor, v: Tensor, edges: Tensor | None = None, dropout: float = 0.0, want_weights: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """See `neuron_attention_reference` for shapes and types; the results are the same."""
     q, k, v = (a.transpose(2, 3) for a in (q, k, v))  # [B, T, H, N, d]
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
@@ -21,4 +21,4 @@ def neuron_attention_torch(
     else:
         weights = scores.softmax(-1)
     used = F.dropout(weights, dropout) if dropout else weights
-    return (used @ v).transpose(2, 3), weights
+    return (used @ v).transpose(2, 3), weights if want_weights else None

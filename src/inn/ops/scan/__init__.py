@@ -7,11 +7,13 @@ With Δ = softplus(dt), for every stream, neuron, channel e and state s:
 """
 
 from inn.ops.dispatch import Backend, Op
+from inn.ops.scan.cpu import selective_scan_cpu, refuses
 from inn.ops.scan.reference import selective_scan_reference
 from inn.ops.scan.torch import selective_scan_torch
 
 selective_scan = Op(
     "selective_scan",
+    Backend("cpu", selective_scan_cpu, refuses),
     Backend("torch", selective_scan_torch),
     Backend("reference", selective_scan_reference),
 )

@@ -1,0 +1,4 @@
+"""C++ kernels for CPUs: compiled on first use, kept in a cache; without a compiler the `torch` backend does the work.
+
+`library.why_not()` says whether they can be used; the operators are declared in `inn/ops/<op>/cpu.py`.
+"""

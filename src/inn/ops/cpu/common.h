@@ -1,0 +1,106 @@
+// What the kernels share: views of tensors, tiles of them as floats, threads.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "simd.h"
+
+namespace inn {
+
+// A tensor [B, T, N, E]: any strides (in elements) but the last, which is 1; float32 or bfloat16.
+struct View {
+  void* data;
+  int64_t b, t, n;
+  bool bf16;
+
+  int64_t at(int64_t ib, int64_t it, int64_t in) const { return ib * b + it * t + in * n; }
+};
+
+// Aligned floats that nobody has to free.
+class Buffer {
+ public:
+  explicit Buffer(int64_t size)
+      : data_(static_cast<float*>(std::aligned_alloc(64, (size * 4 + 64 + 63) / 64 * 64)), std::free) {
+    if (!data_) throw std::bad_alloc();
+  }
+  // The next `size` floats, on a cache line's start.
+  float* take(int64_t size) {
+    float* p = data_.get() + used_;
+    used_ += (size + 15) / 16 * 16;
+    return p;
+  }
+  static int64_t room(int64_t size) { return (size + 15) / 16 * 16; }
+
+ private:
+  std::unique_ptr<float, void (*)(void*)> data_;
+  int64_t used_ = 0;
+};
+
+// ---- rows of `count` numbers and tiles of `steps` x L of them, as floats ----
+
+template <class T>
+inline void read(float* to, const T* from, int64_t count) {
+  int64_t i = 0;
+  for (; i + W <= count; i += W) store(to + i, load(from + i));
+  for (; i < count; i++) {
+    if constexpr (sizeof(T) == 2)
+      to[i] = widen(from[i]);
+    else
+      to[i] = from[i];
+  }
+}
+
+template <class T>
+inline void write(T* to, const float* from, int64_t count) {
+  int64_t i = 0;
+  for (; i + W <= count; i += W) store(to + i, load(from + i));
+  for (; i < count; i++) {
+    if constexpr (sizeof(T) == 2)
+      to[i] = narrow(from[i]);
+    else
+      to[i] = from[i];
+  }
+}
+
+inline void read(float* to, const View& v, int64_t offset, int64_t count) {
+  if (v.bf16)
+    read(to, static_cast<const uint16_t*>(v.data) + offset, count);
+  else
+    read(to, static_cast<const float*>(v.data) + offset, count);
+}
+
+inline void write(const View& v, int64_t offset, const float* from, int64_t count) {
+  if (v.bf16)
+    write(static_cast<uint16_t*>(v.data) + offset, from, count);
+  else
+    write(static_cast<float*>(v.data) + offset, from, count);
+}
+
+// ---- threads ----
+
+// Runs worker(i) for i in 0..count-1, each thread with a worker of its own from make(). Tasks are handed out one by
+// one, because cores are seldom equally fast; no result may depend on which thread ran a task. `cost` is about the
+// number of multiply-adds in a task: threads are not woken for less than they take to wake.
+template <class Make>
+void parallel(int64_t count, int threads, int64_t cost, const Make& make) {
+#ifdef _OPENMP
+  const int team = static_cast<int>(std::min<int64_t>({threads, count, count * cost / 65536}));
+  if (team > 1) {
+#pragma omp parallel num_threads(team)
+    {
+      auto worker = make();
+#pragma omp for schedule(dynamic, 1) nowait
+      for (int64_t i = 0; i < count; i++) worker(i);
+    }
+    return;
+  }
+#endif
+  auto worker = make();
+  for (int64_t i = 0; i < count; i++) worker(i);
+}
+
+}  // namespace inn

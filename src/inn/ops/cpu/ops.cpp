@@ -1,0 +1,225 @@
+// The kernels as PyTorch operators. Shapes, fake versions and gradients: inn/ops/scan/cpu.py and inn/ops/conv/cpu.py.
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <tuple>
+
+#include "attention.h"
+#include "conv.h"
+#include "scan.h"
+
+namespace at {
+TORCH_API int get_num_threads();  // of ATen/Parallel.h, which needs OpenMP's header
+}
+
+namespace {
+
+using at::Tensor;
+using std::optional;
+
+// The last axis without gaps; every other stride is taken as it is.
+Tensor rows(const Tensor& t) { return t.size(-1) == 1 || t.stride(-1) == 1 ? t : t.contiguous(); }
+
+Tensor floats(const Tensor& t) { return t.to(at::kFloat).contiguous(); }
+
+inn::View view(const Tensor& t) {
+  TORCH_CHECK(t.device().is_cpu() && t.dim() == 4, "the kernels take CPU tensors [B, T, N, E]");
+  TORCH_CHECK(t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16,
+              "the kernels take float32 and bfloat16, not ", t.scalar_type());
+  return {t.data_ptr(), t.stride(0), t.stride(1), t.stride(2), t.scalar_type() == at::kBFloat16};
+}
+
+void expect(const Tensor& t, at::IntArrayRef sizes, const char* name) {
+  TORCH_CHECK(t.sizes() == sizes, name, " should be ", sizes, ", not ", t.sizes());
+}
+
+// [B, T] bool, made dense; `keep` holds the copy.
+const bool* flags(const optional<Tensor>& t, const Tensor& x, Tensor& keep, const char* name) {
+  if (!t) return nullptr;
+  expect(*t, {x.size(0), x.size(1)}, name);
+  TORCH_CHECK(t->scalar_type() == at::kBool, name, " should be bool");
+  keep = t->contiguous();
+  return keep.data_ptr<bool>();
+}
+
+// The gradient of a parameter or state, in its own type.
+Tensor like(const Tensor& gradient, const Tensor& of) { return gradient.to(of.scalar_type()); }
+
+// What both directions of the scan read, and what keeps it alive.
+struct ScanCall {
+  Tensor x, dt, A, B, C, D, z, state, reset, mask;
+  inn::Scan op;
+
+  ScanCall(const Tensor& x_, const Tensor& dt_, const Tensor& A_, const Tensor& B_, const Tensor& C_, const Tensor& D_,
+           const Tensor& z_, const Tensor& state_, const optional<Tensor>& reset_, const optional<Tensor>& mask_,
+           int64_t period)
+      : x(rows(x_)), dt(rows(dt_)), A(floats(A_)), B(rows(B_)), C(rows(C_)), D(floats(D_)), z(rows(z_)),
+        state(floats(state_)) {
+    TORCH_CHECK(x.dim() == 4 && x.numel() && A.dim() == 3 && A.numel(), "the scan takes x [B, T, N, E] and A [P, E, S]");
+    const int64_t b = x.size(0), T = x.size(1), N = x.size(2), E = x.size(3), S = A.size(2), P = A.size(0);
+    TORCH_CHECK(P == 1 || P == N, "A should be for 1 or ", N, " neurons, not for ", P);
+    TORCH_CHECK(period >= 0 && period % 64 == 0, "period should be a multiple of 64");
+    expect(dt, x.sizes(), "dt");
+    expect(z, x.sizes(), "z");
+    expect(A, {P, E, S}, "A");
+    expect(D, {P, E}, "D");
+    expect(B, {b, T, N, S}, "B");
+    expect(C, {b, T, N, S}, "C");
+    expect(state, {b, N, E, S}, "state");
+    op = {b, T, N, E, S, P, view(x), view(dt), view(B), view(C), view(z), A.data_ptr<float>(), D.data_ptr<float>(),
+          state.data_ptr<float>(), flags(reset_, x, reset, "reset"), flags(mask_, x, mask, "mask"),
+          period ? period : (T + 63) / 64 * 64, at::get_num_threads()};
+  }
+  Tensor kept(int64_t period) const {
+    return at::empty({op.B, op.N, period ? (op.T - 1) / period : 0, op.blocks(), op.S, inn::L}, state.options());
+  }
+};
+
+std::tuple<Tensor, Tensor, Tensor> scan_forward(
+    const Tensor& x, const Tensor& dt, const Tensor& A, const Tensor& B, const Tensor& C, const Tensor& D,
+    const Tensor& z, const Tensor& state, const optional<Tensor>& reset, const optional<Tensor>& mask, int64_t period) {
+  const ScanCall call(x, dt, A, B, C, D, z, state, reset, mask, period);
+  Tensor y = at::empty_like(call.x), last = at::empty(call.state.sizes(), call.state.options());
+  Tensor kept = call.kept(period);
+  inn::scan_forward(call.op, view(y), last.data_ptr<float>(), period ? kept.data_ptr<float>() : nullptr);
+  return {y, last, kept};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> scan_backward(
+    const Tensor& gy, const optional<Tensor>& glast, const Tensor& x, const Tensor& dt, const Tensor& A,
+    const Tensor& B, const Tensor& C, const Tensor& D, const Tensor& z, const Tensor& state,
+    const optional<Tensor>& reset, const optional<Tensor>& mask, const Tensor& kept, int64_t period) {
+  const ScanCall call(x, dt, A, B, C, D, z, state, reset, mask, period);
+  TORCH_CHECK(period > 0, "the scan was run without keeping what its gradient needs (period 0)");
+  expect(kept, call.kept(period).sizes(), "kept");
+  expect(gy, call.x.sizes(), "gy");
+  const Tensor g = rows(gy), last = glast ? floats(*glast) : Tensor();
+  if (glast) expect(last, call.state.sizes(), "glast");
+  Tensor gx = at::empty_like(call.x), gdt = at::empty_like(call.dt), gz = at::empty_like(call.z);
+  Tensor gB = at::empty_like(call.B), gC = at::empty_like(call.C);
+  Tensor gA = at::empty_like(call.A), gD = at::empty_like(call.D), gstate = at::empty_like(call.state);
+  inn::scan_backward(call.op, view(g), glast ? last.data_ptr<float>() : nullptr, kept.data_ptr<float>(),
+                     {view(gx), view(gdt), view(gB), view(gC), view(gz), gA.data_ptr<float>(), gD.data_ptr<float>(),
+                      gstate.data_ptr<float>()});
+  return {gx, gdt, like(gA, A), gB, gC, like(gD, D), gz, like(gstate, state)};
+}
+
+struct ConvCall {
+  Tensor x, weight, bias, state, reset, mask;
+  inn::Conv op;
+
+  ConvCall(const Tensor& x_, const Tensor& weight_, const Tensor& bias_, const Tensor& state_,
+           const optional<Tensor>& reset_, const optional<Tensor>& mask_)
+      : x(rows(x_)), weight(floats(weight_)), bias(floats(bias_)), state(floats(state_)) {
+    TORCH_CHECK(x.dim() == 4 && x.numel() && weight.dim() == 3, "the convolution takes x [B, T, N, E], weight [P, E, K]");
+    const int64_t b = x.size(0), T = x.size(1), N = x.size(2), E = x.size(3), P = weight.size(0), K = weight.size(2);
+    TORCH_CHECK(P == 1 || P == N, "weight should be for 1 or ", N, " neurons, not for ", P);
+    TORCH_CHECK(K >= 1 && K <= inn::MAX_TAPS, "the kernel takes 1 to ", inn::MAX_TAPS, " taps, not ", K);
+    expect(weight, {P, E, K}, "weight");
+    expect(bias, {P, E}, "bias");
+    expect(state, {b, N, K - 1, E}, "state");
+    op = {b, T, N, E, P, K, view(x), weight.data_ptr<float>(), bias.data_ptr<float>(), state.data_ptr<float>(),
+          flags(reset_, x, reset, "reset"), flags(mask_, x, mask, "mask"), at::get_num_threads()};
+  }
+};
+
+std::tuple<Tensor, Tensor> conv_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& state,
+                                        const optional<Tensor>& reset, const optional<Tensor>& mask) {
+  const ConvCall call(x, weight, bias, state, reset, mask);
+  Tensor y = at::empty_like(call.x), last = at::empty_like(call.state);
+  inn::conv_forward(call.op, view(y), last.data_ptr<float>());
+  return {y, like(last, state)};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> conv_backward(
+    const Tensor& gy, const optional<Tensor>& glast, const Tensor& x, const Tensor& weight, const Tensor& bias,
+    const Tensor& state, const optional<Tensor>& reset, const optional<Tensor>& mask) {
+  const ConvCall call(x, weight, bias, state, reset, mask);
+  expect(gy, call.x.sizes(), "gy");
+  const Tensor g = rows(gy), last = glast ? floats(*glast) : Tensor();
+  if (glast) expect(last, call.state.sizes(), "glast");
+  Tensor gx = at::empty_like(call.x), gw = at::empty_like(call.weight), gb = at::empty_like(call.bias);
+  Tensor gstate = at::empty_like(call.state);
+  inn::conv_backward(call.op, view(g), glast ? last.data_ptr<float>() : nullptr,
+                     {view(gx), gw.data_ptr<float>(), gb.data_ptr<float>(), gstate.data_ptr<float>()});
+  return {gx, like(gw, weight), like(gb, bias), like(gstate, state)};
+}
+
+struct AttentionCall {
+  Tensor q, k, v, edges;
+  inn::Attention op;
+
+  AttentionCall(const Tensor& q_, const Tensor& k_, const Tensor& v_, int64_t heads, const optional<Tensor>& edges_,
+                double dropout, int64_t seed)
+      : q(rows(q_)), k(rows(k_)), v(rows(v_)) {
+    TORCH_CHECK(q.dim() == 4 && q.numel() && heads > 0 && q.size(3) % heads == 0,
+                "the attention takes q [B, T, N, H x d]");
+    TORCH_CHECK(dropout >= 0 && dropout < 1, "dropout should be in [0, 1), not ", dropout);
+    const int64_t N = q.size(2);
+    expect(k, q.sizes(), "k");
+    expect(v, q.sizes(), "v");
+    if (edges_) {
+      expect(*edges_, {N, N}, "edges");
+      TORCH_CHECK(edges_->scalar_type() == at::kBool, "edges should be bool");
+      edges = edges_->contiguous();
+    }
+    op = {q.size(0), q.size(1), N, heads, q.size(3) / heads, view(q), view(k), view(v),
+          edges_ ? edges.data_ptr<bool>() : nullptr, dropout, static_cast<uint64_t>(seed), at::get_num_threads()};
+  }
+};
+
+Tensor attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
+                         const optional<Tensor>& edges, double dropout, int64_t seed) {
+  const AttentionCall call(q, k, v, heads, edges, dropout, seed);
+  Tensor out = at::empty_like(call.q);
+  inn::attention_forward(call.op, view(out));
+  return out;
+}
+
+std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& gout, const Tensor& q, const Tensor& k,
+                                                      const Tensor& v, int64_t heads, const optional<Tensor>& edges,
+                                                      double dropout, int64_t seed) {
+  const AttentionCall call(q, k, v, heads, edges, dropout, seed);
+  expect(gout, call.q.sizes(), "gout");
+  const Tensor g = rows(gout);
+  Tensor gq = at::empty_like(call.q), gk = at::empty_like(call.k), gv = at::empty_like(call.v);
+  inn::attention_backward(call.op, view(g), view(gq), view(gk), view(gv));
+  return {gq, gk, gv};
+}
+
+
+}  // namespace
+
+TORCH_LIBRARY(inn, m) {
+  m.def(
+      "selective_scan_fwd(Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor D, Tensor z, Tensor state, "
+      "Tensor? reset, Tensor? mask, int period) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "selective_scan_bwd(Tensor gy, Tensor? glast, Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor D, "
+      "Tensor z, Tensor state, Tensor? reset, Tensor? mask, Tensor kept, int period) -> "
+      "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "causal_conv_fwd(Tensor x, Tensor weight, Tensor bias, Tensor state, Tensor? reset, Tensor? mask) -> "
+      "(Tensor, Tensor)");
+  m.def(
+      "causal_conv_bwd(Tensor gy, Tensor? glast, Tensor x, Tensor weight, Tensor bias, Tensor state, Tensor? reset, "
+      "Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "neuron_attention_fwd(Tensor q, Tensor k, Tensor v, int heads, Tensor? edges, float dropout, int seed) -> Tensor");
+  m.def(
+      "neuron_attention_bwd(Tensor gout, Tensor q, Tensor k, Tensor v, int heads, Tensor? edges, float dropout, int seed)"
+      " -> (Tensor, Tensor, Tensor)");
+}
+
+TORCH_LIBRARY_IMPL(inn, CPU, m) {
+  m.impl("selective_scan_fwd", scan_forward);
+  m.impl("selective_scan_bwd", scan_backward);
+  m.impl("causal_conv_fwd", conv_forward);
+  m.impl("causal_conv_bwd", conv_backward);
+  m.impl("neuron_attention_fwd", attention_forward);
+  m.impl("neuron_attention_bwd", attention_backward);
+}

@@ -1,0 +1,30 @@
+"""Which tensors the kernels take, and how they read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor]) -> str | None:
+    """Why the kernels cannot take these: `streams` are over time, `floats` are parameters and states."""
+    for t in streams:
+        if t.device.type != "cpu":
+            return f"takes tensors on the CPU, not on {t.device.type}"
+        if t.dtype not in (torch.float32, torch.bfloat16):
+            return f"takes float32 and bfloat16, not {str(t.dtype).removeprefix('torch.')}"
+        if t.numel() == 0:
+            return f"takes at least one stream, step, neuron and channel, not {list(t.shape)}"
+    for t in floats:
+        if t.device.type != "cpu":
+            return f"takes tensors on the CPU, not on {t.device.type}"
+        if t.dtype == torch.float64:
+            return "computes in float32, not in float64"
+    return None
+
+
+def rows(t: Tensor) -> Tensor:
+    """`t` with its last axis dense, copied if need be: what the kernels read, and whose layout their results take."""
+    return t if t.shape[-1] == 1 or t.stride(-1) == 1 else t.contiguous()
