@@ -11,6 +11,8 @@ import torch
 from hypothesis import settings
 from pytest_socket import disable_socket
 
+from inn.cache import cache_dir
+
 torch.set_num_threads(1)  # pytest-xdist runs one worker per core
 settings.register_profile("inn", deadline=None, max_examples=15, print_blob=True)
 settings.load_profile("inn")
@@ -22,8 +24,14 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory):
-    """Corpora are prepared into a folder of this test session, never into the user's cache."""
+    """Corpora are prepared into a folder of this test session, never into the user's cache.
+
+    Compiled kernels are shared with it: they are named by all that they depend on, and take half a minute to build.
+    """
+    kernels = cache_dir() / "kernels"
+    kernels.mkdir(parents=True, exist_ok=True)
     folder = tmp_path_factory.mktemp("inn-cache")
+    (folder / "kernels").symlink_to(kernels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INN_CACHE", str(folder))
         yield folder

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inn.data.files import atomic_file, atomic_folder, cache_dir, only_one, plain_errors
+from inn.cache import cache_dir
+from inn.data.files import atomic_file, atomic_folder, only_one, plain_errors
 from inn.errors import InputError
 
 

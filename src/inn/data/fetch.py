@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from inn.data.files import BLOCK, atomic_file, cache_dir, only_one, plain_errors, sha256_of
+from inn.cache import cache_dir
+from inn.data.files import BLOCK, atomic_file, only_one, plain_errors, sha256_of
 from inn.errors import InputError
 
 if TYPE_CHECKING:

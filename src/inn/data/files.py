@@ -1,4 +1,4 @@
-"""Files on disk: the cache folder, writes that happen wholly or not at all, what the system refuses put in words."""
+"""Files on disk: writes that happen wholly or not at all, what the system refuses put in words."""
 
 from __future__ import annotations
 
@@ -16,15 +16,6 @@ from inn.errors import InputError
 
 BLOCK = 1 << 20
 """Bytes read from a file at a time."""
-
-
-def cache_dir() -> Path:
-    """The folder that corpora are unpacked and prepared in: `INN_CACHE`, else the platform's own cache folder."""
-    if given := os.environ.get("INN_CACHE"):
-        return Path(given).expanduser().absolute()
-    import pooch
-
-    return Path(pooch.os_cache("inn")).expanduser()
 
 
 @contextlib.contextmanager

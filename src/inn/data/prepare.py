@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from inn.cache import cache_dir
 from inn.config import DataConfig
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.fetch import Report
-from inn.data.files import atomic_folder, cache_dir, only_one, plain_errors
+from inn.data.files import atomic_folder, only_one, plain_errors
 from inn.data.text import PARTS, CorpusText
 from inn.data.vocabulary import Vocabulary, build_vocabulary
 from inn.errors import InputError, lookup

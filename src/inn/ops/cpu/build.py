@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from inn.cache import cache_dir
+
 SOURCES = Path(__file__).parent
 LIBRARY = "kernels.so"
 
@@ -28,7 +30,7 @@ def library() -> Path:
 
     Raises `BuildError` if there is no compiler, it fails, or the cache cannot be written.
     """
-    folder = cache_folder() / "kernels" / key()
+    folder = cache_dir() / "kernels" / key()
     built = folder / LIBRARY
     if built.exists():
         return built
@@ -41,15 +43,6 @@ def library() -> Path:
     except OSError as error:
         raise BuildError(f"{error}; set INN_CACHE to a folder that can be written") from error
     return built
-
-
-def cache_folder() -> Path:
-    """`INN_CACHE`, else the platform's own cache folder."""
-    if given := os.environ.get("INN_CACHE"):
-        return Path(given)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "inn"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "inn"
 
 
 def key() -> str:

@@ -7,7 +7,7 @@ With Δ = softplus(dt), for every stream, neuron, channel e and state s:
 """
 
 from inn.ops.dispatch import Backend, Op
-from inn.ops.scan.cpu import selective_scan_cpu, refuses
+from inn.ops.scan.cpu import refuses, selective_scan_cpu
 from inn.ops.scan.reference import selective_scan_reference
 from inn.ops.scan.torch import selective_scan_torch
 
