@@ -1,6 +1,6 @@
 """Train every kind of model of a recipe on the same symbols and set the results side by side.
 
-    python benchmarks/equal_parameters.py text8-small             # train what is missing, then write results/text8-small.json
+    python benchmarks/equal_parameters.py text8-small             # train what is missing, write the results
     python benchmarks/equal_parameters.py text8-small --show      # print the table of that file
 
 The kinds come with the recipe, at about equal parameters; each learning rate is the best of the small sweep `RATES` for

@@ -15,7 +15,7 @@ from inn.cli import COMMANDS, main
 from inn.sequence import SequenceModel
 
 README = Path(__file__).parents[1] / "README.md"
-TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
+TEXT = README.read_text(encoding="utf-8")
 TINY = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.heads 2 --train.symbols 512 --data.window 32"
 
 
@@ -39,7 +39,6 @@ def folder(tmp_path_factory, cache) -> Path:
     return path
 
 
-@pytest.mark.skipif(not TEXT, reason="no README yet")
 def test_the_readme_has_something_to_test():
     assert blocks("python")
     assert commands()

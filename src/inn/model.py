@@ -23,6 +23,7 @@ class INN(SequenceModel):
     Raises:
         InputError: for an unknown field or a value that does not fit.
 
+    >>> import torch
     >>> model = INN(vocab=256, neurons=8, width=64, rounds=4)
     >>> logits, state = model(torch.randint(256, (2, 10)))
     >>> logits.shape
@@ -65,8 +66,8 @@ class INN(SequenceModel):
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
         x = self.dropout(self.embedding(tokens))
-        x, state = self.graph(x, state, edges=edges, reset=reset, mask=mask)
-        return self.head(self.dropout(self.bridge(self.norm(x)))), state
+        x, after = self.graph(x, state, edges=edges, reset=reset, mask=mask)
+        return self.head(self.dropout(self.bridge(self.norm(x)))), after
 
     def initial_state(self, batch: int) -> State:
         return self.graph.initial_state(batch)

@@ -57,8 +57,8 @@ class SequenceModel(nn.Module, ABC):
 
     def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict after one symbol per stream: `[B]` -> logits `[B, vocab]` and the state; `forward` with T = 1."""
-        logits, state = self(tokens[:, None], state)
-        return logits[:, 0], state
+        logits, after = self(tokens[:, None], state)
+        return logits[:, 0], after
 
     @property
     def penalty(self) -> Tensor | float:

@@ -101,7 +101,7 @@ def _build(compiler: str, to: Path) -> None:
         with tempfile.TemporaryDirectory(dir=to.parent, prefix="build-") as folder:
             errors = _compile(compiler, flags, Path(folder)) or _load_test(Path(folder) / LIBRARY)
             if not errors:
-                os.replace(Path(folder) / LIBRARY, to)
+                (Path(folder) / LIBRARY).replace(to)
                 return
     raise BuildError(f"{compiler} failed: {errors}")
 

@@ -1,4 +1,4 @@
-"""What every test runs under: no network, one thread per worker, a cache of its own."""
+"""What every test runs under, those in docstrings too: no network, one thread per worker, a cache of its own."""
 
 from __future__ import annotations
 
