@@ -16,7 +16,7 @@ import statistics
 import sys
 from pathlib import Path
 
-RATES = ("1e-3", "3e-3", "6e-3")
+RATES = ("3e-3", "6e-3", "1.2e-2")
 KINDS = ("inn", "mamba-stack", "transformer", "lstm")
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -117,13 +117,20 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--show", action="store_true", help="print the table of the results file; train nothing")
+    parser.add_argument("--readme", action="store_true", help="put the table into the README too")
     args = parser.parse_args()
     path = ROOT / "results" / f"{args.recipe}.json"
     if not args.show:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(study(args.recipe, args.seeds, args.threads), indent=1) + "\n")
-    print(table(json.loads(path.read_text())))  # noqa: T201
+    rows = table(json.loads(path.read_text()))
+    if args.readme:
+        readme = ROOT / "README.md"
+        begin, end = f"<!-- table: {args.recipe} -->\n", "<!-- end -->"
+        before, after = readme.read_text().split(begin)
+        readme.write_text(before + begin + rows + "\n" + end + after.split(end, 1)[1])
+    print(rows)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -20,10 +20,10 @@ SETTINGS_USAGE = "[--section.field value ...]"
 
 
 def console(*, to_stderr: bool = False) -> Console:
-    """Where text for people goes."""
+    """Where text for people goes, as it is: a bracket in a path or a sample is no markup."""
     from rich.console import Console
 
-    return Console(stderr=to_stderr, highlight=False)
+    return Console(stderr=to_stderr, highlight=False, markup=False)
 
 
 def print_json(value: dict[str, Any]) -> None:

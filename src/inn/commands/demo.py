@@ -70,15 +70,15 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     }
     width = max(map(len, rows))
     out = console()
-    out.print(f"\n[bold]Held-out text[/bold], {facts['count']:,} {unit}s it has never seen, in bits per {unit}:")
+    out.print(f"\nHeld-out text: {facts['count']:,} {unit}s it has never seen, in bits per {unit}", style="bold")
     for name, bits in rows.items():
         out.print(f"  {name:<{width}}  {bits:6.3f}", style="bold" if name.startswith("this ") else "")
-    out.print("\n[bold]What it writes[/bold] (temperature 0.7):")
-    out.print("  " + "\n  ".join(text.splitlines()), markup=False, soft_wrap=True)
-    out.print("\n[bold]What was learned[/bold]")
+    out.print("\nWhat it writes at temperature 0.7", style="bold")
+    out.print("  " + "\n  ".join(text.splitlines()), soft_wrap=True)
+    out.print("\nWhat was learned", style="bold")
     for sentence in learned(rows, facts, Run(run).metrics(), summary):
         out.print(f"  {sentence}", soft_wrap=True)
-    out.print("\n[bold]What to try next[/bold]")
+    out.print("\nWhat to try next", style="bold")
     ideas = {
         f"inn generate {run} --prompt 'A class '": "let it write",
         "inn train demo --run runs/lstm --model.kind lstm": "a rival of the same size, on the same text",
@@ -88,7 +88,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     }
     width = max(map(len, ideas))
     for command, why in ideas.items():
-        out.print(f"  {command:<{width}}  {why}", markup=False, soft_wrap=True)
+        out.print(f"  {command:<{width}}  {why}", soft_wrap=True)
 
 
 def learned(

@@ -62,7 +62,7 @@ def show(name: str, facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     out = console()
-    out.print(f"[bold]{name}[/bold]  {facts['description']}", soft_wrap=True)
+    out.print(f"{name}  {facts['description']}", style="bold", soft_wrap=True)
     parts = ", ".join(f"{part} {count:,}" for part, count in facts["parameters_by_part"].items())
     out.print(f"kind                {facts['kind']}")
     out.print(f"parameters          {facts['parameters']:,}" + (f"  ({parts})" if parts else ""), soft_wrap=True)

@@ -7,9 +7,17 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import torch
+
 from inn.errors import InputError, lookup
 
 _forced: ContextVar[str | None] = ContextVar("inn_backend", default=None)
+
+
+@torch.compiler.assume_constant_result
+def _forced_name() -> str | None:
+    """The backend asked for; a compiled function keeps the one that was asked for when it was compiled."""
+    return _forced.get()
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Op:
 
     def choose(self, *args, **kwargs) -> tuple[Backend, dict[str, str]]:
         """Return the backend that would run this call, and why each one before it was passed over."""
-        forced = _forced.get()
+        forced = _forced_name()
         if forced is not None and forced in self.backends:
             backend = self.backends[forced]
             reason = backend.refuses(*args, **kwargs)

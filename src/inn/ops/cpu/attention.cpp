@@ -112,8 +112,9 @@ template <class Work>
 void for_each_block(const Attention& op, int64_t vectors, const Work& work) {
   const int64_t blocks = (op.T + W - 1) / W;
   parallel(op.B * blocks * op.H, op.threads, W * op.N * (op.N + 4) * (op.d + 8), [&] {
-    Buffer buffer(vectors * W);
-    auto* scratch = reinterpret_cast<Vec*>(buffer.take(vectors * W));
+    const int64_t floats = (vectors * W + 15) / 16 * 16;
+    Buffer buffer(floats);
+    auto* scratch = reinterpret_cast<Vec*>(buffer.take(floats));
     return [&, scratch, buffer = std::move(buffer)](int64_t i) {
       work(Block{op, i / op.H / blocks, i / op.H % blocks * W, i % op.H}, scratch);
     };

@@ -93,21 +93,34 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
+# From the fastest down to what every compiler knows: this machine's instructions (Clang on ARM says -mcpu), threads.
+_WAYS = (["-march=native", "-fopenmp"], ["-mcpu=native", "-fopenmp"], ["-march=native"], ["-mcpu=native"], [])
+
+
 def _build(compiler: str, to: Path) -> None:
     """Compile and link in a folder of its own, load-test, then move into place: nobody ever sees half a library."""
+    for left in to.parent.glob("build-*"):  # of a process that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
     errors = ""
-    # The second way is for compilers that lack what the first one asks for: one thread, any CPU of this kind.
-    for flags in (["-march=native", "-fopenmp"], ["-mcpu=native", "-fopenmp"], []):
+    for flags in _WAYS:
+        if not _accepts(compiler, flags):
+            continue
         with tempfile.TemporaryDirectory(dir=to.parent, prefix="build-") as folder:
-            errors = _compile(compiler, flags, Path(folder)) or _load_test(Path(folder) / LIBRARY)
+            made = Path(folder) / LIBRARY
+            errors = _compile(compiler, flags, made.parent) or _load_test(made)
             if not errors:
-                (Path(folder) / LIBRARY).replace(to)
+                made.replace(to)
                 return
     raise BuildError(f"{compiler} failed: {errors}")
 
 
+def _accepts(compiler: str, flags: list[str]) -> bool:
+    command = [compiler, *flags, "-fsyntax-only", "-x", "c++", "-"]
+    return not flags or subprocess.run(command, input="", capture_output=True, text=True).returncode == 0
+
+
 def _compile(compiler: str, flags: list[str], folder: Path) -> str:
-    """Run the compiler on every source at once, then link; return what it said if it failed."""
+    """Run the compiler on every source at once, then link; return what it said if it failed, else nothing."""
     root = Path(torch.__file__).parent
     include = [f"-I{root / 'include'}", f"-I{root / 'include' / 'torch' / 'csrc' / 'api' / 'include'}"]
     abi = f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}"

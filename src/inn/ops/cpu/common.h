@@ -20,24 +20,24 @@ struct View {
   int64_t at(int64_t ib, int64_t it, int64_t in) const { return ib * b + it * t + in * n; }
 };
 
-// Aligned floats that nobody has to free.
+// Aligned floats, handed out piece by piece and freed together.
 class Buffer {
  public:
   explicit Buffer(int64_t size)
-      : data_(static_cast<float*>(std::aligned_alloc(64, (size * 4 + 64 + 63) / 64 * 64)), std::free) {
+      : data_(static_cast<float*>(std::aligned_alloc(64, (size + 15) / 16 * 64)), std::free), size_((size + 15) / 16 * 16) {
     if (!data_) throw std::bad_alloc();
   }
-  // The next `size` floats, on a cache line's start.
+  // The next `size` floats, on a cache line's start; they are not set to anything.
   float* take(int64_t size) {
     float* p = data_.get() + used_;
     used_ += (size + 15) / 16 * 16;
+    if (used_ > size_) std::abort();  // a mistake in a kernel's sum of sizes must not become somebody else's numbers
     return p;
   }
-  static int64_t room(int64_t size) { return (size + 15) / 16 * 16; }
 
  private:
   std::unique_ptr<float, void (*)(void*)> data_;
-  int64_t used_ = 0;
+  int64_t size_, used_ = 0;
 };
 
 // ---- rows of `count` numbers and tiles of `steps` x L of them, as floats ----

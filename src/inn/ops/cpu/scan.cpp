@@ -50,9 +50,12 @@ void from_block(float* to, const float* block, int64_t S, int64_t channels) {
 
 // A in blocks [P][blocks][S][L], times log2(e), so that the decay is 2^(step A).
 void decay_rates(float* rates, const Scan& op) {
-  for (int64_t p = 0; p < op.P; p++)
-    for (int64_t k = 0; k < op.blocks(); k++)
-      to_block(rates + (p * op.blocks() + k) * op.S * L, op.A + (p * op.E + k * L) * op.S, op.S, op.channels(k), LOG2E);
+  parallel(op.P * op.blocks(), op.threads, op.S * L, [&] {
+    return [&, rates](int64_t i) {
+      const int64_t p = i / op.blocks(), k = i % op.blocks();
+      to_block(rates + i * op.S * L, op.A + (p * op.E + k * L) * op.S, op.S, op.channels(k), LOG2E);
+    };
+  });
 }
 
 // Floats [K][L] of one block of channels: in the tensor itself, or a copy of them (bfloat16, the last channels).
@@ -157,7 +160,8 @@ void copy_channels(float* to, const float* from, int64_t count) {
 }  // namespace
 
 void scan_forward(const Scan& op, View y, float* last, float* kept) {
-  const int64_t S = op.S, blocks = op.blocks(), tile = STEPS * L, chunks = (op.T - 1) / op.period;
+  const int64_t S = op.S, blocks = op.blocks(), chunks = (op.T - 1) / op.period;
+  const int64_t steps = std::min(STEPS, op.T), tile = steps * L;
   Buffer shared(op.P * blocks * S * L);
   float* rates = shared.take(op.P * blocks * S * L);
   decay_rates(rates, op);
@@ -167,10 +171,10 @@ void scan_forward(const Scan& op, View y, float* last, float* kept) {
   const int64_t parts = (blocks + part - 1) / part;
 
   parallel(op.rows() * parts, op.threads, op.T * S * part * L, [&] {
-    Buffer buffer(7 * tile + 2 * STEPS * S + part * S * L + 64);
+    Buffer buffer(7 * tile + 2 * steps * S + part * S * L + 64);
     float *xs = buffer.take(tile), *us = buffer.take(tile), *dts = buffer.take(tile), *zs = buffer.take(tile);
     float *ys = buffer.take(tile), *out = buffer.take(tile), *step = buffer.take(tile);
-    float *B = buffer.take(STEPS * S), *C = buffer.take(STEPS * S), *h = buffer.take(part * S * L);
+    float *B = buffer.take(steps * S), *C = buffer.take(steps * S), *h = buffer.take(part * S * L);
     return [=, &op, buffer = std::move(buffer)](int64_t task) {
       const int64_t row = task / parts, b = row / op.N, n = row % op.N, p = op.P > 1 ? n : 0;
       const int64_t first = task % parts * part, end = std::min(blocks, first + part);

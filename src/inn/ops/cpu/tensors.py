@@ -7,18 +7,20 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+_TYPES = frozenset((torch.float32, torch.bfloat16))
+
 
 def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor]) -> str | None:
     """Why the kernels cannot take these: `streams` are over time, `floats` are parameters and states."""
     for t in streams:
-        if t.device.type != "cpu":
+        if not t.is_cpu:
             return f"takes tensors on the CPU, not on {t.device.type}"
-        if t.dtype not in (torch.float32, torch.bfloat16):
+        if t.dtype not in _TYPES:
             return f"takes float32 and bfloat16, not {str(t.dtype).removeprefix('torch.')}"
-        if t.numel() == 0:
+        if 0 in t.shape:
             return f"takes at least one stream, step, neuron and channel, not {list(t.shape)}"
     for t in floats:
-        if t.device.type != "cpu":
+        if not t.is_cpu:
             return f"takes tensors on the CPU, not on {t.device.type}"
         if t.dtype == torch.float64:
             return "computes in float32, not in float64"
