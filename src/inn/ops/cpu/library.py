@@ -46,7 +46,6 @@ def _load() -> str | None:
     from inn.ops.scan import cpu as scan
 
     attention.register()
-    attention.register()
     conv.register()
     scan.register()
     return None
