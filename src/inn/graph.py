@@ -15,7 +15,7 @@ from inn.routing import Edges
 from inn.state import State
 
 if TYPE_CHECKING:
-    from inn.analysis.record import Tape
+    from inn.tape import Tape
 
 
 class Graph(nn.Module):

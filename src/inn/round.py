@@ -11,8 +11,8 @@ from inn.population import NeuronNorm
 from inn.routing import ROUTERS, Edges, Gate
 
 if TYPE_CHECKING:
-    from inn.analysis.record import RoundTape
     from inn.config import GraphConfig
+    from inn.tape import RoundTape
 
 Parts = dict[str, Tensor]
 

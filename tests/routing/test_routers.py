@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from inn.analysis.record import Tape
 from inn.config import GraphConfig
 from inn.routing import ROUTERS, Edges, Gate
+from inn.tape import Tape
 
 KINDS = sorted(ROUTERS)
 

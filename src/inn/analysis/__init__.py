@@ -1,7 +1,7 @@
 """What the neurons do: recordings, and pure functions from recordings to tables."""
 
-from inn.analysis.connectivity import Connectivity
 from inn.analysis.effective import effective_neurons, measure_effective_neurons
-from inn.analysis.record import Tape, record
+from inn.analysis.record import record
+from inn.tape import Connectivity, Tape
 
 __all__ = ["Connectivity", "Tape", "effective_neurons", "measure_effective_neurons", "record"]

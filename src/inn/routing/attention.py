@@ -14,8 +14,8 @@ from inn.routing.base import Parts, WeightedRouter
 from inn.routing.edges import Edges
 
 if TYPE_CHECKING:
-    from inn.analysis.record import RoundTape
     from inn.config import GraphConfig
+    from inn.tape import RoundTape
 
 
 class Attention(WeightedRouter):

@@ -11,8 +11,8 @@ from inn.population import NeuronLinear
 from inn.routing.edges import Edges
 
 if TYPE_CHECKING:
-    from inn.analysis.record import RoundTape
     from inn.config import GraphConfig
+    from inn.tape import RoundTape
 
 Parts = dict[str, Tensor]
 

@@ -11,7 +11,7 @@ from inn.routing.base import Parts, WeightedRouter
 from inn.routing.edges import Edges
 
 if TYPE_CHECKING:
-    from inn.analysis.record import RoundTape
+    from inn.tape import RoundTape
 
 
 class Static(WeightedRouter):

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from inn.data.files import sync_folder
 from inn.errors import InputError
 
 
@@ -26,16 +27,6 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(
             f"cannot write '{path}': {error.strerror or error}; check the folder and its permissions"
         ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` last through a power cut, where the platform can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def write_synced(path: Path, content: bytes) -> None:
