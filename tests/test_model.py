@@ -64,6 +64,30 @@ def test_distinct_neurons_are_distinct():
     assert measure_effective_neurons(model, torch.randint(27, (2, 200))) > 3
 
 
+@pytest.mark.slow
+def test_neurons_stay_distinct_in_training_and_identical_ones_stay_identical():
+    """Forty steps on a small text: `distinct` neurons say different things, the published ones still say the same."""
+    text = "the neurons of a graph each remember, and then they talk to one another. " * 60
+    tokens = torch.tensor([ord(c) % 27 for c in text[:4097]])
+    batch, targets = tokens[:-1].view(16, 256), tokens[1:].view(16, 256)
+    effective = {}
+    for preset in ("distinct", "paper-fixed"):
+        torch.manual_seed(0)
+        model = inn.INN(preset=preset, routing_dropout=0.0, **PAPER)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        losses = []
+        for _ in range(40):
+            loss = F.cross_entropy(model(batch)[0].flatten(0, 1), targets.flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.7 * losses[0]
+        effective[preset] = measure_effective_neurons(model, batch[:4])
+    assert effective["paper-fixed"] == pytest.approx(1, abs=1e-6)
+    assert effective["distinct"] > 1.2
+
+
 def test_changing_a_symbol_changes_nothing_before_it():
     torch.manual_seed(0)
     for preset in inn.config.PRESETS:

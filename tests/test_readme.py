@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -56,11 +57,19 @@ def test_python_runs(code, folder, monkeypatch):
 @pytest.mark.parametrize("line", commands())
 def test_commands_parse(line):
     _, *argv = shlex.split(line.split("|")[0].split(">")[0])
-    if argv[0].startswith("-"):
-        assert main(argv) == 0
-        return
-    module = import_module(COMMANDS[argv[0]][0])
-    if "--help" in argv:
-        assert main(argv) == 0
-    else:
-        module.parse(argv[1:])
+    import_module(COMMANDS[argv[0]][0]).parse(argv[1:])
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_run(line, folder, tmp_path, monkeypatch, capsys):
+    """Every command, as it stands; training reads the demo's text, little of it, and writes elsewhere."""
+    shutil.copytree(folder / "runs/demo", tmp_path / "runs/small")
+    (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
+    monkeypatch.chdir(tmp_path)
+    _, *argv = shlex.split(line)
+    if argv[0] == "train" and argv[1] != "--resume":
+        argv[1] = "demo"
+        argv[argv.index("--run") + 1] += "-new"
+        argv += ["--train.symbols", "512", "--data.window", "32"]
+    assert main(argv) == 0
+    assert capsys.readouterr().out
