@@ -106,9 +106,7 @@ class Graph(nn.Module):
     ) -> tuple[Tensor, State]:
         """All rounds on neurons `[B, T, N, D]`, without input and readout."""
         state = state if state is not None else self.initial_state(x.shape[0])
-        for key, t in state.items():
-            if t.shape[0] != x.shape[0]:
-                raise ValueError(f"the state's {key} is of {t.shape[0]} streams, the input of {x.shape[0]}")
+        state.check_batch(x.shape[0])
         if x.shape[1] == 1 or all(self.round(r).parallel_in_time for r in range(self.config.rounds)):
             return self._rounds(x, state, edges, reset, mask)
         # A message feeds the next step's memory: there is no way but step by step.

@@ -46,6 +46,12 @@ class State(Mapping[Key, Tensor]):
     def _map(self, f) -> State:
         return State({key: f(t) for key, t in self.items()})
 
+    def check_batch(self, batch: int) -> None:
+        """Raise `ValueError` unless the state is of `batch` streams."""
+        for key, t in self.items():
+            if t.shape[0] != batch:
+                raise ValueError(f"the state's {key} is of {t.shape[0]} streams, the input of {batch}")
+
     def detach(self) -> State:
         """Cut the state off from the graph of gradients (truncated backpropagation through time)."""
         return self._map(Tensor.detach)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inn.analysis.record import record
+from inn.evaluation import evaluating
 from inn.graph import Graph
 from inn.sequence import SequenceModel
 
@@ -49,12 +50,7 @@ def measure_effective_neurons(model: SequenceModel, tokens: Tensor) -> float | N
     graphs = [m for m in model.modules() if isinstance(m, Graph)]
     if not graphs or graphs[0].config.neurons == 1:
         return None
-    was_training = model.training
-    model.eval()
-    try:
-        with record(model, "outputs") as tape:
-            model(tokens)
-    finally:
-        model.train(was_training)
+    with evaluating(model), record(model, "outputs") as tape:
+        model(tokens)
     assert tape.last_outputs is not None
     return effective_neurons(tape.last_outputs)

@@ -42,6 +42,5 @@ def check_input(tokens: Tensor, state: State | None) -> None:
     """Raise `ValueError` unless tokens are `[batch, time]`, both at least 1, and the state is of the same batch."""
     if tokens.ndim != 2 or 0 in tokens.shape:
         raise ValueError(f"tokens must be [batch, time] with batch, time >= 1, not {list(tokens.shape)}")
-    for key, t in () if state is None else state.items():
-        if t.shape[0] != tokens.shape[0]:
-            raise ValueError(f"the state's {key} is of {t.shape[0]} streams, the input of {tokens.shape[0]}")
+    if state is not None:
+        state.check_batch(tokens.shape[0])
