@@ -93,8 +93,9 @@ def _lock(path: Path) -> Iterator[None]:
         yield
 
 
+_THREADS = ["-Xpreprocessor", "-fopenmp"] if sys.platform == "darwin" else ["-fopenmp"]  # as Apple's compiler knows it
 # From the fastest down to what every compiler knows: this machine's instructions (Clang on ARM says -mcpu), threads.
-_WAYS = (["-march=native", "-fopenmp"], ["-mcpu=native", "-fopenmp"], ["-march=native"], ["-mcpu=native"], [])
+_WAYS = (["-march=native", *_THREADS], ["-mcpu=native", *_THREADS], ["-march=native"], ["-mcpu=native"], [])
 
 
 def _build(compiler: str, to: Path) -> None:
@@ -140,8 +141,9 @@ def _compile(compiler: str, flags: list[str], folder: Path) -> str:
     # start threads of its own and know nothing of torch.set_num_threads.
     objects = [str(folder / f"{source.stem}.o") for source in _sources("*.cpp")]
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
-    link = [compiler, "-shared", "-o", str(folder / LIBRARY), *objects, f"-L{root / 'lib'}", "-ltorch_cpu", "-lc10"]
-    done = subprocess.run([*link, *undefined], capture_output=True, text=True)
+    torch_libraries = [f"-L{root / 'lib'}", "-ltorch_cpu", "-lc10", "-pthread", *undefined]
+    link = [compiler, "-shared", "-o", str(folder / LIBRARY), *objects, *torch_libraries]
+    done = subprocess.run(link, capture_output=True, text=True)
     return _last_line(done.stderr) if done.returncode else ""
 
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 
+#include "arena.h"
 #include "simd.h"
 
 namespace inn {
@@ -23,8 +24,7 @@ struct View {
 // Aligned floats, handed out piece by piece and freed together.
 class Buffer {
  public:
-  explicit Buffer(int64_t size)
-      : data_(static_cast<float*>(std::aligned_alloc(64, (size + 15) / 16 * 64)), std::free), size_((size + 15) / 16 * 16) {
+  explicit Buffer(int64_t size) : size_((size + 15) / 16 * 16), data_(make(size_ * 4), free) {
     if (!data_) throw std::bad_alloc();
   }
   // The next `size` floats, on a cache line's start; they are not set to anything.
@@ -36,8 +36,15 @@ class Buffer {
   }
 
  private:
-  std::unique_ptr<float, void (*)(void*)> data_;
+  static float* make(size_t bytes) {
+    return static_cast<float*>(bytes < arena::LARGE ? std::aligned_alloc(64, bytes) : arena::take(bytes));
+  }
+  static void free(float* p) {
+    if (!arena::give(p)) std::free(p);
+  }
+
   int64_t size_, used_ = 0;
+  std::unique_ptr<float, void (*)(float*)> data_;
 };
 
 // ---- rows of `count` numbers and tiles of `steps` x L of them, as floats ----

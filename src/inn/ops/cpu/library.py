@@ -38,6 +38,7 @@ def _load() -> str | None:
         reason = f"the C++ kernels are not available: {error}"
         warnings.warn(f"{reason} (using slower PyTorch code)", stacklevel=2)
         return reason
+    torch.ops.inn.keep_memory()  # see arena.h
     from inn.ops.attention import cpu as attention
     from inn.ops.conv import cpu as conv
     from inn.ops.scan import cpu as scan

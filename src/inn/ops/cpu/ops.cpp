@@ -3,11 +3,14 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <c10/core/CPUAllocator.h>
 #include <torch/library.h>
 
+#include <cstdlib>
 #include <optional>
 #include <tuple>
 
+#include "arena.h"
 #include "attention.h"
 #include "conv.h"
 #include "scan.h"
@@ -192,9 +195,53 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& gout, const 
 }
 
 
+// PyTorch's allocator of CPU memory, with large buffers from the arena.
+class Allocator final : public c10::Allocator {
+ public:
+  explicit Allocator(c10::Allocator* small) : small_(small) {}
+
+  c10::DataPtr allocate(size_t size) override {
+    void* p = size < inn::arena::LARGE ? nullptr : inn::arena::take(size);
+    if (!p) return small_->allocate(size);
+    c10::profiledCPUMemoryReporter().New(p, size);
+    return {p, p, &give, c10::Device(c10::DeviceType::CPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, size_t count) const override { default_copy_data(to, from, count); }
+
+ private:
+  static void give(void* p) {
+    c10::profiledCPUMemoryReporter().Delete(p);
+    inn::arena::give(p);
+  }
+  // For the few who ask for memory without its deleter.
+  static void release(void* p) {
+    if (p && !inn::arena::give(p)) c10::GetDefaultCPUAllocator()->raw_deleter()(p);
+  }
+
+  c10::Allocator* small_;
+};
+
+// Has freed memory kept for the next buffer; false if the user has chosen how memory is to be handled.
+bool keep_memory() {
+  for (const char* name : {"LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_",
+                           "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_"})
+    if (std::getenv(name)) return false;
+  static auto* allocator = new Allocator(c10::GetDefaultCPUAllocator());
+  c10::SetCPUAllocator(allocator, /*priority=*/1);
+  return true;
+}
+
+std::tuple<int64_t, int64_t, int64_t> memory_held() {
+  const inn::arena::Held held = inn::arena::held();
+  return {held.live, held.kept, held.peak};
+}
+
 }  // namespace
 
 TORCH_LIBRARY(inn, m) {
+  m.def("keep_memory() -> bool", keep_memory);
+  m.def("memory_held() -> (int live, int kept, int peak)", memory_held);
   m.def(
       "selective_scan_fwd(Tensor x, Tensor dt, Tensor A, Tensor B, Tensor C, Tensor D, Tensor z, Tensor state, "
       "Tensor? reset, Tensor? mask, int period) -> (Tensor, Tensor, Tensor)");
