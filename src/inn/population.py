@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.ops import neuron_linear
+from inn.ops import neuron_linear, neuron_norm
 
 
 class NeuronLinear(nn.Module):
@@ -61,9 +60,7 @@ class NeuronNorm(nn.Module):
         self.bias = no_decay(nn.Parameter(torch.zeros(populations, width)))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.shape[0] == 1:
-            return F.layer_norm(x, self.weight.shape[1:], self.weight[0], self.bias[0])
-        return torch.addcmul(self.bias, F.layer_norm(x, self.weight.shape[1:]), self.weight)
+        return neuron_norm(x, self.weight, self.bias)
 
 
 def no_decay(parameter: nn.Parameter) -> nn.Parameter:

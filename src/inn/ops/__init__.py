@@ -7,6 +7,7 @@ from inn.ops.attention import neuron_attention
 from inn.ops.conv import causal_conv
 from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
+from inn.ops.norm import neuron_norm
 from inn.ops.scan import selective_scan
 
-__all__ = ["causal_conv", "neuron_attention", "neuron_linear", "selective_scan", "use_backend"]
+__all__ = ["causal_conv", "neuron_attention", "neuron_linear", "neuron_norm", "selective_scan", "use_backend"]

@@ -1,9 +1,13 @@
 // W steps of one stream lie side by side, so that every number of theirs is one vector and no sum is ever taken across
-// it. The N x N routing weights of a head stay in the cache: the backward pass computes them again from queries and keys.
-// A task is one head of W steps of one stream; tasks write disjoint rows.
+// it. The N x N routing weights of a head never leave the cache: only those of four listeners are there at a time, and
+// the backward pass computes them again from queries and keys. Products are done in blocks of 4 x 4 vectors.
+//
+// A task is W steps of one stream and a few heads (as many as fill a vector when rows are read); tasks write disjoint
+// rows. Neurons are padded with zeros to a multiple of four.
 
 #include "attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -21,102 +25,198 @@ inline uint32_t random_bits(uint64_t seed, uint64_t place) {
   return static_cast<uint32_t>((z ^ (z >> 31)) >> 32);
 }
 
-// W steps from t on of one head of one stream.
+// W steps from t on of one stream, and `heads` heads from h on.
 struct Block {
   const Attention& op;
-  int64_t b, t, h;
+  int64_t b, t, h, heads;
 
   int64_t steps() const { return std::min<int64_t>(W, op.T - t); }
-  int64_t tile() const { return op.N * op.d; }
-  const bool* edges(int64_t i) const { return op.open ? op.open + i * op.N : nullptr; }
+  int64_t width() const { return heads * op.d; }
 
-  // A tensor's rows as [N][d] vectors, one step per lane; lanes past the end are zero.
+  // A tensor's rows as [N][width] vectors, one step per lane; lanes past the end and neurons past N are zero.
   void gather(Vec* to, const View& from, float scale = 1.0f) const {
-    for (int64_t n = 0; n < op.N; n++)
-      for (int64_t e = 0; e < op.d; e += W) {
-        const int64_t wide = std::min<int64_t>(W, op.d - e);
-        Vec r[W] = {};
-        for (int64_t l = 0; l < steps(); l++) {
-          float row[W] = {};
-          read(row, from, from.at(b, t + l, n) + h * op.d + e, wide);
-          r[l] = load(row);
-        }
-        transpose(r);
-        for (int64_t c = 0; c < wide; c++) to[n * op.d + e + c] = r[c] * scale;
-      }
+    std::memset(to + op.N * width(), 0, (padded(op.N) - op.N) * width() * sizeof(Vec));
+    if (from.bf16)
+      gather(to, static_cast<const uint16_t*>(from.data) + from.at(b, t, 0) + h * op.d, from, scale);
+    else
+      gather(to, static_cast<const float*>(from.data) + from.at(b, t, 0) + h * op.d, from, scale);
   }
 
-  void scatter(const View& to, const Vec* from) const {
-    for (int64_t n = 0; n < op.N; n++)
-      for (int64_t e = 0; e < op.d; e += W) {
-        const int64_t wide = std::min<int64_t>(W, op.d - e);
-        Vec r[W] = {};
-        for (int64_t c = 0; c < wide; c++) r[c] = from[n * op.d + e + c];
-        transpose(r);
-        for (int64_t l = 0; l < steps(); l++) {
-          float row[W];
-          store(row, r[l]);
-          write(to, to.at(b, t + l, n) + h * op.d + e, row, wide);
-        }
-      }
+  void scatter(const View& to, const Vec* from, float scale = 1.0f) const {
+    if (to.bf16)
+      scatter(static_cast<uint16_t*>(to.data) + to.at(b, t, 0) + h * op.d, to, from, scale);
+    else
+      scatter(static_cast<float*>(to.data) + to.at(b, t, 0) + h * op.d, to, from, scale);
   }
 
-  // What dropout multiplies the weight of edge j -> i by.
-  Vec kept(int64_t i, int64_t j) const {
-    if (op.dropout == 0) return all(1.0f);
-    const uint64_t edges = op.H * op.N * op.N, first = ((b * op.T + t) * op.H + h) * op.N * op.N + i * op.N + j;
+  // The factors by which dropout multiplies the weights of listener i, [N].
+  void keep(Vec* to, int64_t head, int64_t i) const {
+    const uint64_t edges = op.H * op.N * op.N;
+    const uint64_t first = ((b * op.T + t) * op.H + h + head) * op.N * op.N + i * op.N;
     const auto threshold = static_cast<uint32_t>(op.dropout * 4294967296.0);
     const auto scale = static_cast<float>(1.0 / (1.0 - op.dropout));
-    float factor[W];
-    for (int64_t l = 0; l < W; l++)
-      factor[l] = random_bits(op.seed, first + l * edges) < threshold ? 0.0f : scale;
-    return load(factor);
+    for (int64_t j = 0; j < op.N; j++) {
+      float factor[W];
+      for (int64_t l = 0; l < W; l++)
+        factor[l] = random_bits(op.seed, first + j + l * edges) < threshold ? 0.0f : scale;
+      to[j] = load(factor);
+    }
+  }
+
+  static int64_t padded(int64_t neurons) { return (neurons + 3) / 4 * 4; }
+
+ private:
+  template <class T>
+  void gather(Vec* to, const T* first, const View& v, float scale) const {
+    const int64_t count = steps(), wide = width();
+    for (int64_t n = 0; n < op.N; n++)
+      for (int64_t e = 0; e < wide; e += W) {
+        const T* from = first + n * v.n + e;
+        Vec r[W];
+        if (count == W && e + W <= wide) {
+#pragma GCC unroll 16
+          for (int l = 0; l < W; l++) r[l] = load(from + l * v.t);
+          if (n + 1 < op.N)  // what lies this far apart is not fetched by itself
+#pragma GCC unroll 16
+            for (int l = 0; l < W; l++) __builtin_prefetch(from + v.n + l * v.t);
+        } else {
+          for (int64_t l = 0; l < W; l++) {
+            float part[W] = {};
+            if (l < count) read(part, from + l * v.t, std::min<int64_t>(W, wide - e));
+            r[l] = load(part);
+          }
+        }
+        transpose(r);
+        Vec* place = to + n * wide + e;
+        for (int64_t c = 0; c < std::min<int64_t>(W, wide - e); c++) place[c] = r[c] * scale;
+      }
+  }
+
+  template <class T>
+  void scatter(T* first, const View& v, const Vec* from, float scale) const {
+    const int64_t count = steps(), wide = width();
+    for (int64_t n = 0; n < op.N; n++)
+      for (int64_t e = 0; e < wide; e += W) {
+        T* to = first + n * v.n + e;
+        const Vec* place = from + n * wide + e;
+        Vec r[W];
+        if (count == W && e + W <= wide) {
+#pragma GCC unroll 16
+          for (int c = 0; c < W; c++) r[c] = place[c] * scale;
+          transpose(r);
+#pragma GCC unroll 16
+          for (int l = 0; l < W; l++) store(to + l * v.t, r[l]);
+        } else {
+          const int64_t some = std::min<int64_t>(W, wide - e);
+          for (int64_t c = 0; c < W; c++) r[c] = c < some ? place[c] * scale : Vec{};
+          transpose(r);
+          for (int64_t l = 0; l < count; l++) {
+            float part[W];
+            store(part, r[l]);
+            write(to + l * v.t, part, some);
+          }
+        }
+      }
   }
 };
 
-inline Vec dot(const Vec* a, const Vec* b, int64_t d) {
-  Vec even{}, odd{};  // two sums, so that one addition need not wait for the other
+// p[i][j] = a_i . b_j for four listeners i and all j: [4][M]; `row` vectors from one neuron to the next, d of them count.
+void dots(Vec* p, const Vec* a, const Vec* b, int64_t row, int64_t d, int64_t M) {
+  for (int64_t j = 0; j < M; j += 4) {
+    Vec sum[4][4] = {};
+    for (int64_t e = 0; e < d; e++) {
+      Vec bj[4];
+      for (int k = 0; k < 4; k++) bj[k] = b[(j + k) * row + e];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        const Vec ai = a[i * row + e];
+        for (int k = 0; k < 4; k++) sum[i][k] += ai * bj[k];
+      }
+    }
+    for (int i = 0; i < 4; i++)
+      for (int k = 0; k < 4; k++) p[i * M + j + k] = sum[i][k];
+  }
+}
+
+// to_i = sum_j p[i][j] b_j for four listeners i; E numbers of their width at once.
+template <int E>
+void mix(Vec* to, const Vec* p, const Vec* b, int64_t row, int64_t M) {
+  Vec sum[4][E] = {};
+  for (int64_t j = 0; j < M; j++)
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+      for (int e = 0; e < E; e++) sum[i][e] += p[i * M + j] * b[j * row + e];
+  for (int i = 0; i < 4; i++)
+    for (int e = 0; e < E; e++) to[i * row + e] = sum[i][e];
+}
+
+void mix(Vec* to, const Vec* p, const Vec* b, int64_t row, int64_t d, int64_t M) {
   int64_t e = 0;
-  for (; e + 1 < d; e += 2) {
-    even += a[e] * b[e];
-    odd += a[e + 1] * b[e + 1];
+  for (; e + 4 <= d; e += 4) mix<4>(to + e, p, b + e, row, M);
+  for (; e < d; e++) mix<1>(to + e, p, b + e, row, M);
+}
+
+// to_j += sum over four listeners i of p[i][j] a_i, for all j; E numbers of their width at once.
+template <int E>
+void spread(Vec* to, const Vec* p, const Vec* a, int64_t row, int64_t M) {
+  Vec ai[4][E];
+  for (int i = 0; i < 4; i++)
+    for (int e = 0; e < E; e++) ai[i][e] = a[i * row + e];
+  for (int64_t j = 0; j < M; j++) {
+    Vec sum[E];
+    for (int e = 0; e < E; e++) sum[e] = to[j * row + e];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+      for (int e = 0; e < E; e++) sum[e] += p[i * M + j] * ai[i][e];
+    for (int e = 0; e < E; e++) to[j * row + e] = sum[e];
   }
-  return e < d ? even + a[e] * b[e] + odd : even + odd;
 }
 
-inline void add_scaled(Vec* to, const Vec* from, Vec by, int64_t d) {
-  for (int64_t e = 0; e < d; e++) to[e] += by * from[e];
+void spread(Vec* to, const Vec* p, const Vec* a, int64_t row, int64_t d, int64_t M) {
+  int64_t e = 0;
+  for (; e + 4 <= d; e += 4) spread<4>(to + e, p, a + e, row, M);
+  for (; e < d; e++) spread<1>(to + e, p, a + e, row, M);
 }
 
-// The routing weights of one listener: softmax_j(q . k_j) over its open edges; zero where none is open.
-void weigh(Vec* p, const Vec* q, const Vec* k, const bool* open, int64_t N, int64_t d) {
+// Turns the scores of a listener into its routing weights: softmax over its open edges, zero where none is open.
+void softmax(Vec* p, const bool* open, int64_t N, int64_t M) {
   Vec best = all(NOTHING), total{};
-  bool deaf = true;
-  for (int64_t j = 0; j < N; j++) {
-    if (open && !open[j]) continue;
-    deaf = false;
-    p[j] = dot(q, k + j * d, d);
-    best = p[j] > best ? p[j] : best;
-  }
+  for (int64_t j = 0; j < N; j++)
+    if (!open || open[j]) best = p[j] > best ? p[j] : best;
   for (int64_t j = 0; j < N; j++) {
     p[j] = open && !open[j] ? Vec{} : exp(p[j] - best);
     total += p[j];
   }
-  if (deaf) return;
-  const Vec inverse = 1.0f / total;
+  for (int64_t j = N; j < M; j++) p[j] = Vec{};
+  const bool deaf = open && !std::any_of(open, open + N, [](bool is) { return is; });
+  const Vec inverse = deaf ? Vec{} : 1.0f / total;
   for (int64_t j = 0; j < N; j++) p[j] *= inverse;
 }
 
-// Runs work(block, scratch) for every block, `vectors` of scratch for each thread.
+// The routing weights of the four listeners from i on: [4][M]; those past N have none.
+void weigh(Vec* p, const Block& at, int64_t i, const Vec* q, const Vec* k) {
+  const int64_t N = at.op.N, M = Block::padded(N);
+  dots(p, q + i * at.width(), k, at.width(), at.op.d, M);
+  for (int64_t r = 0; r < 4; r++) {
+    if (i + r < N)
+      softmax(p + r * M, at.op.open ? at.op.open + (i + r) * N : nullptr, N, M);
+    else
+      std::memset(p + r * M, 0, M * sizeof(Vec));
+  }
+}
+
+// Runs work(block, scratch) for every block, with `tiles` x [N][width] and `rows` x [N] vectors of scratch per thread.
 template <class Work>
-void for_each_block(const Attention& op, int64_t vectors, const Work& work) {
-  const int64_t blocks = (op.T + W - 1) / W;
-  parallel(op.B * blocks * op.H, op.threads, W * op.N * (op.N + 4) * (op.d + 8), [&] {
-    const int64_t floats = (vectors * W + 15) / 16 * 16;
+void for_each_block(const Attention& op, int64_t tiles, int64_t rows, const Work& work) {
+  const int64_t heads = std::min<int64_t>(op.H, op.d < W ? (W + op.d - 1) / op.d : 1), groups = (op.H + heads - 1) / heads;
+  const int64_t blocks = (op.T + W - 1) / W, M = Block::padded(op.N);
+  parallel(op.B * blocks * groups, op.threads, W * op.N * (op.N + 4) * (op.d * heads + 8), [&] {
+    const int64_t floats = (tiles * heads * op.d + rows) * M * W;
     Buffer buffer(floats);
     auto* scratch = reinterpret_cast<Vec*>(buffer.take(floats));
     return [&, scratch, buffer = std::move(buffer)](int64_t i) {
-      work(Block{op, i / op.H / blocks, i / op.H % blocks * W, i % op.H}, scratch);
+      const int64_t h = i % groups * heads;
+      work(Block{op, i / groups / blocks, i / groups % blocks * W, h, std::min(heads, op.H - h)}, scratch);
     };
   });
 }
@@ -126,47 +226,58 @@ float scale(const Attention& op) { return 1.0f / std::sqrt(static_cast<float>(op
 }  // namespace
 
 void attention_forward(const Attention& op, const View& out) {
-  for_each_block(op, 4 * op.N * op.d + op.N, [&](const Block& at, Vec* scratch) {
-    const int64_t N = op.N, d = op.d;
-    Vec *q = scratch, *k = q + at.tile(), *v = k + at.tile(), *o = v + at.tile(), *p = o + at.tile();
+  for_each_block(op, 4, 8, [&](const Block& at, Vec* scratch) {
+    const int64_t N = op.N, M = Block::padded(N), row = at.width();
+    Vec *q = scratch, *k = q + M * row, *v = k + M * row, *o = v + M * row, *p = o + M * row, *keep = p + 4 * M;
     at.gather(q, op.q, scale(op));
     at.gather(k, op.k);
     at.gather(v, op.v);
-    std::memset(o, 0, at.tile() * sizeof(Vec));
-    for (int64_t i = 0; i < N; i++) {
-      weigh(p, q + i * d, k, at.edges(i), N, d);
-      for (int64_t j = 0; j < N; j++) add_scaled(o + i * d, v + j * d, p[j] * at.kept(i, j), d);
-    }
+    for (int64_t head = 0; head < at.heads; head++)
+      for (int64_t i = 0; i < N; i += 4) {
+        const int64_t e = head * op.d;
+        weigh(p, at, i, q + e, k + e);
+        for (int64_t r = 0; op.dropout > 0 && r < std::min<int64_t>(4, N - i); r++) {
+          at.keep(keep, head, i + r);
+          for (int64_t j = 0; j < N; j++) p[r * M + j] *= keep[j];
+        }
+        mix(o + i * row + e, p, v + e, row, op.d, M);
+      }
     at.scatter(out, o);
   });
 }
 
 void attention_backward(const Attention& op, const View& gout, const View& gq, const View& gk, const View& gv) {
-  for_each_block(op, 7 * op.N * op.d + 2 * op.N, [&](const Block& at, Vec* scratch) {
-    const int64_t N = op.N, d = op.d;
-    Vec *q = scratch, *k = q + at.tile(), *v = k + at.tile(), *g = v + at.tile();
-    Vec *dq = g + at.tile(), *dk = dq + at.tile(), *dv = dk + at.tile(), *p = dv + at.tile(), *dp = p + N;
+  for_each_block(op, 7, 12, [&](const Block& at, Vec* scratch) {
+    const int64_t N = op.N, M = Block::padded(N), row = at.width(), tile = M * row;
+    Vec *q = scratch, *k = q + tile, *v = k + tile, *g = v + tile, *dq = g + tile, *dk = dq + tile, *dv = dk + tile;
+    Vec *p = dv + tile, *dp = p + 4 * M, *keep = dp + 4 * M;
     at.gather(q, op.q, scale(op));
     at.gather(k, op.k);
     at.gather(v, op.v);
     at.gather(g, gout);
-    std::memset(dq, 0, 3 * at.tile() * sizeof(Vec));
-    for (int64_t i = 0; i < N; i++) {
-      weigh(p, q + i * d, k, at.edges(i), N, d);
-      Vec mean{};  // of dp under p: what the softmax takes out
-      for (int64_t j = 0; j < N; j++) {
-        const Vec kept = at.kept(i, j);
-        add_scaled(dv + j * d, g + i * d, p[j] * kept, d);
-        dp[j] = dot(g + i * d, v + j * d, d) * kept;
-        mean += dp[j] * p[j];
+    std::memset(dk, 0, 2 * tile * sizeof(Vec));
+    for (int64_t head = 0; head < at.heads; head++)
+      for (int64_t i = 0; i < N; i += 4) {
+        const int64_t e = head * op.d, from = i * row + e;
+        weigh(p, at, i, q + e, k + e);
+        dots(dp, g + from, v + e, row, op.d, M);
+        for (int64_t r = 0; r < std::min<int64_t>(4, N - i); r++) {
+          Vec *weight = p + r * M, *change = dp + r * M, mean{};  // of the change under the weights
+          if (op.dropout > 0) at.keep(keep, head, i + r);
+          for (int64_t j = 0; j < N; j++) {
+            if (op.dropout > 0) change[j] *= keep[j];
+            mean += change[j] * weight[j];
+          }
+          for (int64_t j = 0; j < N; j++) {
+            change[j] = weight[j] * (change[j] - mean);
+            if (op.dropout > 0) weight[j] *= keep[j];
+          }
+        }
+        spread(dv + e, p, g + from, row, op.d, M);
+        spread(dk + e, dp, q + from, row, op.d, M);
+        mix(dq + from, dp, k + e, row, op.d, M);
       }
-      for (int64_t j = 0; j < N; j++) {
-        const Vec ds = p[j] * (dp[j] - mean);
-        add_scaled(dq + i * d, k + j * d, ds * scale(op), d);
-        add_scaled(dk + j * d, q + i * d, ds, d);
-      }
-    }
-    at.scatter(gq, dq);
+    at.scatter(gq, dq, scale(op));
     at.scatter(gk, dk);
     at.scatter(gv, dv);
   });

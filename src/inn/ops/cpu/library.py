@@ -41,9 +41,13 @@ def _load() -> str | None:
     torch.ops.inn.keep_memory()  # see arena.h
     from inn.ops.attention import cpu as attention
     from inn.ops.conv import cpu as conv
+    from inn.ops.linear import cpu as linear
+    from inn.ops.norm import cpu as norm
     from inn.ops.scan import cpu as scan
 
     attention.register()
     conv.register()
+    linear.register()
+    norm.register()
     scan.register()
     return None

@@ -13,6 +13,8 @@
 #include "arena.h"
 #include "attention.h"
 #include "conv.h"
+#include "linear.h"
+#include "norm.h"
 #include "scan.h"
 
 namespace at {
@@ -194,6 +196,110 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& gout, const 
   return {gq, gk, gv};
 }
 
+// Linear maps: x [B, T, N, I] as matrices of rows, one for each neuron where each has its own weights.
+struct LinearCall {
+  Tensor weight;
+  bool separate;
+  inn::Linear op;
+
+  LinearCall(const Tensor& x, int64_t I, int64_t O, int64_t P)
+      : separate(P > 1),
+        op{P, x.size(0) * x.size(1) * (P > 1 ? 1 : x.size(2)), I, O, at::get_num_threads()} {
+    TORCH_CHECK(P == 1 || P == x.size(2), "weight should be for 1 or ", x.size(2), " neurons, not for ", P);
+  }
+
+  // `keep` holds a copy where the rows do not lie at equal distances.
+  inn::Rows rows(const Tensor& t, Tensor& keep) const {
+    TORCH_CHECK(t.device().is_cpu() && t.dim() == 4 && t.numel() && t.scalar_type() == at::kFloat,
+                "the kernel takes float32 CPU tensors [B, T, N, I], and none that is empty");
+    keep = t;
+    if (t.size(3) > 1 && t.stride(3) != 1) keep = t.contiguous();
+    int64_t row = 0, expected = 0;
+    for (int64_t d = separate ? 1 : 2; d >= 0; d--) {
+      if (keep.size(d) == 1) continue;
+      if (!row) {
+        row = keep.stride(d);
+      } else if (keep.stride(d) != expected) {
+        keep = empty(t, t.size(3)).copy_(t);
+        return rows(keep, keep);
+      }
+      expected = keep.stride(d) * keep.size(d);
+    }
+    return {keep.data_ptr<float>(), row, keep.stride(2)};
+  }
+
+  // What a map gives: neuron by neuron where each has its own weights, so that the next map reads dense rows.
+  Tensor empty(const Tensor& x, int64_t width) const {
+    const auto options = x.options();
+    if (separate) return at::empty({x.size(2), x.size(0), x.size(1), width}, options).permute({1, 2, 0, 3});
+    return at::empty({x.size(0), x.size(1), x.size(2), width}, options);
+  }
+};
+
+Tensor linear_forward(const Tensor& x, const Tensor& weight, const optional<Tensor>& bias) {
+  TORCH_CHECK(x.dim() == 4 && weight.dim() == 3, "the map takes x [B, T, N, I] and weight [P, O, I]");
+  expect(x, {x.size(0), x.size(1), x.size(2), weight.size(2)}, "x");
+  const LinearCall call(x, weight.size(2), weight.size(1), weight.size(0));
+  const Tensor w = floats(weight), b = bias ? floats(*bias) : Tensor();
+  if (bias) expect(b, {weight.size(0), weight.size(1)}, "bias");
+  Tensor keep, y = call.empty(x, weight.size(1)), same;
+  inn::linear_forward(call.op, call.rows(x, keep), w.data_ptr<float>(), bias ? b.data_ptr<float>() : nullptr,
+                      call.rows(y, same));
+  return y;
+}
+
+Tensor linear_input_gradient(const Tensor& gy, const Tensor& weight) {
+  TORCH_CHECK(gy.dim() == 4 && weight.dim() == 3, "the map takes gy [B, T, N, O] and weight [P, O, I]");
+  expect(gy, {gy.size(0), gy.size(1), gy.size(2), weight.size(1)}, "gy");
+  const LinearCall call(gy, weight.size(2), weight.size(1), weight.size(0));
+  const Tensor w = floats(weight);
+  Tensor keep, gx = call.empty(gy, weight.size(2)), same;
+  inn::linear_input_gradient(call.op, call.rows(gy, keep), w.data_ptr<float>(), call.rows(gx, same));
+  return gx;
+}
+
+std::tuple<Tensor, Tensor> linear_weight_gradient(const Tensor& gy, const Tensor& x, int64_t sets, bool bias) {
+  TORCH_CHECK(gy.dim() == 4 && x.dim() == 4, "the map takes gy [B, T, N, O] and x [B, T, N, I]");
+  expect(gy, {x.size(0), x.size(1), x.size(2), gy.size(3)}, "gy");
+  const LinearCall call(x, x.size(3), gy.size(3), sets);
+  Tensor keep_g, keep_x, gw = at::empty({sets, gy.size(3), x.size(3)}, x.options());
+  Tensor gb = at::empty({bias ? sets : 0, gy.size(3)}, x.options());
+  inn::linear_weight_gradient(call.op, call.rows(gy, keep_g), call.rows(x, keep_x), gw.data_ptr<float>(),
+                              bias ? gb.data_ptr<float>() : nullptr);
+  return {gw, gb};
+}
+struct NormCall {
+  Tensor x, weight, bias;
+  inn::Norm op;
+
+  NormCall(const Tensor& x_, const Tensor& weight_, const Tensor& bias_, double epsilon)
+      : x(rows(x_)), weight(floats(weight_)), bias(floats(bias_)) {
+    TORCH_CHECK(x.dim() == 4 && x.numel() && weight.dim() == 2, "the norm takes x [B, T, N, D] and weight [P, D]");
+    const int64_t N = x.size(2), D = x.size(3), P = weight.size(0);
+    TORCH_CHECK(P == 1 || P == N, "weight should be for 1 or ", N, " neurons, not for ", P);
+    expect(weight, {P, D}, "weight");
+    expect(bias, {P, D}, "bias");
+    op = {x.size(0), x.size(1), N, D, P, view(x), weight.data_ptr<float>(), bias.data_ptr<float>(),
+          static_cast<float>(epsilon), at::get_num_threads()};
+  }
+};
+
+Tensor norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon) {
+  const NormCall call(x, weight, bias, epsilon);
+  Tensor y = at::empty_like(call.x);
+  inn::norm_forward(call.op, view(y));
+  return y;
+}
+
+std::tuple<Tensor, Tensor, Tensor> norm_backward(const Tensor& gy, const Tensor& x, const Tensor& weight,
+                                                 const Tensor& bias, double epsilon) {
+  const NormCall call(x, weight, bias, epsilon);
+  expect(gy, call.x.sizes(), "gy");
+  const Tensor g = rows(gy);
+  Tensor gx = at::empty_like(call.x), gw = at::empty_like(call.weight), gb = at::empty_like(call.bias);
+  inn::norm_backward(call.op, view(g), view(gx), gw.data_ptr<float>(), gb.data_ptr<float>());
+  return {gx, like(gw, weight), like(gb, bias)};
+}
 
 // PyTorch's allocator of CPU memory, with large buffers from the arena.
 class Allocator final : public c10::Allocator {
@@ -260,6 +366,12 @@ TORCH_LIBRARY(inn, m) {
   m.def(
       "neuron_attention_bwd(Tensor gout, Tensor q, Tensor k, Tensor v, int heads, Tensor? edges, float dropout, int seed)"
       " -> (Tensor, Tensor, Tensor)");
+  m.def("neuron_norm_fwd(Tensor x, Tensor weight, Tensor bias, float epsilon) -> Tensor");
+  m.def(
+      "neuron_norm_bwd(Tensor gy, Tensor x, Tensor weight, Tensor bias, float epsilon) -> (Tensor, Tensor, Tensor)");
+  m.def("neuron_linear_fwd(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
+  m.def("neuron_linear_input_bwd(Tensor gy, Tensor weight) -> Tensor");
+  m.def("neuron_linear_weight_bwd(Tensor gy, Tensor x, int sets, bool bias) -> (Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(inn, CPU, m) {
@@ -269,4 +381,9 @@ TORCH_LIBRARY_IMPL(inn, CPU, m) {
   m.impl("causal_conv_bwd", conv_backward);
   m.impl("neuron_attention_fwd", attention_forward);
   m.impl("neuron_attention_bwd", attention_backward);
+  m.impl("neuron_norm_fwd", norm_forward);
+  m.impl("neuron_norm_bwd", norm_backward);
+  m.impl("neuron_linear_fwd", linear_forward);
+  m.impl("neuron_linear_input_bwd", linear_input_gradient);
+  m.impl("neuron_linear_weight_bwd", linear_weight_gradient);
 }

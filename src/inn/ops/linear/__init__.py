@@ -1,11 +1,13 @@
 """Linear maps of a population: one matrix for all neurons, or one for each."""
 
 from inn.ops.dispatch import Backend, Op
+from inn.ops.linear.cpu import neuron_linear_cpu, refuses
 from inn.ops.linear.reference import neuron_linear_reference
 from inn.ops.linear.torch import neuron_linear_torch
 
 neuron_linear = Op(
     "neuron_linear",
+    Backend("cpu", neuron_linear_cpu, refuses),
     Backend("torch", neuron_linear_torch),
     Backend("reference", neuron_linear_reference),
 )

@@ -1,0 +1,65 @@
+"""The maps in C++ (`inn/ops/cpu/linear.cpp`): their operators' shapes and gradients, and when they can be used."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from inn.ops.cpu.library import why_not
+from inn.ops.cpu.tensors import refuse
+
+
+def neuron_linear_cpu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """See `neuron_linear_reference`. With separate weights the result is laid out neuron by neuron in memory."""
+    return torch.ops.inn.neuron_linear_fwd(x, weight, bias)
+
+
+def refuses(x, weight, bias=None) -> str | None:
+    """Why these tensors cannot go to the C++ kernel, or None."""
+    if x.dtype == torch.bfloat16:
+        return "takes float32; PyTorch's own bfloat16 product is faster"
+    return refuse((x,), (weight,)) or why_not()
+
+
+def register() -> None:
+    """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
+    torch.library.register_fake("inn::neuron_linear_fwd", _forward_shape)
+    torch.library.register_fake("inn::neuron_linear_input_bwd", _input_shape)
+    torch.library.register_fake("inn::neuron_linear_weight_bwd", _weight_shapes)
+    torch.library.register_autograd("inn::neuron_linear_fwd", _backward, setup_context=_save)
+
+
+def _empty(x: Tensor, width: int, sets: int) -> Tensor:
+    batch, time, neurons = x.shape[:3]
+    if sets > 1:
+        return x.new_empty(neurons, batch, time, width).permute(1, 2, 0, 3)
+    return x.new_empty(batch, time, neurons, width)
+
+
+def _forward_shape(x, weight, bias):
+    return _empty(x, weight.shape[1], weight.shape[0])
+
+
+def _input_shape(gy, weight):
+    return _empty(gy, weight.shape[2], weight.shape[0])
+
+
+def _weight_shapes(gy, x, sets, bias):
+    return x.new_empty(sets, gy.shape[3], x.shape[3]), x.new_empty(sets if bias else 0, gy.shape[3])
+
+
+def _save(ctx, inputs, output):
+    x, weight, bias = inputs
+    ctx.bias = None if bias is None else bias.dtype
+    ctx.save_for_backward(x, weight)
+
+
+def _backward(ctx, gy):
+    x, weight = ctx.saved_tensors
+    gx = gw = gb = None
+    if ctx.needs_input_grad[0]:
+        gx = torch.ops.inn.neuron_linear_input_bwd(gy, weight)
+    if any(ctx.needs_input_grad[1:]):
+        gw, gb = torch.ops.inn.neuron_linear_weight_bwd(gy, x, weight.shape[0], ctx.bias is not None)
+        gw, gb = gw.to(weight.dtype), None if ctx.bias is None else gb.to(ctx.bias)
+    return gx, gw, gb
