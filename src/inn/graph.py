@@ -93,7 +93,12 @@ class Graph(nn.Module):
                 f"the graph takes [batch, time, {c.input_width}] with batch, time >= 1, not {list(x.shape)}"
             )
         x = x.unflatten(-1, (c.neurons, c.width)) if c.input == "split" else x[:, :, None].expand(-1, -1, c.neurons, -1)
-        return x if self.identity is None else x + self.identity.to(x.dtype)
+        if self.identity is not None:
+            x = x + self.identity.to(x.dtype)
+        if c.populations == 1:
+            return x
+        # In memory neuron by neuron, as separate maps want their rows; all that follows keeps this order.
+        return x.permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3)
 
     def run(
         self,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from inn.config import INNConfig, model_config
 from inn.graph import Graph
-from inn.population import no_decay
+from inn.population import Linear, no_decay
 from inn.routing import Edges
 from inn.sequence import SequenceModel
 from inn.state import State
@@ -40,8 +40,8 @@ class INN(SequenceModel):
         self.norm = nn.LayerNorm(c.readout_width)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and c.readout_width != c.input_width
-        self.bridge = nn.Linear(c.readout_width, c.input_width, bias=False) if bridged else nn.Identity()
-        self.head = nn.Linear(c.input_width if c.tied else c.readout_width, c.vocab)
+        self.bridge = Linear(c.readout_width, c.input_width, bias=False) if bridged else nn.Identity()
+        self.head = Linear(c.input_width if c.tied else c.readout_width, c.vocab)
         self.dropout = nn.Dropout(c.dropout)
         nn.init.normal_(self.embedding.weight, std=c.embedding_std)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -78,6 +78,6 @@ class INN(SequenceModel):
 
     def flops(self) -> dict[str, float]:
         parts = self.graph.flops()
-        bridge = 2.0 * self.bridge.weight.numel() if isinstance(self.bridge, nn.Linear) else 0.0
+        bridge = 2.0 * self.bridge.weight.numel() if isinstance(self.bridge, Linear) else 0.0
         parts["head"] = 2.0 * self.head.weight.numel() + bridge
         return parts

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from inn.ops import neuron_linear, neuron_norm
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, sizes: Sequence[int] | None = None
+) -> tuple[Tensor, ...]:
+    """`neuron_linear` that heeds autocast, as PyTorch's own `linear` does: see `inn.ops.linear.reference`."""
+    if torch.is_autocast_enabled(x.device.type):
+        kind = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+    return neuron_linear(x, weight, bias, sizes)
+
+
+def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """PyTorch's `linear` through the kernels of a population of one: `[B, T, I]` -> `[B, T, O]`."""
+    return linear(x[:, :, None], weight[None], None if bias is None else bias[None])[0][:, :, 0]
+
+
+class Linear(nn.Linear):
+    """PyTorch's linear layer on `[B, T, I]`, through the kernels of a population of one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return project(input, self.weight, self.bias)
 
 
 class NeuronLinear(nn.Module):
@@ -33,11 +56,11 @@ class NeuronLinear(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
-        if torch.is_autocast_enabled(x.device.type):  # an op of ours casts for itself, as F.linear would
-            kind = torch.get_autocast_dtype(x.device.type)
-            x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
-        return neuron_linear(x, weight, bias)
+        return linear(x, self.weight, self.bias)[0]
+
+    def split(self, x: Tensor, *sizes: int) -> tuple[Tensor, ...]:
+        """The map's result as several tensors: the first `sizes[0]` of its O numbers, the next `sizes[1]`, ..."""
+        return linear(x, self.weight, self.bias, sizes)
 
     def flops(self, neurons: int) -> float:
         """FLOPs for one symbol of `neurons` neurons."""

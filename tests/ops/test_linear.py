@@ -12,10 +12,10 @@ from inn.ops import neuron_linear, use_backend
 LAYOUTS = ["dense", "neurons", "half", "half-neurons", "channels"]
 
 
-def on(name):
+def on(name, **options):
     def run(*args):
         with use_backend(name):
-            return (neuron_linear(*args),)
+            return neuron_linear(*args, **options)
 
     return run
 
@@ -52,14 +52,25 @@ def test_equals_the_reference(kit, backend, shape, separate, bias, layout, seed)
 
 
 @pytest.mark.parametrize("backend", ["torch", "cpu"])
+@pytest.mark.parametrize("shape", [(2, 30, 3, 20, 57), (1, 2, 1, 7, 57)])
+@pytest.mark.parametrize("separate", [False, True])
+def test_several_results_of_one_input(kit, backend, shape, separate):
+    with_gradients, close, _ = kit
+    exact = tensors(shape, separate, True, 0)
+    names, sizes = "a b c gx gweight gbias", (5, 16, 36)
+    bar = with_gradients(on("reference", sizes=sizes), exact)
+    close(with_gradients(on(backend, sizes=sizes), [t.float() for t in exact]), bar, names, 1e-5)
+
+
+@pytest.mark.parametrize("backend", ["torch", "cpu"])
 def test_bfloat16(kit, backend):
     """The C++ kernel leaves bfloat16 to PyTorch; whoever takes it rounds once."""
     exact = tensors((2, 9, 3, 20, 24), True, True, 0)
     x, w, b = (t.bfloat16() for t in exact)
     if backend == "cpu":
         assert "bfloat16" in neuron_linear.choose(x, w, b)[1]["cpu"]
-    bar = neuron_linear.backends["reference"].run(x.double(), w.double(), b.double())
-    torch.testing.assert_close(neuron_linear(x, w, b).double(), bar, rtol=0.02, atol=0.05)
+    bar = on("reference")(x.double(), w.double(), b.double())[0]
+    torch.testing.assert_close(neuron_linear(x, w, b)[0].double(), bar, rtol=0.02, atol=0.05)
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -72,6 +83,14 @@ def test_results_do_not_depend_on_the_number_of_threads(kit, separate):
         results.append(with_gradients(on("cpu"), args))
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_an_input_that_is_one_number_repeated_along_an_axis(separate, axis):
+    x, w, b = (t.float() for t in tensors((3, 5, 4, 7, 6), separate, True, 0))
+    repeated = x.select(axis, 0).unsqueeze(axis).expand_as(x)
+    torch.testing.assert_close(on("cpu")(repeated, w, b)[0], on("reference")(repeated.clone(), w, b)[0])
 
 
 def test_only_what_is_asked_for_gets_a_gradient():
@@ -96,7 +115,7 @@ def test_one_neuron_does_not_see_another(separate):
     w = torch.randn(3 if separate else 1, 5, 4)
     changed = x.clone()
     changed[:, :, 1] += 1
-    difference = (neuron_linear(changed, w) - neuron_linear(x, w)).abs().amax((0, 1, 3))
+    difference = (neuron_linear(changed, w)[0] - neuron_linear(x, w)[0]).abs().amax((0, 1, 3))
     assert difference[1] > 0
     assert difference[0] == 0
     assert difference[2] == 0

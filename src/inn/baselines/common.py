@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.population import no_decay
+from inn.population import no_decay, project
 from inn.state import State
 
 
@@ -35,7 +34,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor, embedding: nn.Embedding) -> Tensor:
         weight = embedding.weight if self.weight is None else self.weight
-        return F.linear(x, weight, self.bias)
+        return project(x, weight, self.bias)
 
 
 def check_input(tokens: Tensor, state: State | None) -> None:

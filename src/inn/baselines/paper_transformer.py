@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from inn.baselines.common import Head, symbol_embedding
 from inn.baselines.window import Plan, WindowedModel, attend, split_heads
 from inn.config import PaperTransformerConfig
+from inn.population import project
 
 
 class PaperTransformer(WindowedModel):
@@ -65,7 +66,7 @@ def run_layer(
     The layer's own `forward` takes queries and keys from the same tensor, so its parts are called one by one here.
     """
     attention = layer.self_attn
-    q, k, v = F.linear(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
+    q, k, v = project(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
     k, v = plan.join(cache[0], k), plan.join(cache[1], v)
     qh, kh, vh = (split_heads(t, attention.num_heads) for t in (q, k, v))
     y = attend(qh, kh, vh, plan, dropout=attention.dropout if layer.training else 0.0)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from inn.baselines.common import Head, symbol_embedding
 from inn.baselines.window import Plan, WindowedModel, attend, split_heads
 from inn.config import TransformerConfig
+from inn.population import Linear
 
 
 class Transformer(WindowedModel):
@@ -76,11 +77,11 @@ class Layer(nn.Module):
         super().__init__()
         self.heads, hidden = c.heads, hidden_width(c)
         self.attention_norm = nn.RMSNorm(c.width, eps=1e-6)
-        self.qkv = nn.Linear(c.width, 3 * c.width, bias=False)
-        self.attention_out = nn.Linear(c.width, c.width, bias=False)
+        self.qkv = Linear(c.width, 3 * c.width, bias=False)
+        self.attention_out = Linear(c.width, c.width, bias=False)
         self.feedforward_norm = nn.RMSNorm(c.width, eps=1e-6)
-        self.gate_up = nn.Linear(c.width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, c.width, bias=False)
+        self.gate_up = Linear(c.width, 2 * hidden, bias=False)
+        self.down = Linear(hidden, c.width, bias=False)
         self.dropout = nn.Dropout(c.dropout)
         for linear in (self.qkv, self.gate_up):
             nn.init.normal_(linear.weight, std=c.embedding_std)

@@ -54,10 +54,10 @@ class Mamba(Memory):
     def forward(
         self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Parts]:
-        _, S, _, R = self.sizes
-        u, z = self.in_proj(x).chunk(2, dim=-1)
+        E, S, _, R = self.sizes
+        u, z = self.in_proj.split(x, E, E)
         u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
-        dt, B, C = self.x_proj(u).split((R, S, S), dim=-1)
+        dt, B, C = self.x_proj.split(u, R, S, S)
         y, ssm = selective_scan(
             u, self.dt_proj(dt), -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask
         )  # fmt: skip

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.ops import neuron_attention
-from inn.population import NeuronLinear, no_decay
-from inn.routing.base import Parts, WeightedRouter
+from inn.population import NeuronLinear, linear, no_decay
+from inn.routing.base import Parts, WeightedRouter, emitted
 from inn.routing.edges import Edges
 
 if TYPE_CHECKING:
@@ -45,7 +45,10 @@ class Attention(WeightedRouter):
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
-        q, k, v = self.query(x), self.key(x), self.values(x, gate)
+        maps = (self.query, self.key, self.value)  # one pass over x for all three
+        weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]
+        q, k, v = linear(x, weight, bias, 3 * (x.shape[-1],))
+        v = emitted(v, gate)
         q, k, v = (a.unflatten(-1, (self.heads, -1)) for a in (q, k, v))  # [B, T, N, H, d]
         if self.query_gain is not None and self.key_gain is not None:
             q = F.rms_norm(q, q.shape[-1:]) * self.query_gain[:, None].to(q.dtype)

@@ -64,6 +64,11 @@ class Router(nn.Module, ABC):
         """Forward FLOPs for one symbol of the whole population, by part."""
 
 
+def emitted(values: Tensor, gate: Tensor | None) -> Tensor:
+    """What neurons send, `[B, T, N, D]`: their values, times their gates `[B, T, N]` where they have them."""
+    return values if gate is None else values * gate[..., None].to(values.dtype)
+
+
 class WeightedRouter(Router):
     """A router whose message is a weighted sum of values: Σ_j w_ij V x_j, then an output map.
 
@@ -78,8 +83,7 @@ class WeightedRouter(Router):
         self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
 
     def values(self, x: Tensor, gate: Tensor | None) -> Tensor:
-        v = self.value(x)
-        return v if gate is None else v * gate[..., None].to(v.dtype)
+        return emitted(self.value(x), gate)
 
     def flops(self) -> dict[str, float]:
         width = self.value.weight.shape[1]

@@ -106,119 +106,135 @@ void pack(float* to, const float* from, int64_t K, int64_t k_step, int64_t colum
   }
 }
 
-// Every group's B packed; one group after the other.
-void pack_all(float* to, const Linear& op, const float* weight, int64_t K, int64_t k_step, int64_t columns,
-              int64_t c_step) {
-  const int64_t panels = padded(columns) / PANEL;
-  parallel(op.groups * panels, op.threads, K * PANEL, [&] {
-    return [&, to](int64_t i) {
-      const int64_t g = i / panels, c = i % panels * PANEL;
-      pack(to + i * K * PANEL, weight + g * op.I * op.O + c * c_step, K, k_step, std::min(PANEL, columns - c), c_step);
-    };
-  });
-}
-
-// C = A B for all groups and rows, B packed.
-void product(const Linear& op, const Rows& a, const float* packed, int64_t K, const Rows& c, int64_t columns,
-             const float* bias) {
-  const int64_t blocks = (op.rows + BLOCK - 1) / BLOCK, wide = padded(columns);
-  parallel(op.groups * blocks, op.threads, BLOCK * K * columns, [&] {
+// Runs work(g, r, rows) for blocks of rows of every group.
+template <class Work>
+void for_each_block(const Linear& op, const Work& work) {
+  const int64_t blocks = (op.rows + BLOCK - 1) / BLOCK;
+  parallel(op.groups * blocks, op.threads, BLOCK * op.I * op.O, [&] {
     return [&](int64_t task) {
-      const int64_t g = task / blocks, r = task % blocks * BLOCK, rows = std::min(BLOCK, op.rows - r);
-      for (int64_t p = 0; p < columns; p += PANEL)
-        strip({a.at(g, r), a.row, 1}, rows, packed + g * K * wide + p * K, PANEL, K, c.at(g, r) + p, c.row,
-              std::min(PANEL, columns - p), bias ? Start::row : Start::zero, bias ? bias + g * columns + p : nullptr);
+      const int64_t r = task % blocks * BLOCK;
+      work(task / blocks, r, std::min(BLOCK, op.rows - r));
     };
   });
 }
 
-// A few rows: weights are read once, as they lie, and sums are taken across lanes at the end.
-template <int rows>
-void few(const Linear& op, const Rows& x, int64_t g, int64_t r, const float* weight, const float* bias, const Rows& y,
-         int64_t o) {
-  const int64_t wide = std::min<int64_t>(W, op.O - o), I = op.I;
-  const float* w = weight + (g * op.O + o) * I;
-  Vec sum[rows][W];
-  for (int m = 0; m < rows; m++)
-    for (int j = 0; j < W; j++) sum[m][j] = Vec{};
-  const auto add = [&](const Vec* xs, const float* from, int64_t count) {
-    for (int64_t j = 0; j < wide; j++) {
-      Vec wv;
-      if (count == W) {
-        wv = load(from + j * I);
-      } else {
-        float part[W] = {};
-        for (int64_t i = 0; i < count; i++) part[i] = from[j * I + i];
-        wv = load(part);
-      }
-      for (int m = 0; m < rows; m++) sum[m][j] += wv * xs[m];
-    }
-  };
+// W numbers from `o` on of one row's result: weights are read once, as they lie, and sums taken across lanes at the end.
+void single(float* y, const float* x, const float* w, const float* bias, int64_t I, int64_t wide) {
+  Vec sum[W] = {};
   int64_t i = 0;
   for (; i + W <= I; i += W) {
-    Vec xs[rows];
-    for (int m = 0; m < rows; m++) xs[m] = load(x.at(g, r + m) + i);
-    add(xs, w + i, W);
+    const Vec xi = load(x + i);
+    for (int64_t j = 0; j < wide; j++) sum[j] += xi * load(w + j * I + i);
   }
   if (i < I) {
-    Vec xs[rows];
-    for (int m = 0; m < rows; m++) {
-      float part[W] = {};
-      for (int64_t j = i; j < I; j++) part[j - i] = x.at(g, r + m)[j];
-      xs[m] = load(part);
+    float part[W] = {};
+    std::memcpy(part, x + i, (I - i) * 4);
+    const Vec xi = load(part);
+    for (int64_t j = 0; j < wide; j++) {
+      std::memcpy(part, w + j * I + i, (I - i) * 4);
+      sum[j] += xi * load(part);
     }
-    add(xs, w + i, I - i);
   }
-  for (int m = 0; m < rows; m++) {
-    transpose(sum[m]);
-    for (int j = 1; j < W; j++) sum[m][0] += sum[m][j];
-    float out[W];
-    store(out, sum[m][0]);
-    for (int64_t j = 0; j < wide; j++) y.at(g, r + m)[o + j] = out[j] + (bias ? bias[g * op.O + o + j] : 0.0f);
-  }
+  transpose(sum);
+  for (int j = 1; j < W; j++) sum[0] += sum[j];
+  float out[W];
+  store(out, sum[0]);
+  for (int64_t j = 0; j < wide; j++) y[j] = out[j] + (bias ? bias[j] : 0.0f);
 }
 
 }  // namespace
 
-void linear_forward(const Linear& op, const Rows& x, const float* weight, const float* bias, const Rows& y) {
-  if (op.rows < 4) {
+void linear_forward(const Linear& op, const Rows& x, const float* weight, const float* bias, const std::vector<Rows>& y) {
+  if (op.rows < 4) {  // not worth the packing
     const int64_t blocks = (op.O + W - 1) / W;
-    parallel(op.groups * blocks, op.threads, op.rows * W * op.I, [&] {
-      return [&](int64_t task) {
-        const int64_t g = task / blocks, o = task % blocks * W;
-        for (int64_t r = 0; r < op.rows; r++) few<1>(op, x, g, r, weight, bias, y, o);
-      };
-    });
+    for (int64_t j = 0, o = 0; j < static_cast<int64_t>(y.size()); o += op.sizes[j++])
+      parallel(op.groups * blocks, op.threads, op.rows * W * op.I, [&] {
+        return [&](int64_t task) {
+          const int64_t g = task / blocks, at = task % blocks * W, wide = std::min<int64_t>(W, op.sizes[j] - at);
+          const int64_t place = g * op.O + o + at;
+          for (int64_t r = 0; r < op.rows && wide > 0; r++)
+            single(y[j].at(g, r) + at, x.at(g, r), weight + place * op.I, bias ? bias + place : nullptr, op.I, wide);
+        };
+      });
     return;
   }
-  Buffer buffer(op.groups * op.I * padded(op.O) + op.groups * op.O + PANEL + 32);
-  float* packed = buffer.take(op.groups * op.I * padded(op.O));
-  pack_all(packed, op, weight, op.I, 1, op.O, op.I);
-  product(op, x, packed, op.I, y, op.O, bias);
+  int64_t all = 0;
+  for (const int64_t size : op.sizes) all += padded(size);
+  Buffer buffer(op.groups * op.I * all + op.groups * (op.O + PANEL));
+  float* packed = buffer.take(op.groups * op.I * all);  // [groups][results][panels][I][PANEL]
+  // A bias is read in whole vectors: a copy that may be read past its end.
+  float* from = buffer.take(op.groups * op.O + PANEL);
+  if (bias) std::memcpy(from, bias, op.groups * op.O * 4);
+  parallel(op.groups, op.threads, op.I * op.O, [&] {
+    return [&](int64_t g) {
+      float* to = packed + g * op.I * all;
+      const float* w = weight + g * op.O * op.I;
+      for (const int64_t size : op.sizes) {
+        pack(to, w, op.I, 1, size, op.I);
+        to += op.I * padded(size);
+        w += size * op.I;
+      }
+    };
+  });
+  for_each_block(op, [&](int64_t g, int64_t r, int64_t rows) {
+    const float* panel = packed + g * op.I * all;
+    int64_t o = g * op.O;
+    for (size_t j = 0; j < y.size(); o += op.sizes[j++])
+      for (int64_t p = 0; p < op.sizes[j]; p += PANEL, panel += op.I * PANEL)
+        strip({x.at(g, r), x.row, 1}, rows, panel, PANEL, op.I, y[j].at(g, r) + p, y[j].row,
+              std::min(PANEL, op.sizes[j] - p), bias ? Start::row : Start::zero, from + o + p);
+  });
 }
 
-void linear_input_gradient(const Linear& op, const Rows& gy, const float* weight, const Rows& gx) {
-  Buffer buffer(op.groups * op.O * padded(op.I));
-  float* packed = buffer.take(op.groups * op.O * padded(op.I));
-  pack_all(packed, op, weight, op.O, op.I, op.I, 1);
-  product(op, gy, packed, op.O, gx, op.I, nullptr);
+void linear_input_gradient(const Linear& op, const std::vector<Rows>& gy, const float* weight, const Rows& gx) {
+  const int64_t all = padded(op.I);
+  Buffer buffer(op.groups * op.O * all);
+  float* packed = buffer.take(op.groups * op.O * all);  // [groups][panels][O][PANEL]
+  parallel(op.groups, op.threads, op.I * op.O, [&] {
+    return [&](int64_t g) { pack(packed + g * op.O * all, weight + g * op.O * op.I, op.O, op.I, op.I, 1); };
+  });
+  for_each_block(op, [&](int64_t g, int64_t r, int64_t rows) {
+    const float* panel = packed + g * op.O * all;
+    for (int64_t p = 0; p < op.I; p += PANEL)
+      for (size_t j = 0; j < gy.size(); panel += op.sizes[j++] * PANEL)
+        strip({gy[j].at(g, r), gy[j].row, 1}, rows, panel, PANEL, op.sizes[j], gx.at(g, r) + p, gx.row,
+              std::min(PANEL, op.I - p), j ? Start::sum : Start::zero);
+  });
 }
 
-void linear_weight_gradient(const Linear& op, const Rows& gy, const Rows& x, float* gweight, float* gbias) {
-  // The wider of the two maps' ends lies along the vectors, where padding costs least; the other is broadcast.
-  const bool turned = padded(op.I) * op.O > padded(op.O) * op.I;
-  const Rows &a = turned ? x : gy, &b = turned ? gy : x;
-  const int64_t rows = turned ? op.I : op.O, columns = turned ? op.O : op.I, size = rows * columns;
+namespace {
+
+// One result's part of the weights' gradient: C [a's width, b's width] = sum over rows of a^T b.
+struct Part {
+  Rows a, b;
+  int64_t rows, columns;
+  bool turned;     // C is [I, size], not [size, I]
+  int64_t offset;  // of C among all of a group's
+};
+
+}  // namespace
+
+void linear_weight_gradient(const Linear& op, const std::vector<Rows>& gy, const Rows& x, float* gweight, float* gbias) {
+  std::vector<Part> all;
+  int64_t at = 0;
+  for (size_t j = 0; j < gy.size(); at += op.sizes[j++] * op.I) {
+    const int64_t I = op.I, O = op.sizes[j];
+    // The end that costs less padding lies along the vectors; the other is broadcast.
+    if (padded(I) * O > padded(O) * I)
+      all.push_back({x, gy[j], I, O, true, at});
+    else
+      all.push_back({gy[j], x, O, I, false, at});
+  }
   // Tasks sum over slices of the rows; their number, and so the order of the sums, depends on the shapes alone.
-  const int64_t chunk = std::clamp<int64_t>(65536 / (rows + columns), 32, 512);
+  const int64_t size = op.O * op.I, chunk = std::clamp<int64_t>(65536 / (op.O + op.I), 32, 512);
   const int64_t slices = std::clamp<int64_t>(op.rows / 512, 1, std::max<int64_t>(1, 16 / op.groups));
-  Buffer buffer(slices * op.groups * (size + op.O + 32));
-  float* sums = buffer.take(slices * op.groups * size);
-  float* bias_sums = buffer.take(slices * op.groups * op.O);
+  Buffer buffer(slices * op.groups * (size + op.O) + 32);
+  float* sums = buffer.take(slices * op.groups * size);       // [groups][slices][O x I]
+  float* bias_sums = buffer.take(slices * op.groups * op.O);  // [groups][slices][O]
 
   parallel(slices * op.groups, op.threads, op.rows / slices * size, [&] {
     Buffer own(chunk * PANEL);
-    float* last = own.take(chunk * PANEL);  // of B, the panel that has less than PANEL columns
+    float* last = own.take(chunk * PANEL);  // of b, the panel that has no whole vectors
     return [&, last, own = std::move(own)](int64_t task) {
       const int64_t g = task / slices, s = task % slices, end = (s + 1) * op.rows / slices;
       float *sum = sums + task * size, *total = bias_sums + task * op.O;
@@ -226,44 +242,48 @@ void linear_weight_gradient(const Linear& op, const Rows& gy, const Rows& x, flo
       std::memset(total, 0, op.O * 4);
       for (int64_t r0 = s * op.rows / slices; r0 < end; r0 += chunk) {
         const int64_t K = std::min(chunk, end - r0);
-        for (int64_t p = 0; p < columns; p += PANEL) {
-          const int64_t wide = std::min(PANEL, columns - p);
-          const float* panel = b.at(g, r0) + p;
-          int64_t step = b.row;
-          if (wide % W) {
-            pack(last, panel, K, step, wide, 1);
-            panel = last;
-            step = PANEL;
+        for (const Part& part : all)
+          for (int64_t p = 0; p < part.columns; p += PANEL) {
+            const int64_t wide = std::min(PANEL, part.columns - p);
+            const float* panel = part.b.at(g, r0) + p;
+            int64_t step = part.b.row;
+            if (wide % W) {
+              pack(last, panel, K, step, wide, 1);
+              panel = last;
+              step = PANEL;
+            }
+            strip({part.a.at(g, r0), 1, part.a.row}, part.rows, panel, step, K, sum + part.offset + p, part.columns, wide,
+                  Start::sum);
           }
-          strip({a.at(g, r0), 1, a.row}, rows, panel, step, K, sum + p, columns, wide, Start::sum);
-        }
-        if (gbias)
+        float* to = total;
+        for (size_t j = 0; gbias && j < gy.size(); to += op.sizes[j++])
           for (int64_t r = r0; r < r0 + K; r++) {
-            const float* row = gy.at(g, r);
+            const float* row = gy[j].at(g, r);
             int64_t i = 0;
-            for (; i + W <= op.O; i += W) store(total + i, load(total + i) + load(row + i));
-            for (; i < op.O; i++) total[i] += row[i];
+            for (; i + W <= op.sizes[j]; i += W) store(to + i, load(to + i) + load(row + i));
+            for (; i < op.sizes[j]; i++) to[i] += row[i];
           }
       }
     };
   });
 
-  parallel(op.groups * rows, op.threads, slices * columns, [&] {
-    return [&](int64_t task) {
-      const int64_t g = task / rows, i = task % rows;
-      float *sum = sums + (g * slices * rows + i) * columns, *to = gweight + g * size;
-      for (int64_t s = 1; s < slices; s++)
-        for (int64_t c = 0; c < columns; c++) sum[c] += sum[s * size + c];
-      if (turned)
-        for (int64_t c = 0; c < columns; c++) to[c * rows + i] = sum[c];
-      else
-        std::memcpy(to + i * columns, sum, columns * 4);
-      if (gbias && i == 0) {
-        float* total = bias_sums + g * slices * op.O;
-        for (int64_t s = 1; s < slices; s++)
-          for (int64_t o = 0; o < op.O; o++) total[o] += total[s * op.O + o];
-        std::memcpy(gbias + g * op.O, total, op.O * 4);
+  parallel(op.groups, op.threads, slices * size, [&] {
+    return [&](int64_t g) {
+      float *sum = sums + g * slices * size, *total = bias_sums + g * slices * op.O;
+      for (int64_t s = 1; s < slices; s++) {
+        for (int64_t i = 0; i < size; i++) sum[i] += sum[s * size + i];
+        for (int64_t o = 0; o < op.O; o++) total[o] += total[s * op.O + o];
       }
+      for (const Part& part : all) {
+        const float* from = sum + part.offset;
+        float* to = gweight + g * size + part.offset;
+        if (part.turned)
+          for (int64_t i = 0; i < part.rows; i++)
+            for (int64_t o = 0; o < part.columns; o++) to[o * part.rows + i] = from[i * part.columns + o];
+        else
+          std::memcpy(to, from, part.rows * part.columns * 4);
+      }
+      if (gbias) std::memcpy(gbias + g * op.O, total, op.O * 4);
     };
   });
 }

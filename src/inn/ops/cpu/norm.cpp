@@ -18,14 +18,11 @@ struct Block {
   int64_t set() const { return op.P > 1 ? n : 0; }
 
   void fetch(float* to, const View& v) const {
-    for (int64_t l = 0; l < W; l++) {
-      if (l < count) read(to + l * wide, v, place(v, l), op.D);
-      const int64_t from = l < count ? op.D : 0;
-      std::memset(to + l * wide + from, 0, (wide - from) * 4);
-    }
+    if (wide > op.D || count < W) std::memset(to, 0, W * wide * 4);
+    each(v, [&](int64_t at, int64_t l) { read(to + l * wide, v, at, op.D); });
   }
   void put(const View& v, const float* from) const {
-    for (int64_t l = 0; l < count; l++) write(v, place(v, l), from + l * wide, op.D);
+    each(v, [&](int64_t at, int64_t l) { write(v, at, from + l * wide, op.D); });
   }
 
   // The means of f(l, e) over the numbers of each row l, e going by whole vectors.
@@ -55,7 +52,17 @@ struct Block {
   }
 
  private:
-  int64_t place(const View& v, int64_t l) const { return v.at((first + l) / op.T, (first + l) % op.T, n); }
+  template <class F>
+  void each(const View& v, const F& f) const {
+    int64_t b = first / op.T, t = first % op.T;
+    for (int64_t l = 0; l < count; l++) {
+      f(v.at(b, t, n), l);
+      if (++t == op.T) {
+        t = 0;
+        b++;
+      }
+    }
+  }
 };
 
 int64_t whole(int64_t D) { return (D + W - 1) / W * W; }

@@ -198,14 +198,16 @@ std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& gout, const 
 
 // Linear maps: x [B, T, N, I] as matrices of rows, one for each neuron where each has its own weights.
 struct LinearCall {
-  Tensor weight;
-  bool separate;
   inn::Linear op;
+  bool separate;
 
-  LinearCall(const Tensor& x, int64_t I, int64_t O, int64_t P)
-      : separate(P > 1),
-        op{P, x.size(0) * x.size(1) * (P > 1 ? 1 : x.size(2)), I, O, at::get_num_threads()} {
+  LinearCall(const Tensor& x, int64_t I, int64_t O, int64_t P, at::IntArrayRef sizes) : separate(P > 1) {
+    TORCH_CHECK(x.dim() == 4, "the maps take tensors [B, T, N, I], not ", x.sizes());
     TORCH_CHECK(P == 1 || P == x.size(2), "weight should be for 1 or ", x.size(2), " neurons, not for ", P);
+    op = {P, x.size(0) * x.size(1) * (separate ? 1 : x.size(2)), I, O, sizes.vec(), at::get_num_threads()};
+    int64_t sum = 0;
+    for (const int64_t size : sizes) sum += size;
+    TORCH_CHECK(sum == O, "the sizes of the results should sum up to ", O, ", not ", sum);
   }
 
   // `keep` holds a copy where the rows do not lie at equal distances.
@@ -214,18 +216,24 @@ struct LinearCall {
                 "the kernel takes float32 CPU tensors [B, T, N, I], and none that is empty");
     keep = t;
     if (t.size(3) > 1 && t.stride(3) != 1) keep = t.contiguous();
-    int64_t row = 0, expected = 0;
+    optional<int64_t> row;
+    int64_t next = 0;  // the stride that the next axis should have
     for (int64_t d = separate ? 1 : 2; d >= 0; d--) {
       if (keep.size(d) == 1) continue;
       if (!row) {
         row = keep.stride(d);
-      } else if (keep.stride(d) != expected) {
-        keep = empty(t, t.size(3)).copy_(t);
-        return rows(keep, keep);
+      } else if (keep.stride(d) != next) {
+        return rows(empty(t, t.size(3)).copy_(t), keep);
       }
-      expected = keep.stride(d) * keep.size(d);
+      next = keep.stride(d) * keep.size(d);
     }
-    return {keep.data_ptr<float>(), row, keep.stride(2)};
+    return {keep.data_ptr<float>(), row.value_or(0), keep.stride(2)};
+  }
+  std::vector<inn::Rows> rows(at::TensorList all, std::vector<Tensor>& keep) const {
+    std::vector<inn::Rows> made;
+    keep.resize(all.size());
+    for (size_t j = 0; j < all.size(); j++) made.push_back(rows(all[j], keep[j]));
+    return made;
   }
 
   // What a map gives: neuron by neuron where each has its own weights, so that the next map reads dense rows.
@@ -236,38 +244,49 @@ struct LinearCall {
   }
 };
 
-Tensor linear_forward(const Tensor& x, const Tensor& weight, const optional<Tensor>& bias) {
-  TORCH_CHECK(x.dim() == 4 && weight.dim() == 3, "the map takes x [B, T, N, I] and weight [P, O, I]");
+std::vector<int64_t> widths(at::TensorList all) {
+  std::vector<int64_t> sizes;
+  for (const Tensor& t : all) sizes.push_back(t.size(-1));
+  return sizes;
+}
+
+std::vector<Tensor> linear_forward(const Tensor& x, const Tensor& weight, const optional<Tensor>& bias,
+                                   at::IntArrayRef sizes) {
+  TORCH_CHECK(weight.dim() == 3, "weight should be [P, O, I], not ", weight.sizes());
+  const LinearCall call(x, weight.size(2), weight.size(1), weight.size(0), sizes);
   expect(x, {x.size(0), x.size(1), x.size(2), weight.size(2)}, "x");
-  const LinearCall call(x, weight.size(2), weight.size(1), weight.size(0));
   const Tensor w = floats(weight), b = bias ? floats(*bias) : Tensor();
   if (bias) expect(b, {weight.size(0), weight.size(1)}, "bias");
-  Tensor keep, y = call.empty(x, weight.size(1)), same;
+  std::vector<Tensor> y, same;
+  for (const int64_t size : sizes) y.push_back(call.empty(x, size));
+  Tensor keep;
   inn::linear_forward(call.op, call.rows(x, keep), w.data_ptr<float>(), bias ? b.data_ptr<float>() : nullptr,
                       call.rows(y, same));
   return y;
 }
 
-Tensor linear_input_gradient(const Tensor& gy, const Tensor& weight) {
-  TORCH_CHECK(gy.dim() == 4 && weight.dim() == 3, "the map takes gy [B, T, N, O] and weight [P, O, I]");
-  expect(gy, {gy.size(0), gy.size(1), gy.size(2), weight.size(1)}, "gy");
-  const LinearCall call(gy, weight.size(2), weight.size(1), weight.size(0));
+Tensor linear_input_gradient(at::TensorList gy, const Tensor& weight) {
+  TORCH_CHECK(weight.dim() == 3, "weight should be [P, O, I], not ", weight.sizes());
+  const LinearCall call(gy[0], weight.size(2), weight.size(1), weight.size(0), widths(gy));
   const Tensor w = floats(weight);
-  Tensor keep, gx = call.empty(gy, weight.size(2)), same;
+  Tensor gx = call.empty(gy[0], weight.size(2)), same;
+  std::vector<Tensor> keep;
   inn::linear_input_gradient(call.op, call.rows(gy, keep), w.data_ptr<float>(), call.rows(gx, same));
   return gx;
 }
 
-std::tuple<Tensor, Tensor> linear_weight_gradient(const Tensor& gy, const Tensor& x, int64_t sets, bool bias) {
-  TORCH_CHECK(gy.dim() == 4 && x.dim() == 4, "the map takes gy [B, T, N, O] and x [B, T, N, I]");
-  expect(gy, {x.size(0), x.size(1), x.size(2), gy.size(3)}, "gy");
-  const LinearCall call(x, x.size(3), gy.size(3), sets);
-  Tensor keep_g, keep_x, gw = at::empty({sets, gy.size(3), x.size(3)}, x.options());
-  Tensor gb = at::empty({bias ? sets : 0, gy.size(3)}, x.options());
-  inn::linear_weight_gradient(call.op, call.rows(gy, keep_g), call.rows(x, keep_x), gw.data_ptr<float>(),
+std::tuple<Tensor, Tensor> linear_weight_gradient(at::TensorList gy, const Tensor& x, int64_t sets, bool bias) {
+  int64_t O = 0;
+  for (const int64_t size : widths(gy)) O += size;
+  const LinearCall call(x, x.size(3), O, sets, widths(gy));
+  Tensor keep_x, gw = at::empty({sets, O, x.size(3)}, x.options());
+  Tensor gb = at::empty({bias ? sets : 0, O}, x.options());
+  std::vector<Tensor> keep;
+  inn::linear_weight_gradient(call.op, call.rows(gy, keep), call.rows(x, keep_x), gw.data_ptr<float>(),
                               bias ? gb.data_ptr<float>() : nullptr);
   return {gw, gb};
 }
+
 struct NormCall {
   Tensor x, weight, bias;
   inn::Norm op;
@@ -369,9 +388,9 @@ TORCH_LIBRARY(inn, m) {
   m.def("neuron_norm_fwd(Tensor x, Tensor weight, Tensor bias, float epsilon) -> Tensor");
   m.def(
       "neuron_norm_bwd(Tensor gy, Tensor x, Tensor weight, Tensor bias, float epsilon) -> (Tensor, Tensor, Tensor)");
-  m.def("neuron_linear_fwd(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
-  m.def("neuron_linear_input_bwd(Tensor gy, Tensor weight) -> Tensor");
-  m.def("neuron_linear_weight_bwd(Tensor gy, Tensor x, int sets, bool bias) -> (Tensor, Tensor)");
+  m.def("neuron_linear_fwd(Tensor x, Tensor weight, Tensor? bias, int[] sizes) -> Tensor[]");
+  m.def("neuron_linear_input_bwd(Tensor[] gy, Tensor weight) -> Tensor");
+  m.def("neuron_linear_weight_bwd(Tensor[] gy, Tensor x, int sets, bool bias) -> (Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(inn, CPU, m) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,12 +11,17 @@ from inn.ops.cpu.library import why_not
 from inn.ops.cpu.tensors import refuse
 
 
-def neuron_linear_cpu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """See `neuron_linear_reference`. With separate weights the result is laid out neuron by neuron in memory."""
-    return torch.ops.inn.neuron_linear_fwd(x, weight, bias)
+def neuron_linear_cpu(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, sizes: Sequence[int] | None = None
+) -> tuple[Tensor, ...]:
+    """See `neuron_linear_reference`. With separate weights results are laid out neuron by neuron in memory.
+
+    Each result is a tensor of its own, and so is its gradient: nothing is split or put together.
+    """
+    return tuple(torch.ops.inn.neuron_linear_fwd(x, weight, bias, list(sizes or (weight.shape[1],))))
 
 
-def refuses(x, weight, bias=None) -> str | None:
+def refuses(x, weight, bias=None, sizes=None) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
     if x.dtype == torch.bfloat16:
         return "takes float32; PyTorch's own bfloat16 product is faster"
@@ -36,20 +43,21 @@ def _empty(x: Tensor, width: int, sets: int) -> Tensor:
     return x.new_empty(batch, time, neurons, width)
 
 
-def _forward_shape(x, weight, bias):
-    return _empty(x, weight.shape[1], weight.shape[0])
+def _forward_shape(x, weight, bias, sizes):
+    return [_empty(x, size, weight.shape[0]) for size in sizes]
 
 
 def _input_shape(gy, weight):
-    return _empty(gy, weight.shape[2], weight.shape[0])
+    return _empty(gy[0], weight.shape[2], weight.shape[0])
 
 
 def _weight_shapes(gy, x, sets, bias):
-    return x.new_empty(sets, gy.shape[3], x.shape[3]), x.new_empty(sets if bias else 0, gy.shape[3])
+    outputs = sum(g.shape[3] for g in gy)
+    return x.new_empty(sets, outputs, x.shape[3]), x.new_empty(sets if bias else 0, outputs)
 
 
 def _save(ctx, inputs, output):
-    x, weight, bias = inputs
+    x, weight, bias, _ = inputs
     ctx.bias = None if bias is None else bias.dtype
     ctx.save_for_backward(x, weight)
 
@@ -59,7 +67,7 @@ def _backward(ctx, gy):
     gx = gw = gb = None
     if ctx.needs_input_grad[0]:
         gx = torch.ops.inn.neuron_linear_input_bwd(gy, weight)
-    if any(ctx.needs_input_grad[1:]):
+    if any(ctx.needs_input_grad[1:3]):
         gw, gb = torch.ops.inn.neuron_linear_weight_bwd(gy, x, weight.shape[0], ctx.bias is not None)
         gw, gb = gw.to(weight.dtype), None if ctx.bias is None else gb.to(ctx.bias)
-    return gx, gw, gb
+    return gx, gw, gb, None
