@@ -176,14 +176,14 @@ def test_the_consumer_keeps_its_own_gradient_mode():
 def test_memory_does_not_grow(kind, monkeypatch):
     model = make(kind)
     bytes_of_state = []
-    step = model.step
+    step = model.step_
 
     def watched(tokens, state):
         logits, state = step(tokens, state)
         bytes_of_state.append(sum(t.untyped_storage().nbytes() for t in state.values()))
         return logits, state
 
-    monkeypatch.setattr(model, "step", watched)
+    monkeypatch.setattr(model, "step_", watched)
 
     def tensors() -> int:
         gc.collect()

@@ -113,6 +113,46 @@ def test_step_is_the_same_path():
         torch.testing.assert_close(state[key], last[key])
 
 
+STEPPED = [
+    {},
+    {"weights": "shared", "update": "message-norm"},
+    {"router": "bus", "gate": "soft", "zero_start": False},
+    {"router": "mixing", "update": "parallel", "share_rounds": True},
+    {"router": "static", "qk_norm": True, "input": "copy", "readout": "attention"},
+    {"router": "none", "state": 5, "conv": 2},
+]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("fields", STEPPED, ids=str)
+def test_steps_in_place_are_the_same_path(fields, kind):
+    """Whatever the kernels take; and the state that comes back is the one that went in."""
+    torch.manual_seed(0)
+    model = inn.INN(**PAPER, **fields).to(kind).eval()
+    tokens = torch.randint(27, (3, 9))
+    close = {torch.float32: 1e-4, torch.float64: 1e-9, torch.bfloat16: 0.1}[kind]
+    with torch.no_grad():
+        whole, last = model(tokens)
+        state = first = None
+        for t in range(9):
+            logits, state = model.step_(tokens[:, t], state)
+            first = first or state
+            torch.testing.assert_close(logits, whole[:, t], rtol=close, atol=close)
+    assert state is first
+    for key in last:
+        torch.testing.assert_close(state[key], last[key], rtol=close, atol=close)
+
+
+def test_a_tape_sees_steps_in_place():
+    torch.manual_seed(0)
+    model = inn.INN(**PAPER).eval()
+    _, state = model(torch.zeros(1, 1, dtype=torch.long))
+    with record(model, "routing") as tape:
+        _, after = model.step_(torch.ones(1, dtype=torch.long), state)
+    assert tape.symbols == 1
+    assert after is not state
+
+
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("readout", ["mean", "attention", "concat"])
 @pytest.mark.parametrize("source", ["copy", "split"])

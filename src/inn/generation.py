@@ -120,7 +120,7 @@ def generate(
                 written += 1
                 if written != tokens:
                     with torch.no_grad():  # never held across a yield: the consumer keeps its own mode
-                        logits, state = model.step(drawn.to(logits.device), state)
+                        logits, state = model.step_(drawn.to(logits.device), state)
         if rest := decoder.flush():
             yield rest
 

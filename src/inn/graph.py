@@ -85,6 +85,11 @@ class Graph(nn.Module):
         neurons, state = self.run(self.distribute(x), state, edges=edges, reset=reset, mask=mask)
         return self.readout(neurons), state
 
+    def step_(self, x: Tensor, state: State) -> Tensor:
+        """`forward` over one step, `[B, 1, F]`, that changes the state in place instead of returning a new one."""
+        state.check_batch(x.shape[0])
+        return self.readout(self._rounds(self.distribute(x), state, None, None, None, in_place=True)[0])
+
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
         c = self.config
@@ -125,20 +130,28 @@ class Graph(nn.Module):
         return torch.cat(steps, dim=1), state
 
     def _rounds(
-        self, x: Tensor, state: State, edges: Edges | None, reset: Tensor | None, mask: Tensor | None
+        self,
+        x: Tensor,
+        state: State,
+        edges: Edges | None,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        in_place: bool = False,
     ) -> tuple[Tensor, State]:
         new: dict[tuple[int, str], Tensor] = {}
         gates = []
         for r in range(self.config.rounds):
             tape = None if self.tape is None else self.tape.at(r, mask)
-            x, parts, g = self.round(r)(x, state.round(r), edges=edges, reset=reset, mask=mask, tape=tape)
+            x, parts, g = self.round(r)(
+                x, state.round(r), edges=edges, reset=reset, mask=mask, tape=tape, in_place=in_place
+            )
             new.update({(r, name): t for name, t in parts.items()})
             if g is not None:
                 gates.append(g.mean())
         self.penalty = self.config.gate_penalty * torch.stack(gates).mean() if gates else 0.0
         if self.tape is not None:
             self.tape.outputs(x)
-        return x, State(new)
+        return x, state if in_place else State(new)
 
     def flops(self) -> dict[str, float]:
         """Forward FLOPs for one step of the whole graph, by part (a multiply-add counts two)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from inn.config import INNConfig, model_config
@@ -65,9 +66,25 @@ class INN(SequenceModel):
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
-        x = self.dropout(self.embedding(tokens))
-        x, after = self.graph(x, state, edges=edges, reset=reset, mask=mask)
-        return self.head(self.dropout(self.bridge(self.norm(x)))), after
+        x, after = self.graph(self._read(tokens), state, edges=edges, reset=reset, mask=mask)
+        return self._write(x), after
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        return self.dropout(self.embedding(tokens))
+
+    def _write(self, x: Tensor) -> Tensor:
+        return self.head(self.dropout(self.bridge(self.norm(x))))
+
+    @torch.no_grad()
+    def step_(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
+
+        The state is changed in place and returned; while a tape records, a new one is made as ever.
+        """
+        if self.graph.tape is not None:
+            return self.step(tokens, state)
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        return self._write(self.graph.step_(self._read(tokens[:, None]), state))[:, 0], state
 
     def initial_state(self, batch: int) -> State:
         return self.graph.initial_state(batch)

@@ -56,9 +56,16 @@ class Round(nn.Module):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
+        in_place: bool = False,
     ) -> tuple[Tensor, Parts, Tensor | None]:
-        """Return the neurons after the round, `[B, T, N, D]`, the new state, and the gates `[B, T, N]`, if any."""
-        recalled, new_state = self.memory(self.memory_norm(x), state, reset=reset, mask=mask)
+        """Return the neurons after the round, `[B, T, N, D]`, the new state, and the gates `[B, T, N]`, if any.
+
+        With `in_place` (one step, neither reset nor mask) the new state is the given one, changed.
+        """
+        if in_place:
+            recalled, new_state = self.memory.step_(self.memory_norm(x), state), state
+        else:
+            recalled, new_state = self.memory(self.memory_norm(x), state, reset=reset, mask=mask)
         if tape is not None:
             tape.add("activity", recalled)
             tape.add("state", new_state["ssm"] if "ssm" in new_state else next(iter(new_state.values())))
@@ -75,4 +82,8 @@ class Round(nn.Module):
         )  # fmt: skip
         if self.update == "message-norm":
             message = self.router_norm(message)
+        if in_place:
+            for name, part in routed.items():
+                state[name].copy_(part)
+            routed = {}
         return remembered + self.dropout(message), {**new_state, **routed}, g

@@ -60,6 +60,10 @@ class SequenceModel(nn.Module, ABC):
         logits, after = self(tokens[:, None], state)
         return logits[:, 0], after
 
+    def step_(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """`step` that uses up the state it is given: what comes back may be the same one, changed in place."""
+        return self.step(tokens, state)
+
     @property
     def penalty(self) -> Tensor | float:
         """What the last forward pass adds to the training loss, in nats (0 for most models)."""

@@ -296,13 +296,14 @@ def test_a_state_survives_a_file_and_a_change_of_rows(build, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_step_is_the_same_path(build, kind):
+@pytest.mark.parametrize("in_place", [False, True])
+def test_step_is_the_same_path(build, kind, in_place):
     model = build(kind)
     x = tokens(2, WIDE)
     whole, last = model(x)
     state = None
     for t in range(WIDE):
-        logits, state = model.step(x[:, t], state)
+        logits, state = (model.step_ if in_place else model.step)(x[:, t], state)
         torch.testing.assert_close(logits, whole[:, t])
     assert_same_state(state, last)
 

@@ -8,6 +8,7 @@ from inn.baselines.common import check_input
 from inn.config import INNConfig, MambaStackConfig
 from inn.model import INN
 from inn.routing import Edges
+from inn.sequence import SequenceModel
 from inn.state import State
 
 
@@ -51,6 +52,8 @@ class TransposedMambaStack(MambaStack):
         check_input(tokens, state)
         logits, _ = super().forward(tokens.mT, mask=None if mask is None else mask.mT, edges=edges)
         return logits.transpose(0, 1), State({})
+
+    step_ = SequenceModel.step_  # nothing is carried that could be changed in place
 
     def initial_state(self, batch: int) -> State:
         """Empty: nothing is carried over time."""

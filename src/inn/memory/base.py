@@ -40,6 +40,13 @@ class Memory(nn.Module, ABC):
             mask: `[B, T]` bool; where false the state passes through unchanged (the output there means nothing).
         """
 
+    def step_(self, x: Tensor, state: Parts) -> Tensor:
+        """`forward` over one step `[B, 1, N, D]` that changes the state in place; memories may have a faster way."""
+        y, new = self(x, state)
+        for name, part in new.items():
+            state[name].copy_(part)
+        return y
+
     @abstractmethod
     def flops(self) -> dict[str, float]:
         """Forward FLOPs for one symbol of the whole population, by part."""

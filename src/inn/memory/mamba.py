@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.memory.base import Memory, Parts
-from inn.ops import causal_conv, selective_scan
+from inn.ops import causal_conv, memory_step, selective_scan
 from inn.population import NeuronLinear, no_decay
 
 if TYPE_CHECKING:
@@ -62,6 +62,14 @@ class Mamba(Memory):
             u, self.dt_proj(dt), -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask
         )  # fmt: skip
         return self.out_proj(y), {"conv": conv, "ssm": ssm}
+
+    def step_(self, x: Tensor, state: Parts) -> Tensor:
+        if torch.is_autocast_enabled(x.device.type):
+            return super().step_(x, state)
+        return memory_step(
+            x, self.in_proj.weight, self.conv_weight, self.conv_bias, self.x_proj.weight, self.dt_proj.weight,
+            self.dt_proj.bias, self.A_log, self.D, self.out_proj.weight, state["conv"], state["ssm"],
+        )  # fmt: skip
 
     def flops(self) -> dict[str, float]:
         E, S, K, _ = self.sizes

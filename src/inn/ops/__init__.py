@@ -9,5 +9,14 @@ from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
 from inn.ops.norm import neuron_norm
 from inn.ops.scan import selective_scan
+from inn.ops.step import memory_step
 
-__all__ = ["causal_conv", "neuron_attention", "neuron_linear", "neuron_norm", "selective_scan", "use_backend"]
+__all__ = [
+    "causal_conv",
+    "memory_step",
+    "neuron_attention",
+    "neuron_linear",
+    "neuron_norm",
+    "selective_scan",
+    "use_backend",
+]

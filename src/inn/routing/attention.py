@@ -45,9 +45,12 @@ class Attention(WeightedRouter):
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
-        maps = (self.query, self.key, self.value)  # one pass over x for all three
-        weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]
-        q, k, v = linear(x, weight, bias, 3 * (x.shape[-1],))
+        maps = (self.query, self.key, self.value)
+        if x.shape[1] == 1:
+            q, k, v = (m(x) for m in maps)
+        else:  # one pass over x for all three; for a single step, putting the weights together would cost more
+            weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]
+            q, k, v = linear(x, weight, bias, 3 * (x.shape[-1],))
         v = emitted(v, gate)
         q, k, v = (a.unflatten(-1, (self.heads, -1)) for a in (q, k, v))  # [B, T, N, H, d]
         if self.query_gain is not None and self.key_gain is not None:

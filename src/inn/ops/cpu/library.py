@@ -44,10 +44,12 @@ def _load() -> str | None:
     from inn.ops.linear import cpu as linear
     from inn.ops.norm import cpu as norm
     from inn.ops.scan import cpu as scan
+    from inn.ops.step import cpu as step
 
     attention.register()
     conv.register()
     linear.register()
     norm.register()
     scan.register()
+    step.register()
     return None

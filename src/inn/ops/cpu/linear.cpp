@@ -145,7 +145,7 @@ void single(float* y, const float* x, const float* w, const float* bias, int64_t
 }  // namespace
 
 void linear_forward(const Linear& op, const Rows& x, const float* weight, const float* bias, const std::vector<Rows>& y) {
-  if (op.rows < 4) {  // not worth the packing
+  if (op.rows < 32) {  // not worth the packing
     const int64_t blocks = (op.O + W - 1) / W;
     for (int64_t j = 0, o = 0; j < static_cast<int64_t>(y.size()); o += op.sizes[j++])
       parallel(op.groups * blocks, op.threads, op.rows * W * op.I, [&] {

@@ -16,6 +16,7 @@
 #include "linear.h"
 #include "norm.h"
 #include "scan.h"
+#include "step.h"
 
 namespace at {
 TORCH_API int get_num_threads();  // of ATen/Parallel.h, which needs OpenMP's header
@@ -320,6 +321,35 @@ std::tuple<Tensor, Tensor, Tensor> norm_backward(const Tensor& gy, const Tensor&
   return {gx, like(gw, weight), like(gb, bias)};
 }
 
+Tensor memory_step(const Tensor& x, const Tensor& in, const Tensor& conv_weight, const Tensor& conv_bias,
+                   const Tensor& to_scan, const Tensor& to_dt, const Tensor& dt_bias, const Tensor& A_log,
+                   const Tensor& skip, const Tensor& out, Tensor& conv, Tensor& ssm) {
+  TORCH_CHECK(x.dim() == 4 && x.size(1) == 1 && in.dim() == 3 && A_log.dim() == 3 && to_dt.dim() == 3,
+              "the step takes x [B, 1, N, D]");
+  const int64_t B = x.size(0), N = x.size(2), D = x.size(3), P = in.size(0), E = A_log.size(1), S = A_log.size(2);
+  const int64_t K = conv_weight.size(2), R = to_dt.size(2);
+  expect(in, {P, 2 * E, D}, "in");
+  expect(conv_weight, {P, E, K}, "conv_weight");
+  expect(conv_bias, {P, E}, "conv_bias");
+  expect(to_scan, {P, R + 2 * S, E}, "to_scan");
+  expect(to_dt, {P, E, R}, "to_dt");
+  expect(dt_bias, {P, E}, "dt_bias");
+  expect(A_log, {P, E, S}, "A_log");
+  expect(skip, {P, E}, "skip");
+  expect(out, {P, D, E}, "out");
+  expect(conv, {B, N, K - 1, E}, "conv");
+  expect(ssm, {B, N, E, S}, "ssm");
+  for (const Tensor& t : {in, conv_weight, conv_bias, to_scan, to_dt, dt_bias, A_log, skip, out, conv, ssm})
+    TORCH_CHECK(t.scalar_type() == at::kFloat && t.is_contiguous(), "the step takes dense float32 weights and states");
+  const LinearCall call(x, D, D, P, {D});
+  const auto data = [](const Tensor& t) { return t.data_ptr<float>(); };
+  const inn::Step op{B, N, D, E, S, K, R, P, data(in), data(conv_weight), data(conv_bias), data(to_scan), data(to_dt),
+                     data(dt_bias), data(A_log), data(skip), data(out), data(conv), data(ssm), at::get_num_threads()};
+  Tensor keep, same, y = call.empty(x, D);
+  inn::memory_step(op, call.rows(x, keep), call.rows(y, same));
+  return y;
+}
+
 // PyTorch's allocator of CPU memory, with large buffers from the arena.
 class Allocator final : public c10::Allocator {
  public:
@@ -388,6 +418,9 @@ TORCH_LIBRARY(inn, m) {
   m.def("neuron_norm_fwd(Tensor x, Tensor weight, Tensor bias, float epsilon) -> Tensor");
   m.def(
       "neuron_norm_bwd(Tensor gy, Tensor x, Tensor weight, Tensor bias, float epsilon) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "memory_step(Tensor x, Tensor into, Tensor conv_weight, Tensor conv_bias, Tensor to_scan, Tensor to_dt, "
+      "Tensor dt_bias, Tensor A_log, Tensor skip, Tensor out, Tensor(a!) conv, Tensor(b!) ssm) -> Tensor");
   m.def("neuron_linear_fwd(Tensor x, Tensor weight, Tensor? bias, int[] sizes) -> Tensor[]");
   m.def("neuron_linear_input_bwd(Tensor[] gy, Tensor weight) -> Tensor");
   m.def("neuron_linear_weight_bwd(Tensor[] gy, Tensor x, int sets, bool bias) -> (Tensor, Tensor)");
@@ -402,6 +435,7 @@ TORCH_LIBRARY_IMPL(inn, CPU, m) {
   m.impl("neuron_attention_bwd", attention_backward);
   m.impl("neuron_norm_fwd", norm_forward);
   m.impl("neuron_norm_bwd", norm_backward);
+  m.impl("memory_step", memory_step);
   m.impl("neuron_linear_fwd", linear_forward);
   m.impl("neuron_linear_input_bwd", linear_input_gradient);
   m.impl("neuron_linear_weight_bwd", linear_weight_gradient);

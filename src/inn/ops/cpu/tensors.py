@@ -30,3 +30,11 @@ def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor]) -> str | None:
 def rows(t: Tensor) -> Tensor:
     """`t` with its last axis dense, copied if need be: what the kernels read, and whose layout their results take."""
     return t if t.shape[-1] == 1 or t.stride(-1) == 1 else t.contiguous()
+
+
+def empty_result(x: Tensor, width: int, sets: int) -> Tensor:
+    """What a map of x `[B, T, N, I]` gives, `[B, T, N, width]`: in memory neuron by neuron if each has its own weights."""
+    batch, time, neurons = x.shape[:3]
+    if sets > 1:
+        return x.new_empty(neurons, batch, time, width).permute(1, 2, 0, 3)
+    return x.new_empty(batch, time, neurons, width)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import why_not
-from inn.ops.cpu.tensors import refuse
+from inn.ops.cpu.tensors import empty_result, refuse
 
 
 def neuron_linear_cpu(
@@ -36,24 +36,17 @@ def register() -> None:
     torch.library.register_autograd("inn::neuron_linear_fwd", _backward, setup_context=_save)
 
 
-def _empty(x: Tensor, width: int, sets: int) -> Tensor:
-    batch, time, neurons = x.shape[:3]
-    if sets > 1:
-        return x.new_empty(neurons, batch, time, width).permute(1, 2, 0, 3)
-    return x.new_empty(batch, time, neurons, width)
-
-
 def _forward_shape(x, weight, bias, sizes):
-    return [_empty(x, size, weight.shape[0]) for size in sizes]
+    return [empty_result(x, size, weight.shape[0]) for size in sizes]
 
 
 def _input_shape(gy, weight):
-    return _empty(gy[0], weight.shape[2], weight.shape[0])
+    return empty_result(gy[0], weight.shape[2], weight.shape[0])
 
 
 def _weight_shapes(gy, x, sets, bias):
     outputs = sum(g.shape[3] for g in gy)
-    return x.new_empty(sets, outputs, x.shape[3]), x.new_empty(sets if bias else 0, outputs)
+    return x.newempty_result(sets, outputs, x.shape[3]), x.newempty_result(sets if bias else 0, outputs)
 
 
 def _save(ctx, inputs, output):
