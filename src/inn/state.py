@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import MappingKey, register_pytree_node
 
 Key = tuple[int, str]
 
@@ -97,3 +98,15 @@ class State(Mapping[Key, Tensor]):
                 raise ValueError(f"state of version {version[1:]}, newer than this library's {cls.VERSION}")
             tree[int(r), part] = t
         return cls(tree)
+
+
+# What PyTorch needs to see through a state: `torch.compile`, `torch.export` (and writing what was exported to a file).
+register_pytree_node(
+    State,
+    lambda state: (list(state.values()), list(state)),
+    lambda tensors, keys: State(dict(zip(keys, tensors, strict=True))),
+    flatten_with_keys_fn=lambda state: ([(MappingKey(key), t) for key, t in state.items()], list(state)),
+    serialized_type_name="inn.State",
+    to_dumpable_context=lambda keys: [list(key) for key in keys],
+    from_dumpable_context=lambda keys: [tuple(key) for key in keys],
+)

@@ -64,6 +64,11 @@ def test_the_cpu_kernel_equals_the_reference(batch, time, neurons, heads, width,
     bar, _ = neuron_attention.backends["reference"].run(*exact, edges)
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if kind == torch.float32 else {"rtol": 0.02, "atol": 0.05}
     torch.testing.assert_close(ours.double(), bar, **tolerance)
+    with torch.no_grad():  # the routing weights too
+        again, weights = on_cpu(*qkv, edges, 0.0, True)
+        assert torch.equal(again, ours)
+        shares = neuron_attention.backends["reference"].run(*exact, edges, want_weights=True)[1]
+        torch.testing.assert_close(weights.double(), shares, **tolerance)
     gradients = zip(torch.autograd.grad(ours, qkv, grad), torch.autograd.grad(bar, exact, grad.double()), strict=True)
     for a, b in gradients:
         torch.testing.assert_close(a.double(), b, **tolerance)

@@ -15,16 +15,18 @@ def neuron_attention_cpu(
     """See `neuron_attention_reference` for shapes and types; the results are the same, but for the random choice of
     what dropout drops: a hash of one random number and the place of the weight, which the backward pass makes again.
     """
-    seed = int(torch.randint(2**62, ())) if dropout else 0
+    seed = torch.randint(2**62, ()) if dropout else None
     heads = q.shape[3]
-    out = torch.ops.inn.neuron_attention_fwd(q.flatten(3), k.flatten(3), v.flatten(3), heads, edges, dropout, seed)
-    return out.unflatten(3, (heads, -1)), None
+    out, weights = torch.ops.inn.neuron_attention_fwd(
+        q.flatten(3), k.flatten(3), v.flatten(3), heads, edges, dropout, seed, want_weights
+    )
+    return out.unflatten(3, (heads, -1)), weights.to(q.dtype) if want_weights else None
 
 
 def refuses(q, k, v, edges=None, dropout=0.0, want_weights=False) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
-    if want_weights:
-        return "does not hand back routing weights"
+    if want_weights and torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v)):
+        return "hands back routing weights without a gradient only"
     return refuse((q, k, v), ()) or why_not()
 
 
@@ -35,8 +37,10 @@ def register() -> None:
     torch.library.register_autograd("inn::neuron_attention_fwd", _backward, setup_context=_save)
 
 
-def _forward_shapes(q, k, v, heads, edges, dropout, seed):
-    return torch.empty_like(q)
+def _forward_shapes(q, k, v, heads, edges, dropout, seed, want_weights):
+    batch, time, neurons = q.shape[:3]
+    weights = q.new_empty(batch if want_weights else 0, time, heads, neurons, neurons, dtype=torch.float32)
+    return torch.empty_like(q), weights
 
 
 def _backward_shapes(gout, q, k, v, heads, edges, dropout, seed):
@@ -44,12 +48,13 @@ def _backward_shapes(gout, q, k, v, heads, edges, dropout, seed):
 
 
 def _save(ctx, inputs, output):
-    q, k, v, ctx.heads, edges, ctx.dropout, ctx.seed = inputs
-    ctx.save_for_backward(q, k, v, edges)
+    q, k, v, ctx.heads, edges, ctx.dropout, seed, _ = inputs
+    ctx.save_for_backward(q, k, v, edges, seed)
+    ctx.mark_non_differentiable(output[1])
 
 
-def _backward(ctx, gout):
-    q, k, v, edges = ctx.saved_tensors
+def _backward(ctx, gout, _):
+    q, k, v, edges, seed = ctx.saved_tensors
     gout = gout.to(q.dtype)
-    gradients = torch.ops.inn.neuron_attention_bwd(gout, q, k, v, ctx.heads, edges, ctx.dropout, ctx.seed)
-    return *gradients, None, None, None, None
+    gradients = torch.ops.inn.neuron_attention_bwd(gout, q, k, v, ctx.heads, edges, ctx.dropout, seed)
+    return *gradients, None, None, None, None, None

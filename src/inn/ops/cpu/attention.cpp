@@ -63,6 +63,22 @@ struct Block {
     }
   }
 
+  // Writes the routing weights of listener i, [N], to where [B, T, H, N, N] has them.
+  void hand_out(float* weights, const Vec* p, int64_t head, int64_t i) const {
+    const int64_t N = op.N;
+    for (int64_t j = 0; j < N; j += W) {
+      const int64_t wide = std::min<int64_t>(W, N - j);
+      Vec r[W];
+      for (int64_t c = 0; c < W; c++) r[c] = c < wide ? p[j + c] : Vec{};
+      transpose(r);
+      for (int64_t l = 0; l < steps(); l++) {
+        float part[W];
+        store(part, r[l]);
+        std::memcpy(weights + ((((b * op.T + t + l) * op.H + h + head) * N + i) * N + j), part, wide * 4);
+      }
+    }
+  }
+
   static int64_t padded(int64_t neurons) { return (neurons + 3) / 4 * 4; }
 
  private:
@@ -225,7 +241,7 @@ float scale(const Attention& op) { return 1.0f / std::sqrt(static_cast<float>(op
 
 }  // namespace
 
-void attention_forward(const Attention& op, const View& out) {
+void attention_forward(const Attention& op, const View& out, float* weights) {
   for_each_block(op, 4, 8, [&](const Block& at, Vec* scratch) {
     const int64_t N = op.N, M = Block::padded(N), row = at.width();
     Vec *q = scratch, *k = q + M * row, *v = k + M * row, *o = v + M * row, *p = o + M * row, *keep = p + 4 * M;
@@ -236,6 +252,7 @@ void attention_forward(const Attention& op, const View& out) {
       for (int64_t i = 0; i < N; i += 4) {
         const int64_t e = head * op.d;
         weigh(p, at, i, q + e, k + e);
+        for (int64_t r = 0; weights && r < std::min<int64_t>(4, N - i); r++) at.hand_out(weights, p + r * M, head, i + r);
         for (int64_t r = 0; op.dropout > 0 && r < std::min<int64_t>(4, N - i); r++) {
           at.keep(keep, head, i + r);
           for (int64_t j = 0; j < N; j++) p[r * M + j] *= keep[j];

@@ -14,7 +14,8 @@ struct Attention {
   int threads;
 };
 
-void attention_forward(const Attention& op, const View& out);
+// `weights` is [B, T, H, N_to, N_from], the routing weights before dropout, or null where nobody asks for them.
+void attention_forward(const Attention& op, const View& out, float* weights);
 void attention_backward(const Attention& op, const View& gout, const View& gq, const View& gk, const View& gv);
 
 }  // namespace inn

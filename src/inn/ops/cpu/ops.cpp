@@ -155,12 +155,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> conv_backward(
   return {gx, like(gw, weight), like(gb, bias), like(gstate, state)};
 }
 
+// The number in a tensor: as a tensor it can be drawn inside a compiled graph.
+uint64_t key(const optional<Tensor>& seed) {
+  TORCH_CHECK(seed && seed->numel() == 1 && seed->scalar_type() == at::kLong, "dropout takes a seed, one int64 number");
+  return static_cast<uint64_t>(*seed->data_ptr<int64_t>());
+}
+
 struct AttentionCall {
   Tensor q, k, v, edges;
   inn::Attention op;
 
   AttentionCall(const Tensor& q_, const Tensor& k_, const Tensor& v_, int64_t heads, const optional<Tensor>& edges_,
-                double dropout, int64_t seed)
+                double dropout, const optional<Tensor>& seed)
       : q(rows(q_)), k(rows(k_)), v(rows(v_)) {
     TORCH_CHECK(q.dim() == 4 && q.numel() && heads > 0 && q.size(3) % heads == 0,
                 "the attention takes q [B, T, N, H x d]");
@@ -174,21 +180,24 @@ struct AttentionCall {
       edges = edges_->contiguous();
     }
     op = {q.size(0), q.size(1), N, heads, q.size(3) / heads, view(q), view(k), view(v),
-          edges_ ? edges.data_ptr<bool>() : nullptr, dropout, static_cast<uint64_t>(seed), at::get_num_threads()};
+          edges_ ? edges.data_ptr<bool>() : nullptr, dropout, dropout > 0 ? key(seed) : 0, at::get_num_threads()};
   }
 };
 
-Tensor attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
-                         const optional<Tensor>& edges, double dropout, int64_t seed) {
+std::tuple<Tensor, Tensor> attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads,
+                                             const optional<Tensor>& edges, double dropout,
+                                             const optional<Tensor>& seed, bool want_weights) {
   const AttentionCall call(q, k, v, heads, edges, dropout, seed);
+  const auto [B, T, N, H] = std::tuple{call.op.B, call.op.T, call.op.N, call.op.H};
   Tensor out = at::empty_like(call.q);
-  inn::attention_forward(call.op, view(out));
-  return out;
+  Tensor weights = at::empty({want_weights ? B : 0, T, H, N, N}, q.options().dtype(at::kFloat));
+  inn::attention_forward(call.op, view(out), want_weights ? weights.data_ptr<float>() : nullptr);
+  return {out, weights};
 }
 
 std::tuple<Tensor, Tensor, Tensor> attention_backward(const Tensor& gout, const Tensor& q, const Tensor& k,
                                                       const Tensor& v, int64_t heads, const optional<Tensor>& edges,
-                                                      double dropout, int64_t seed) {
+                                                      double dropout, const optional<Tensor>& seed) {
   const AttentionCall call(q, k, v, heads, edges, dropout, seed);
   expect(gout, call.q.sizes(), "gout");
   const Tensor g = rows(gout);
@@ -411,9 +420,10 @@ TORCH_LIBRARY(inn, m) {
       "causal_conv_bwd(Tensor gy, Tensor? glast, Tensor x, Tensor weight, Tensor bias, Tensor state, Tensor? reset, "
       "Tensor? mask) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
-      "neuron_attention_fwd(Tensor q, Tensor k, Tensor v, int heads, Tensor? edges, float dropout, int seed) -> Tensor");
+      "neuron_attention_fwd(Tensor q, Tensor k, Tensor v, int heads, Tensor? edges, float dropout, Tensor? seed, "
+      "bool want_weights) -> (Tensor, Tensor)");
   m.def(
-      "neuron_attention_bwd(Tensor gout, Tensor q, Tensor k, Tensor v, int heads, Tensor? edges, float dropout, int seed)"
+      "neuron_attention_bwd(Tensor gout, Tensor q, Tensor k, Tensor v, int heads, Tensor? edges, float dropout, Tensor? seed)"
       " -> (Tensor, Tensor, Tensor)");
   m.def("neuron_norm_fwd(Tensor x, Tensor weight, Tensor bias, float epsilon) -> Tensor");
   m.def(

@@ -46,7 +46,7 @@ def _input_shape(gy, weight):
 
 def _weight_shapes(gy, x, sets, bias):
     outputs = sum(g.shape[3] for g in gy)
-    return x.newempty_result(sets, outputs, x.shape[3]), x.newempty_result(sets if bias else 0, outputs)
+    return x.new_empty(sets, outputs, x.shape[3]), x.new_empty(sets if bias else 0, outputs)
 
 
 def _save(ctx, inputs, output):
