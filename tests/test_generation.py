@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inn.config import model_config
 from inn.data.vocabulary import build_vocabulary
 from inn.errors import InputError
-from inn.generation import generate, sample, start_symbol
+from inn.generation import complete, generate, sample, start_symbol
 from inn.models import build_model
 
 ALPHABET = "abcdefgh \n"
@@ -170,6 +170,25 @@ def test_the_consumer_keeps_its_own_gradient_mode():
     with torch.no_grad():
         list(generate(model, tokens=3))
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_streams_of_different_lengths_do_not_meet(kind):
+    """Each is continued as it would be alone, also where prompts end in different chunks of reading."""
+    model = make(kind)
+    prompts = ["abc", "", "hg fedcba" * 40, "a" * 256, "h\n"]
+    assert complete(model, prompts, 12, top_k=1) == [write(model, p, 12, top_k=1) for p in prompts]
+
+
+def test_streams_are_drawn_each_for_itself_and_repeatably():
+    model = make()
+    first = complete(model, ["abc"] * 4, 30, seed=1)
+    assert len(set(first)) == 4
+    assert complete(model, ["abc"] * 4, 30, seed=1) == first
+    assert complete(model, [], 3) == []
+    assert complete(model, ["abc", "d"], 0) == ["", ""]
+    with pytest.raises(InputError, match="tokens"):
+        complete(model, ["abc"], -1)
 
 
 @pytest.mark.parametrize("kind", FIELDS)

@@ -157,3 +157,35 @@ def test_bad_shapes_are_refused():
 def test_bad_configurations_say_what_to_do(fields, message):
     with pytest.raises(InputError, match=message):
         GraphConfig(**fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"router": "bus", "gate": "soft"}, {"share_rounds": True}], ids=str)
+def test_recomputed_rounds_change_nothing(fields):
+    torch.manual_seed(0)
+    g = Graph(**{**SMALL, **fields}, dropout=0.3, routing_dropout=0.2)
+    results = []
+    for g.checkpoint_rounds in (False, True):
+        torch.manual_seed(1)
+        g.zero_grad()
+        x = torch.ones(2, 7, g.config.input_width, requires_grad=True)
+        y, state = g(x)
+        (y.square().sum() + sum(t.square().sum() for t in state.values())).backward()
+        results.append([y, x.grad, *(p.grad for p in g.parameters() if p.grad is not None)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_recomputed_rounds_keep_less():
+    def kept(checkpoint):
+        g = Graph(neurons=4, width=32, rounds=6)
+        g.checkpoint_rounds = checkpoint
+        sizes = {}
+
+        def pack(t):
+            sizes[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            g(torch.randn(2, 64, g.config.input_width, requires_grad=True))
+        return sum(sizes.values())
+
+    assert kept(True) < kept(False) / 3

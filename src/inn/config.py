@@ -399,8 +399,10 @@ class TrainConfig:
     """auto, cpu, cuda (or cuda:1, ...) or mps."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """bfloat16 trains under autocast; weights and the recurrent state stay float32."""
+    checkpoint_rounds: bool = False
+    """Recompute each round of the graph in the backward pass: less memory, a third more work, the same results."""
     threads: int = 0
-    """CPU threads; 0 leaves PyTorch's own choice."""
+    """CPU threads; 0 takes one for each physical core."""
     log_every: int = 20
     """Steps between log lines."""
     eval_every: int = 500

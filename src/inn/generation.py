@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from inn.data.vocabulary import Vocabulary
 from inn.errors import InputError
-from inn.evaluation import as_tokens, device_of, evaluating
+from inn.evaluation import device_of, evaluating
 from inn.sequence import SequenceModel
 from inn.state import State
 
@@ -91,19 +91,7 @@ def generate(
 
     Example: ``"".join(model.generate("the graph of ", tokens=100, temperature=0.8, seed=1))``
     """
-    check_sampling(temperature, top_k, top_p)
-    if tokens is not None and tokens < 0:
-        raise InputError(f"tokens must be at least 0, not {tokens}")
-    if seed is not None and not 0 <= seed < 2**63:
-        raise InputError(f"seed must be between 0 and 2**63 - 1, not {seed}")
-    vocabulary = model.vocabulary
-    if vocabulary is None:
-        raise InputError("this model has no vocabulary to write with; load a run, or set model.vocabulary")
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
+    vocabulary, generator = _prepare(model, tokens, temperature, top_k, top_p, seed)
     start = [int(i) for i in vocabulary.encode(prompt, unknown=unknown)] if prompt else []
 
     def pieces() -> Iterator[str]:
@@ -111,7 +99,7 @@ def generate(
         for symbol in start:  # so that what follows is spelt as a continuation
             decoder.feed(symbol)
         with evaluating(model):
-            logits, state = _read(model, start or [start_symbol(vocabulary)])
+            logits, state = read_prompts(model, [start or [start_symbol(vocabulary)]])
             written = 0
             while tokens is None or written < tokens:
                 # Drawn on the CPU, where the generator is the same on every machine.
@@ -127,6 +115,68 @@ def generate(
     return pieces()
 
 
+@torch.no_grad()
+def complete(
+    model: SequenceModel,
+    prompts: Sequence[str],
+    tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+    unknown: str = "error",
+) -> list[str]:
+    """Continue several prompts of any lengths side by side, `tokens` symbols each; see `generate` for the options.
+
+    One step of the model serves all streams; each is a stream of its own, whatever stands beside it.
+
+    Example: ``complete(inn.load("runs/demo"), ["the graph of ", "a neuron"], 100, seed=1)``
+    """
+    vocabulary, generator = _prepare(model, tokens, temperature, top_k, top_p, seed)
+    if not prompts:
+        return []
+    starts = [[int(i) for i in vocabulary.encode(p, unknown=unknown)] if p else [] for p in prompts]
+    decoders = [vocabulary.decoder() for _ in prompts]
+    for decoder, start in zip(decoders, starts, strict=True):
+        for symbol in start:
+            decoder.feed(symbol)
+    texts = ["" for _ in prompts]
+    with evaluating(model):
+        logits, state = read_prompts(model, [start or [start_symbol(vocabulary)] for start in starts])
+        for written in range(tokens):
+            drawn = sample(logits.cpu(), temperature, top_k, top_p, generator)
+            texts = [text + d.feed(int(i)) for text, d, i in zip(texts, decoders, drawn, strict=True)]
+            if written + 1 < tokens:
+                logits, state = model.step_(drawn.to(logits.device), state)
+    return [text + decoder.flush() for text, decoder in zip(texts, decoders, strict=True)]
+
+
+def _prepare(
+    model: SequenceModel,
+    tokens: int | None,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int | None,
+) -> tuple[Vocabulary, torch.Generator]:
+    """Check what was asked for; the model's vocabulary, and a source of random numbers for its draws."""
+    check_sampling(temperature, top_k, top_p)
+    if tokens is not None and tokens < 0:
+        raise InputError(f"tokens must be at least 0, not {tokens}")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise InputError(f"seed must be between 0 and 2**63 - 1, not {seed}")
+    vocabulary = model.vocabulary
+    if vocabulary is None:
+        raise InputError("this model has no vocabulary to write with; load a run, or set model.vocabulary")
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return vocabulary, generator
+
+
 def start_symbol(vocabulary: Vocabulary) -> int:
     """What an empty prompt starts from: the line break, else the space, else symbol 0."""
     for text in ("\n", " "):
@@ -137,10 +187,23 @@ def start_symbol(vocabulary: Vocabulary) -> int:
 
 
 @torch.no_grad()
-def _read(model: SequenceModel, symbols: list[int]) -> tuple[Tensor, State | None]:
-    """Read a prompt of at least one symbol in chunks; return the logits `[1, V]` after it, and the state."""
-    logits, state, device = torch.empty(0), None, device_of(model)
-    for at in range(0, len(symbols), _CHUNK):
-        logits, state = model(as_tokens([symbols[at : at + _CHUNK]], device), state)
-        logits = logits[:, -1]
-    return logits, state
+def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, State | None]:
+    """Read prompts of any lengths side by side, in chunks of time; each needs at least one symbol.
+
+    Returns:
+        logits `[B, V]` after each prompt's last symbol, and the state of all streams after them.
+    """
+    device, lengths = device_of(model), torch.tensor([len(p) for p in prompts])
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
+    for row, prompt in zip(tokens, prompts, strict=True):
+        row[: len(prompt)] = torch.tensor(prompt)
+    counts = torch.arange(tokens.shape[1]) < lengths[:, None]  # where false, a stream waits for longer ones
+    last: list[Tensor | None] = [None] * len(prompts)
+    state = None
+    for at in range(0, tokens.shape[1], _CHUNK):
+        part, mask = tokens[:, at : at + _CHUNK].to(device), counts[:, at : at + _CHUNK]
+        logits, state = model(part, state, mask=None if mask.all() else mask.to(device))
+        for row, length in enumerate(lengths.tolist()):
+            if at < length <= at + _CHUNK:
+                last[row] = logits[row, length - 1 - at].clone()
+    return torch.stack([t for t in last if t is not None]), state

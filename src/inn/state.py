@@ -110,3 +110,4 @@ register_pytree_node(
     to_dumpable_context=lambda keys: [list(key) for key in keys],
     from_dumpable_context=lambda keys: [tuple(key) for key in keys],
 )
+torch.serialization.add_safe_globals([State])  # the example inputs in such a file; a state is tensors and nothing else

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from inn import device
 from inn.device import resolve_device
 from inn.errors import InputError
 
@@ -37,3 +38,15 @@ def test_a_device_that_is_not_here_is_named_with_the_remedy(monkeypatch):
     for name in ("cuda", "cuda:1", "mps"):
         with pytest.raises(InputError, match=rf"'{name}' is not available.*--device cpu"):
             resolve_device(name)
+
+
+def test_threads_are_one_for_each_core_that_may_be_used(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4}, raising=False)
+    monkeypatch.setattr(device, "_physical_core", lambda cpu: f"{cpu % 3}")
+    monkeypatch.setattr(device, "_share_of_machine", lambda: 8)
+    assert device.good_threads() == 3
+    monkeypatch.setattr(device, "_share_of_machine", lambda: 2)
+    assert device.good_threads() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert device.good_threads() == torch.get_num_threads()

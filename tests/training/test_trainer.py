@@ -214,6 +214,7 @@ def test_bad_input_is_refused_before_a_file_is_written(tmp_path, tiny):
         tiny("lstm", data={"window": 10**6}),
         tiny("lstm", accumulate=5),
         tiny("lstm", device="cuda:99"),
+        tiny("lstm", checkpoint_rounds=True),
     ):
         with pytest.raises(InputError):
             train(config, tmp_path / "run")
@@ -310,6 +311,12 @@ def test_the_same_seed_gives_the_same_run_and_another_one_not(tmp_path, tiny):
         train(tiny("inn", seed=seed), tmp_path / name)
     assert final(tmp_path / "a") == final(tmp_path / "b")
     assert final(tmp_path / "a")["model.safetensors"] != final(tmp_path / "c")["model.safetensors"]
+
+
+def test_recomputing_rounds_gives_the_same_run(tmp_path, tiny):
+    for name, again in (("a", False), ("b", True)):
+        train(tiny("inn", checkpoint_rounds=again), tmp_path / name)
+    assert final(tmp_path / "a")["model.safetensors"] == final(tmp_path / "b")["model.safetensors"]
 
 
 def test_threads_and_signal_handlers_are_put_back(tmp_path, tiny):

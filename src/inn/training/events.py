@@ -33,6 +33,7 @@ class Started(Event):
     """Kind of model."""
     parameters: int
     device: str
+    """Where it runs; on a CPU with the number of threads."""
     unit: str
     """What a symbol is: character, byte or word."""
     metric: str

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from inn.config import RunConfig
-from inn.device import resolve_device
+from inn.device import good_threads, resolve_device
 from inn.errors import InputError
+from inn.graph import Graph
 from inn.models import build_model
 from inn.sequence import SequenceModel
 from inn.state import State
@@ -70,6 +71,8 @@ def train(
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
         model.to(device)
+        if config.train.checkpoint_rounds:
+            _checkpoint_rounds(model)
         # All that can be refused is refused here, before a file is written.
         trainer = Trainer(config, dataset, model, device, report)
         if run is None:
@@ -118,11 +121,20 @@ def _prepare(config: RunConfig) -> Dataset:
     return dataset
 
 
+def _checkpoint_rounds(model: SequenceModel) -> None:
+    graphs = [m for m in model.modules() if isinstance(m, Graph)]
+    if not graphs:
+        raise InputError(
+            f"a model of kind '{model.config.kind}' has no rounds to recompute; leave checkpoint_rounds out"
+        )
+    for graph in graphs:
+        graph.checkpoint_rounds = True
+
+
 @contextlib.contextmanager
 def _threads(count: int) -> Iterator[None]:
     before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
+    torch.set_num_threads(count or good_threads())
     try:
         yield
     finally:
@@ -185,7 +197,7 @@ class Trainer:
         return summary
 
     def _report_start(self) -> None:
-        vocabulary = self.dataset.vocabulary
+        vocabulary, threads = self.dataset.vocabulary, torch.get_num_threads()
         self.report(
             events.Started(
                 self.standing.step,
@@ -194,7 +206,7 @@ class Trainer:
                 len(self.dataset.train) if self.counted else self.config.train.symbols,
                 self.config.model.kind,
                 self.model.num_parameters,
-                str(self.device),
+                f"cpu, {threads} thread{'s' * (threads > 1)}" if self.device.type == "cpu" else str(self.device),
                 vocabulary.unit,
                 vocabulary.metric,
                 dict(self.standing.floors["valid"]),

@@ -33,7 +33,7 @@ def rows(t: Tensor) -> Tensor:
 
 
 def empty_result(x: Tensor, width: int, sets: int) -> Tensor:
-    """What a map of x `[B, T, N, I]` gives, `[B, T, N, width]`: in memory neuron by neuron if each has its own weights."""
+    """What a map of x `[B, T, N, I]` gives, `[B, T, N, width]`: neuron by neuron if each has its own weights."""
     batch, time, neurons = x.shape[:3]
     if sets > 1:
         return x.new_empty(neurons, batch, time, width).permute(1, 2, 0, 3)

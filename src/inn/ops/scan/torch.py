@@ -53,7 +53,7 @@ def _states(decay: Tensor, step: Tensor, x: Tensor, B: Tensor, h: Tensor) -> Ten
     """The states of a chunk, `[K, B, N, E, S]`, from the state `h` before it."""
     h_all = (step * x).transpose(0, 1)[..., None] * B.transpose(0, 1)[..., None, :]
     for k in range(h_all.shape[0]):
-        h = torch.addcmul(h_all[k], decay[k], h, out=h_all[k])
+        h = h_all[k].addcmul_(decay[k], h)
     return h_all
 
 
@@ -118,7 +118,7 @@ class _Scan(torch.autograd.Function):
             g_all = gyt[..., None] * Cc.transpose(0, 1)[..., None, :]  # gradient of every state, readout first
             g_all[-1] += carry
             for k in range(g_all.shape[0] - 1, 0, -1):
-                torch.addcmul(g_all[k - 1], decay[k], g_all[k], out=g_all[k - 1])
+                g_all[k - 1].addcmul_(decay[k], g_all[k])
             carry = decay[0] * g_all[0]
 
             written = (step * xc).transpose(0, 1)

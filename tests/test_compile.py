@@ -1,0 +1,104 @@
+"""PyTorch's compiler and exporter see through the models: one graph, no breaks, the same numbers."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from torch import nn
+
+import inn
+from inn.config import model_config
+from inn.models import build_model
+
+SMALL = {"vocab": 27, "neurons": 3, "width": 16, "rounds": 2, "zero_start": False}
+FORMS = [
+    {},
+    {"preset": "paper"},
+    {"router": "bus", "gate": "soft"},
+    {"router": "mixing", "gate": "hard", "update": "parallel"},
+    {"router": "static", "update": "message-norm", "share_rounds": True},
+]
+
+
+def build(fields):
+    torch.manual_seed(0)
+    return inn.INN(**{**SMALL, **fields})
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("fields", FORMS, ids=str)
+def test_a_training_step_is_one_graph(fields):
+    """Dropout on; the second call goes on from a state; `fullgraph` refuses to break."""
+    model = build(fields)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    tokens = torch.randint(27, (2, 7))
+    results = []
+    for run in (model, compiled):
+        torch.manual_seed(1)
+        model.zero_grad()
+        _, state = run(tokens)
+        logits, after = run(tokens, state)
+        (logits.square().mean() + sum(t.square().mean() for t in after.values())).backward()
+        results.append([logits, *after.values(), *(p.grad for p in model.parameters())])
+    if not any(isinstance(m, nn.Dropout) and m.p for m in model.modules()):  # else other numbers are drawn
+        for ours, bar in zip(*results, strict=True):
+            torch.testing.assert_close(ours, bar, rtol=1e-4, atol=1e-5)
+    assert all(t.isfinite().all() for t in results[1])
+
+
+def test_without_the_kernels_too(monkeypatch):
+    from inn.ops.cpu import library
+
+    monkeypatch.setattr(library, "_reason", "not here")
+    model = build({}).eval()
+    tokens = torch.randint(27, (2, 5))
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(tokens)[0], model(tokens)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_default_compiler_gives_the_same_numbers(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    model = build({}).eval()
+    tokens = torch.randint(27, (2, 7))
+    with torch.no_grad():
+        bar, state = model(tokens)
+        ours, after = torch.compile(model, fullgraph=True)(tokens)
+    torch.testing.assert_close(ours, bar, rtol=1e-4, atol=1e-4)
+    for key in state:
+        torch.testing.assert_close(after[key], state[key], rtol=1e-4, atol=1e-4)
+
+
+class Step(nn.Module):
+    """One step of a model, as what `torch.export` takes: a module with a `forward`."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens, state):
+        return self.model.step(tokens, state)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attribute")
+@pytest.mark.parametrize("fields", [*FORMS, "mamba-stack"], ids=str)
+def test_a_step_can_be_exported_and_written_to_a_file(fields):
+    model = build(fields) if isinstance(fields, dict) else build_model(model_config(fields, vocab=27, width=16))
+    model.eval()
+    tokens, state = torch.randint(27, (2,)), model.initial_state(2)
+    file = io.BytesIO()
+    torch.export.save(torch.export.export(Step(model), (tokens, state)), file)
+    file.seek(0)
+    again = torch.export.load(file).module()
+    for _ in range(2):
+        bar, after = model.step(tokens, state)
+        ours, state = again(tokens, state)
+        torch.testing.assert_close(ours, bar, rtol=1e-4, atol=1e-5)
+        assert set(state) == set(after)
