@@ -75,7 +75,6 @@ class INN(SequenceModel):
     def _write(self, x: Tensor) -> Tensor:
         return self.head(self.dropout(self.bridge(self.norm(x))))
 
-    @torch.no_grad()
     def step_(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
@@ -84,7 +83,9 @@ class INN(SequenceModel):
         if self.graph.tape is not None:
             return self.step(tokens, state)
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        return self._write(self.graph.step_(self._read(tokens[:, None]), state))[:, 0], state
+        with torch.inference_mode():
+            logits = self._write(self.graph.step_(self._read(tokens[:, None]), state))[:, 0]
+        return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:
         return self.graph.initial_state(batch)

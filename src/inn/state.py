@@ -42,14 +42,14 @@ class State(Mapping[Key, Tensor]):
 
     def round(self, r: int) -> dict[str, Tensor]:
         """The parts of round `r`, by name."""
-        return {part: t for (q, part), t in self.items() if q == r}
+        return {part: t for (q, part), t in self._tensors.items() if q == r}
 
     def _map(self, f) -> State:
         return State({key: f(t) for key, t in self.items()})
 
     def check_batch(self, batch: int) -> None:
         """Raise `ValueError` unless the state is of `batch` streams."""
-        for key, t in self.items():
+        for key, t in self._tensors.items():
             if t.shape[0] != batch:
                 raise ValueError(f"the state's {key} is of {t.shape[0]} streams, the input of {batch}")
 

@@ -44,5 +44,13 @@ def test_says_why_it_cannot_take_a_call():
     assert "gradient" in memory_step.choose(*args)[1]["cpu"]
     with torch.no_grad():
         assert memory_step.choose(*args)[0].name == "cpu"
-        assert "dense" in memory_step.choose(*args[:-1], args[-1].mT.contiguous().mT)[1]["cpu"]
         assert "float64" in memory_step.choose(*(a.double() for a in args))[1]["cpu"]
+
+
+def test_a_state_that_is_not_dense_is_changed_in_place_too():
+    args = tensors(2, 3, 4, 8, 4, 4, 2, True, 0)
+    strided = [*args[:-2], *(t.mT.contiguous().mT for t in args[-2:])]
+    with torch.no_grad(), use_backend("cpu"):
+        torch.testing.assert_close(memory_step(*strided), memory_step(*args))
+    for a, b in zip(strided[-2:], args[-2:], strict=True):
+        torch.testing.assert_close(a, b)

@@ -20,6 +20,7 @@ constexpr int R = 6;
 #endif
 constexpr int V = 2;
 constexpr int64_t PANEL = V * W;  // columns of a panel
+constexpr int64_t AHEAD = 1024;   // numbers ahead of the one that is read, for which the memory is asked
 constexpr int64_t BLOCK = 96;     // rows of A in a task: with 1024 numbers in a row, 384 KiB
 
 // One operand of a product: A[r, k] = data[r * row + k * step].
@@ -118,22 +119,38 @@ void for_each_block(const Linear& op, const Work& work) {
   });
 }
 
-// W numbers from `o` on of one row's result: weights are read once, as they lie, and sums taken across lanes at the end.
+// The next `count` <= W numbers, and zeros.
+inline Vec some(const float* from, int64_t count) {
+  if (count == W) return load(from);
+  float part[W] = {};
+  std::memcpy(part, from, count * 4);
+  return load(part);
+}
+
+// Up to W numbers of one row's result. The weights are read once, as they lie: four rows of them at a time, so that the
+// memory sees few streams; sums are taken across lanes at the end.
 void single(float* y, const float* x, const float* w, const float* bias, int64_t I, int64_t wide) {
+  constexpr int ROWS = 4, DEEP = 2;
   Vec sum[W] = {};
-  int64_t i = 0;
-  for (; i + W <= I; i += W) {
-    const Vec xi = load(x + i);
-    for (int64_t j = 0; j < wide; j++) sum[j] += xi * load(w + j * I + i);
-  }
-  if (i < I) {
-    float part[W] = {};
-    std::memcpy(part, x + i, (I - i) * 4);
-    const Vec xi = load(part);
-    for (int64_t j = 0; j < wide; j++) {
-      std::memcpy(part, w + j * I + i, (I - i) * 4);
-      sum[j] += xi * load(part);
+  for (int64_t j = 0; j < wide; j += ROWS) {
+    const float* row[ROWS];
+    for (int r = 0; r < ROWS; r++) row[r] = w + std::min<int64_t>(j + r, wide - 1) * I;
+    Vec part[ROWS][DEEP] = {};
+    int64_t i = 0;
+    for (; i + DEEP * W <= I; i += DEEP * W)
+      for (int d = 0; d < DEEP; d++) {
+        const Vec xi = load(x + i + d * W);
+        for (int r = 0; r < ROWS; r++) {
+          part[r][d] += xi * load(row[r] + i + d * W);
+          __builtin_prefetch(row[r] + i + d * W + AHEAD);
+        }
+      }
+    for (; i < I; i += W) {
+      const int64_t count = std::min<int64_t>(W, I - i);
+      const Vec xi = some(x + i, count);
+      for (int r = 0; r < ROWS; r++) part[r][0] += xi * some(row[r] + i, count);
     }
+    for (int r = 0; r < ROWS; r++) sum[j + r] = part[r][0] + part[r][1];
   }
   transpose(sum);
   for (int j = 1; j < W; j++) sum[0] += sum[j];

@@ -333,6 +333,13 @@ std::tuple<Tensor, Tensor, Tensor> norm_backward(const Tensor& gy, const Tensor&
 Tensor memory_step(const Tensor& x, const Tensor& in, const Tensor& conv_weight, const Tensor& conv_bias,
                    const Tensor& to_scan, const Tensor& to_dt, const Tensor& dt_bias, const Tensor& A_log,
                    const Tensor& skip, const Tensor& out, Tensor& conv, Tensor& ssm) {
+  if (!conv.is_contiguous() || !ssm.is_contiguous()) {  // through dense copies
+    Tensor dense_conv = conv.contiguous(), dense_ssm = ssm.contiguous();
+    Tensor y = memory_step(x, in, conv_weight, conv_bias, to_scan, to_dt, dt_bias, A_log, skip, out, dense_conv, dense_ssm);
+    conv.copy_(dense_conv);
+    ssm.copy_(dense_ssm);
+    return y;
+  }
   TORCH_CHECK(x.dim() == 4 && x.size(1) == 1 && in.dim() == 3 && A_log.dim() == 3 && to_dt.dim() == 3,
               "the step takes x [B, 1, N, D]");
   const int64_t B = x.size(0), N = x.size(2), D = x.size(3), P = in.size(0), E = A_log.size(1), S = A_log.size(2);
@@ -349,7 +356,7 @@ Tensor memory_step(const Tensor& x, const Tensor& in, const Tensor& conv_weight,
   expect(conv, {B, N, K - 1, E}, "conv");
   expect(ssm, {B, N, E, S}, "ssm");
   for (const Tensor& t : {in, conv_weight, conv_bias, to_scan, to_dt, dt_bias, A_log, skip, out, conv, ssm})
-    TORCH_CHECK(t.scalar_type() == at::kFloat && t.is_contiguous(), "the step takes dense float32 weights and states");
+    TORCH_CHECK(t.scalar_type() == at::kFloat && t.is_contiguous(), "the step takes dense float32 weights");
   const LinearCall call(x, D, D, P, {D});
   const auto data = [](const Tensor& t) { return t.data_ptr<float>(); };
   const inn::Step op{B, N, D, E, S, K, R, P, data(in), data(conv_weight), data(conv_bias), data(to_scan), data(to_dt),

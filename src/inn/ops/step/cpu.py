@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import why_not
 from inn.ops.cpu.tensors import empty_result
+
+
+_kind = attrgetter("dtype", "is_cpu")
+_HERE = (torch.float32, True)
 
 
 def memory_step_cpu(*tensors: Tensor) -> Tensor:
@@ -18,11 +24,9 @@ def refuses(*tensors: Tensor) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
         return "has no gradient"
-    if not all(t.is_contiguous() for t in tensors[1:]):
-        return "takes dense weights and states"
-    for t in tensors:
-        if t.dtype != torch.float32 or not t.is_cpu:
-            return f"takes float32 on the CPU, not {str(t.dtype).removeprefix('torch.')} on {t.device.type}"
+    if len({*map(_kind, tensors), _HERE}) > 1:
+        other = next(t for t in tensors if _kind(t) != _HERE)
+        return f"takes float32 on the CPU, not {str(other.dtype).removeprefix('torch.')} on {other.device.type}"
     return why_not()
 
 
