@@ -1,0 +1,78 @@
+"""The memory of a training step: what its peak adds to a process that has trained before."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+
+from inn.bench.measure import train_step
+from inn.bench.rows import Measured, Skipped
+from inn.bench.run import call
+from inn.bench.steps import VOCAB, StepSize, stack
+
+SIZE = StepSize(16, 256)
+
+
+def memory(size: StepSize = SIZE, states: tuple[int, int] = (16, 64), rounds: int = 5) -> Measured:
+    """Peak bytes per symbol of a Mamba stack's step at two sizes of the state, in turns, each in a process of its own."""
+    peaks: dict[int, list[int]] = {state: [] for state in states}
+    for _ in range(rounds):
+        for state in states:
+            sizes = {"batch": size.batch, "length": size.length, "model": {**size.model, "state": state}}
+            outcome = call("inn.bench.memory:peak", sizes, threads=torch.get_num_threads())
+            if "skipped" in outcome:
+                raise Skipped(outcome["skipped"])
+            peaks[state].append(outcome["bytes"])
+    small, large = (statistics.median(peaks[state]) for state in states)
+    model = stack(**size.model)
+    c = model.config
+    return Measured(
+        large / small,
+        "float32",
+        f"Mamba stack, D {c.width}, {c.layers} layers, B {size.batch}, T {size.length}",
+        {
+            "bytes_per_symbol": {f"state {s}": b / size.symbols for s, b in zip(states, (small, large))},
+            "bytes": {f"state {s}": peaks[s] for s in states},
+        },
+    )
+
+
+def peak(batch: int, length: int, model: dict) -> dict[str, int]:
+    """Bytes by which two training steps raise this process's peak above what it held before them.
+
+    Weights, optimiser and kernels are there before: a step on one stream of 8 symbols has been taken.
+    """
+    network = stack(**model)
+    train_step(network, 1, 8, vocab=VOCAB)()
+    step = train_step(network, batch, length, vocab=VOCAB)
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc gives back what the small step left
+    before = _reset_peak()
+    for _ in range(2):
+        step()
+    return {"bytes": _peak() - before}
+
+
+def _reset_peak() -> int:
+    """Let the peak start at what is held now; returns it. Where the system cannot, the peak so far stands for it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
+
+
+def _peak() -> int:
+    """The most bytes of memory this process has held since `_reset_peak`."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        raise Skipped("this system does not tell the peak memory of a process")
+    from inn.training.provenance import peak_memory
+
+    return peak_memory(torch.device("cpu"))["memory_bytes"]
