@@ -1,6 +1,7 @@
 # Each target works on a clean clone: the first one that runs creates the environment in .venv.
 #   make demo    train a small graph of neurons on text that is already here, at most 5 minutes on 2 cores
 #   make test    the whole test suite, at most 10 minutes on 2 cores
+#   make bench   speed in ratios, beside peers and limits, about ten minutes on 2 cores
 #   make check   style (ruff) and types (pyright)
 #   make clean   remove the environment and what the tools left
 
@@ -14,7 +15,7 @@ WORKERS ?= 2
 HAS_TORCH := -c 'import re, importlib.metadata as m; v = re.findall("[0-9]+", m.version("torch")); \
 	raise SystemExit((int(v[0]), int(v[1])) < (2, 8))' 2>/dev/null
 
-.PHONY: help demo test check clean
+.PHONY: help demo test bench check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -24,6 +25,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+bench: $(STAMP)
+	$(BIN)/inn bench
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -9,9 +9,16 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_tables_of_the_readme_are_those_of_the_results():
-    table = runpy.run_path(str(ROOT / "benchmarks" / "equal_parameters.py"))["table"]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    tables = re.findall(r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", text, re.DOTALL)
+    tables = re.findall(
+        r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert tables
     for name, shown in tables:
+        script = "speed" if name == "speed" else "equal_parameters"
+        table = runpy.run_path(str(ROOT / "benchmarks" / f"{script}.py"))["table"]
         assert shown == table(json.loads((ROOT / "results" / f"{name}.json").read_text()))
+
+
+def test_measured_speed_is_shown():
+    if (ROOT / "results" / "speed.json").exists():
+        assert "<!-- table: speed -->" in (ROOT / "README.md").read_text(encoding="utf-8")

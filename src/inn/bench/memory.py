@@ -19,7 +19,7 @@ SIZE = StepSize(16, 256)
 
 
 def memory(size: StepSize = SIZE, states: tuple[int, int] = (16, 64), rounds: int = 5) -> Measured:
-    """Peak bytes per symbol of a Mamba stack's step at two sizes of the state, in turns, each in a process of its own."""
+    """Peak bytes per symbol of a Mamba stack's step at two sizes of the state, in turns, in processes of their own."""
     peaks: dict[int, list[int]] = {state: [] for state in states}
     for _ in range(rounds):
         for state in states:

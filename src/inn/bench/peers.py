@@ -83,8 +83,8 @@ def train(
         steps[name] = train_step(model, size.batch, size.length, vocab=VOCAB, logits=logits)
         parameters[name] = sum(p.numel() for p in model.parameters())
     peers = [name for name in steps if name != "inn"]
-    for kind, extra in (("lstm", {}), ("transformer", {"step": 8})):
-        model = equal(kind, ours.num_parameters, VOCAB, **extra)
+    for kind in ("lstm", "transformer"):
+        model = equal(kind, ours.num_parameters, VOCAB, step=8)
         steps[kind], parameters[kind] = train_step(model, size.batch, size.length, vocab=VOCAB), model.num_parameters
     times = in_turns(steps, effort)
     fastest = min(peers, key=lambda name: times[name].median)

@@ -104,7 +104,7 @@ ROWS: dict[str, Row] = {
         "slope", "inn.bench.growth:growth", 1.05, "at most", "welcome",
     ),
     "gpu-paper": Row(
-        "training of preset paper, distinct identities, dropout on, bf16, on a GPU",
+        "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
         "characters/s", "inn.bench.gpu:gpu_paper", 200_000.0, "at least",
     ),
 }  # fmt: skip

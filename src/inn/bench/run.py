@@ -19,7 +19,11 @@ Report = Callable[[str, int, int], None]
 
 
 class Broken(Exception):
-    """A row's process failed; the message is the last of what it said."""
+    """A row's process failed; the message is the last line of what it said, `said` the end of it."""
+
+    def __init__(self, said: list[str], code: int):
+        super().__init__(said[-1] if said else f"it ended with exit code {code} and said nothing")
+        self.said = said[-20:]
 
 
 def run_rows(ids: Iterable[str], threads: int, report: Report = lambda what, at, of: None) -> dict[str, dict[str, Any]]:
@@ -35,7 +39,7 @@ def run_rows(ids: Iterable[str], threads: int, report: Report = lambda what, at,
 
     rows = {name: lookup("benchmark row", name, ROWS) for name in ids}
     common = {"torch": versions()["torch"], "commit": commit()}
-    peers = _Peers(report)
+    peers = _Peers()
     results = {}
     for at, (name, row) in enumerate(rows.items(), start=1):
         report(name, at, len(rows))
@@ -60,7 +64,7 @@ def _outcome(name: str, row: Row, threads: int, peers: _Peers) -> dict[str, Any]
     try:
         outcome = call(name, threads=threads, interpreter=interpreter)
     except Broken as error:
-        return {"error": str(error)}
+        return {"error": str(error), "details": {"said": error.said}}
     if outcome.get("ratio") is not None:
         outcome["reached"] = row.reached(outcome["ratio"])
     return outcome
@@ -69,8 +73,7 @@ def _outcome(name: str, row: Row, threads: int, peers: _Peers) -> dict[str, Any]
 class _Peers:
     """The environment's Python, or why there is none; looked for once, when the first row asks."""
 
-    def __init__(self, report: Report):
-        self._report = report
+    def __init__(self) -> None:
         self._found: tuple[Path | None, str] | None = None
 
     def python(self) -> tuple[Path | None, str]:
@@ -99,7 +102,7 @@ def call(
     except json.JSONDecodeError:
         pass
     said = [line for line in done.stderr.splitlines() if line.strip()]
-    raise Broken("\n".join(said[-20:]) or f"it ended with exit code {done.returncode} and said nothing")
+    raise Broken(said, done.returncode)
 
 
 def _environ(threads: int) -> dict[str, str]:

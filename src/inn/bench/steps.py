@@ -77,7 +77,7 @@ def separate(size: StepSize, effort: Effort) -> Measured:
     torch.manual_seed(0)
     model = build_model(model_config("inn", vocab=VOCAB, weights="separate", **size.model))
     c = model.config
-    rival = equal("mamba-stack", model.num_parameters, VOCAB, layers=6)
+    rival = equal("mamba-stack", model.num_parameters, VOCAB, step=8, layers=6)
     product = Product(torch.float32, effort.product)
     shapes = ScanSize(size.batch, size.length, c.neurons, c.channels, c.state, c.populations)
     times = in_turns(
@@ -138,8 +138,8 @@ def stack(**fields: Any) -> SequenceModel:
     return build_model(model_config("mamba-stack", vocab=fields.pop("vocab", VOCAB), **fields))
 
 
-def equal(kind: str, parameters: int, vocab: int, step: int = 1, **fields: Any) -> SequenceModel:
-    """A model of this kind with about so many parameters: the width, a multiple of `step`, is chosen."""
+def equal(kind: str, parameters: int, vocab: int, step: int, **fields: Any) -> SequenceModel:
+    """A model of this kind with about so many parameters: its width, a multiple of `step`, is chosen."""
 
     def size_at(width: int) -> int:
         return build_model(model_config(kind, vocab=vocab, width=width * step, **fields)).num_parameters
@@ -157,7 +157,8 @@ def equal(kind: str, parameters: int, vocab: int, step: int = 1, **fields: Any) 
 def words(model: SequenceModel, size: StepSize) -> str:
     """Model, batch and length, for the table."""
     c = model.config
-    shape = f"D {c.width}, {c.layers} layers"
-    if hasattr(c, "neurons"):
+    if c.kind == "inn":
         shape = f"N {c.neurons}, D {c.width}, {c.rounds} rounds"
+    else:
+        shape = f"D {c.width}, {c.layers} layers"
     return f"{shape}, state {c.state}, {model.num_parameters:,} parameters, B {size.batch}, T {size.length}"

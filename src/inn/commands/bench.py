@@ -83,12 +83,14 @@ def show(results: dict[str, dict[str, Any]]) -> None:
 
     out = console()
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("id", "what is measured", "ratio", "limit", "verdict", "threads", "type"):
-        table.add_column(column, justify="right" if column in ("ratio", "limit", "threads") else "left")
+    for column in ("id", "ratio", "limit", "verdict", "what is measured"):
+        numeric = column in ("ratio", "limit")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=column != "what is measured")
     for name, row in results.items():
-        cells = (number(row["ratio"], row["unit"]), limit(row), verdict(row), str(row["threads"]), row["dtype"] or "")
-        what = f"{row['what']}\n{row['sizes']}" if row["sizes"] else row["what"]
-        table.add_row(name, what, *cells, style="bold" if row["reached"] is False else "")
+        threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
+        what = f"{row['what']}\n{row['sizes']}; {row['dtype']}, {threads}" if row["sizes"] else row["what"]
+        cells = (number(row["ratio"], row["unit"]), limit(row), verdict(row), what)
+        table.add_row(name, *cells, style="bold" if row["reached"] is False else "")
     out.print(table)
     machine = next((row["machine"] for row in results.values() if row["machine"]), None)
     first = next(iter(results.values()))
@@ -113,13 +115,13 @@ def number(value: float | None, unit: str) -> str:
     """A ratio for people.
 
     >>> number(24.06, "x"), number(0.618, "share"), number(210000.4, "characters/s"), number(None, "x")
-    ('24.1×', '0.62', '210,000 characters/s', '–')
+    ('24.1×', '0.62', '210,000/s', '–')
     """
     if value is None:
         return "–"
     if unit == "x":
         return f"{value:.1f}×" if value >= 10 else f"{value:.2f}×"
-    return f"{value:,.0f} {unit}" if unit == "characters/s" else f"{value:.2f}"
+    return f"{value:,.0f}/s" if unit == "characters/s" else f"{value:.2f}"
 
 
 def limit(row: dict[str, Any]) -> str:

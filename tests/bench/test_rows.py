@@ -1,0 +1,294 @@
+"""Every row at toy size: it runs, and its number is what the row says it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from inn.bench import ROWS, gpu, growth, memory, peers, scan, steps, stream
+from inn.bench.measure import Times
+from inn.bench.rows import Row, Skipped
+from inn.bench.steps import StepSize
+from inn.ops import selective_scan
+from inn.ops.dispatch import Backend
+
+PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_rank": 2})
+STACK = StepSize(2, 6, {"width": 16, "layers": 2})
+IDS = (
+    "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
+    "growth gpu-paper"
+)
+
+
+def test_the_rows():
+    assert " ".join(ROWS) == IDS
+    limits = {name: (row.limit, row.better) for name, row in ROWS.items()}
+    assert limits == {
+        "scan": (20, "at least"),
+        "paper-step": (0.60, "at least"),
+        "reference-step": (None, None),
+        "gemm-share": (0.60, "at least"),
+        "peers-train": (5, "at least"),
+        "separate-8": (0.70, "at least"),
+        "separate-32": (0.45, "at least"),
+        "memory": (1.15, "at most"),
+        "step-flat": (1.05, "at most"),
+        "peers-generate": (5, "at least"),
+        "growth": (1.05, "at most"),
+        "gpu-paper": (200_000, "at least"),
+    }
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_has_a_function(name):
+    module, _, function = ROWS[name].run.partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_a_limit_has_two_sides():
+    at_least, at_most, free = Row("", "x", "", 2, "at least"), Row("", "x", "", 2, "at most"), Row("", "x", "")
+    assert [at_least.reached(r) for r in (1.9, 2.0, 2.1)] == [False, True, True]
+    assert [at_most.reached(r) for r in (1.9, 2.0, 2.1)] == [True, True, False]
+    assert at_least.reached(float("nan")) is at_most.reached(float("nan")) is False
+    assert free.reached(1.0) is None
+
+
+def plain(measured):
+    """The row's details go through JSON."""
+    assert json.loads(json.dumps(asdict(measured)))["ratio"] == measured.ratio
+    return measured
+
+
+@pytest.fixture
+def references(monkeypatch) -> list:
+    """One entry for each scan that the reference ran."""
+    ran, run = [], selective_scan.backends["reference"].run
+    recording = Backend("reference", lambda *a, **k: ran.append(0) or run(*a, **k))
+    monkeypatch.setitem(selective_scan.backends, "reference", recording)
+    return ran
+
+
+def test_scan(clock, references, toy):
+    clock("scan", reference=6.0, scan=2.0)
+    measured = plain(scan.scan(scan.ScanSize(2, 5, 1, 8, 4), toy))
+    assert measured.ratio == 3.0
+    assert len(references) == 1  # and the other ran on what the models run on
+    assert measured.details["backend"] in ("cpu", "torch")
+    assert measured.sizes == "B 2, T 5, 8 channels, state 4"
+
+
+def test_paper_step(clock, toy):
+    clock("steps", step=2.0, product=0.5)
+    measured = plain(steps.paper_step(PAPER, toy))
+    model = steps.paper(PAPER)
+    rate = 2 * toy.product**3 / 0.5
+    assert measured.ratio == pytest.approx(model.training_flops * 5 / rate / 2.0)
+    assert measured.details["routing_dropout"] == 0.1
+    assert measured.dtype == "float32"
+
+
+def test_reference_step(clock, references, toy):
+    clock("steps", reference=30.0, step=2.0)
+    assert plain(steps.reference_step(PAPER, toy)).ratio == 15.0
+    assert len(references) == PAPER.model["rounds"]
+
+
+def test_gemm_share(clock, toy, monkeypatch):
+    kinds = []
+    product = steps.Product
+    monkeypatch.setattr(steps, "Product", lambda dtype, side: kinds.append(dtype) or product(dtype, side))
+    clock("steps", step=4.0, product=1.0)
+    measured = plain(steps.gemm_share(STACK, toy))
+    flops = steps.stack(**STACK.model).training_flops * 12
+    assert measured.ratio == pytest.approx(flops / (2 * toy.product**3) / 4.0)
+    assert measured.dtype == "bfloat16"
+    assert kinds == [torch.bfloat16, torch.float32]
+
+
+@pytest.mark.parametrize("row", [steps.separate_8, steps.separate_32])
+def test_separate(row, clock, toy):
+    size = StepSize(2, 4, {"neurons": 2, "width": 8, "rounds": 3})
+    clock("steps", step=5.0, product=1.0, scan=0.5, stack=4.0)
+    measured = plain(row(size, toy))
+    parts = steps.build_model(steps.model_config("inn", vocab=steps.VOCAB, **size.model)).flops()
+    matrices = parts["memory.matrices"] + parts["routing.matrices"] + parts["head"]
+    assert measured.details["matrix_flops"] == pytest.approx(3 * 8 * matrices)
+    assert measured.ratio == pytest.approx((3 * 8 * matrices / (2 * toy.product**3) + 3 * 0.5) / 5.0)
+    assert measured.details["symbols_per_s"] == 8 / 5.0
+    assert measured.details["stack_of_equal_parameters"]["symbols_per_s"] == 8 / 4.0
+
+
+def test_the_separate_rows_are_the_published_sizes():
+    for row, neurons, width in ((steps.separate_8, 8, 64), (steps.separate_32, 32, 32)):
+        assert row.__defaults__[0].model == {"neurons": neurons, "width": width}
+
+
+@pytest.mark.parametrize("kind", ["mamba-stack", "lstm", "transformer"])
+def test_equal_parameters(kind):
+    model = steps.equal(kind, 1_000_000, 27, step=8)
+    assert model.num_parameters == pytest.approx(1_000_000, rel=0.1)
+    assert model.config.width % 8 == 0
+
+
+def test_memory(monkeypatch, toy):
+    given = []
+
+    def call(target, sizes, *, threads):
+        given.append((target, sizes["model"]["state"], threads))
+        return {"bytes": {16: 1000, 64: 1200}[sizes["model"]["state"]] + len(given)}
+
+    monkeypatch.setattr(memory, "call", call)
+    measured = plain(memory.memory(STACK, rounds=3))
+    assert measured.ratio == pytest.approx(1204 / 1003)
+    assert [state for _, state, _ in given] == [16, 64, 16, 64, 16, 64]
+    assert measured.details["bytes_per_symbol"]["state 16"] == 1003 / 12
+
+
+def test_peak_counts_what_a_step_adds():
+    small, large = (memory.peak(batch, 64, {"width": 32, "layers": 1})["bytes"] for batch in (32, 256))
+    assert large > max(small, 1_000_000)
+
+
+def test_step_flat(clock, toy):
+    size = stream.StreamSize(2, 9, 4, {"neurons": 2, "width": 8, "rounds": 1})
+    clock("stream", near=1.0, far=1.25)
+    measured = plain(stream.step_flat(size, toy))
+    assert measured.ratio == 1.25
+    assert measured.details["state_bytes"]["near"] == measured.details["state_bytes"]["far"] > 0
+
+
+def test_step_flat_really_reads_to_where_it_says(toy):
+    torch.manual_seed(0)
+    model = steps.build_model(steps.model_config("inn", vocab=5, neurons=2, width=8, rounds=1, heads=2)).eval()
+    tokens = torch.randint(5, (1, 11))
+    with torch.inference_mode():
+        chunked, whole = stream.read(model, tokens, 4), model(tokens)[1]
+    for key, value in whole.items():
+        torch.testing.assert_close(chunked[key], value)
+
+
+def test_growth(monkeypatch, tmp_path, toy):
+    def in_turns(works, effort):
+        return {name: Times((0.001 * int(name) ** 1.5,)) for name in works}
+
+    monkeypatch.setattr(growth, "in_turns", in_turns)
+    size = growth.GrowthSize((2, 4), (4, 64, 128), 0.1, {"width": 8, "rounds": 1, "heads": 2})
+    measured = plain(growth.growth(size, toy, plot=str(tmp_path / "new" / "growth.png")))
+    assert measured.ratio == pytest.approx(1.5)
+    assert [p[0] for p in measured.details["points"]["T"]] == [4, 64, 128]
+
+
+def test_growth_counts_slow_steps_only(monkeypatch, tmp_path, toy):
+    seconds = {"2": 1.0, "4": 2.0, "8": 0.03, "64": 0.04, "128": 0.1, "256": 0.2, "512": 0.4}
+    monkeypatch.setattr(growth, "in_turns", lambda works, effort: {n: Times((seconds[n],)) for n in works})
+    size = growth.GrowthSize((2, 4), (8, 64, 128, 256, 512), 0.05, {"width": 8, "rounds": 1, "heads": 2})
+    measured = growth.growth(size, toy, plot=str(tmp_path / "growth.png"))
+    assert measured.ratio == pytest.approx(1.0)
+
+
+def test_growth_measures_what_it_says(toy):
+    size = growth.GrowthSize((2, 3), (4, 8), 0.0, {"width": 8, "rounds": 1, "heads": 2})
+    measured = plain(growth.growth(size, toy, plot="/dev/null/growth.png"))  # no plot can be written there
+    assert measured.details["plot"] is None
+    assert all(seconds > 0 for points in measured.details["points"].values() for _, seconds in points)
+
+
+def test_the_sweeps_of_growth():
+    size = growth.GrowthSize()
+    assert (size.neurons[0], size.neurons[-1], size.lengths[0], size.lengths[-1]) == (8, 256, 256, 65_536)
+
+
+def rival(delay: float):
+    """A peer that waits in every call."""
+
+    class Slow(nn.Sequential):
+        def forward(self, tokens):
+            time.sleep(delay)
+            return super().forward(tokens)
+
+    def make(config, vocab):
+        model = Slow(nn.Embedding(vocab, config.width), nn.Linear(config.width, vocab))
+        return model, model
+
+    return make
+
+
+def test_peers_train(clock, toy):
+    rivals = {
+        "one": {"bad": rival(0.05), "good": rival(0.0)},
+        "two": {"good": rival(0.0), "bad": rival(0.05)},
+    }
+    clock_names = {"inn": 2.0, "one, good": 30.0, "two, good": 20.0, "lstm": 1.0}
+    real = peers.in_turns
+
+    def in_turns(works, effort):
+        if "inn" not in works:
+            return real(works, effort)  # the choice of a setting
+        assert list(works) == ["inn", "one, good", "two, good", "lstm", "transformer"]
+        return {name: Times((clock_names.get(name, 1.0),)) for name in works}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(peers, "in_turns", in_turns)
+        measured = plain(peers.train(peers.PeerSize(2, 6, STACK.model, (1, 4)), toy, rivals))
+    assert measured.ratio == 10.0  # against the better one
+    assert measured.details["fastest_peer"] == "two, good"
+    assert measured.details["symbols_per_s"]["inn"] == 6.0
+
+
+class Writer(nn.Module):
+    """A peer that writes: `generate`, and a step that carries a cache."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def generate(self, first, attention_mask, max_new_tokens, do_sample):
+        return torch.zeros(1, max_new_tokens + 1, dtype=torch.long)
+
+    def forward(self, input_ids, cache_params, use_cache):
+        return SimpleNamespace(logits=torch.zeros(1, 1, 256), cache_params=(cache_params or 0) + 1)
+
+
+def test_peers_generate(clock, toy):
+    clock("peers", **{"inn": 2.0, "generate": 30.0, "bare loop": 16.0})
+    size = peers.GenerateSize(4, {"width": 16, "layers": 1})
+    measured = plain(peers.generate(size, toy, lambda c, vocab: (Writer(), lambda t: t)))
+    assert measured.ratio == 8.0  # against the faster way
+    assert measured.details["peer"] == "transformers, bare loop"
+    assert measured.details["symbols_per_s"]["inn"] == 2.0
+
+
+def test_gpu_paper_is_skipped_without_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Skipped, match="no CUDA device"):
+        gpu.gpu_paper()
+
+
+def test_gpu_paper_takes_the_fastest_batch_that_fits(monkeypatch, toy):
+    seconds = {2: 1.0, 4: 1.0, 8: 4.0}
+    given = []
+
+    def train_step(model, batch, length, **options):
+        if batch > 8:
+            raise torch.OutOfMemoryError
+        given.append((batch, options["bf16"], model.config.identity, model.config.identity_std))
+        return batch
+
+    monkeypatch.setattr(gpu, "train_step", train_step)
+    monkeypatch.setattr(gpu, "in_turns", lambda works, effort: {"step": Times((seconds[works["step"]],))})
+    measured = plain(gpu.gpu_paper(gpu.GPUSize(10, (2, 4, 8, 16, 32), PAPER.model), toy, "cpu"))
+    assert measured.ratio == 40.0
+    assert given[-1] == (4, True, "embedding", 1.0)
+    assert [b for b, *_ in given] == [2, 4, 8, 4]
+    assert measured.details["routing_dropout"] == 0.1
+
+
+def test_gpu_paper_runs(toy):
+    assert plain(gpu.gpu_paper(gpu.GPUSize(4, (1, 2), PAPER.model), toy, "cpu")).ratio > 0
