@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from dataclasses import asdict
 from importlib import import_module
@@ -151,6 +152,7 @@ def test_memory(monkeypatch, toy):
     assert measured.details["bytes_per_symbol"]["state 16"] == 1003 / 12
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak of a process never goes back")
 def test_peak_counts_what_a_step_adds():
     small, large = (memory.peak(batch, 64, {"width": 32, "layers": 1})["bytes"] for batch in (32, 256))
     assert large > max(small, 1_000_000)
