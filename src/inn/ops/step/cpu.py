@@ -10,7 +10,6 @@ from torch import Tensor
 from inn.ops.cpu.library import why_not
 from inn.ops.cpu.tensors import empty_result
 
-
 _kind = attrgetter("dtype", "is_cpu")
 _HERE = (torch.float32, True)
 
