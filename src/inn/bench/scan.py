@@ -65,4 +65,6 @@ def scan_inputs(size: ScanSize, dtype: torch.dtype = torch.float32) -> list[Tens
     D = torch.ones(s.populations, s.channels)
     state = torch.zeros(s.batch, s.neurons, s.channels, s.state)
     x, dt, B, C, z = (t.to(dtype) for t in (x, dt, B, C, z))
+    if s.populations > 1:  # in memory neuron by neuron, as separate maps leave them
+        x, dt, B, C, z = (t.permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3) for t in (x, dt, B, C, z))
     return [t.requires_grad_() for t in (x, dt, A, B, C, D, z, state)]

@@ -59,9 +59,9 @@ def bench(args: Namespace) -> dict[str, dict[str, Any]]:
 
 def default_threads() -> int:
     """The threads that training takes when it is told nothing."""
-    import torch
+    from inn.device import good_threads
 
-    return torch.get_num_threads()
+    return good_threads()
 
 
 @contextmanager
