@@ -55,10 +55,23 @@ def reference_step(size: StepSize = StepSize(1, 64), effort: Effort = BRIEF) -> 
 
 
 def gemm_share(size: StepSize = StepSize(16, 256), effort: Effort = NORMAL) -> Measured:
-    """A stack of Mamba blocks under bf16 autocast; float32 beside it, in the details."""
+    """A stack of Mamba blocks under bf16 autocast. In the details: float32, and what the scan alone leaves of the ratio.
+
+    `if_only_products_and_scan` is the ratio of a step that spends no time but on its matrix products, at rate G, and on
+    its scans, whose arithmetic is float32 whatever the type around them.
+    """
     model = stack(**size.model)
     measured = share(model, size, effort, bf16=True)
-    measured.details["float32"] = share(model, size, effort).ratio
+    c = model.config
+    shape = ScanSize(size.batch, size.length, 1, c.expand * c.width, c.state)
+    scans = c.layers * in_turns({"scan": scan_work(shape, torch.bfloat16)}, effort)["scan"].median
+    rate, flops = measured.details["G"], measured.details["flops"]
+    products = 3 * size.symbols * sum(n for part, n in model.flops().items() if part != "memory.scan") / rate
+    measured.details |= {
+        "S": scans,
+        "if_only_products_and_scan": flops / rate / (products + scans),
+        "float32": share(model, size, effort).ratio,
+    }
     return measured
 
 
