@@ -43,7 +43,7 @@ class INN(SequenceModel):
         bridged = c.tied and c.readout_width != c.input_width
         self.bridge = Linear(c.readout_width, c.input_width, bias=False) if bridged else nn.Identity()
         self.head = Linear(c.input_width if c.tied else c.readout_width, c.vocab)
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
         nn.init.normal_(self.embedding.weight, std=c.embedding_std)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

@@ -31,7 +31,7 @@ class Round(nn.Module):
         P, D = config.populations, config.width
         self.memory_norm = NeuronNorm(P, D)
         self.memory = MEMORIES[config.memory](config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.router = self.gate = self.router_norm = None
         if config.router != "none":
             silent_norm = config.update == "message-norm" and config.zero_start
