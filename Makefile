@@ -11,7 +11,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 WORKERS ?= 2
 
-# A torch that the interpreter already has (a GPU machine's own build) is used as it is, not replaced.
+# A torch (and Triton) that the interpreter already has, as on a GPU machine, is used as it is, not replaced.
 HAS_TORCH := -c 'import re, importlib.metadata as m; v = re.findall("[0-9]+", m.version("torch")); \
 	raise SystemExit((int(v[0]), int(v[1])) < (2, 8))' 2>/dev/null
 
@@ -38,7 +38,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
 	@if $(BIN)/python $(HAS_TORCH); then \
 		echo "using the torch that $(PYTHON) already has"; \
-		grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt; \
+		own='torch'; if $(BIN)/python -c 'import triton' 2>/dev/null; then own='torch|triton'; fi; \
+		grep -vE "^($$own)==" constraints.txt > $(VENV)/constraints.txt; \
 	else \
 		$(PYTHON) -m venv --clear $(VENV) && cp constraints.txt $(VENV)/constraints.txt; \
 	fi

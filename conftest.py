@@ -13,6 +13,8 @@ from pytest_socket import disable_socket
 
 from inn.cache import cache_dir
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels are then run on the CPU
 torch.set_num_threads(1)  # pytest-xdist runs one worker per core
 settings.register_profile("inn", deadline=None, max_examples=15, print_blob=True)
 settings.load_profile("inn")

@@ -10,10 +10,13 @@ from inn.ops.dispatch import Backend, Op
 from inn.ops.scan.cpu import refuses, selective_scan_cpu
 from inn.ops.scan.reference import selective_scan_reference
 from inn.ops.scan.torch import selective_scan_torch
+from inn.ops.scan.triton import refuses as refuses_triton
+from inn.ops.scan.triton import selective_scan_triton
 
 selective_scan = Op(
     "selective_scan",
     Backend("cpu", selective_scan_cpu, refuses),
+    Backend("triton", selective_scan_triton, refuses_triton),
     Backend("torch", selective_scan_torch),
     Backend("reference", selective_scan_reference),
 )

@@ -1,0 +1,112 @@
+"""Compiles the Triton kernels that calls of the ops would launch, for a GPU that is not there.
+
+    python tests/ops/compile_for_gpu.py 90 float32 bfloat16
+
+prints one JSON object a kernel: its name, type, registers, bytes of stack (spilled registers) and of shared memory.
+Runs without TRITON_INTERPRET, in a process of its own: Triton decides when it is imported what its functions are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime.jit import JITFunction
+
+TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+
+
+class _NoGPU:
+    """What Triton asks of a driver before it launches anything."""
+
+    def __init__(self, capability: int):
+        self.target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self):
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def kernels_of(call: Callable[[], object], capability: int) -> list:
+    """The compiled kernels that `call` would launch; what it computes is left unwritten."""
+    compiled = []
+
+    def compile_only(self, grid):
+        return lambda *args, **kwargs: compiled.append(self.run(*args, grid=grid, warmup=True, **kwargs))
+
+    triton.runtime.driver.set_active(_NoGPU(capability))
+    launch = JITFunction.__getitem__
+    JITFunction.__getitem__ = compile_only
+    try:
+        call()
+    finally:
+        JITFunction.__getitem__ = launch
+    return compiled
+
+
+def usage(kernel) -> dict[str, int]:
+    """Registers, stack and shared memory of a compiled kernel, as NVIDIA's own tool reads them from the binary."""
+    with tempfile.TemporaryDirectory() as folder:
+        binary = Path(folder, "kernel.cubin")
+        binary.write_bytes(kernel.asm["cubin"])
+        text = subprocess.run([TOOL, "-res-usage", binary], capture_output=True, text=True, check=True).stdout
+    found = dict(re.findall(r"(REG|STACK|SHARED):(\d+)", text))
+    return {
+        "registers": int(found["REG"]),
+        "stack": int(found["STACK"]),
+        "shared": max(int(found["SHARED"]), kernel.metadata.shared),
+        "warps": kernel.metadata.num_warps,
+    }
+
+
+def scan(kind: torch.dtype, states: int = 16, separate: bool = False, flags: bool = False) -> None:
+    b, t, n, e = 2, 80, 2, 64
+    x, dt, z = (torch.empty(b, t, n, e, dtype=kind) for _ in range(3))
+    B, C = (torch.empty(b, t, n, states, dtype=kind) for _ in range(2))
+    p = n if separate else 1
+    A, D, state = torch.empty(p, e, states), torch.empty(p, e), torch.empty(b, n, e, states)
+    extra = [torch.ones(b, t, dtype=torch.bool) if flags else None] * 2
+    period = 32 * -(-states // 16)
+    args = (x, dt, A, B, C, D, z, state, *extra)
+    _, _, kept = torch.ops.inn.triton_selective_scan_fwd(*args, period)
+    torch.ops.inn.triton_selective_scan_bwd(x, state, *args, kept, period)
+
+
+CALLS: dict[str, Callable[[torch.dtype], None]] = {
+    "scan": scan,
+    "scan, separate, reset and mask": lambda kind: scan(kind, 16, True, True),
+    "scan, 64 states": lambda kind: scan(kind, 64),
+}
+
+
+def main(capability: str, *kinds: str) -> None:
+    import inn.ops  # noqa: F401
+
+    only = os.environ.get("ONLY", "")
+    for name, call in CALLS.items():
+        for kind in kinds:
+            if re.fullmatch(only or ".*", name):
+                for kernel in kernels_of(lambda c=call, k=kind: c(getattr(torch, k)), int(capability)):
+                    print(json.dumps({"call": name, "kernel": kernel.name, "type": kind, **usage(kernel)}), flush=True)
+                    if os.environ.get("DUMP"):
+                        for ext in ("ttgir", "ptx"):
+                            Path(os.environ["DUMP"], f"{kernel.name}.{kind}.{ext}").write_text(kernel.asm[ext])
+                        Path(os.environ["DUMP"], f"{kernel.name}.{kind}.cubin").write_bytes(kernel.asm["cubin"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
