@@ -86,15 +86,35 @@ def scan(kind: torch.dtype, states: int = 16, separate: bool = False, flags: boo
     torch.ops.inn.triton_selective_scan_bwd(x, state, *args, kept, period)
 
 
+def attention(kind: torch.dtype, neurons: int, width: int, dropout: float = 0.0, weights: bool = False) -> None:
+    from inn.ops.attention.triton import tile
+
+    heads = 4
+    q, k, v = (torch.empty(2, 3, neurons, heads * width, dtype=kind) for _ in range(3))
+    edges = torch.ones(neurons, neurons, dtype=torch.bool) if weights else None
+    seed = torch.zeros(1, dtype=torch.int64) if dropout else None
+    keep = neurons > tile(kind, width)
+    args = (q, k, v, heads, edges, dropout, seed)
+    out, lse, _ = torch.ops.inn.triton_neuron_attention_fwd(*args, keep, weights)
+    torch.ops.inn.triton_neuron_attention_bwd(q, *args, *((out, lse) if keep else (None, None)))
+
+
 CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "scan": scan,
     "scan, separate, reset and mask": lambda kind: scan(kind, 16, True, True),
     "scan, 64 states": lambda kind: scan(kind, 64),
+    "attention, 32 neurons": lambda kind: attention(kind, 32, 32, 0.1),
+    "attention, 8 neurons": lambda kind: attention(kind, 8, 16),
+    "attention, 64 neurons": lambda kind: attention(kind, 64, 64, 0.1, True),
+    "attention, 256 neurons": lambda kind: attention(kind, 256, 32, 0.1, True),
+    "attention, 32 neurons, 128 wide": lambda kind: attention(kind, 32, 128, 0.1),
 }
 
 
 def main(capability: str, *kinds: str) -> None:
-    import inn.ops  # noqa: F401
+    from inn.ops import gpu
+
+    gpu.exact_product = lambda t: "tf32x3"  # as for a tensor that is on a GPU
 
     only = os.environ.get("ONLY", "")
     for name, call in CALLS.items():

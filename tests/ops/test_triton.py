@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inn.errors import InputError
-from inn.ops import selective_scan, use_backend
+from inn.ops import neuron_attention, selective_scan, use_backend
 
 pytest.importorskip("triton")
 
@@ -96,7 +96,84 @@ def test_scan_with_extreme_steps(dt):
         torch.testing.assert_close(last, args[-1], rtol=1e-5, atol=1e-5)
 
 
-CALLS = {"scan": (selective_scan, lambda: scan_inputs((1, 5, 2, 6, 3), False, torch.float32))}
+def attention_inputs(sizes, kind):
+    b, t, n, h, d = sizes
+    # laid out neuron by neuron, as separate weights leave them
+    return [torch.randn(n, b, t, h, d).to(kind).permute(1, 2, 0, 3, 4) for _ in range(3)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@few
+@given(
+    st.tuples(
+        st.integers(1, 2), st.integers(1, 2), st.sampled_from([1, 2, 5, 17]), st.integers(1, 4), st.integers(1, 18)
+    ),
+    st.booleans(), st.integers(0, 999),
+)  # fmt: skip
+@example((1, 1, 67, 1, 5), True, 0)  # two blocks
+@example((1, 2, 65, 2, 8), False, 0)
+@example((1, 2, 3, 6, 40), True, 1)
+def test_attention(kind, sizes, masked, seed):
+    torch.manual_seed(seed)
+    n = sizes[2]
+    edges = torch.rand(n, n) < 0.5 if masked else None  # rows without any edge included
+    compare(neuron_attention, attention_inputs(sizes, kind), edges)
+
+
+@pytest.mark.parametrize("neurons", [5, 66])
+def test_attention_hands_back_its_weights(neurons):
+    torch.manual_seed(0)
+    q, k, v = (a.to(DEVICE) for a in attention_inputs((1, 2, neurons, 2, 6), torch.float32))
+    edges = torch.rand(neurons, neurons, device=DEVICE) < 0.5
+    edges[1] = False
+    _, bar = neuron_attention.backends["reference"].run(q, k, v, edges, want_weights=True)
+    with use_backend("triton"):
+        _, weights = neuron_attention(q, k, v, edges, 0.5, want_weights=True)  # before dropout
+        torch.testing.assert_close(weights, bar, rtol=1e-4, atol=1e-5)
+        with pytest.raises(InputError, match="no gradient is wanted"):
+            neuron_attention(q.requires_grad_(), k, v, want_weights=True)
+
+
+@pytest.mark.parametrize("sizes", [(1, 3, 5, 4, 6), (1, 1, 66, 1, 33)], ids=str)
+def test_attention_drops_the_same_weights_in_both_directions(sizes):
+    torch.manual_seed(0)
+    q, k, v = (a.to(DEVICE) for a in attention_inputs(sizes, torch.float32))
+
+    def dropped(*args):
+        torch.manual_seed(3)
+        with use_backend("triton"):
+            return neuron_attention(*args, None, 0.3)[0]
+
+    weight = torch.randn_like(v)
+    # linear in v: a finite difference is exact but for rounding
+    gradient = torch.autograd.grad((dropped(q, k, v.requires_grad_()) * weight).sum(), v)[0]
+    direction = torch.randn_like(v)
+    with torch.no_grad():
+        difference = ((dropped(q, k, v + direction) - dropped(q, k, v)) * weight).sum()
+    torch.testing.assert_close(difference, (gradient * direction).sum(), rtol=1e-4, atol=1e-3)
+    # what was dropped, read off with one-hot values; with it the gradient of q is that of a plain product
+    b, t, n, h, d = sizes
+    columns = torch.eye(n, -(-n // d) * d, device=DEVICE).split(d, 1)
+    with torch.no_grad():  # [B, T, N_to, H, N_from]
+        used = torch.cat([dropped(q, k, c[None, None, :, None].expand(b, t, n, h, d)) for c in columns], -1)[..., :n]
+    q, k = q.requires_grad_(), k.requires_grad_()
+    message = dropped(q, k, v.detach())
+    logits = torch.einsum("btihd,btjhd->btihj", q, k) / d**0.5
+    plain = torch.einsum("btihj,btjhd->btihd", logits.softmax(-1) * (used != 0) / 0.7, v.detach())
+    torch.testing.assert_close(message, plain, rtol=1e-4, atol=1e-5)
+    for ours, bar in zip(*(torch.autograd.grad((m * weight).sum(), (q, k)) for m in (message, plain)), strict=True):
+        torch.testing.assert_close(ours, bar, rtol=1e-4, atol=1e-4)
+    share = (used == 0).float().mean().item()
+    assert 0.2 < share < 0.4
+    heads = (used != 0).unbind(3)
+    assert all(not torch.equal(heads[0], other) for other in heads[1:])
+
+
+CALLS = {
+    "scan": (selective_scan, lambda: scan_inputs((1, 5, 2, 6, 3), False, torch.float32)),
+    "attention": (neuron_attention, lambda: attention_inputs((1, 2, 3, 2, 5), torch.float32)),
+    "attention in blocks": (neuron_attention, lambda: attention_inputs((1, 1, 66, 1, 5), torch.float32)),
+}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -141,6 +218,28 @@ def test_is_not_chosen_on_a_cpu_unless_asked_for(name):
         op(*(a.double() for a in inputs()))
 
 
+def test_without_triton_the_other_backends_work_and_the_reason_is_given():
+    code = """
+import sys
+sys.modules["triton"] = None  # an import of it fails
+import torch
+from inn.ops import neuron_attention, use_backend
+from inn.errors import InputError
+q = torch.randn(1, 2, 3, 1, 4)
+neuron_attention.backends["torch"].run(q, q, q)
+try:
+    with use_backend("triton"):
+        neuron_attention(q, q, q)
+except InputError as error:
+    assert "Triton, which is not installed" in str(error), error
+else:
+    raise SystemExit("no error")
+assert not [m for m in sys.modules if m.endswith("triton_kernels")]
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [90, 80])
 def test_every_kernel_compiles_for_a_real_gpu(capability):
@@ -151,7 +250,9 @@ def test_every_kernel_compiles_for_a_real_gpu(capability):
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     kernels = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {k["kernel"] for k in kernels} == {"scan_forward", "scan_backward"}
+    names = {f"scan_{way}" for way in ("forward", "backward")}
+    names |= {f"attention_{way}" for way in ("forward", "backward", "backward_queries", "backward_keys")}
+    assert {k["kernel"] for k in kernels} == names
     for kernel in kernels:
         assert kernel["stack"] <= 256, kernel
         assert kernel["shared"] <= 100_000, kernel

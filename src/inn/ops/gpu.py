@@ -115,7 +115,9 @@ def power_of_two(n: int) -> int:
 
 
 def exact_product(t: Tensor) -> str:
-    """How `tl.dot` multiplies float32: by PyTorch's own switch, three TF32 products or one."""
+    """How kernels multiply matrices: float32 by PyTorch's own switch as three TF32 products or one."""
+    if t.is_cpu:
+        return "interpreter"
     if t.is_cuda and torch.version.cuda:
         return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "tf32x3"
     return "ieee"
