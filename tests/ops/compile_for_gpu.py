@@ -86,6 +86,15 @@ def scan(kind: torch.dtype, states: int = 16, separate: bool = False, flags: boo
     torch.ops.inn.triton_selective_scan_bwd(x, state, *args, kept, period)
 
 
+def conv(kind: torch.dtype, separate: bool = False, flags: bool = False) -> None:
+    b, t, n, e, taps = 2, 80, 2, 128, 4
+    x, p = torch.empty(b, t, n, e, dtype=kind), n if separate else 1
+    extra = [torch.ones(b, t, dtype=torch.bool) if flags else None] * 2
+    args = (x, torch.empty(p, e, taps), torch.empty(p, e), torch.empty(b, n, taps - 1, e), *extra)
+    torch.ops.inn.triton_causal_conv_fwd(*args)
+    torch.ops.inn.triton_causal_conv_bwd(x, args[-3], *args)
+
+
 def attention(kind: torch.dtype, neurons: int, width: int, dropout: float = 0.0, weights: bool = False) -> None:
     from inn.ops.attention.triton import tile
 
@@ -103,6 +112,8 @@ CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "scan": scan,
     "scan, separate, reset and mask": lambda kind: scan(kind, 16, True, True),
     "scan, 64 states": lambda kind: scan(kind, 64),
+    "conv": conv,
+    "conv, separate, reset and mask": lambda kind: conv(kind, True, True),
     "attention, 32 neurons": lambda kind: attention(kind, 32, 32, 0.1),
     "attention, 8 neurons": lambda kind: attention(kind, 8, 16),
     "attention, 64 neurons": lambda kind: attention(kind, 64, 64, 0.1, True),

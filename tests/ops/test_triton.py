@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inn.errors import InputError
-from inn.ops import neuron_attention, selective_scan, use_backend
+from inn.ops import causal_conv, neuron_attention, selective_scan, use_backend
 
 pytest.importorskip("triton")
 
@@ -96,6 +96,34 @@ def test_scan_with_extreme_steps(dt):
         torch.testing.assert_close(last, args[-1], rtol=1e-5, atol=1e-5)
 
 
+def conv_inputs(sizes, separate, kind):
+    b, t, n, e, taps = sizes
+    p = n if separate else 1
+    x = torch.randn(n, b, t, 2 * e).to(kind).permute(1, 2, 0, 3).chunk(2, -1)[0]
+    return [x, torch.randn(p, e, taps), torch.randn(p, e), torch.randn(b, n, taps - 1, e)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@few
+@given(
+    st.tuples(
+        st.integers(1, 2), st.sampled_from([1, 2, 7]), st.integers(1, 2), st.sampled_from([1, 5, 33]), st.integers(1, 4)
+    ),
+    st.booleans(), st.integers(0, 3), st.integers(0, 999),
+)  # fmt: skip
+@example((1, 131, 1, 3, 4), False, 1, 0)  # three stretches
+@example((2, 66, 1, 3, 4), True, 0, 1)  # the last stretch shorter than the window
+@example((2, 9, 2, 3, 3), True, 3, 2)
+@example((1, 12, 1, 2, 4), False, 2, 3)
+@example((1, 64, 1, 2, 2), False, 1, 4)
+def test_conv(kind, sizes, separate, flagged, seed):
+    torch.manual_seed(seed)
+    reset, mask = flags(sizes[:2], flagged)
+    if reset is not None:
+        reset[:, 63:66] |= torch.rand(reset[:, 63:66].shape) < 0.5  # around the start of a stretch
+    compare(causal_conv, conv_inputs(sizes, separate, kind), reset, mask)
+
+
 def attention_inputs(sizes, kind):
     b, t, n, h, d = sizes
     # laid out neuron by neuron, as separate weights leave them
@@ -171,6 +199,7 @@ def test_attention_drops_the_same_weights_in_both_directions(sizes):
 
 CALLS = {
     "scan": (selective_scan, lambda: scan_inputs((1, 5, 2, 6, 3), False, torch.float32)),
+    "conv": (causal_conv, lambda: conv_inputs((1, 6, 2, 5, 4), False, torch.float32)),
     "attention": (neuron_attention, lambda: attention_inputs((1, 2, 3, 2, 5), torch.float32)),
     "attention in blocks": (neuron_attention, lambda: attention_inputs((1, 1, 66, 1, 5), torch.float32)),
 }
@@ -250,7 +279,7 @@ def test_every_kernel_compiles_for_a_real_gpu(capability):
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     kernels = [json.loads(line) for line in result.stdout.splitlines()]
-    names = {f"scan_{way}" for way in ("forward", "backward")}
+    names = {f"{op}_{way}" for op in ("scan", "conv") for way in ("forward", "backward")}
     names |= {f"attention_{way}" for way in ("forward", "backward", "backward_queries", "backward_keys")}
     assert {k["kernel"] for k in kernels} == names
     for kernel in kernels:

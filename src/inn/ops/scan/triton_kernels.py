@@ -69,14 +69,25 @@ def scan_forward(
             if (start % PERIOD == 0) & (start > 0):
                 tl.store(kept + tile, h, mask=inside)
                 kept += E * S
+        xs = ()
+        dts = ()
+        zs = ()
+        Bs = ()
+        Cs = ()
+        for k in tl.static_range(STEPS):  # all reads before the first write, so that they are under way together
+            now = start + k < T
+            xs = xs + (tl.load(x + (k * x_t + e), mask=in_e & now, other=0.0),)
+            dts = dts + (tl.load(dt + (k * dt_t + e), mask=in_e & now, other=0.0),)
+            zs = zs + (tl.load(z + (k * z_t + e), mask=in_e & now, other=0.0),)
+            Bs = Bs + (tl.load(B + (k * B_t + s), mask=in_s & now, other=0.0),)
+            Cs = Cs + (tl.load(C + (k * C_t + s), mask=in_s & now, other=0.0),)
         for k in tl.static_range(STEPS):
             now = start + k < T
-            xt = tl.load(x + (k * x_t + e), mask=in_e & now, other=0.0).to(tl.float32)
-            dtt = tl.load(dt + (k * dt_t + e), mask=in_e & now, other=0.0).to(tl.float32)
-            zt = tl.load(z + (k * z_t + e), mask=in_e & now, other=0.0).to(tl.float32)
-            Bt = tl.load(B + (k * B_t + s), mask=in_s & now, other=0.0).to(tl.float32)
-            Ct = tl.load(C + (k * C_t + s), mask=in_s & now, other=0.0).to(tl.float32)
-            step = tl.where(now, softplus(dtt), 0.0)
+            xt = xs[k].to(tl.float32)
+            zt = zs[k].to(tl.float32)
+            Bt = Bs[k].to(tl.float32)
+            Ct = Cs[k].to(tl.float32)
+            step = tl.where(now, softplus(dts[k].to(tl.float32)), 0.0)
             if mask is not None:
                 step = step * tl.load(mask + start + k, mask=now, other=0).to(tl.float32)
             if reset is not None:
@@ -171,26 +182,36 @@ def scan_backward(
                 x_p = x + b * x_b + n * x_n + start * x_t
                 dt_p = dt + b * dt_b + n * dt_n + start * dt_t
                 B_p = B + b * B_b + n * B_n + start * B_t
+                C_p = C + b * C_b + n * C_n + start * C_t
+                z_p = z + b * z_b + n * z_n + start * z_t
+                gy_p = gy + b * gy_b + n * gy_n + start * gy_t
+                xs = ()
+                dts = ()
+                zs = ()
+                gys = ()
+                Bs = ()
+                Cs = ()
+                for k in tl.static_range(STEPS):  # all reads before the first write
+                    now = start + k < T
+                    xs = xs + (tl.load(x_p + (k * x_t + e), mask=in_e & now, other=0.0),)
+                    dts = dts + (tl.load(dt_p + (k * dt_t + e), mask=in_e & now, other=0.0),)
+                    zs = zs + (tl.load(z_p + (k * z_t + e), mask=in_e & now, other=0.0),)
+                    gys = gys + (tl.load(gy_p + (k * gy_t + e), mask=in_e & now, other=0.0),)
+                    Bs = Bs + (tl.load(B_p + (k * B_t + s), mask=in_s & now, other=0.0),)
+                    Cs = Cs + (tl.load(C_p + (k * C_t + s), mask=in_s & now, other=0.0),)
                 states = ()
                 steps = ()
-                xs = ()
                 for k in tl.static_range(STEPS):
                     now = start + k < T
-                    xt = tl.load(x_p + (k * x_t + e), mask=in_e & now, other=0.0).to(tl.float32)
-                    step = softplus(tl.load(dt_p + (k * dt_t + e), mask=in_e & now, other=0.0).to(tl.float32))
-                    step = tl.where(now, step, 0.0)
-                    Bt = tl.load(B_p + (k * B_t + s), mask=in_s & now, other=0.0).to(tl.float32)
+                    step = tl.where(now, softplus(dts[k].to(tl.float32)), 0.0)
                     if mask is not None:
                         step = step * tl.load(mask + b * T + start + k, mask=now, other=0).to(tl.float32)
                     if reset is not None:
                         h = tl.where(tl.load(reset + b * T + start + k, mask=now, other=0) != 0, 0.0, h)
-                    h = tl.exp2(step[None, :] * rate) * h + (step * xt)[None, :] * Bt[:, None]
+                    written = (step * xs[k].to(tl.float32))[None, :] * Bs[k].to(tl.float32)[:, None]
+                    h = tl.exp2(step[None, :] * rate) * h + written
                     states = states + (h,)
                     steps = steps + (step,)
-                    xs = xs + (xt,)
-                C_p = C + b * C_b + n * C_n + start * C_t
-                z_p = z + b * z_b + n * z_n + start * z_t
-                gy_p = gy + b * gy_b + n * gy_n + start * gy_t
                 gx_p = gx + b * gx_b + n * gx_n + start * gx_t
                 gdt_p = gdt + b * gdt_b + n * gdt_n + start * gdt_t
                 gz_p = gz + b * gz_b + n * gz_n + start * gz_t
@@ -198,12 +219,12 @@ def scan_backward(
                 for k in tl.static_range(STEPS - 1, -1, -1):
                     now = start + k < T
                     step = steps[k]
-                    xt = xs[k]
-                    dtt = tl.load(dt_p + (k * dt_t + e), mask=in_e & now, other=0.0).to(tl.float32)
-                    zt = tl.load(z_p + (k * z_t + e), mask=in_e & now, other=0.0).to(tl.float32)
-                    gt = tl.load(gy_p + (k * gy_t + e), mask=in_e & now, other=0.0).to(tl.float32)
-                    Bt = tl.load(B_p + (k * B_t + s), mask=in_s & now, other=0.0).to(tl.float32)
-                    Ct = tl.load(C_p + (k * C_t + s), mask=in_s & now, other=0.0).to(tl.float32)
+                    xt = xs[k].to(tl.float32)
+                    dtt = dts[k].to(tl.float32)
+                    zt = zs[k].to(tl.float32)
+                    gt = gys[k].to(tl.float32)
+                    Bt = Bs[k].to(tl.float32)
+                    Ct = Cs[k].to(tl.float32)
                     sig = tl.sigmoid(zt)
                     read = tl.sum(states[k] * Ct[:, None], axis=0) + direct * xt
                     gzt = gt * read * sig * (1.0 + zt * (1.0 - sig))
