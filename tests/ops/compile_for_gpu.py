@@ -108,12 +108,21 @@ def attention(kind: torch.dtype, neurons: int, width: int, dropout: float = 0.0,
     torch.ops.inn.triton_neuron_attention_bwd(q, *args, *((out, lse) if keep else (None, None)))
 
 
+def linear(kind: torch.dtype, inputs: int, outputs: int) -> None:
+    x, weight = torch.empty(8, 128, 8, inputs, dtype=kind), torch.empty(8, outputs, inputs, dtype=kind)
+    y = torch.ops.inn.triton_neuron_linear_fwd(x, weight, torch.empty(8, outputs, dtype=kind))
+    torch.ops.inn.triton_neuron_linear_bwd(y, x, weight)
+
+
 CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "scan": scan,
     "scan, separate, reset and mask": lambda kind: scan(kind, 16, True, True),
     "scan, 64 states": lambda kind: scan(kind, 64),
     "conv": conv,
     "conv, separate, reset and mask": lambda kind: conv(kind, True, True),
+    "linear, 64 by 256": lambda kind: linear(kind, 64, 256),
+    "linear, 32 by 32": lambda kind: linear(kind, 32, 32),
+    "linear, 256 by 1024": lambda kind: linear(kind, 256, 1024),
     "attention, 32 neurons": lambda kind: attention(kind, 32, 32, 0.1),
     "attention, 8 neurons": lambda kind: attention(kind, 8, 16),
     "attention, 64 neurons": lambda kind: attention(kind, 64, 64, 0.1, True),

@@ -11,8 +11,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from inn import INN
 from inn.errors import InputError
-from inn.ops import causal_conv, neuron_attention, selective_scan, use_backend
+from inn.ops import causal_conv, neuron_attention, neuron_linear, selective_scan, use_backend
 
 pytest.importorskip("triton")
 
@@ -20,7 +21,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 KINDS = [torch.float32, torch.bfloat16]
 TOLERANCE = {torch.float32: 2e-4, torch.bfloat16: 0.06}
 
-few = settings(max_examples=3, deadline=None)  # the interpreter takes a second for each
+few = settings(max_examples=2, deadline=None)  # the interpreter takes a second for each
 
 
 def compare(op, inputs, *options, valid=None):
@@ -197,7 +198,59 @@ def test_attention_drops_the_same_weights_in_both_directions(sizes):
     assert all(not torch.equal(heads[0], other) for other in heads[1:])
 
 
+def linear_inputs(sizes, bias, kind):
+    b, t, n, i, o = sizes
+    x = torch.randn(b, t, n, 2 * i).to(kind).chunk(2, -1)[0]
+    inputs = [x, torch.randn(n, o, i).to(kind), torch.randn(n, o).to(kind)]
+    return inputs if bias else inputs[:2]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@few
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(2, 3), st.integers(1, 40), st.integers(1, 40)),
+    st.booleans(), st.integers(0, 999),
+)  # fmt: skip
+@example((2, 70, 2, 70, 130), True, 0)  # several tiles each way
+def test_linear(kind, sizes, bias, seed):
+    torch.manual_seed(seed)
+    compare(neuron_linear, linear_inputs(sizes, bias, kind))
+
+
+def test_linear_sums_parts_of_the_rows(monkeypatch):
+    monkeypatch.setattr("inn.ops.gpu.processors", lambda t: 8)  # enough of them that the rows are cut
+    torch.manual_seed(0)
+    compare(neuron_linear, linear_inputs((2, 650, 2, 3, 5), True, torch.float32))
+
+
+def test_one_matrix_for_all_is_left_to_pytorch():
+    x, weight = torch.randn(1, 2, 3, 4), torch.randn(1, 5, 4)
+    assert "one matrix" in neuron_linear.backends["triton"].refuses(x, weight)
+    assert neuron_linear.choose(x, weight)[0].name == "torch"
+
+
+@pytest.mark.parametrize("weights, dtype", [("separate", torch.float32), ("shared", torch.bfloat16)], ids=str)
+def test_a_whole_model_runs_on_it(weights, dtype):
+    torch.manual_seed(0)
+    model = INN(vocab=7, neurons=3, width=8, rounds=1, heads=2, state=4, weights=weights, zero_start=False).to(DEVICE)
+    tokens = torch.randint(7, (2, 5), device=DEVICE)
+    results = []
+    for backend in ("triton", "torch"):
+        with use_backend(backend), torch.autocast(DEVICE, dtype, enabled=dtype == torch.bfloat16):
+            first, state = model(tokens[:, :3])
+            second, _ = model(tokens[:, 3:], state)
+            loss = torch.cat((first, second), 1).float().square().sum()
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        # in bfloat16 some gradients (a key's bias has none in exact arithmetic) are rounding alone
+        results.append([first.float(), second.float(), *(gradients if dtype == torch.float32 else ())])
+    tolerance = 1e-3 if dtype == torch.float32 else 0.05
+    for ours, bar in zip(*results, strict=True):
+        scale = bar.abs().max().clamp_min(1e-3)
+        torch.testing.assert_close(ours / scale, bar / scale, rtol=tolerance, atol=tolerance)
+
+
 CALLS = {
+    "linear": (neuron_linear, lambda: linear_inputs((2, 3, 2, 5, 4), True, torch.float32)),
     "scan": (selective_scan, lambda: scan_inputs((1, 5, 2, 6, 3), False, torch.float32)),
     "conv": (causal_conv, lambda: conv_inputs((1, 6, 2, 5, 4), False, torch.float32)),
     "attention": (neuron_attention, lambda: attention_inputs((1, 2, 3, 2, 5), torch.float32)),
@@ -253,6 +306,7 @@ import sys
 sys.modules["triton"] = None  # an import of it fails
 import torch
 from inn.ops import neuron_attention, use_backend
+from inn import INN
 from inn.errors import InputError
 q = torch.randn(1, 2, 3, 1, 4)
 neuron_attention.backends["torch"].run(q, q, q)
@@ -280,6 +334,7 @@ def test_every_kernel_compiles_for_a_real_gpu(capability):
     assert result.returncode == 0, result.stderr
     kernels = [json.loads(line) for line in result.stdout.splitlines()]
     names = {f"{op}_{way}" for op in ("scan", "conv") for way in ("forward", "backward")}
+    names |= {"maps", "weight_gradient"}
     names |= {f"attention_{way}" for way in ("forward", "backward", "backward_queries", "backward_keys")}
     assert {k["kernel"] for k in kernels} == names
     for kernel in kernels:

@@ -42,11 +42,16 @@ def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor] = ()) -> str | No
     return None
 
 
+def asked_for() -> bool:
+    """Whether `use_backend("triton")` is in force."""
+    return _forced_name() == "triton"
+
+
 def _refuse_device(t: Tensor) -> str | None:
     kind = t.device.type
     if kind in _DEVICES:
         return _missing()
-    if kind == "cpu" and _forced_name() == "triton":
+    if kind == "cpu" and asked_for():
         return _missing() or _not_interpreted()
     return f"takes tensors on a GPU, not on {kind}"
 
