@@ -1,15 +1,15 @@
 """Compiles the Triton kernels that calls of the ops would launch, for a GPU that is not there.
 
-    python tests/ops/compile_for_gpu.py 90 float32 bfloat16
+    python tests/ops/compile_for_gpu.py 90 all float32 bfloat16
 
 prints one JSON object a kernel: its name, type, registers, bytes of stack (spilled registers) and of shared memory.
+The chip is NVIDIA's compute capability or AMD's name (gfx942); `few` in place of `all` takes each kernel once.
 Runs without TRITON_INTERPRET, in a process of its own: Triton decides when it is imported what its functions are.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -28,8 +28,8 @@ TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump
 class _NoGPU:
     """What Triton asks of a driver before it launches anything."""
 
-    def __init__(self, capability: int):
-        self.target = GPUTarget("cuda", capability, 32)
+    def __init__(self, chip: str):
+        self.target = GPUTarget("hip", chip, 64) if chip.startswith("gfx") else GPUTarget("cuda", int(chip), 32)
 
     def get_current_target(self):
         return self.target
@@ -41,14 +41,14 @@ class _NoGPU:
         return 0
 
 
-def kernels_of(call: Callable[[], object], capability: int) -> list:
+def kernels_of(call: Callable[[], object], chip: str) -> list:
     """The compiled kernels that `call` would launch; what it computes is left unwritten."""
     compiled = []
 
     def compile_only(self, grid):
         return lambda *args, **kwargs: compiled.append(self.run(*args, grid=grid, warmup=True, **kwargs))
 
-    triton.runtime.driver.set_active(_NoGPU(capability))
+    triton.runtime.driver.set_active(_NoGPU(chip))
     launch = JITFunction.__getitem__
     JITFunction.__getitem__ = compile_only
     try:
@@ -59,12 +59,17 @@ def kernels_of(call: Callable[[], object], capability: int) -> list:
 
 
 def usage(kernel) -> dict[str, int]:
-    """Registers, stack and shared memory of a compiled kernel, as NVIDIA's own tool reads them from the binary."""
-    with tempfile.TemporaryDirectory() as folder:
-        binary = Path(folder, "kernel.cubin")
-        binary.write_bytes(kernel.asm["cubin"])
-        text = subprocess.run([TOOL, "-res-usage", binary], capture_output=True, text=True, check=True).stdout
-    found = dict(re.findall(r"(REG|STACK|SHARED):(\d+)", text))
+    """Registers, bytes of stack and of shared memory of a compiled kernel, as the vendors' own tools count them."""
+    if "amdgcn" in kernel.asm:
+        text = kernel.asm["amdgcn"]
+        registers, spilled = (re.search(rf"\.vgpr_{what}:\s+(\d+)", text)[1] for what in ("count", "spill_count"))
+        found = {"REG": registers, "STACK": 4 * int(spilled), "SHARED": 0}
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            binary = Path(folder, "kernel.cubin")
+            binary.write_bytes(kernel.asm["cubin"])
+            text = subprocess.run([TOOL, "-res-usage", binary], capture_output=True, text=True, check=True).stdout
+        found = dict(re.findall(r"(REG|STACK|SHARED):(\d+)", text))
     return {
         "registers": int(found["REG"]),
         "stack": int(found["STACK"]),
@@ -131,21 +136,18 @@ CALLS: dict[str, Callable[[torch.dtype], None]] = {
 }
 
 
-def main(capability: str, *kinds: str) -> None:
+FEW = ("scan", "conv", "linear, 64 by 256", "attention, 32 neurons", "attention, 256 neurons")  # every kernel once
+
+
+def main(chip: str, which: str, *kinds: str) -> None:
     from inn.ops import gpu
 
-    gpu.exact_product = lambda t: "tf32x3"  # as for a tensor that is on a GPU
-
-    only = os.environ.get("ONLY", "")
-    for name, call in CALLS.items():
+    # as for a tensor that is on such a GPU
+    gpu.exact_product = lambda t: "ieee" if chip.startswith("gfx") else "tf32x3"
+    for name in FEW if which == "few" else CALLS:
         for kind in kinds:
-            if re.fullmatch(only or ".*", name):
-                for kernel in kernels_of(lambda c=call, k=kind: c(getattr(torch, k)), int(capability)):
-                    print(json.dumps({"call": name, "kernel": kernel.name, "type": kind, **usage(kernel)}), flush=True)
-                    if os.environ.get("DUMP"):
-                        for ext in ("ttgir", "ptx"):
-                            Path(os.environ["DUMP"], f"{kernel.name}.{kind}.{ext}").write_text(kernel.asm[ext])
-                        Path(os.environ["DUMP"], f"{kernel.name}.{kind}.cubin").write_bytes(kernel.asm["cubin"])
+            for kernel in kernels_of(lambda n=name, k=kind: CALLS[n](getattr(torch, k)), chip):
+                print(json.dumps({"call": name, "kernel": kernel.name, "type": kind, **usage(kernel)}), flush=True)
 
 
 if __name__ == "__main__":
