@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in the commands that tests start
 
@@ -15,6 +16,8 @@ from inn.cache import cache_dir
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels are then run on the CPU
+if find_spec("triton") is None:
+    collect_ignore_glob = ["src/inn/ops/*_kernels.py"]  # no examples to run there, and they import it
 torch.set_num_threads(1)  # pytest-xdist runs one worker per core
 settings.register_profile("inn", deadline=None, max_examples=15, print_blob=True)
 settings.load_profile("inn")
