@@ -10,7 +10,7 @@ from inn.config import MODEL_CONFIGS, INNConfig, LSTMConfig, RunConfig
 from inn.errors import InputError
 from inn.settings import read_recipe, recipes, resolve, resolve_settings, split_overrides
 
-NAMES = ["demo", "enwik8", "ptb", "text8", "text8-paper", "text8-small", "wikitext2"]
+NAMES = ["demo", "enwik8", "ptb", "text8", "text8-1m", "text8-paper", "text8-small", "wikitext2"]
 KINDS = ["inn", "lstm", "transformer", "transformer-paper", "mamba-stack", "ngram"]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import MappingKey, register_pytree_node
+from torch.utils._pytree import KeyEntry, MappingKey, register_pytree_node
 
 Key = tuple[int, str]
 
@@ -100,12 +101,17 @@ class State(Mapping[Key, Tensor]):
         return cls(tree)
 
 
+def _flatten_with_keys(state: State) -> tuple[list[tuple[KeyEntry, Any]], Any]:
+    parts: list[tuple[Any, Any]] = [(MappingKey(key), t) for key, t in state.items()]
+    return parts, list(state)
+
+
 # What PyTorch needs to see through a state: `torch.compile`, `torch.export` (and writing what was exported to a file).
 register_pytree_node(
     State,
     lambda state: (list(state.values()), list(state)),
     lambda tensors, keys: State(dict(zip(keys, tensors, strict=True))),
-    flatten_with_keys_fn=lambda state: ([(MappingKey(key), t) for key, t in state.items()], list(state)),
+    flatten_with_keys_fn=_flatten_with_keys,
     serialized_type_name="inn.State",
     to_dumpable_context=lambda keys: [list(key) for key in keys],
     from_dumpable_context=lambda keys: [tuple(key) for key in keys],

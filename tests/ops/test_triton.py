@@ -226,7 +226,7 @@ def test_linear_sums_parts_of_the_rows(monkeypatch):
 def test_one_matrix_for_all_is_left_to_pytorch():
     x, weight = torch.randn(1, 2, 3, 4), torch.randn(1, 5, 4)
     assert "one matrix" in neuron_linear.backends["triton"].refuses(x, weight)
-    assert neuron_linear.choose(x, weight)[0].name == "torch"
+    assert neuron_linear.choose(x, weight)[0].name != "triton"
 
 
 @pytest.mark.parametrize("weights, dtype", [("separate", torch.float32), ("shared", torch.bfloat16)], ids=str)

@@ -55,7 +55,7 @@ def reference_step(size: StepSize = StepSize(1, 64), effort: Effort = BRIEF) -> 
 
 
 def gemm_share(size: StepSize = StepSize(16, 256), effort: Effort = NORMAL) -> Measured:
-    """A stack of Mamba blocks under bf16 autocast. In the details: float32, and what the scan alone leaves of the ratio.
+    """A stack of Mamba blocks under bf16 autocast. In the details: float32, and what the scan leaves of the ratio.
 
     `if_only_products_and_scan` is the ratio of a step that spends no time but on its matrix products, at rate G, and on
     its scans, whose arithmetic is float32 whatever the type around them.
