@@ -2,6 +2,7 @@
 
     python benchmarks/equal_parameters.py text8-small             # train what is missing, write the results
     python benchmarks/equal_parameters.py text8-small --show      # print the table of that file
+    python benchmarks/equal_parameters.py text8-1m --fixed inn=3e-3 mamba-stack=6e-3    # these kinds, at these rates
 
 The kinds come with the recipe, at about equal parameters; each learning rate is the best of the small sweep `RATES` for
 that kind, chosen on what training validates on (100,000 symbols, seed 0). The rows report all of the validation and of
@@ -48,11 +49,12 @@ def measure(run: Path, split: str) -> dict:
     return json.loads(kept.read_text())
 
 
-def study(recipe: str, seeds: int, threads: int) -> dict:
-    """Everything the table needs, as plain data."""
+def study(recipe: str, seeds: int, threads: int, fixed: dict[str, str]) -> dict:
+    """Everything the table needs, as plain data; kinds with a `fixed` rate are not swept, and are then the only ones."""
     rows = []
-    for kind in KINDS:
-        sweep = {rate: summary(run_one(recipe, kind, rate, 0, threads))["best"]["bits"] for rate in RATES}
+    for kind in fixed or KINDS:
+        rates = [fixed[kind]] if fixed else RATES
+        sweep = {rate: summary(run_one(recipe, kind, rate, 0, threads))["best"]["bits"] for rate in rates}
         rate = min(sweep, key=lambda r: sweep[r])
         runs = [run_one(recipe, kind, rate, seed, threads) for seed in range(seeds)]
         first = summary(runs[0])
@@ -75,7 +77,8 @@ def study(recipe: str, seeds: int, threads: int) -> dict:
     facts = measure(runs[0], "test")
     return {
         "recipe": recipe,
-        "command": f"python benchmarks/equal_parameters.py {recipe} --seeds {seeds} --threads {threads}",
+        "command": f"python benchmarks/equal_parameters.py {recipe} --seeds {seeds} --threads {threads}"
+        + "".join(f" {word}" for word in (["--fixed", *map("=".join, fixed.items())] if fixed else [])),
         "rows": rows,
         "floors": {part: measure(runs[0], part)["floors"] for part in ("valid", "test")},
         "scored": {part: measure(runs[0], part)["count"] for part in ("valid", "test")},
@@ -118,13 +121,15 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--fixed", nargs="*", default=[], metavar="KIND=RATE", help="these kinds only, without a sweep")
     parser.add_argument("--show", action="store_true", help="print the table of the results file; train nothing")
     parser.add_argument("--readme", action="store_true", help="put the table into the README too")
     args = parser.parse_args()
+    fixed = dict(pair.split("=", 1) for pair in args.fixed)
     path = ROOT / "results" / f"{args.recipe}.json"
     if not args.show:
         path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(study(args.recipe, args.seeds, args.threads), indent=1) + "\n")
+        path.write_text(json.dumps(study(args.recipe, args.seeds, args.threads, fixed), indent=1) + "\n")
     rows = table(json.loads(path.read_text()))
     if args.readme:
         readme = ROOT / "README.md"
