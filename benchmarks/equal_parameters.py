@@ -50,7 +50,7 @@ def measure(run: Path, split: str) -> dict:
 
 
 def study(recipe: str, seeds: int, threads: int, fixed: dict[str, str]) -> dict:
-    """Everything the table needs, as plain data; kinds with a `fixed` rate are not swept, and are then the only ones."""
+    """Everything the table needs, as plain data; kinds with a `fixed` rate are the only ones, and are not swept."""
     rows = []
     for kind in fixed or KINDS:
         rates = [fixed[kind]] if fixed else RATES
