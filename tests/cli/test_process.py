@@ -54,7 +54,11 @@ def test_a_reader_that_has_enough_ends_generation_quietly(trained):
 
 def test_ctrl_c_ends_generation_cleanly(trained):
     process = subprocess.Popen(
-        [*INN, "generate", str(trained), "--tokens", "null"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*INN, "generate", str(trained), "--tokens", "null"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # also where the tests run as a background job, whose children ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     process.stdout.read(40)

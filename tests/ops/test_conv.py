@@ -139,7 +139,7 @@ def test_the_operator_keeps_pytorchs_rules():
 
 def test_what_the_kernel_refuses():
     given = tensors((1, 3, 1, 4, 4))
-    assert causal_conv.choose(*given)[1] == {"cpu": "takes float32 and bfloat16, not float64"}
+    assert causal_conv.choose(*given)[1]["cpu"] == "takes float32 and bfloat16, not float64"
     five = [t.float() for t in tensors((1, 3, 1, 4, 5))]
     backend, reasons = causal_conv.choose(*five)
     assert (backend.name, reasons) == ("torch", {"cpu": "takes up to 4 taps, not 5"})

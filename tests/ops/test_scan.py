@@ -238,7 +238,7 @@ def test_what_the_kernel_refuses():
     given = tensors((1, 3, 1, 4, 2))
     backend, reasons = selective_scan.choose(*given)
     assert backend.name == "torch"
-    assert reasons == {"cpu": "takes float32 and bfloat16, not float64"}
+    assert reasons["cpu"] == "takes float32 and bfloat16, not float64"
     single = [t.float() for t in given]
     assert selective_scan.choose(*single)[0].name == "cpu"
     assert "at least one" in selective_scan.choose(single[0][:0], *single[1:])[1]["cpu"]
