@@ -90,7 +90,7 @@ def test_killed_at_random_moments_and_in_the_middle_of_writing(tmp_path, tiny, c
         pid = sittings.start(config_file, run, draw.randrange(6, 30) if writing else 0)
         if not writing:
             sittings.wait_for("Started")
-            time.sleep(draw.uniform(0, 0.3))
+            time.sleep(draw.uniform(0, 0.04))
             with contextlib.suppress(ProcessLookupError):  # it had come to its end
                 os.kill(pid, signal.SIGKILL)
         code = int(sittings.wait_for("exit"))
