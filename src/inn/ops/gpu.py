@@ -16,30 +16,17 @@ import torch
 from torch import Tensor
 
 from inn.errors import InputError
+from inn.ops import tensors
 from inn.ops.dispatch import _forced_name
+from inn.ops.tensors import needs_gradient as needs_gradient
+from inn.ops.tensors import rows as rows
 
-_TYPES = frozenset((torch.float32, torch.bfloat16))
 _DEVICES = frozenset(("cuda", "xpu"))  # an AMD GPU calls itself cuda in PyTorch
 
 
 def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor] = ()) -> str | None:
-    """Why the kernels cannot take these: `streams` are over time, `floats` are parameters and states."""
-    floats = tuple(floats)
-    for t in streams:
-        reason = _refuse_device(t)
-        if reason:
-            return reason
-        if t.dtype not in _TYPES:
-            return f"takes float32 and bfloat16, not {str(t.dtype).removeprefix('torch.')}"
-        if 0 in t.shape:
-            return f"takes at least one stream, step, neuron and channel, not {list(t.shape)}"
-    for t in floats:
-        reason = _refuse_device(t)
-        if reason:
-            return reason
-        if t.dtype == torch.float64:
-            return "computes in float32, not in float64"
-    return None
+    """Why the kernels cannot take these, or None; see `inn.ops.tensors.refuse`."""
+    return tensors.refuse(streams, floats, _refuse_device)
 
 
 def asked_for() -> bool:
@@ -68,11 +55,6 @@ def _not_interpreted() -> str | None:
     return "takes tensors on a GPU; on the CPU only Triton's interpreter can run it (set TRITON_INTERPRET=1)"
 
 
-def needs_gradient(*tensors: Tensor) -> bool:
-    """Whether a backward pass may follow."""
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-
-
 def launch(kernel: Any, programs: int, *args: Any, **options: Any) -> None:
     """Run so many programs of a Triton kernel, on the GPU that holds the first argument."""
     t: Tensor = args[0]
@@ -87,11 +69,6 @@ def processors(t: Tensor) -> int:
     return torch.xpu.get_device_properties(t.device).max_compute_units if t.is_xpu else 1
 
 
-def rows(t: Tensor) -> Tensor:
-    """`t` with its last axis dense, copied if need be: what the kernels read, and whose layout their results take."""
-    return t if t.shape[-1] == 1 or t.stride(-1) == 1 else t.contiguous()
-
-
 def floats(t: Tensor) -> Tensor:
     """A parameter or a state as the kernels read it: dense, in float32."""
     return t.to(torch.float32).contiguous()
@@ -102,9 +79,9 @@ def flags(t: Tensor | None) -> Tensor | None:
     return None if t is None else t.contiguous().view(torch.uint8)
 
 
-def expect(shape: Sequence[int], **tensors: Tensor | None) -> None:
+def expect(shape: Sequence[int], **named: Tensor | None) -> None:
     """Raise `InputError` for a tensor of another shape: a kernel would read beside it."""
-    for name, t in tensors.items():
+    for name, t in named.items():
         if t is not None and list(t.shape) != list(shape):
             raise InputError(f"{name} should be {list(shape)}, not {list(t.shape)}")
 

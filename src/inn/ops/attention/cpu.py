@@ -7,6 +7,7 @@ from torch import Tensor
 
 from inn.ops.cpu.library import why_not
 from inn.ops.cpu.tensors import refuse
+from inn.ops.tensors import needs_gradient
 
 
 def neuron_attention_cpu(
@@ -25,7 +26,7 @@ def neuron_attention_cpu(
 
 def refuses(q, k, v, edges=None, dropout=0.0, want_weights=False) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
-    if want_weights and torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v)):
+    if want_weights and needs_gradient(q, k, v):
         return "hands back routing weights without a gradient only"
     return refuse((q, k, v), ()) or why_not()
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import why_not
-from inn.ops.cpu.tensors import refuse, rows
+from inn.ops.cpu.tensors import refuse
+from inn.ops.tensors import rows
 
 _MAX_TAPS = 4  # MAX_TAPS in conv.h
 

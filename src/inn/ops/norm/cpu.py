@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import why_not
-from inn.ops.cpu.tensors import refuse, rows
+from inn.ops.cpu.tensors import refuse
 from inn.ops.norm.reference import EPSILON
+from inn.ops.tensors import rows
 
 
 def neuron_norm_cpu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import why_not
-from inn.ops.cpu.tensors import refuse, rows
+from inn.ops.cpu.tensors import refuse
+from inn.ops.tensors import needs_gradient, rows
 
 _LANES = 32  # channels in a block of kept states: L in scan.h
 
@@ -29,7 +30,7 @@ def selective_scan_cpu(
     kept every 64 steps (more with more than 16 states, so that what is kept does not grow with them).
     """
     period = 0
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, dt, A, B, C, D, z, state)):
+    if needs_gradient(x, dt, A, B, C, D, z, state):
         period = 64 * -(-A.shape[-1] // 16)
     y, last, _ = torch.ops.inn.selective_scan_fwd(x, dt, A, B, C, D, z, state, reset, mask, period)
     return y, last

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from inn.ops.cpu.library import why_not
 from inn.ops.cpu.tensors import empty_result
+from inn.ops.tensors import needs_gradient
 
 _kind = attrgetter("dtype", "is_cpu")
 _HERE = (torch.float32, True)
@@ -21,7 +22,7 @@ def memory_step_cpu(*tensors: Tensor) -> Tensor:
 
 def refuses(*tensors: Tensor) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    if needs_gradient(*tensors):
         return "has no gradient"
     if len({*map(_kind, tensors), _HERE}) > 1:
         other = next(t for t in tensors if _kind(t) != _HERE)

@@ -1,0 +1,42 @@
+"""Which tensors the kernels of every backend take, and how they read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+_TYPES = frozenset((torch.float32, torch.bfloat16))
+
+
+def refuse(
+    streams: Iterable[Tensor], floats: Iterable[Tensor], elsewhere: Callable[[Tensor], str | None]
+) -> str | None:
+    """Why a kernel cannot take these: `streams` are over time, `floats` are parameters and states.
+
+    `elsewhere` says why a tensor is not where the kernel runs, or None.
+    """
+    for t in streams:
+        if reason := elsewhere(t):
+            return reason
+        if t.dtype not in _TYPES:
+            return f"takes float32 and bfloat16, not {str(t.dtype).removeprefix('torch.')}"
+        if 0 in t.shape:
+            return f"takes at least one stream, step, neuron and channel, not {list(t.shape)}"
+    for t in floats:
+        if reason := elsewhere(t):
+            return reason
+        if t.dtype == torch.float64:
+            return "computes in float32, not in float64"
+    return None
+
+
+def needs_gradient(*tensors: Tensor) -> bool:
+    """Whether a backward pass may follow."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def rows(t: Tensor) -> Tensor:
+    """`t` with its last axis dense, copied if need be: what the kernels read, and whose layout their results take."""
+    return t if t.shape[-1] == 1 or t.stride(-1) == 1 else t.contiguous()
