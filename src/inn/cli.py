@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": ("inn.commands.generate", "let a run write, one symbol at a time"),
     "info": ("inn.commands.info", "parameters, compute, state and settings of a recipe or a run"),
     "data": ("inn.commands.data", "list, get and verify the corpora"),
+    "study": ("inn.commands.study", "re-create a table of the papers, or show what was measured"),
     "bench": ("inn.commands.bench", "measure the speed of kernels, training and writing, beside peers and limits"),
     "demo": ("inn.commands.demo", "train, evaluate and sample a small graph of neurons, here and now"),
 }

@@ -1,0 +1,128 @@
+"""`inn study`: the papers' tables and our own questions, run again or shown as they were measured."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from inn.commands.common import JSON_HELP, console, one_of, print_json
+from inn.errors import InputError, lookup
+from inn.options import OptionParser
+from inn.studies import STUDIES, open_study
+
+if TYPE_CHECKING:
+    from inn.studies.study import Study
+
+USAGE = "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show] [--json], or inn study --report"
+RUNS = Path("runs/studies")
+REPORT = Path("docs/reproduction.md")
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn study`; returns 0."""
+    args = parse(argv)
+    if args.report:
+        from inn.studies.report import write_report
+
+        write_report(args.results, REPORT)
+        print(f"{REPORT} is written from {args.results}")
+        return 0
+    study = open_study(args.name)
+    entry = kept(study, args) if args.show else conduct(study, args)
+    if args.json:
+        print_json(entry)
+    else:
+        show(study, entry)
+    return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments."""
+    parser = OptionParser("inn study", USAGE, "Re-create a table of the papers, or answer a question of our own.")
+    parser.positional("name", f"The study: {', '.join(STUDIES)}.", required=False)
+    parser.option("--scale", type=str | None, help="smoke (a minute), cpu (two cores) or gpu (the paper's size).")
+    parser.option("--seeds", type=int | None, help="Seeds per row; the scale's own number when not given.")
+    parser.option("--workers", type=int | None, help="Runs side by side, one thread each; one per core when not given.")
+    parser.flag("--resume", "Go on with what is done already (the default).")
+    parser.flag("--no-resume", "Train everything afresh, in place of the runs that are there.")
+    parser.flag("--show", "Print what was measured, without running anything.")
+    parser.flag("--report", f"Write {REPORT} from the results of all studies.")
+    parser.option("--results", type=Path, default=Path("results"), help="The folder of results.")
+    parser.flag("--json", JSON_HELP)
+    parser.epilog = f"Runs are kept in {RUNS} and shared by the studies that need them; a finished run is used again."
+    args = parser.parse(argv)
+    if args.report:
+        if args.name is not None:
+            raise InputError("--report covers all studies; leave out the name")
+        return args
+    if args.name is None:
+        raise InputError(f"NAME is missing: {', '.join(STUDIES)}")
+    lookup("study", args.name, STUDIES)
+    if args.scale is not None:
+        one_of("--scale", args.scale, "smoke", "cpu", "gpu")
+    for option in ("seeds", "workers"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise InputError(f"--{option} must be at least 1, not {value}")
+    if args.resume and args.no_resume:
+        raise InputError("--resume and --no-resume exclude each other; leave one out")
+    return args
+
+
+def kept(study: Study, args: Namespace) -> dict[str, Any]:
+    """What was measured: at the scale that was asked for, else at the largest."""
+    from inn.studies.results import largest, path_of, read
+
+    entries = read(study, args.results)
+    entry = largest(entries) if args.scale is None else entries.get(args.scale)
+    if entry is None:
+        at = f" at scale {args.scale}" if args.scale else ""
+        raise InputError(
+            f"'{path_of(study, args.results)}' has no results of study '{study.name}'{at}; "
+            f"run it: inn study {study.name} --scale {args.scale or 'cpu'}"
+        )
+    return entry
+
+
+def conduct(study: Study, args: Namespace) -> dict[str, Any]:
+    """Run the study and keep its result; a smoke run's is kept with its runs, not with the committed ones."""
+    from inn.device import good_threads
+    from inn.studies import results
+    from inn.studies.lab import Lab
+
+    scale = args.scale or "cpu"
+    lab = Lab(RUNS, workers=args.workers or good_threads(), resume=not args.no_resume, report=say)
+    entry = results.conduct(study, scale, lab, args.seeds)
+    folder = RUNS / "smoke" if scale == "smoke" else args.results
+    path = results.write(study, folder, entry)
+    print(f"the result is in {path}", file=sys.stderr)
+    return entry
+
+
+def say(what: str, done: int, of: int) -> None:
+    """One line per piece of work."""
+    print(f"{done} of {of}: {what}", file=sys.stderr, flush=True)
+
+
+def show(study: Study, entry: dict[str, Any]) -> None:
+    """The question, the table, the verdicts on the paper's numbers, and where it was measured."""
+    from rich.markdown import Markdown
+
+    from inn.studies.report import verdict_table
+
+    verdicts = study.verdicts(entry["result"])
+    text = f"## {study.name}\n\n{study.question}\n\n{study.table(entry['result'])}"
+    if verdicts:
+        text += f"\n\n{verdict_table(verdicts)}"
+    text += f"\n\nMeasured by `{entry['command']}`, {place(entry)}."
+    out = console()
+    out.print(Markdown(text) if out.is_terminal else text, soft_wrap=not out.is_terminal)
+
+
+def place(entry: dict[str, Any]) -> str:
+    """Commit and hardware in a few words."""
+    machine = entry["hardware"]
+    return f"commit {entry['commit'] or 'not known'}, {machine.get('gpu') or machine['cpu']}"

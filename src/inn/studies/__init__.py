@@ -1,0 +1,27 @@
+"""The papers' tables and figures, and our own questions, each as a command: `inn study NAME`.
+
+One file per study, one protocol (`inn.studies.study.Study`), one registry (`STUDIES`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inn.studies.study import Study
+
+STUDIES: dict[str, str] = {
+    "text8": "inn.studies.text8:Text8",
+}
+"""Every study by name, in the order of the report: where its class is (imported when it is asked for)."""
+
+
+def open_study(name: str) -> Study:
+    """The study of this name, one of `STUDIES`.
+
+    >>> open_study("text8").source
+    'Table 2, Figure 2'
+    """
+    module, cls = STUDIES[name].split(":")
+    return getattr(import_module(module), cls)()

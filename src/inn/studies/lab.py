@@ -1,0 +1,174 @@
+"""Where studies train and measure: each run is trained once, kept, and shared by every study that needs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from inn.config import RunConfig
+from inn.errors import InputError
+from inn.settings import resolve_settings
+from inn.training.files import replace_file
+from inn.training.finite import TrainingDiverged
+from inn.training.run import Run
+from inn.training.trainer import train
+
+Report = Callable[[str, int, int], None]
+"""Called with what is done, how many pieces are done, and of how many."""
+
+ENDED = ("finished", "diverged")
+"""The states of a run that a study does not train any further."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run: a recipe and what differs from it.
+
+    Two jobs that come to the same settings are the same run, whatever their labels and whichever studies they serve.
+    """
+
+    label: str
+    """What people call it; the start of the run directory's name."""
+    recipe: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Values by dotted name, `{"model.kind": "lstm", "train.lr": 3e-3}`."""
+
+    def config(self) -> RunConfig:
+        """The settings of the run, on one CPU thread (or the GPU); raises `InputError` where they do not fit."""
+        given = {"train.threads": 1, **self.settings}
+        return resolve_settings(self.recipe, [f"--{name}={_word(value)}" for name, value in given.items()])
+
+    def folder(self) -> str:
+        """The run directory's name: the label, and a digest of the settings that change the result.
+
+        >>> Job("LSTM, lr 0.01", "demo", {"model.kind": "lstm"}).folder()[:13]
+        'lstm-lr-0-01-'
+        """
+        tree = self.config().to_dict()
+        for name in ("threads", "device"):
+            del tree["train"][name]
+        digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
+        words = "".join(c if c.isalnum() else " " for c in self.label.lower()).split()
+        return "-".join([*words, digest])
+
+
+class Lab:
+    """Trains the runs of a study and measures them; what is done already is not done again.
+
+    Args:
+        root: the folder of run directories.
+        workers: processes side by side, one thread each.
+        resume: go on with what is there; without it, a run's first use trains it afresh.
+        report: called after each piece of work.
+    """
+
+    def __init__(
+        self, root: Path, *, workers: int = 1, resume: bool = True, report: Report = lambda what, done, of: None
+    ):
+        self.root, self.workers, self.resume, self.report = root, workers, resume, report
+        self._trained: set[str] = set()
+
+    def train(self, jobs: Sequence[Job]) -> list[Run]:
+        """Return the runs of `jobs`, in their order, after training those that have not ended yet.
+
+        A run that diverges is a result too: its summary says `diverged`. Raises `KeyboardInterrupt` when a signal
+        stopped a run; it goes on from its checkpoint next time.
+        """
+        paths = {job.folder(): self._place(job) for job in jobs}
+        waiting = {}
+        for job in jobs:
+            name = job.folder()
+            if not self.resume and name not in self._trained and paths[name].exists():
+                shutil.rmtree(paths[name])
+            self._trained.add(name)
+            if not _ended(paths[name]):
+                waiting[name] = (f"trained {job.label}", (job.config().to_dict(), str(paths[name])))
+        self._spread(_train, waiting.values())
+        return [Run(paths[job.folder()]) for job in jobs]
+
+    def measure(self, function: Callable[..., Any], runs: Sequence[Run], **options: Any) -> list[Any]:
+        """Return `function(run, **options)` for each run, as plain data; kept beside the run and used again.
+
+        `function` is a module's own (it may run in another process) and takes the path of a run. Runs that diverged
+        give None.
+        """
+        name = "-".join([function.__name__, *(f"{key}={_word(value)}" for key, value in options.items())])
+        files = [run.path / "measured" / f"{name.replace('/', '_')}.json" for run in runs]
+        waiting = {
+            file: (f"measured {function.__name__} of {run.path.name}", (function, str(run.path), options, str(file)))
+            for run, file in zip(runs, files, strict=True)
+            if not file.exists() and status(run) == "finished"
+        }
+        self._spread(_measure, waiting.values())
+        return [json.loads(file.read_text()) if file.exists() else None for file in files]
+
+    def _place(self, job: Job) -> Path:
+        """The run's directory: one with the same settings, whatever its label, or a new one."""
+        name = job.folder()
+        digest = name.rsplit("-", 1)[1]
+        return next(iter(sorted(self.root.glob(f"*-{digest}"))), self.root / name)
+
+    def _spread(self, task: Callable[..., None], work: Iterable[tuple[str, tuple]]) -> None:
+        """Do all pieces of work, `workers` at a time."""
+        work = list(work)
+        if self.workers == 1 or len(work) == 1:
+            for done, (what, arguments) in enumerate(work, 1):
+                task(*arguments)
+                self.report(what, done, len(work))
+            return
+        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(task, *arguments): what for what, arguments in work}
+            try:
+                for done, future in enumerate(as_completed(futures), 1):
+                    future.result()
+                    self.report(futures[future], done, len(work))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def status(run: Run) -> str | None:
+    """`finished`, `diverged`, `stopped`, or None while the run has not ended once."""
+    summary = run.summary()
+    return None if summary is None else summary["status"]
+
+
+def _ended(path: Path) -> bool:
+    return (path / "config.yaml").is_file() and status(Run(path)) in ENDED
+
+
+def _train(tree: dict[str, Any], path: str) -> None:
+    """Train one run, or go on with it (in a process of its own where there are several)."""
+    try:
+        if Path(path).exists():
+            summary = train(None, path, resume=True)
+        else:
+            summary = train(RunConfig.from_dict(tree), path)
+    except TrainingDiverged:
+        return  # the run's summary says so
+    if summary["status"] == "stopped":
+        raise KeyboardInterrupt
+
+
+def _measure(function: Callable[..., Any], run: str, options: dict[str, Any], file: str) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    found = function(run, **options)
+    try:
+        text = json.dumps(found, allow_nan=False)
+    except ValueError as error:
+        raise InputError(f"{function.__name__} of run '{run}' is not finite: {error}") from error
+    Path(file).parent.mkdir(exist_ok=True)
+    replace_file(Path(file), text + "\n")
+
+
+def _word(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,54 @@
+"""`docs/reproduction.md`: the paper's numbers, ours, and what became of each, generated from the results files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from inn.studies import STUDIES, open_study
+from inn.studies.results import largest, read
+from inn.studies.rows import markdown
+from inn.studies.study import Verdict
+from inn.training.files import replace_file
+
+HEAD = """# What holds of the paper, and what does not
+
+*Intelligent Neural Networks* (arXiv 2511.22813), every table and figure, measured again. This page is written by
+`inn study --report` from the files in `results/`; no number in it was typed by hand. *Artefact*: the number can be
+had, but not for the reason the paper gives.
+"""
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """Verdicts as a Markdown table."""
+    rows = [[v.claim, v.paper, v.ours, f"**{v.outcome}**", v.because] for v in verdicts]
+    return markdown(["claim", "paper", "ours", "verdict", "because"], rows)
+
+
+def report(results: Path) -> str:
+    """The whole page as Markdown; studies without results say so."""
+    parts = [HEAD]
+    for study in map(open_study, STUDIES):
+        parts.append(f"## {study.name}: {study.source}\n\n{study.question}\n")
+        entry = largest(read(study, results))
+        if entry is None:
+            parts.append(f"Not measured yet; `inn study {study.name} --scale cpu` does it.\n")
+            continue
+        parts.append(study.table(entry["result"]) + "\n")
+        if (results / f"{study.name}.png").exists():
+            parts.append(f"![{study.name}](../results/{study.name}.png)\n")
+        if verdicts := study.verdicts(entry["result"]):
+            parts.append(verdict_table(verdicts) + "\n")
+        machine = entry["hardware"]
+        seeds = "1 seed" if entry["seeds"] == 1 else f"{entry['seeds']} seeds"
+        parts.append(
+            f"`{entry['command']}`, {seeds}; commit {entry['commit'] or 'not known'}; "
+            f"{machine.get('gpu') or machine['cpu']}, {machine['cores']} cores; torch {entry['versions']['torch']}.\n"
+        )
+    return "\n".join(parts)
+
+
+def write_report(results: Path, path: Path) -> None:
+    """Write the page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, report(results))

@@ -1,0 +1,85 @@
+"""The committed results: one JSON file per study, one entry per scale, with what made them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from inn.errors import InputError
+from inn.studies.lab import Lab
+from inn.studies.study import Study
+from inn.training import provenance
+
+
+def conduct(study: Study, scale: str, lab: Lab, seeds: int | None = None) -> dict[str, Any]:
+    """Run a study at a scale and return what its results file keeps of it."""
+    import torch
+
+    size = study.sizes()[scale]
+    count = seeds or size.seeds
+    found = study.run(lab, size, count)
+    return {
+        "command": f"inn study {study.name} --scale {scale} --seeds {count}",
+        "scale": scale,
+        "seeds": count,
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "versions": provenance.versions(),
+        "result": found,
+    }
+
+
+def path_of(study: Study, folder: Path) -> Path:
+    """The study's results file."""
+    return folder / f"{study.name}.json"
+
+
+def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
+    """What is kept of a study, by scale; empty where nothing is.
+
+    Raises `InputError` where the file is no results file.
+    """
+    path = path_of(study, folder)
+    if not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if not all("result" in entry for entry in kept.values()):
+            raise ValueError("an entry has no result")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"'{path}' is not a results file of a study ({error}); restore it, or run the study again"
+        ) from error
+    return kept
+
+
+def write(study: Study, folder: Path, entry: dict[str, Any]) -> Path:
+    """Put one scale's entry into the study's results file, and its figure beside it; returns the file."""
+    from inn.training.files import replace_file
+
+    kept = read(study, folder)
+    kept[entry["scale"]] = entry
+    path = path_of(study, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    draw(study, entry, path.with_suffix(".png"))
+    return path
+
+
+def draw(study: Study, entry: dict[str, Any], path: Path) -> bool:
+    """Draw a study's figure; False where it has none, or where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return False
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    if not study.draw(entry["result"], figure):
+        return False
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return True
+
+
+def largest(kept: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The entry of the largest scale that was run."""
+    return next((kept[scale] for scale in ("gpu", "cpu", "smoke") if scale in kept), None)

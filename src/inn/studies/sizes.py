@@ -1,0 +1,74 @@
+"""How large a study's runs are at each scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+SCALES = ("smoke", "cpu", "gpu")
+"""`smoke`: a minute, shows that the study runs. `cpu`: two cores, no run above 25 minutes. `gpu`: the paper's size."""
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a study trains at one scale."""
+
+    recipe: str
+    """The recipe its runs start from; it has every kind of model at about equal parameters."""
+    settings: Fields = field(default_factory=dict)
+    """Settings over the recipe's, for every run: values by dotted name."""
+    rates: tuple[float, ...] = (3e-3, 6e-3, 1.2e-2)
+    """The sweep of peak learning rates that each model's best one is taken from."""
+    seeds: int = 1
+    """Seeds per row, unless the command line says otherwise."""
+    scored: int | None = 1_000_000
+    """Symbols of a part that a final score reads; None reads all."""
+    models: Mapping[str, Fields] = field(default_factory=dict)
+    """Models that the recipe does not have, by label: fields of `--model`."""
+
+    def but(self, **settings: Any) -> Size:
+        """The same with other settings; `train_lr=1` stands for `train.lr`.
+
+        >>> Size("demo").but(train_symbols=100).settings
+        {'train.symbols': 100}
+        """
+        return replace(self, settings={**self.settings, **{k.replace("_", ".", 1): v for k, v in settings.items()}})
+
+
+# The published form of the graph at each scale: N copies of one neuron on one set of weights.
+_PUBLISHED = {"input": "copy", "weights": "shared", "router": "attention", "zero_start": False,
+              "routing_dropout": 0.1, "readout": "mean"}  # fmt: skip
+
+
+def published(**fields: Any) -> dict[str, Any]:
+    """Fields of `--model` for the paper's architecture at another size (`paper-fixed`; `paper` has embedding_std=1)."""
+    return {"kind": "inn", **_PUBLISHED, **fields}
+
+
+_QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
+_SMOKE = {
+    **_QUIET, "data.corpus": "pydoc", "data.vocabulary": "characters", "data.batch": 8, "data.window": 32,
+    "train.symbols": 4096, "train.log_every": 4, "train.eval_every": 8, "train.eval_symbols": 2000,
+}  # fmt: skip
+
+TEXT8 = {
+    "smoke": Size(
+        "study-smoke", _SMOKE, rates=(3e-3, 1e-2), seeds=1, scored=2000,
+        models={"inn-paper-fixed": published(neurons=3, width=16, rounds=2, heads=2),
+                "inn-paper": published(neurons=3, width=16, rounds=2, heads=2, embedding_std=1.0)},
+    ),
+    "cpu": Size(
+        "text8-small", {**_QUIET, "train.eval_every": 100, "train.eval_symbols": 200_000}, seeds=3,
+        models={"inn-paper-fixed": published(neurons=4, width=112, rounds=3),
+                "inn-paper": published(neurons=4, width=112, rounds=3, embedding_std=1.0)},
+    ),
+    "gpu": Size(
+        "text8-paper", {}, rates=(2e-4, 4e-4, 8e-4, 1.6e-3), seeds=3, scored=None,
+        models={"inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
+                "inn-paper": {"kind": "inn", "preset": "paper"}},
+    ),
+}  # fmt: skip
+"""text8 at about equal parameters: under 0.5 M and 2 M characters on a CPU; the published 4.2 M, one pass, on a GPU."""
