@@ -122,6 +122,7 @@ def test_numbers_in_a_recipe_may_be_written_as_on_the_command_line(tmp_path):
         ("text8", ["--model.dt_rank", "x"], "--model.dt_rank expects a whole number or null, not 'x'"),
         ("text8", ["--train.lr", "fast"], "--train.lr expects a number, not 'fast'"),
         ("text8", ["--model.tied", "perhaps"], "--model.tied expects true or false, not 'perhaps'"),
+        ("text8", ["--model.cutoffs", "a,b"], "--model.cutoffs expects a list like [1,2] or null, not 'a,b'"),
         ("text8", ["--seed"], "--train.seed needs a value: a whole number"),
         ("text8", ["--seed", "--device", "cpu"], "--train.seed needs a value: a whole number"),
         ("text8", ["--train.symbols", "-5"], "symbols must be at least 1, not -5"),

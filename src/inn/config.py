@@ -7,6 +7,7 @@ The docstring under a field is its help on the command line. A configuration is 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from math import ceil
 from typing import Any, Literal, get_type_hints
 
@@ -149,7 +150,34 @@ class GraphConfig(MemoryConfig):
 
 
 @dataclass
-class INNConfig(GraphConfig):
+class SymbolsConfig:
+    """How symbols enter a model and how it predicts them, where there are many."""
+
+    embedding_width: int | None = None
+    """Numbers per symbol, which a linear map widens to the model's; a tied head goes back. No map when not given."""
+    head: Literal["linear", "adaptive"] = "linear"
+    """`adaptive`: fewer numbers for rarer symbols, which must be numbered by frequency, as words are. Not tied."""
+    cutoffs: list[int] | None = None
+    """Where the adaptive head cuts the vocabulary, [2000,6000] for one; at one and three fifths when not given."""
+
+    def check_symbols(self, tied: bool) -> None:
+        _check_at_least(self, 1, "embedding_width")
+        if self.head == "adaptive" and tied:
+            raise InputError("head 'adaptive' has weights of its own and cannot be tied; set tied false")
+        if self.cutoffs is not None and self.head != "adaptive":
+            raise InputError(f"cutoffs belong to head 'adaptive', not '{self.head}'; set head adaptive, or no cutoffs")
+        if self.cutoffs is not None and any(a >= b for a, b in pairwise([0, *self.cutoffs])):
+            raise InputError(f"cutoffs must be above 0 and rise, unlike {self.cutoffs}")
+        if self.cutoffs == []:
+            raise InputError("cutoffs [] cut nothing; give at least one, or set head linear")
+
+    def cuts(self, vocab: int) -> list[int]:
+        """The adaptive head's cutoffs in a vocabulary of this size."""
+        return self.cutoffs or [vocab // 5, 3 * vocab // 5]
+
+
+@dataclass
+class INNConfig(GraphConfig, SymbolsConfig):
     """An Intelligent Neural Network: embedding, graph of neurons, head."""
 
     kind: Literal["inn"] = "inn"
@@ -163,11 +191,12 @@ class INNConfig(GraphConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_symbols(self.tied)
         _check_at_least(self, 1, "vocab")
 
 
 @dataclass
-class LSTMConfig:
+class LSTMConfig(SymbolsConfig):
     """A stack of LSTM layers (PyTorch's own), dropout between layers and before the head."""
 
     kind: Literal["lstm"] = "lstm"
@@ -187,12 +216,13 @@ class LSTMConfig:
 
     def __post_init__(self) -> None:
         _check_literals(self)
+        self.check_symbols(self.tied)
         _check_at_least(self, 1, "vocab", "width", "layers")
         _check_fraction(self, "dropout")
 
 
 @dataclass
-class TransformerConfig:
+class TransformerConfig(SymbolsConfig):
     """A modern Transformer: pre-norm (RMS), rotary positions, SwiGLU, scaled-dot-product attention."""
 
     kind: Literal["transformer"] = "transformer"
@@ -218,6 +248,7 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         _check_literals(self)
+        self.check_symbols(self.tied)
         _check_at_least(self, 1, "vocab", "width", "layers", "heads", "hidden", "window")
         _check_fraction(self, "dropout")
         if self.width % (2 * self.heads):
@@ -260,7 +291,7 @@ class PaperTransformerConfig:
 
 
 @dataclass
-class MambaStackConfig(MemoryConfig):
+class MambaStackConfig(MemoryConfig, SymbolsConfig):
     """A stack of Mamba blocks: a graph of one neuron that talks to nobody."""
 
     kind: Literal["mamba-stack", "mamba-stack-transposed"] = "mamba-stack"
@@ -281,6 +312,7 @@ class MambaStackConfig(MemoryConfig):
     def __post_init__(self) -> None:
         _check_literals(self)
         self.check_memory()
+        self.check_symbols(self.tied)
         _check_at_least(self, 1, "vocab", "width", "layers")
         _check_fraction(self, "dropout")
 
@@ -432,6 +464,13 @@ class RunConfig:
     model: Any
     data: DataConfig
     train: TrainConfig
+
+    def __post_init__(self) -> None:
+        if getattr(self.model, "head", "linear") == "adaptive" and self.data.vocabulary != "words":
+            raise InputError(
+                f"head 'adaptive' needs symbols that are numbered by frequency, as those of vocabulary 'words' are and "
+                f"those of '{self.data.vocabulary}' are not; set model.head linear"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain data, every field written out."""

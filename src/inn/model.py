@@ -13,6 +13,7 @@ from inn.population import Linear, no_decay
 from inn.routing import Edges
 from inn.sequence import SequenceModel
 from inn.state import State
+from inn.symbols import AdaptiveHead, products, widening
 
 
 class INN(SequenceModel):
@@ -36,17 +37,23 @@ class INN(SequenceModel):
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
         super().__init__(config or model_config("inn", preset, **fields))
         c = self.config
-        self.embedding = nn.Embedding(c.vocab, c.input_width)
+        embedded = c.embedding_width or c.input_width
+        self.embedding = nn.Embedding(c.vocab, embedded)
+        self.widen = widening(c.embedding_width, c.input_width)
         self.graph = Graph(c)
         self.norm = nn.LayerNorm(c.readout_width)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
-        bridged = c.tied and c.readout_width != c.input_width
-        self.bridge = Linear(c.readout_width, c.input_width, bias=False) if bridged else nn.Identity()
-        self.head = Linear(c.input_width if c.tied else c.readout_width, c.vocab)
+        bridged = c.tied and (c.embedding_width is not None or c.readout_width != c.input_width)
+        self.bridge = Linear(c.readout_width, embedded, bias=False) if bridged else nn.Identity()
+        if c.head == "adaptive":
+            self.head = AdaptiveHead(c.readout_width, c.vocab, c.cuts(c.vocab))
+        else:
+            self.head = Linear(embedded if c.tied else c.readout_width, c.vocab)
         self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
         nn.init.normal_(self.embedding.weight, std=c.embedding_std)
-        nn.init.normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        if isinstance(self.head, Linear):
+            nn.init.normal_(self.head.weight, std=0.02)
+            nn.init.zeros_(self.head.bias)
         if c.tied:
             self.head.weight = self.embedding.weight
         no_decay(self.embedding.weight)  # type: ignore[arg-type]
@@ -70,7 +77,7 @@ class INN(SequenceModel):
         return self._write(x), after
 
     def _read(self, tokens: Tensor) -> Tensor:
-        return self.dropout(self.embedding(tokens))
+        return self.dropout(self.widen(self.embedding(tokens)))
 
     def _write(self, x: Tensor) -> Tensor:
         return self.head(self.dropout(self.bridge(self.norm(x))))
@@ -96,6 +103,7 @@ class INN(SequenceModel):
 
     def flops(self) -> dict[str, float]:
         parts = self.graph.flops()
-        bridge = 2.0 * self.bridge.weight.numel() if isinstance(self.bridge, Linear) else 0.0
-        parts["head"] = 2.0 * self.head.weight.numel() + bridge
+        if isinstance(self.widen, Linear):
+            parts["embedding"] = products(self.widen)
+        parts["head"] = products(self.bridge, self.head)
         return parts

@@ -122,6 +122,8 @@ def expects(hint: Any) -> str:
         return " or ".join(expects(part) for part in get_args(hint))
     if get_origin(hint) is Literal:
         return ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is list:
+        return "a list like [1,2]"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
     return words.get(hint, "a value")
 

@@ -154,6 +154,30 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_the_one_that_was_not(tmp_path,
     assert third["seconds"] > third["training_seconds"]
 
 
+WAYS = {
+    "narrow": {"embedding_width": 3, "tied": True},
+    "adaptive": {"head": "adaptive", "cutoffs": [6], "tied": False},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("way", WAYS)
+def test_resuming_holds_for_every_way_in_and_out(tmp_path, tiny, kind, way):
+    config = tiny(kind, model=WAYS[way], data={"vocabulary": "words"})
+    train(config, tmp_path / "whole")
+    assert train(config, tmp_path / "run", report=Stop(6))["status"] == "stopped"
+    train(None, tmp_path / "run", resume=True)
+    assert final(tmp_path / "run") == final(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    assert load(tmp_path / "run").num_parameters == run_parameters(tmp_path / "whole")
+
+
+def run_parameters(run: Path) -> int:
+    summary = Run(run).summary()
+    assert summary is not None
+    return summary["parameters"]
+
+
 @pytest.mark.parametrize("schedule, order", [("onecycle", "random"), ("wsd", "contiguous")])
 def test_resuming_holds_for_every_schedule_and_order_and_over_the_end_of_the_text(tmp_path, tiny, schedule, order):
     # 4 x 256 symbols a step from a text of some 16,000: the streams begin again at step 16

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from inn.population import no_decay, project
+from inn.population import Linear, no_decay, project
 from inn.state import State
+from inn.symbols import AdaptiveHead, products
+
+if TYPE_CHECKING:
+    from inn.config import LSTMConfig, TransformerConfig
 
 
 def symbol_embedding(vocab: int, width: int, std: float) -> nn.Embedding:
@@ -21,20 +27,37 @@ class Head(nn.Module):
     """Logits of the symbols, `[..., width]` -> `[..., vocab]`.
 
     A tied head owns no weights and is handed the embedding's at every call, so a checkpoint holds each tensor once.
+    Where the embedding is narrower than the model, a map (`bridge`) leads to it.
 
     >>> embedding = symbol_embedding(27, 8, std=0.02)
     >>> Head(27, 8, tied=True, bias=True)(torch.zeros(2, 3, 8), embedding).shape
     torch.Size([2, 3, 27])
     """
 
-    def __init__(self, vocab: int, width: int, *, tied: bool, bias: bool):
+    def __init__(self, vocab: int, width: int, *, tied: bool, bias: bool, embedding_width: int | None = None):
         super().__init__()
+        self.bridge = Linear(width, embedding_width, bias=False) if tied and embedding_width else nn.Identity()
         self.weight = None if tied else nn.Parameter(torch.randn(vocab, width) * 0.02)
         self.bias = nn.Parameter(torch.zeros(vocab)) if bias else None
 
     def forward(self, x: Tensor, embedding: nn.Embedding) -> Tensor:
         weight = embedding.weight if self.weight is None else self.weight
-        return project(x, weight, self.bias)
+        return project(self.bridge(x), weight, self.bias)
+
+
+def symbol_head(config: LSTMConfig | TransformerConfig, *, bias: bool) -> Head | AdaptiveHead:
+    """The head that a configuration asks for; `bias` is that of a linear one."""
+    c = config
+    if c.head == "adaptive":
+        return AdaptiveHead(c.width, c.vocab, c.cuts(c.vocab))
+    return Head(c.vocab, c.width, tied=c.tied, bias=bias, embedding_width=c.embedding_width)
+
+
+def symbol_flops(embedding: nn.Embedding, widen: nn.Module, head: Head | AdaptiveHead) -> dict[str, float]:
+    """FLOPs per symbol of the way in and the way out, by part."""
+    tied = isinstance(head, Head) and head.weight is None
+    parts = {"head": products(head) + (products(embedding) if tied else 0.0)}
+    return {"embedding": products(widen), **parts} if isinstance(widen, Linear) else parts
 
 
 def check_input(tokens: Tensor, state: State | None) -> None:

@@ -7,10 +7,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from inn.baselines.common import Head, check_input, symbol_embedding
+from inn.baselines.common import check_input, symbol_embedding, symbol_flops, symbol_head
 from inn.config import LSTMConfig
 from inn.sequence import SequenceModel
 from inn.state import State
+from inn.symbols import widening
 
 
 class LSTM(SequenceModel):
@@ -27,11 +28,12 @@ class LSTM(SequenceModel):
     def __init__(self, config: LSTMConfig):
         super().__init__(config)
         c = config
-        self.embedding = symbol_embedding(c.vocab, c.width, c.embedding_std)
+        self.embedding = symbol_embedding(c.vocab, c.embedding_width or c.width, c.embedding_std)
+        self.widen = widening(c.embedding_width, c.width)
         # PyTorch warns about dropout "between layers" when there is only one.
         self.lstm = nn.LSTM(c.width, c.width, c.layers, batch_first=True, dropout=c.dropout if c.layers > 1 else 0.0)
         self.dropout = nn.Dropout(c.dropout)
-        self.head = Head(c.vocab, c.width, tied=c.tied, bias=True)
+        self.head = symbol_head(c, bias=True)
 
     def forward(
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
@@ -40,7 +42,7 @@ class LSTM(SequenceModel):
         check_input(tokens, state)
         state = self.initial_state(len(tokens)) if state is None else state
         h, c = (torch.stack([state[i, part][:, 0] for i in range(self.config.layers)]) for part in "hc")
-        x = self.embedding(tokens)
+        x = self.widen(self.embedding(tokens))
         outputs = []
         for start, end in segments(tokens.shape[1], reset, mask):
             if reset is not None:
@@ -64,7 +66,7 @@ class LSTM(SequenceModel):
     def flops(self) -> dict[str, float]:
         """Matrix products of the four gates (from the input and from h), and of the head."""
         c = self.config
-        return {"lstm": 2.0 * c.layers * 8 * c.width**2, "head": 2.0 * c.vocab * c.width}
+        return {"lstm": 2.0 * c.layers * 8 * c.width**2, **symbol_flops(self.embedding, self.widen, self.head)}
 
 
 def segments(steps: int, reset: Tensor | None, mask: Tensor | None) -> list[tuple[int, int]]:

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.baselines.common import Head, symbol_embedding
+from inn.baselines.common import symbol_embedding, symbol_flops, symbol_head
 from inn.baselines.window import Plan, WindowedModel, attend, split_heads
 from inn.config import TransformerConfig
 from inn.population import Linear
+from inn.symbols import widening
 
 
 class Transformer(WindowedModel):
@@ -37,15 +38,16 @@ class Transformer(WindowedModel):
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
         c = config
-        self.embedding = symbol_embedding(c.vocab, c.width, c.embedding_std)
+        self.embedding = symbol_embedding(c.vocab, c.embedding_width or c.width, c.embedding_std)
+        self.widen = widening(c.embedding_width, c.width)
         self.layers = nn.ModuleList(Layer(c) for _ in range(c.layers))
         self.norm = nn.RMSNorm(c.width, eps=1e-6)
-        self.head = Head(c.vocab, c.width, tied=c.tied, bias=False)
+        self.head = symbol_head(c, bias=False)
 
     def encode(
         self, tokens: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        x, joined = self.embedding(tokens), []
+        x, joined = self.widen(self.embedding(tokens)), []
         positions = plan.positions
         if plan.cached:
             slots = torch.arange(plan.slots, device=x.device).expand(len(positions), -1)
@@ -66,7 +68,7 @@ class Transformer(WindowedModel):
             "projections": 2.0 * c.layers * 4 * c.width**2,
             "attention": 2.0 * c.layers * 2 * c.window * c.width,
             "feedforward": 2.0 * c.layers * 3 * c.width * hidden_width(c),
-            "head": 2.0 * c.vocab * c.width,
+            **symbol_flops(self.embedding, self.widen, self.head),
         }
 
 
