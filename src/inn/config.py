@@ -385,8 +385,10 @@ class DataConfig:
 
     corpus: str = "pydoc"
     """A corpus by name (`inn data list`) or `file:PATH`: a file, a folder or a glob."""
-    vocabulary: Literal["bytes", "characters", "words"] = "characters"
-    """What counts as a symbol."""
+    vocabulary: Literal["bytes", "characters", "words", "bpe"] = "characters"
+    """What counts as a symbol; `bpe`: sub-words, learned from the training part."""
+    units: int = 2048
+    """Sub-words of `bpe`, the 256 bytes among them; fewer where the text repeats no more."""
     batch: int = 16
     """Streams read side by side (B)."""
     window: int = 256
@@ -397,6 +399,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         _check_literals(self)
         _check_at_least(self, 1, "batch", "window")
+        _check_at_least(self, 256, "units")
 
 
 @dataclass

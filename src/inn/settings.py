@@ -78,7 +78,7 @@ def resolve(recipe: str | None = None, overrides: Sequence[str] = ()) -> Setting
     data = parsed["data"]
 
     vocab = model["vocab"] if _value("--model.vocab", given) else None
-    same_symbols = all(data[name] == defaults["data"][name] for name in ("corpus", "vocabulary"))
+    same_symbols = all(data[name] == defaults["data"][name] for name in ("corpus", "vocabulary", "units"))
     if vocab is None and same_symbols:  # what the recipe says of its own data holds for no other
         vocab = base.get("vocab", tree.get("vocab"))
         model["vocab"] = model["vocab"] if vocab is None else _whole(vocab, recipe)

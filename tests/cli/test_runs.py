@@ -137,6 +137,51 @@ def test_bytes_and_words_report_their_own_measure(inn, small, corpus, tmp_path, 
     assert facts[key] == pytest.approx(facts["perplexity"] if key == "ppl" else facts["bits"])
 
 
+@pytest.mark.parametrize("vocabulary", ["bytes", "characters", "words", "bpe"])
+def test_every_score_comes_in_measures_of_the_text_too(inn, small, corpus, tmp_path, vocabulary):
+    run = tmp_path / "run"
+    symbols = ("--data.vocabulary", vocabulary, "--data.units", 280)
+    result = inn("train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", *symbols, *small)
+    assert result.code == 0, result
+    facts = json.loads(inn("eval", run, "--split", "test", "--json").out)
+    text, nats = facts["text"], facts["nats"] * facts["count"]
+    assert facts["bpb"] == pytest.approx(nats / math.log(2) / text["bytes"])
+    assert facts["bpc"] == pytest.approx(nats / math.log(2) / text["characters"])
+    assert facts["ppl"] == pytest.approx(math.exp(nats / text["words"]))
+    scored = corpus.read_text()[-text["bytes"] :]
+    assert len(scored.replace("\n", " <eos> ").split()) == text["words"]
+    own = {"bytes": "bytes", "characters": "characters", "words": "words"}.get(vocabulary)
+    assert own is None or text[own] == facts["count"]
+    out = inn("eval", run, "--split", "test").out
+    assert f"{facts['bpb']:.3f} bits per byte" in out
+    assert f"{text['words']:,} words" in out
+
+
+def test_sub_words_go_through_the_same_commands(inn, small, corpus, tmp_path):
+    run = tmp_path / "run"
+    symbols = ("--data.corpus", f"file:{corpus}", "--data.vocabulary", "bpe", "--data.units", 280)
+    result = inn("train", "demo", "--run", run, *symbols, *small)
+    assert result.code == 0, result
+    assert "sub-words" in result.out
+    assert json.loads((run / "vocabulary.json").read_text())["kind"] == "bpe"
+    assert json.loads(inn("info", run, "--json").out)["settings"]["model"]["vocab"] == 280
+    assert json.loads(inn("eval", run, "--json").out)["metric"] == "bits"
+    out = inn("generate", run, "--prompt", "a naïve ☃", "--tokens", 20, "--seed", 1).out
+    assert out.startswith("a naïve ☃")
+    assert inn("train", "--resume", run).code == 0
+
+
+def test_words_read_as_unknown_leave_no_bits_per_byte(inn, small, tmp_path):
+    text, run = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text("some known words\n" * 900 + "other words here\n" * 100)
+    data = ("--data.corpus", f"file:{text}", "--data.vocabulary", "words")
+    assert inn("train", "demo", "--run", run, *data, *small).code == 0
+    facts = json.loads(inn("eval", run, "--json").out)
+    assert facts["bpb"] is facts["bpc"] is facts["text"] is None
+    assert facts["ppl"] == pytest.approx(facts["perplexity"])
+    assert "read as <unk>" in inn("eval", run).out
+
+
 def test_the_declared_vocabulary_must_be_that_of_the_data(refused, small, corpus, tmp_path):
     run = tmp_path / "run"
     sentence = refused("train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", "--model.vocab", 5, *small)

@@ -86,7 +86,8 @@ def test_names_of_symbols_are_printable_and_distinct(kind, text):
 @given(st.text(min_size=1, max_size=300), st.integers(1, 50))
 def test_blocks_build_the_same_vocabulary(text, size):
     blocks = [text[i : i + size] for i in range(0, len(text), size)]
-    assert build_vocabulary("characters", blocks) == build_vocabulary("characters", text)
+    for kind in ("characters", "bpe"):
+        assert build_vocabulary(kind, blocks) == build_vocabulary(kind, text)
 
 
 def test_characters_are_in_the_order_of_their_code_points():
@@ -164,6 +165,14 @@ def test_symbols_outside_are_refused(kind, bad):
         '{"format": 1, "kind": "words", "size": 3, "symbols": ["<unk>", "<eos>", 1]}',
         '{"format": 1, "kind": "words", "size": 3, "symbols": ["<unk>", "<eos>", "a b"]}',
         '{"format": 1, "kind": "words", "size": 4, "symbols": ["<unk>", "<eos>", "a", "a"]}',
+        '{"format": 1, "kind": "bpe", "size": 256, "symbols": null}',
+        '{"format": 1, "kind": "bpe", "size": 257, "symbols": [[97]]}',
+        '{"format": 1, "kind": "bpe", "size": 257, "symbols": [[97, 256]]}',
+        '{"format": 1, "kind": "bpe", "size": 257, "symbols": [[-1, 97]]}',
+        '{"format": 1, "kind": "bpe", "size": 257, "symbols": [["a", "b"]]}',
+        '{"format": 1, "kind": "bpe", "size": 257, "symbols": [[true, 97]]}',
+        '{"format": 1, "kind": "bpe", "size": 257, "symbols": [[97, 98], [97, 98]]}',
+        '{"format": 1, "kind": "bpe", "size": 256, "symbols": [[97, 98]]}',
     ],
 )
 def test_foreign_json_is_refused(stored):
@@ -187,4 +196,5 @@ def test_units_and_metrics():
         "bytes": ("byte", "BPB"),
         "characters": ("character", "BPC"),
         "words": ("word", "PPL"),
+        "bpe": ("sub-word", "bits"),
     }

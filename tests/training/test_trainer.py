@@ -157,13 +157,15 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_the_one_that_was_not(tmp_path,
 WAYS = {
     "narrow": {"embedding_width": 3, "tied": True},
     "adaptive": {"head": "adaptive", "cutoffs": [6], "tied": False},
+    "sub-words": {},
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", WAYS)
 def test_resuming_holds_for_every_way_in_and_out(tmp_path, tiny, kind, way):
-    config = tiny(kind, model=WAYS[way], data={"vocabulary": "words"})
+    data = {"vocabulary": "bpe", "units": 270} if way == "sub-words" else {"vocabulary": "words"}
+    config = tiny(kind, model=WAYS[way], data=data)
     train(config, tmp_path / "whole")
     assert train(config, tmp_path / "run", report=Stop(6))["status"] == "stopped"
     train(None, tmp_path / "run", resume=True)

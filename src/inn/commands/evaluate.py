@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
@@ -12,6 +13,8 @@ from inn.options import OptionParser
 
 if TYPE_CHECKING:
     from inn.data.prepare import Dataset
+    from inn.data.size import TextSize
+    from inn.evaluation import Score
     from inn.sequence import SequenceModel
 
 USAGE = "inn eval RUN [--split valid|test|train] [--streams K] [--limit N] [--json]"
@@ -53,6 +56,7 @@ def score(
 ) -> dict[str, Any]:
     """The score of a run on a part of its corpus, with the floors, as plain data."""
     from inn.commands.display import working
+    from inn.data.size import scored_size
     from inn.device import resolve_device
     from inn.evaluation import evaluate, floors
 
@@ -68,6 +72,7 @@ def score(
         "run": run,
         "corpus": dataset.name,
         "split": split,
+        **of_the_text(result, scored_size(dataset, split, symbols)),
         metric.lower(): measure(result.bits, metric),
         "metric": metric,
         "unit": vocabulary.unit,
@@ -79,6 +84,22 @@ def score(
         "parameters": model.num_parameters,
         "floors": floors(dataset.train, symbols, vocabulary.size),
         "data_sha256": dataset.sha256,
+    }
+
+
+def of_the_text(result: Score, size: TextSize | None) -> dict[str, Any]:
+    """The score in measures of the text itself, comparable whatever the symbols were.
+
+    Bits per byte (`bpb`) and per character (`bpc`), and the perplexity per word that the prediction of its letters and
+    white space comes to, line ends counted as words (`ppl`); None each where the text's size is not known.
+    """
+    from inn.evaluation import Score
+
+    counts = {"bpb": size and size.bytes, "bpc": size and size.characters, "ppl": size and size.words}
+    parts = {name: Score(result.nats_total, count) if count else None for name, count in counts.items()}
+    return {
+        **{name: part and (part.perplexity if name == "ppl" else part.bits) for name, part in parts.items()},
+        "text": size and asdict(size),
     }
 
 
@@ -114,3 +135,8 @@ def show(facts: dict[str, Any]) -> None:
     table.add_row(facts["run"], f"{facts[metric.lower()]:,.{digits}f}", style="bold")
     out.print(table)
     out.print(f"{facts['count']:,} {facts['unit']}s scored, {facts['nats']:.4f} nats each")
+    if facts["bpb"] is not None and facts["ppl"] is not None:
+        words = f"{facts['ppl']:,.1f} perplexity per word ({facts['text']['words']:,} words, line ends among them)"
+        out.print(f"of the text: {facts['bpb']:.3f} bits per byte, {facts['bpc']:.3f} per character, {words}")
+    elif facts["text"] is None:
+        out.print("of the text: no bits per byte, for it has words that were read as <unk>, or is no longer here")

@@ -15,6 +15,7 @@ from inn.config import DataConfig
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.fetch import Report
 from inn.data.files import atomic_folder, only_one, plain_errors
+from inn.data.subwords import between_pieces
 from inn.data.text import PARTS, CorpusText
 from inn.data.vocabulary import Vocabulary, build_vocabulary
 from inn.errors import InputError, lookup
@@ -61,15 +62,15 @@ def prepare(config: DataConfig, *, report: Report | None = None) -> Dataset:
     """Return a corpus as symbols, turning its text into them the first time.
 
     The alphabet of `characters` is collected from all parts, so that every part can be spelt; nothing but the set of
-    its characters is taken from the parts held out. The vocabulary of `words` comes from the training part alone, and
-    other words are `<unk>`.
+    its characters is taken from the parts held out. The vocabularies of `words` and `bpe` come from the training part
+    alone; other words are `<unk>`, while sub-words spell any text.
 
     Args:
-        config: `corpus` and `vocabulary` are read.
+        config: `corpus`, `vocabulary` and, for `bpe`, `units` are read.
         report: told of what is downloaded, unpacked and encoded.
 
     Memory stays bounded whatever the size of the text, the distinct words of a vocabulary of words excepted.
-    Raises `InputError` as `corpus_text` does, and for bytes that are not UTF-8 (`characters` and `words`).
+    Raises `InputError` as `corpus_text` does, and for bytes that are not UTF-8 (but not with `bytes`).
 
     Example:
         >>> data = prepare(DataConfig(corpus="pydoc"))
@@ -95,7 +96,8 @@ def prepare(config: DataConfig, *, report: Report | None = None) -> Dataset:
 
 def _folder(config: DataConfig, sha256: str) -> Path:
     name = config.corpus.split(":")[0]  # a path does not belong in a file's name; the sha256 tells the texts apart
-    return cache_dir() / "prepared" / f"{name}-{config.vocabulary}-{sha256[:20]}-v{FORMAT}"
+    symbols = f"bpe{config.units}" if config.vocabulary == "bpe" else config.vocabulary
+    return cache_dir() / "prepared" / f"{name}-{symbols}-{sha256[:20]}-v{FORMAT}"
 
 
 def _open(folder: Path, config: DataConfig, sha256: str) -> Dataset | None:
@@ -125,7 +127,7 @@ def _mapped(path: Path, dtype: np.dtype, size: int) -> np.ndarray:
 
 
 def _write(text: CorpusText, config: DataConfig, folder: Path, report: Report | None) -> None:
-    vocabulary = _vocabulary(text, config.vocabulary)
+    vocabulary = _vocabulary(text, config)
     total = sum(text.size(part) for part in PARTS)
     sizes, done = {}, 0
     with atomic_folder(folder) as new:
@@ -150,7 +152,10 @@ def _write(text: CorpusText, config: DataConfig, folder: Path, report: Report | 
         (new / "dataset.json").write_text(json.dumps(about) + "\n", "ascii")
 
 
-def _vocabulary(text: CorpusText, kind: str) -> Vocabulary:
+def _vocabulary(text: CorpusText, config: DataConfig) -> Vocabulary:
+    kind = config.vocabulary
+    if kind == "bpe":
+        return build_vocabulary("bpe", text.text_blocks("train"), config.units)
     if kind == "words":
         return build_vocabulary("words", text.text_blocks("train", whole_words=True))
     if kind == "characters":
@@ -164,5 +169,6 @@ def _encoded(text: CorpusText, part: str, vocabulary: Vocabulary) -> Iterator[tu
         for block in text.byte_blocks(part):
             yield vocabulary.encode(block), len(block)
     else:
-        for block in text.text_blocks(part, whole_words=vocabulary.kind == "words"):
+        blocks = text.text_blocks(part, whole_words=vocabulary.kind == "words")
+        for block in between_pieces(blocks) if vocabulary.kind == "bpe" else blocks:
             yield vocabulary.encode(block), len(block.encode())

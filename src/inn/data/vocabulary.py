@@ -2,151 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
-import json
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 
-from inn.data.files import atomic_file, plain_errors
-from inn.errors import InputError, lookup, nearest
+from inn.config import DataConfig
+from inn.data.base import BytesDecoder, Decoder, Vocabulary, as_text, check_unknown, named, visible
+from inn.data.subwords import SubWords
+from inn.errors import InputError, lookup
 
 UNKNOWN, END = "<unk>", "<eos>"
 """The two words that every vocabulary of words has: any word it lacks, and the end of a line."""
-
-FORMAT = 1
-
-
-class Decoder(Protocol):
-    """Turns symbols into text one at a time; the pieces joined are what `Vocabulary.decode` gives for all of them."""
-
-    def feed(self, symbol: int) -> str:
-        """The text that this symbol completes; may be empty."""
-        ...
-
-    def flush(self) -> str:
-        """The text of what is left unfinished at the end."""
-        ...
-
-
-class Vocabulary(ABC):
-    """A set of symbols, numbered from 0.
-
-    Attributes:
-        kind: its name in the configuration: `bytes`, `characters` or `words`.
-        unit: what one symbol is.
-        metric: what a model's loss per symbol is reported as.
-    """
-
-    kind: ClassVar[str]
-    unit: ClassVar[str]
-    metric: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Number of symbols."""
-
-    @abstractmethod
-    def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
-        """Return the symbols of a text, `[symbols]` of `dtype`.
-
-        Args:
-            text: text, or its UTF-8 bytes.
-            unknown: what happens to a symbol the vocabulary lacks: `error` names it, `skip` leaves it out.
-
-        Raises `InputError` for such a symbol, and for bytes that are not UTF-8 where the symbols are not bytes.
-        """
-
-    @abstractmethod
-    def decode(self, symbols: Sequence[int] | np.ndarray) -> str:
-        """Return the text of symbols; raises `IndexError` for numbers outside the vocabulary."""
-
-    @abstractmethod
-    def decoder(self) -> Decoder:
-        """A fresh decoder, for symbols that come one at a time."""
-
-    @abstractmethod
-    def symbol(self, i: int) -> str:
-        """A printable name of a symbol, different for each."""
-
-    @abstractmethod
-    def symbols(self) -> Any:
-        """The symbols in their order, as `to_json` stores them."""
-
-    @classmethod
-    @abstractmethod
-    def from_symbols(cls, symbols: Any) -> Vocabulary:
-        """Undo `symbols`; raises `ValueError` or `TypeError` for what is not a list of distinct symbols."""
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The smallest unsigned type that holds every symbol, little-endian."""
-        return np.dtype("<u1" if self.size <= 1 << 8 else "<u2" if self.size <= 1 << 16 else "<u4")
-
-    def to_json(self) -> str:
-        """The vocabulary as one line of JSON, ASCII only."""
-        return json.dumps({"format": FORMAT, "kind": self.kind, "size": self.size, "symbols": self.symbols()})
-
-    @staticmethod
-    def from_json(text: str | dict[str, Any]) -> Vocabulary:
-        """Undo `to_json`; raises `InputError` for what is not a vocabulary.
-
-        >>> Vocabulary.from_json(build_vocabulary("characters", "hello").to_json()).size
-        4
-        """
-        try:
-            tree = json.loads(text) if isinstance(text, str) else text
-            kind, version = tree["kind"], tree["format"]
-            if version != FORMAT:
-                raise InputError(f"a vocabulary of format {version} cannot be read; this version of inn reads {FORMAT}")
-            vocabulary = lookup("kind of vocabulary", kind, VOCABULARIES).from_symbols(tree["symbols"])
-        except InputError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:
-            raise InputError(f"this is not a vocabulary that inn has written ({type(e).__name__}: {e})") from e
-        if vocabulary.size != tree.get("size"):
-            raise InputError(f"a vocabulary declares {tree.get('size')} symbols and lists {vocabulary.size}")
-        return vocabulary
-
-    def save(self, path: Path | str) -> None:
-        """Write `to_json` to a file, wholly or not at all."""
-        with atomic_file(Path(path)) as file:
-            file.write(self.to_json().encode() + b"\n")
-
-    @staticmethod
-    def load(path: Path | str) -> Vocabulary:
-        """Undo `save`; raises `InputError` for a missing or foreign file."""
-        with plain_errors(path):
-            data = Path(path).read_bytes()
-        try:
-            return Vocabulary.from_json(data.decode("ascii"))
-        except (InputError, UnicodeDecodeError) as e:
-            raise InputError(f"{path} cannot be used: {e}") from e
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self.kind == other.kind and self.symbols() == other.symbols()
-
-    def __hash__(self) -> int:
-        return hash((self.kind, self.size))
-
-    def __repr__(self) -> str:
-        return f"<{self.size:,} {self.kind}>"
-
-    def _checked(self, symbols: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The symbols as an array of int64, all of them inside the vocabulary."""
-        ids = np.asarray(symbols, dtype=np.int64).reshape(-1)
-        if len(ids) and not 0 <= ids.min() <= ids.max() < self.size:
-            bad = ids[(ids < 0) | (ids >= self.size)][0]
-            raise IndexError(f"symbol {bad} is outside the vocabulary of {self.size}")
-        return ids
 
 
 class Bytes(Vocabulary):
@@ -163,13 +31,13 @@ class Bytes(Vocabulary):
         return 256
 
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
-        _check_unknown(unknown)
+        check_unknown(unknown)
         if isinstance(text, str):
             try:
                 # A byte that the terminal could not decode arrives as a lone surrogate and becomes that byte again.
                 text = text.encode("utf-8", "surrogateescape")
             except UnicodeEncodeError as e:
-                name = _named(text[e.start])
+                name = named(text[e.start])
                 raise InputError(f"the text has {name}, which UTF-8 has no bytes for; leave it out") from None
         return np.frombuffer(text, np.uint8)
 
@@ -179,14 +47,14 @@ class Bytes(Vocabulary):
 
     def decode_bytes(self, symbols: Sequence[int] | np.ndarray) -> bytes:
         """The bytes themselves."""
-        return self._checked(symbols).astype(np.uint8).tobytes()
+        return self.checked(symbols).astype(np.uint8).tobytes()
 
     def decoder(self) -> Decoder:
-        return _BytesDecoder()
+        return BytesDecoder(lambda i: bytes([i]))
 
     def symbol(self, i: int) -> str:
-        byte = int(self._checked([i])[0])
-        return _visible(chr(byte)) if byte < 0x80 else f"\\x{byte:02x}"
+        byte = int(self.checked([i])[0])
+        return visible(chr(byte)) if byte < 0x80 else f"\\x{byte:02x}"
 
     def symbols(self) -> None:
         return None
@@ -194,19 +62,6 @@ class Bytes(Vocabulary):
     @classmethod
     def from_symbols(cls, symbols: Any) -> Bytes:
         return cls()
-
-
-class _BytesDecoder:
-    """A character of several bytes appears with the last of them."""
-
-    def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def feed(self, symbol: int) -> str:
-        return self._decoder.decode(bytes([symbol]))
-
-    def flush(self) -> str:
-        return self._decoder.decode(b"", final=True)
 
 
 class Characters(Vocabulary):
@@ -234,28 +89,28 @@ class Characters(Vocabulary):
         return len(self._points)
 
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
-        _check_unknown(unknown)
-        text = _as_text(text)
+        check_unknown(unknown)
+        text = as_text(text)
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         ids = self._table[np.minimum(points, len(self._table) - 1)]
         if len(ids) and ids.min() < 0:
             if unknown == "error":
                 at = int(np.argmax(ids < 0))
                 raise InputError(
-                    f"the vocabulary of {self.size} characters lacks {_named(text[at])}, at position {at:,};"
+                    f"the vocabulary of {self.size} characters lacks {named(text[at])}, at position {at:,};"
                     " leave it out, or use --unknown skip"
                 )
             ids = ids[ids >= 0]
         return ids.astype(self.dtype)
 
     def decode(self, symbols: Sequence[int] | np.ndarray) -> str:
-        return self._points[self._checked(symbols)].tobytes().decode("utf-32-le", "surrogatepass")
+        return self._points[self.checked(symbols)].tobytes().decode("utf-32-le", "surrogatepass")
 
     def decoder(self) -> Decoder:
         return _CharactersDecoder(self)
 
     def symbol(self, i: int) -> str:
-        return _visible(self.decode([i]))
+        return visible(self.decode([i]))
 
     def symbols(self) -> str:
         return self.decode(np.arange(self.size))
@@ -315,8 +170,8 @@ class Words(Vocabulary):
 
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
         """As for every vocabulary, but an unknown word is never an error: it is `<unk>`, or is left out by `skip`."""
-        _check_unknown(unknown)
-        words = _split(_as_text(text))
+        check_unknown(unknown)
+        words = split_words(as_text(text))
         if unknown == "skip":
             return np.array([i for w in words if (i := self._ids.get(w)) is not None], dtype=self.dtype)
         get = self._ids.get
@@ -324,13 +179,13 @@ class Words(Vocabulary):
 
     def decode(self, symbols: Sequence[int] | np.ndarray) -> str:
         decoder = self.decoder()
-        return "".join(decoder.feed(i) for i in self._checked(symbols).tolist())
+        return "".join(decoder.feed(i) for i in self.checked(symbols).tolist())
 
     def decoder(self) -> Decoder:
         return _WordsDecoder(self._words)
 
     def symbol(self, i: int) -> str:
-        return self._words[self._checked([i])[0]]
+        return self._words[self.checked([i])[0]]
 
     def symbols(self) -> list[str]:
         return list(self._words)
@@ -363,16 +218,17 @@ class _WordsDecoder:
         return ""
 
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {v.kind: v for v in (Bytes, Characters, Words)}
+VOCABULARIES: dict[str, type[Vocabulary]] = {v.kind: v for v in (Bytes, Characters, Words, SubWords)}
 """Kinds that `DataConfig.vocabulary` may name."""
 
 
-def build_vocabulary(kind: str, text: str | bytes | Iterable[str] = "") -> Vocabulary:
+def build_vocabulary(kind: str, text: str | bytes | Iterable[str] = "", units: int = DataConfig.units) -> Vocabulary:
     """Collect the symbols of a text.
 
     Args:
-        kind: `bytes`, `characters` or `words`.
+        kind: `bytes`, `characters`, `words` or `bpe`.
         text: a text, its UTF-8 bytes, or the text in blocks; words may not be cut by a block's end.
+        units: sub-words of `bpe`, at most.
 
     Words are numbered by falling frequency, then alphabetically. Raises `InputError` for an unknown kind, bytes that
     are not UTF-8, and a text without characters.
@@ -383,47 +239,20 @@ def build_vocabulary(kind: str, text: str | bytes | Iterable[str] = "") -> Vocab
     lookup("kind of vocabulary", kind, VOCABULARIES)
     if kind == "bytes":
         return Bytes()
-    blocks = [_as_text(text)] if isinstance(text, str | bytes) else text
+    blocks = [as_text(text)] if isinstance(text, str | bytes) else text
     if kind == "characters":
         seen = np.zeros(0x110000, dtype=bool)
         for block in blocks:
             seen[np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")] = True
         return Characters(map(chr, np.flatnonzero(seen).tolist()))
+    if kind == "bpe":
+        return SubWords.learn(blocks, units)
     counts: Counter[str] = Counter()
     for block in blocks:
-        counts.update(_split(block))
+        counts.update(split_words(block))
     return Words(sorted(counts, key=lambda word: (-counts[word], word)))
 
 
-def _split(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
+    """The words of a text in order, `<eos>` for every line break."""
     return text.replace("\n", f" {END} ").split()
-
-
-def _as_text(text: str | bytes) -> str:
-    if isinstance(text, str):
-        return text
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError as e:
-        raise InputError(
-            f"byte 0x{text[e.start]:02x} at offset {e.start:,} is not UTF-8 text; use --data.vocabulary bytes"
-        ) from None
-
-
-def _check_unknown(unknown: str) -> None:
-    if unknown not in ("error", "skip"):
-        raise InputError(f"unknown cannot be '{unknown}'{nearest(unknown, ['error', 'skip'])}")
-
-
-def _named(character: str) -> str:
-    """A character as people can look it up."""
-    return f"{character!r} (U+{ord(character):04X})"
-
-
-def _visible(character: str) -> str:
-    """A character that shows where it is printed, different for each."""
-    if character == " ":
-        return "␣"
-    if character.isprintable() and character != "␣":
-        return character
-    return character.encode("unicode_escape").decode("ascii")

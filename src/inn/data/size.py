@@ -1,0 +1,84 @@
+"""How long a text is in units that belong to no vocabulary: what makes scores under different symbols comparable."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from inn.data.corpora import corpus_text
+from inn.data.prepare import Dataset
+from inn.data.vocabulary import UNKNOWN, split_words
+from inn.errors import InputError
+
+_CHUNK = 2**20  # symbols decoded at a time
+_WORD = re.compile(r"\n|\S+")
+
+
+@dataclass(frozen=True)
+class TextSize:
+    """The length of a text."""
+
+    bytes: int
+    characters: int
+    words: int
+    """Runs of anything but white space, and line ends, as the vocabulary `words` counts them."""
+
+
+def size_of(blocks: Iterable[bytes]) -> TextSize:
+    """The size of a text that comes in blocks of UTF-8, cut anywhere.
+
+    >>> size_of([b" the c", b"at\\n sat \\n"])
+    TextSize(bytes=15, characters=15, words=5)
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    size = characters = words = 0
+    inside = False  # a word that the block before began
+    for block in blocks:
+        size += len(block)
+        characters += int(np.count_nonzero(np.frombuffer(block, np.uint8) & 0xC0 != 0x80))
+        if text := decoder.decode(block):
+            words += len(split_words(text)) - (inside and not text[0].isspace())
+            inside = not text[-1].isspace()
+    return TextSize(size, characters, words)
+
+
+def scored_size(dataset: Dataset, part: str, symbols: np.ndarray) -> TextSize | None:
+    """The size of what is predicted when `symbols` `[n]`, the first of a part, are scored: all but the first of them.
+
+    Sub-words, characters and bytes spell the text. Words do not: its white space is read from the corpus itself. None
+    where that cannot be had, and where the text has words that were read as `<unk>`: it is then not predicted wholly.
+    """
+    if dataset.vocabulary.kind != "words":
+        decode = dataset.vocabulary.decode_bytes
+        return size_of(decode(symbols[at : at + _CHUNK]) for at in range(1, len(symbols), _CHUNK))
+    try:
+        text = corpus_text(dataset.name, "words")
+    except InputError:
+        return None
+    if text.sha256 != dataset.sha256:
+        return None
+
+    def scored() -> Iterator[str]:
+        return _after_the_first(text.text_blocks(part, whole_words=True), len(symbols))
+
+    written = sum(block.split().count(UNKNOWN) for block in scored())
+    if written != np.count_nonzero(symbols[1:] == 0):
+        return None
+    return size_of(block.encode() for block in scored())
+
+
+def _after_the_first(blocks: Iterable[str], count: int) -> Iterator[str]:
+    """What follows the first of a text's words, up to the end of the `count`-th; no block may end within a word."""
+    seen = 0
+    for block in blocks:
+        ends = [found.end() for found in _WORD.finditer(block)]
+        first = 0 if seen else ends[0] if ends else len(block)
+        last = ends[count - seen - 1] if count - seen <= len(ends) else len(block)
+        yield block[first:last]
+        seen += len(ends)
+        if seen >= count:
+            return
