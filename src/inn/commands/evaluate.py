@@ -137,6 +137,8 @@ def show(facts: dict[str, Any]) -> None:
     out.print(f"{facts['count']:,} {facts['unit']}s scored, {facts['nats']:.4f} nats each")
     if facts["bpb"] is not None and facts["ppl"] is not None:
         words = f"{facts['ppl']:,.1f} perplexity per word ({facts['text']['words']:,} words, line ends among them)"
-        out.print(f"of the text: {facts['bpb']:.3f} bits per byte, {facts['bpc']:.3f} per character, {words}")
+        out.print(
+            f"of the text: {facts['bpb']:.3f} bits per byte, {facts['bpc']:.3f} per character, {words}", soft_wrap=True
+        )
     elif facts["text"] is None:
         out.print("of the text: no bits per byte, for it has words that were read as <unk>, or is no longer here")
