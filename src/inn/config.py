@@ -6,7 +6,7 @@ The docstring under a field is its help on the command line. A configuration is 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from math import ceil
 from typing import Any, Literal, get_type_hints
@@ -65,7 +65,7 @@ class MemoryConfig:
 
 @dataclass
 class GraphConfig(MemoryConfig):
-    """A graph of neurons: population, memory, router, readout. The defaults are the preset `distinct`."""
+    """A graph of neurons: population, memory, router, readout."""
 
     neurons: int = 8
     """Neurons in the population (N)."""
@@ -85,8 +85,8 @@ class GraphConfig(MemoryConfig):
     """Standard deviation of the identity embedding at the start."""
     timescales: Literal["same", "spread"] = "same"
     """`spread`: neuron n starts in its own part of the log-range dt_min..dt_max (needs separate weights)."""
-    router: Literal["attention", "static", "mixing", "bus", "none"] = "attention"
-    """How neurons exchange messages at one time step."""
+    router: Literal["attention", "static", "mixing", "bus", "dendrites", "none"] = "dendrites"
+    """How neurons exchange messages at one time step; `dendrites` lead into the memory, the others come after it."""
     heads: int = 4
     """Attention heads of the router."""
     qk_norm: bool = False
@@ -118,6 +118,11 @@ class GraphConfig(MemoryConfig):
             raise InputError(
                 f"width {self.width} is not divisible by heads {self.heads}; choose heads that divide the width"
             )
+        if self.router == "dendrites" and self.update != "sequential":
+            raise InputError(
+                f"update '{self.update}' has no meaning with router 'dendrites', where messages come before memory; "
+                "leave it out"
+            )
         if self.timescales == "spread" and self.weights == "shared":
             raise InputError(
                 "timescales 'spread' needs weights 'separate': shared weights have one set of time constants"
@@ -132,6 +137,11 @@ class GraphConfig(MemoryConfig):
     def channels(self) -> int:
         """Channels of a memory, E = expand x width."""
         return self.expand * self.width
+
+    @property
+    def memory_inputs(self) -> int:
+        """Numbers per neuron that its in-projection, or its dendrites, hand to a memory: signal and gate of a Mamba."""
+        return 2 * self.channels
 
     @property
     def rank(self) -> int:
@@ -188,11 +198,22 @@ class INNConfig(GraphConfig, SymbolsConfig):
     """The head uses the embedding's weights."""
     embedding_std: float = 0.02
     """Standard deviation of the embedding at the start (the published code: 1)."""
+    recall: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 7, 8, 10])
+    """Lengths of the contexts that neurons recall, dealt out in turn: what followed the last time; [] for none."""
+    recall_width: int = 24
+    """Width of what is recalled, before it is mapped to a neuron's width."""
+    recall_slots: int = 65536
+    """Contexts that fit into a neuron's table; later ones take the place of earlier ones."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_symbols(self.tied)
-        _check_at_least(self, 1, "vocab")
+        _check_at_least(self, 1, "vocab", "recall_width", "recall_slots")
+        for length in self.recall:
+            if not 1 <= length <= 64:
+                raise InputError(f"recall lists contexts of 1 to 64 symbols, not {length}")
+        if self.recall and self.vocab > 2**21:
+            raise InputError(f"recall knows at most 2,097,152 symbols, and vocab is {self.vocab}; give recall=[]")
 
 
 @dataclass
@@ -349,14 +370,15 @@ MODEL_CONFIGS: dict[str, type] = {
 
 _PAPER: dict[str, Any] = {
     "neurons": 32, "width": 256, "rounds": 6, "input": "copy", "weights": "shared", "router": "attention", "heads": 4,
-    "zero_start": False, "routing_dropout": 0.1, "readout": "mean", "dt_rank": 16, "embedding_std": 1.0,
+    "zero_start": False, "routing_dropout": 0.1, "readout": "mean", "dt_rank": 16, "embedding_std": 1.0, "recall": [],
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
-    "distinct": {},  # the defaults of INNConfig
+    "distinct": {"router": "attention", "recall": []},
     "paper": _PAPER,
     "paper-fixed": {**_PAPER, "embedding_std": 0.02},
 }
-"""Starting points for `INNConfig`: `paper` is the published model, `paper-fixed` the same at embedding std 0.02."""
+"""Starting points for `INNConfig`: `paper` is the published model, `paper-fixed` the same at embedding std 0.02,
+`distinct` its idea with neurons that differ (separate weights, input and readout, silent at the start)."""
 
 
 def model_config(kind: str = "inn", preset: str | None = None, **fields_: Any):

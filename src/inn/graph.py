@@ -89,10 +89,10 @@ class Graph(nn.Module):
         neurons, state = self.run(self.distribute(x), state, edges=edges, reset=reset, mask=mask)
         return self.readout(neurons), state
 
-    def step_(self, x: Tensor, state: State) -> Tensor:
-        """`forward` over one step, `[B, 1, F]`, that changes the state in place instead of returning a new one."""
+    def run_(self, x: Tensor, state: State) -> Tensor:
+        """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
         state.check_batch(x.shape[0])
-        return self.readout(self._rounds(self.distribute(x), state, None, None, None, in_place=True)[0])
+        return self._rounds(x, state, None, None, None, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 from inn.config import INNConfig, model_config
 from inn.graph import Graph
 from inn.population import Linear, no_decay
+from inn.recall import Recall
 from inn.routing import Edges
 from inn.sequence import SequenceModel
 from inn.state import State
 from inn.symbols import AdaptiveHead, products, widening
+
+RECALL = -1
+"""Where the state keeps what neurons recall: before the first round."""
 
 
 class INN(SequenceModel):
@@ -40,6 +44,7 @@ class INN(SequenceModel):
         embedded = c.embedding_width or c.input_width
         self.embedding = nn.Embedding(c.vocab, embedded)
         self.widen = widening(c.embedding_width, c.input_width)
+        self.recall = Recall(c) if c.recall else None
         self.graph = Graph(c)
         self.norm = nn.LayerNorm(c.readout_width)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
@@ -73,14 +78,20 @@ class INN(SequenceModel):
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
-        x, after = self.graph(self._read(tokens), state, edges=edges, reset=reset, mask=mask)
-        return self._write(x), after
+        x, recalled = self._read(tokens), {}
+        if self.recall is not None:
+            found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask)
+            x = x + found
+        x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
+        return self._write(x), after if self.recall is None else _joined(after, recalled)
 
     def _read(self, tokens: Tensor) -> Tensor:
-        return self.dropout(self.widen(self.embedding(tokens)))
+        """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
+        return self.graph.distribute(self.dropout(self.widen(self.embedding(tokens))))
 
     def _write(self, x: Tensor) -> Tensor:
-        return self.head(self.dropout(self.bridge(self.norm(x))))
+        """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
+        return self.head(self.dropout(self.bridge(self.norm(self.graph.readout(x)))))
 
     def step_(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
@@ -91,11 +102,15 @@ class INN(SequenceModel):
             return self.step(tokens, state)
         state = self.initial_state(tokens.shape[0]) if state is None else state
         with torch.inference_mode():
-            logits = self._write(self.graph.step_(self._read(tokens[:, None]), state))[:, 0]
+            x = self._read(tokens[:, None])
+            if self.recall is not None:
+                x = x + self.recall.read_(tokens[:, None], state.round(RECALL))
+            logits = self._write(self.graph.run_(x, state))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:
-        return self.graph.initial_state(batch)
+        state = self.graph.initial_state(batch)
+        return state if self.recall is None else _joined(state, self.recall.initial_state(batch))
 
     @property
     def penalty(self) -> Tensor | float:
@@ -106,4 +121,8 @@ class INN(SequenceModel):
         if isinstance(self.widen, Linear):
             parts["embedding"] = products(self.widen)
         parts["head"] = products(self.bridge, self.head)
-        return parts
+        return parts | (self.recall.flops() if self.recall is not None else {})
+
+
+def _joined(state: State, recalled: dict[str, Tensor]) -> State:
+    return State({**state, **{(RECALL, name): t for name, t in recalled.items()}})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -23,6 +23,8 @@ class Round(nn.Module):
     - `sequential` (published code): x ← x + M(LN₁ x), then x ← x + R(LN₂ x);
     - `parallel` (Equation 1): x ← x + M(LN₁ x) + R(LN₂ x);
     - `message-norm` (Algorithm 1): x ← x + M(LN₁ x), then x ← x + LN₂(R(x)).
+
+    With a router that leads into the memory (`dendrites`) it is communication, then memory: x ← x + M(R(LN₁ x)).
     """
 
     def __init__(self, config: GraphConfig):
@@ -34,9 +36,10 @@ class Round(nn.Module):
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.router = self.gate = self.router_norm = None
         if config.router != "none":
-            silent_norm = config.update == "message-norm" and config.zero_start
-            self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0)
             self.router = ROUTERS[config.router](config)
+            if not self.router.into_memory:
+                silent_norm = config.update == "message-norm" and config.zero_start
+                self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0)
             self.gate = Gate(config) if config.gate != "none" else None
 
     @property
@@ -62,28 +65,34 @@ class Round(nn.Module):
 
         With `in_place` (one step, neither reset nor mask) the new state is the given one, changed.
         """
+        options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
+        heard, routed, g = self.memory_norm(x), {}, None
+        if self.router is not None and self.router.into_memory:
+            heard, routed, g = self._communicate(heard, state, options)
         if in_place:
-            recalled, new_state = self.memory.step_(self.memory_norm(x), state), state
+            recalled, new_state = self.memory.step_(heard, state), state
         else:
-            recalled, new_state = self.memory(self.memory_norm(x), state, reset=reset, mask=mask)
+            recalled, new_state = self.memory(heard, state, reset=reset, mask=mask)
         if tape is not None:
             tape.add("activity", recalled)
             tape.add("state", new_state["ssm"] if "ssm" in new_state else next(iter(new_state.values())))
-        remembered = x + self.dropout(recalled)
-        if self.router is None or self.router_norm is None:
-            return remembered, new_state, None
-        source = x if self.update == "parallel" else remembered
-        heard_by = source if self.update == "message-norm" else self.router_norm(source)
-        emit, g = (None, None) if self.gate is None else self.gate(heard_by)
-        if tape is not None and emit is not None:
-            tape.add("gate", emit)
-        message, routed = self.router(
-            heard_by, state, edges=edges, gate=emit, reset=reset, mask=mask, tape=tape
-        )  # fmt: skip
-        if self.update == "message-norm":
-            message = self.router_norm(message)
+        y = x + self.dropout(recalled)
+        if self.router is not None and self.router_norm is not None:
+            source = x if self.update == "parallel" else y
+            normed = source if self.update == "message-norm" else self.router_norm(source)
+            message, routed, g = self._communicate(normed, state, options)
+            y = y + self.dropout(self.router_norm(message) if self.update == "message-norm" else message)
         if in_place:
             for name, part in routed.items():
                 state[name].copy_(part)
-            routed = {}
-        return remembered + self.dropout(message), {**new_state, **routed}, g
+            return y, state, g
+        return y, {**new_state, **routed}, g
+
+    def _communicate(self, x: Tensor, state: Parts, options: dict[str, Any]) -> tuple[Tensor, Parts, Tensor | None]:
+        """What the neurons `x` `[B, T, N, D]` hear from one another, the router's new state, and the gates, if any."""
+        assert self.router is not None
+        emit, g = (None, None) if self.gate is None else self.gate(x)
+        if emit is not None and options["tape"] is not None:
+            options["tape"].add("gate", emit)
+        message, routed = self.router(x, state, gate=emit, **options)
+        return message, routed, g

@@ -66,5 +66,5 @@ def one_neuron(c: MambaStackConfig) -> INNConfig:
         vocab=c.vocab, neurons=1, width=c.width, rounds=c.layers, router="none", input="copy", weights="shared",
         readout="mean", dropout=c.dropout, tied=c.tied, embedding_std=c.embedding_std, memory=c.memory, state=c.state,
         conv=c.conv, expand=c.expand, dt_rank=c.dt_rank, dt_min=c.dt_min, dt_max=c.dt_max,
-        embedding_width=c.embedding_width, head=c.head, cutoffs=c.cutoffs,
+        embedding_width=c.embedding_width, head=c.head, cutoffs=c.cutoffs, recall=[],
     )  # fmt: skip

@@ -34,14 +34,14 @@ class Memory(nn.Module, ABC):
         """Read `x` `[B, T, N, D]` and return what each neuron recalls, `[B, T, N, D]`, with the new state.
 
         Args:
-            x: the neurons' inputs.
+            x: the neurons' inputs; behind dendrites, what these bring in, `[B, T, N, config.memory_inputs]`.
             state: the parts that `initial_state` names.
             reset: `[B, T]` bool; where true the state starts afresh before this step.
             mask: `[B, T]` bool; where false the state passes through unchanged (the output there means nothing).
         """
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
-        """`forward` over one step `[B, 1, N, D]` that changes the state in place; memories may have a faster way."""
+        """`forward` over one step that changes the state in place; memories may have a faster way."""
         y, new = self(x, state)
         for name, part in new.items():
             state[name].copy_(part)

@@ -28,7 +28,8 @@ class Mamba(Memory):
         self.neurons, P = config.neurons, config.populations
         D, E, S, K, R = config.width, config.channels, config.state, config.conv, config.rank
         self.sizes = (E, S, K, R)
-        self.in_proj = NeuronLinear(P, D, 2 * E)
+        # Dendrites are an in-projection, from all neurons at once.
+        self.in_proj = None if config.router == "dendrites" else NeuronLinear(P, D, config.memory_inputs)
         bound = 1 / math.sqrt(K)
         self.conv_weight = nn.Parameter(torch.empty(P, E, K).uniform_(-bound, bound))
         self.conv_bias = no_decay(nn.Parameter(torch.empty(P, E).uniform_(-bound, bound)))
@@ -55,7 +56,7 @@ class Mamba(Memory):
         self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Parts]:
         E, S, _, R = self.sizes
-        u, z = self.in_proj.split(x, E, E)
+        u, z = x.split(E, -1) if self.in_proj is None else self.in_proj.split(x, E, E)
         u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
         dt, B, C = self.x_proj.split(u, R, S, S)
         y, ssm = selective_scan(
@@ -66,14 +67,15 @@ class Mamba(Memory):
     def step_(self, x: Tensor, state: Parts) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):
             return super().step_(x, state)
+        into = None if self.in_proj is None else self.in_proj.weight
         return memory_step(
-            x, self.in_proj.weight, self.conv_weight, self.conv_bias, self.x_proj.weight, self.dt_proj.weight,
-            self.dt_proj.bias, self.A_log, self.D, self.out_proj.weight, state["conv"], state["ssm"],
+            x, into, self.conv_weight, self.conv_bias, self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias,
+            self.A_log, self.D, self.out_proj.weight, state["conv"], state["ssm"],
         )  # fmt: skip
 
     def flops(self) -> dict[str, float]:
         E, S, K, _ = self.sizes
-        maps = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
+        maps = [self.x_proj, self.dt_proj, self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
         return {
             "memory.matrices": sum(m.flops(self.neurons) for m in maps),
             # per channel K multiply-adds; per state number: exponent, decay, input, update (2), readout (2)

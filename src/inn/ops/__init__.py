@@ -8,6 +8,7 @@ from inn.ops.conv import causal_conv
 from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
 from inn.ops.norm import neuron_norm
+from inn.ops.recall import recall
 from inn.ops.scan import selective_scan
 from inn.ops.step import memory_step
 
@@ -17,6 +18,7 @@ __all__ = [
     "neuron_attention",
     "neuron_linear",
     "neuron_norm",
+    "recall",
     "selective_scan",
     "use_backend",
 ]

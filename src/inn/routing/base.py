@@ -23,10 +23,13 @@ class Router(nn.Module, ABC):
     Attributes:
         mass: what the rows of its routing weights sum to; None where that is free.
         parallel_in_time: False for a router whose message feeds the next step's memory; the graph then steps.
+        into_memory: True for a router whose message is what the memory takes in, `[B, T, N, config.memory_inputs]`;
+            a round is then communication, then memory.
     """
 
     mass: ClassVar[float | None] = 1.0
     parallel_in_time: ClassVar[bool] = True
+    into_memory: ClassVar[bool] = False
 
     def __init__(self, config: GraphConfig):
         super().__init__()

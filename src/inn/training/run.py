@@ -73,6 +73,9 @@ class Run:
             raise InputError(f"cannot read '{path}': {' '.join(str(error).split())}") from error
         if not isinstance(tree, dict):
             raise InputError(f"'{path}' is not the configuration of a run; it was changed or truncated")
+        model = tree.get("model")
+        if isinstance(model, dict) and model.get("kind") == "inn":
+            model.setdefault("recall", [])  # runs of version 0.1 know nothing of recall
         return RunConfig.from_dict(tree)
 
     def vocabulary(self) -> Vocabulary:

@@ -43,6 +43,7 @@ def _load() -> str | None:
     from inn.ops.conv import cpu as conv
     from inn.ops.linear import cpu as linear
     from inn.ops.norm import cpu as norm
+    from inn.ops.recall import cpu as recall
     from inn.ops.scan import cpu as scan
     from inn.ops.step import cpu as step
 
@@ -50,6 +51,7 @@ def _load() -> str | None:
     conv.register()
     linear.register()
     norm.register()
+    recall.register()
     scan.register()
     step.register()
     return None

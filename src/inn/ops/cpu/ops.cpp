@@ -15,6 +15,7 @@
 #include "conv.h"
 #include "linear.h"
 #include "norm.h"
+#include "recall.h"
 #include "scan.h"
 #include "step.h"
 
@@ -330,7 +331,7 @@ std::tuple<Tensor, Tensor, Tensor> norm_backward(const Tensor& gy, const Tensor&
   return {gx, like(gw, weight), like(gb, bias)};
 }
 
-Tensor memory_step(const Tensor& x, const Tensor& in, const Tensor& conv_weight, const Tensor& conv_bias,
+Tensor memory_step(const Tensor& x, const optional<Tensor>& in, const Tensor& conv_weight, const Tensor& conv_bias,
                    const Tensor& to_scan, const Tensor& to_dt, const Tensor& dt_bias, const Tensor& A_log,
                    const Tensor& skip, const Tensor& out, Tensor& conv, Tensor& ssm) {
   if (!conv.is_contiguous() || !ssm.is_contiguous()) {  // through dense copies
@@ -340,11 +341,13 @@ Tensor memory_step(const Tensor& x, const Tensor& in, const Tensor& conv_weight,
     ssm.copy_(dense_ssm);
     return y;
   }
-  TORCH_CHECK(x.dim() == 4 && x.size(1) == 1 && in.dim() == 3 && A_log.dim() == 3 && to_dt.dim() == 3,
+  TORCH_CHECK(x.dim() == 4 && x.size(1) == 1 && out.dim() == 3 && A_log.dim() == 3 && to_dt.dim() == 3,
               "the step takes x [B, 1, N, D]");
-  const int64_t B = x.size(0), N = x.size(2), D = x.size(3), P = in.size(0), E = A_log.size(1), S = A_log.size(2);
+  const int64_t B = x.size(0), N = x.size(2), D = out.size(1), P = out.size(0), E = A_log.size(1), S = A_log.size(2);
   const int64_t K = conv_weight.size(2), R = to_dt.size(2);
-  expect(in, {P, 2 * E, D}, "in");
+  expect(x, {B, 1, N, in ? D : 2 * E}, "x");
+  const Tensor into = in.value_or(conv_bias);  // where there is none: any tensor that passes the checks
+  if (in) expect(into, {P, 2 * E, D}, "in");
   expect(conv_weight, {P, E, K}, "conv_weight");
   expect(conv_bias, {P, E}, "conv_bias");
   expect(to_scan, {P, R + 2 * S, E}, "to_scan");
@@ -355,15 +358,34 @@ Tensor memory_step(const Tensor& x, const Tensor& in, const Tensor& conv_weight,
   expect(out, {P, D, E}, "out");
   expect(conv, {B, N, K - 1, E}, "conv");
   expect(ssm, {B, N, E, S}, "ssm");
-  for (const Tensor& t : {in, conv_weight, conv_bias, to_scan, to_dt, dt_bias, A_log, skip, out, conv, ssm})
+  for (const Tensor& t : {into, conv_weight, conv_bias, to_scan, to_dt, dt_bias, A_log, skip, out, conv, ssm})
     TORCH_CHECK(t.scalar_type() == at::kFloat && t.is_contiguous(), "the step takes dense float32 weights");
   const LinearCall call(x, D, D, P, {D});
   const auto data = [](const Tensor& t) { return t.data_ptr<float>(); };
-  const inn::Step op{B, N, D, E, S, K, R, P, data(in), data(conv_weight), data(conv_bias), data(to_scan), data(to_dt),
+  const inn::Step op{B, N, D, E, S, K, R, P, in ? data(into) : nullptr, data(conv_weight), data(conv_bias), data(to_scan), data(to_dt),
                      data(dt_bias), data(A_log), data(skip), data(out), data(conv), data(ssm), at::get_num_threads()};
   Tensor keep, same, y = call.empty(x, D);
   inn::memory_step(op, call.rows(x, keep), call.rows(y, same));
   return y;
+}
+
+Tensor recall(const Tensor& tokens, Tensor& table, Tensor& recent, at::IntArrayRef orders, const optional<Tensor>& reset,
+              const optional<Tensor>& mask) {
+  TORCH_CHECK(tokens.dim() == 2 && table.dim() == 3 && recent.dim() == 2, "recall takes tokens [B, T]");
+  const int64_t B = tokens.size(0), T = tokens.size(1), K = static_cast<int64_t>(orders.size()), L = recent.size(1);
+  expect(table, {B, K, table.size(2)}, "table");
+  expect(recent, {B, L}, "recent");
+  TORCH_CHECK(table.is_contiguous() && table.scalar_type() == at::kInt && table.size(2), "table should be dense int32");
+  TORCH_CHECK(recent.is_contiguous() && recent.scalar_type() == at::kLong, "recent should be dense int64");
+  TORCH_CHECK(tokens.scalar_type() == at::kLong, "tokens should be int64");
+  for (const int64_t k : orders) TORCH_CHECK(k >= 1 && k <= L, "orders should be 1 to ", L, ", not ", k);
+  const Tensor read = tokens.contiguous();
+  Tensor keep_reset, keep_mask, found = at::empty({B, T, K}, read.options());
+  const inn::Recall op{B, T, K, L, table.size(2), orders.data(), read.data_ptr<int64_t>(), table.data_ptr<int32_t>(),
+                       recent.data_ptr<int64_t>(), flags(reset, read, keep_reset, "reset"),
+                       flags(mask, read, keep_mask, "mask"), at::get_num_threads()};
+  inn::recall(op, found.data_ptr<int64_t>());
+  return found;
 }
 
 // PyTorch's allocator of CPU memory, with large buffers from the arena.
@@ -436,8 +458,10 @@ TORCH_LIBRARY(inn, m) {
   m.def(
       "neuron_norm_bwd(Tensor gy, Tensor x, Tensor weight, Tensor bias, float epsilon) -> (Tensor, Tensor, Tensor)");
   m.def(
-      "memory_step(Tensor x, Tensor into, Tensor conv_weight, Tensor conv_bias, Tensor to_scan, Tensor to_dt, "
+      "memory_step(Tensor x, Tensor? into, Tensor conv_weight, Tensor conv_bias, Tensor to_scan, Tensor to_dt, "
       "Tensor dt_bias, Tensor A_log, Tensor skip, Tensor out, Tensor(a!) conv, Tensor(b!) ssm) -> Tensor");
+  m.def(
+      "recall(Tensor tokens, Tensor(a!) table, Tensor(b!) recent, int[] orders, Tensor? reset, Tensor? mask) -> Tensor");
   m.def("neuron_linear_fwd(Tensor x, Tensor weight, Tensor? bias, int[] sizes) -> Tensor[]");
   m.def("neuron_linear_input_bwd(Tensor[] gy, Tensor weight) -> Tensor");
   m.def("neuron_linear_weight_bwd(Tensor[] gy, Tensor x, int sets, bool bias) -> (Tensor, Tensor)");
@@ -453,6 +477,7 @@ TORCH_LIBRARY_IMPL(inn, CPU, m) {
   m.impl("neuron_norm_fwd", norm_forward);
   m.impl("neuron_norm_bwd", norm_backward);
   m.impl("memory_step", memory_step);
+  m.impl("recall", recall);
   m.impl("neuron_linear_fwd", linear_forward);
   m.impl("neuron_linear_input_bwd", linear_input_gradient);
   m.impl("neuron_linear_weight_bwd", linear_weight_gradient);

@@ -91,7 +91,13 @@ void memory_step(const Step& op, const Rows& x, const Rows& y) {
   float *z = u + M * E, *dt = z + M * E, *dbc = dt + M * E;
   const auto dense = [&](float* data, int64_t width) { return Rows{data, width, rows * width}; };
 
-  linear_forward({op.P, rows, D, 2 * E, {E, E}, threads}, x, op.in, nullptr, {dense(u, E), dense(z, E)});
+  if (op.in)
+    linear_forward({op.P, rows, D, 2 * E, {E, E}, threads}, x, op.in, nullptr, {dense(u, E), dense(z, E)});
+  else
+    for (int64_t i = 0; i < M; i++) {
+      std::memcpy(u + i * E, x.at(i / rows, i % rows), E * 4);
+      std::memcpy(z + i * E, x.at(i / rows, i % rows) + E, E * 4);
+    }
   const auto each = [&](const auto& f) {  // f(row, neuron's set of weights, neuron's place in the state)
     parallel(M, threads, E * S * 8, [&] {
       return [&](int64_t i) {

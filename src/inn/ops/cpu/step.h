@@ -13,7 +13,7 @@ struct Step {
   int threads;
 };
 
-// x and y hold B rows for each of N neurons (P = N), or all B x N rows (P = 1).
+// `in` may be null: x has 2 E numbers then, the in-projection's result. x and y hold B rows for each of N neurons (P = N), or all B x N rows (P = 1).
 void memory_step(const Step& op, const Rows& x, const Rows& y);
 
 }  // namespace inn

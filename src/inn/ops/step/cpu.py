@@ -15,13 +15,14 @@ _kind = attrgetter("dtype", "is_cpu")
 _HERE = (torch.float32, True)
 
 
-def memory_step_cpu(*tensors: Tensor) -> Tensor:
+def memory_step_cpu(*tensors: Tensor | None) -> Tensor:
     """See `memory_step_torch` for shapes; the results are the same."""
     return torch.ops.inn.memory_step(*tensors)
 
 
-def refuses(*tensors: Tensor) -> str | None:
+def refuses(*given: Tensor | None) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
+    tensors = [t for t in given if t is not None]
     if needs_gradient(*tensors):
         return "has no gradient"
     if len({*map(_kind, tensors), _HERE}) > 1:
@@ -32,4 +33,9 @@ def refuses(*tensors: Tensor) -> str | None:
 
 def register() -> None:
     """Tell PyTorch the operator's shape; once it is loaded."""
-    torch.library.register_fake("inn::memory_step", lambda x, into, *_: empty_result(x, x.shape[3], into.shape[0]))
+    torch.library.register_fake("inn::memory_step", _result)
+
+
+def _result(x, into, conv_weight, *others):
+    out = others[6]
+    return empty_result(x, out.shape[1], out.shape[0])

@@ -11,7 +11,7 @@ from inn.ops.scan import selective_scan
 
 def memory_step_torch(
     x: Tensor,
-    into: Tensor,
+    into: Tensor | None,
     conv_weight: Tensor,
     conv_bias: Tensor,
     to_scan: Tensor,
@@ -26,8 +26,8 @@ def memory_step_torch(
     """Advance every neuron by one step.
 
     Args:
-        x: `[B, 1, N, D]`.
-        into: `[P, 2E, D]` the in-projection; P is 1 (shared) or N.
+        x: `[B, 1, N, D]`, or `[B, 1, N, 2E]` without `into`.
+        into: `[P, 2E, D]` the in-projection; P is 1 (shared) or N. None where x has been projected already.
         conv_weight, conv_bias: `[P, E, K]` and `[P, E]`.
         to_scan: `[P, R + 2S, E]` what makes dt, B and C.
         to_dt, dt_bias: `[P, E, R]` and `[P, E]`.
@@ -41,7 +41,7 @@ def memory_step_torch(
         `[B, 1, N, D]`.
     """
     E, S, R = A_log.shape[1], A_log.shape[2], to_dt.shape[2]
-    u, z = neuron_linear(x, into, None, (E, E))
+    u, z = x.split(E, -1) if into is None else neuron_linear(x, into, None, (E, E))
     u, window = causal_conv(u, conv_weight, conv_bias, conv)
     dt, B, C = neuron_linear(u, to_scan, None, (R, S, S))
     y, state = selective_scan(u, neuron_linear(dt, to_dt, dt_bias)[0], -A_log.exp(), B, C, skip, z, ssm)
