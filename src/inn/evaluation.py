@@ -28,6 +28,8 @@ class Score:
 
     nats_total: float
     count: int
+    parts: tuple[Score, ...] = ()
+    """The scores of the parts that were read side by side, in their order in the text; they add up to this one."""
 
     @property
     def nats(self) -> float:
@@ -113,7 +115,7 @@ def evaluate(
     part = (targets - lead) // streams
     length = lead + part
 
-    total, state = 0.0, None
+    totals, state = torch.zeros(streams, dtype=torch.float64), None
     with evaluating(model), torch.no_grad():
         for at in range(0, length, window):
             size = min(window, length - at)
@@ -124,10 +126,12 @@ def evaluate(
             losses = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
             losses = losses.view(streams, size).cpu().double()  # on the host: not every accelerator has float64
             warming = min(size, max(0, lead - at))
-            total += float(losses[0].sum() + losses[1:, warming:].sum())
+            totals[0] += losses[0].sum()
+            totals[1:] += losses[1:, warming:].sum(1)
             if progress is not None:
                 progress((at + size) * streams, length * streams)
-    return Score(total, targets)
+    counts = [length, *[part] * (streams - 1)]
+    return Score(float(totals.sum()), targets, tuple(map(Score, totals.tolist(), counts)))
 
 
 def ngram_counts(symbols: np.ndarray, vocab: int, order: int) -> np.ndarray:

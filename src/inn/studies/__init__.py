@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 STUDIES: dict[str, str] = {
     "text8": "inn.studies.text8:Text8",
+    "rivals": "inn.studies.rivals:Rivals",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""
 

@@ -46,17 +46,20 @@ class Job:
         return resolve_settings(self.recipe, [f"--{name}={_word(value)}" for name, value in given.items()])
 
     def folder(self) -> str:
-        """The run directory's name: the label, and a digest of the settings that change the result.
+        """The run directory's name: the label, and the digest of the settings.
 
         >>> Job("LSTM, lr 0.01", "demo", {"model.kind": "lstm"}).folder()[:13]
         'lstm-lr-0-01-'
         """
-        tree = self.config().to_dict()
-        for name in ("threads", "device"):
-            del tree["train"][name]
-        digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
         words = "".join(c if c.isalnum() else " " for c in self.label.lower()).split()
-        return "-".join([*words, digest])
+        return "-".join([*words, digest(self.config())])
+
+
+def digest(config: RunConfig) -> str:
+    """A short name for the settings that change a run's result, the same before and after training."""
+    tree = config.to_dict()
+    del tree["train"]["threads"], tree["train"]["device"], tree["model"]["vocab"]  # the data says how many symbols
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 
 class Lab:
@@ -74,6 +77,8 @@ class Lab:
     ):
         self.root, self.workers, self.resume, self.report = root, workers, resume, report
         self._trained: set[str] = set()
+        # By what a run's own settings come to today: a setting that came later stands at its default there.
+        self._places = {digest(run.config()): run.path for run in _runs(root)}
 
     def train(self, jobs: Sequence[Job]) -> list[Run]:
         """Return the runs of `jobs`, in their order, after training those that have not ended yet.
@@ -112,8 +117,7 @@ class Lab:
     def _place(self, job: Job) -> Path:
         """The run's directory: one with the same settings, whatever its label, or a new one."""
         name = job.folder()
-        digest = name.rsplit("-", 1)[1]
-        return next(iter(sorted(self.root.glob(f"*-{digest}"))), self.root / name)
+        return self._places.setdefault(name.rsplit("-", 1)[1], self.root / name)
 
     def _spread(self, task: Callable[..., None], work: Iterable[tuple[str, tuple]]) -> None:
         """Do all pieces of work, `workers` at a time."""
@@ -138,6 +142,10 @@ def status(run: Run) -> str | None:
     """`finished`, `diverged`, `stopped`, or None while the run has not ended once."""
     summary = run.summary()
     return None if summary is None else summary["status"]
+
+
+def _runs(root: Path) -> list[Run]:
+    return [Run(path.parent) for path in sorted(root.glob("*/config.yaml"))]
 
 
 def _ended(path: Path) -> bool:

@@ -1,0 +1,161 @@
+"""Does the graph earn its keep? The default model against its rivals at equal parameters and equal compute."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from inn.studies.compare import block_bits, lead
+from inn.studies.lab import Lab
+from inn.studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
+from inn.studies.sizes import TEXT8, Size
+from inn.studies.study import Study, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+
+LEAD = 0.02
+"""Bits per character by which the default has to be ahead of the best rival, its whole interval above 0."""
+LOSS = 0.03
+"""Bits per character that the default has to lose without communication."""
+OURS, ALONE, SILENT = "inn", "one wide neuron", "no communication"
+MODELS = (OURS, ALONE, SILENT, "mamba-stack", "transformer", "lstm")
+ONE_SEED = ("transformer", "lstm")
+"""Rivals that are so far behind that one seed tells."""
+
+_ALONE = {"kind": "inn", "neurons": 1, "router": "none"}
+_SILENT = {"kind": "inn", "neurons": 8, "router": "none"}
+
+
+def _size(small: Size, wide: int, silent: int, **fields: Any) -> Size:
+    """A size with the two models that no recipe has: one neuron as wide as all, and neurons that never talk."""
+    return Size(
+        **{
+            **small.__dict__,
+            "models": {ALONE: {**_ALONE, "width": wide}, SILENT: {**_SILENT, "width": silent}},
+            **fields,
+        }
+    )
+
+
+SWEEP = {
+    "smoke": _size(TEXT8["smoke"], 16, 8),
+    "cpu": _size(TEXT8["cpu"], 124, 39),
+    "gpu": _size(TEXT8["cpu"], 124, 39),
+}
+"""Where each model's learning rate is found."""
+
+SIZES = {
+    "smoke": _size(TEXT8["smoke"], 16, 8, seeds=2),
+    "cpu": _size(
+        Size("text8-1m", {"train.sample_every": 0, "train.eval_symbols": 200_000}, seeds=3, scored=None), 198, 64
+    ),
+    "gpu": _size(Size("text8-69m", {}, seeds=3, scored=None), 384, 124),
+}
+
+
+class Rivals(Study):
+    name = "rivals"
+    source = "Beyond the paper"
+    question = (
+        "Is a graph of neurons ahead of the best rival of equal parameters and equal compute, and is it the graph?"
+    )
+
+    def sizes(self) -> dict[str, Size]:
+        return SIZES
+
+    def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
+        scale = next(name for name, known in SIZES.items() if known is size)
+        small = SWEEP[scale]
+        swept = tune(lab, small, {label: model_settings(small, label) for label in MODELS}, 1)
+        groups = {
+            model.label: jobs(
+                size,
+                model.label,
+                model_settings(size, model.label),
+                [model.rate],
+                range(1 if model.label in ONE_SEED else seeds),
+            )
+            for model in swept
+        }
+        lab.train([job for group in groups.values() for job in group])
+        rows = []
+        for model in swept:
+            runs = [run for run in lab.train(groups[model.label]) if best_bits(run) is not None]
+            valid = lab.measure(score, runs, split="valid", limit=size.scored)
+            rows.append(
+                {
+                    "label": model.label,
+                    "lr": model.rate,
+                    "sweep_valid_bits": model.sweep,
+                    "valid_bits": [found["bits"] for found in valid],
+                    "test_blocks": lab.measure(block_bits, runs, split="test"),
+                    **facts(runs[0]),
+                }
+            )
+        return {"rows": rows}
+
+    def table(self, result: dict[str, Any]) -> str:
+        ours = _row(result, OURS)
+        rows = []
+        for row in sorted(result["rows"], key=_test):
+            own = row["label"] == OURS
+            rows.append(
+                [
+                    row["label"],
+                    f"{row['parameters']:,}",
+                    f"{row['training_flops_per_symbol'] / 1e6:.2f} M",
+                    f"{row['lr']:g}",
+                    str(len(row["test_blocks"])),
+                    spread(row["valid_bits"]),
+                    spread([statistics.mean(blocks) for blocks in row["test_blocks"]]),
+                    "–" if own else str(_lead(ours, row)),
+                ]
+            )
+        head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "seeds:", "valid BPC:", "test BPC:"]
+        return f"{markdown([*head, 'inn is ahead by [95 %]:'], rows)}\n\n{_remark(result)}"
+
+    def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
+        return []
+
+    def draw(self, result: dict[str, Any], figure: Figure) -> bool:
+        axes = figure.subplots()
+        ours = _row(result, OURS)
+        others = sorted((row for row in result["rows"] if row["label"] != OURS), key=_test, reverse=True)
+        leads = [_lead(ours, row) for row in others]
+        middle = [found.bits for found in leads]
+        reach = [[f.bits - f.low for f in leads], [f.high - f.bits for f in leads]]
+        axes.barh([row["label"] for row in others], middle, xerr=reach, color="0.7", capsize=3)
+        axes.axvline(LEAD, linestyle=":", color="black", label=f"{LEAD} BPC")
+        axes.set(xlabel="BPC on the test part by which the graph of neurons is ahead (95 % interval)")
+        axes.legend()
+        return True
+
+
+def _row(result: dict[str, Any], label: str) -> dict[str, Any]:
+    return next(row for row in result["rows"] if row["label"] == label)
+
+
+def _test(row: dict[str, Any]) -> float:
+    return statistics.mean(statistics.mean(blocks) for blocks in row["test_blocks"])
+
+
+def _lead(ours: dict[str, Any], row: dict[str, Any]):
+    """The lead over a row, over the seeds that both have."""
+    seeds = min(len(ours["test_blocks"]), len(row["test_blocks"]))
+    return lead(ours["test_blocks"][:seeds], row["test_blocks"][:seeds])
+
+
+def _remark(result: dict[str, Any]) -> str:
+    """What the goals say of the result."""
+    ours = _row(result, OURS)
+    rivals = [row for row in result["rows"] if row["label"] not in (OURS, SILENT)]
+    best = min(rivals, key=_test)
+    found, silent = _lead(ours, best), _lead(ours, _row(result, SILENT))
+    flops = ours["training_flops_per_symbol"] / best["training_flops_per_symbol"]
+    won = found.bits >= LEAD and found.low > 0 and flops <= 1.1
+    return (
+        f"The best rival is '{best['label']}': the graph is {'' if won else 'not '}ahead by at least {LEAD} BPC "
+        f"({found}, {found.seeds} seeds, {found.blocks} blocks of text) at {flops:.2f} times its training FLOPs. "
+        f"Without communication it loses {silent} BPC (goal: at least {LOSS})."
+    )
