@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from torch import nn
 
 from inn.errors import InputError
 from inn.graph import Graph
 from inn.tape import Tape
+
+AnyTape = TypeVar("AnyTape", bound=Tape)
 
 
 @contextmanager
@@ -26,7 +29,13 @@ def record(model: nn.Module, *channels: str) -> Iterator[Tape]:
         >>> tape.connectivity().weights.shape
         torch.Size([2, 4, 4])
     """
-    tape = Tape(channels)
+    with writing_on(model, Tape(channels)) as tape:
+        yield tape
+
+
+@contextmanager
+def writing_on(model: nn.Module, tape: AnyTape) -> Iterator[AnyTape]:
+    """Have every graph inside `model` write on `tape` while the `with` block runs; raises `InputError` without one."""
     graphs = [m for m in model.modules() if isinstance(m, Graph)]
     if not graphs:
         raise InputError(f"a {type(model).__name__} has no graph of neurons to record; give an INN or a Graph")

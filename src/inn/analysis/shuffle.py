@@ -1,0 +1,74 @@
+"""The shuffled-identity control: would these statistics be the same if the neurons had no identity?
+
+Null hypothesis: neurons are exchangeable; which of them is a hub, or loud, is drawn anew in every stretch of text. Then
+giving each stretch its own order of the neurons changes nothing, and a statistic of the average over stretches is one
+more draw of what random orders give. Whole stretches are relabelled, by one order for all rounds and for both ends of
+an edge, because neighbouring symbols are not independent: an order for every symbol would average any structure away,
+and everything would look significant. Statistics that do not look at labels (sparsity, the degree at a symbol) are the
+same under any order: for them the control is the same model with untrained weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Null:
+    """A statistic, and what it is when identities are shuffled."""
+
+    observed: float
+    mean: float
+    """Mean over the shuffles."""
+    high: float
+    """Their 95th percentile."""
+    p: float
+    """Share of shuffles, the observed order counted among them, that reach the observed value."""
+
+
+def relabelled(blocks: Tensor, orders: Tensor, axes: int) -> Tensor:
+    """Give each block its own order of the neurons.
+
+    Args:
+        blocks: `[K, ..., N]` (axes 1) or `[K, ..., N, N]` (axes 2).
+        orders: `[K, N]` permutations; neuron n of the result is neuron `orders[k, n]` of block k.
+        axes: how many trailing axes are neurons.
+
+    >>> relabelled(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0, 1], [1, 0]]), axes=1).tolist()
+    [[1.0, 2.0], [4.0, 3.0]]
+    """
+    for axis in range(-axes, 0):
+        shape = [1] * blocks.ndim
+        shape[0], shape[axis] = orders.shape
+        blocks = blocks.gather(axis, orders.view(shape).expand(blocks.shape))
+    return blocks
+
+
+def shuffled_identities(
+    blocks: Tensor, statistic: Callable[[Tensor], float], axes: int, draws: int = 1000, seed: int = 0
+) -> Null:
+    """Test a statistic of the average over blocks against shuffled identities.
+
+    Args:
+        blocks: `[K, ..., N]` or `[K, ..., N, N]`, averages over K stretches of text far enough apart to be independent.
+        statistic: a number that is large where neurons have roles, of the mean over blocks.
+        axes: how many trailing axes are neurons.
+        draws: shuffles, from `seed`.
+
+    >>> loud = torch.tensor([[3.0, 1.0]]).repeat(12, 1)  # the same neuron is loud in twelve stretches
+    >>> shuffled_identities(loud, lambda mean: float(mean.max() - mean.min()), axes=1).p < 0.01
+    True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    observed = statistic(blocks.mean(0))
+    found = []
+    for _ in range(draws):
+        orders = torch.rand(blocks.shape[0], blocks.shape[-1], generator=generator).argsort(-1)
+        found.append(statistic(relabelled(blocks, orders, axes).mean(0)))
+    values = torch.tensor(found, dtype=torch.float64)
+    reached = int((values >= observed - 1e-12).sum())
+    return Null(observed, float(values.mean()), float(values.quantile(0.95)), (1 + reached) / (1 + draws))
