@@ -31,7 +31,9 @@ class Trace(Tape):
         """
         rounds = sorted(r for name, r in self._values if name == channel)
         if not rounds:
-            raise InputError(f"nothing was recorded of '{channel}'; trace it, and run the model inside the `with` block")
+            raise InputError(
+                f"nothing was recorded of '{channel}'; trace it, and run the model inside the `with` block"
+            )
         return torch.stack([torch.cat(self._values[channel, r]) for r in rounds])
 
 

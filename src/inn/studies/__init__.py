@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 STUDIES: dict[str, str] = {
     "text8": "inn.studies.text8:Text8",
+    "stability": "inn.studies.stability:Stability",
+    "identical": "inn.studies.identical:Identical",
+    "gap": "inn.studies.gap:Gap",
+    "gate": "inn.studies.gate:Gates",
+    "samples": "inn.studies.samples:Samples",
+    "neurons": "inn.studies.neurons:Neurons",
     "rivals": "inn.studies.rivals:Rivals",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""

@@ -28,3 +28,9 @@ ACTIVITY = {"mean_low": 0.31, "mean_high": 0.68, "sparse_share": 0.30}
 
 DEGREE = {1: 12.3, 4: 7.8}
 """Appendix A.3: average degree by round (from 1); hubs receive > 1.5 x, specialists < 0.6 x the mean attention."""
+
+HUBS = {"hubs": 3, "specialists": 3, "neurons": 32}
+"""Appendix A.3: neurons named as hubs and as specialists, of how many."""
+
+GAP_PERPLEXITY = 0.7
+"""Section 3.4, WikiText-2 characters: the INN's gap between training and held-out perplexity, "constant"."""

@@ -68,7 +68,8 @@ TEXT8 = {
     "gpu": Size(
         "text8-paper", {}, rates=(2e-4, 4e-4, 8e-4, 1.6e-3), seeds=3, scored=None,
         models={"inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
-                "inn-paper": {"kind": "inn", "preset": "paper"}},
+                "inn-paper": {"kind": "inn", "preset": "paper"},
+                "inn": {"kind": "inn", "preset": "distinct", "neurons": 8, "width": 96, "rounds": 5}},
     ),
 }  # fmt: skip
 """text8 at about equal parameters: under 0.5 M and 2 M characters on a CPU; the published 4.2 M, one pass, on a GPU."""
