@@ -65,12 +65,13 @@ class Gap(Study):
         row = result["rows"][0]
         scored = next((f"{p['scored']:,}" for r in result["rows"] for p in r["parts"]), "–")
         return (
-            f"{row['symbols']:,} symbols of {row['data']['name']}, {_passes(row):.2g} of its training part. BPC; "
-            "*fresh*: training loss over the last stretch of training, on text not read before (dropout on, the model "
-            f"still changing); then the finished model, {scored} symbols of each: *read*, the training text it read "
-            "last; *not read*, the training text right after that; *held out*, validation. *Gap*: held out less read. "
-            "*Memory*: not read less read; the rest is the difference between the texts. *PPL*: the gap in perplexity per character. *Rise*: "
-            "last less best validation.\n\n" + markdown(head, [[r["label"], *_cells(r)] for r in result["rows"]])
+            f"{row['symbols']:,} symbols of {row['data']['name']}, {_passes(row):.2g} passes over its training part. "
+            "BPC; *fresh*: training loss over the last stretch of training, on text not read before (dropout on, the "
+            f"model still changing); then the finished model, {scored} symbols of each: *read*, the training text it "
+            "read last; *not read*, the training text right after that; *held out*, validation. *Gap*: held out less "
+            "read. *Memory*: not read less read; the rest is the difference between the texts. *PPL*: the gap in "
+            "perplexity per character. *Rise*: last less best validation.\n\n"
+            + markdown(head, [[r["label"], *_cells(r)] for r in result["rows"]])
         )
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:

@@ -30,17 +30,18 @@ ALIKE = 1.01
 
 DEFINITIONS = (
     "Lowest and highest neuron: *activity*, root mean square over its width of what a neuron's memory adds, in the "
-    "units of the residual stream, which the model is free to choose; *variance* of it over symbols; *received*, attention "
-    f"received over the average neuron's. *< {SILENT}*: share of neuron-symbol pairs whose activity is below that, and "
-    "below a tenth of the round's mean. *Degree*: sources a neuron effectively listens to, exp of the entropy of its "
-    "attention (heads averaged), at a symbol, and of the attention averaged over symbols; *edges*: sources above half "
-    "the uniform share, at a symbol."
+    "units of the residual stream, which the model is free to choose; *variance* of it over symbols; *received*, "
+    f"attention received over the average neuron's. *< {SILENT}*: share of neuron-symbol pairs whose activity is below "
+    "that, and below a tenth of the round's mean. *Degree*: sources a neuron effectively listens to, exp of the "
+    "entropy of its attention (heads averaged), at a symbol, and of the attention averaged over symbols; *edges*: "
+    "sources above half the uniform share, at a symbol."
 )
 CONTROL = (
     f"Shuffled identities: each of {BLOCKS} stretches of text gets its own random order of the neurons, the same in "
-    "all rounds; p is the share of 1000 such shuffles that reach what was observed. A small p says that neurons are not "
-    "exchangeable, which different weights alone can bring about: what training adds is the difference from the "
-    "untrained model. Sparsity and the degree at a symbol do not depend on identities; for them that is the only control."
+    "all rounds; p is the share of 1000 such shuffles that reach what was observed. A small p says that neurons are "
+    "not exchangeable, which different weights alone can bring about: what training adds is the difference from the "
+    "untrained model. Sparsity and the degree at a symbol do not depend on identities; for them that is the only "
+    "control."
 )
 
 

@@ -124,7 +124,7 @@ class Stability(Study):
                 label=row["label"],
             )
         axes.axhline(result["floors"]["bigram"], linestyle=":", color="grey", label="bigram floor")
-        axes.set(xscale="log", xlabel="peak learning rate", ylabel="final validation BPC")
+        axes.set(xscale="log", yscale="log", xlabel="peak learning rate", ylabel="final validation BPC")
         axes.legend(fontsize="small")
         return True
 
