@@ -62,8 +62,13 @@ def result(published_moments, costs):
 
 
 COLLAPSED = {
-    "neurons": 4, "bits": 2.5, "one_bits": 2.5 + 1e-7, "flops_ratio": 0.26, "graph_flops_ratio": 0.25, "time_ratio": 0.3,
-}  # fmt: skip
+    "neurons": 4,
+    "bits": 2.5,
+    "one_bits": 2.5 + 1e-7,
+    "flops_ratio": 0.26,
+    "graph_flops_ratio": 0.25,
+    "time_ratio": 0.3,
+}
 
 
 def test_equal_neurons_are_an_artefact():

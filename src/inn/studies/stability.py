@@ -36,7 +36,7 @@ _RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SIZES = {
     "smoke": replace(
         TEXT8["smoke"],
-        rates=(1e-3, 1e-2),
+        rates=(1e-2,),
         models=_models(
             {"width": 16, "layers": 2},
             published(neurons=3, width=16, rounds=2, heads=2),
