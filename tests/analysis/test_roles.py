@@ -18,7 +18,16 @@ from inn.analysis import (
     trace,
 )
 
-SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2, "zero_start": False}
+SMALL = {
+    "vocab": 27,
+    "neurons": 4,
+    "width": 16,
+    "rounds": 2,
+    "heads": 2,
+    "router": "attention",
+    "recall": [],
+    "zero_start": False,
+}
 HUB = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
 
 

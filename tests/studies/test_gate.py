@@ -70,7 +70,7 @@ def test_table():
 
 
 def test_what_a_message_costs_is_within_what_the_router_costs():
-    model = inn.INN(vocab=27, neurons=4, width=16, rounds=2, heads=2, gate="hard")
+    model = inn.INN(vocab=27, neurons=4, width=16, rounds=2, heads=2, router="attention", recall=[], gate="hard")
     all_closed = sum(4 * emission_flops(model) for _ in range(2))
     costs = model.flops()
     value_maps = 2 * 4 * 2 * 16**2

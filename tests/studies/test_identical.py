@@ -7,7 +7,7 @@ import inn
 from inn.studies.identical import Identical, apartness
 from inn.studies.sizes import published
 
-SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2}
+SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2, "router": "attention", "recall": []}
 TOKENS = torch.randint(27, (2, 40), generator=torch.Generator().manual_seed(0))
 
 
@@ -39,7 +39,7 @@ def test_spread_by_hand():
             self.graph.tape.at(0, None).add("routing", torch.tensor([0.75, 0.25]).expand(1, 8, 1, 2, 2))
             return torch.zeros(1, 8, 27), state
 
-    found = apartness(Fixed(vocab=27, neurons=2, width=16, rounds=1).eval(), TOKENS[:1, :8])
+    found = apartness(Fixed(vocab=27, neurons=2, width=16, rounds=1, recall=[]).eval(), TOKENS[:1, :8])
     assert found["spread"] == pytest.approx(1)
     assert found["attention"] == pytest.approx(0.5)  # 0.25 away from 1/2, in units of 1/2
 
@@ -56,7 +56,7 @@ def result(published_moments, costs):
     return {
         "rows": [
             {"label": "inn-paper-fixed", "population": published_moments, "collapsed": costs, **facts},
-            {"label": "inn", "population": [moments(0.9, 3.5, 0.3)], "collapsed": [refused], **facts},
+            {"label": "inn-distinct", "population": [moments(0.9, 3.5, 0.3)], "collapsed": [refused], **facts},
         ]
     }
 
@@ -79,7 +79,7 @@ def test_equal_neurons_are_an_artefact():
     table = Identical().table(shown)
     assert "| inn-paper-fixed | trained, dropout on | 0.5 | 0 | 1.00 of 4 |" in table
     assert "| inn-paper-fixed | 4 | 2.500 | 2.500 | +1.0e-07 | 1/3.8 | 1/4.0 | 1/3.3 |" in table
-    assert "| inn | 4 | 2.100 | refused |" in table
+    assert "| inn-distinct | 4 | 2.100 | refused |" in table
     assert "refuses the distinct population: cannot collapse: input 'split'" in table
 
 

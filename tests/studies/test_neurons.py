@@ -7,7 +7,7 @@ import inn
 from inn.studies.neurons import DISTINCT, PUBLISHED, UNTRAINED, Neurons, statistics_of
 from inn.studies.sizes import published
 
-SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2}
+SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2, "router": "attention", "recall": []}
 BLOCKS = torch.randint(27, (6, 30), generator=torch.Generator().manual_seed(0))
 
 
@@ -82,7 +82,7 @@ UNEQUAL = model([1.7, 0.3], [0.7, 0.35], 0.3, [1.9, 1.1], hubs=[0], specialists=
 def result(published_form, distinct=UNEQUAL, untrained=EQUAL):
     facts = {"symbols": 1000, "data": {"name": "text8-69m"}}
     models = {DISTINCT: distinct, UNTRAINED: untrained, PUBLISHED: published_form}
-    return {"models": models, "provenance": {"inn": facts, "inn-paper-fixed": facts}}
+    return {"models": models, "provenance": {"inn-distinct": facts, "inn-paper-fixed": facts}}
 
 
 def test_equal_published_neurons_reproduce_nothing():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inn.model import INN
 from inn.studies.lab import Job, Lab
-from inn.studies.rows import facts, jobs, markdown, spread
+from inn.studies.rows import facts, jobs, markdown, model_settings, spread
 from inn.studies.sizes import TEXT8, Size
 from inn.studies.stability import best, point
 from inn.studies.study import Study, Verdict
@@ -53,8 +53,7 @@ class Gates(Study):
         return SIZES
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
-        base = {f"model.{name}": value for name, value in size.models.get("inn", {"kind": "inn"}).items()}
-        base["model.router"] = "attention"
+        base = model_settings(size, "inn-distinct")
 
         def group_of(label: str, rate: float, **fields: Any) -> list[Job]:
             given = {**base, **{f"model.{name}": value for name, value in fields.items()}}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     from torch import Tensor
 
-MODELS = ("inn-paper-fixed", "inn")
+MODELS = ("inn-paper-fixed", "inn-distinct")
 PUBLISHED = "inn-paper-fixed"
 SAME = 1e-4
 """Spread (of the neurons' size), deviation of attention and bits up to which all is rounding."""

@@ -56,21 +56,18 @@ class Neurons(Study):
         return {scale: replace(size, seeds=1) for scale, size in TEXT8.items()}
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
-        models = {
-            "inn": {**model_settings(size, "inn"), "model.router": "attention"},
-            "inn-paper-fixed": model_settings(size, "inn-paper-fixed"),
-        }
-        distinct, published = tune(lab, size, models, seeds)
+        models = {label: model_settings(size, label) for label in ("inn-distinct", "inn-paper-fixed")}
+        different, published = tune(lab, size, models, seeds)
         found = {
-            DISTINCT: lab.measure(roles, distinct.runs[:1], trained=True)[0],
-            UNTRAINED: lab.measure(roles, distinct.runs[:1], trained=False)[0],
+            DISTINCT: lab.measure(roles, different.runs[:1], trained=True)[0],
+            UNTRAINED: lab.measure(roles, different.runs[:1], trained=False)[0],
             PUBLISHED: lab.measure(roles, published.runs[:1], trained=True)[0],
         }
-        return {"models": found, "provenance": {m.label: facts(m.runs[0]) for m in (distinct, published)}}
+        return {"models": found, "provenance": {m.label: facts(m.runs[0]) for m in (different, published)}}
 
     def table(self, result: dict[str, Any]) -> str:
         found = {label: model for label, model in result["models"].items() if model is not None}
-        row = result["provenance"]["inn"]
+        row = result["provenance"]["inn-distinct"]
         head = ["model", "round:", "activity:", "variance:", "< 0.1:", "< 0.1 of mean:", "received:", "degree:",
                 "degree of the mean:", "edges:"]  # fmt: skip
         by_round = markdown(

@@ -40,12 +40,17 @@ class Size:
 
 # The published form of the graph at each scale: N copies of one neuron on one set of weights.
 _PUBLISHED = {"input": "copy", "weights": "shared", "router": "attention", "zero_start": False,
-              "routing_dropout": 0.1, "readout": "mean"}  # fmt: skip
+              "routing_dropout": 0.1, "readout": "mean", "recall": []}  # fmt: skip
 
 
 def published(**fields: Any) -> dict[str, Any]:
     """Fields of `--model` for the paper's architecture at another size (`paper-fixed`; `paper` has embedding_std=1)."""
     return {"kind": "inn", **_PUBLISHED, **fields}
+
+
+def distinct(**fields: Any) -> dict[str, Any]:
+    """Fields of `--model` for the published idea with neurons that differ (preset `distinct`)."""
+    return {"kind": "inn", "preset": "distinct", **fields}
 
 
 _QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
@@ -58,18 +63,20 @@ TEXT8 = {
     "smoke": Size(
         "study-smoke", _SMOKE, rates=(3e-3, 1e-2), seeds=1, scored=2000,
         models={"inn-paper-fixed": published(neurons=3, width=16, rounds=2, heads=2),
-                "inn-paper": published(neurons=3, width=16, rounds=2, heads=2, embedding_std=1.0)},
+                "inn-paper": published(neurons=3, width=16, rounds=2, heads=2, embedding_std=1.0),
+                "inn-distinct": distinct(neurons=3, width=12, rounds=2, heads=2)},
     ),
     "cpu": Size(
         "text8-small", {**_QUIET, "train.eval_every": 100, "train.eval_symbols": 200_000}, seeds=3,
         models={"inn-paper-fixed": published(neurons=4, width=112, rounds=3),
-                "inn-paper": published(neurons=4, width=112, rounds=3, embedding_std=1.0)},
+                "inn-paper": published(neurons=4, width=112, rounds=3, embedding_std=1.0),
+                "inn-distinct": distinct(neurons=4, width=56, rounds=3)},
     ),
     "gpu": Size(
         "text8-paper", {}, rates=(2e-4, 4e-4, 8e-4, 1.6e-3), seeds=3, scored=None,
         models={"inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
                 "inn-paper": {"kind": "inn", "preset": "paper"},
-                "inn": {"kind": "inn", "preset": "distinct", "neurons": 8, "width": 96, "rounds": 5}},
+                "inn-distinct": distinct(neurons=8, width=96, rounds=5)},
     ),
 }  # fmt: skip
 """text8 at about equal parameters: under 0.5 M and 2 M characters on a CPU; the published 4.2 M, one pass, on a GPU."""

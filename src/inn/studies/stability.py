@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inn.studies.lab import Lab, status
 from inn.studies.paper import TABLE_2
 from inn.studies.rows import facts, jobs, markdown, model_settings, spread
-from inn.studies.sizes import TEXT8, Fields, Size, published
+from inn.studies.sizes import TEXT8, Fields, Size, distinct, published
 from inn.studies.study import Study, Verdict
 from inn.training.run import Run
 
@@ -23,8 +23,8 @@ KEPT = 0.1
 """Bits above its own best within which a model counts as still training well."""
 
 
-def _models(stack: Fields, graph: Fields, distinct: Fields) -> dict[str, Fields]:
-    fields = ({"kind": "mamba-stack", **stack}, {"kind": "mamba-stack-transposed", **stack}, graph, distinct)
+def _models(stack: Fields, graph: Fields, differing: Fields) -> dict[str, Fields]:
+    fields = ({"kind": "mamba-stack", **stack}, {"kind": "mamba-stack-transposed", **stack}, graph, differing)
     return {
         f"{label}{end}": {**of, "embedding_std": std}
         for std, end in ((0.02, ""), (1.0, PUBLISHED_EMBEDDING))
@@ -40,7 +40,7 @@ SIZES = {
         models=_models(
             {"width": 16, "layers": 2},
             published(neurons=3, width=16, rounds=2, heads=2),
-            {"kind": "inn", "neurons": 3, "width": 12, "rounds": 2, "heads": 2},
+            distinct(neurons=3, width=12, rounds=2, heads=2),
         ),
     ),
     "cpu": replace(
@@ -50,7 +50,7 @@ SIZES = {
         models=_models(
             {"width": 104, "layers": 3},
             published(neurons=4, width=80, rounds=3),
-            {"kind": "inn", "neurons": 4, "width": 38, "rounds": 3, "heads": 2},
+            distinct(neurons=4, width=40, rounds=3),
         ),
     ),
     "gpu": replace(
@@ -60,7 +60,7 @@ SIZES = {
         models=_models(
             {"width": 320, "layers": 6},
             {"kind": "inn", "preset": "paper-fixed"},
-            {"kind": "inn", "preset": "distinct", "neurons": 8, "width": 96, "rounds": 5},
+            distinct(neurons=8, width=96, rounds=5),
         ),
     ),
 }
