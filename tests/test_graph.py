@@ -17,7 +17,9 @@ FORMS = [
     {"router": "mixing", "update": "parallel", "gate": "hard"},
     {"router": "static", "update": "message-norm"},
     {"router": "none", "timescales": "spread"},
-    {"qk_norm": True, "update": "parallel", "input": "copy"},
+    {"router": "attention", "qk_norm": True, "update": "parallel", "input": "copy"},
+    {"router": "attention"},
+    {"gate": "hard", "share_rounds": True, "weights": "shared"},
 ]
 
 
@@ -92,8 +94,9 @@ def test_a_population_of_separate_neurons_without_router_is_neurons_side_by_side
         torch.testing.assert_close(one(x[..., 8 * n : 8 * n + 8])[0], y[:, :, n])
 
 
-def test_closed_edges_cut_neurons_off():
-    g = graph()
+@pytest.mark.parametrize("router", ["dendrites", "attention"])
+def test_closed_edges_cut_neurons_off(router):
+    g = graph(router=router)
     silent = Edges.complete(3).close([(0, 1), (0, 2)])
     x = torch.randn(1, 6, 24, dtype=torch.float64)
     changed = x.clone()
@@ -103,11 +106,11 @@ def test_closed_edges_cut_neurons_off():
 
 
 def test_message_forms_start_silent():
-    """With zero_start, adding a router of any kind and form changes nothing at first."""
+    """With zero_start, adding attention in any form changes nothing at first."""
     x = torch.randn(1, 5, 24)
     for update in ("sequential", "parallel", "message-norm"):
         torch.manual_seed(3)
-        g = Graph(**{**SMALL, "zero_start": True, "update": update}).eval()
+        g = Graph(**{**SMALL, "router": "attention", "zero_start": True, "update": update}).eval()
         loud = g(x)[0]
         for r in g.rounds:
             r.router = None
@@ -146,7 +149,8 @@ def test_bad_shapes_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"width": 10, "heads": 4}, "width 10 is not divisible by heads 4"),
+        ({"router": "attention", "width": 10, "heads": 4}, "width 10 is not divisible by heads 4"),
+        ({"update": "parallel"}, "no meaning with router 'dendrites'"),
         ({"router": "bsu"}, "did you mean 'bus'"),
         ({"neurons": 0}, "neurons must be at least 1"),
         ({"timescales": "spread", "weights": "shared"}, "needs weights 'separate'"),
@@ -159,7 +163,9 @@ def test_bad_configurations_say_what_to_do(fields, message):
         GraphConfig(**fields)
 
 
-@pytest.mark.parametrize("fields", [{}, {"router": "bus", "gate": "soft"}, {"share_rounds": True}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{}, {"router": "attention"}, {"router": "bus", "gate": "soft"}, {"share_rounds": True}], ids=str
+)
 def test_recomputed_rounds_change_nothing(fields):
     torch.manual_seed(0)
     g = Graph(**{**SMALL, **fields}, dropout=0.3, routing_dropout=0.2)

@@ -30,13 +30,22 @@ def test_parameter_counts_of_the_published_model():
 @pytest.mark.parametrize("skewed", [False, True])
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"preset": "paper-fixed"}, {"router": "bus"}, {"tied": False}, {"readout": "mean"}, {"zero_start": False}],
+    [
+        {},
+        {"preset": "paper-fixed"},
+        {"preset": "distinct"},
+        {"router": "bus"},
+        {"tied": False},
+        {"readout": "mean"},
+        {"preset": "distinct", "zero_start": False},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("vocab", [27, 256])
 def test_first_loss_is_that_of_a_guess(fields, vocab, skewed):
     torch.manual_seed(0)
-    assert abs(first_loss(inn.INN(vocab=vocab, **fields), vocab, skewed) - math.log2(vocab)) < 0.5
+    limit = 0.5 if fields.get("preset") else 0.6  # what is recalled adds some
+    assert abs(first_loss(inn.INN(vocab=vocab, **fields), vocab, skewed) - math.log2(vocab)) < limit
 
 
 def test_first_loss_of_the_published_start_is_tens_of_bits():
@@ -115,7 +124,9 @@ def test_step_is_the_same_path():
 
 STEPPED = [
     {},
-    {"weights": "shared", "update": "message-norm"},
+    {"gate": "hard", "weights": "shared", "recall": [1, 2, 3, 4, 5], "recall_slots": 7},
+    {"router": "attention", "recall": []},
+    {"router": "attention", "weights": "shared", "update": "message-norm"},
     {"router": "bus", "gate": "soft", "zero_start": False},
     {"router": "mixing", "update": "parallel", "share_rounds": True},
     {"router": "static", "qk_norm": True, "input": "copy", "readout": "attention"},
@@ -172,7 +183,7 @@ def test_bfloat16_autocast_keeps_the_recurrent_state_in_float32():
         logits, state = model(torch.randint(27, (2, 20)), state)
         logits.float().square().mean().backward()
     assert logits.dtype == torch.bfloat16
-    assert all(t.dtype == torch.float32 for t in state.values())
+    assert all(t.dtype == torch.float32 for t in state.values() if t.is_floating_point())
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
@@ -189,7 +200,7 @@ def test_bfloat16_is_close_to_float32():
 def test_flops_count_what_runs():
     from torch.utils.flop_counter import FlopCounterMode
 
-    for fields in ({}, {"router": "bus"}, {"weights": "shared"}):
+    for fields in ({}, {"router": "bus"}, {"router": "attention", "recall": []}, {"weights": "shared"}):
         model = inn.INN(**PAPER, **fields)
         with use_backend("torch"), FlopCounterMode(display=False) as counter:
             model(torch.randint(27, (1, 64)))

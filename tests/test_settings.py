@@ -6,11 +6,11 @@ from dataclasses import fields
 
 import pytest
 
-from inn.config import MODEL_CONFIGS, INNConfig, LSTMConfig, RunConfig
+from inn.config import MODEL_CONFIGS, PRESETS, INNConfig, LSTMConfig, RunConfig
 from inn.errors import InputError
 from inn.settings import read_recipe, recipes, resolve, resolve_settings, split_overrides
 
-NAMES = ["demo", "enwik8", "ptb", "text8", "text8-1m", "text8-paper", "text8-small", "wikitext2"]
+NAMES = ["demo", "enwik8", "ptb", "study-smoke", "text8", "text8-1m", "text8-paper", "text8-small", "wikitext2"]
 KINDS = ["inn", "lstm", "transformer", "transformer-paper", "mamba-stack", "ngram"]
 
 
@@ -62,7 +62,14 @@ def test_a_preset_replaces_the_recipes_model_and_later_fields_override_it():
     assert model.rounds == 2
     assert resolve_settings("text8-paper", ["--model.preset", "paper-fixed"]).model.embedding_std == 0.02
     distinct = resolve_settings("text8-paper", ["--model.preset", "distinct"]).model
-    assert distinct == INNConfig(vocab=27)
+    assert distinct == INNConfig(vocab=27, router="attention", recall=[])
+    for preset in PRESETS:
+        assert resolve_settings("text8", ["--model.preset", preset]).model.recall == []
+
+
+def test_lists_are_set_too():
+    assert resolve_settings("text8", ["--model.recall", "[3,1]"]).model.recall == [3, 1]
+    assert resolve_settings("text8", ["--model.recall=[]"]).model.recall == []
 
 
 def test_the_paper_recipe_is_the_published_training():
@@ -127,7 +134,11 @@ def test_numbers_in_a_recipe_may_be_written_as_on_the_command_line(tmp_path):
         ("text8", ["--seed", "--device", "cpu"], "--train.seed needs a value: a whole number"),
         ("text8", ["--train.symbols", "-5"], "symbols must be at least 1, not -5"),
         ("text8", ["--data.batch", "0"], "batch must be at least 1, not 0"),
-        ("text8", ["--model.width", "30", "--model.heads", "4"], "width 30 is not divisible by heads 4"),
+        ("text8", ["--model.router", "attention", "--model.width", "30"], "width 30 is not divisible by heads 4"),
+        ("text8", ["--model.update", "parallel"], "update 'parallel' has no meaning with router 'dendrites'"),
+        ("text8", ["--model.recall", "[2,70]"], "recall lists contexts of 1 to 64 symbols, not 70"),
+        ("text8", ["--model.recall", "2;3"], "--model.recall expects a list like [1,2], not '2;3'"),
+        ("text8", ["--model.recall_slots", "0"], "recall_slots must be at least 1, not 0"),
         ("text8", ["--data.vocabulary", "chars"], "--data.vocabulary cannot be 'chars'; did you mean 'characters'?"),
         ("text8", ["--width", "3"], "unexpected argument '--width' among the settings"),
     ],

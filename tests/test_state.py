@@ -31,6 +31,15 @@ def test_values_are_not_shared_by_clone_and_not_tracked_after_detach():
     assert s.bytes == 4 * (2 * 3 * 4 + 2 * 3 * 5 * 6)
 
 
+def test_a_cast_leaves_integers_alone():
+    """Counts and symbols: 1000 is not a number of bfloat16."""
+    s = State({(0, "ssm"): torch.ones(1, 2), (0, "table"): torch.full((1, 2), 1001, dtype=torch.int32)})
+    there = s.to(torch.bfloat16)
+    assert there[0, "ssm"].dtype == torch.bfloat16
+    assert torch.equal(there[0, "table"], s[0, "table"])
+    assert {t.device.type for t in s.to("meta").values()} == {"meta"}
+
+
 def test_file_form_round_trips_and_refuses_the_future():
     s = tree()
     back = State.from_tensors(s.to_tensors())

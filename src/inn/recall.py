@@ -64,8 +64,11 @@ class Recall(nn.Module):
     def read_(self, tokens: Tensor, state: Parts, reset: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """`forward` that changes the state in place instead of returning a new one."""
         recent = state["recent"][:, 0].clone()  # the same for all neurons
-        found = recall(tokens, state["table"].flatten(1, 2), recent, self.orders, reset, mask)
+        table = state["table"].flatten(1, 2)
+        found = recall(tokens.long(), table, recent, self.orders, reset, mask)
         state["recent"].copy_(recent[:, None])
+        if not state["table"].is_contiguous():  # then `flatten` may have made a copy
+            state["table"].copy_(table.view_as(state["table"]))
         found = found.unflatten(2, (self.neurons, self.each))  # [B, T, N, M]
         run = torch.where(found == EMPTY, RUNS, found % RUNS)
         symbol = self.symbol[(found // RUNS).clamp(min=0, max=self.vocab - 1)]

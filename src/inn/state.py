@@ -63,8 +63,12 @@ class State(Mapping[Key, Tensor]):
         return self._map(Tensor.clone)
 
     def to(self, *args, **kwargs) -> State:
-        """Move or cast every tensor, as `Tensor.to` does."""
-        return self._map(lambda t: t.to(*args, **kwargs))
+        """Move every tensor and cast those of floating point, as `Module.to` does: counts and symbols stay integers."""
+
+        def move(t: Tensor) -> Tensor:
+            return t.to(*args, **kwargs) if t.is_floating_point() else t.to(t.new_empty(0).to(*args, **kwargs).device)
+
+        return self._map(move)
 
     def select_batch(self, rows: Sequence[int] | Tensor) -> State:
         """Keep these rows of the batch, in this order (repeats allowed: beams)."""

@@ -30,9 +30,10 @@ def test_effective_neurons_in_both_spaces_and_with_a_dead_neuron():
     assert effective_neurons(dead) > effective_neurons(x)
 
 
-def test_recording_equals_the_full_computation_in_any_split():
+@pytest.mark.parametrize(("router", "heads"), [("dendrites", 1), ("attention", 2)])
+def test_recording_equals_the_full_computation_in_any_split(router, heads):
     torch.manual_seed(0)
-    model = inn.INN(**SMALL, gate="soft").eval()
+    model = inn.INN(**SMALL, router=router, gate="soft").eval()
     tokens = torch.randint(27, (2, 24))
     with record(model, "routing", "activity", "gate") as whole:
         model(tokens)
@@ -43,7 +44,7 @@ def test_recording_equals_the_full_computation_in_any_split():
     for channel in ("routing", "activity", "gate"):
         torch.testing.assert_close(whole.mean(channel), parts.mean(channel), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(whole.variance(channel), parts.variance(channel), rtol=1e-4, atol=1e-6)
-    assert whole.mean("routing").shape == (2, 2, 4, 4)
+    assert whole.mean("routing").shape == (2, heads, 4, 4)
     assert whole.mean("activity").shape == (2, 4)
     # activity by hand, round 0
     kept = []

@@ -15,7 +15,7 @@ from inn.ops import use_backend
 
 def memory(**fields):
     torch.manual_seed(0)
-    return Mamba(GraphConfig(**{"neurons": 3, "width": 8, "state": 4, "heads": 2, **fields})).double()
+    return Mamba(GraphConfig(**{"neurons": 3, "width": 8, "state": 4, "router": "none", **fields})).double()
 
 
 @given(
@@ -23,13 +23,15 @@ def memory(**fields):
     st.booleans(),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.integers(0, 999),
 )
-def test_any_split_equals_one_pass(lengths, separate, with_reset, with_mask, seed):
-    m = memory(weights="separate" if separate else "shared")
+def test_any_split_equals_one_pass(lengths, separate, dendrites, with_reset, with_mask, seed):
+    router, width = ("dendrites", 32) if dendrites else ("none", 8)  # dendrites are the in-projection
+    m = memory(weights="separate" if separate else "shared", router=router)
     torch.manual_seed(seed)
     time = sum(lengths)
-    x = torch.randn(2, time, 3, 8, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(2, time, 3, width, dtype=torch.float64, requires_grad=True)
     reset = torch.rand(2, time) < 0.3 if with_reset else None
     mask = torch.rand(2, time) < 0.6 if with_mask else None
     first = {k: torch.randn_like(v, dtype=torch.float64).requires_grad_() for k, v in m.initial_state(2).items()}

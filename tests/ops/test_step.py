@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,11 +23,14 @@ def tensors(batch, neurons, width, channels, states, taps, rank, separate, seed)
 
 @given(
     st.integers(1, 5), st.integers(1, 4), st.sampled_from([1, 8, 20]), st.sampled_from([1, 15, 16, 33, 64]),
-    st.sampled_from([1, 4, 16, 19]), st.integers(1, 4), st.integers(1, 5), st.booleans(), st.integers(0, 99),
+    st.sampled_from([1, 4, 16, 19]), st.integers(1, 4), st.integers(1, 5), st.booleans(), st.booleans(),
+    st.integers(0, 99),
 )  # fmt: skip
-def test_equals_the_ops_it_is_made_of(batch, neurons, width, channels, states, taps, rank, separate, seed):
+def test_equals_the_ops_it_is_made_of(batch, neurons, width, channels, states, taps, rank, separate, into, seed):
     ours = tensors(batch, neurons, width, channels, states, taps, rank, separate, seed)
-    exact = [t.double() for t in ours]
+    if not into:  # what dendrites bring in needs no projection
+        ours[:2] = torch.randn(batch, 1, neurons, 2 * channels), None
+    exact = [None if t is None else t.double() for t in ours]
     for _ in range(3):
         with use_backend("cpu"):
             y = memory_step(*ours)
@@ -45,6 +49,22 @@ def test_says_why_it_cannot_take_a_call():
     with torch.no_grad():
         assert memory_step.choose(*args)[0].name == "cpu"
         assert "float64" in memory_step.choose(*(a.double() for a in args))[1]["cpu"]
+
+
+def test_without_an_in_projection_it_takes_what_one_would_give():
+    args = tensors(2, 3, 4, 8, 4, 4, 2, True, 0)
+    projected = torch.einsum("btnd,ned->btne", args[0], args[1])
+    state = [t.clone() for t in args[-2:]]
+    with torch.no_grad(), use_backend("cpu"):
+        y = memory_step(*args)
+        torch.testing.assert_close(memory_step(projected, None, *args[2:-2], *state), y)
+        by_neuron = projected.permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3)
+        memory_step(by_neuron, None, *args[2:-2], *state)
+        memory_step(*args)
+        for a, b in zip(state, args[-2:], strict=True):
+            torch.testing.assert_close(a, b)
+        with pytest.raises(RuntimeError, match="x"):
+            memory_step(args[0], None, *args[2:])
 
 
 def test_a_state_that_is_not_dense_is_changed_in_place_too():

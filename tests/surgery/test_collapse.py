@@ -27,7 +27,7 @@ def test_one_neuron_computes_the_same(fields):
 
 def test_equal_separate_neurons_collapse_too():
     torch.manual_seed(0)
-    model = inn.INN(**SMALL, input="copy", readout="mean", identity="embedding").eval()
+    model = inn.INN(preset="distinct", **SMALL, input="copy", readout="mean", identity="embedding").eval()
     with pytest.raises(inn.InputError, match=r"differ in graph\.identity"):
         inn.collapse(model)
     with torch.no_grad():
@@ -42,7 +42,9 @@ def test_equal_separate_neurons_collapse_too():
     [
         ({}, "own part of the embedding"),
         ({"input": "copy"}, "own part of the head"),
-        ({"input": "copy", "readout": "mean"}, "the neurons differ in"),
+        ({"input": "copy", "readout": "mean"}, "'dendrites' gives every neuron its own matrix"),
+        ({"input": "copy", "readout": "mean", "router": "attention"}, "recalls in its own way"),
+        ({"input": "copy", "readout": "mean", "preset": "distinct"}, "the neurons differ in"),
         ({"input": "copy", "readout": "mean", "router": "bus"}, "own matrix"),
     ],
     ids=str,

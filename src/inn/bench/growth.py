@@ -38,7 +38,7 @@ def growth(size: GrowthSize = GrowthSize(), effort: Effort = BRIEF, plot: str = 
         for name, sweep in (("N", by_neurons), ("T", by_length))
     }
     slopes = {name: slope(p for p in points if p[1] >= size.slow) for name, points in sweeps.items()}
-    c = model_config("inn", vocab=VOCAB, **size.model)
+    c = model_config("inn", "distinct", vocab=VOCAB, **size.model)
     return Measured(
         slopes["T"],
         "float32",
@@ -53,9 +53,9 @@ def growth(size: GrowthSize = GrowthSize(), effort: Effort = BRIEF, plot: str = 
 
 
 def step_of(size: GrowthSize, neurons: int, length: int):
-    """A training step of a model with so many neurons on one stream of this length."""
+    """A training step of a model with so many neurons (preset `distinct`) on one stream of this length."""
     torch.manual_seed(0)
-    model = build_model(model_config("inn", vocab=VOCAB, neurons=neurons, **size.model))
+    model = build_model(model_config("inn", "distinct", vocab=VOCAB, neurons=neurons, **size.model))
     return train_step(model, 1, length, vocab=VOCAB)
 
 

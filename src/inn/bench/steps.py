@@ -86,9 +86,12 @@ def separate_32(size: StepSize = StepSize(16, 256, {"neurons": 32, "width": 32})
 
 
 def separate(size: StepSize, effort: Effort) -> Measured:
-    """Matrix products at rate G plus the scans' own time, over the step's time; an equal stack beside it."""
+    """Matrix products at rate G plus the scans' own time, over the step's time; an equal stack beside it.
+
+    The model is the preset `distinct`: nothing but maps, norms, scans and attention.
+    """
     torch.manual_seed(0)
-    model = build_model(model_config("inn", vocab=VOCAB, weights="separate", **size.model))
+    model = build_model(model_config("inn", "distinct", vocab=VOCAB, **size.model))
     c = model.config
     rival = equal("mamba-stack", model.num_parameters, VOCAB, step=8, layers=6)
     product = Product(torch.float32, effort.product)

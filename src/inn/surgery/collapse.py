@@ -34,8 +34,10 @@ def collapse(model: INN) -> INN:
         raise InputError(f"cannot collapse: with input '{c.input}' every neuron receives its own part of the embedding")
     if c.readout == "concat":
         raise InputError("cannot collapse: readout 'concat' gives every neuron its own part of the head")
-    if c.router in ("mixing", "bus"):
+    if c.router in ("mixing", "bus", "dendrites"):
         raise InputError(f"cannot collapse: router '{c.router}' gives every neuron its own matrix")
+    if c.recall:
+        raise InputError("cannot collapse: every neuron recalls in its own way; it needs a model with recall=[]")
     old = model.state_dict()
     one = INN(replace(c, neurons=1, weights="shared", timescales="same", identity=c.identity))
     new: dict[str, Tensor] = {}
