@@ -106,7 +106,7 @@ def test_without_the_options_the_weights_have_the_names_they_had(kind):
     assert (
         names
         == {
-            "inn": {"embedding", "graph", "norm", "head"},
+            "inn": {"embedding", "recall", "graph", "norm", "head"},
             "lstm": {"embedding", "lstm", "head"},
             "transformer": {"embedding", "layers", "norm"},
             "mamba-stack": {"embedding", "graph", "norm", "head"},
@@ -148,7 +148,7 @@ def test_flops_of_the_way_in_and_out_are_those_that_torch_counts(kind, options):
     with torch.no_grad(), use_backend("torch"), FlopCounterMode(display=False) as counter:
         out = model.widen(model.embedding(x))
         if "stack" in kind or kind == "inn":
-            model._write(torch.randn(2, 5, model.norm.normalized_shape[0]).double())
+            model._write(torch.randn(2, 5, model.graph.config.neurons, 16).double())
         else:
             model.head(out, model.embedding)
     ours = sum(n for part, n in model.flops().items() if part in ("embedding", "head"))
