@@ -204,11 +204,14 @@ class INNConfig(GraphConfig, SymbolsConfig):
     """Width of what is recalled, before it is mapped to a neuron's width."""
     recall_slots: int = 65536
     """Contexts that fit into a neuron's table; later ones take the place of earlier ones."""
+    recall_forget: float = 0.004
+    """Chance that a stream forgets all it recalls before a training window, so that short texts are learned too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_symbols(self.tied)
         _check_at_least(self, 1, "vocab", "recall_width", "recall_slots")
+        _check_fraction(self, "recall_forget")
         for length in self.recall:
             if not 1 <= length <= 64:
                 raise InputError(f"recall lists contexts of 1 to 64 symbols, not {length}")

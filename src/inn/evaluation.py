@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Score:
     nats_total: float
     count: int
     parts: tuple[Score, ...] = ()
-    """The scores of the parts that were read side by side, in their order in the text; they add up to this one."""
+    """The scores of the blocks that the text was cut into, in their order; they add up to this one."""
 
     @property
     def nats(self) -> float:
@@ -81,6 +82,7 @@ def evaluate(
     warmup: int = 1024,
     device: torch.device | str | None = None,
     dtype: str = "float32",
+    blocks: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Score every symbol after the first exactly once, the state carried from window to window.
@@ -93,6 +95,7 @@ def evaluate(
         window: symbols per forward pass; the result does not depend on it, up to rounding.
         device: where the model is; its own device when None. The model is not moved.
         dtype: `bfloat16` runs the model under autocast; the sum is float64 in any case.
+        blocks: consecutive parts of the text, equally long but for a symbol, that are scored on their own too.
         progress: called with (symbols read, symbols to read) after every window.
 
     Raises `InputError` for fewer than two symbols and for counts below one.
@@ -102,9 +105,9 @@ def evaluate(
     n = len(symbols)
     if n < 2:
         raise InputError(f"a text of {n} symbols cannot be scored; it takes at least 2")
-    for name, value, least in (("streams", streams, 1), ("window", window, 1), ("warmup", warmup, 0)):
-        if value < least:
-            raise InputError(f"{name} must be at least {least}, not {value}")
+    for name, value in (("streams", streams), ("window", window), ("warmup", warmup), ("blocks", blocks)):
+        if value < (name != "warmup"):
+            raise InputError(f"{name} must be at least {int(name != 'warmup')}, not {value}")
     device = torch.device(device) if device is not None else device_of(model)
 
     # n - 1 targets = lead + streams * part: stream i starts at i * part and reads lead + part symbols. The first
@@ -115,7 +118,7 @@ def evaluate(
     part = (targets - lead) // streams
     length = lead + part
 
-    totals, state = torch.zeros(streams, dtype=torch.float64), None
+    totals, state = torch.zeros(blocks, dtype=torch.float64), None
     with evaluating(model), torch.no_grad():
         for at in range(0, length, window):
             size = min(window, length - at)
@@ -126,11 +129,14 @@ def evaluate(
             losses = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
             losses = losses.view(streams, size).cpu().double()  # on the host: not every accelerator has float64
             warming = min(size, max(0, lead - at))
-            totals[0] += losses[0].sum()
-            totals[1:] += losses[1:, warming:].sum(1)
+            place = torch.arange(streams)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
+            counted = torch.ones(streams, size, dtype=torch.bool)
+            counted[1:, :warming] = False
+            totals.index_add_(0, place[counted] * blocks // targets, losses[counted])
             if progress is not None:
                 progress((at + size) * streams, length * streams)
-    counts = [length, *[part] * (streams - 1)]
+    edges = [-(-b * targets // blocks) for b in range(blocks + 1)]
+    counts = [after - before for before, after in pairwise(edges)]
     return Score(float(totals.sum()), targets, tuple(map(Score, totals.tolist(), counts)))
 
 

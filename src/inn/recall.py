@@ -20,8 +20,9 @@ class Recall(nn.Module):
     A neuron that recalls contexts of k symbols keeps a table: for the last k symbols, the one that came next the last
     time, and how often in a row that was right. What it finds is added to its input: the symbol's vector times a gain,
     plus a shift, both by neuron and run length; nothing found has its own. The table is state, not weights: it fills as
-    the stream is read, costs no arithmetic, and takes the same room however long the stream. Kin: the match models of
-    text compressors (Mahoney 2005, PAQ) and neural caches (Grave et al. 2017, arXiv 1612.04426).
+    the stream is read, costs no arithmetic, and takes the same room however long the stream. In training a stream now
+    and then forgets it all, or the model would lean on tables that are full and be lost at the start of a text. Kin:
+    the match models of text compressors (Mahoney 2005, PAQ), neural caches (Grave et al. 2017, arXiv 1612.04426).
 
     State parts, integers: `table` `[B, N, M, slots]` and `recent` `[B, N, L]`, the last L symbols, oldest first; M is
     the number of context lengths per neuron.
@@ -36,6 +37,7 @@ class Recall(nn.Module):
         c, K = config, len(config.recall)
         each = ceil(K / c.neurons)
         self.neurons, self.each, self.slots, self.vocab = c.neurons, each, c.recall_slots, c.vocab
+        self.forget = c.recall_forget
         # Neuron n has lengths n, n + N, ... of the list, which starts again at its end.
         self.orders = [c.recall[(n + j * c.neurons) % K] for n in range(c.neurons) for j in range(each)]
         self.symbol = no_decay(nn.Parameter(torch.randn(c.vocab, c.recall_width) * c.embedding_std))
@@ -59,6 +61,10 @@ class Recall(nn.Module):
     ) -> tuple[Tensor, Parts]:
         """Read `tokens` `[B, T]`; return what each neuron finds, `[B, T, N, D]`, and the new state."""
         state = self.initial_state(len(tokens)) if state is None else {name: t.clone() for name, t in state.items()}
+        if self.training and self.forget:
+            forgets = torch.rand(len(tokens), device=tokens.device) < self.forget
+            reset = torch.zeros_like(tokens, dtype=torch.bool) if reset is None else reset.clone()
+            reset[:, 0] |= forgets
         return self.read_(tokens, state, reset, mask), state
 
     def read_(self, tokens: Tensor, state: Parts, reset: Tensor | None = None, mask: Tensor | None = None) -> Tensor:

@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from inn.studies.rows import STREAMS
-
 RESAMPLES = 10_000
+BLOCKS = 32
+"""Consecutive parts of a text that a comparison is paired over."""
 
 
 def block_bits(run: str, split: str) -> list[float]:
     """Bits per symbol of a run on each of 32 blocks of a part of its corpus (a measure for `Lab.measure`).
 
-    The blocks are the parts of the text that are read side by side, equally long but for a few symbols.
+    The text is read as one strict stream, state carried, from its first symbol to its last.
     """
     from inn.commands.evaluate import load_with_data
     from inn.evaluation import evaluate
 
     model, dataset = load_with_data(run)
-    return [part.bits for part in evaluate(model, dataset.split(split), streams=STREAMS).parts]
+    return [part.bits for part in evaluate(model, dataset.split(split), blocks=BLOCKS).parts]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from inn.studies.lab import Job, Lab
 from inn.studies.sizes import Fields, Size
 from inn.training.run import Run
 
-STREAMS = 32
-"""Parts of a split that a final score reads side by side, each warmed up on the symbols before it."""
+STREAMS = 4
+"""Parts of a split that a final score reads side by side: few, since a model may make use of all it has read."""
 
 
 def model_settings(size: Size, label: str) -> dict[str, Any]:

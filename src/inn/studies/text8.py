@@ -14,7 +14,16 @@ from inn.studies.study import Outcome, Study, Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
-MODELS = ("inn-paper", "inn-paper-fixed", "inn", "lstm", "transformer-paper", "transformer", "mamba-stack")
+MODELS = (
+    "inn-paper",
+    "inn-paper-fixed",
+    "inn-distinct",
+    "inn",
+    "lstm",
+    "transformer-paper",
+    "transformer",
+    "mamba-stack",
+)
 
 
 class Text8(Study):

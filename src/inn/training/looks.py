@@ -45,9 +45,9 @@ def validation_text(valid: np.ndarray, config: RunConfig) -> np.ndarray:
 
 
 def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig) -> Score:
-    """Score the validation text, in streams side by side, each at least four times as long as its warm-up."""
+    """Score the validation text, in streams side by side, each long enough for what a model recalls to matter."""
     text = validation_text(valid, config)
-    streams = max(1, min(config.data.batch, len(text) // (4 * _WARMUP)))
+    streams = max(1, min(config.data.batch, len(text) // (64 * _WARMUP)))
     with aside(model):
         return evaluate(
             model, text, streams=streams, window=config.data.window, warmup=_WARMUP, dtype=config.train.dtype
