@@ -485,6 +485,20 @@ class TrainConfig:
             raise InputError(f"lr must be above 0, not {self.lr}")
 
 
+def of_its_version(tree: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as the version meant that wrote it: runs of version 0.1 know nothing of recall, and had none.
+
+    A run writes every field out; what a person wrote, who leaves out the defaults, comes back as it is.
+
+    >>> of_its_version({"model": {"kind": "inn", "width": 32}})
+    {'model': {'kind': 'inn', 'width': 32}}
+    """
+    model = tree.get("model")
+    if isinstance(model, dict) and model.get("kind") == "inn" and {f.name for f in fields(MemoryConfig)} <= set(model):
+        return {**tree, "model": {"recall": [], **model}}
+    return tree
+
+
 @dataclass
 class RunConfig:
     """Everything needed to repeat a run: the model, the data, the training."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from inn.config import MODEL_CONFIGS, PRESETS, DataConfig, RunConfig, TrainConfig, model_config
+from inn.config import MODEL_CONFIGS, PRESETS, DataConfig, RunConfig, TrainConfig, model_config, of_its_version
 from inn.errors import InputError, lookup, nearest
 from inn.options import OptionParser
 
@@ -149,7 +149,7 @@ def read_recipe(recipe: str) -> dict[str, Any]:
     for kind in tree.get("models") or {}:
         if kind not in MODEL_CONFIGS:
             raise InputError(f"recipe '{recipe}': unknown model kind '{kind}'{nearest(str(kind), MODEL_CONFIGS)}")
-    return tree
+    return of_its_version(tree)
 
 
 def model_kind(given: Sequence[str], default: str = "inn") -> str:

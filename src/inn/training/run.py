@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from inn.config import RunConfig
+from inn.config import RunConfig, of_its_version
 from inn.data.vocabulary import Vocabulary
 from inn.errors import InputError
 from inn.training.files import new_folder, replace_file, sweep, write_synced, writing
@@ -73,10 +73,7 @@ class Run:
             raise InputError(f"cannot read '{path}': {' '.join(str(error).split())}") from error
         if not isinstance(tree, dict):
             raise InputError(f"'{path}' is not the configuration of a run; it was changed or truncated")
-        model = tree.get("model")
-        if isinstance(model, dict) and model.get("kind") == "inn":
-            model.setdefault("recall", [])  # runs of version 0.1 know nothing of recall
-        return RunConfig.from_dict(tree)
+        return RunConfig.from_dict(of_its_version(tree))
 
     def vocabulary(self) -> Vocabulary:
         """The vocabulary the run was trained with."""

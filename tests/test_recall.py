@@ -1,0 +1,315 @@
+"""Recall: what followed the last time, as a part of the model and of its state."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import inn
+from inn.analysis import record
+from inn.cli import main
+from inn.config import INNConfig, RunConfig, of_its_version
+from inn.model import RECALL
+from inn.ops.recall import EMPTY, RUNS
+from inn.recall import Recall
+from inn.routing import Edges
+from inn.settings import resolve_settings
+from inn.state import State
+
+VOCAB = 5
+SMALL = {"vocab": VOCAB, "neurons": 3, "width": 6, "rounds": 2, "state": 3, "recall_slots": 40, "embedding_std": 0.5}
+
+
+def small(**fields):
+    torch.manual_seed(0)
+    model = inn.INN(**{**SMALL, "recall": [1, 2, 3, 4, 7], **fields}).double().eval()
+    with torch.no_grad():  # as after some training: runs differ
+        model.recall.gain.add_(torch.randn_like(model.recall.gain))
+        model.recall.shift.add_(torch.randn_like(model.recall.shift))
+    return model
+
+
+def text(*shape, seed=1, vocab=VOCAB):
+    return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def same(a, b, **tolerance):
+    assert set(a) == set(b)
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], **tolerance)
+
+
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4), marks=st.booleans(), seed=st.integers(0, 99))
+def test_any_split_equals_one_pass_with_gradients(lengths, marks, seed):
+    model = small()
+    torch.manual_seed(seed)
+    x = torch.randint(VOCAB, (2, sum(lengths)))
+    reset, mask = torch.rand(x.shape) < (0.1 if marks else 0), torch.rand(x.shape) < (0.7 if marks else 1)
+
+    def run(cuts):
+        state, logits = None, []
+        for part, starts, counts in zip(x.split(cuts, 1), reset.split(cuts, 1), mask.split(cuts, 1)):
+            y, state = model(part, state, reset=starts if marks else None, mask=counts if marks else None)
+            logits.append(y)
+        y = torch.cat(logits, 1)[mask]
+        model.zero_grad()
+        (y.sin().sum() + sum(t.sin().sum() for t in state.values() if t.is_floating_point())).backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        return [y, *(state[key] for key in sorted(state)), *gradients]
+
+    for ours, bar in zip(run(lengths), run([sum(lengths)]), strict=True):
+        torch.testing.assert_close(ours, bar, rtol=1e-7, atol=1e-9)
+
+
+def test_a_reset_is_a_fresh_start_of_its_stream_alone():
+    model = small()
+    x = text(2, 30)
+    _, state = model(x)
+    reset = torch.zeros(2, 30, dtype=torch.bool)
+    reset[1, 0] = True
+    logits, last = model(x, state, reset=reset)
+    carried, carried_last = model(x, state)
+    fresh, fresh_last = model(x)
+    torch.testing.assert_close(logits[0], carried[0])
+    torch.testing.assert_close(logits[1], fresh[1])
+    same(last.select_batch([0]), carried_last.select_batch([0]))
+    same(last.select_batch([1]), fresh_last.select_batch([1]))
+    assert not torch.equal(carried[1], fresh[1])
+
+
+def test_a_masked_step_might_as_well_not_be_there():
+    model = small()
+    x, mask = text(1, 40), torch.rand(1, 40, generator=torch.Generator().manual_seed(2)) < 0.6
+    logits, last = model(x, mask=mask)
+    expected, alone = model(x[mask][None])
+    torch.testing.assert_close(logits[mask], expected[0])
+    same(last, alone)
+
+
+def test_forward_never_changes_the_state_it_was_given():
+    model = small()
+    _, state = model(text(2, 20))
+    kept = state.clone()
+    reset = torch.zeros(2, 20, dtype=torch.bool)
+    reset[0, 3] = True
+    model(text(2, 20, seed=2), state, reset=reset)
+    model.step(text(2), state)
+    same(state, kept, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_steps_in_place_are_the_same_path(dense):
+    model = small()
+    x = text(2, 25)
+    _, state = model(text(2, 9, seed=3))
+    whole, last = model(x, state)
+    state = state.clone()
+    if not dense:  # as a state may be that was put together by hand
+        table = state[RECALL, "table"].permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
+        state = State({**state, (RECALL, "table"): table})
+        assert not state[RECALL, "table"].is_contiguous()
+        same(model(x, state)[1], last)
+    for t in range(25):
+        logits, after = model.step_(x[:, t], state)
+        assert after is state
+        torch.testing.assert_close(logits, whole[:, t])
+    same(state, last)
+
+
+def test_streams_can_be_chosen_and_do_not_meet():
+    model = small()
+    _, state = model(text(3, 30))
+    chosen = state.select_batch([2, 0, 2])
+    logits, last = model(text(3, 9), chosen)
+    for row, stream in enumerate([2, 0, 2]):
+        alone, after = model(text(3, 9)[row : row + 1], state.select_batch([stream]))
+        torch.testing.assert_close(logits[row], alone[0])
+        same(last.select_batch([row]), after)
+
+
+def test_neurons_can_be_chosen_and_joined():
+    model = small()
+    _, state = model(text(2, 30))
+    left, right = state.select_neurons([0, 1]), state.select_neurons([2])
+    assert left[RECALL, "table"].shape[1] == 2
+    joined = left.concat_neurons(right)
+    same(joined, state, rtol=0, atol=0)
+    same(model(text(2, 9), joined)[1], model(text(2, 9), state)[1])
+
+
+def test_the_future_changes_nothing():
+    model = small()
+    x = torch.cat((text(1, 20), text(1, 20)), 1)
+    for at in (0, 7, 20, 33):
+        changed = x.clone()
+        changed[0, at] = (changed[0, at] + 1) % VOCAB
+        before, after = model(x)[0], model(changed)[0]
+        assert torch.equal(before[:, :at], after[:, :at])
+        assert not torch.equal(before[:, at], after[:, at])
+
+
+def test_a_second_reading_is_known_by_heart():
+    """By construction: of a text of random symbols, read again, a table of long contexts has every next one."""
+    module = Recall(INNConfig(vocab=50, neurons=2, width=8, recall=[3, 5]))
+    x = text(1, 200, vocab=50).repeat(1, 2)
+    table, recent = module.initial_state(1).values()
+    found = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), module.orders)[0]
+    known = found != EMPTY
+    assert not known[:200].any()
+    assert known[205:].all()
+    assert torch.equal(found[205:-1] // RUNS, x[0, 206:, None].expand(-1, 2))
+    assert (found[205:-1] % RUNS == 0).all()  # the first time that they were right
+
+
+@pytest.mark.slow
+def test_a_second_reading_is_predicted_better():
+    """Trained on random texts that come twice, it predicts the second half of new ones; without recall it cannot."""
+
+    def bits(recall):
+        torch.manual_seed(0)
+        model = inn.INN(vocab=20, neurons=4, width=16, rounds=1, recall=recall, recall_slots=1024)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        for step in range(151):
+            x = text(8, 60, seed=step, vocab=20).repeat(1, 2)
+            loss = F.cross_entropy(model(x)[0][:, :-1].transpose(1, 2), x[:, 1:], reduction="none")
+            optimizer.zero_grad()
+            loss.mean().backward()
+            optimizer.step()
+        return loss[:, :59].mean().item(), loss[:, 70:].mean().item()
+
+    first, second = bits([2, 3, 4, 5])
+    assert first > 2.9  # ln 20 = 3.0: nobody can know
+    assert second < 1.0
+    assert bits([])[1] > 2.5
+
+
+def test_context_lengths_are_dealt_out_in_turn():
+    def orders(neurons, recall):
+        return Recall(INNConfig(vocab=VOCAB, neurons=neurons, width=6, recall=recall)).orders
+
+    assert orders(3, [2, 4, 6]) == [2, 4, 6]
+    assert orders(2, [2, 4, 6]) == [2, 6, 4, 2]  # neuron 0 has 2 and 6, neuron 1 has 4, and 2 again
+    assert orders(5, [2, 4]) == [2, 4, 2, 4, 2]
+    assert small().recall.each == 2
+    state = small().initial_state(4)
+    assert state[RECALL, "table"].shape == (4, 3, 2, 40)
+    assert state[RECALL, "recent"].shape == (4, 3, 7)
+
+
+def test_what_is_found_is_a_symbol_by_neuron_and_run():
+    """The module against its formula, symbol by symbol."""
+    model = small()
+    m, x = model.recall, text(1, 60)
+    found, _ = m(x, None)
+    table, recent = m.initial_state(1).values()
+    codes = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), m.orders).unflatten(2, (3, 2))
+    assert (codes % RUNS).max() > 0
+    for t in range(60):
+        for n in range(3):
+            heard = []
+            for j in range(2):
+                code = int(codes[0, t, n, j])
+                run = RUNS if code == EMPTY else code % RUNS
+                symbol = m.symbol[max(code, 0) // RUNS]
+                heard.append(symbol * m.gain[n, j, run] + m.shift[n, j, run])
+            torch.testing.assert_close(found[0, t, n], m.into.weight[n] @ torch.cat(heard))
+
+
+def test_where_nothing_is_found_no_symbol_is_heard_at_the_start():
+    torch.manual_seed(0)
+    module = Recall(INNConfig(vocab=50, neurons=2, width=8))
+    found, _ = module(torch.arange(50)[None], None)  # no context comes twice
+    assert (found == 0).all()
+
+
+def test_tokens_of_any_whole_type_and_the_kernels_in_bfloat16():
+    model = small().float()
+    bar = model(text(2, 20))[0]
+    assert torch.equal(model(text(2, 20).int())[0], bar)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, state = model(text(2, 20))
+        rough = torch.cat((rough, model(text(2, 20), state)[0]), 1)
+    assert state[RECALL, "table"].dtype == torch.int32
+    assert (rough[:, :20].float() - bar).abs().max() < 0.05 * bar.abs().max()
+
+
+def test_closed_edges_and_recomputed_rounds_leave_recall_alone():
+    model = small()
+    alone = Edges.complete(3).close([(i, j) for i in range(3) for j in range(3)])
+    x = text(2, 30)
+    _, cut = model(x, edges=alone)
+    _, whole = model(x)
+    for part in ("table", "recent"):
+        assert torch.equal(cut[RECALL, part], whole[RECALL, part])
+    gradients = []
+    for model.graph.checkpoint_rounds in (False, True):
+        model.zero_grad()
+        model(x)[0].square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_tape_records_the_rounds_and_not_recall():
+    model = small()
+    with record(model, "activity", "state") as tape:
+        model(text(2, 9))
+    assert tape.mean("state").shape == (2, 3)
+
+
+def test_a_state_goes_through_a_file_and_a_cast():
+    model = small()
+    _, state = model(text(2, 30))
+    back = State.from_tensors(state.to_tensors())
+    same(back, state, rtol=0, atol=0)
+    same(model(text(2, 9), back)[1], model(text(2, 9), state)[1])
+    assert torch.equal(state.to(torch.bfloat16)[RECALL, "table"], state[RECALL, "table"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"recall": [0]}, "contexts of 1 to 64 symbols, not 0"),
+        ({"recall": [65]}, "contexts of 1 to 64 symbols, not 65"),
+        ({"recall_width": 0}, "recall_width must be at least 1"),
+        ({"recall_slots": 0}, "recall_slots must be at least 1"),
+        ({"vocab": 2**21 + 1}, "at most 2,097,152 symbols"),
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(fields, sentence):
+    with pytest.raises(inn.InputError, match=sentence):
+        INNConfig(**fields)
+
+
+def old(tmp_path):
+    """The configuration of a run of version 0.1, in a run's folder; and the model it meant."""
+    meant = resolve_settings("text8-small", ["--model.router", "attention", "--model.width=8", "--model.recall=[]"])
+    tree = meant.to_dict()
+    for name in ("recall", "recall_width", "recall_slots"):
+        del tree["model"][name]
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
+    return meant
+
+
+def test_a_run_from_before_recall_is_what_it_was(tmp_path, capsys):
+    from inn.training.run import Run
+
+    meant = old(tmp_path)
+    assert Run(tmp_path).config() == meant
+    assert resolve_settings(str(tmp_path / "config.yaml")) == meant  # a run's configuration is a recipe
+    assert main(["info", str(tmp_path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["settings"]["model"]["recall"] == []
+    assert "recall" not in facts["parameters_by_part"]
+
+
+def test_a_run_with_recall_and_a_recipe_are_read_as_they_are():
+    new = resolve_settings("text8-small", ["--model.recall=[3,1]"])
+    assert RunConfig.from_dict(of_its_version(new.to_dict())) == new
+    assert resolve_settings("text8-small").model.recall == INNConfig().recall != []
