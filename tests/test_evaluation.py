@@ -20,7 +20,7 @@ from inn.sequence import SequenceModel
 from inn.state import State
 
 FIELDS = {
-    "inn": {"neurons": 2, "width": 8, "rounds": 2, "heads": 2, "state": 4, "dropout": 0.3},
+    "inn": {"neurons": 2, "width": 8, "rounds": 2, "recall_slots": 64, "state": 4, "dropout": 0.3},
     "lstm": {"width": 8, "dropout": 0.3},
     "transformer": {"width": 8, "layers": 2, "heads": 2, "window": 64},
     "ngram": {"order": 3},
@@ -33,9 +33,9 @@ def text(n: int, vocab: int = 7, seed: int = 0) -> np.ndarray:
     return np.minimum(draw.geometric(0.35, n) - 1, vocab - 1).astype(np.uint8)
 
 
-def make(kind: str, vocab: int = 7):
+def make(kind: str, vocab: int = 7, **fields):
     torch.manual_seed(0)
-    model = build_model(model_config(kind, vocab=vocab, **FIELDS[kind]))
+    model = build_model(model_config(kind, vocab=vocab, **FIELDS[kind], **fields))
     if kind == "ngram":
         model.fit(text(2000, vocab, seed=9))  # type: ignore[operator]
     else:
@@ -100,7 +100,8 @@ def test_streams_side_by_side_see_what_one_stream_sees_once_they_are_warm(stream
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_parallel_streams_come_close_for_every_model(kind):
-    model, symbols = make(kind), text(1200)
+    # What was recalled from before the warm-up is not there: so without it.
+    model, symbols = make(kind, **({"recall": []} if kind == "inn" else {})), text(1200)
     one, four = evaluate(model, symbols), evaluate(model, symbols, streams=4, warmup=128)
     assert four.count == one.count
     assert four.bits == pytest.approx(one.bits, abs=2e-3)

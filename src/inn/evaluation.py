@@ -91,7 +91,8 @@ def evaluate(
         symbols: `[n]` integers, n >= 2; a memory map is read window by window.
         streams: 1 reads the text as one strict stream. k > 1 reads k parts side by side, which is faster; each part
             after the first is warmed up on at least `warmup` symbols before it, which are not counted there.
-            Fewer are used where the text is too short for them.
+            Fewer are used where the text is too short for them. What an INN recalls from further back it has in one
+            stream only: many streams understate it.
         window: symbols per forward pass; the result does not depend on it, up to rounding.
         device: where the model is; its own device when None. The model is not moved.
         dtype: `bfloat16` runs the model under autocast; the sum is float64 in any case.

@@ -115,10 +115,13 @@ def test_gemm_share(clock, toy, monkeypatch):
 
 @pytest.mark.parametrize("row", [steps.separate_8, steps.separate_32])
 def test_separate(row, clock, toy):
+    """Of neurons that talk by attention and recall nothing: every part of the step is in its ratio."""
     size = StepSize(2, 4, {"neurons": 2, "width": 8, "rounds": 3})
     clock("steps", step=5.0, product=1.0, scan=0.5, stack=4.0)
     measured = plain(row(size, toy))
-    parts = steps.build_model(steps.model_config("inn", vocab=steps.VOCAB, **size.model)).flops()
+    model = steps.build_model(steps.model_config("inn", "distinct", vocab=steps.VOCAB, **size.model))
+    assert f"{model.num_parameters:,} parameters" in measured.sizes
+    parts = model.flops()
     matrices = parts["memory.matrices"] + parts["routing.matrices"] + parts["head"]
     assert measured.details["matrix_flops"] == pytest.approx(3 * 8 * matrices)
     assert measured.ratio == pytest.approx((3 * 8 * matrices / (2 * toy.product**3) + 3 * 0.5) / 5.0)
@@ -129,6 +132,8 @@ def test_separate(row, clock, toy):
 def test_the_separate_rows_are_the_published_sizes():
     for row, neurons, width in ((steps.separate_8, 8, 64), (steps.separate_32, 32, 32)):
         assert row.__defaults__[0].model == {"neurons": neurons, "width": width}
+    published = steps.build_model(steps.model_config("inn", "distinct", vocab=steps.VOCAB, neurons=8, width=64))
+    assert published.num_parameters == 1_600_027
 
 
 @pytest.mark.parametrize("kind", ["mamba-stack", "lstm", "transformer"])

@@ -24,7 +24,12 @@ import pytest
         (["train", "demo", "--model.kind", "lsmt"], "unknown model kind 'lsmt'; did you mean 'lstm'?"),
         (["train", "demo", "--train.lr", "fast"], "--train.lr expects a number, not 'fast'"),
         (["train", "demo", "--seed", "one"], "--train.seed expects a whole number, not 'one'"),
-        (["train", "demo", "--model.width", "30", "--model.heads", "4"], "width 30 is not divisible by heads 4"),
+        (
+            ["train", "demo", "--model.width", "30", "--model.router", "attention"],
+            "width 30 is not divisible by heads 4",
+        ),
+        (["train", "demo", "--model.update", "parallel"], "update 'parallel' has no meaning with router 'dendrites'"),
+        (["train", "demo", "--model.recall", "[0]"], "recall lists contexts of 1 to 64 symbols, not 0"),
         (["train", "demo", "--train.symbols", "-1"], "symbols must be at least 1, not -1"),
         (["train", "demo", "--train.keep", "-1"], "keep must be at least 1, not -1"),
         (["train", "demo", "--data.corpus", "txt8"], "unknown corpus 'txt8'; did you mean 'text8'?"),

@@ -154,6 +154,23 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_the_one_that_was_not(tmp_path,
     assert third["seconds"] > third["training_seconds"]
 
 
+def test_resuming_holds_for_attention_that_drops_weights(tmp_path, tiny):
+    config = tiny("inn", model={"router": "attention", "recall": [], "routing_dropout": 0.2})
+    train(config, tmp_path / "whole")
+    train(config, tmp_path / "run", report=Stop(4))
+    train(None, tmp_path / "run", resume=True)
+    assert final(tmp_path / "run") == final(tmp_path / "whole")
+
+
+def test_what_a_stream_recalls_is_in_the_checkpoint(tmp_path, tiny):
+    train(tiny("inn"), tmp_path / "run", report=Stop(4))
+    found, _ = checkpoints.load_latest(tmp_path / "run" / "checkpoints")
+    table = found.tensors["state"]["v1/-1/table"]
+    assert table.dtype == torch.int32
+    assert table.shape == (4, 2, 4, 64)  # streams, neurons, lengths of each, slots
+    assert (table >= 0).any()
+
+
 WAYS = {
     "narrow": {"embedding_width": 3, "tied": True},
     "adaptive": {"head": "adaptive", "cutoffs": [6], "tied": False},
@@ -309,7 +326,7 @@ def test_identical_neurons_are_called_out_once_and_a_single_one_not(tmp_path, ti
 
     # The published model: shared weights, copied input, nothing to tell one neuron from another.
     same = {"neurons": 3, "input": "copy", "weights": "shared", "readout": "mean", "zero_start": False}
-    assert len(warnings("same", **same)) == 1
+    assert len(warnings("same", **same, router="attention", recall=[])) == 1
     assert warnings("one", neurons=1) == []
 
 
