@@ -122,6 +122,16 @@ def test_steps_in_place_are_the_same_path(dense):
     same(state, last)
 
 
+@pytest.mark.parametrize("call", ["__call__", "step_"])
+def test_a_state_of_other_streams_is_refused_and_left_alone(call):
+    model = small()
+    _, state = model(text(2, 9))
+    kept = state.clone()
+    with pytest.raises(ValueError, match="of 2 streams, the input of 3"):
+        getattr(model, call)(text(3, 4) if call == "__call__" else text(3), state)
+    same(state, kept, rtol=0, atol=0)
+
+
 def test_streams_can_be_chosen_and_do_not_meet():
     model = small()
     _, state = model(text(3, 30))

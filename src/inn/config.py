@@ -65,7 +65,7 @@ class MemoryConfig:
 
 @dataclass
 class GraphConfig(MemoryConfig):
-    """A graph of neurons: population, memory, router, readout."""
+    """A graph of neurons: population, memory, router, readout. By default N separate neurons that dendrites join."""
 
     neurons: int = 8
     """Neurons in the population (N)."""
@@ -188,7 +188,7 @@ class SymbolsConfig:
 
 @dataclass
 class INNConfig(GraphConfig, SymbolsConfig):
-    """An Intelligent Neural Network: embedding, graph of neurons, head."""
+    """An Intelligent Neural Network: embedding, graph of neurons, recall of what was read, head."""
 
     kind: Literal["inn"] = "inn"
     """The kind of model."""

@@ -23,6 +23,10 @@ RECALL = -1
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
+    By default each neuron has weights and a part of the embedding of its own, hears every other through a matrix of its
+    own (`inn.routing.Dendrites`), remembers with a Mamba memory, and recalls what followed the last time after its own
+    number of symbols (`inn.recall.Recall`). The preset `paper` is the published model.
+
     Args:
         config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`).
 
@@ -79,6 +83,8 @@ class INN(SequenceModel):
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
         x, recalled = self._read(tokens), {}
+        if state is not None:
+            state.check_batch(len(tokens))
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask)
             x = x + found
@@ -101,6 +107,7 @@ class INN(SequenceModel):
         if self.graph.tape is not None:
             return self.step(tokens, state)
         state = self.initial_state(tokens.shape[0]) if state is None else state
+        state.check_batch(len(tokens))
         with torch.inference_mode():
             x = self._read(tokens[:, None])
             if self.recall is not None:
