@@ -124,7 +124,7 @@ def test_bfloat16_runs_under_autocast_and_keeps_weights_and_state_in_float32():
     assert dtypes == {torch.bfloat16}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert result.state is not None
-    assert {t.dtype for t in result.state.values()} == {torch.float32}
+    assert {t.dtype for t in result.state.values() if t.is_floating_point()} == {torch.float32}
 
 
 @pytest.mark.parametrize("symbols", range(1, 21))
