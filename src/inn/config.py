@@ -72,7 +72,7 @@ class GraphConfig(MemoryConfig):
     width: int = 64
     """Width of one neuron (D)."""
     rounds: int = 4
-    """Rounds of memory, then communication (R); the paper's layers."""
+    """Rounds of communication and memory (R); the paper's layers."""
     share_rounds: bool = False
     """One set of weights for all rounds; the state stays one per round and neuron."""
     input: Literal["copy", "split"] = "split"
@@ -92,7 +92,7 @@ class GraphConfig(MemoryConfig):
     qk_norm: bool = False
     """Normalise queries and keys of the attention router (RMS, with a learned gain)."""
     zero_start: bool = True
-    """Start the messages at zero: the neurons begin silent and learn to talk."""
+    """Start the messages at zero: the neurons begin silent and learn to talk. Not so dendrites."""
     bus_width: int = 64
     """Numbers that each neuron writes on the bus (m)."""
     routing_dropout: float = 0.0

@@ -1,4 +1,4 @@
-"""One round: memory, then communication (the paper's "layer")."""
+"""One round: communication and memory, in the order that the router asks for (the paper's "layer")."""
 
 from __future__ import annotations
 
