@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +61,11 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--json", JSON_HELP)
     parser.epilog = f"Runs are kept in {RUNS} and shared by the studies that need them; a finished run is used again."
     args = parser.parse(argv)
+    own = {"seeds": args.seeds, "workers": args.workers, "resume": args.resume, "no-resume": args.no_resume}
     if args.report:
         if args.name is not None:
             raise InputError("--report covers all studies; leave out the name")
+        _leave_out("--report runs nothing", {**own, "scale": args.scale, "show": args.show, "json": args.json})
         return args
     if args.name is None:
         raise InputError(f"NAME is missing: {', '.join(STUDIES)}")
@@ -72,7 +78,16 @@ def parse(argv: list[str]) -> Namespace:
             raise InputError(f"--{option} must be at least 1, not {value}")
     if args.resume and args.no_resume:
         raise InputError("--resume and --no-resume exclude each other; leave one out")
+    if args.show:
+        _leave_out("--show runs nothing", own)
     return args
+
+
+def _leave_out(why: str, options: dict[str, Any]) -> None:
+    """Refuse options that would be ignored."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise InputError(f"{why}; leave out --{name}")
 
 
 def kept(study: Study, args: Namespace) -> dict[str, Any]:
@@ -95,14 +110,31 @@ def conduct(study: Study, args: Namespace) -> dict[str, Any]:
     from inn.device import good_threads
     from inn.studies import results
     from inn.studies.lab import Lab
+    from inn.training.files import check_writable
 
     scale = args.scale or "cpu"
-    lab = Lab(RUNS, workers=args.workers or good_threads(), resume=not args.no_resume, report=say)
-    entry = results.conduct(study, scale, lab, args.seeds)
     folder = RUNS / "smoke" if scale == "smoke" else args.results
+    check_writable(RUNS)
+    results.check(study, folder)
+    lab = Lab(RUNS, workers=args.workers or good_threads(), resume=not args.no_resume, report=say)
+    with terminating():
+        entry = results.conduct(study, scale, lab, args.seeds)
     path = results.write(study, folder, entry)
     print(f"the result is in {path}", file=sys.stderr)
     return entry
+
+
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """Let SIGTERM interrupt like Ctrl-C: the runs under way write their checkpoints, the exit code is 130."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 def say(what: str, done: int, of: int) -> None:
@@ -115,9 +147,10 @@ def show(study: Study, entry: dict[str, Any]) -> None:
     from rich.markdown import Markdown
 
     from inn.studies.report import verdict_table
+    from inn.studies.results import tell
 
-    verdicts = study.verdicts(entry["result"])
-    text = f"## {study.name}\n\n{study.question}\n\n{study.table(entry['result'])}"
+    table, verdicts = tell(study, entry)
+    text = f"## {study.name}\n\n{study.question}\n\n{table}"
     if verdicts:
         text += f"\n\n{verdict_table(verdicts)}"
     text += f"\n\nMeasured by `{entry['command']}`, {place(entry)}."

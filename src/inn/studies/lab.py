@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import shutil
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from inn.config import RunConfig
+from inn.data.files import only_one
 from inn.errors import InputError
 from inn.settings import resolve_settings
-from inn.training.files import replace_file
+from inn.training.files import remove_folder, replace_file
 from inn.training.finite import TrainingDiverged
 from inn.training.run import Run
 from inn.training.trainer import train
@@ -76,9 +83,8 @@ class Lab:
         self, root: Path, *, workers: int = 1, resume: bool = True, report: Report = lambda what, done, of: None
     ):
         self.root, self.workers, self.resume, self.report = root, workers, resume, report
-        self._trained: set[str] = set()
-        # By what a run's own settings come to today: a setting that came later stands at its default there.
-        self._places = {digest(run.config()): run.path for run in _runs(root)}
+        self._places = _places(root)
+        self._trained: set[Path] = set()
 
     def train(self, jobs: Sequence[Job]) -> list[Run]:
         """Return the runs of `jobs`, in their order, after training those that have not ended yet.
@@ -86,17 +92,18 @@ class Lab:
         A run that diverges is a result too: its summary says `diverged`. Raises `KeyboardInterrupt` when a signal
         stopped a run; it goes on from its checkpoint next time.
         """
-        paths = {job.folder(): self._place(job) for job in jobs}
         waiting = {}
         for job in jobs:
-            name = job.folder()
-            if not self.resume and name not in self._trained and paths[name].exists():
-                shutil.rmtree(paths[name])
-            self._trained.add(name)
-            if not _ended(paths[name]):
-                waiting[name] = (f"trained {job.label}", (job.config().to_dict(), str(paths[name])))
+            path = self._place(job)
+            if not self.resume and path not in self._trained and path.exists():
+                remove_folder(path)
+            self._trained.add(path)
+            if not _ended(path):
+                waiting[path] = (f"trained {job.label}", (job.config().to_dict(), str(path)))
         self._spread(_train, waiting.values())
-        return [Run(paths[job.folder()]) for job in jobs]
+        if waiting:
+            self._places = _places(self.root)  # another study may have trained some of them, under its own label
+        return [Run(self._place(job)) for job in jobs]
 
     def measure(self, function: Callable[..., Any], runs: Sequence[Run], **options: Any) -> list[Any]:
         """Return `function(run, **options)` for each run, as plain data; kept beside the run and used again.
@@ -122,20 +129,44 @@ class Lab:
     def _spread(self, task: Callable[..., None], work: Iterable[tuple[str, tuple]]) -> None:
         """Do all pieces of work, `workers` at a time."""
         work = list(work)
-        if self.workers == 1 or len(work) == 1:
+        if self.workers == 1 or len(work) <= 1:
             for done, (what, arguments) in enumerate(work, 1):
                 task(*arguments)
                 self.report(what, done, len(work))
             return
-        with ProcessPoolExecutor(self.workers, mp_context=get_context("spawn")) as pool:
+        context, workers = get_context("spawn"), min(self.workers, len(work))
+        held, let_go = context.Pipe(duplex=False)
+        with held, let_go, ProcessPoolExecutor(workers, context, _stop_when_let_go, (held,)) as pool:
             futures = {pool.submit(task, *arguments): what for what, arguments in work}
             try:
                 for done, future in enumerate(as_completed(futures), 1):
                     future.result()
                     self.report(futures[future], done, len(work))
-            except BaseException:
+            except BaseException as error:
+                let_go.close()
                 pool.shutdown(cancel_futures=True)
+                if isinstance(error, BrokenProcessPool):
+                    raise InputError(
+                        "a worker was killed, for want of memory perhaps; what is done is kept, so go on with "
+                        f"fewer than --workers {workers}"
+                    ) from error
                 raise
+
+
+def _stop_when_let_go(held: Connection) -> None:
+    """Prepare a worker: when the process that started it ends, or closes its end of `held`, the worker stops too.
+
+    A run under way is stopped as by SIGTERM, with a checkpoint. Ctrl-C reaches the starter, which lets go.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        held.poll(None)
+        while True:  # the first one may be a run's sign to write its checkpoint; one of the next ends the process
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def status(run: Run) -> str | None:
@@ -144,8 +175,13 @@ def status(run: Run) -> str | None:
     return None if summary is None else summary["status"]
 
 
-def _runs(root: Path) -> list[Run]:
-    return [Run(path.parent) for path in sorted(root.glob("*/config.yaml"))]
+def _places(root: Path) -> dict[str, Path]:
+    """Run directories by what their own settings come to today: one that came later stands at its default there."""
+    found = {}
+    for path in sorted(root.glob("*/config.yaml")):
+        with contextlib.suppress(InputError):  # settings of another version, or damaged
+            found.setdefault(digest(Run(path.parent).config()), path.parent)
+    return found
 
 
 def _ended(path: Path) -> bool:
@@ -154,15 +190,21 @@ def _ended(path: Path) -> bool:
 
 def _train(tree: dict[str, Any], path: str) -> None:
     """Train one run, or go on with it (in a process of its own where there are several)."""
-    try:
-        if Path(path).exists():
-            summary = train(None, path, resume=True)
-        else:
-            summary = train(RunConfig.from_dict(tree), path)
-    except TrainingDiverged:
-        return  # the run's summary says so
-    if summary["status"] == "stopped":
-        raise KeyboardInterrupt
+    root, name = Path(path).parent, digest(RunConfig.from_dict(tree))
+    with only_one(root / name):  # another study that needs the run may be under way: wait, and find it done
+        if not Path(path).exists():
+            path = str(next(iter(sorted(root.glob(f"*-{name}"))), path))
+        if _ended(Path(path)):
+            return
+        try:
+            if Path(path).exists():
+                summary = train(None, path, resume=True)
+            else:
+                summary = train(RunConfig.from_dict(tree), path)
+        except TrainingDiverged:
+            return  # the run's summary says so
+        if summary["status"] == "stopped":
+            raise KeyboardInterrupt
 
 
 def _measure(function: Callable[..., Any], run: str, options: dict[str, Any], file: str) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inn.studies import STUDIES, open_study
-from inn.studies.results import largest, read
+from inn.studies.results import largest, read, tell
 from inn.studies.rows import markdown
 from inn.studies.study import Verdict
-from inn.training.files import replace_file
+from inn.training.files import check_writable, replace_file
 
 HEAD = """# What holds of the paper, and what does not
 
@@ -34,10 +34,11 @@ def report(results: Path) -> str:
         if entry is None:
             parts.append(f"Not measured yet; `inn study {study.name} --scale cpu` does it.\n")
             continue
-        parts.append(study.table(entry["result"]) + "\n")
+        table, verdicts = tell(study, entry)
+        parts.append(table + "\n")
         if (results / f"{study.name}.png").exists():
             parts.append(f"![{study.name}](../results/{study.name}.png)\n")
-        if verdicts := study.verdicts(entry["result"]):
+        if verdicts:
             parts.append(verdict_table(verdicts) + "\n")
         machine = entry["hardware"]
         seeds = "1 seed" if entry["seeds"] == 1 else f"{entry['seeds']} seeds"
@@ -50,5 +51,6 @@ def report(results: Path) -> str:
 
 def write_report(results: Path, path: Path) -> None:
     """Write the page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, report(results))
+    page = report(results)
+    check_writable(path.parent)
+    replace_file(path, page)

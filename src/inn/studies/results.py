@@ -8,8 +8,12 @@ from typing import Any
 
 from inn.errors import InputError
 from inn.studies.lab import Lab
-from inn.studies.study import Study
+from inn.studies.study import Study, Verdict
 from inn.training import provenance
+from inn.training.files import check_writable, replace_file
+
+ENTRY = ("command", "scale", "seeds", "commit", "hardware", "versions", "result")
+"""What is kept of a study at a scale."""
 
 
 def conduct(study: Study, scale: str, lab: Lab, seeds: int | None = None) -> dict[str, Any]:
@@ -45,8 +49,9 @@ def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if not all("result" in entry for entry in kept.values()):
-            raise ValueError("an entry has no result")
+        for scale, entry in kept.items():
+            if missing := [name for name in ENTRY if name not in dict(entry)]:
+                raise ValueError(f"scale '{scale}' has no {missing[0]}")
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
             f"'{path}' is not a results file of a study ({error}); restore it, or run the study again"
@@ -54,14 +59,29 @@ def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
     return kept
 
 
+def tell(study: Study, entry: dict[str, Any]) -> tuple[str, list[Verdict]]:
+    """A study's table and verdicts; raises `InputError` where the entry is not what this version's study writes."""
+    try:
+        return study.table(entry["result"]), study.verdicts(entry["result"])
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(
+            f"the kept result of study '{study.name}' at scale {entry['scale']} was changed, or is another version's "
+            f"({type(error).__name__}: {error}); run it again: {entry['command']}"
+        ) from error
+
+
+def check(study: Study, folder: Path) -> None:
+    """Raise `InputError` where `write` would in the end, before hours are spent."""
+    read(study, folder)
+    check_writable(folder)
+
+
 def write(study: Study, folder: Path, entry: dict[str, Any]) -> Path:
     """Put one scale's entry into the study's results file, and its figure beside it; returns the file."""
-    from inn.training.files import replace_file
-
     kept = read(study, folder)
     kept[entry["scale"]] = entry
     path = path_of(study, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     replace_file(path, json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     draw(study, entry, path.with_suffix(".png"))
     return path
