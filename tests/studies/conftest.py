@@ -28,9 +28,7 @@ def text(tmp_path_factory) -> Path:
 @pytest.fixture
 def job(text):
     """`job(label, **{"train.lr": 1})`: a run of eight steps."""
-    return lambda label, **settings: Job(
-        label, "study-smoke", {**TINY, "data.corpus": f"file:{text}", **settings}
-    )
+    return lambda label, **settings: Job(label, "study-smoke", {**TINY, "data.corpus": f"file:{text}", **settings})
 
 
 @pytest.fixture

@@ -134,7 +134,7 @@ def test_measures_are_kept_beside_the_run_by_their_options(lab, job):
     file = run.path / "measured" / "bits_of-times=2.json"
     file.write_text("5.0")
     assert lab.measure(bits_of, [run, run], times=2) == [5.0, 5.0]
-    with pytest.raises(InputError, match="infinite of run .* is not finite"):
+    with pytest.raises(InputError, match=r"infinite of run .* is not finite"):
         lab.measure(infinite, [run])
 
 

@@ -122,6 +122,20 @@ def only_one(path: Path) -> Iterator[None]:
         yield
 
 
+def taken(path: Path) -> bool:
+    """Whether a process is in the block of `only_one(path)` now; False where the platform cannot tell."""
+    try:
+        import fcntl
+
+        with path.with_name(f".{path.name}.lock").open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        pass
+    return False
+
+
 def sha256_of(blocks: Iterable[bytes]) -> str:
     """The sha256, in hexadecimal, of bytes that come in blocks.
 

@@ -20,6 +20,11 @@ STUDIES: dict[str, str] = {
     "samples": "inn.studies.samples:Samples",
     "neurons": "inn.studies.neurons:Neurons",
     "rivals": "inn.studies.rivals:Rivals",
+    "ablation": "inn.studies.ablation:Ablation",
+    "wikitext2": "inn.studies.wikitext2:WikiText2",
+    "ptb": "inn.studies.ptb:Ptb",
+    "ptb-characters": "inn.studies.ptb:PtbCharacters",
+    "ptb-sweep": "inn.studies.ptb_sweep:PtbSweep",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from inn.config import RunConfig
-from inn.data.files import only_one
+from inn.data.files import only_one, taken
 from inn.errors import InputError
 from inn.settings import resolve_settings
 from inn.training.files import remove_folder, replace_file
@@ -120,6 +120,10 @@ class Lab:
         }
         self._spread(_measure, waiting.values())
         return [json.loads(file.read_text()) if file.exists() else None for file in files]
+
+    def busy(self, job: Job) -> bool:
+        """Whether another process trains this run now."""
+        return taken(self.root / job.folder().rsplit("-", 1)[1])
 
     def _place(self, job: Job) -> Path:
         """The run's directory: one with the same settings, whatever its label, or a new one."""
