@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from inn.bench.measure import train_step
 from inn.bench.rows import Measured, Skipped
@@ -43,19 +44,23 @@ def memory(size: StepSize = SIZE, states: tuple[int, int] = (16, 64), rounds: in
 
 
 def peak(batch: int, length: int, model: dict) -> dict[str, int]:
+    """`added_peak` of a Mamba stack, to be called in a process of its own."""
+    return {"bytes": added_peak(stack(**model), batch, length)}
+
+
+def added_peak(network: nn.Module, batch: int, length: int, vocab: int = VOCAB) -> int:
     """Bytes by which two training steps raise this process's peak above what it held before them.
 
     Weights, optimiser and kernels are there before: a step on one stream of 8 symbols has been taken.
     """
-    network = stack(**model)
-    train_step(network, 1, 8, vocab=VOCAB)()
-    step = train_step(network, batch, length, vocab=VOCAB)
+    train_step(network, 1, 8, vocab=vocab)()
+    step = train_step(network, batch, length, vocab=vocab)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc gives back what the small step left
     before = _reset_peak()
     for _ in range(2):
         step()
-    return {"bytes": _peak() - before}
+    return _peak() - before
 
 
 def _reset_peak() -> int:

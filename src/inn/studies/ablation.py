@@ -133,7 +133,8 @@ def settings(size: Size, label: str) -> dict[str, Any]:
     >>> settings(Size("demo", models={"bus": {"bus_width": 8}}), "bus")
     {'model.router': 'bus', 'model.bus_width': 8}
     """
-    fields = {**PAPER_ROWS, **OWN_ROWS}[label] | size.models.get(label, {})
+    fields = {**PAPER_ROWS, **OWN_ROWS}[label]
+    fields = {**fields, **size.models.get(label, {})}
     return {f"model.{name}": value for name, value in fields.items()}
 
 
