@@ -118,7 +118,8 @@ class Cost(Study):
         for axis, name in (("T", "length T"), ("N", "neurons N"), ("D", "width D")):
             axes[axis].set(xlabel=name, ylabel="training step (s)")
             axes[axis].set_yscale("log", base=10)
-            axes[axis].legend(fontsize="small")
+            if axes[axis].lines:
+                axes[axis].legend(fontsize="small")
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
