@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from inn.models import build_model
 from inn.studies.comparison import MODELS, judged
 from inn.studies.ptb import Ptb, PtbCharacters
 from inn.studies.rows import jobs, model_settings
@@ -68,3 +71,13 @@ def test_every_scale_has_every_model(study):
     for size in study.sizes().values():
         for label in MODELS:
             jobs(size, label, model_settings(size, label), [1e-3], [0])[0].config()
+
+
+@pytest.mark.parametrize("study, vocab", [(WikiText2(), 283), (Ptb(), 10_000), (PtbCharacters(), 50)])
+def test_models_are_about_equal_in_parameters(study, vocab):
+    size = study.sizes()["cpu"]
+    counts = {}
+    for label in MODELS:
+        model = jobs(size, label, model_settings(size, label), [1e-3], [0])[0].config().model
+        counts[label] = build_model(replace(model, vocab=vocab)).num_parameters
+    assert max(counts.values()) < 1.06 * min(counts.values()), counts

@@ -12,7 +12,7 @@ from inn.studies import open_study, results
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ablation", "ptb", "ptb-characters", "ptb-sweep", "cost"])
+@pytest.mark.parametrize("name", ["ablation", "ptb", "ptb-characters", "ptb-sweep", "vocabulary", "cost"])
 def test_a_study_runs_and_is_shown(name, tmp_path, monkeypatch, capsys):
     if name == "ptb-sweep":
         pytest.importorskip("optuna")

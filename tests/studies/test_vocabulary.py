@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from inn.config import model_config
+from inn.models import build_model
 from inn.studies.vocabulary import SIZES, SYMBOLS, VocabularyStudy
 
 
@@ -48,3 +50,14 @@ def test_every_row_says_what_it_reads():
     for size in SIZES.values():
         assert {label.split(" ", 1)[0] for label in size.models} == {"inn", "lstm"}
         assert {label.split(" ", 1)[1] for label in size.models} <= set(SYMBOLS)
+
+
+def test_rows_are_about_equal_in_parameters():
+    """Of the Penn Treebank: 10,000 words, 50 characters."""
+    size, counts = SIZES["cpu"], {}
+    for label, fields in size.models.items():
+        symbols = SYMBOLS[label.split(" ", 1)[1]]
+        vocab = {"words": 10_000, "characters": 50}.get(symbols["data.vocabulary"]) or symbols["data.units"]
+        own = {name.removeprefix("model."): value for name, value in symbols.items() if name.startswith("model.")}
+        counts[label] = build_model(model_config(**{**fields, **own}, vocab=vocab)).num_parameters
+    assert max(counts.values()) < 1.08 * min(counts.values()), counts

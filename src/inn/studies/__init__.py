@@ -25,6 +25,7 @@ STUDIES: dict[str, str] = {
     "ptb": "inn.studies.ptb:Ptb",
     "ptb-characters": "inn.studies.ptb:PtbCharacters",
     "ptb-sweep": "inn.studies.ptb_sweep:PtbSweep",
+    "vocabulary": "inn.studies.vocabulary:VocabularyStudy",
     "cost": "inn.studies.cost:Cost",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""

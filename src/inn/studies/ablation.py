@@ -15,18 +15,22 @@ from inn.studies.study import Outcome, Study, Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
+GRAPH: Fields = {"kind": "inn", "router": "attention", "recall": [], "neurons": 4, "width": 56, "rounds": 3}
+"""The full graph: the paper's idea with neurons that differ, the preset `distinct`; `Size.models` has its size."""
+
 PAPER_ROWS: dict[str, Fields] = {
     "full": {},
     "mamba-stack": {"kind": "mamba-stack"},
     "no communication": {"router": "none"},
     "static communication": {"router": "static"},
 }
-"""Table 3, by fields of `--model` over the recipe's graph. Each has its own best learning rate, as it is compared."""
+"""Table 3, by fields of `--model` over the full graph. Each has its own best learning rate, as it is compared."""
 
 OWN_ROWS: dict[str, Fields] = {
     "no communication, wider": {"router": "none"},
     "mixing": {"router": "mixing"},
     "bus": {"router": "bus"},
+    "dendrites": {"router": "dendrites"},
     "no identity": {"input": "copy", "weights": "shared", "readout": "mean"},
     "identity by embedding": {"input": "copy", "weights": "shared", "readout": "mean", "identity": "embedding"},
     "gate soft": {"gate": "soft"},
@@ -43,13 +47,17 @@ OWN_ROWS: dict[str, Fields] = {
 def sizes() -> dict[str, Size]:
     """Those of `text8`, on fewer characters; widths for the rows that would have far fewer or more parameters."""
     cpu = {
+        "dendrites": {"width": 43},
         "no communication, wider": {"width": 70},
         "bus": {"bus_width": 38},
         "no identity": {"width": 116},
         "identity by embedding": {"width": 116},
         "share rounds": {"width": 100},
     }
+    smoke = {"full": {"neurons": 3, "width": 12, "rounds": 2, "heads": 2}}
     gpu = {
+        "full": {"neurons": 8, "width": 104, "rounds": 4},
+        "dendrites": {"width": 57},
         "no communication, wider": {"width": 132},
         "bus": {"bus_width": 32},
         "no identity": {"width": 304},
@@ -59,7 +67,7 @@ def sizes() -> dict[str, Size]:
     million = {"train.symbols": 1_000_000, "train.eval_every": 61}
     return {
         "smoke": replace(
-            TEXT8["smoke"], rates=(1e-2,), models={}, settings={**TEXT8["smoke"].settings, "train.symbols": 2048}
+            TEXT8["smoke"], rates=(1e-2,), models=smoke, settings={**TEXT8["smoke"].settings, "train.symbols": 2048}
         ),
         "cpu": replace(TEXT8["cpu"], models=cpu, settings={**TEXT8["cpu"].settings, **million}),
         "gpu": Size("text8", {"train.symbols": 20_000_000}, seeds=3, scored=None, models=gpu),
@@ -130,11 +138,12 @@ class Ablation(Study):
 def settings(size: Size, label: str) -> dict[str, Any]:
     """Settings of a row: its own fields, then the size's.
 
-    >>> settings(Size("demo", models={"bus": {"bus_width": 8}}), "bus")
-    {'model.router': 'bus', 'model.bus_width': 8}
+    >>> settings(Size("demo", models={"full": {"width": 8}}), "share rounds")["model.width"]
+    8
     """
-    fields = {**PAPER_ROWS, **OWN_ROWS}[label]
-    fields = {**fields, **size.models.get(label, {})}
+    fields: Fields = {**PAPER_ROWS, **OWN_ROWS}[label]
+    graph = {**GRAPH, **size.models.get("full", {})} if "kind" not in fields else {}
+    fields = {**graph, **fields, **size.models.get(label, {})}
     return {f"model.{name}": value for name, value in fields.items()}
 
 

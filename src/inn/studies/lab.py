@@ -123,7 +123,7 @@ class Lab:
 
     def busy(self, job: Job) -> bool:
         """Whether another process trains this run now."""
-        return taken(self.root / job.folder().rsplit("-", 1)[1])
+        return taken(self.root / digest(job.config()))
 
     def _place(self, job: Job) -> Path:
         """The run's directory: one with the same settings, whatever its label, or a new one."""

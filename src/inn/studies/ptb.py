@@ -22,7 +22,7 @@ WORDS = {
             "transformer-paper": {"kind": "transformer-paper", "width": 96, "hidden": 200, "dropout": 0.0},
             "transformer": {"kind": "transformer", "width": 96, "hidden": 152, "dropout": 0.0},
             "mamba-stack": {"kind": "mamba-stack", "width": 92, "dropout": 0.0},
-            "inn": {"kind": "inn", "width": 24, "dropout": 0.0},
+            "inn": {"kind": "inn", "neurons": 4, "width": 18, "rounds": 4, "dropout": 0.0},
             "inn-paper-fixed": published(neurons=4, width=92, rounds=2, dropout=0.0),
         },
     ),
@@ -31,7 +31,10 @@ WORDS = {
         rates=(4e-4, 1e-3, 2e-3, 4e-3),
         seeds=3,
         scored=None,
-        models={"inn-paper-fixed": published(neurons=32, width=208, rounds=2, dropout=0.3)},
+        models={
+            "inn": {"kind": "inn", "neurons": 4, "width": 47, "rounds": 4},
+            "inn-paper-fixed": published(neurons=32, width=208, rounds=2, dropout=0.3),
+        },
     ),
 }
 """Equal parameters: 1.1 M and one pass without dropout on a CPU; the recipe's 2.9 M and twenty passes on a GPU."""
@@ -51,7 +54,10 @@ CHARACTERS = {
         rates=(4e-4, 1e-3, 2e-3, 4e-3),
         seeds=3,
         scored=None,
-        models={"inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"}},
+        models={
+            "inn": {"kind": "inn", "neurons": 8, "width": 58, "rounds": 4},
+            "inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
+        },
     ),
 }
 """Equal parameters: 0.47 M and 1 M characters on a CPU; 4 M and three passes on a GPU."""

@@ -6,15 +6,13 @@ is one run of the lab, and a trial that was interrupted is gone on with.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inn.data.files import only_one
 from inn.errors import InputError
-from inn.studies.lab import Job, Lab
+from inn.studies.lab import Job, Lab, digest
 from inn.studies.paper import TABLE_6
 from inn.studies.ptb import WORDS
 from inn.studies.rows import best_bits, facts, markdown, model_settings, tune
@@ -153,13 +151,13 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.optuna, self.lab, self.size = optuna, lab, size
         self.total = len(TABLE_6) + size.searched
-        digest = hashlib.sha256(json.dumps(self.job({}).config().to_dict(), sort_keys=True).encode()).hexdigest()[:10]
+        name = digest(self.job({}).config())
         file = lab.root / "ptb-sweep.db"
         with only_one(file):  # two that begin at once make one study, with each of the paper's points once
             storage = f"sqlite:///{file}?timeout=60"
-            if not lab.resume and digest in optuna.get_all_study_names(storage):
-                optuna.delete_study(study_name=digest, storage=storage)
-            self.study = optuna.create_study(storage=storage, study_name=digest, load_if_exists=True)
+            if not lab.resume and name in optuna.get_all_study_names(storage):
+                optuna.delete_study(study_name=name, storage=storage)
+            self.study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
             if not self.study.trials:
                 for dropout, decay in TABLE_6:
                     self.study.enqueue_trial({"dropout": dropout, "weight_decay": decay})

@@ -22,7 +22,7 @@ SIZES = {
             "transformer-paper": {"kind": "transformer-paper", "hidden": 376},
             "transformer": {"kind": "transformer", "hidden": 256},
             "mamba-stack": {"kind": "mamba-stack", "width": 122},
-            "inn": {"kind": "inn", "width": 52},
+            "inn": {"kind": "inn", "neurons": 8, "width": 18, "rounds": 4},
             "inn-paper-fixed": published(neurons=4, width=112, rounds=3),
         },
     ),
@@ -31,7 +31,10 @@ SIZES = {
         rates=(4e-4, 1e-3, 2e-3, 4e-3),
         seeds=3,
         scored=None,
-        models={"inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"}},
+        models={
+            "inn": {"kind": "inn", "neurons": 8, "width": 58, "rounds": 4},
+            "inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
+        },
     ),
 }
 """Equal parameters: 0.47 M and 1 M characters on a CPU; the recipe's 4.2 M and three passes on a GPU."""
