@@ -22,7 +22,7 @@ WORDS = {
             "transformer-paper": {"kind": "transformer-paper", "width": 96, "hidden": 200, "dropout": 0.0},
             "transformer": {"kind": "transformer", "width": 96, "hidden": 152, "dropout": 0.0},
             "mamba-stack": {"kind": "mamba-stack", "width": 92, "dropout": 0.0},
-            "inn": {"kind": "inn", "neurons": 4, "width": 18, "rounds": 4, "dropout": 0.0},
+            "inn": {"kind": "inn", "neurons": 4, "width": 21, "dropout": 0.0},
             "inn-paper-fixed": published(neurons=4, width=92, rounds=2, dropout=0.0),
         },
     ),
@@ -32,7 +32,6 @@ WORDS = {
         seeds=3,
         scored=None,
         models={
-            "inn": {"kind": "inn", "neurons": 4, "width": 47, "rounds": 4},
             "inn-paper-fixed": published(neurons=32, width=208, rounds=2, dropout=0.3),
         },
     ),
@@ -55,7 +54,6 @@ CHARACTERS = {
         seeds=3,
         scored=None,
         models={
-            "inn": {"kind": "inn", "neurons": 8, "width": 58, "rounds": 4},
             "inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
         },
     ),

@@ -47,7 +47,7 @@ class TextSize(Size):
 
 
 def _inn(**fields: Any) -> dict[str, Any]:
-    return {"kind": "inn", "neurons": 4, "rounds": 4, "dropout": 0.0, **fields}
+    return {"kind": "inn", "neurons": 4, "rounds": 4, "recall_width": 8, "dropout": 0.0, **fields}
 
 
 def _lstm(**fields: Any) -> dict[str, Any]:
@@ -73,14 +73,14 @@ SIZES: dict[str, TextSize] = {
         {"train.sample_every": 0, "train.checkpoint_every": 1_000_000, "train.weight_decay": 0.01},
         rates=(3e-3, 6e-3), seeds=1, scored=None,
         models={  # 0.58 to 0.61 million parameters each
-            "inn words": _inn(width=8),
+            "inn words": _inn(width=11),
             "lstm words": _lstm(width=54),
-            "inn words, narrow": _inn(width=16, embedding_width=24),
+            "inn words, narrow": _inn(width=27, embedding_width=24),
             "lstm words, narrow": _lstm(width=128, embedding_width=32),
-            "inn words, adaptive head": _inn(width=10, embedding_width=16),
+            "inn words, adaptive head": _inn(width=18, embedding_width=16),
             "inn bpe 512": _inn(width=38),
-            "inn bpe 1024": _inn(width=34),
-            "inn bpe 4096": _inn(width=20),
+            "inn bpe 1024": _inn(width=36),
+            "inn bpe 4096": _inn(width=22),
             "lstm bpe 1024": _lstm(width=164),
             "inn characters": _inn(width=42),
             "lstm characters": _lstm(width=192),
@@ -91,12 +91,12 @@ SIZES: dict[str, TextSize] = {
         models={  # 2.7 to 2.9 million parameters each
             label: {**fields, "dropout": 0.4}
             for label, fields in {
-                "inn words": _inn(width=46),
+                "inn words": _inn(width=48),
                 "lstm words": _lstm(width=214),
-                "inn words, narrow": _inn(width=68, embedding_width=96),
+                "inn words, narrow": _inn(width=72, embedding_width=96),
                 "lstm words, narrow": _lstm(width=330, embedding_width=96),
-                "inn words, adaptive head": _inn(width=58, embedding_width=64),
-                "inn bpe 512": _inn(width=90),
+                "inn words, adaptive head": _inn(width=62, embedding_width=64),
+                "inn bpe 512": _inn(width=92),
                 "inn bpe 1024": _inn(width=88),
                 "inn bpe 4096": _inn(width=70),
                 "lstm bpe 1024": _lstm(width=380),

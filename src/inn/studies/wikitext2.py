@@ -32,7 +32,6 @@ SIZES = {
         seeds=3,
         scored=None,
         models={
-            "inn": {"kind": "inn", "neurons": 8, "width": 58, "rounds": 4},
             "inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
         },
     ),
