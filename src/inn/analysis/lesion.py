@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inn.errors import InputError
 from inn.graph import Graph
-from inn.routing import Edges
+from inn.routing import Edges, Router
 
 
 @contextmanager
@@ -48,9 +48,7 @@ def silenced(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
                 spoken[list(neurons)] = 0.0
                 return (args[0] * spoken,)
 
-            for round_ in graph.rounds:
-                if round_.router is not None:
-                    handle = round_.router.register_forward_pre_hook(close, with_kwargs=True)
-                    hooks.callback(handle.remove)
+            for router in (m for m in graph.modules() if isinstance(m, Router)):
+                hooks.callback(router.register_forward_pre_hook(close, with_kwargs=True).remove)
             hooks.callback(graph.readout.register_forward_pre_hook(mute).remove)
         yield

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ import numpy as np
 RESAMPLES = 10_000
 BLOCKS = 32
 """Consecutive parts of a text that a comparison is paired over."""
+AGES = (256, 1024, 4096, 16384, 65536)
+"""Symbols read before, at the edges of `bits_by_age`."""
 
 
 def block_bits(run: str, split: str) -> list[float]:
@@ -23,6 +27,32 @@ def block_bits(run: str, split: str) -> list[float]:
 
     model, dataset = load_with_data(run)
     return [part.bits for part in evaluate(model, dataset.split(split), blocks=BLOCKS).parts]
+
+
+def bits_by_age(run: str, split: str) -> dict[str, float]:
+    """Bits per symbol by how much of its text a run has read, 32 stretches from fresh states (a measure).
+
+    What a model makes of a short text, and what it gains from what it has read before.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    from inn.commands.evaluate import load_with_data
+    from inn.evaluation import as_tokens, evaluating
+
+    model, dataset = load_with_data(run)
+    symbols = dataset.split(split)
+    length = min((len(symbols) - 1) // BLOCKS, AGES[-1])
+    rows = np.stack([symbols[i * length : (i + 1) * length + 1] for i in range(BLOCKS)])
+    tokens, state, losses = as_tokens(rows, torch.device("cpu")), None, []
+    with evaluating(model), torch.no_grad():
+        for at in range(0, length, 512):
+            piece = tokens[:, at : min(at + 512, length) + 1]
+            logits, state = model(piece[:, :-1], state)
+            losses.append(F.cross_entropy(logits.mT.float(), piece[:, 1:], reduction="none"))
+    bits = torch.cat(losses, 1).double().mean(0) / math.log(2)
+    edges = [age for age in AGES if age <= length]
+    return {f"{a}-{b}": float(bits[a:b].mean()) for a, b in pairwise([0, *edges])}
 
 
 @dataclass(frozen=True)

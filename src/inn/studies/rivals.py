@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from inn.studies.compare import block_bits, lead
+import numpy as np
+
+from inn.studies.compare import bits_by_age, block_bits, lead
 from inn.studies.lab import Lab
 from inn.studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
 from inn.studies.sizes import TEXT8, Size
@@ -92,6 +94,8 @@ class Rivals(Study):
                     "sweep_valid_bits": model.sweep,
                     "valid_bits": [found["bits"] for found in valid],
                     "test_blocks": lab.measure(block_bits, runs, split="test"),
+                    "test_by_age": lab.measure(bits_by_age, runs[:1], split="test")[0],
+                    "population": lab.measure(population, runs[:1], split="test")[0],
                     **facts(runs[0]),
                 }
             )
@@ -115,7 +119,8 @@ class Rivals(Study):
                 ]
             )
         head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "seeds:", "valid BPC:", "test BPC:"]
-        return f"{markdown([*head, 'inn is ahead by [95 %]:'], rows)}\n\n{_remark(result)}"
+        leads = markdown([*head, "inn is ahead by [95 %]:"], rows)
+        return "\n\n".join([leads, _remark(result), _ages(result), _neurons(ours)])
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
         return []
@@ -132,6 +137,26 @@ class Rivals(Study):
         axes.set(xlabel="BPC on the test part by which the graph of neurons is ahead (95 % interval)")
         axes.legend()
         return True
+
+
+def population(run: str, split: str, limit: int = 200_000) -> dict[str, Any] | None:
+    """How many neurons a run amounts to, and the bits per symbol it loses without each (a measure); None for one."""
+    from inn.analysis import measure_effective_neurons, silenced
+    from inn.commands.evaluate import load_with_data
+    from inn.evaluation import as_tokens, device_of, evaluate
+    from inn.model import INN
+
+    model, dataset = load_with_data(run)
+    if not isinstance(model, INN) or model.graph.config.neurons == 1:
+        return None
+    text = dataset.split(split)[:limit]
+    window = len(text) // 16
+    tokens = as_tokens(np.stack([text[i * window : (i + 1) * window][:1024] for i in range(16)]), device_of(model))
+    whole, lost = evaluate(model, text, streams=4).bits, []
+    for neuron in range(model.graph.config.neurons):
+        with silenced(model, [neuron]):
+            lost.append(evaluate(model, text, streams=4).bits - whole)
+    return {"effective_neurons": measure_effective_neurons(model, tokens), "lost_bits": lost}
 
 
 def _row(result: dict[str, Any], label: str) -> dict[str, Any]:
@@ -160,4 +185,26 @@ def _remark(result: dict[str, Any]) -> str:
         f"The best rival is '{best['label']}': the graph is {'' if won else 'not '}ahead by at least {LEAD} BPC "
         f"({found}, {found.seeds} seeds, {found.blocks} blocks of text) at {flops:.2f} times its training FLOPs. "
         f"Without communication it loses {silent} BPC (goal: at least {LOSS})."
+    )
+
+
+def _ages(result: dict[str, Any]) -> str:
+    """What each model makes of a text by how much of it it has read."""
+    rows = sorted(result["rows"], key=_test)
+    spans = list(rows[0]["test_by_age"])
+    cells = [[row["label"], *(f"{row['test_by_age'][span]:.3f}" for span in spans)] for row in rows]
+    table = markdown(["model", *(f"{span}:" for span in spans)], cells)
+    return (
+        "Test BPC by symbols read before, from fresh states (seed 0): a model that recalls gains from all it has read, "
+        f"so its score on a long text says little of a short one.\n\n{table}"
+    )
+
+
+def _neurons(ours: dict[str, Any]) -> str:
+    found = ours["population"]
+    lost, count = found["lost_bits"], len(found["lost_bits"])
+    least = "every neuron costs something" if min(lost) > 0 else "not every neuron costs something"
+    return (
+        f"The graph's {count} neurons amount to {found['effective_neurons']:.1f} (goal: at least {count / 2:g}). "
+        f"Silenced, one costs {min(lost):.3f} to {max(lost):.3f} BPC: {least}."
     )
