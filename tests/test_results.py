@@ -1,24 +1,35 @@
-"""Numbers in the README come from the results files."""
+"""Numbers in the README and the reports come from the results files."""
 
 import json
 import re
 import runpy
 from pathlib import Path
 
+from inn.studies import STUDIES
+from inn.studies.lab_book import lab_book
+from inn.studies.report import report, with_tables
+
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results"
 
 
 def test_the_tables_of_the_readme_are_those_of_the_results():
-    tables = re.findall(
-        r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
-    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tables = dict(re.findall(r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", readme, re.DOTALL))
     assert tables
-    for name, shown in tables:
-        script = "speed" if name == "speed" else "equal_parameters"
-        table = runpy.run_path(str(ROOT / "benchmarks" / f"{script}.py"))["table"]
-        assert shown == table(json.loads((ROOT / "results" / f"{name}.json").read_text()))
+    assert all(name == "speed" or (name in STUDIES and (RESULTS / f"{name}.json").exists()) for name in tables)
+    assert with_tables(readme, RESULTS) == readme
+    speed = runpy.run_path(str(ROOT / "benchmarks" / "speed.py"))["table"]
+    assert tables["speed"] == speed(json.loads((RESULTS / "speed.json").read_text()))
 
 
-def test_measured_speed_is_shown():
-    if (ROOT / "results" / "speed.json").exists():
-        assert "<!-- table: speed -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_reports_are_those_of_the_results():
+    assert (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8") == report(RESULTS)
+    assert (ROOT / "docs" / "lab-book.md").read_text(encoding="utf-8") == lab_book(RESULTS)
+
+
+def test_a_changed_number_is_noticed(tmp_path):
+    text = "<!-- table: text8 -->\nold\n<!-- end -->"
+    assert with_tables(text, tmp_path) == text  # no results, nothing to put there
+    (tmp_path / "text8.json").write_text((RESULTS / "text8.json").read_text())
+    assert "old" not in with_tables(text, tmp_path)

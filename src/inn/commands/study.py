@@ -24,6 +24,7 @@ USAGE = "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--sho
 RUNS = Path("runs/studies")
 REPORT = Path("docs/reproduction.md")
 LAB_BOOK = Path("docs/lab-book.md")
+README = Path("README.md")
 
 
 def main(argv: list[str]) -> int:
@@ -31,11 +32,12 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     if args.report:
         from inn.studies.lab_book import write_lab_book
-        from inn.studies.report import write_report
+        from inn.studies.report import write_report, write_tables
 
         write_report(args.results, REPORT)
+        write_tables(args.results, README)
         write_lab_book(args.results, LAB_BOOK)
-        print(f"{REPORT} and {LAB_BOOK} are written from {args.results}")
+        print(f"{REPORT}, {LAB_BOOK} and the tables of {README} are written from {args.results}")
         return 0
     study = open_study(args.name)
     entry = kept(study, args) if args.show else conduct(study, args)
@@ -56,7 +58,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--resume", "Go on with what is done already (the default).")
     parser.flag("--no-resume", "Train everything afresh, in place of the runs that are there.")
     parser.flag("--show", "Print what was measured, without running anything.")
-    parser.flag("--report", f"Write {REPORT} and {LAB_BOOK} from the results of all studies.")
+    parser.flag("--report", f"Write {REPORT}, {LAB_BOOK} and the tables of {README} from all results.")
     parser.option("--results", type=Path, default=Path("results"), help="The folder of results.")
     parser.flag("--json", JSON_HELP)
     parser.epilog = f"Runs are kept in {RUNS} and shared by the studies that need them; a finished run is used again."

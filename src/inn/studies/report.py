@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,3 +55,23 @@ def write_report(results: Path, path: Path) -> None:
     page = report(results)
     check_writable(path.parent)
     replace_file(path, page)
+
+
+def with_tables(text: str, results: Path) -> str:
+    """A Markdown text with the table of every study that it marks: `<!-- table: NAME -->`, to `<!-- end -->`.
+
+    Marks of other tables, and of studies that have no results, are left as they are.
+    """
+
+    def table(found: re.Match) -> str:
+        begin, name, _, end = found.groups()
+        entry = largest(read(study, results)) if name in STUDIES and (study := open_study(name)) else None
+        return found[0] if entry is None else f"{begin}{tell(study, entry)[0]}\n{end}"
+
+    return re.sub(r"(<!-- table: (\S+) -->\n)(.*?)(<!-- end -->)", table, text, flags=re.DOTALL)
+
+
+def write_tables(results: Path, readme: Path) -> None:
+    """Put the studies' tables where a page marks them; a page that is not there is left out."""
+    if readme.is_file():
+        replace_file(readme, with_tables(readme.read_text(encoding="utf-8"), results))
