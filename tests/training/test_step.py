@@ -48,7 +48,7 @@ def test_accumulation_changes_nothing_but_rounding(kind, accumulate):
     torch.testing.assert_close(torch.tensor(losses), torch.tensor(losses2), rtol=1e-5, atol=1e-6)
     for a, b in zip(weights, weights2):
         # Three AdamW steps of 1e-2 divide by the gradient's size, which amplifies rounding where it is tiny.
-        torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
     for key in state:
         torch.testing.assert_close(state[key], state2[key], rtol=1e-4, atol=2e-5)
 
