@@ -1,4 +1,4 @@
-"""Studies from end to end, through the command, where no data are at hand."""
+"""Every study from end to end, through the command, at the smallest scale and where no data are at hand."""
 
 from __future__ import annotations
 
@@ -8,21 +8,47 @@ from importlib.util import find_spec
 import pytest
 
 from inn.cli import main
-from inn.studies import open_study, results
+from inn.studies import STUDIES, open_study, results
+
+WITHOUT_FIGURE = ("samples",)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("studies")  # one folder of runs, shared as people share it
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ablation", "ptb", "ptb-characters", "ptb-sweep", "vocabulary", "cost"])
-def test_a_study_runs_and_is_shown(name, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_runs_and_is_shown(name, place, monkeypatch, capsys):
     if name == "ptb-sweep":
         pytest.importorskip("optuna")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(place)
     monkeypatch.delenv("INN_DATA", raising=False)
     assert main(["study", name, "--scale", "smoke", "--workers", "1"]) == 0
     shown = capsys.readouterr().out
-    study, folder = open_study(name), tmp_path / "runs" / "studies" / "smoke"
+    study, folder = open_study(name), place / "runs" / "studies" / "smoke"
     entry = json.loads((folder / f"{name}.json").read_text())["smoke"]
     table, verdicts = results.tell(study, entry)
+    assert study.question in shown
     assert table in shown
     assert all(f"**{v.outcome}** | {v.because}" in shown for v in verdicts)
-    assert (folder / f"{name}.png").exists() == bool(find_spec("matplotlib"))
+    assert (folder / f"{name}.png").exists() == (bool(find_spec("matplotlib")) and name not in WITHOUT_FIGURE)
+
+
+@pytest.mark.slow
+def test_what_is_there_is_not_trained_again(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("INN_DATA", raising=False)
+    for _ in range(2):
+        assert main(["study", "text8", "--scale", "smoke", "--workers", "1"]) == 0
+        said = capsys.readouterr().err
+    assert "trained" not in said
+    assert "measured" not in said
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_scale_is_written_down(name):
+    sizes = open_study(name).sizes()
+    assert list(sizes) == ["smoke", "cpu", "gpu"]
+    assert "data.corpus" in sizes["smoke"].settings  # text that comes with the package
