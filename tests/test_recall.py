@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -15,6 +16,7 @@ import inn
 from inn.analysis import record
 from inn.cli import main
 from inn.config import INNConfig, RunConfig, of_its_version
+from inn.data.vocabulary import build_vocabulary
 from inn.model import RECALL
 from inn.ops.recall import EMPTY, RUNS
 from inn.recall import Recall
@@ -323,3 +325,35 @@ def test_a_run_with_recall_and_a_recipe_are_read_as_they_are():
     new = resolve_settings("text8-small", ["--model.recall=[3,1]"])
     assert RunConfig.from_dict(of_its_version(new.to_dict())) == new
     assert resolve_settings("text8-small").model.recall == INNConfig().recall != []
+
+
+@pytest.mark.parametrize("taped", [False, True])
+def test_what_a_model_writes_is_not_recalled(taped):
+    torch.manual_seed(0)
+    model = inn.INN(vocab=5, neurons=2, width=8, rounds=1, recall=[1, 2], recall_slots=32).eval()
+    _, state = model(torch.randint(5, (1, 30)))
+    before = state.clone()
+    symbol = torch.tensor([3])
+    with inn.record(model, "activity") if taped else contextlib.nullcontext():
+        _, after = model.step_(symbol, state.clone(), learn=False)
+        _, learned = model.step_(symbol, state.clone())
+    assert torch.equal(after[-1, "table"], before[-1, "table"])
+    assert not torch.equal(learned[-1, "table"], before[-1, "table"])
+    assert all(torch.equal(after[key], learned[key]) for key in after if key != (-1, "table"))
+
+
+def test_generation_believes_the_prompt_and_not_itself(monkeypatch):
+    model = inn.INN(vocab=5, neurons=2, width=8, rounds=1, recall=[1, 2], recall_slots=32).eval()
+    model.vocabulary = build_vocabulary("characters", "abcde")
+    step, tables = model.step_, []
+
+    def watched(tokens, state, **options):
+        logits, state = step(tokens, state, **options)
+        tables.append(state[-1, "table"].clone())
+        return logits, state
+
+    monkeypatch.setattr(model, "step_", watched)
+    assert len("".join(model.generate("abcabcabc", 20, seed=0))) == 20
+    assert len(tables) > 10
+    assert (tables[0] >= 0).any()
+    assert all(torch.equal(tables[0], table) for table in tables)

@@ -8,6 +8,7 @@ from pathlib import Path
 from inn.studies import STUDIES
 from inn.studies.lab_book import lab_book
 from inn.studies.report import report, with_tables
+from inn.studies.results import ENTRY
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -31,5 +32,8 @@ def test_the_reports_are_those_of_the_results():
 def test_a_changed_number_is_noticed(tmp_path):
     text = "<!-- table: text8 -->\nold\n<!-- end -->"
     assert with_tables(text, tmp_path) == text  # no results, nothing to put there
-    (tmp_path / "text8.json").write_text((RESULTS / "text8.json").read_text())
+    result = {"rows": [], "floors": {"bigram": 3.4321}}
+    entry = {**dict.fromkeys(ENTRY), "scale": "cpu", "result": result}
+    (tmp_path / "text8.json").write_text(json.dumps({"cpu": entry}))
+    assert with_tables(text, tmp_path).count("3.432") == 1
     assert "old" not in with_tables(text, tmp_path)

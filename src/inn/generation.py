@@ -108,7 +108,7 @@ def generate(
                 written += 1
                 if written != tokens:
                     with torch.no_grad():  # never held across a yield: the consumer keeps its own mode
-                        logits, state = model.step_(drawn.to(logits.device), state)
+                        logits, state = model.step_(drawn.to(logits.device), state, learn=False)
         if rest := decoder.flush():
             yield rest
 
@@ -148,7 +148,7 @@ def complete(
             drawn = sample(logits.cpu(), temperature, top_k, top_p, generator)
             texts = [text + d.feed(int(i)) for text, d, i in zip(texts, decoders, drawn, strict=True)]
             if written + 1 < tokens:
-                logits, state = model.step_(drawn.to(logits.device), state)
+                logits, state = model.step_(drawn.to(logits.device), state, learn=False)
     return [text + decoder.flush() for text, decoder in zip(texts, decoders, strict=True)]
 
 

@@ -99,19 +99,22 @@ class INN(SequenceModel):
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
         return self.head(self.dropout(self.bridge(self.norm(self.graph.readout(x)))))
 
-    def step_(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
         The state is changed in place and returned; while a tape records, a new one is made as ever.
         """
-        if self.graph.tape is not None:
-            return self.step(tokens, state)
         state = self.initial_state(tokens.shape[0]) if state is None else state
+        if self.graph.tape is not None:
+            logits, after = self.step(tokens, state)
+            if self.recall is not None and not learn:
+                after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
+            return logits, after
         state.check_batch(len(tokens))
         with torch.inference_mode():
             x = self._read(tokens[:, None])
             if self.recall is not None:
-                x = x + self.recall.read_(tokens[:, None], state.round(RECALL))
+                x = x + self.recall.read_(tokens[:, None], state.round(RECALL), learn=learn)
             logits = self._write(self.graph.run_(x, state))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 

@@ -67,11 +67,18 @@ class Recall(nn.Module):
             reset[:, 0] |= forgets
         return self.read_(tokens, state, reset, mask), state
 
-    def read_(self, tokens: Tensor, state: Parts, reset: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """`forward` that changes the state in place instead of returning a new one."""
+    def read_(
+        self,
+        tokens: Tensor,
+        state: Parts,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        learn: bool = True,
+    ) -> Tensor:
+        """`forward` that changes the state in place; without `learn`, what is read is not kept in the tables."""
         recent = state["recent"][:, 0].clone()  # the same for all neurons
         table = state["table"].flatten(1, 2)
-        found = recall(tokens.long(), table, recent, self.orders, reset, mask)
+        found = recall(tokens.long(), table, recent, self.orders, reset, mask, learn)
         state["recent"].copy_(recent[:, None])
         if not state["table"].is_contiguous():  # then `flatten` may have made a copy
             state["table"].copy_(table.view_as(state["table"]))

@@ -136,6 +136,18 @@ def test_results_do_not_depend_on_threads():
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
+@pytest.mark.parametrize("backend", ["reference", "torch", "cpu"])
+def test_looking_up_learns_nothing(backend):
+    learned, recent = start(1, [1, 2], 64)
+    recall(torch.tensor([[0, 1, 2, 0, 1, 2]]), learned, recent, [1, 2])
+    table = learned.clone()
+    found = on(backend, torch.tensor([[0, 0, 1]]), table, recent, [1, 2], None, None, False)
+    assert torch.equal(table, learned)
+    assert recent[0].tolist() == [0, 1]  # contexts go on
+    #                     after 2 0: 1, seen once | 0: 1, right once; 0 0: never | 1: 2, right once; 0 1: 2, right once
+    assert found[0].tolist() == [[1 * RUNS + 1, 1 * RUNS], [1 * RUNS + 1, EMPTY], [2 * RUNS + 1, 2 * RUNS + 1]]
+
+
 def test_says_why_it_cannot_take_a_call():
     tokens = torch.zeros(2, 3, dtype=torch.long)
     table, recent = start(2, [1, 2], 8)
@@ -184,7 +196,7 @@ def test_the_compiler_sees_what_is_changed():
     assert why_not() is None
     tokens = draw(2, 20, 0, False, True)[0]
     table, recent = start(2, [1, 2], 16)
-    torch.library.opcheck(torch.ops.inn.recall.default, (tokens, table, recent, [1, 2], None, None))
+    torch.library.opcheck(torch.ops.inn.recall.default, (tokens, table, recent, [1, 2], None, None, True))
 
     def run(tokens, table, recent):
         return recall(tokens, table, recent, [1, 2]) + table.sum()

@@ -370,7 +370,7 @@ Tensor memory_step(const Tensor& x, const optional<Tensor>& in, const Tensor& co
 }
 
 Tensor recall(const Tensor& tokens, Tensor& table, Tensor& recent, at::IntArrayRef orders, const optional<Tensor>& reset,
-              const optional<Tensor>& mask) {
+              const optional<Tensor>& mask, bool learn) {
   TORCH_CHECK(tokens.dim() == 2 && table.dim() == 3 && recent.dim() == 2, "recall takes tokens [B, T]");
   const int64_t B = tokens.size(0), T = tokens.size(1), K = static_cast<int64_t>(orders.size()), L = recent.size(1);
   expect(table, {B, K, table.size(2)}, "table");
@@ -383,7 +383,7 @@ Tensor recall(const Tensor& tokens, Tensor& table, Tensor& recent, at::IntArrayR
   Tensor keep_reset, keep_mask, found = at::empty({B, T, K}, read.options());
   const inn::Recall op{B, T, K, L, table.size(2), orders.data(), read.data_ptr<int64_t>(), table.data_ptr<int32_t>(),
                        recent.data_ptr<int64_t>(), flags(reset, read, keep_reset, "reset"),
-                       flags(mask, read, keep_mask, "mask"), at::get_num_threads()};
+                       flags(mask, read, keep_mask, "mask"), learn, at::get_num_threads()};
   inn::recall(op, found.data_ptr<int64_t>());
   return found;
 }
@@ -461,7 +461,8 @@ TORCH_LIBRARY(inn, m) {
       "memory_step(Tensor x, Tensor? into, Tensor conv_weight, Tensor conv_bias, Tensor to_scan, Tensor to_dt, "
       "Tensor dt_bias, Tensor A_log, Tensor skip, Tensor out, Tensor(a!) conv, Tensor(b!) ssm) -> Tensor");
   m.def(
-      "recall(Tensor tokens, Tensor(a!) table, Tensor(b!) recent, int[] orders, Tensor? reset, Tensor? mask) -> Tensor");
+      "recall(Tensor tokens, Tensor(a!) table, Tensor(b!) recent, int[] orders, Tensor? reset, Tensor? mask, "
+      "bool learn) -> Tensor");
   m.def("neuron_linear_fwd(Tensor x, Tensor weight, Tensor? bias, int[] sizes) -> Tensor[]");
   m.def("neuron_linear_input_bwd(Tensor[] gy, Tensor weight) -> Tensor");
   m.def("neuron_linear_weight_bwd(Tensor[] gy, Tensor x, int sets, bool bias) -> (Tensor, Tensor)");

@@ -37,12 +37,14 @@ void stream(const Recall& op, int64_t b, int64_t* found) {
     for (int64_t i = 0; i < op.K; i++) {
       int32_t* table = tables + i * op.slots;
       const int64_t k = op.orders[i];
-      uint32_t h = hash(end - 1 - k, k);
-      int32_t& old = table[h % op.slots];
-      const bool right = old >= 0 && static_cast<uint32_t>(old) >> 3 == ((h >> 25) << 21 | symbol);
-      const int32_t run = right ? std::min((old & LAST_RUN) + 1, LAST_RUN) : 0;
-      old = static_cast<int32_t>((h >> 25) << 24 | symbol << 3 | run);
-      h = hash(end - k, k);
+      if (op.learn) {
+        const uint32_t h = hash(end - 1 - k, k);
+        int32_t& old = table[h % op.slots];
+        const bool right = old >= 0 && static_cast<uint32_t>(old) >> 3 == ((h >> 25) << 21 | symbol);
+        const int32_t run = right ? std::min((old & LAST_RUN) + 1, LAST_RUN) : 0;
+        old = static_cast<int32_t>((h >> 25) << 24 | symbol << 3 | run);
+      }
+      const uint32_t h = hash(end - k, k);
       const int32_t now = table[h % op.slots];
       if (now >= 0 && static_cast<uint32_t>(now) >> 24 == h >> 25) out[i] = now & 0xFFFFFF;
     }

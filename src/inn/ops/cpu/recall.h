@@ -13,6 +13,7 @@ struct Recall {
   int64_t* recent;        // [B, L], oldest first
   const bool* reset;      // [B, T] or null
   const bool* mask;       // [B, T] or null
+  bool learn;             // false: look up only
   int threads;
 };
 

@@ -17,12 +17,13 @@ def recall_cpu(
     orders: Sequence[int],
     reset: Tensor | None = None,
     mask: Tensor | None = None,
+    learn: bool = True,
 ) -> Tensor:
     """See `recall_reference`; the results are the same."""
-    return torch.ops.inn.recall(tokens, table, recent, list(orders), reset, mask)
+    return torch.ops.inn.recall(tokens, table, recent, list(orders), reset, mask, learn)
 
 
-def refuses(tokens, table, recent, orders, reset=None, mask=None) -> str | None:
+def refuses(tokens, table, recent, orders, reset=None, mask=None, learn=True) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
     for t in (tokens, table, recent):
         if not t.is_cpu:
@@ -36,5 +37,5 @@ def register() -> None:
     """Tell PyTorch the operator's shape; once it is loaded."""
     torch.library.register_fake(
         "inn::recall",
-        lambda tokens, table, recent, orders, reset, mask: tokens.new_empty(*tokens.shape, len(orders)),
+        lambda tokens, table, recent, orders, reset, mask, learn: tokens.new_empty(*tokens.shape, len(orders)),
     )

@@ -23,6 +23,7 @@ def recall_reference(
     orders: Sequence[int],
     reset: Tensor | None = None,
     mask: Tensor | None = None,
+    learn: bool = True,
 ) -> Tensor:
     """Look up, for every symbol, what followed the last time the stream read the same k symbols; then learn it.
 
@@ -39,6 +40,7 @@ def recall_reference(
         orders: K context lengths.
         reset: `[B, T]` bool, everything is forgotten before these steps.
         mask: `[B, T]` bool, steps where it is false are not read (what they find is `EMPTY`).
+        learn: False looks up only: the table stays as it is.
 
     Returns:
         `[B, T, K]` int64: symbol x RUNS + run, or `EMPTY`.
@@ -53,11 +55,12 @@ def recall_reference(
             symbol, before = int(tokens[b, t]), recent[b].tolist()
             now = [*before[1:], symbol]
             for i, k in enumerate(orders):
-                slot, check = place(before[-k:], table.shape[2])
-                old = int(table[b, i, slot])
-                right = old >= 0 and old >> 24 == check and (old >> 3) & MAX_SYMBOL == symbol
-                run = min((old & 7) + 1, RUNS - 1) if right else 0
-                table[b, i, slot] = check << 24 | symbol << 3 | run
+                if learn:
+                    slot, check = place(before[-k:], table.shape[2])
+                    old = int(table[b, i, slot])
+                    right = old >= 0 and old >> 24 == check and (old >> 3) & MAX_SYMBOL == symbol
+                    run = min((old & 7) + 1, RUNS - 1) if right else 0
+                    table[b, i, slot] = check << 24 | symbol << 3 | run
                 slot, check = place(now[-k:], table.shape[2])
                 old = int(table[b, i, slot])
                 if old >= 0 and old >> 24 == check:

@@ -17,6 +17,7 @@ def recall_torch(
     orders: Sequence[int],
     reset: Tensor | None = None,
     mask: Tensor | None = None,
+    learn: bool = True,
 ) -> Tensor:
     """See `recall_reference`; the results are the same."""
     found = []
@@ -35,7 +36,8 @@ def recall_torch(
         now = torch.cat((recent[:, 1:], symbol), 1)
         if live is not None:
             entry, now = torch.where(live, entry, old), torch.where(live, now, recent)
-        table.scatter_(2, slot[..., None], entry[..., None].to(table.dtype))
+        if learn:
+            table.scatter_(2, slot[..., None], entry[..., None].to(table.dtype))
         recent.copy_(now)
         slot, check = _places(recent, orders, table.shape[2])
         old = table.gather(2, slot[..., None])[..., 0].long()
