@@ -31,12 +31,13 @@ def main(argv: list[str]) -> int:
     """Run `inn study`; returns 0."""
     args = parse(argv)
     if args.report:
-        from inn.studies.lab_book import write_lab_book
+        from inn.studies.lab_book import RECORDS, write_lab_book
         from inn.studies.report import write_report, write_tables
 
         write_report(args.results, REPORT)
         write_tables(args.results, README)
-        write_lab_book(args.results, LAB_BOOK)
+        if (args.results / RECORDS).exists():
+            write_lab_book(args.results, LAB_BOOK)
         print(f"{REPORT}, {LAB_BOOK} and the tables of {README} are written from {args.results}")
         return 0
     study = open_study(args.name)

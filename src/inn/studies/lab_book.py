@@ -11,8 +11,8 @@ from inn.errors import InputError
 from inn.studies.rows import markdown
 from inn.training.files import replace_file
 
-FOLDER = "lab-book"
-"""Inside the results: `runs.json`, the entries, and `prototypes.patch`, code that was tried and not kept."""
+RECORDS = "lab-book/runs.json"
+"""The entries, in the folder of results; beside them is `prototypes.patch`, code that was tried and not kept."""
 
 HEAD = """# Lab book: looking for a graph that earns its keep
 
@@ -34,7 +34,7 @@ def lab_book(results: Path) -> str:
 
     Raises `InputError` where the entries are missing or damaged.
     """
-    path = results / FOLDER / "runs.json"
+    path = results / RECORDS
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         first = entries[0]["runs"][0]
