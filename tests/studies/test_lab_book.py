@@ -23,7 +23,7 @@ def test_a_page_of_entries(tmp_path):
     page = lab_book(tmp_path)
     assert "2,000 characters" in " ".join(page.split())
     assert "## A thing\n\n*Hypothesis.* It helps." in page
-    assert "| `--train.lr 6e-3` (prototype) | 1,234 | 2.50 M | 1.9877 | 2.6 of 4 |" in page
+    assert "| `--train.lr 6e-3` (prototype) | 1,234 | 2.50 M | 1.9877 | 500 | 2.6 of 4 |" in page
     assert "*Verdict.* It does not." in page
 
 

@@ -18,11 +18,14 @@ HEAD = """# Lab book: looking for a graph that earns its keep
 
 What was tried, in its order: the hypothesis, the runs, their numbers, the verdict. Failures stay in it. Every run is
 {symbols} characters of text8-69m, one seed, one thread of {hardware}; the number is the validation part's bits per
-character (BPC) over {scored} symbols at the end of training. One seed shows a direction and settles nothing: what
-survived was measured again in study `rivals`, with seeds and intervals. Effective neurons (linear CKA, on the last
-training batch that was looked at) run from 1, all alike, to their number. Each row was `inn train text8-small` with the
-options shown, and `{common}`. Rows marked *prototype* need the patch `results/lab-book/prototypes.patch` on commit
-632928108143; rows marked *before* ran on that commit, the others on this library.
+character (BPC) over the symbols shown, at the end of training. One seed shows a direction and settles nothing: what
+survives is measured again by study `rivals`, with seeds and intervals. Effective neurons (linear CKA, on the last
+training batch that was looked at) run from 1, all alike, to their number.
+
+Each row is `inn train text8-small` with the options shown, and
+`{common}`
+(the last entry: `--train.eval_every 100 --train.eval_symbols 200000`). Rows marked *before* ran on commit 632928108143,
+rows marked *prototype* on it with the patch `results/lab-book/prototypes.patch`, the others on this library.
 
 This page is written by `inn study --report` from `results/lab-book/runs.json`.
 """
@@ -40,7 +43,6 @@ def lab_book(results: Path) -> str:
         first = entries[0]["runs"][0]
         facts = {
             "symbols": f"{first['symbols']:,}",
-            "scored": f"{first['scored']:,}",
             "hardware": f"a processor {first['hardware']['cpu']}",
             "common": _COMMON,
         }
@@ -62,11 +64,12 @@ def _entry(entry: dict[str, Any]) -> str:
             f"{run['parameters']:,}",
             f"{run['training_flops_per_symbol'] / 1e6:.2f} M",
             f"{run['valid_bits']:.4f}",
+            f"{run['scored']:,}",
             "–" if run["effective_neurons"] is None else f"{run['effective_neurons']:.1f} of {run['neurons']}",
         ]
         for run in entry["runs"]
     ]
-    head = ["options", "parameters:", "training FLOPs per symbol:", "valid BPC:", "effective neurons:"]
+    head = ["options", "parameters:", "training FLOPs per symbol:", "valid BPC:", "symbols:", "effective neurons:"]
     return (
         f"## {entry['title']}\n\n*Hypothesis.* {entry['hypothesis']}\n\n{markdown(head, rows)}\n\n"
         f"*Verdict.* {entry['verdict']}\n"
