@@ -141,6 +141,18 @@ def evaluate(
     return Score(float(totals.sum()), targets, tuple(map(Score, totals.tolist(), counts)))
 
 
+def row_nats(model: SequenceModel, rows: np.ndarray, window: int = 512) -> torch.Tensor:
+    """Nats of every symbol after the first in rows of text `[R, T + 1]`, each from a fresh state: `[R, T]` float64."""
+    tokens, nats, state = as_tokens(rows, device_of(model)), [], None
+    with evaluating(model), torch.no_grad():
+        for at in range(0, rows.shape[1] - 1, window):
+            piece = tokens[:, at : at + window + 1]
+            logits, state = model(piece[:, :-1], state)
+            losses = F.cross_entropy(logits.float().flatten(0, 1), piece[:, 1:].flatten(), reduction="none")
+            nats.append(losses.view(len(rows), -1).cpu().double())
+    return torch.cat(nats, 1)
+
+
 def ngram_counts(symbols: np.ndarray, vocab: int, order: int) -> np.ndarray:
     """Count the n-grams of a text: `[vocab ** order]` int32, the last symbol varying fastest."""
     counts = np.zeros(vocab**order, dtype=np.int32)

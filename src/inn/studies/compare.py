@@ -34,23 +34,14 @@ def bits_by_age(run: str, split: str) -> dict[str, float]:
 
     What a model makes of a short text, and what it gains from what it has read before.
     """
-    import torch
-    import torch.nn.functional as F
-
     from inn.commands.evaluate import load_with_data
-    from inn.evaluation import as_tokens, evaluating
+    from inn.evaluation import row_nats
 
     model, dataset = load_with_data(run)
     symbols = dataset.split(split)
     length = min((len(symbols) - 1) // BLOCKS, AGES[-1])
     rows = np.stack([symbols[i * length : (i + 1) * length + 1] for i in range(BLOCKS)])
-    tokens, state, losses = as_tokens(rows, torch.device("cpu")), None, []
-    with evaluating(model), torch.no_grad():
-        for at in range(0, length, 512):
-            piece = tokens[:, at : min(at + 512, length) + 1]
-            logits, state = model(piece[:, :-1], state)
-            losses.append(F.cross_entropy(logits.mT.float(), piece[:, 1:], reduction="none"))
-    bits = torch.cat(losses, 1).double().mean(0) / math.log(2)
+    bits = row_nats(model, rows).mean(0) / math.log(2)
     edges = [age for age in AGES if age <= length]
     return {f"{a}-{b}": float(bits[a:b].mean()) for a, b in pairwise([0, *edges])}
 

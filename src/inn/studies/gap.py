@@ -145,20 +145,9 @@ def stretches(symbols: int, config: RunConfig, length: int) -> tuple[list[range]
 
 def bits_of(model: SequenceModel, rows: np.ndarray, warmup: int, window: int = 512) -> float:
     """Bits per symbol of a model on rows of text `[rows, length]`, each from a fresh state; `warmup` are not scored."""
-    import torch
-    import torch.nn.functional as F
+    from inn.evaluation import row_nats
 
-    from inn.evaluation import as_tokens, device_of, evaluating
-
-    tokens, total, state = as_tokens(rows, device_of(model)), 0.0, None
-    targets = rows.shape[1] - 1
-    with evaluating(model), torch.no_grad():
-        for at in range(0, targets, window):
-            size = min(window, targets - at)
-            logits, state = model(tokens[:, at : at + size], state)
-            nats = F.cross_entropy(logits.flatten(0, 1), tokens[:, at + 1 : at + size + 1].flatten(), reduction="none")
-            total += float(nats.view(-1, size)[:, max(0, warmup - at) :].double().sum())
-    return total / (rows.shape[0] * (targets - warmup)) / math.log(2)
+    return float(row_nats(model, rows, window)[:, warmup:].mean()) / math.log(2)
 
 
 def gap_perplexity(part: dict[str, float]) -> float:

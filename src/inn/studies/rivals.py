@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,13 +32,8 @@ _SILENT = {"kind": "inn", "neurons": 8, "router": "none"}
 
 def _size(small: Size, wide: int, silent: int, **fields: Any) -> Size:
     """A size with the two models that no recipe has: one neuron as wide as all, and neurons that never talk."""
-    return Size(
-        **{
-            **small.__dict__,
-            "models": {ALONE: {**_ALONE, "width": wide}, SILENT: {**_SILENT, "width": silent}},
-            **fields,
-        }
-    )
+    models = {ALONE: {**_ALONE, "width": wide}, SILENT: {**_SILENT, "width": silent}}
+    return replace(small, models=models, **fields)
 
 
 SWEEP = {
@@ -95,11 +91,11 @@ class Rivals(Study):
                     "valid_bits": [found["bits"] for found in valid],
                     "test_blocks": lab.measure(block_bits, runs, split="test"),
                     "test_by_age": lab.measure(bits_by_age, runs[:1], split="test")[0],
-                    "population": lab.measure(population, runs[:1], split="test")[0],
                     **facts(runs[0]),
                 }
             )
-        return {"rows": rows}
+        (whole,) = lab.measure(population, lab.train(groups[OURS][:1]), split="test")
+        return {"rows": rows, "population": whole}
 
     def table(self, result: dict[str, Any]) -> str:
         ours = _row(result, OURS)
@@ -120,7 +116,7 @@ class Rivals(Study):
             )
         head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "seeds:", "valid BPC:", "test BPC:"]
         leads = markdown([*head, "inn is ahead by [95 %]:"], rows)
-        return "\n\n".join([leads, _remark(result), _ages(result), _neurons(ours)])
+        return "\n\n".join([leads, _remark(result), _ages(result), _neurons(result["population"])])
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
         return []
@@ -139,21 +135,20 @@ class Rivals(Study):
         return True
 
 
-def population(run: str, split: str, limit: int = 200_000) -> dict[str, Any] | None:
-    """How many neurons a run amounts to, and the bits per symbol it loses without each (a measure); None for one."""
+def population(run: str, split: str, limit: int = 200_000) -> dict[str, Any]:
+    """How many neurons a run amounts to, and the bits per symbol it loses without each (a measure)."""
     from inn.analysis import measure_effective_neurons, silenced
     from inn.commands.evaluate import load_with_data
     from inn.evaluation import as_tokens, device_of, evaluate
     from inn.model import INN
 
     model, dataset = load_with_data(run)
-    if not isinstance(model, INN) or model.graph.config.neurons == 1:
-        return None
+    assert isinstance(model, INN)
     text = dataset.split(split)[:limit]
     window = len(text) // 16
     tokens = as_tokens(np.stack([text[i * window : (i + 1) * window][:1024] for i in range(16)]), device_of(model))
     whole, lost = evaluate(model, text, streams=4).bits, []
-    for neuron in range(model.graph.config.neurons):
+    for neuron in range(model.config.neurons):
         with silenced(model, [neuron]):
             lost.append(evaluate(model, text, streams=4).bits - whole)
     return {"effective_neurons": measure_effective_neurons(model, tokens), "lost_bits": lost}
@@ -200,8 +195,7 @@ def _ages(result: dict[str, Any]) -> str:
     )
 
 
-def _neurons(ours: dict[str, Any]) -> str:
-    found = ours["population"]
+def _neurons(found: dict[str, Any]) -> str:
     lost, count = found["lost_bits"], len(found["lost_bits"])
     least = "every neuron costs something" if min(lost) > 0 else "not every neuron costs something"
     return (

@@ -38,11 +38,6 @@ class Size:
         return replace(self, settings={**self.settings, **{k.replace("_", ".", 1): v for k, v in settings.items()}})
 
 
-# The published form of the graph at each scale: N copies of one neuron on one set of weights.
-_PUBLISHED = {"input": "copy", "weights": "shared", "router": "attention", "zero_start": False,
-              "routing_dropout": 0.1, "readout": "mean", "recall": []}  # fmt: skip
-
-
 def published(**fields: Any) -> dict[str, Any]:
     """Fields of `--model` for the paper's architecture at another size (`paper-fixed`; `paper` has embedding_std=1).
 
@@ -51,7 +46,7 @@ def published(**fields: Any) -> dict[str, Any]:
     >>> model_config(**at_its_size) == model_config(preset="paper-fixed")
     True
     """
-    return {"kind": "inn", **_PUBLISHED, **fields}
+    return {"kind": "inn", "preset": "paper-fixed", "dt_rank": None, **fields}  # the rank follows the width
 
 
 def distinct(**fields: Any) -> dict[str, Any]:

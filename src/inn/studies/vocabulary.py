@@ -118,7 +118,7 @@ class VocabularyStudy(Study):
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, TextSize)
-        models = [tune(lab, size, {label: settings(size, label)}, seeds)[0] for label in size.models]
+        models = tune(lab, size, {label: settings(size, label) for label in size.models}, seeds)
         runs = [run for model in models for run in model.runs]
         scores = {part: iter(lab.measure(per_word, runs, split=part, limit=size.scored)) for part in ("valid", "test")}
         return {"rows": [row_of(model, scores) for model in models]}
