@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inn.settings import read_recipe
@@ -17,7 +19,7 @@ from inn.training.trainer import train
 @pytest.fixture
 def size(job):
     """Runs of eight steps over two learning rates."""
-    return Size("study-smoke", dict(job("a").settings), rates=(1e-4, 1e-2), scored=300)
+    return Size("study-smoke", dict(job("a").settings), rates=(1e-4, 1e-2), further=0, scored=300)
 
 
 def diverging(*rates: float):
@@ -45,6 +47,24 @@ def test_the_best_rate_is_taken_to_the_other_seeds(lab, size):
     assert row["parameters"] == summary["parameters"]
     assert row["commit"] == summary["commit"]
     assert row["data"]["sha256"] == summary["data"]["sha256"]
+
+
+def test_a_sweep_goes_on_while_its_best_rate_is_the_last(lab, size):
+    (tuned,) = tune(lab, replace(size, rates=(1e-5, 1e-4), further=1), {"lstm": {}}, seeds=1)
+    assert list(tuned.sweep) == ["1e-05", "0.0001", "0.001"]
+    assert tuned.rate == 1e-3  # further would be better still
+
+
+def test_a_sweep_goes_on_below_its_lowest_rate(lab, size, monkeypatch):
+    monkeypatch.setattr(labs, "train", diverging(1e-2, 3e-2))
+    (tuned,) = tune(lab, replace(size, rates=(1e-2, 3e-2), further=3), {"lstm": {}}, seeds=1)
+    assert list(tuned.sweep) == ["0.00111", "0.00333", "0.01", "0.03"]  # 1.11e-3 is worse than 3.33e-3: enough
+    assert tuned.rate == 0.00333
+
+
+def test_one_rate_is_no_sweep(lab, size):
+    (tuned,) = tune(lab, replace(size, rates=(1e-4,), further=3), {"lstm": {}}, seeds=1)
+    assert list(tuned.sweep) == ["0.0001"]
 
 
 def test_a_rate_that_diverges_is_not_chosen(lab, size, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,21 +57,45 @@ def jobs(size: Size, label: str, settings: Fields, rates: Iterable[float], seeds
 def tune(lab: Lab, size: Size, models: Mapping[str, Fields], seeds: int) -> list[Tuned]:
     """Train every model at every rate of the sweep (seed 0), then at its own best rate with the other seeds.
 
-    The rate is chosen on what training validates on. A model that diverges at every rate keeps the lowest.
+    While the best rate is the last one at an end of the sweep, the sweep goes on beyond it, by the ratio that it has
+    there, at most `size.further` rates. The rate is chosen on what training validates on. A model that diverges at
+    every rate keeps the lowest.
 
     Args:
         models: settings by label, over `size.settings`.
     """
-    sweeps = {label: jobs(size, label, settings, size.rates, [0]) for label, settings in models.items()}
-    lab.train([job for sweep in sweeps.values() for job in sweep])
-    found = {label: dict(zip(size.rates, lab.train(sweep), strict=True)) for label, sweep in sweeps.items()}
-    best = {label: min(runs, key=lambda rate: (best_bits(runs[rate]) or 1e9, rate)) for label, runs in found.items()}
+    found: dict[str, dict[float, Run]] = {label: {} for label in models}
+    wanted = {label: list(size.rates) for label in models}
+    while wanted:
+        sweeps = {label: jobs(size, label, models[label], rates, [0]) for label, rates in wanted.items()}
+        lab.train([job for sweep in sweeps.values() for job in sweep])
+        for label, sweep in sweeps.items():
+            found[label].update(zip(wanted[label], lab.train(sweep), strict=True))
+        beyond = {label: _beyond(size, runs) for label, runs in found.items()}
+        wanted = {label: [rate] for label, rate in beyond.items() if rate is not None}
+    found = {label: dict(sorted(runs.items())) for label, runs in found.items()}
+    best = {label: _best_rate(runs) for label, runs in found.items()}
     chosen = {label: jobs(size, label, models[label], [best[label]], range(seeds)) for label in models}
     lab.train([job for group in chosen.values() for job in group])
     return [
         Tuned(label, best[label], {f"{r:g}": best_bits(run) for r, run in found[label].items()}, lab.train(group))
         for label, group in chosen.items()
     ]
+
+
+def _best_rate(runs: Mapping[float, Run]) -> float:
+    return min(runs, key=lambda rate: (best_bits(runs[rate]) or math.inf, rate))
+
+
+def _beyond(size: Size, runs: Mapping[float, Run]) -> float | None:
+    """The next rate of a sweep that has its best one at an end; None where it has none, or went on long enough."""
+    rates = sorted(runs)
+    if len(size.rates) < 2 or len(rates) >= len(size.rates) + size.further:
+        return None
+    best = _best_rate(runs)
+    if best == rates[-1]:
+        return float(f"{best * best / rates[-2]:.3g}")
+    return float(f"{best * best / rates[1]:.3g}") if best == rates[0] else None
 
 
 def best_bits(run: Run) -> float | None:

@@ -22,6 +22,8 @@ class Size:
     """Settings over the recipe's, for every run: values by dotted name."""
     rates: tuple[float, ...] = (3e-3, 6e-3, 1.2e-2)
     """The sweep of peak learning rates that each model's best one is taken from."""
+    further: int = 3
+    """Rates that the sweep may add beyond its ends, while the best one is the last."""
     seeds: int = 1
     """Seeds per row, unless the command line says otherwise."""
     scored: int | None = 1_000_000
@@ -62,7 +64,7 @@ _SMOKE = {
 
 TEXT8 = {
     "smoke": Size(
-        "study-smoke", _SMOKE, rates=(3e-3, 1e-2), seeds=1, scored=2000,
+        "study-smoke", _SMOKE, rates=(3e-3, 1e-2), further=0, seeds=1, scored=2000,
         models={"inn-paper-fixed": published(neurons=3, width=16, rounds=2, heads=2),
                 "inn-paper": published(neurons=3, width=16, rounds=2, heads=2, embedding_std=1.0),
                 "inn-distinct": distinct(neurons=3, width=12, rounds=2, heads=2)},
