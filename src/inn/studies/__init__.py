@@ -20,6 +20,8 @@ STUDIES: dict[str, str] = {
     "samples": "inn.studies.samples:Samples",
     "neurons": "inn.studies.neurons:Neurons",
     "rivals": "inn.studies.rivals:Rivals",
+    "rivals-long": "inn.studies.rivals:LongRivals",
+    "one-pass": "inn.studies.one_pass:OnePass",
     "ablation": "inn.studies.ablation:Ablation",
     "wikitext2": "inn.studies.wikitext2:WikiText2",
     "ptb": "inn.studies.ptb:Ptb",

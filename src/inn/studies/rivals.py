@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -30,9 +30,11 @@ _ALONE = {"kind": "inn", "neurons": 1, "router": "none"}
 _SILENT = {"kind": "inn", "neurons": 8, "router": "none"}
 
 
-def _size(small: Size, wide: int, silent: int, **fields: Any) -> Size:
-    """A size with the two models that no recipe has: one neuron as wide as all, and neurons that never talk."""
+def _size(small: Size, wide: int, silent: int, talking: int | None = None, **fields: Any) -> Size:
+    """A size with the models that no recipe has: one neuron as wide as all, neurons that never talk, others that do."""
     models = {ALONE: {**_ALONE, "width": wide}, SILENT: {**_SILENT, "width": silent}}
+    if talking is not None:
+        models[OURS] = {"kind": "inn", "neurons": 8, "width": talking}
     return replace(small, models=models, **fields)
 
 
@@ -53,6 +55,15 @@ SIZES = {
     ),
 }
 
+LONG = {
+    "smoke": SIZES["smoke"],
+    "cpu": replace(SWEEP["cpu"].but(train_symbols=20_000_000, train_eval_every=1000), seeds=3, scored=None),
+    "gpu": _size(
+        Size("text8", {"data.corpus": "text8-69m", "train.symbols": 20_000_000}, seeds=3, scored=None), 296, 97, 45
+    ),
+}
+"""Twice the text: on a CPU with the models of the sweep, for no run is to take an hour; else 2.4 million parameters."""
+
 
 class Rivals(Study):
     name = "rivals"
@@ -60,14 +71,15 @@ class Rivals(Study):
     question = (
         "Is a graph of neurons ahead of the best rival of equal parameters and equal compute, and is it the graph?"
     )
+    models: ClassVar[tuple[str, ...]] = MODELS
 
     def sizes(self) -> dict[str, Size]:
         return SIZES
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
-        scale = next(name for name, known in SIZES.items() if known is size)
+        scale = next(name for name, known in self.sizes().items() if known is size)
         small = SWEEP[scale]
-        swept = tune(lab, small, {label: model_settings(small, label) for label in MODELS}, 1)
+        swept = tune(lab, small, {label: model_settings(small, label) for label in self.models}, 1)
         groups = {
             model.label: jobs(
                 size,
@@ -133,6 +145,17 @@ class Rivals(Study):
         axes.set(xlabel="BPC on the test part by which the graph of neurons is ahead (95 % interval)")
         axes.legend()
         return True
+
+
+class LongRivals(Rivals):
+    """The same over twice the text, with the rivals that could be ahead."""
+
+    name = "rivals-long"
+    question = "And over 20 million characters?"
+    models = (OURS, ALONE, SILENT)
+
+    def sizes(self) -> dict[str, Size]:
+        return LONG
 
 
 def population(run: str, split: str, limit: int = 200_000) -> dict[str, Any]:
