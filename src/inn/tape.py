@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from inn.errors import InputError, lookup
 
 CHANNELS = {
-    "routing": "routing weights [H, N_to, N_from]",
+    "routing": "routing weights [H, N_to, N_from]; where they are sizes, their root mean square",
     "activity": "root mean square over the width of what a neuron's memory adds [N]",
     "gate": "a neuron's decision to emit [N]",
     "state": "root mean square of a neuron's memory after each call [N]",
@@ -23,9 +24,12 @@ class Tape:
     """What a run recorded. `tape.mean("activity")[r]` is `[N]` for round r; `tape.connectivity()` the routing.
 
     Attributes:
+        each: whether every symbol's values are kept, not only their averages; see `inn.analysis.trace`.
         symbols: symbols seen by the first round, masked ones left out.
         last_outputs: `[B, T, N, D]` of the latest call, when "outputs" is recorded.
     """
+
+    each: ClassVar[bool] = False
 
     def __init__(self, channels: tuple[str, ...]):
         for name in channels:
@@ -52,17 +56,40 @@ class Tape:
         self._sums[key] = self._sums.get(key, 0) + values.sum(0)
         self._squares[key] = self._squares.get(key, 0) + values.square().sum(0)
 
+    def accumulate_squares(self, channel: str, r: int, squares: Tensor, count: int) -> None:
+        """Add the sum of squares of `count` samples of which nothing else is known; the mean is their root."""
+        key = channel, r
+        self._counts[key] = self._counts.get(key, 0) + count
+        self._squares[key] = self._squares.get(key, 0) + squares.double()
+
+    def keep(self, channel: str, r: int, values: Tensor) -> None:
+        """Keep values `[samples, ...]` of one call as they are; a tape that keeps averages only lets them go."""
+
     @property
     def symbols(self) -> int:
         return max((n for (_, r), n in self._counts.items() if r == 0), default=0)
 
     def mean(self, channel: str) -> Tensor:
-        """Mean of a channel by round: `[R, ...]`; raises `InputError` if nothing of it was recorded."""
-        return torch.stack([self._sums[channel, r] / self._counts[channel, r] for r in self._rounds(channel)])
+        """Mean of a channel by round: `[R, ...]`; the root mean square of routing weights that are sizes.
+
+        Raises `InputError` if nothing of the channel was recorded.
+        """
+        return torch.stack([self._mean(channel, r) for r in self._rounds(channel)])
+
+    def _mean(self, channel: str, r: int) -> Tensor:
+        key = channel, r
+        if key in self._sums:
+            return self._sums[key] / self._counts[key]
+        return (self._squares[key] / self._counts[key]).sqrt()
 
     def variance(self, channel: str) -> Tensor:
-        """Variance over symbols of a channel by round: `[R, ...]`."""
+        """Variance over symbols of a channel by round: `[R, ...]`.
+
+        Raises `InputError` if nothing of the channel was recorded, and for routing weights that are sizes.
+        """
         mean = self.mean(channel)
+        if (channel, self._rounds(channel)[0]) not in self._sums:
+            raise InputError(f"of '{channel}' this router tells a root mean square only; use inn.analysis.trace")
         squares = [self._squares[channel, r] / self._counts[channel, r] for r in self._rounds(channel)]
         return (torch.stack(squares) - mean.square()).clamp_min(0)
 
@@ -71,7 +98,7 @@ class Tape:
         return Connectivity(self.mean("routing").mean(1), self.symbols)
 
     def _rounds(self, channel: str) -> list[int]:
-        rounds = sorted(r for name, r in self._sums if name == channel)
+        rounds = sorted(r for name, r in self._counts if name == channel)
         if not rounds:
             raise InputError(
                 f"nothing was recorded of '{channel}'; record it, and run the model inside the `with` block"
@@ -96,12 +123,38 @@ class RoundTape:
             return
         value = value.detach()
         if channel == "state":
-            self.tape.accumulate(channel, self.r, value.flatten(2).square().mean(-1).sqrt())
+            values = _root_mean_square(value.flatten(2))
+        else:
+            values = self._samples(_root_mean_square(value) if channel == "activity" else value)
+        self.tape.accumulate(channel, self.r, values)
+        self.tape.keep(channel, self.r, values)
+
+    def add_sizes(self, sent: Tensor, matrices: Tensor) -> None:
+        """Record as routing the size of what goes over each edge, ‖R_ij x_j‖, for x `sent` `[B, T, N, D]`.
+
+        Args:
+            matrices: R, `[N_to, I, N_from, D]`.
+        """
+        if not self.wants("routing"):
             return
-        if channel == "activity":
-            value = value.square().mean(-1).sqrt()
-        flat = value.flatten(0, 1)
-        self.tape.accumulate(channel, self.r, flat if self.mask is None else flat[self.mask.flatten()])
+        x = self._samples(sent.detach()).float()
+        gram = torch.einsum("iojd,ioje->ijde", matrices.detach().float(), matrices.detach().float())
+        # Σ_x ‖R x‖² = <R'R, Σ_x x x'>: second moments of the senders in place of a message per edge and symbol.
+        moments = torch.einsum("sjd,sje->jde", x, x)
+        squares = (gram * moments).sum((-2, -1)).clamp_min(0)
+        self.tape.accumulate_squares("routing", self.r, squares[None], len(x))
+        if self.tape.each:
+            sizes = torch.einsum("sjd,ijde,sje->sij", x, gram, x).clamp_min(0).sqrt()
+            self.tape.keep("routing", self.r, sizes[:, None])
+
+    def _samples(self, values: Tensor) -> Tensor:
+        """`[B, T, ...]` -> `[samples, ...]`, masked symbols left out."""
+        flat = values.flatten(0, 1)
+        return flat if self.mask is None else flat[self.mask.flatten()]
+
+
+def _root_mean_square(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=-1) / x.shape[-1] ** 0.5
 
 
 @dataclass(frozen=True)
@@ -109,7 +162,7 @@ class Connectivity:
     """Mean routing weights of a recording.
 
     Attributes:
-        weights: `[R, N_to, N_from]` mean over batch, time and heads, by round.
+        weights: `[R, N_to, N_from]` mean over batch, time and heads, by round; where they are sizes, root mean squares.
         symbols: neuron-free count of symbols the mean was taken over.
     """
 

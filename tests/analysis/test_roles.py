@@ -89,6 +89,23 @@ def test_a_trace_keeps_what_a_tape_averages_in_the_order_of_the_text():
         passage.values("gate")
 
 
+@pytest.mark.parametrize("router", ["dendrites", "bus"])
+def test_the_sizes_of_single_messages_have_the_root_mean_square_that_a_tape_tells(router):
+    torch.manual_seed(0)
+    model = inn.INN(vocab=27, neurons=4, width=8, rounds=2, router=router, zero_start=False, recall=[]).eval()
+    tokens = torch.randint(27, (2, 20))
+    mask = torch.rand(2, 20) < 0.7
+    with record(model, "routing") as tape:
+        model(tokens, mask=mask)
+    with trace(model, "routing") as passage:
+        model(tokens, mask=mask)
+    assert passage.symbols == tape.symbols == int(mask.sum())
+    assert passage.values("routing").shape == (2, int(mask.sum()), 1, 4, 4)
+    root = passage.values("routing").double().square().mean(1).sqrt()
+    torch.testing.assert_close(root, tape.mean("routing"), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(passage.mean("routing"), tape.mean("routing"))
+
+
 def test_relabelling_moves_both_ends_of_an_edge():
     blocks = torch.arange(9.0).view(1, 1, 3, 3)
     order = torch.tensor([[2, 0, 1]])

@@ -16,12 +16,13 @@ from inn.tape import Tape
 class Trace(Tape):
     """A tape that also keeps the values of every symbol: for passages short enough to hold in memory."""
 
+    each = True
+
     def __init__(self, channels: tuple[str, ...]):
         super().__init__(channels)
         self._values: dict[tuple[str, int], list[Tensor]] = {}
 
-    def accumulate(self, channel: str, r: int, values: Tensor) -> None:
-        super().accumulate(channel, r, values)
+    def keep(self, channel: str, r: int, values: Tensor) -> None:
         self._values.setdefault((channel, r), []).append(values)
 
     def values(self, channel: str) -> Tensor:

@@ -52,9 +52,8 @@ class Bus(Router):
             written = written * gate[..., None].to(written.dtype)
         read = self.read if edges is None else self.read * edges.dense()[:, None, :, None]
         read = read.to(written.dtype)
-        if tape is not None and tape.wants("routing"):
-            sent = torch.einsum("btjm,idjm->btijd", written, read)
-            tape.add("routing", sent.norm(dim=-1)[:, :, None])
+        if tape is not None:
+            tape.add_sizes(written, read)
         heard = written.flatten(2) @ read.flatten(2).flatten(0, 1).T  # one product for all readers
         return heard.unflatten(-1, (self.neurons, -1)), {}
 

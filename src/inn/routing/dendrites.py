@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from inn.population import NeuronLinear, linear
@@ -48,17 +47,10 @@ class Dendrites(Router):
         if edges is not None:
             open_edges = edges.dense()[:, None, :, None].to(weight.dtype)
             weight = (weight.unflatten(2, (self.neurons, -1)) * open_edges).flatten(2)
-        if tape is not None and tape.wants("routing"):
-            matrices = weight.unflatten(2, (self.neurons, -1)).to(x.dtype)
-            tape.add("routing", _sizes(x, matrices)[:, :, None])
+        if tape is not None:
+            tape.add_sizes(x, weight.unflatten(2, (self.neurons, -1)))
         everyone = x.flatten(2)[:, :, None].expand(-1, -1, self.neurons, -1)
         return linear(everyone, weight)[0], {}
 
     def flops(self) -> dict[str, float]:
         return {"routing.messages": self.hear.flops(self.neurons)}
-
-
-def _sizes(x: Tensor, matrices: Tensor) -> Tensor:
-    """‖R_ij x_j‖ of every edge, `[B, T, N_to, N_from]`, through R_ij' R_ij, so that no message is laid out."""
-    gram = torch.einsum("iojd,ioje->ijde", matrices, matrices)
-    return torch.einsum("btjd,ijde,btje->btij", x, gram, x).clamp_min(0).sqrt()
