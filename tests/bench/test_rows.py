@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from inn.bench import ROWS, gpu, growth, memory, peers, scan, steps, stream
+from inn.bench import ROWS, gpu, growth, look, memory, peers, scan, steps, stream
 from inn.bench.measure import Times
 from inn.bench.rows import Row, Skipped
 from inn.bench.steps import StepSize
@@ -24,7 +24,7 @@ PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_r
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
     "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
-    "growth gpu-paper"
+    "growth record gpu-paper"
 )
 
 
@@ -43,6 +43,7 @@ def test_the_rows():
         "step-flat": (1.05, "at most"),
         "peers-generate": (5, "at least"),
         "growth": (1.05, "at most"),
+        "record": (0.15, "at most"),
         "gpu-paper": (200_000, "at least"),
     }
 
@@ -169,6 +170,20 @@ def test_step_flat(clock, toy):
     measured = plain(stream.step_flat(size, toy))
     assert measured.ratio == 1.25
     assert measured.details["state_bytes"]["near"] == measured.details["state_bytes"]["far"] > 0
+
+
+def test_record(clock, toy, monkeypatch):
+    size = look.TextSize({"neurons": 2, "width": 8, "rounds": 1, "recall": []}, symbols=100, streams=2)
+    taped, evaluate = [], look.evaluate
+
+    def seen(model, text, **options):
+        taped.append(None if model.graph.tape is None else model.graph.tape.channels)
+        return evaluate(model, text, **options)
+
+    monkeypatch.setattr(look, "evaluate", seen)
+    clock("look", plain=2.0, recorded=2.25)
+    assert plain(look.record_cost(size, toy)).ratio == 0.125
+    assert set(taped) == {None, ("routing", "activity")}
 
 
 def test_step_flat_really_reads_to_where_it_says(toy):

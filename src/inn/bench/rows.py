@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Row:
-    """A ratio to measure.
+    """A ratio to measure, or a time where a person waits.
 
     Attributes:
         what: what the ratio is, in one line.
-        unit: how the ratio reads: `x` (times), `share` (of the time that was needed), `slope`, `characters/s`.
+        unit: how the number reads: `x` (times), `share`, `slope`, `characters/s`; what a person waits for is no ratio
+            but seconds `s`, milliseconds `ms`, frames `/s` and megabytes `MB`.
         run: the function that measures it, as `module:function`.
         limit: what must be reached; None where the ratio is only reported.
         better: which side of the limit is the good one.
@@ -20,7 +21,7 @@ class Row:
     """
 
     what: str
-    unit: Literal["x", "share", "slope", "characters/s"]
+    unit: Literal["x", "share", "slope", "characters/s", "s", "ms", "/s", "MB"]
     run: str
     limit: float | None = None
     better: Literal["at least", "at most"] | None = None
@@ -102,6 +103,10 @@ ROWS: dict[str, Row] = {
     "growth": Row(
         "growth of a training step's time with its length T, 256 to 65,536: slope of log time over log T",
         "slope", "inn.bench.growth:growth", 1.05, "at most", "welcome",
+    ),
+    "record": Row(
+        "recording routing and activity while a text is scored: added time ÷ time without",
+        "share", "inn.bench.look:record_cost", 0.15, "at most",
     ),
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",

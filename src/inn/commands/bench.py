@@ -112,16 +112,22 @@ def remarks(results: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def number(value: float | None, unit: str) -> str:
-    """A ratio for people.
+    """A row's number for people.
 
     >>> number(24.06, "x"), number(0.618, "share"), number(210000.4, "characters/s"), number(None, "x")
     ('24.1×', '0.62', '210,000/s', '–')
+    >>> number(41.3, "s"), number(38.0, "ms"), number(7.25, "MB"), number(58.6, "/s")
+    ('41.3 s', '38.0 ms', '7.2 MB', '58.6/s')
     """
     if value is None:
         return "–"
     if unit == "x":
         return f"{value:.1f}×" if value >= 10 else f"{value:.2f}×"
-    return f"{value:,.0f}/s" if unit == "characters/s" else f"{value:.2f}"
+    if unit == "characters/s":
+        return f"{value:,.0f}/s"
+    if unit in ("s", "ms", "MB"):
+        return f"{value:,.1f} {unit}"
+    return f"{value:.1f}/s" if unit == "/s" else f"{value:.2f}"
 
 
 def limit(row: dict[str, Any]) -> str:
