@@ -69,6 +69,7 @@ def generate(
     top_p: float | None = None,
     seed: int | None = None,
     unknown: str = "error",
+    fresh: bool = False,
 ) -> Iterator[str]:
     """Continue `prompt`, yielding one piece of text per symbol; memory does not grow with the length.
 
@@ -85,6 +86,7 @@ def generate(
         top_p: draw from the most likely symbols that together reach this share, in (0, 1].
         seed: of the draws; None differs from call to call.
         unknown: what to do about symbols of the prompt that the vocabulary lacks: `error` or `skip`.
+        fresh: start as if nothing had been read before, not from the model's experience (`SequenceModel.experience`).
 
     Raises `InputError`, at the call and not at the first piece, for bad values, a prompt the vocabulary cannot spell,
     and a model without a vocabulary.
@@ -99,7 +101,8 @@ def generate(
         for symbol in start:  # so that what follows is spelt as a continuation
             decoder.feed(symbol)
         with evaluating(model):
-            logits, state = read_prompts(model, [start or [start_symbol(vocabulary)]])
+            before = None if fresh else model.experience
+            logits, state = read_prompts(model, [start or [start_symbol(vocabulary)]], before)
             written = 0
             while tokens is None or written < tokens:
                 # Drawn on the CPU, where the generator is the same on every machine.
@@ -126,6 +129,7 @@ def complete(
     top_p: float | None = None,
     seed: int | None = None,
     unknown: str = "error",
+    fresh: bool = False,
 ) -> list[str]:
     """Continue several prompts of any lengths side by side, `tokens` symbols each; see `generate` for the options.
 
@@ -143,7 +147,8 @@ def complete(
             decoder.feed(symbol)
     texts = ["" for _ in prompts]
     with evaluating(model):
-        logits, state = read_prompts(model, [start or [start_symbol(vocabulary)] for start in starts])
+        before = None if fresh else model.experience
+        logits, state = read_prompts(model, [start or [start_symbol(vocabulary)] for start in starts], before)
         for written in range(tokens):
             drawn = sample(logits.cpu(), temperature, top_k, top_p, generator)
             texts = [text + d.feed(int(i)) for text, d, i in zip(texts, decoders, drawn, strict=True)]
@@ -187,8 +192,12 @@ def start_symbol(vocabulary: Vocabulary) -> int:
 
 
 @torch.no_grad()
-def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, State | None]:
+def read_prompts(
+    model: SequenceModel, prompts: Sequence[Sequence[int]], before: State | None = None
+) -> tuple[Tensor, State | None]:
     """Read prompts of any lengths side by side, in chunks of time; each needs at least one symbol.
+
+    `before`: the state of one stream that all start from; None starts afresh.
 
     Returns:
         logits `[B, V]` after each prompt's last symbol, and the state of all streams after them.
@@ -199,7 +208,7 @@ def read_prompts(model: SequenceModel, prompts: Sequence[Sequence[int]]) -> tupl
         row[: len(prompt)] = torch.tensor(prompt)
     counts = torch.arange(tokens.shape[1]) < lengths[:, None]  # where false, a stream waits for longer ones
     last: list[Tensor | None] = [None] * len(prompts)
-    state = None
+    state = None if before is None else before.select_batch([0] * len(prompts)).to(device)
     for at in range(0, tokens.shape[1], _CHUNK):
         part, mask = tokens[:, at : at + _CHUNK].to(device), counts[:, at : at + _CHUNK]
         logits, state = model(part, state, mask=None if mask.all() else mask.to(device))

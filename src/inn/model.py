@@ -122,6 +122,15 @@ class INN(SequenceModel):
         state = self.graph.initial_state(batch)
         return state if self.recall is None else _joined(state, self.recall.initial_state(batch))
 
+    def after_reading(self, symbols: Tensor) -> State | None:
+        """The state of one stream, on the CPU, that can recall a text `[n]` and remembers nothing else.
+
+        None without recall. It costs a look-up per symbol and neuron, no arithmetic.
+        """
+        if self.recall is None:
+            return None
+        return _joined(self.graph.initial_state(1).to("cpu"), self.recall.after_reading(symbols))
+
     @property
     def penalty(self) -> Tensor | float:
         return self.graph.penalty

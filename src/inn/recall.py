@@ -12,6 +12,8 @@ from inn.ops.recall import EMPTY, RUNS, recall
 from inn.population import NeuronLinear, no_decay
 
 Parts = dict[str, Tensor]
+_CHUNK = 2**16
+"""Symbols of a text that are read at once."""
 
 
 class Recall(nn.Module):
@@ -55,6 +57,15 @@ class Recall(nn.Module):
 
         table = empty(self.each, self.slots, dtype=torch.int32)
         return {"table": table, "recent": empty(max(self.orders), dtype=torch.int64)}
+
+    @torch.no_grad()
+    def after_reading(self, symbols: Tensor) -> Parts:
+        """What one stream can recall after a text, on the CPU: the tables of `symbols` `[n]`, and no last symbols."""
+        state = {name: t.cpu() for name, t in self.initial_state(1).items()}
+        recent, table = state["recent"][:, 0].clone(), state["table"].flatten(1, 2)
+        for part in symbols.cpu().long().split(_CHUNK):
+            recall(part[None], table, recent, self.orders, None, None, True)
+        return {**state, "table": table.view_as(state["table"])}
 
     def forward(
         self, tokens: Tensor, state: Parts | None, reset: Tensor | None = None, mask: Tensor | None = None

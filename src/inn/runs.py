@@ -12,7 +12,7 @@ from inn.training.run import Run
 
 
 def load(path: str | Path) -> SequenceModel:
-    """Return the model of a run, on the CPU, in evaluation mode, its `vocabulary` set.
+    """Return the model of a run, on the CPU, in evaluation mode, its `vocabulary` set, and what it can recall.
 
     Args:
         path: a run directory: its best checkpoint by validation is taken, else its newest. Or the directory of one
@@ -30,6 +30,7 @@ def load(path: str | Path) -> SequenceModel:
     model = build_model(run.config().model)
     checkpoints.unpack_model(model, checkpoint, chosen)
     model.vocabulary = run.vocabulary()
+    model.experience = run.experience()
     return model.eval()
 
 

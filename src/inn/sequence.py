@@ -22,9 +22,12 @@ class SequenceModel(nn.Module, ABC):
     Attributes:
         config: the dataclass the model was built from (`config.vocab` symbols).
         vocabulary: how symbols read as text; set by `inn.load` and by training, None for a bare model.
+        experience: the state of one stream that writing starts from, what the model can recall of its training text;
+            set by `inn.load`, None for a bare model and for models that recall nothing.
     """
 
     vocabulary: Vocabulary | None = None
+    experience: State | None = None
 
     def __init__(self, config: Any):
         super().__init__()
@@ -67,6 +70,10 @@ class SequenceModel(nn.Module, ABC):
         what, and one that believed itself would repeat itself. Models that recall nothing have nothing to heed.
         """
         return self.step(tokens, state)
+
+    def after_reading(self, symbols: Tensor) -> State | None:
+        """The state of one stream that can recall a text `[n]` and remembers nothing else; None where none can."""
+        return None
 
     @property
     def penalty(self) -> Tensor | float:

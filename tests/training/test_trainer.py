@@ -61,8 +61,9 @@ def test_a_run_from_start_to_end(tmp_path, tiny, kind):
     run = Run(tmp_path / "run")
     assert summary == run.summary()
     assert summary["status"] == "finished"
+    experience = ["experience.safetensors"] * (kind == "inn")  # of what recalls
     assert sorted(p.name for p in run.path.iterdir() if p.name != "tensorboard") == [
-        "checkpoints", "config.yaml", "metrics.jsonl", "samples.txt", "summary.json", "vocabulary.json",
+        "checkpoints", "config.yaml", *experience, "metrics.jsonl", "samples.txt", "summary.json", "vocabulary.json",
     ]  # fmt: skip
     assert isinstance(told[0], events.Started)
     assert isinstance(told[-1], events.Finished)

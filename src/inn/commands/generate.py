@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 from inn.commands.common import JSON_HELP, one_of, print_json
 from inn.options import OptionParser
 
-USAGE = "inn generate RUN [--prompt TEXT] [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--seed S]"
+USAGE = "inn generate RUN [--prompt TEXT] [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--seed S] [--fresh]"
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +30,7 @@ def parse(argv: list[str]) -> Namespace:
     )
     parser.option("--seed", type=int | None, help="The same seed writes the same text.")
     parser.option("--unknown", default="error", help="Symbols of the prompt the run does not know: error or skip.")
+    parser.flag("--fresh", "Start as if nothing had been read before, not even the training text.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
     parser.flag("--json", JSON_HELP)
@@ -59,6 +60,7 @@ def write(args: Namespace) -> int:
             top_p=args.top_p,
             seed=args.seed,
             unknown=args.unknown,
+            fresh=args.fresh,
         )
         if args.json:
             text = "".join(pieces)

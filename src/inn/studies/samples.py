@@ -12,8 +12,9 @@ from inn.studies.rows import best_bits, facts, jobs, markdown, model_settings, t
 from inn.studies.sizes import TEXT8, Size
 from inn.studies.study import Study, Verdict
 from inn.studies.text8 import MODELS
+from inn.training.run import Run
 
-INN_PAPER, TABLE = "inn-paper-fixed", "ngram"
+INN_PAPER, TABLE, RECALLS = "inn-paper-fixed", "ngram", "inn"
 PROMPTS = ("the history of ", "in the year one nine ", "the company said ", "a graph of ")
 TEMPERATURE, SEED = 0.8, 0
 KNOWN_FROM = 5_000_000
@@ -36,14 +37,12 @@ class Samples(Study):
         table = lab.train(jobs(lowest, TABLE, model_settings(size, TABLE), lowest.rates, [0]))[0]  # counts: no rate
         runs = [*(model.runs[0] for model in tuned), table]
         tokens = 80 if size.scored is not None and size.scored < 10_000 else 400
-        written = lab.measure(writing, runs, tokens=tokens)
-        rows = [
-            {"label": label, "lr": rate, "valid_bits": best_bits(run), "texts": text and text["texts"],
-             "words": text and text["words"], **facts(run)}
-            for (label, rate), run, text in zip(
-                [*((model.label, model.rate) for model in tuned), (TABLE, None)], runs, written, strict=True
-            )
-        ]  # fmt: skip
+        labels = [*((model.label, model.rate) for model in tuned), (TABLE, None)]
+        written = lab.measure(writing, runs, tokens=tokens, fresh=False)
+        rows = [_row(*label, run, text) for label, run, text in zip(labels, runs, written, strict=True)]
+        ours = next(model for model in tuned if model.label == RECALLS)
+        (unread,) = lab.measure(writing, ours.runs[:1], tokens=tokens, fresh=True)
+        rows.insert(1 + MODELS.index(RECALLS), _row(f"{RECALLS}, fresh", ours.rate, ours.runs[0], unread))
         held_out = lab.measure(held_out_words, [table], tokens=tokens)[0]
         return {"rows": rows, "held_out": held_out, "prompts": list(PROMPTS), "tokens": tokens}
 
@@ -69,20 +68,31 @@ class Samples(Study):
             f"{first['symbols']:,} symbols of {first['data']['name']} per run; {result['tokens']} symbols from each of "
             f"{len(result['prompts'])} prompts, temperature {TEMPERATURE}, seed {SEED}; the first run of each model at "
             f"its best learning rate. *Known*: words that occur in the first {KNOWN_FROM:,} symbols of the training "
-            f"text; the first and the last word of each text are left out.\n\n{words}\n\n{texts}"
+            f"text; the first and the last word of each text are left out. A model that recalls starts with what it "
+            f"read last in training; *fresh*, with nothing.\n\n{words}\n\n{texts}"
         )
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
         return [style_verdict(result)]
 
 
-def writing(run: str, tokens: int) -> dict[str, Any]:
-    """What a run writes from `PROMPTS`, and what is to be said of its words (a measure for `Lab.measure`)."""
+def _row(label: str, rate: float | None, run: Run, text: dict[str, Any] | None) -> dict[str, Any]:
+    found = {"texts": text and text["texts"], "words": text and text["words"]}
+    return {"label": label, "lr": rate, "valid_bits": best_bits(run), **found, **facts(run)}
+
+
+def writing(run: str, tokens: int, fresh: bool) -> dict[str, Any]:
+    """What a run writes from `PROMPTS`, and what is to be said of its words (a measure for `Lab.measure`).
+
+    Unless `fresh`, a model that recalls does so from the end of its training text, as after `inn.load`.
+    """
     from inn.commands.evaluate import load_with_data
     from inn.generation import complete
+    from inn.training.looks import experience
 
     model, dataset = load_with_data(run)
-    texts = complete(model, PROMPTS, tokens, temperature=TEMPERATURE, seed=SEED, unknown="skip")
+    model.experience = model.experience or experience(model, dataset.train)  # runs from before do not have it
+    texts = complete(model, PROMPTS, tokens, temperature=TEMPERATURE, seed=SEED, unknown="skip", fresh=fresh)
     return {"texts": texts, "words": word_facts(texts, known_words(dataset))}
 
 

@@ -38,12 +38,12 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: str) -> None:
-    """Write `path` so that a reader, or a crash, sees the old text or the new one and nothing between."""
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write `path` so that a reader, or a crash, sees the old content or the new one and nothing between."""
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
         try:
-            write_synced(temporary, content.encode())
+            write_synced(temporary, content.encode() if isinstance(content, str) else content)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)

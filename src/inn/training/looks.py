@@ -8,12 +8,23 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from inn.config import RunConfig
-from inn.evaluation import FLOOR_NAMES, TABLE_LIMIT, Score, evaluate, evaluating, ngram_bits, ngram_counts
+from inn.evaluation import (
+    FLOOR_NAMES,
+    TABLE_LIMIT,
+    Score,
+    as_tokens,
+    evaluate,
+    evaluating,
+    ngram_bits,
+    ngram_counts,
+)
 from inn.generation import generate
 from inn.sequence import SequenceModel
+from inn.state import State
 from inn.training.checkpoint import pack_rng, unpack_rng
 
 if TYPE_CHECKING:
@@ -21,6 +32,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 200
 """Symbols of a sample."""
+READ = 300_000
+"""Symbols of the training text that a finished model can recall: more made its writing no better (study `samples`)."""
 COUNTED = 2**26
 """Symbols of the training part, from its start, that floors are counted on: a whole large one would fill memory."""
 _SEEN = 2**20  # of these, symbols on which the training text's own floors are measured
@@ -58,6 +71,11 @@ def sample(model: SequenceModel, seed: int) -> str:
     """What the model writes from an empty prompt."""
     with aside(model):
         return "".join(generate(model, tokens=SAMPLE, seed=seed))
+
+
+def experience(model: SequenceModel, train: np.ndarray) -> State | None:
+    """What the model can recall of the end of its training text; None for models that recall nothing."""
+    return model.after_reading(as_tokens(train[-READ:], torch.device("cpu")))
 
 
 def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 
 from inn.config import RunConfig, of_its_version
 from inn.data.vocabulary import Vocabulary
 from inn.errors import InputError
+from inn.state import State
 from inn.training.files import new_folder, replace_file, sweep, write_synced, writing
 
 _GROWING = ("metrics.jsonl", "samples.txt")
@@ -20,7 +23,7 @@ _GROWING = ("metrics.jsonl", "samples.txt")
 class Run:
     """A run directory on disk.
 
-        config.yaml  vocabulary.json  metrics.jsonl  samples.txt  summary.json  checkpoints/
+        config.yaml  vocabulary.json  metrics.jsonl  samples.txt  summary.json  experience.safetensors  checkpoints/
 
     `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`.
 
@@ -93,6 +96,20 @@ class Run:
         """Replace `summary.json`."""
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
         replace_file(self.path / "summary.json", f"{text}\n")
+
+    def experience(self) -> State | None:
+        """What a finished run can recall of its training text; None where there is nothing of the kind."""
+        path = self.path / "experience.safetensors"
+        if not path.is_file():
+            return None
+        try:
+            return State.from_tensors(load_file(path))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InputError(f"cannot read '{path}': it is damaged ({error}); remove it to do without") from error
+
+    def write_experience(self, state: State) -> None:
+        """Replace `experience.safetensors`."""
+        replace_file(self.path / "experience.safetensors", save(state.to_tensors()))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`; a last line that a crash cut short is left out."""

@@ -192,6 +192,8 @@ class Trainer:
         finally:
             self.board.close()
         status = "finished" if self.standing.step >= self.steps else "stopped"
+        if status == "finished" and (experience := looks.experience(self.model, self.dataset.train)) is not None:
+            self.run.write_experience(experience)
         summary = self._write_summary(status)
         self.report(events.Finished(self.standing.step, status, self.run.path, summary))
         return summary
