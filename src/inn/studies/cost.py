@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
 from typing import TYPE_CHECKING, Any
 
 from inn.bench.measure import BRIEF, Effort, in_turns, slope, train_step
@@ -179,7 +180,7 @@ def growth(points: list[dict[str, Any]], effort: Effort) -> list[dict[str, Any]]
     steps = {
         str(p["x"]): train_step(model, 1, p["length"], vocab=VOCAB) for p, model in zip(points, models, strict=True)
     }
-    bytes_ = [_bytes_of(model, p["length"]) for p, model in zip(points, models, strict=True)]
+    bytes_ = _held(points)
     times = in_turns(steps, effort)
     return [
         {
@@ -226,12 +227,30 @@ def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _bytes_of(model: Any, length: int) -> int:
+def _held(points: list[dict[str, Any]]) -> list[int]:
+    """Bytes of a step at each point, each in a process of its own: what another left would be used again."""
+    import torch
+
+    arguments = [(p["model"], p["length"], torch.get_num_threads()) for p in points]
+    if _device().type != "cpu":
+        return [bytes_of(*each) for each in arguments]
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(["inn.bench.memory", "inn.models"])
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        return pool.starmap(bytes_of, arguments, chunksize=1)
+
+
+def bytes_of(fields: dict[str, Any], length: int, threads: int) -> int:
     """What a training step's memory peaks at, above weights and optimiser."""
     import torch
 
     from inn.bench.memory import added_peak
+    from inn.config import model_config
+    from inn.models import build_model
 
+    torch.set_num_threads(threads)
+    model = build_model(model_config(**fields, vocab=VOCAB)).to(_device())
     if _device().type == "cpu":
         return added_peak(model, 1, length)
     train_step(model, 1, 8, vocab=VOCAB)()

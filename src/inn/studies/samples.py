@@ -37,9 +37,9 @@ class Samples(Study):
         table = lab.train(jobs(lowest, TABLE, model_settings(size, TABLE), lowest.rates, [0]))[0]  # counts: no rate
         runs = [*(model.runs[0] for model in tuned), table]
         tokens = 80 if size.scored is not None and size.scored < 10_000 else 400
-        labels = [*((model.label, model.rate) for model in tuned), (TABLE, None)]
+        labels: list[tuple[str, float | None]] = [*((model.label, model.rate) for model in tuned), (TABLE, None)]
         written = lab.measure(writing, runs, tokens=tokens, fresh=False)
-        rows = [_row(*label, run, text) for label, run, text in zip(labels, runs, written, strict=True)]
+        rows = [_row(*label, *of) for label, of in zip(labels, zip(runs, written, strict=True), strict=True)]
         ours = next(model for model in tuned if model.label == RECALLS)
         (unread,) = lab.measure(writing, ours.runs[:1], tokens=tokens, fresh=True)
         rows.insert(1 + MODELS.index(RECALLS), _row(f"{RECALLS}, fresh", ours.rate, ours.runs[0], unread))
