@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.analysis.communities import agreement, communities, modularity, rewired
+from inn.analysis.communities import agreement, communities, expected, modularity, rewired
 from inn.errors import InputError
 
 LEIDEN = pytest.param(
@@ -47,7 +47,7 @@ def test_who_listens_to_whom_counts_in_either_direction():
             weights[to, source] = 1.0
     found = communities(weights, draws=5, method="louvain")
     assert found["groups"] == [[0, 3, 4], [1, 2, 5]]
-    assert found["modularity"] == pytest.approx(0.5)
+    assert found["modularity"] == pytest.approx(0.6)  # 6 edges of 1 and 6 of 0 within, 1/5 expected of each
 
 
 def test_no_communities_in_graphs_without_any():
@@ -72,6 +72,17 @@ def test_nobody_talks():
     assert communities([[1.0]])["groups"] == [[0]]
 
 
+def test_a_star_and_a_pair():
+    star = np.zeros((5, 5))
+    star[1:, 0] = 1.0  # all hear one, which hears all
+    star[0, 1:] = 0.25
+    found = communities(star, draws=10, method="louvain")
+    assert np.isfinite(found["modularity"])
+    assert found["null"]["p"] > 0.05
+    pair = communities([[0.0, 1.0], [3.0, 0.0]], draws=10, method="louvain")
+    assert pair["modularity"] == pytest.approx(0, abs=1e-9)  # two neurons: hearing the other is all that there is
+
+
 def test_the_same_seed_gives_the_same_answer_and_scale_does_not_matter():
     weights = planted([[0, 1, 2], [3, 4, 5]], inside=0.6)
     first, again = (communities(weights, 3, draws=20) for _ in range(2))
@@ -94,12 +105,27 @@ def test_the_null_keeps_every_strength(seed, neurons):
         assert not np.allclose(other, weights)
 
 
-def test_modularity_is_that_of_networkx():
+def test_modularity_is_that_of_networkx_with_the_diagonal_that_chance_expects():
     weights = planted([[0, 1, 2], [3, 4, 5, 6]], seed=4)
     np.fill_diagonal(weights, 0.0)
-    graph = nx.from_numpy_array(weights.T, create_using=nx.DiGraph)
+    chance = expected(weights)
+    off = ~np.eye(7, dtype=bool)
+    for axis in (0, 1):
+        np.testing.assert_allclose((chance * off).sum(axis), weights.sum(axis))
+    filled = weights + np.diag(chance.diagonal())
+    graph = nx.from_numpy_array(filled.T, create_using=nx.DiGraph)
     for groups in ([[0, 1, 2], [3, 4, 5, 6]], [[0, 5], [1, 2, 3], [4, 6]]):
-        assert modularity(weights, groups) == pytest.approx(nx.community.modularity(graph, groups))
+        theirs = nx.community.modularity(graph, groups) * filled.sum() / weights.sum()
+        assert modularity(weights, groups) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("method", ["louvain", LEIDEN])
+def test_faint_communities_of_few_neurons_are_found(method):
+    groups = [[0, 1, 2, 3], [4, 5, 6, 7]]
+    clear = np.where(np.kron(np.eye(2), np.ones((4, 4))) > 0, 0.12, 0.1)
+    found = communities(clear * np.random.default_rng(1).uniform(0.97, 1.03, (8, 8)), draws=60, method=method)
+    assert found["groups"] == groups
+    assert found["null"]["p"] < 0.02
 
 
 def test_agreement():

@@ -27,11 +27,14 @@ def communities(
 ) -> dict[str, Any]:
     """Find communities of neurons, and how much more modular they are than chance makes them.
 
-    The graph is directed and weighted; what a neuron hears of itself is left out. Communities maximise its modularity
-    (Leicht & Newman 2008, eq. 4), with w_ij what i hears of j, its strengths in i = Σ_j w_ij and out j = Σ_i w_ij, and
-    m = Σ_ij w_ij:
+    The graph is directed and weighted, w_ij what i hears of j; what a neuron hears of itself is left out. Communities
+    maximise the modularity
 
-        Q = Σ_ij (w_ij - in_i out_j / m) [i and j in one group] / m
+        Q = Σ_{i≠j} (w_ij - a_i b_j) [i and j in one group] / Σ_{i≠j} w_ij
+
+    where a_i b_j is what chance gives: factors such that each neuron hears, and is heard, as much as it is in fact.
+    This is the modularity of Leicht & Newman (2008, eq. 4) but for chance, which for them includes hearing oneself:
+    among few neurons that expects too much of the others, and finds no groups where there are some.
 
     Some modularity is found in any graph. The null has the same strengths and no groups: the off-diagonal weights are
     dealt out anew at random, then rows and columns are rescaled in turn until each neuron hears and is heard as much as
@@ -60,14 +63,13 @@ def communities(
     if method == "leiden" and not installed:
         raise InputError("communities by 'leiden' need the packages leidenalg and igraph; install both, or use louvain")
     method = method or ("leiden" if installed else "louvain")
-    search = _leiden if method == "leiden" else _louvain
-    groups = search(weights, seed)
+    groups = _search(method, weights, seed)
     observed = modularity(weights, groups)
     rng = np.random.default_rng(seed)
     shuffled = []
     for _ in range(draws if weights.any() else 0):
         other = rewired(weights, rng)
-        shuffled.append(modularity(other, search(other, seed)))
+        shuffled.append(modularity(other, _search(method, other, seed)))
     found = np.array(shuffled or [0.0])
     p = (1 + int((found >= observed - 1e-12).sum())) / (1 + len(found)) if shuffled else 1.0
     null = Null(observed, float(found.mean()), float(np.quantile(found, 0.95)), p)
@@ -75,17 +77,34 @@ def communities(
 
 
 def modularity(weights: np.ndarray, groups: Sequence[Sequence[int]]) -> float:
-    """Q of these groups (see `communities`), in -1..1; 0 for a graph without edges.
+    """Q of these groups (see `communities`), at most 1; 0 for all in one group and for a graph without edges.
+
+    Args:
+        weights: `[N_to, N_from]` with zeros on the diagonal.
+        groups: of all neurons.
 
     >>> two = np.kron(np.eye(2), np.ones((3, 3)) - np.eye(3))  # two triangles that do not know of each other
-    >>> modularity(two, [[0, 1, 2], [3, 4, 5]])
-    0.5
+    >>> round(modularity(two, [[0, 1, 2], [3, 4, 5]]), 6)
+    0.6
     """
-    total = weights.sum()
-    if not total:
+    if not weights.any():
         return 0.0
-    surplus = weights / total - np.outer(weights.sum(1), weights.sum(0)) / total**2
+    surplus = (weights - expected(weights)) / weights.sum()
+    np.fill_diagonal(surplus, 0.0)
     return float(sum(surplus[np.ix_(group, group)].sum() for group in groups))
+
+
+def expected(weights: np.ndarray) -> np.ndarray:
+    """a_i b_j of `communities`, `[N, N]`: off the diagonal, the strengths of the graph and no other structure."""
+    rows, columns = weights.sum(1), weights.sum(0)
+    a, b = rows.copy(), _ratio(columns, np.full(len(weights), weights.sum()))
+    for _ in range(_BALANCING):
+        before = a
+        a = _ratio(rows, b.sum() - b)
+        b = _ratio(columns, a.sum() - a)
+        if np.allclose(a, before, rtol=1e-12, atol=0):
+            break
+    return np.outer(a, b)
 
 
 def rewired(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -148,27 +167,32 @@ def _ratio(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
     return np.divide(wanted, there, out=np.zeros_like(wanted), where=there > 0)
 
 
-def _louvain(weights: np.ndarray, seed: int) -> Groups:
+def _search(method: str, weights: np.ndarray, seed: int) -> Groups:
+    """Groups of high modularity; each neuron alone where nobody hears anybody.
+
+    With a_i b_i on the diagonal, what the programs expect of two different neurons, (Σ_j w_ij) (Σ_i w_ij) / Σ w, is
+    a_i b_j, and of the diagonal what is there: they maximise the modularity that is wanted.
+    """
     if not weights.any():
         return [[n] for n in range(len(weights))]
+    filled = weights + np.diag(expected(weights).diagonal())
+    groups = _leiden(filled, seed) if method == "leiden" else _louvain(filled, seed)
+    return sorted((sorted(int(n) for n in group) for group in groups), key=lambda group: (-len(group), group))
+
+
+def _louvain(weights: np.ndarray, seed: int):
     import networkx as nx
 
     graph = nx.from_numpy_array(weights.T, create_using=nx.DiGraph)  # networkx: from row to column
-    return _ordered(nx.community.louvain_communities(graph, seed=seed))
+    return nx.community.louvain_communities(graph, seed=seed)
 
 
-def _leiden(weights: np.ndarray, seed: int) -> Groups:
+def _leiden(weights: np.ndarray, seed: int):
     import igraph  # type: ignore[import-not-found]
     import leidenalg  # type: ignore[import-not-found]
 
     to, source = weights.nonzero()
     graph = igraph.Graph(len(weights), list(zip(source.tolist(), to.tolist())), directed=True)
     by_modularity = leidenalg.ModularityVertexPartition
-    found = leidenalg.find_partition(
-        graph, by_modularity, weights=weights[to, source].tolist(), n_iterations=-1, seed=seed
-    )
-    return _ordered(found)
-
-
-def _ordered(groups) -> Groups:
-    return sorted((sorted(int(n) for n in group) for group in groups), key=lambda group: (-len(group), group))
+    of_edges = weights[to, source].tolist()
+    return leidenalg.find_partition(graph, by_modularity, weights=of_edges, n_iterations=-1, seed=seed)
