@@ -1,0 +1,200 @@
+"""A passage as the model reads it: surprise, predictions, routing and activity at every symbol, compactly."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inn.analysis.record import writing_on
+from inn.analysis.trace import trace
+from inn.data.base import Vocabulary
+from inn.errors import InputError
+from inn.evaluation import as_tokens, device_of, evaluating
+from inn.explorer.pack import DENSE_NEURONS, STRONGEST, in_steps, pack_dense, pack_strongest, packed
+from inn.graph import Graph
+from inn.sequence import SequenceModel
+from inn.state import State
+from inn.tape import Tape
+
+SYMBOLS = 2000
+"""Symbols of a passage, by default."""
+ROOM = 8_600_000
+"""Characters for what was recorded of one run's passage: with all else its page stays below 10 MB."""
+PREDICTIONS = 5
+_NUMBERS = 2**22
+"""Routing weights that are held at once while the passage is read."""
+
+
+def read_passage(
+    model: SequenceModel,
+    symbols: np.ndarray,
+    *,
+    before: np.ndarray | None = None,
+    title: str = "",
+    room: int = ROOM,
+) -> dict[str, Any]:
+    """Read symbols with a model, without dropout, and return what happened at each of them as JSON-ready data.
+
+    At symbol t, which has just been read: `bits[t]`, the surprise at it (bits; None for the first, where nothing was
+    read before); `top`, the likeliest next symbols and their probabilities; and by round, routing as the share of what
+    a neuron hears that comes from each source (heads averaged, rows normalised to sum to 1, sizes where weights may be
+    negative), activity in units of its round's mean over the passage (`inn.analysis.relative`), and gates.
+
+    Args:
+        symbols: `[T]` integers, T >= 2, of the model's vocabulary.
+        before: symbols read first, not shown; the state is carried.
+        title: what the passage is, for people.
+        room: characters for what is recorded; see `inn.explorer.pack`. Where the strongest edge of each neuron takes more,
+            the passage is cut, and `symbols` of the result says where.
+
+    Raises `InputError` for fewer than two symbols, a model without a vocabulary, and one without a graph of neurons.
+
+    >>> from inn import INN
+    >>> from inn.data import build_vocabulary
+    >>> model = INN(vocab=3, neurons=2, width=8, rounds=1)
+    >>> model.vocabulary = build_vocabulary("characters", "abc")
+    >>> read_passage(model, np.array([0, 1, 2]))["text"]
+    ['a', 'b', 'c']
+    """
+    if len(symbols) < 2:
+        raise InputError(f"a passage of {len(symbols)} symbols is too short to look at; it takes at least 2")
+    if model.vocabulary is None:
+        raise InputError("this model has no vocabulary to show text with; load a run, or set model.vocabulary")
+    reading = _Reading(model, model.vocabulary)
+    with evaluating(model), torch.no_grad():
+        reading.skip(np.asarray([] if before is None else before))
+        reading.read(symbols)
+    return {"title": title, "before": 0 if before is None else len(before), **reading.facts(symbols, room)}
+
+
+class _Reading:
+    """What has been kept so far of a passage that is read piece by piece."""
+
+    def __init__(self, model: SequenceModel, vocabulary: Vocabulary):
+        with writing_on(model, Tape(())):  # says so where there is no graph
+            self.graph = next(m for m in model.modules() if isinstance(m, Graph))
+        self.model, self.vocabulary = model, vocabulary
+        config = self.graph.config
+        self.neurons, self.rounds = config.neurons, config.rounds
+        self.channels = ["activity"]
+        if config.router != "none":
+            self.channels += ["routing"] + ["gate"] * (config.gate != "none")
+        self.kept: dict[str, list[np.ndarray]] = {name: [] for name in (*self.channels, "sources")}
+        self.bits: list[float | None] = []
+        self.top: list[Tensor] = []
+        self.shares: list[Tensor] = []
+        self.state: State | None = None
+        self.expected: Tensor | None = None  # log-probabilities of the next symbol, [V]
+
+    def skip(self, symbols: np.ndarray) -> None:
+        for at in range(0, len(symbols), 256):
+            tokens = as_tokens(symbols[at : at + 256], device_of(self.model))
+            logits, self.state = self.model(tokens[None], self.state)
+            self.expected = logits[0, -1].float().log_softmax(-1)
+
+    def read(self, symbols: np.ndarray) -> None:
+        heads = self.graph.config.heads if self.graph.config.router == "attention" else 1
+        size = max(1, min(256, _NUMBERS // (self.rounds * heads * self.neurons**2)))
+        for at in range(0, len(symbols), size):
+            tokens = as_tokens(symbols[at : at + size], device_of(self.model))
+            with trace(self.model, *self.channels) as tape:
+                logits, self.state = self.model(tokens[None], self.state)
+            self._surprise(tokens, logits[0].float().log_softmax(-1))
+            for name in self.channels:
+                values = tape.values(name).float().transpose(0, 1).cpu()  # [t, R, ...]
+                if name == "routing":
+                    self._keep_routing(_shares(values.mean(2)))
+                else:
+                    self.kept[name].append(values.numpy())
+
+    def _keep_routing(self, shares: Tensor) -> None:
+        """Of many neurons the strongest edges at once: all of them, for a whole passage, do not fit in memory."""
+        if self.neurons > DENSE_NEURONS:
+            values, sources = shares.topk(STRONGEST)
+            self.kept["sources"].append(sources.numpy().astype("<u2"))
+            shares = values
+        self.kept["routing"].append(shares.numpy().astype(np.float16))
+
+    def _surprise(self, tokens: Tensor, expected: Tensor) -> None:
+        if self.expected is None:
+            self.bits.append(None)
+            told, read = expected[:-1], tokens[1:]
+        else:
+            told, read = torch.cat([self.expected[None], expected[:-1]]), tokens
+        self.bits += (-told.gather(1, read[:, None])[:, 0] / math.log(2)).tolist()
+        best = expected.exp().topk(min(PREDICTIONS, expected.shape[1]))
+        self.top.append(best.indices.cpu())
+        self.shares.append(best.values.cpu())
+        self.expected = expected[-1]
+
+    def facts(self, symbols: np.ndarray, room: int) -> dict[str, Any]:
+        recorded, shown = self._recorded(len(symbols), room)
+        top, shares = torch.cat(self.top)[:shown], torch.cat(self.shares)[:shown]
+        used, places = np.unique(np.concatenate([symbols[:shown], top.flatten().numpy()]), return_inverse=True)
+        counted = [b for b in self.bits[:shown] if b is not None]
+        return {
+            "symbols": shown,
+            "asked": len(symbols),
+            "unit": self.vocabulary.unit,
+            "text": _pieces(self.vocabulary, symbols[:shown]),
+            "labels": [self.vocabulary.symbol(int(i)) for i in used],
+            "ids": places[:shown].tolist(),
+            "bits": [None if b is None else round(b, 3) for b in self.bits[:shown]],
+            "mean_bits": sum(counted) / len(counted),
+            "top": {
+                "each": top.shape[1],
+                "ids": places[shown:].tolist(),
+                "shares": [round(p, 4) for p in shares.flatten().tolist()],
+            },
+            "neurons": self.neurons,
+            "rounds": self.rounds,
+            **recorded,
+        }
+
+    def _recorded(self, symbols: int, room: int) -> tuple[dict[str, Any], int]:
+        """What the tape has of the first symbols, as many as fit; and how many those are."""
+        kept = {name: np.concatenate(parts)[:symbols] for name, parts in self.kept.items() if parts}
+        activity = kept["activity"] / np.maximum(kept["activity"].mean((0, 2), keepdims=True), 1e-30)
+        scale = activity.max((0, 2))
+        data = packed(in_steps(activity, scale[:, None]))
+        found: dict[str, Any] = {"activity": {"scale": scale.tolist(), "data": data}, "gate": None, "routing": None}
+        if "gate" in kept:
+            found["gate"] = {"data": packed(in_steps(kept["gate"], np.array(1.0)))}
+        if "routing" in kept:
+            found["routing"] = self._routing(kept, room - _length(found))
+        if _length(found) > room and symbols > 2:
+            return self._recorded(max(2, int(0.98 * symbols * room / _length(found))), room)
+        return found, symbols
+
+    def _routing(self, kept: dict[str, np.ndarray], room: int) -> dict[str, Any]:
+        shares = kept["routing"].astype(np.float32)
+        if "sources" in kept:
+            return pack_strongest(shares, kept["sources"], room)
+        if dense := pack_dense(shares, room):
+            return dense
+        values, sources = torch.from_numpy(shares).topk(min(STRONGEST, self.neurons))
+        return pack_strongest(values.numpy(), sources.numpy(), room)
+
+
+def _length(found: dict[str, Any]) -> int:
+    return sum(len(text) for part in found.values() if part for text in part.values() if isinstance(text, str))
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """Routing weights `[..., N_to, N_from]` as shares of what each listener hears."""
+    sizes = weights.abs()
+    return sizes / sizes.sum(-1, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
+
+
+def _pieces(vocabulary: Vocabulary, symbols: np.ndarray) -> list[str]:
+    """What each symbol adds to the text: its name where that is nothing, or nothing that can be shown."""
+    decoder, pieces = vocabulary.decoder(), []
+    for i in symbols.tolist():
+        piece = decoder.feed(i)
+        plain = piece and all(c.isprintable() or c == "\n" for c in piece)
+        pieces.append(piece if plain else vocabulary.symbol(i))
+    return pieces

@@ -1,0 +1,177 @@
+// The page as a whole: views by the address's hash, one place in the text for all pictures, the keyboard, light and dark.
+
+const app = {
+  looks: [],
+  at: 0,
+  playing: false,
+  /** The place in the text of one run: where all are, or its own last symbol. */
+  place: (look) => Math.min(app.at, look.passage.symbols - 1),
+};
+
+let watchers = []; // functions that follow the place in the text, of the view that is open
+const onMove = (act, node) => watchers.push({ act, node });
+const $ = (id) => document.getElementById(id);
+
+const VIEWS = {
+  passage: { name: "Passage", there: (look) => look.passage, make: passageView, follows: true },
+  neurons: { name: "Neurons", there: (look) => look.passage || look.survey?.cards?.length, make: neuronsView },
+  connections: { name: "Connections", there: (look) => look.survey && (known(look.survey.connectivity) || known(look.survey.received)), make: connectionsView },
+  training: { name: "Training", there: (look) => look.history && (look.history.train?.length || look.history.validation?.length), make: trainingView },
+  samples: { name: "Samples", there: (look) => look.history?.samples?.length, make: samplesView },
+};
+
+/** What the address asks for: {view, neuron}. */
+function asked() {
+  const hash = location.hash.slice(1), neuron = hash.match(/^neuron-(\d{1,5})$/);
+  if (neuron) return { view: "neurons", neuron: Number(neuron[1]) };
+  return { view: VIEWS[hash] && app.looks.some(VIEWS[hash].there) ? hash : Object.keys(VIEWS).find((v) => app.looks.some(VIEWS[v].there)), neuron: null };
+}
+
+/** Draw the view that is asked for, from what the runs are now. */
+function show() {
+  const { view, neuron } = asked();
+  watchers = [];
+  figures.clear();
+  const one = (look) => {
+    const content = !VIEWS[view].there(look) ? el("p.muted", {}, "Nothing of this was recorded for this run.") : neuron === null ? VIEWS[view].make(look) : neuronView(look, neuron);
+    return el("section.run", { "aria-label": look.name }, app.looks.length > 1 ? el("div.name", {}, el("h2", {}, look.name), el("p.note", {}, summaryOf(look))) : neuron === null ? el("h2.sr", {}, VIEWS[view].name) : null, content);
+  };
+  const main = $("main");
+  if (view) main.replaceChildren(el("div", { class: `looks of-${app.looks.length}` }, app.looks.map(one)));
+  else main.replaceChildren(el("p", {}, "There is nothing to show of this run."));
+  $("views").replaceChildren(...Object.entries(VIEWS).filter(([, v]) => app.looks.some(v.there)).map(([key, v]) => el("a", { href: `#${key}`, "aria-current": key === view ? "page" : null }, v.name)));
+  $("transport").hidden = !app.looks.some((look) => look.passage) || !(VIEWS[view]?.follows || neuron !== null);
+  if ($("transport").hidden) play(false);
+  document.body.classList.toggle("with-transport", !$("transport").hidden);
+  follow();
+}
+
+const lastPlace = () => Math.max(0, ...app.looks.filter((l) => l.passage).map((l) => l.passage.symbols)) - 1;
+
+let asleep = true, telling = 0;
+
+/** Go to a symbol; pictures follow with the next frame. */
+function move(to) {
+  const at = Math.max(0, Math.min(lastPlace(), to));
+  if (at === app.at) return;
+  app.at = at;
+  if (asleep) requestAnimationFrame(follow);
+  asleep = false;
+}
+
+function follow() {
+  asleep = true;
+  for (const { act } of watchers) act();
+  const look = app.looks.find((l) => l.passage);
+  if (!look) return;
+  const t = app.place(look), bits = look.passage.bits(t);
+  const said = `Symbol ${t + 1} of ${look.passage.symbols}: ${look.passage.label(t)}${bits === null ? "" : `, ${format.bits(bits)} bits`}`;
+  slider.value = app.at;
+  slider.setAttribute("aria-valuetext", said);
+  counter.textContent = `${format.whole(app.at + 1)} / ${format.whole(lastPlace() + 1)}`;
+  clearTimeout(telling);
+  if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; expects ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${format.share(e.share)}`).join(", ")}`; }, 500);
+}
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const slider = el("input", { type: "range", min: 0, max: 0, step: 1, "aria-label": "Symbol of the text", oninput: () => move(Number(slider.value)) });
+const counter = el("output.number");
+const button = (text, label, act) => el("button", { type: "button", "aria-label": label, title: label, onclick: act }, text);
+const player = button("▶", "Play", () => play(!app.playing));
+const speed = el("select", { "aria-label": "Symbols per second", title: "Symbols per second" }, [2, 5, 10, 20].map((v) => el("option", { value: v, selected: v === (calm.matches ? 2 : 5) }, `${v} / s`)));
+let clock = 0;
+
+function play(on) {
+  if (on === app.playing) return;
+  app.playing = on;
+  player.textContent = on ? "❚❚" : "▶";
+  player.title = on ? "Pause" : "Play";
+  player.setAttribute("aria-label", player.title);
+  clearTimeout(clock);
+  const step = () => {
+    if (app.at >= lastPlace()) return play(false);
+    move(app.at + 1);
+    clock = setTimeout(step, 1000 / Number(speed.value));
+  };
+  if (on) {
+    if (app.at >= lastPlace()) move(0);
+    step();
+  } else follow();
+}
+
+const KEYS = { ArrowLeft: () => move(app.at - 1), ArrowRight: () => move(app.at + 1), Home: () => move(0), End: () => move(lastPlace()), PageUp: () => move(app.at - 20), PageDown: () => move(app.at + 20), " ": () => play(!app.playing) };
+
+document.addEventListener("keydown", (e) => {
+  if (e.ctrlKey || e.metaKey || e.altKey) return;
+  if (e.key === "Escape" && asked().neuron !== null) location.hash = "neurons";
+  if ($("transport").hidden || !KEYS[e.key]) return;
+  const busy = e.target.closest("input, select, textarea, button, summary, a, .scroll, .numbers");
+  if (busy && !(busy === slider && e.key === " ")) return;
+  if (["Home", "End", "PageUp", "PageDown"].includes(e.key) && !e.target.closest(".text")) return; // those scroll the page
+  e.preventDefault();
+  KEYS[e.key]();
+});
+
+function recolour() {
+  colours = null;
+  for (const one of figures) one.redraw();
+}
+
+const THEMES = ["auto", "light", "dark"];
+
+function theme(name) {
+  if (name === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = name;
+  $("theme").textContent = { auto: "◐", light: "☀", dark: "☾" }[name];
+  $("theme").setAttribute("aria-label", `Colours: ${name}`);
+  $("theme").title = `Colours: ${name}`;
+  recolour();
+}
+
+/** What a run is, in a line under its name. */
+function summaryOf(look) {
+  const s = look.survey ?? {}, f = look.facts ?? {}, p = look.passage, h = look.history?.facts ?? {};
+  const bits = known(s.bits) ? `${format.bits(s.bits)} bits per symbol on ${s.corpus ?? "held-out text"}` : known(h.best?.bits) ? `${format.bits(h.best.bits)} bits per symbol in validation` : null;
+  const count = p?.neurons ?? s.neurons, rounds = p?.rounds ?? s.rounds;
+  return [known(count) ? `${count} neurons, ${rounds} ${rounds === 1 ? "round" : "rounds"}` : null, s.router ?? f["model.router"], known(s.parameters ?? h.parameters) ? `${format.whole(s.parameters ?? h.parameters)} parameters` : null, bits].filter(known).join(" · ");
+}
+
+function about(source) {
+  const said = [];
+  for (const { passage, name } of app.looks) {
+    const r = passage?.facts.routing;
+    if (!r) continue;
+    const which = app.looks.length > 1 ? ` of ${name}` : "";
+    said.push(`Routing${which} in ${r.steps} steps from zero to the largest share of a round${r.form === "dense" ? "" : `, the ${r.kept === 1 ? "strongest source" : `${r.kept} strongest sources`} of each neuron only`}; activity in 255.`);
+  }
+  return [said.length ? el("p", {}, said.join(" "), " Heads are averaged; what a neuron hears is shown as shares that sum to 1, of the sizes of messages where routing weights are those.") : null,
+    el("p", {}, "Keys: ← → one symbol, space plays, Esc leaves a neuron."), source.made_with ? el("p", {}, "Made with ", el("code", {}, source.made_with)) : null];
+}
+
+/** Put another passage in the place of a run's, and draw. `facts`: what `read_passage` returns. */
+async function render(facts, index = 0) {
+  app.looks[index].passage = await Passage.from(facts);
+  slider.max = lastPlace();
+  app.at = Math.min(app.at, lastPlace());
+  show();
+}
+
+async function start() {
+  const source = JSON.parse($("data").textContent);
+  app.looks = await Promise.all(source.runs.map(async (run) => ({ ...run, passage: run.passage ? await Passage.from(run.passage) : null })));
+  $("runs").replaceChildren(...(app.looks.length > 1 ? [el("h1", {}, "Side by side")] : [el("h1", {}, app.looks[0].name), el("p", {}, summaryOf(app.looks[0]))]));
+  $("transport").append(button("‹", "Previous symbol", () => move(app.at - 1)), player, button("›", "Next symbol", () => move(app.at + 1)), slider, counter, speed);
+  $("foot").append(...about(source).filter(Boolean));
+  slider.max = lastPlace();
+  let chosen = 0;
+  $("theme").addEventListener("click", () => theme(THEMES[(chosen = (chosen + 1) % THEMES.length)]));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+  addEventListener("hashchange", () => { show(); $("main").focus({ preventScroll: true }); scrollTo(0, 0); });
+  theme("auto");
+  show();
+  performance.mark("drawn");
+  document.documentElement.dataset.drawn = ""; // for whoever waits for the first pictures
+}
+
+window.inn = { render };
+start();

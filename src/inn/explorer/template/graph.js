@@ -1,0 +1,134 @@
+// The graph at one symbol: a column of neurons per round, and who hears whom from one column to the next.
+
+const CURVED = 16; // up to so many neurons edges are curves; straight lines are drawn several times faster
+const LINES = 600; // of more than 64 neurons, the strongest edges that are drawn
+const LAYERS = ["other", "heard", "said"];
+
+/** Where neurons stand: column c is the state before round c + 1, the last one the state after all rounds. */
+function placesOf(passage, width, height) {
+  const top = 34, left = 34, columns = passage.rounds + 1;
+  const gap = (height - top - 12) / Math.max(1, passage.neurons);
+  return {
+    gap,
+    x: (c) => left + (c / (columns - 1)) * (width - left - 26),
+    y: (n) => top + (n + 0.5) * gap,
+    /** The neuron under a point, or null. */
+    under: (x, y) => {
+      const n = Math.floor((y - top) / gap);
+      const near = Array.from({ length: columns }, (_, c) => Math.abs(left + (c / (columns - 1)) * (width - left - 26) - x)).some((d) => d < 16);
+      return near && n >= 0 && n < passage.neurons ? n : null;
+    },
+  };
+}
+
+function drawGraph(ctx, width, height, passage, t, { count, focus }) {
+  const { ink, muted, accent, warm, panel } = palette();
+  const at = placesOf(passage, width, height);
+  const radius = Math.max(1, Math.min(10, at.gap * 0.42));
+  write(ctx, "input", at.x(0), 14, { anchor: "center" });
+  for (let r = 0; r < passage.rounds; r++) write(ctx, `round ${r + 1}`, Math.min(at.x(r + 1), width - 26), 14, { anchor: "center" });
+
+  if (passage.routes) {
+    const weakest = passage.neurons > 64 ? faintest(passage, t, count) : 0;
+    for (let r = 0; r < passage.rounds; r++) {
+      const [from, to] = [at.x(r), at.x(r + 1)], bend = passage.neurons > CURVED ? 0 : (to - from) * 0.45;
+      const edges = passage.edges(t, r, count).filter((e) => e[2] >= weakest || e[0] === focus || e[1] === focus).map(([hearer, source, share]) => ({
+        hearer, source, strength: passage.strength(r, share), kind: focus === null ? "all" : source === focus ? "said" : hearer === focus ? "heard" : "other",
+      }));
+      if (focus !== null) edges.sort((a, b) => LAYERS.indexOf(a.kind) - LAYERS.indexOf(b.kind));
+      for (const { hearer, source, strength, kind } of edges) { // one by one: a path of many crossing lines is slow to fill
+        ctx.strokeStyle = { all: accent, other: muted, said: warm, heard: accent }[kind];
+        ctx.globalAlpha = kind === "other" ? 0.06 + 0.1 * strength : kind === "all" ? 0.08 + 0.82 * strength ** 1.5 : 0.3 + 0.7 * strength;
+        ctx.lineWidth = 0.6 + (passage.neurons > 64 ? 1.2 : 3.4) * strength ** 1.5;
+        const [y0, y1] = [at.y(source), at.y(hearer)];
+        ctx.beginPath();
+        ctx.moveTo(from, y0);
+        if (bend) ctx.bezierCurveTo(from + bend, y0, to - bend, y1, to, y1);
+        else ctx.lineTo(to, y1);
+        ctx.stroke();
+      }
+      ctx.globalAlpha = 1;
+    }
+  }
+
+  for (let n = 0; n < passage.neurons; n++) {
+    if (at.gap >= 10 || n % Math.ceil(12 / at.gap) === 0) {
+      const chosen = n === focus;
+      write(ctx, String(n), at.x(0) - radius - 6, at.y(n), { anchor: "right", colour: chosen ? ink : muted, bold: chosen });
+    }
+    disc(ctx, at.x(0), at.y(n), Math.min(3, radius), muted);
+    for (let r = 0; r < passage.rounds; r++) {
+      const size = radius * Math.min(1, 0.3 + 0.4 * Math.sqrt(passage.activity(t, r, n)));
+      const gate = passage.gate(t, r, n), [x, y] = [at.x(r + 1), at.y(n)];
+      if (at.gap >= 6) disc(ctx, x, y, size + 1.5, panel);
+      disc(ctx, x, y, size, n === focus ? warm : ink);
+      if (gate !== null && gate < 0.5) disc(ctx, x, y, Math.max(0.5, size - 1.75), panel); // hollow: it says nothing
+    }
+  }
+}
+
+/** The share that the last of the drawn edges has. */
+function faintest(passage, t, count) {
+  const shares = [];
+  for (let r = 0; r < passage.rounds; r++) for (const [, , share] of passage.edges(t, r, count)) shares.push(share);
+  const sorted = Float32Array.from(shares).sort();
+  return sorted[Math.max(0, sorted.length - LINES)] ?? 0;
+}
+
+function disc(ctx, x, y, r, colour) {
+  ctx.fillStyle = colour;
+  ctx.beginPath();
+  ctx.arc(x, y, r, 0, 2 * Math.PI);
+  ctx.fill();
+}
+
+/** The graph of one run, following the place in the text; a neuron under the pointer is singled out. */
+function graphFigure(look) {
+  const passage = look.passage, N = passage.neurons;
+  let focus = null;
+  const most = passage.routes ? Math.min(N, passage.facts.routing.kept ?? N) : 0;
+  const choices = [1, 2, 4, 8, 16].filter((k) => k < most).concat(most ? [most] : []);
+  let count = choices.filter((k) => k <= (N > CURVED ? 2 : Math.max(2, Math.min(4, N / 2)))).pop() ?? most;
+  const select = el("select", { onchange: () => { count = Number(select.value); node.redraw(); } },
+    choices.map((k) => el("option", { value: k, selected: k === count }, k === N ? `all ${N}` : k === 1 ? "strongest" : `strongest ${k}`)));
+  const node = figure({
+    title: "Who hears whom",
+    note: passage.routes
+      ? "From left to right, round by round. Lines: what a neuron hears, the thicker the larger its share. Discs: how active it is. Point at a neuron to see what it says (warm) and hears; click to open it." + (N > 64 ? ` The ${LINES} strongest edges.` : "")
+      : "Discs: how active each neuron is, round by round. In this run neurons do not talk to one another.",
+    height: (width) => Math.max(width < 500 ? 240 : 300, Math.min(720, 46 + N * (N <= 16 ? 34 : N <= 40 ? 15 : 2.7))),
+    controls: most > 1 ? [el("label.choice", {}, "sources ", select)] : [],
+    draw: (ctx, width, height) => drawGraph(ctx, width, height, passage, app.place(look), { count, focus }),
+    rows: () => {
+      const rows = [["round", "neuron", "hears", "share"]];
+      for (let r = 0; passage.routes && r < passage.rounds; r++) for (const [to, from, share] of passage.edges(app.place(look), r, most)) rows.push([r + 1, to, from, share]);
+      return rows;
+    },
+    label: () => graphInWords(passage, app.place(look)),
+    click: (x, y, canvas) => {
+      const n = placesOf(passage, canvas.clientWidth, canvas.clientHeight).under(x, y);
+      if (n !== null) location.hash = `neuron-${n}`;
+    },
+    hover: (x, y, canvas) => {
+      const n = placesOf(passage, canvas.clientWidth, canvas.clientHeight).under(x, y);
+      canvas.style.cursor = n === null ? "" : "pointer";
+      if (n !== focus) { focus = n; node.redraw(); }
+    },
+  });
+  onMove(node.redraw, node);
+  return node;
+}
+
+function graphInWords(passage, t) {
+  const parts = [];
+  for (let r = 0; r < passage.rounds; r++) {
+    const loud = ranked(Array.from({ length: passage.neurons }, (_, n) => passage.activity(t, r, n)))[0];
+    let text = `Round ${r + 1}: neuron ${loud} is the most active`;
+    if (passage.routes) {
+      const [to, from, share] = passage.edges(t, r, 1).reduce((a, b) => (b[2] > a[2] ? b : a), [0, 0, 0]);
+      text += `, the strongest edge leads from ${from} to ${to} (${format.share(share)})`;
+    }
+    parts.push(`${text}.`);
+  }
+  return parts.join(" ");
+}

@@ -1,0 +1,173 @@
+// The neurons of a run: all of them in one table, and a page for each.
+
+function neuronLink(n, text = `neuron ${n}`) {
+  return el("a", { href: `#neuron-${n}` }, text);
+}
+
+const roleOf = (survey, n) => (survey?.hubs?.includes(n) ? "hub" : survey?.specialists?.includes(n) ? "specialist" : "");
+
+/** The class a card knows most about beyond chance: [class, {bits, null}], or null. */
+function bestClass(card) {
+  const above = Object.entries(card?.information ?? {}).filter(([, i]) => i && i.bits > (i.null ?? 0));
+  return above.sort((a, b) => b[1].bits - a[1].bits)[0] ?? null;
+}
+
+function neuronsView(look) {
+  const { survey, passage } = look, cards = survey?.cards ?? [];
+  const count = passage?.neurons ?? survey.neurons;
+  const activity = (n) => survey?.activity?.mean ? mean(survey.activity.mean.map((round) => round[n])) : passage ? meanActivity(passage, n) : null;
+  const columns = [
+    ["neuron", (n) => ({ value: n, shown: neuronLink(n) }), () => true],
+    ["role", (n) => roleOf(survey, n) || { value: null, shown: "" }, () => known(survey?.hubs) || known(survey?.specialists)],
+    ["received", (n) => survey.received[n], () => known(survey?.received)],
+    ["activity", activity, () => true],
+    ["carries most", (n) => { const best = bestClass(cards[n]); return best ? { value: best[1].bits, shown: `${best[0]} ${format.bits(best[1].bits)}` } : null; }, () => cards.some((c) => c.information)],
+    ["half-life", (n) => cards[n]?.timescale?.half_life, () => cards.some((c) => known(c.timescale?.half_life))],
+    ["cost of its lesion", (n) => cards[n]?.lesion?.bits, () => cards.some((c) => known(c.lesion?.bits))],
+    ["importance", (n) => cards[n]?.importance, () => cards.some((c) => known(c.importance))],
+  ].filter(([, , there]) => there());
+  const rows = Array.from({ length: count }, (_, n) => columns.map(([, cell]) => cell(n) ?? null));
+  const notes = ["Received: what others hear of it, 1 being the average neuron (hubs above 1.5, specialists below 0.6). Activity: 1 is the average of a round."];
+  if (cards.length) notes.push("Carries most: mutual information in bits with a class of the symbol just read, where it is beyond chance. Half-life: symbols after which half of a disturbance of its state is gone. Cost and importance: bits per symbol that the text costs more without it, alone and as its share of the whole (Shapley).");
+  const parts = [dataTable("Neurons", columns.map(([name]) => name), rows, notes.join(" "))];
+  const lesions = cards.filter((c) => known(c.lesion?.bits));
+  if (lesions.length) {
+    parts.unshift(figure({
+      title: "What the loss of a neuron costs",
+      note: "Bits per symbol that the text costs more when this neuron is silent; thin lines: 95 % intervals over blocks of text.",
+      height: 22 * lesions.length + 4,
+      draw: (ctx, width) => drawBars(ctx, width, lesions.map((c) => ({ label: `neuron ${c.neuron}`, value: c.lesion.bits, low: c.lesion.low, high: c.lesion.high })), { labels: 84 }),
+      rows: () => [["neuron", "bits", "low", "high"], ...lesions.map((c) => [c.neuron, c.lesion.bits, c.lesion.low, c.lesion.high])],
+      label: () => `Most: neuron ${lesions[ranked(lesions.map((c) => c.lesion.bits))[0]].neuron}.`,
+    }));
+  }
+  return el("div.flow", {}, parts);
+}
+
+function meanActivity(passage, n) {
+  let sum = 0;
+  for (let t = 0; t < passage.symbols; t++) for (let r = 0; r < passage.rounds; r++) sum += passage.activity(t, r, n);
+  return sum / (passage.symbols * passage.rounds);
+}
+
+function neuronView(look, n) {
+  const { survey, passage } = look, count = passage?.neurons ?? survey?.neurons ?? 0;
+  const nav = el("p.turn", {}, n > 0 ? neuronLink(n - 1, "← previous") : el("span.muted", {}, "← previous"), el("a", { href: "#neurons" }, "all neurons"), n < count - 1 ? neuronLink(n + 1, "next →") : el("span.muted", {}, "next →"));
+  if (n >= count) return el("div.flow", {}, nav, el("p", {}, `This run has ${count} neurons; the last one is ${count - 1}.`));
+  const card = survey?.cards?.[n];
+  const sections = [
+    card?.contexts?.length ? contexts(card) : null,
+    card?.lesion ? lesionFigure(card) : null,
+    card?.information ? informationFigure(card) : null,
+    card?.hears || card?.heard_by ? hearingFigure(card) : null,
+    card?.lens?.top ? lensFigure(card) : null,
+    card?.timescale?.spectrum?.length ? timescaleFigure(card) : null,
+    card?.recall?.length ? recall(card) : null,
+  ];
+  return el("div.flow", {}, el("div.title", {}, el("h2", {}, card?.name ?? `neuron ${n}`), roleOf(survey, n) ? el("span.tag", {}, roleOf(survey, n)) : null, nav),
+    card ? el("p.lead", {}, inWords(card, survey)) : null,
+    passage ? neuronActivity(look, n) : null, el("div.pair", {}, sections));
+}
+
+/** What a card says, as two or three sentences. */
+function inWords(card, survey) {
+  const said = [];
+  const best = bestClass(card);
+  if (best) said.push(`It knows most about ${best[0]}: ${format.bits(best[1].bits)} bits (chance: ${format.bits(best[1].null ?? 0)}).`);
+  else if (card.information) said.push("What it carries of the classes of symbols is within chance.");
+  if (card.hears?.length) said.push(`It listens most to neuron ${card.hears[0][0]} (${format.share(card.hears[0][1])} of what it hears).`);
+  if (known(card.timescale?.half_life)) said.push(`Half of a disturbance is gone after ${format.number(card.timescale.half_life)} symbols.`);
+  if (known(card.lesion?.bits)) {
+    const range = known(card.lesion.low) ? ` (${format.signed(card.lesion.low)} to ${format.signed(card.lesion.high)})` : "";
+    said.push(`Without it the text costs ${format.signed(card.lesion.bits)} bits per symbol${range}.`);
+  }
+  return said.join(" ");
+}
+
+function contexts(card) {
+  const show = (text) => text.replaceAll("\n", "⏎");
+  return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Where it is most active")),
+    el("ol.contexts", {}, card.contexts.map((c) => el("li", {}, el("span.before", {}, show(c.before ?? "")), el("mark", {}, show(c.symbol ?? "")), el("span.after", {}, show(c.after ?? "")), el("span.number", { title: "activity" }, format.number(c.activity))))));
+}
+
+function lesionFigure(card) {
+  const { lesion } = card;
+  const items = [{ label: "whole text", value: lesion.bits, low: lesion.low, high: lesion.high }];
+  if (known(lesion.mean_replaced)) items.push({ label: "kept at its mean", value: lesion.mean_replaced });
+  const classes = Object.entries(lesion.by_class ?? {}).filter(([, bits]) => known(bits)).sort((a, b) => b[1] - a[1]);
+  items.push(...classes.map(([label, value]) => ({ label, value })));
+  return barFigure("What its loss costs", "Bits per symbol that the text costs more without it; below, by the class of the symbol to be predicted.", items, ["what", "bits"]);
+}
+
+function informationFigure(card) {
+  const items = Object.entries(card.information).filter(([, i]) => i).sort((a, b) => b[1].bits - a[1].bits).map(([label, i]) => ({ label, value: i.bits, mark: i.null }));
+  return barFigure("What it carries", "Mutual information of its activity with the class of the symbol just read, in bits; upright line: what chance reaches (95 %).", items, ["class", "bits", "chance"]);
+}
+
+function hearingFigure(card) {
+  const side = (pairs, word) => (pairs ?? []).slice(0, 6).map(([n, share]) => ({ label: `${word} ${n}`, value: share, note: format.share(share) }));
+  return barFigure("Whom it hears, who hears it", "Mean share of what the listener hears, over rounds.", [...side(card.hears, "hears"), ...side(card.heard_by, "heard by")], ["edge", "share"]);
+}
+
+function lensFigure(card) {
+  const items = [...card.lens.top].sort((a, b) => b[1] - a[1]).slice(0, 10).map(([label, value]) => ({ label: visible(label), value, mono: true }));
+  const bits = known(card.lens.bits) ? ` From it alone the text would cost ${format.bits(card.lens.bits)} bits per symbol.` : "";
+  return barFigure("What it speaks for", `Symbols that it makes likelier, read through the model's own readout.${bits}`, items, ["symbol", "push"]);
+}
+
+const visible = (text) => (text === " " ? "␣" : text === "\n" ? "⏎" : text === "\t" ? "⇥" : text);
+
+function timescaleFigure(card) {
+  const spectrum = card.timescale.spectrum.filter(known);
+  return barFigure("How long it remembers", "Time constants of its memory, in symbols: from its fastest parts (top) to its slowest.", spectrum.map((value, i) => ({ label: `${Math.round((100 * i) / Math.max(1, spectrum.length - 1))} %`, value })), ["quantile", "symbols"]);
+}
+
+function recall(card) {
+  const lengths = card.recall.length.join(", ");
+  return el("section.block", {}, el("div.caption", {}, el("h3", {}, "What it recalls")),
+    el("p", {}, `What followed the last time after the last ${lengths} symbols. Without this recall the text costs ${format.signed(card.recall.bits)} bits per symbol.`));
+}
+
+function barFigure(title, note, items, head) {
+  return figure({
+    title, note, height: 22 * items.length + 4,
+    draw: (ctx, width) => drawBars(ctx, width, items, { labels: Math.min(150, 20 + 7 * Math.max(6, ...items.map((i) => [...i.label].length))) }),
+    rows: () => [head, ...items.map((i) => [i.label, i.value, i.mark].slice(0, head.length))],
+    label: () => items.slice(0, 4).map((i) => `${i.label} ${format.number(i.value)}`).join(", "),
+  });
+}
+
+/** Its activity over the whole passage, round by round; a click goes to that place in the text. */
+function neuronActivity(look, n) {
+  const passage = look.passage, R = passage.rounds, left = 60, right = 52, band = 30;
+  const node = figure({
+    title: "Its activity over the passage",
+    note: "One line per round, the highest of neighbouring symbols where there are more than fit; each up to its own highest; 1 is the average of a round. Click to go there.",
+    height: R * band + 8,
+    draw: (ctx, width) => {
+      const { accent, line, warm } = palette(), room = width - left - right, columns = Math.min(passage.symbols, room);
+      for (let r = 0; r < R; r++) {
+        const base = (r + 1) * band, values = [], points = [];
+        for (let i = 0; i < columns; i++) {
+          let high = 0;
+          const [a, b] = [Math.floor((i * passage.symbols) / columns), Math.max(Math.floor(((i + 1) * passage.symbols) / columns), Math.floor((i * passage.symbols) / columns) + 1)];
+          for (let t = a; t < b; t++) high = Math.max(high, passage.activity(t, r, n));
+          values.push(high);
+        }
+        const full = Math.max(...values) || 1;
+        values.forEach((v, i) => points.push([left + ((i + 0.5) / columns) * room, base - (band - 6) * (v / full)]));
+        stroke(ctx, line, 1, [[left, base], [left + room, base]]);
+        stroke(ctx, accent, 1, points);
+        write(ctx, `round ${r + 1}`, 0, base - 9);
+        write(ctx, `to ${format.number(full)}`, width, base - 9, { anchor: "right" });
+      }
+      const x = left + ((app.place(look) + 0.5) / passage.symbols) * room;
+      stroke(ctx, warm, 2, [[x, 0], [x, R * band]]);
+    },
+    click: (x, y, canvas) => move(Math.floor(((x - left) / (canvas.clientWidth - left - right)) * passage.symbols)),
+    rows: () => [["symbol", "text", ...Array.from({ length: R }, (_, r) => `round ${r + 1}`)], ...Array.from({ length: passage.symbols }, (_, t) => [t, passage.label(t), ...Array.from({ length: R }, (_, r) => Number(passage.activity(t, r, n).toPrecision(3)))])],
+    label: () => Array.from({ length: R }, (_, r) => `round ${r + 1}: ${format.number(passage.activity(app.place(look), r, n))} here`).join(", "),
+  });
+  onMove(node.redraw, node);
+  return node;
+}

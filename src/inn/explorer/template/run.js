@@ -1,0 +1,133 @@
+// What a run is as a whole: who listens to whom on average, how it was trained, what it wrote.
+
+function connectionsView(look) {
+  const { survey } = look, R = survey.connectivity?.length ?? 0;
+  return el("div.flow", {},
+    R ? connectivityFigure(survey) : null,
+    known(survey.received) ? receivedFigure(survey) : null,
+    el("div.pair", {}, survey.communities ? communities(survey) : null, survey.change?.length ? changeFigure(survey) : null),
+    survey.degree ? degreeTable(survey) : null,
+    known(survey.rounds_lesioned) ? lesionTable("What the loss of a round costs", survey.rounds_lesioned, (l) => [l.round + 1, l.what], ["round", "what is silent"]) : null,
+    known(survey.edges) ? lesionTable("What the loss of an edge costs", survey.edges, (l) => [l.from, l.to, known(l.round) ? l.round + 1 : "all"], ["from", "to", "round"]) : null,
+    controls(survey));
+}
+
+/** The smallest and largest share of all maps; from 0 where that shows what there is to see. */
+function endsOf(maps) {
+  let low = Infinity, high = 0;
+  for (const map of maps) for (const row of map) for (const v of row) [low, high] = [Math.min(low, v), Math.max(high, v)];
+  return [low < 0.3 * high ? 0 : low, high];
+}
+
+/** Figure 3: mean routing weights by round. */
+function connectivityFigure(survey) {
+  const maps = survey.connectivity, R = maps.length, N = maps[0].length;
+  const groups = survey.communities?.groups;
+  let order = Array.from({ length: N }, (_, n) => n), [low, full] = endsOf(maps);
+  const box = el("input", { type: "checkbox", onchange: () => { order = box.checked ? groups.flat() : Array.from({ length: N }, (_, n) => n); node.redraw(); } });
+  const layout = (width) => {
+    const columns = columnsFor(R, width, N > 64 ? 330 : 200);
+    return { columns, side: Math.min(340, (width - 26 - 22 * (columns - 1)) / columns) };
+  };
+  const node = figure({
+    title: "Who listens to whom, on average",
+    note: "Row: who hears; column: whom. Mean routing weights over the text, each row as shares of what the neuron hears.",
+    controls: groups?.flat().length === N && groups.length > 1 ? [el("label.choice", {}, box, " by community")] : [],
+    height: (width) => { const { columns, side } = layout(width); return Math.ceil(R / columns) * (side + 44) + 20; },
+    draw: (ctx, width) => {
+      const { columns, side } = layout(width);
+      maps.forEach((map, r) => {
+        const x = 26 + (r % columns) * (side + 22), y = 22 + Math.floor(r / columns) * (side + 44), each = Math.ceil(20 / (side / N));
+        write(ctx, `round ${r + 1}`, x, y - 11, { size: 12 });
+        drawHeat(ctx, x, y, side, side, N, N, (i, j) => (full > low ? (map[order[i]][order[j]] - low) / (full - low) : 0.5));
+        for (let i = 0; i < N; i += each) {
+          if (r % columns === 0) write(ctx, String(order[i]), x - 6, y + ((i + 0.5) * side) / N, { anchor: "right", size: 10 });
+          write(ctx, String(order[i]), x + ((i + 0.5) * side) / N, y + side + 9, { anchor: "center", size: 10 });
+        }
+      });
+      const rows = Math.ceil(R / columns);
+      drawKey(ctx, 26 + 36, 22 + rows * (side + 44) - 12, 120, format.share(low), format.share(full));
+    },
+    rows: () => [["round", "neuron", "hears", "share"], ...maps.flatMap((m, r) => m.flatMap((row, i) => row.map((v, j) => [r + 1, i, j, v])))],
+    label: () => maps.map((m, r) => { const flat = m.flat(), best = ranked(flat)[0]; return `Round ${r + 1}: neuron ${Math.floor(best / N)} hears neuron ${best % N} most (${format.share(flat[best])}).`; }).join(" "),
+  });
+  return node;
+}
+
+function receivedFigure(survey) {
+  const items = survey.received.map((value, n) => ({ label: `neuron ${n}${roleOf(survey, n) ? `, ${roleOf(survey, n)}` : ""}`, value }));
+  const order = ranked(survey.received), shown = (order.length > 40 ? [...order.slice(0, 20), ...order.slice(-20)] : order).map((n) => items[n]);
+  const test = survey.roles?.hubs;
+  const chance = test ? ` The spread of these numbers is ${format.number(test.observed)}; with shuffled identities ${format.number(test.mean)} (95 %: ${format.number(test.high)}), p = ${format.number(test.p)}.` : "";
+  return figure({
+    title: "Who is heard", note: `What others hear of each neuron; 1 is the average.${items.length > 40 ? " The twenty most and least heard." : ""}${chance}`,
+    height: 22 * shown.length + 4,
+    draw: (ctx, width) => drawBars(ctx, width, shown, { labels: 150 }),
+    rows: () => [["neuron", "received"], ...survey.received.map((v, n) => [n, v])],
+    label: () => `Most: ${shown[0].label}, ${format.number(shown[0].value)}.`,
+  });
+}
+
+function communities(survey) {
+  const { groups, modularity, null: chance, method } = survey.communities;
+  return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Communities")),
+    el("p.note", {}, `Groups that listen to one another more than to others (${method ?? "Louvain"}); modularity ${format.number(modularity)}` + (chance ? `, with edges at random ${format.number(chance.mean)} (95 %: ${format.number(chance.high)}), p = ${format.number(chance.p)}.` : ".")),
+    el("ul.groups", {}, groups.map((group) => el("li", {}, group.map((n) => [neuronLink(n, String(n)), " "])))));
+}
+
+function changeFigure(survey) {
+  const items = survey.change.map((value, r) => ({ label: `round ${r + 1} to ${r + 2}`, value }));
+  return barFigure("How the connections change", "Mean absolute difference of the shares from one round to the next.", items, ["rounds", "difference"]);
+}
+
+function degreeTable(survey) {
+  const { effective, in: into, out } = survey.degree, R = effective.length;
+  const head = ["neuron", ...Array.from({ length: R }, (_, r) => `effective, round ${r + 1}`), "in", "out"];
+  const rows = effective[0].map((_, n) => [{ value: n, shown: neuronLink(n) }, ...effective.map((round) => round[n]), into ? mean(into.map((r) => r[n])) : null, out ? mean(out.map((r) => r[n])) : null]);
+  return dataTable("Degrees", head, rows, "Effective: sources a neuron in effect listens to (exp of the entropy of its shares). In and out: sources and listeners above half of the uniform share, averaged over rounds.");
+}
+
+function lesionTable(title, lesions, cells, head) {
+  const rows = lesions.map((l) => [...cells(l), l.bits, l.low, l.high]);
+  return dataTable(title, [...head, "bits", "low", "high"], rows, "Bits per symbol that the text costs more; low and high: 95 % interval over blocks of text.");
+}
+
+/** The same model with untrained weights: what is there before anything is learned. */
+function controls(survey) {
+  const control = survey.control?.untrained;
+  if (!control) return null;
+  const here = { effective_neurons: survey.effective_neurons, sparsity: survey.activity?.sparsity, modularity: survey.communities?.modularity, received_spread: survey.roles?.hubs?.observed };
+  const average = (x) => (Array.isArray(x) ? mean(x) : (x ?? null)); // some come round by round
+  const names = { effective_neurons: "effective neurons", sparsity: "share of silent pairs", modularity: "modularity", received_spread: "spread of who is heard" };
+  return dataTable("What was there before training", ["measure", "trained", "untrained"], Object.keys(names).filter((k) => known(control[k])).map((k) => [names[k], average(here[k]), average(control[k])]), "The same model with the weights it began with, on the same text.");
+}
+
+function trainingView(look) {
+  const { train, validation, floors } = look.history, parts = [];
+  const line = (points, key) => points.filter((p) => known(p[key]) && known(p.symbols)).map((p) => [p.symbols, p[key]]);
+  const series = [{ name: "training", points: line(train, "bits"), colour: "muted" }, { name: "validation", points: line(validation, "bits"), colour: "accent" }].filter((s) => s.points.length);
+  if (series.length) {
+    const ends = series.flatMap((s) => s.points), xs = ends.map((p) => p[0]), worst = Math.max(...ends.map((p) => p[1]));
+    const shown = Object.entries(floors ?? {}).filter(([, bits]) => bits <= worst * 1.15).map(([name, bits]) => ({ name, points: [[Math.min(...xs), bits], [Math.max(...xs), bits]], colour: "warm", dash: [3, 4] }));
+    parts.push(curveFigure("Bits per symbol", "Dashed: what tables of counts reach on the same text.", [...series, ...shown], "bits"));
+  }
+  const sizes = line(train, "effective_neurons");
+  if (sizes.length) parts.push(curveFigure("Effective neurons", "How many unrelated neurons the population amounts to: 1, all say the same.", [{ name: "effective", points: sizes, colour: "accent" }], "neurons"));
+  const facts = Object.entries(look.facts ?? {}).filter(([, v]) => known(v));
+  if (facts.length) parts.push(dataTable("Settings", ["setting", "value"], facts.map(([k, v]) => [k, typeof v === "number" ? { value: v, shown: String(v) } : String(v)])));
+  return el("div.flow", {}, parts);
+}
+
+function curveFigure(title, note, series, unit) {
+  return figure({
+    title, note, height: (width) => Math.max(220, Math.min(340, 0.42 * width)),
+    draw: (ctx, width, height) => drawLines(ctx, width, height, series, { x: "symbols read", y: unit, xFormat: (v) => (v >= 1e6 ? `${v / 1e6} M` : v >= 1e3 ? `${v / 1e3} k` : String(v)) }),
+    rows: () => [["curve", "symbols", unit], ...series.flatMap((s) => s.points.map(([x, y]) => [s.name, x, y]))],
+    label: () => series.map((s) => `${s.name}: ${format.number(s.points[0][1])} to ${format.number(s.points[s.points.length - 1][1])}`).join("; "),
+  });
+}
+
+function samplesView(look) {
+  const latest = [...look.history.samples].reverse();
+  return el("div.flow", {}, latest.map((s, i) => el("section.block", {}, el("div.caption", {}, el("h3", {}, known(s.step) ? `After step ${format.whole(s.step)}` : "Written for this page")), el("p.written", { class: i ? "written" : "written latest" }, s.text))));
+}
