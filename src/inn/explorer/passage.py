@@ -48,8 +48,8 @@ def read_passage(
         symbols: `[T]` integers, T >= 2, of the model's vocabulary.
         before: symbols read first, not shown; the state is carried.
         title: what the passage is, for people.
-        room: characters for what is recorded; see `inn.explorer.pack`. Where the strongest edge of each neuron takes more,
-            the passage is cut, and `symbols` of the result says where.
+        room: characters for what is recorded; see `inn.explorer.pack`. Where the strongest edge of each neuron takes
+            more, the passage is cut, and `symbols` of the result says where.
 
     Raises `InputError` for fewer than two symbols, a model without a vocabulary, and one without a graph of neurons.
 
