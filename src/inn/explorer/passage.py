@@ -181,7 +181,7 @@ class _Reading:
 
 
 def _length(found: dict[str, Any]) -> int:
-    return sum(len(text) for part in found.values() if part for text in part.values() if isinstance(text, str))
+    return sum(len(part.get(name, "")) for part in found.values() if part for name in ("data", "sources"))
 
 
 def _shares(weights: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ const format = {
   whole: (x) => Math.round(x).toLocaleString("en"),
   share: (x) => (x >= 0.0995 ? `${Math.round(100 * x)} %` : `${(100 * x).toFixed(1)} %`),
   /** Three digits, without the noise of more. */
-  number: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-5 ? "≈ 0" : Math.abs(x) >= 1000 ? format.whole(x) : String(Number(x.toPrecision(3)))),
+  number: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-5 ? "≈ 0" : Math.abs(x) >= 1000 ? format.whole(x) : String(Number(x.toPrecision(3))).replace("-", "−")),
   bits: (x) => (x === null || x === undefined ? "–" : x.toFixed(Math.abs(x) < 0.0995 ? 3 : 2)),
   signed: (x) => (x === null || x === undefined ? "–" : `${x > 0 ? "+" : x < 0 ? "−" : ""}${format.bits(Math.abs(x))}`),
 };

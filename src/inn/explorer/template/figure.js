@@ -126,10 +126,10 @@ function dataTable(title, head, cells, note) {
       const order = !known(x) ? 1 : !known(y) ? -1 : typeof x === "number" ? y - x : String(x).localeCompare(String(y));
       return down || !known(x) || !known(y) ? order : -order;
     });
-    body.replaceChildren(...rows.map((row) => el("tr", {}, row.map((cell, j) => el(j ? "td" : "th", { ...(j ? {} : { scope: "row" }), class: j && typeof value(cell) === "number" && !/^\D/.test(shown(cell)) ? "number" : null }, shown(cell))))));
+    body.replaceChildren(...rows.map((row) => el("tr", {}, row.map((cell, j) => el(j ? "td" : "th", { ...(j ? {} : { scope: "row" }), class: j && typeof value(cell) === "number" && !/[a-z]/i.test(shown(cell)) ? "number" : null }, shown(cell))))));
   };
   const heads = head.map((text, j) => {
-    const cell = el("th", { scope: "col", class: j && cells.some((row) => typeof value(row[j]) === "number" && !/^\D/.test(shown(row[j]))) ? "number" : null });
+    const cell = el("th", { scope: "col", class: j && cells.some((row) => typeof value(row[j]) === "number" && !/[a-z]/i.test(shown(row[j]))) ? "number" : null });
     cell.append(el("button", { type: "button", onclick: () => {
       down = sorted === j ? !down : true;
       sorted = j;

@@ -112,7 +112,7 @@ function hearingFigure(card) {
 function lensFigure(card) {
   const items = [...card.lens.top].sort((a, b) => b[1] - a[1]).slice(0, 10).map(([label, value]) => ({ label: visible(label), value, mono: true }));
   const bits = known(card.lens.bits) ? ` From it alone the text would cost ${format.bits(card.lens.bits)} bits per symbol.` : "";
-  return barFigure("What it speaks for", `Symbols that it makes likelier, read through the model's own readout.${bits}`, items, ["symbol", "push"]);
+  return barFigure("What it speaks for", `Symbols that it speaks for most, through the model's own readout; below 0 it speaks against them, if least.${bits}`, items, ["symbol", "push"]);
 }
 
 const visible = (text) => (text === " " ? "␣" : text === "\n" ? "⏎" : text === "\t" ? "⇥" : text);

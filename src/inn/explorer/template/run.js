@@ -4,12 +4,14 @@ function connectionsView(look) {
   const { survey } = look, R = survey.connectivity?.length ?? 0;
   return el("div.flow", {},
     R ? connectivityFigure(survey) : null,
-    known(survey.received) ? receivedFigure(survey) : null,
-    el("div.pair", {}, survey.communities ? communities(survey) : null, survey.change?.length ? changeFigure(survey) : null),
-    survey.degree ? degreeTable(survey) : null,
-    known(survey.rounds_lesioned) ? lesionTable("What the loss of a round costs", survey.rounds_lesioned, (l) => [l.round + 1, l.what], ["round", "what is silent"]) : null,
-    known(survey.edges) ? lesionTable("What the loss of an edge costs", survey.edges, (l) => [l.from, l.to, known(l.round) ? l.round + 1 : "all"], ["from", "to", "round"]) : null,
-    controls(survey));
+    el("div.pair", {},
+      known(survey.received) ? receivedFigure(survey) : null,
+      survey.communities ? communities(survey) : null,
+      survey.change?.length ? changeFigure(survey) : null,
+      survey.degree ? degreeTable(survey) : null,
+      known(survey.rounds_lesioned) ? lesionTable("What the loss of a round costs", survey.rounds_lesioned, (l) => [l.round + 1, l.what], ["round", "what is silent"]) : null,
+      known(survey.edges) ? lesionTable("What the loss of an edge costs", survey.edges, (l) => [l.from, l.to, known(l.round) ? l.round + 1 : "all"], ["from", "to", "round"]) : null,
+      controls(survey)));
 }
 
 /** The smallest and largest share of all maps; from 0 where that shows what there is to see. */
@@ -62,7 +64,7 @@ function receivedFigure(survey) {
   return figure({
     title: "Who is heard", note: `What others hear of each neuron; 1 is the average.${items.length > 40 ? " The twenty most and least heard." : ""}${chance}`,
     height: 22 * shown.length + 4,
-    draw: (ctx, width) => drawBars(ctx, width, shown, { labels: 150 }),
+    draw: (ctx, width) => drawBars(ctx, width, shown, { labels: shown.some((i) => i.label.includes(",")) ? 142 : 84 }),
     rows: () => [["neuron", "received"], ...survey.received.map((v, n) => [n, v])],
     label: () => `Most: ${shown[0].label}, ${format.number(shown[0].value)}.`,
   });

@@ -1,0 +1,108 @@
+"""Models and surveys made by hand, for the page, and a browser to open it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+
+from inn import INN
+from inn.data import build_vocabulary
+
+CLASSES = ("vowel", "consonant", "space", "digit")
+
+
+def _model_of(text: str, kind: str = "characters", **fields: Any) -> INN:
+    """An untrained model of the symbols of a text, uneven enough that its neurons differ."""
+    vocabulary = build_vocabulary(kind, text)
+    torch.manual_seed(0)
+    fields = {"neurons": 4, "width": 8, "rounds": 2, "recall": [], **fields}
+    model = INN(vocab=vocabulary.size, **fields).eval()
+    model.vocabulary = vocabulary
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def _survey_of(neurons: int, rounds: int, hostile: str = "") -> dict[str, Any]:
+    """A survey of every part of the schema, with made-up numbers; neuron 0 is a hub, neuron 1 a specialist."""
+    draw = random.Random(0)
+
+    def table(*shape: int) -> Any:
+        return [table(*shape[1:]) for _ in range(shape[0])] if shape else draw.random()
+
+    def cost() -> dict[str, float]:
+        bits = draw.random()
+        return {"bits": bits, "low": 0.9 * bits, "high": 1.1 * bits}
+
+    cards = [
+        {
+            "neuron": n,
+            "name": f"neuron {n}",
+            "information": {name: {"bits": draw.random(), "null": 0.01} for name in CLASSES},
+            "contexts": [
+                {"before": f"before {hostile}", "symbol": "x", "after": f"{hostile} after", "activity": 3.0, "at": 9}
+            ],
+            "timescale": {"half_life": 5.0, "spectrum": [1.0, 10.0, 100.0]},
+            "lens": {"bits": 3.0, "top": [["a", 1.0], [" ", -0.5]]},
+            "hears": [[0, 0.5], [1, 0.2]],
+            "heard_by": [[1, 0.4]],
+            "recall": {"length": [2, 3], "bits": 0.01},
+            "lesion": {**cost(), "by_class": {name: draw.uniform(-1, 1) for name in CLASSES}, "mean_replaced": 0.1},
+            "importance": draw.random(),
+        }
+        for n in range(neurons)
+    ]
+    null = {"observed": 0.4, "mean": 0.1, "high": 0.2, "p": 0.001}
+    return {
+        "run": "by hand", "corpus": "words", "split": "valid", "symbols": 4096, "bits": 1.5, "metric": "BPC",
+        "parameters": 12345, "neurons": neurons, "rounds": rounds, "router": "dendrites", "mass": None,
+        "effective_neurons": 3.3,
+        "activity": {"mean": table(rounds, neurons), "variance": table(rounds, neurons), "sparsity": table(rounds)},
+        "connectivity": table(rounds, neurons, neurons),
+        "received": [2.0, 0.5, *table(neurons - 2)], "hubs": [0], "specialists": [1],
+        "degree": {key: table(rounds, neurons) for key in ("in", "out", "effective")},
+        "change": table(rounds - 1),
+        "roles": {"hubs": null},
+        "communities": {"groups": [list(range(0, neurons, 2)), list(range(1, neurons, 2))], "modularity": 0.3,
+                        "null": null, "method": "louvain"},
+        "classes": dict.fromkeys(CLASSES, 0.25),
+        "cards": cards,
+        "edges": [{"to": 0, "from": 1, "round": None, **cost()}, {"to": 1, "from": 0, "round": 0, **cost()}],
+        "rounds_lesioned": [{"round": r, "what": "communication", **cost()} for r in range(rounds)],
+        "control": {"untrained": {"effective_neurons": 3.9, "sparsity": 0.1, "modularity": 0.01,
+                                  "received_spread": 0.02}},
+    }  # fmt: skip
+
+
+def _history_of() -> dict[str, Any]:
+    """Curves and two samples, one of them hostile."""
+    train = [{"step": s, "symbols": 100 * s, "bits": 5 / s, "effective_neurons": 2.0 + s / 50} for s in range(1, 40)]
+    return {
+        "train": train,
+        "validation": [{"step": p["step"], "symbols": p["symbols"], "bits": p["bits"] + 0.1} for p in train[::10]],
+        "floors": {"uniform": 4.75, "bigram": 3.4},
+        "facts": {"parameters": 12345, "best": {"bits": 1.5}},
+        "samples": [{"step": 10, "text": "an early one"}, {"step": 20, "text": "</script><script>alert(1)</script>"}],
+    }
+
+
+@pytest.fixture(scope="session")
+def model_of():
+    """`model_of(text, kind, **fields)`: an untrained model of the symbols of a text, its neurons different."""
+    return _model_of
+
+
+@pytest.fixture(scope="session")
+def survey_of():
+    """`survey_of(neurons, rounds, hostile)`: a survey of every part of the schema, with made-up numbers."""
+    return _survey_of
+
+
+@pytest.fixture(scope="session")
+def history_of():
+    """`history_of()`: curves and samples."""
+    return _history_of

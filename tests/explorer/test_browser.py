@@ -1,0 +1,272 @@
+"""The page in a headless Chromium, offline: it opens, follows, obeys the keyboard, and does nothing else."""
+
+from __future__ import annotations
+
+import csv
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from inn.bench.page import browser
+from inn.bench.rows import Skipped
+from inn.explorer import build_page, read_passage
+
+SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
+VIEWS = ["passage", "neurons", "connections", "training", "samples"]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    try:
+        with browser() as one:
+            yield one
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory, model_of, survey_of, history_of):
+    """Pages by name: one run of hostile text, two runs, many neurons, and one without a survey."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    def look(name, survey=True, **fields):
+        model = model_of(HOSTILE, **fields)
+        passage = read_passage(model, model.vocabulary.encode(HOSTILE * 2), title=HOSTILE)
+        size = model.config.neurons, model.config.rounds
+        return {
+            "name": name,
+            "passage": passage,
+            "survey": survey_of(*size, HOSTILE) if survey else None,
+            "history": history_of() if survey else None,
+            "facts": {"model.router": HOSTILE},
+        }
+
+    one = look(HOSTILE)
+    made = {
+        "one": [one],
+        "two": [one, look("other", neurons=3, router="attention", heads=2)],
+        "many": [look("many", neurons=256, width=4, router="attention", heads=1)],
+        "bare": [look("bare", survey=False, router="none")],
+    }
+    for name, looks in made.items():
+        (folder / f"{name}.html").write_text(build_page(looks, made_with=HOSTILE), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def visit(chromium, pages):
+    """`visit("one", "neurons")` opens a page; a request, an error or a dialog fails the test."""
+    faults, contexts = [], []
+
+    def open_page(name, view="", size="wide", **options):
+        width, height = SIZES[size]
+        context = chromium.new_context(viewport={"width": width, "height": height}, offline=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda r: r.url.startswith(("file:", "blob:", "data:")) or faults.append(r.url))
+        page.on("console", lambda m: m.type in ("error", "warning") and faults.append(m.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+        page.goto((pages / f"{name}.html").as_uri() + f"#{view}")
+        page.wait_for_selector("html[data-drawn]", state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def picture(page, title="Who hears whom"):
+    """The pixels of a figure; two frames are given time to be drawn."""
+    frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(frames)
+    return page.evaluate(
+        "(title) => [...document.querySelectorAll('figure')].find((f) => f.querySelector('h3').textContent === title)"
+        ".querySelector('canvas').toDataURL()",
+        title,
+    )
+
+
+def place(page):
+    return int(page.locator("#transport input").input_value())
+
+
+@pytest.mark.parametrize("name", ["one", "two", "many", "bare"])
+@pytest.mark.parametrize("size, scheme", [("wide", "light"), ("narrow", "dark")])
+def test_every_view_opens(visit, name, size, scheme):
+    page = visit(name, size=size, color_scheme=scheme)
+    links = page.locator("nav a")
+    assert [text.lower() for text in links.all_text_contents()] == (VIEWS if name != "bare" else VIEWS[:2])
+    for view in [text.lower() for text in links.all_text_contents()] + ["neuron-1"]:
+        page.evaluate("(hash) => { location.hash = hash }", view)
+        page.wait_for_selector(f"nav a[href='#{view}'][aria-current]" if view in VIEWS else ".title h2")
+        assert page.locator("main figure, main .block").count() > 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+        # Nothing is drawn outside of its canvas, and no canvas is empty.
+        assert page.evaluate("[...document.querySelectorAll('canvas')].every((c) => c.width > 0 && c.height > 0)")
+
+
+def test_the_slider_moves_and_the_pictures_follow(visit):
+    page = visit("one")
+    before, text = picture(page), page.locator(".text .now").get_attribute("data-at")
+    page.locator("#transport input").fill("7")
+    assert picture(page) != before
+    assert (text, page.locator(".text .now").get_attribute("data-at")) == ("0", "7")
+    assert page.locator("#transport input").get_attribute("aria-valuetext").startswith("Symbol 8 of ")
+    page.locator(".text span[data-at='12']").click()
+    picture(page)
+    assert place(page) == 12
+
+
+def test_what_it_shows_at_a_symbol_is_what_was_recorded(visit, pages):
+    page = visit("one")
+    facts = page.evaluate("JSON.parse(document.getElementById('data').textContent).runs[0].passage")
+    page.locator("#transport input").fill("5")
+    picture(page)
+    label = facts["labels"][facts["ids"][5]]
+    assert page.locator(".read .symbol").text_content() == label
+    assert page.locator(".read").text_content().endswith(f"a surprise of {facts['bits'][5]:.2f} bits")
+    shown = page.locator(".expected li:visible .symbol").all_text_contents()
+    assert shown[:5] == [facts["labels"][i] for i in facts["top"]["ids"][25:30]]
+    came = page.locator(".expected li.true:visible .symbol").all_text_contents()
+    assert came == [facts["labels"][facts["ids"][6]]]
+
+
+def test_the_keyboard_is_enough(visit):
+    page = visit("one")
+    for key, at in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("PageDown", 1)):
+        page.keyboard.press(key)
+        picture(page)
+        assert place(page) == at  # the page's own keys scroll the page
+    page.locator(".text").focus()
+    page.keyboard.press("End")
+    picture(page)
+    assert place(page) == int(page.locator("#transport input").get_attribute("max"))
+    page.keyboard.press("Home")
+    page.keyboard.press("Space")
+    assert page.get_by_role("button", name="Pause").count() == 1
+    page.wait_for_selector(".text .now[data-at='2']")
+    page.keyboard.press("Space")
+    stopped = place(page)
+    page.wait_for_timeout(450)
+    assert place(page) == stopped
+    page.keyboard.press("Tab")
+    reached = []
+    for _ in range(40):
+        reached.append(page.evaluate("document.activeElement.tagName + '.' + document.activeElement.className"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none" or "BODY" in reached[-1]
+        page.keyboard.press("Tab")
+    assert {"SELECT.", "SUMMARY.", "INPUT.", "BUTTON."} <= set(reached)
+
+
+def test_a_neuron_page_opens_and_escape_leaves_it(visit):
+    page = visit("one", "neurons")
+    page.get_by_role("link", name="neuron 2").click()
+    assert page.locator("h2").text_content() == "neuron 2"
+    assert "It listens most to neuron 0 (50 % of what it hears)." in page.locator(".lead").text_content()
+    titles = page.locator("h3").all_text_contents()
+    for title in ("Where it is most active", "What its loss costs", "What it carries", "Whom it hears, who hears it",
+                  "What it speaks for", "How long it remembers", "What it recalls"):  # fmt: skip
+        assert title in titles
+    page.get_by_role("link", name="next →").click()
+    page.wait_for_selector("h2:text('neuron 3')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("nav a[href='#neurons'][aria-current]")
+    page.evaluate("location.hash = 'neuron-99'")
+    page.wait_for_selector("text=This run has 4 neurons; the last one is 3.")
+
+
+def test_hostile_text_is_text(visit):
+    page = visit("one")
+    assert page.locator("h1").text_content() == HOSTILE
+    for view in [*VIEWS, "neuron-0"]:
+        page.evaluate("(hash) => { location.hash = hash }", view)
+        page.wait_for_timeout(30)
+        assert page.locator("img, main script, header script, footer script").count() == 0
+    assert HOSTILE.replace("\n", "⏎") in page.locator(".contexts").text_content()
+    page.evaluate("location.hash = 'samples'")
+    page.wait_for_selector(".written")
+    assert page.locator(".written.latest").text_content() == "</script><script>alert(1)</script>"
+
+
+def test_light_and_dark(visit):
+    def back(page):
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    light, dark = visit("one", color_scheme="light"), visit("one", color_scheme="dark")
+    assert back(light) != back(dark)
+    assert picture(light) != picture(dark)
+    light.get_by_role("button", name="Colours: auto").click()
+    light.get_by_role("button", name="Colours: light").click()
+    assert back(light) == back(dark)
+    assert picture(light) == picture(dark)
+
+
+def test_two_runs_move_together(visit):
+    page = visit("two")
+    page.locator("#transport input").fill("9")
+    picture(page)
+    assert page.locator("section.run").count() == 2
+    assert [s.get_attribute("data-at") for s in page.locator(".text .now").all()] == ["9", "9"]
+
+
+def test_pictures_and_tables_are_saved(visit, tmp_path):
+    page = visit("one", "neurons", accept_downloads=True)
+    saved = {}
+    for kind in ("PNG", "SVG", "CSV"):
+        page.locator("figure summary").first.click()
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Save as {kind}").first.click()
+        saved[kind] = tmp_path / download.value.suggested_filename
+        download.value.save_as(saved[kind])
+    assert saved["PNG"].read_bytes().startswith(b"\x89PNG")
+    svg = ElementTree.fromstring(saved["SVG"].read_text())
+    assert "neuron 3" in [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    rows = list(csv.reader(saved["CSV"].open()))
+    assert rows[0] == ["neuron", "bits", "low", "high"]
+    assert len(rows) == 5
+    page.evaluate("location.hash = 'training'")
+    page.wait_for_selector("text=Settings")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    download.value.save_as(tmp_path / "settings.csv")
+    assert not re.search(r"(^|[,\"])[=+@]", (tmp_path / "settings.csv").read_text(), re.MULTILINE)
+
+
+def test_pictures_have_words_and_numbers(visit):
+    page = visit("one")
+    for canvas in page.locator("canvas").all():
+        assert canvas.get_attribute("role") == "img"
+        assert len(canvas.get_attribute("aria-label")) > 20
+    page.locator("figure summary").first.click()
+    page.get_by_role("button", name="Show the numbers").first.click()
+    assert page.locator(".numbers:visible thead th").all_text_contents() == ["round", "neuron", "hears", "share"]
+    page.keyboard.press("Escape")
+    page.locator("#transport input").fill("3")
+    page.wait_for_timeout(700)
+    assert page.locator("#said").text_content().startswith("Symbol 4 of ")
+    unnamed = (
+        "[...document.querySelectorAll('button, select, input, summary, a')]"
+        ".filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label'))).length"
+    )
+    assert page.evaluate(unnamed) == 0
+
+
+def test_another_passage_takes_the_place_of_one(visit, model_of):
+    model = model_of("abc ", neurons=4)
+    facts = read_passage(model, model.vocabulary.encode("cab a cab"))
+    page = visit("one")
+    page.locator("#transport input").fill("12")
+    before = picture(page)
+    page.evaluate("(facts) => inn.render(facts)", facts)
+    assert page.locator(".text").text_content() == "cab a cab"
+    assert picture(page) != before
+    assert place(page) == 8
+
+
+def test_who_asks_for_less_motion_gets_a_slow_start(visit):
+    assert visit("one", reduced_motion="reduce").locator("#transport select").input_value() == "2"
+    assert visit("one", reduced_motion="no-preference").locator("#transport select").input_value() == "5"
