@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from inn.bench.page import browser
+from inn.bench.page import browser, measure_page
 from inn.bench.rows import Skipped
 from inn.explorer import build_page, read_passage
 
@@ -228,6 +228,14 @@ def test_pictures_and_tables_are_saved(visit, tmp_path):
     rows = list(csv.reader(saved["CSV"].open()))
     assert rows[0] == ["neuron", "bits", "low", "high"]
     assert len(rows) == 5
+    page.evaluate("location.hash = 'connections'")
+    page.locator("figure summary").first.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as SVG").first.click()
+    download.value.save_as(tmp_path / "maps.svg")
+    maps = ElementTree.parse(tmp_path / "maps.svg").findall(".//{http://www.w3.org/2000/svg}image")
+    assert len(maps) == 3  # two rounds, and the key to the colours
+    assert all(image.get("href").startswith("data:image/png;base64,") for image in maps)
     page.evaluate("location.hash = 'training'")
     page.wait_for_selector("text=Settings")
     with page.expect_download() as download:
@@ -270,3 +278,15 @@ def test_another_passage_takes_the_place_of_one(visit, model_of):
 def test_who_asks_for_less_motion_gets_a_slow_start(visit):
     assert visit("one", reduced_motion="reduce").locator("#transport select").input_value() == "2"
     assert visit("one", reduced_motion="no-preference").locator("#transport select").input_value() == "5"
+
+
+def test_what_a_page_costs_is_measured(pages):
+    path = pages / "bare.html"
+    try:
+        cost = measure_page(path)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    assert cost["bytes"] == path.stat().st_size
+    assert cost["first_paint_s"] > 0
+    assert 0 < cost["drawn_s"] < 60
+    assert cost["frames_per_s"] > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,9 +49,8 @@ def browser() -> Iterator[Browser]:
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     if path is None:
         raise Skipped(f"there is no Chromium here; looked for {', '.join(NAMES)}")
-    # A Chromium started from a folder that is gone, or with another's profile, fails in ways hard to read.
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), env={**os.environ})
+        started = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         try:
             yield started
         finally:

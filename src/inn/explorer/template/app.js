@@ -37,7 +37,8 @@ function show() {
     return el("section.run", { "aria-label": look.name }, app.looks.length > 1 ? el("div.name", {}, el("h2", {}, look.name), el("p.note", {}, summaryOf(look))) : neuron === null ? el("h2.sr", {}, VIEWS[view].name) : null, content);
   };
   const main = $("main");
-  if (view) main.replaceChildren(el("div", { class: `looks of-${app.looks.length}` }, app.looks.map(one)));
+  const apart = app.looks.length > 1 && neuron !== null ? el("p.note", {}, "Neurons of two runs have their number in common, and no more.") : "";
+  if (view) main.replaceChildren(apart, el("div", { class: `looks of-${app.looks.length}` }, app.looks.map(one)));
   else main.replaceChildren(el("p", {}, "There is nothing to show of this run."));
   $("views").replaceChildren(...Object.entries(VIEWS).filter(([, v]) => app.looks.some(v.there)).map(([key, v]) => el("a", { href: `#${key}`, "aria-current": key === view ? "page" : null }, v.name)));
   $("transport").hidden = !app.looks.some((look) => look.passage) || !(VIEWS[view]?.follows || neuron !== null);

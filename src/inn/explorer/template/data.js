@@ -121,8 +121,8 @@ const format = {
   share: (x) => (x >= 0.0995 ? `${Math.round(100 * x)} %` : `${(100 * x).toFixed(1)} %`),
   /** Three digits, without the noise of more. */
   number: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-5 ? "≈ 0" : Math.abs(x) >= 1000 ? format.whole(x) : String(Number(x.toPrecision(3))).replace("-", "−")),
-  bits: (x) => (x === null || x === undefined ? "–" : x.toFixed(Math.abs(x) < 0.0995 ? 3 : 2)),
-  signed: (x) => (x === null || x === undefined ? "–" : `${x > 0 ? "+" : x < 0 ? "−" : ""}${format.bits(Math.abs(x))}`),
+  bits: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-4 ? "≈ 0" : x.toFixed(Math.abs(x) < 0.0995 ? 3 : 2)),
+  signed: (x) => (x === null || x === undefined ? "–" : `${Math.abs(x) < 5e-4 ? "" : x > 0 ? "+" : "−"}${format.bits(Math.abs(x))}`),
 };
 
 /** A missing number, or a missing part of the survey, is null or absent. */

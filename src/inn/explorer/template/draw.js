@@ -191,7 +191,7 @@ class SvgContext {
     this.add("text", { x, y, fill: this.fillStyle, "font-size": size, "font-family": family, "text-anchor": anchor, "dominant-baseline": "central", ...(weight ? { "font-weight": weight } : {}) }, text);
   }
   drawImage(image, x, y, width, height) {
-    this.add("image", { x, y, width, height, href: image.toDataURL(), preserveAspectRatio: "none", style: "image-rendering:pixelated" });
+    this.add("image", { x, y, width, height, href: image.toDataURL(), preserveAspectRatio: "none", "image-rendering": "pixelated" });
   }
   text() {
     const root = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -73,7 +73,7 @@ function receivedFigure(survey) {
 function communities(survey) {
   const { groups, modularity, null: chance, method } = survey.communities;
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Communities")),
-    el("p.note", {}, `Groups that listen to one another more than to others (${method ?? "Louvain"}); modularity ${format.number(modularity)}` + (chance ? `, with edges at random ${format.number(chance.mean)} (95 %: ${format.number(chance.high)}), p = ${format.number(chance.p)}.` : ".")),
+    el("p.note", {}, `Groups that listen to one another more than to others (${method ?? "Louvain"}); modularity ${format.number(modularity)}` + (chance ? `, with edges at random ${format.number(chance.mean)} (95 %: ${format.number(chance.high)}), p = ${format.number(chance.p)}${chance.p > 0.05 ? ": no more than chance" : ""}.` : ".")),
     el("ul.groups", {}, groups.map((group) => el("li", {}, group.map((n) => [neuronLink(n, String(n)), " "])))));
 }
 
