@@ -32,6 +32,7 @@ def main(page: str, folder: str) -> None:
             tab.goto(f"{Path(page).absolute().as_uri()}#{view}")
             tab.wait_for_selector("html[data-drawn]", state="attached")
             tab.locator("#transport input").fill(str(PLACE))
+            tab.locator("#transport input").blur()
             tab.wait_for_timeout(200)
             picture = Image.open(BytesIO(tab.screenshot()))
             picture.quantize(256).save(Path(folder) / f"{name}.png", optimize=True)  # smaller by half, alike to the eye

@@ -118,7 +118,7 @@ class Passage {
 
 const format = {
   whole: (x) => Math.round(x).toLocaleString("en"),
-  share: (x) => (x >= 0.0995 ? `${Math.round(100 * x)} %` : `${(100 * x).toFixed(1)} %`),
+  share: (x) => (x >= 0.0995 ? `${Math.round(100 * x)}\u202f%` : `${(100 * x).toFixed(1)}\u202f%`),
   /** Three digits, without the noise of more. */
   number: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-5 ? "≈ 0" : Math.abs(x) >= 1000 ? format.whole(x) : String(Number(x.toPrecision(3))).replace("-", "−")),
   bits: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-4 ? "≈ 0" : x.toFixed(Math.abs(x) < 0.0995 ? 3 : 2)),

@@ -135,7 +135,7 @@ function ticks(low, high, count = 4) {
 /** Curves: series {name, points: [[x, y]], colour, dash}; names stand at the right end, kept apart. */
 function drawLines(ctx, width, height, series, { x: xName, y: yName, xFormat = format.number }) {
   const { muted, line } = palette();
-  const all = series.flatMap((s) => s.points), left = 44, right = 118, top = 22, bottom = height - 34;
+  const all = series.flatMap((s) => s.points), left = 44, right = 14 + 6.5 * Math.max(...series.map((s) => s.name.length)), top = 22, bottom = height - 34;
   const ys = all.map((p) => p[1]), span = Math.max(...ys) - Math.min(...ys) || 1;
   const low = [Math.min(...all.map((p) => p[0])), Math.max(0, Math.min(...ys) - 0.06 * span)];
   const high = [Math.max(...all.map((p) => p[0])), Math.max(...ys) + 0.06 * span];

@@ -116,7 +116,7 @@ function trainingView(look) {
   const sizes = line(train, "effective_neurons");
   if (sizes.length) parts.push(curveFigure("Effective neurons", "How many unrelated neurons the population amounts to: 1, all say the same.", [{ name: "effective", points: sizes, colour: "accent" }], "neurons"));
   const facts = Object.entries(look.facts ?? {}).filter(([, v]) => known(v));
-  if (facts.length) parts.push(dataTable("Settings", ["setting", "value"], facts.map(([k, v]) => [k, typeof v === "number" ? { value: v, shown: String(v) } : String(v)])));
+  if (facts.length) parts.push(dataTable("Settings", ["setting", "value"], facts.map(([k, v]) => [k, String(v)])));
   return el("div.flow", {}, parts);
 }
 

@@ -1,0 +1,39 @@
+"""What a page costs is measured in a real browser, where there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inn import INN
+from inn.bench import page as pages
+from inn.bench.rows import Skipped
+from inn.data import build_vocabulary
+from inn.explorer import build_page, read_passage
+
+
+@pytest.fixture
+def path(tmp_path):
+    model = INN(vocab=3, neurons=2, width=8, rounds=1, recall=[])
+    model.vocabulary = build_vocabulary("characters", "abc")
+    path = tmp_path / "page.html"
+    passage = read_passage(model, np.arange(60) % 3)
+    path.write_text(build_page([{"name": "small", "passage": passage}]), encoding="utf-8")
+    return path
+
+
+def test_a_page_is_measured(path):
+    try:
+        cost = pages.measure_page(path)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    assert cost["bytes"] == path.stat().st_size
+    assert 0 < cost["first_paint_s"] < 60
+    assert 0 < cost["drawn_s"] < 60
+    assert 1 < cost["frames_per_s"] < 1000
+
+
+def test_where_there_is_no_browser(path, monkeypatch):
+    monkeypatch.setattr(pages.shutil, "which", lambda _: None)
+    with pytest.raises(Skipped, match=r"there is no Chromium here|playwright is not installed"):
+        pages.measure_page(path)
