@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here 
 import pytest
 import torch
 from hypothesis import settings
-from pytest_socket import disable_socket
+from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
 
 from inn.cache import cache_dir
 
@@ -23,8 +23,12 @@ settings.register_profile("inn", deadline=None, max_examples=15, print_blob=True
 settings.load_profile("inn")
 
 
-def pytest_runtest_setup() -> None:
-    disable_socket(allow_unix_socket=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("loopback"):
+        enable_socket()
+        socket_allow_hosts(["127.0.0.1", "::1"], allow_unix_socket=True)
+    else:
+        disable_socket(allow_unix_socket=True)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": ("inn.commands.evaluate", "score a run on held-out text, beside n-gram floors"),
     "generate": ("inn.commands.generate", "let a run write, one symbol at a time"),
     "look": ("inn.commands.look", "write a page that shows what the neurons of a run do"),
+    "play": ("inn.commands.play", "type a text on a page of this machine, and watch and silence the neurons"),
     "info": ("inn.commands.info", "parameters, compute, state and settings of a recipe or a run"),
     "data": ("inn.commands.data", "list, get and verify the corpora"),
     "study": ("inn.commands.study", "re-create a table of the papers, or show what was measured"),

@@ -17,7 +17,7 @@ SCRIPTS = ("data", "draw", "figure", "graph", "passage", "neurons", "run", "app"
 _DIGITS = 4
 
 
-def build_page(runs: Sequence[Mapping[str, Any]], *, made_with: str = "") -> str:
+def build_page(runs: Sequence[Mapping[str, Any]], *, made_with: str = "", play: Mapping[str, Any] | None = None) -> str:
     """One self-contained HTML page that shows one run, or two side by side.
 
     Nothing of it is loaded from anywhere: style, script and data are inside, and its Content-Security-Policy allows no
@@ -27,17 +27,20 @@ def build_page(runs: Sequence[Mapping[str, Any]], *, made_with: str = "") -> str
         runs: for each, `name` and any of `passage` (`read_passage`), `survey` (`inn.analysis.survey`), `history`
             (`history`); what is missing or None is left out of the page. Numbers are kept to four digits.
         made_with: the command that made the page, shown at its end.
+        play: where a person plays with the first run: `neurons`, how many there are, and a `text` to begin with. The
+            page then asks the server that it came from, and nobody else (`inn.explorer.server`).
 
     >>> "<script>alert" in build_page([{"name": "<script>alert(1)</script>"}])
     False
     """
-    data = {"runs": [_plain(dict(run)) for run in runs], "made_with": made_with}
-    script, style = "\n".join(_template(f"{name}.js") for name in SCRIPTS), _template("style.css")
+    data = {"runs": [_plain(dict(run)) for run in runs], "made_with": made_with, "play": play}
+    names = [*SCRIPTS, "play"] if play is not None else SCRIPTS
+    script, style = "\n".join(_template(f"{name}.js") for name in names), _template("style.css")
     script = f'"use strict";\n(() => {{\n{script}\n}})();'
     parts = {
         "title": html.escape(" and ".join(str(run["name"]) for run in runs)),
         "policy": f"default-src 'none'; img-src data: blob:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'",
+        f"connect-src '{'none' if play is None else 'self'}'; base-uri 'none'; form-action 'none'",
         "style": style,
         "script": script,
         "data": as_script_data(data),

@@ -64,17 +64,20 @@ def read_passage(
         raise InputError(f"a passage of {len(symbols)} symbols is too short to look at; it takes at least 2")
     if model.vocabulary is None:
         raise InputError("this model has no vocabulary to show text with; load a run, or set model.vocabulary")
-    reading = _Reading(model, model.vocabulary)
+    reading = Reading(model, model.vocabulary)
     with evaluating(model), torch.no_grad():
         reading.skip(np.asarray([] if before is None else before))
         reading.read(symbols)
     return {"title": title, "before": 0 if before is None else len(before), **reading.facts(symbols, room)}
 
 
-class _Reading:
-    """What has been kept so far of a passage that is read piece by piece."""
+class Reading:
+    """What has been kept so far of a passage that is read piece by piece; the model is to be in evaluation mode.
 
-    def __init__(self, model: SequenceModel, vocabulary: Vocabulary):
+    `state`: that of one stream before the first symbol; None starts afresh.
+    """
+
+    def __init__(self, model: SequenceModel, vocabulary: Vocabulary, state: State | None = None):
         with writing_on(model, Tape(())):  # says so where there is no graph
             self.graph = next(m for m in model.modules() if isinstance(m, Graph))
         self.model, self.vocabulary = model, vocabulary
@@ -87,16 +90,18 @@ class _Reading:
         self.bits: list[float | None] = []
         self.top: list[Tensor] = []
         self.shares: list[Tensor] = []
-        self.state: State | None = None
+        self.state = state
         self.expected: Tensor | None = None  # log-probabilities of the next symbol, [V]
 
     def skip(self, symbols: np.ndarray) -> None:
+        """Read symbols that are not shown."""
         for at in range(0, len(symbols), 256):
             tokens = as_tokens(symbols[at : at + 256], device_of(self.model))
             logits, self.state = self.model(tokens[None], self.state)
             self.expected = logits[0, -1].float().log_softmax(-1)
 
     def read(self, symbols: np.ndarray) -> None:
+        """Read the next symbols of the passage."""
         heads = self.graph.config.heads if self.graph.config.router == "attention" else 1
         size = max(1, min(256, _NUMBERS // (self.rounds * heads * self.neurons**2)))
         for at in range(0, len(symbols), size):
@@ -131,7 +136,8 @@ class _Reading:
         self.shares.append(best.values.cpu())
         self.expected = expected[-1]
 
-    def facts(self, symbols: np.ndarray, room: int) -> dict[str, Any]:
+    def facts(self, symbols: np.ndarray, room: int = ROOM) -> dict[str, Any]:
+        """What there is to show of all `symbols` that were read, see `read_passage`."""
         recorded, shown = self._recorded(len(symbols), room)
         top, shares = torch.cat(self.top)[:shown], torch.cat(self.shares)[:shown]
         used, places = np.unique(np.concatenate([symbols[:shown], top.flatten().numpy()]), return_inverse=True)

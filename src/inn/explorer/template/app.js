@@ -175,4 +175,4 @@ async function start() {
 }
 
 window.inn = { render };
-start();
+const started = start();
