@@ -7,6 +7,7 @@ import pytest
 
 from inn import INN
 from inn.bench import page as pages
+from inn.bench.look import TextSize
 from inn.bench.rows import Skipped
 from inn.data import build_vocabulary
 from inn.explorer import build_page, read_passage
@@ -37,3 +38,30 @@ def test_where_there_is_no_browser(path, monkeypatch):
     monkeypatch.setattr(pages.shutil, "which", lambda _: None)
     with pytest.raises(Skipped, match=r"there is no Chromium here|playwright is not installed"):
         pages.measure_page(path)
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Every opening measures one byte, second and frame more than the one before."""
+    found = iter(range(1, 100))
+    monkeypatch.setattr(
+        pages, "measure_page", lambda path: dict.fromkeys(("bytes", "first_paint_s", "frames_per_s"), next(found))
+    )
+
+
+def test_the_rows_of_a_page(measured):
+    size = pages.PageSize(50, {"neurons": 3, "width": 8, "rounds": 1})
+    assert pages.page_size(size).ratio == 1e-6
+    assert pages.page_paint(size, openings=3).ratio == 3  # of 2, 3, 4
+    assert pages.page_frames(size, openings=3).ratio == 6
+    assert pages.page_size(size).sizes == "N 3, 1 rounds, 50 symbols; headless Chromium, 1280 x 800"
+
+
+@pytest.mark.loopback
+def test_a_keystroke():
+    try:
+        measured = pages.keystroke(TextSize({"neurons": 2, "width": 8, "rounds": 1}, symbols=60), strokes=5)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    assert len(measured.details["milliseconds"]) == 5
+    assert 0 < measured.ratio < 60_000

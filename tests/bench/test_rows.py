@@ -24,7 +24,7 @@ PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_r
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
     "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
-    "growth record gpu-paper"
+    "growth record look page page-paint page-frames play gpu-paper"
 )
 
 
@@ -44,6 +44,11 @@ def test_the_rows():
         "peers-generate": (5, "at least"),
         "growth": (1.05, "at most"),
         "record": (0.15, "at most"),
+        "look": (60, "at most"),
+        "page": (10, "at most"),
+        "page-paint": (2, "at most"),
+        "page-frames": (20, "at least"),
+        "play": (100, "at most"),
         "gpu-paper": (200_000, "at least"),
     }
 
@@ -184,6 +189,17 @@ def test_record(clock, toy, monkeypatch):
     clock("look", plain=2.0, recorded=2.25)
     assert plain(look.record_cost(size, toy)).ratio == 0.125
     assert set(taped) == {None, ("routing", "activity")}
+
+
+def test_look(tmp_path):
+    text = tmp_path / "words.txt"
+    text.write_text("the graph of neurons listens to each neuron " * 400)
+    tiny = "--model.neurons 2 --model.width 8 --model.rounds 1 --data.window 32 --data.batch 4 --train.symbols 1024"
+    size = look.LookSize("demo", ("--data.corpus", f"file:{text}", *tiny.split()))
+    measured = plain(look.look_time(size))
+    assert measured.ratio > 0
+    assert measured.details["page_bytes"] > 10_000
+    assert measured.sizes == "recipe demo: N 2, D 8, 1 rounds"
 
 
 def test_step_flat_really_reads_to_where_it_says(toy):

@@ -1,8 +1,13 @@
-"""What it costs to look inside: recording while a text is scored."""
+"""What it costs to look inside: recording while a text is scored, and the page of a run."""
 
 from __future__ import annotations
 
+import io
+import time
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,9 +17,13 @@ from inn.analysis import record
 from inn.bench.measure import Effort, in_turns
 from inn.bench.rows import Measured
 from inn.bench.steps import VOCAB
-from inn.config import model_config
+from inn.commands import look
+from inn.config import INNConfig, model_config
 from inn.evaluation import evaluate
 from inn.models import build_model
+from inn.settings import resolve_settings
+from inn.training.run import Run
+from inn.training.trainer import train
 
 STEADY = Effort(rounds=8, seconds=20.0)
 
@@ -26,6 +35,31 @@ class TextSize:
     model: dict[str, Any] = field(default_factory=dict)
     symbols: int = 32_768
     streams: int = 8
+
+
+@dataclass(frozen=True)
+class LookSize:
+    """The recipe whose run is looked at, and overrides of it."""
+
+    recipe: str = "demo"
+    settings: tuple[str, ...] = ()
+
+
+def look_time(size: LookSize = LookSize()) -> Measured:
+    """Seconds of `inn look` on a run of the demo's size, hardly trained: that changes nothing of the time."""
+    brief = ("--train.symbols", "20480", "--train.sample_every", "0", "--train.threads", str(torch.get_num_threads()))
+    with TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        train(resolve_settings(size.recipe, [*brief, *size.settings]), run)
+        before = time.perf_counter()
+        with redirect_stdout(io.StringIO()):
+            look.main([str(run)])
+        seconds = time.perf_counter() - before
+        page = (run / "page.html").stat().st_size
+        c = Run(run).config().model
+    assert isinstance(c, INNConfig)
+    sizes = f"recipe {size.recipe}: N {c.neurons}, D {c.width}, {c.rounds} rounds"
+    return Measured(seconds, "float32", sizes, {"page_bytes": page})
 
 
 def record_cost(size: TextSize = TextSize(), effort: Effort = STEADY) -> Measured:

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import statistics
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
-from inn.bench.rows import Skipped
+import numpy as np
+import torch
+
+from inn.bench.look import TextSize
+from inn.bench.rows import Measured, Skipped
+from inn.data import build_vocabulary
+from inn.explorer import build_page, read_passage
+from inn.explorer.player import Player
+from inn.explorer.server import LocalServer
+from inn.model import INN
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser  # pyright: ignore[reportMissingImports]
@@ -19,6 +32,18 @@ ARGUMENTS = (
     "--disable-sync", "--no-first-run",
 )  # fmt: skip
 FRAMES = 120
+LETTERS = "the quick brown fox jumps over a lazy dog "
+_TYPE = """async (letters) => {
+  const text = document.querySelector('.play textarea'), times = [];
+  for (const letter of letters) {
+    const before = performance.now();
+    text.value += letter;
+    text.dispatchEvent(new Event('input'));
+    while (text.dataset.drawn !== text.value) await new Promise(requestAnimationFrame);
+    times.push(performance.now() - before);
+  }
+  return times;
+}"""
 
 _MOVE = """async (frames) => {
   const slider = document.querySelector('#transport input'), frame = () => new Promise(requestAnimationFrame);
@@ -76,3 +101,77 @@ def measure_page(path: str | Path, size: tuple[int, int] = (1280, 800)) -> dict[
         page.wait_for_selector("html[data-drawn]", state="attached")
         opened = page.evaluate(_OPENED)
         return {"bytes": path.stat().st_size, **opened, "frames_per_s": page.evaluate(_MOVE, FRAMES)}
+
+
+@dataclass(frozen=True)
+class PageSize:
+    """The page that is measured."""
+
+    symbols: int = 2000
+    model: dict[str, Any] = field(default_factory=lambda: {"neurons": 32, "width": 16, "rounds": 6})
+
+
+def page_size(size: PageSize = PageSize()) -> Measured:
+    """Megabytes of the page."""
+    return _of_a_page(size, lambda costs: costs["bytes"] / 1e6, openings=1)
+
+
+def page_paint(size: PageSize = PageSize(), openings: int = 5) -> Measured:
+    """Seconds until something is to be seen, the median of several openings."""
+    return _of_a_page(size, lambda costs: costs["first_paint_s"], openings)
+
+
+def page_frames(size: PageSize = PageSize(), openings: int = 5) -> Measured:
+    """Pictures per second while the slider moves on with every frame, the median of several openings."""
+    return _of_a_page(size, lambda costs: costs["frames_per_s"], openings)
+
+
+def _of_a_page(size: PageSize, number: Callable[[dict[str, float]], float], openings: int) -> Measured:
+    model = _model(**size.model)
+    passage = read_passage(model, np.random.default_rng(0).integers(model.config.vocab, size=size.symbols))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "page.html"
+        path.write_text(build_page([{"name": "untrained", "passage": passage}]), encoding="utf-8")
+        found = [measure_page(path) for _ in range(openings)]
+    c = model.config
+    sizes = f"N {c.neurons}, {c.rounds} rounds, {passage['symbols']:,} symbols; headless Chromium, 1280 x 800"
+    return Measured(statistics.median(map(number, found)), "float32", sizes, {"openings": found})
+
+
+DEMO = TextSize({"neurons": 8, "width": 19, "rounds": 2}, symbols=300)
+
+
+def keystroke(size: TextSize = DEMO, strokes: int = 40) -> Measured:
+    """Milliseconds from a key pressed on the page of `inn play` to the picture that follows, the median."""
+    model = _model(**size.model)
+    text = (LETTERS * (1 + size.symbols // len(LETTERS)))[: size.symbols]
+    player = Player(model)
+    page = build_page(
+        [{"name": "untrained", "passage": player.read({"serial": 0, "text": text})["passage"]}],
+        play={"neurons": model.config.neurons, "text": text},
+    )
+    with LocalServer(page, {"read": player.read, "write": player.write}) as server, browser() as chromium:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            tab = chromium.new_page(viewport={"width": 1280, "height": 800})
+            tab.goto(server.url)
+            tab.wait_for_selector(".play textarea[data-drawn]")
+            times = tab.evaluate(_TYPE, LETTERS[:strokes])
+        finally:
+            server.shutdown()
+            serving.join()
+    c = model.config
+    sizes = (
+        f"N {c.neurons}, D {c.width}, {c.rounds} rounds, after {size.symbols} symbols; headless Chromium, 1280 x 800"
+    )
+    return Measured(statistics.median(times), "float32", sizes, {"milliseconds": times})
+
+
+def _model(**fields: Any) -> INN:
+    """An untrained model of 26 letters and the space: what is shown does not change what showing costs."""
+    torch.manual_seed(0)
+    vocabulary = build_vocabulary("characters", LETTERS)
+    model = INN(vocab=vocabulary.size, **fields).eval()
+    model.vocabulary = vocabulary
+    return model

@@ -108,6 +108,26 @@ ROWS: dict[str, Row] = {
         "recording routing and activity while a text is scored: added time ÷ time without",
         "share", "inn.bench.look:record_cost", 0.15, "at most",
     ),
+    "look": Row(
+        "`inn look` on a run of the demo's size",
+        "s", "inn.bench.look:look_time", 60.0, "at most",
+    ),
+    "page": Row(
+        "the page of a passage: its file",
+        "MB", "inn.bench.page:page_size", 10.0, "at most",
+    ),
+    "page-paint": Row(
+        "opening it, until something is to be seen",
+        "s", "inn.bench.page:page_paint", 2.0, "at most",
+    ),
+    "page-frames": Row(
+        "moving its slider: pictures drawn per second",
+        "/s", "inn.bench.page:page_frames", 20.0, "at least",
+    ),
+    "play": Row(
+        "`inn play`: from a key to the picture",
+        "ms", "inn.bench.page:keystroke", 100.0, "at most",
+    ),
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
         "characters/s", "inn.bench.gpu:gpu_paper", 200_000.0, "at least",
