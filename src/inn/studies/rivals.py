@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from inn.studies.compare import bits_by_age, block_bits, lead
+from inn.analysis.lead import lead
+from inn.studies.compare import bits_by_age, block_bits
 from inn.studies.lab import Lab
 from inn.studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
 from inn.studies.sizes import TEXT8, Size
