@@ -14,6 +14,7 @@ from inn.errors import InputError, lookup
 COMMANDS = {
     "train": ("inn.commands.train", "train a model: a recipe's, or one of your own settings"),
     "eval": ("inn.commands.evaluate", "score a run on held-out text, beside n-gram floors"),
+    "analyze": ("inn.commands.analyze", "look inside a run: what each neuron does, carries and causes"),
     "generate": ("inn.commands.generate", "let a run write, one symbol at a time"),
     "look": ("inn.commands.look", "write a page that shows what the neurons of a run do"),
     "play": ("inn.commands.play", "type a text on a page of this machine, and watch and silence the neurons"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations
 
 import torch
 
@@ -18,33 +18,33 @@ class Importance:
 
     Attributes:
         values: `[N]`, adding up to `whole`.
-        errors: `[N]` standard errors, of the orders that were drawn; 0 where all orders were taken.
+        errors: `[N]` standard errors from the orders that were drawn; 0 where all orders were counted.
         whole: the worth of all players less that of none.
-        evaluations: coalitions that were valued.
+        coalitions: how many were valued.
     """
 
     values: list[float]
     errors: list[float]
     whole: float
-    evaluations: int
+    coalitions: int
 
 
-def importance(worth: Callable[[frozenset[int]], float], players: int, *, pairs: int = 8, seed: int = 0) -> Importance:
+def importance(worth: Callable[[frozenset[int]], float], players: int, *, pairs: int = 16, seed: int = 0) -> Importance:
     """Shapley values by permutations, each drawn one with its reverse.
 
     φ_n is the mean over orders of worth(those before n, and n) - worth(those before n) (Shapley 1953; sampled: Castro
     et al. 2009). Every order's differences add up to worth(all) - worth(none), so the values do too, however few orders
     are drawn. An order and its reverse put a player early once and late once: the antithetic pair has less variance
-    (Mitchell et al. 2022, arXiv 2104.12199). A coalition that comes again is not valued again, and where there are no
-    more orders than would be drawn, all are taken: the values are exact.
+    (Mitchell et al. 2022, arXiv 2104.12199). No coalition is valued twice, and where there are no more coalitions than
+    the orders would come to, 2 x pairs x players, all of them are valued: the values are then exact.
 
     Args:
         worth: of a set of players; higher is better.
         players: how many there are.
-        pairs: orders to draw, each with its reverse.
+        pairs: orders to draw, each with its reverse; at least 2, for an error.
         seed: of the draws.
 
-    Raises `InputError` for no players and for fewer than one pair.
+    Raises `InputError` for no players and for fewer than two pairs.
 
     >>> found = importance(lambda team: 10.0 * (0 in team) + 2.0 * ({1, 2} <= team), players=3)
     >>> [round(v, 6) for v in found.values], found.whole
@@ -52,8 +52,8 @@ def importance(worth: Callable[[frozenset[int]], float], players: int, *, pairs:
     """
     if players < 1:
         raise InputError(f"players must be at least 1, not {players}")
-    if pairs < 1:
-        raise InputError(f"pairs must be at least 1, not {pairs}")
+    if pairs < 2:
+        raise InputError(f"pairs must be at least 2, not {pairs}")
     known: dict[frozenset[int], float] = {}
 
     def value(team: frozenset[int]) -> float:
@@ -61,29 +61,40 @@ def importance(worth: Callable[[frozenset[int]], float], players: int, *, pairs:
             known[team] = worth(team)
         return known[team]
 
-    def joining(order: tuple[int, ...]) -> torch.Tensor:
-        adds, team = torch.zeros(players, dtype=torch.float64), frozenset[int]()
-        for n in order:
-            larger = team | {n}
-            adds[n] = value(larger) - value(team)
-            team = larger
-        return adds
-
     whole = value(frozenset(range(players))) - value(frozenset())
-    exact = players <= 8 and math.factorial(players) <= 2 * pairs
-    drawn = [torch.stack([joining(order) for order in group]).mean(0) for group in _orders(players, pairs, seed, exact)]
-    found = torch.stack(drawn)
-    spread = found.std(0) / math.sqrt(len(found)) if len(found) > 1 and not exact else torch.zeros(players)
-    if len(found) == 1 and not exact:
-        spread = torch.full((players,), torch.nan)
-    return Importance(found.mean(0).tolist(), spread.tolist(), whole, len(known))
+    if players < 24 and 2**players <= 2 * pairs * players:
+        values, errors = _exact(value, players), [0.0] * players
+    else:
+        values, errors = _sampled(value, players, pairs, seed)
+    return Importance(values, errors, whole, len(known))
 
 
-def _orders(players: int, pairs: int, seed: int, exact: bool) -> Iterator[list[tuple[int, ...]]]:
-    if exact:
-        yield list(permutations(range(players)))
-        return
+def _exact(value: Callable[[frozenset[int]], float], players: int) -> list[float]:
+    """The mean over all orders, coalition by coalition: s! (N - s - 1)! / N! of them have those s before n."""
+    found = []
+    for n in range(players):
+        others = [m for m in range(players) if m != n]
+        total = 0.0
+        for size in range(players):
+            share = 1 / (players * math.comb(players - 1, size))
+            for team in map(frozenset, combinations(others, size)):
+                total += share * (value(team | {n}) - value(team))
+        found.append(total)
+    return found
+
+
+def _sampled(
+    value: Callable[[frozenset[int]], float], players: int, pairs: int, seed: int
+) -> tuple[list[float], list[float]]:
+    """Means over pairs of orders, and their standard errors."""
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(pairs):
-        order = tuple(torch.randperm(players, generator=generator).tolist())
-        yield [order, order[::-1]]
+    adds = torch.zeros(pairs, players, dtype=torch.float64)
+    for p in range(pairs):
+        order = torch.randperm(players, generator=generator).tolist()
+        for one in (order, order[::-1]):
+            team = frozenset[int]()
+            for n in one:
+                larger = team | {n}
+                adds[p, n] += 0.5 * (value(larger) - value(team))
+                team = larger
+    return adds.mean(0).tolist(), (adds.std(0) / math.sqrt(pairs)).tolist()

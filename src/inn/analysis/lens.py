@@ -2,9 +2,11 @@
 
 After nostalgebraist 2020 ("interpreting GPT: the logit lens"), which reads a layer through the last norm and head; here
 it is one neuron after the last round. Its own output goes, with every other neuron at its average over the text,
-through readout, norm, bridge and head as they are. Averages and not zeros, because the way out is not linear: the norm
-divides by the spread of the whole population, attention in the readout compares the neurons, and both would meet
-something they never meet. So the lens says what this neuron adds to an average population, for any readout and head.
+through readout, norm, bridge and head. Averages and not zeros, because the way out is not linear: attention in the
+readout compares the neurons, and zeros are nothing that they compare. For the same reason the norm divides by the
+spread that it finds on average in this text: an averaged population has less of it, and divided by that it would be
+blown up into a prediction more certain than any that the model makes. So the lens says what this neuron adds to an
+average population, for any readout and head; where both are linear, what all neurons add to the logits is the sum.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def logit_lens(
     """The lens of every neuron.
 
     Args:
-        model: whose readout, norm, bridge and head are used, without dropout.
+        model: whose readout, norm, bridge and head are used.
         outputs: `[B, T, N, D]` the neurons after the last round (the tape's channel `outputs`).
         targets: `[B, T]` the symbols to predict.
         activity: `[B, T, N]` how loud each neuron is.
@@ -78,7 +80,16 @@ def logit_lens(
     size = max(1, _NUMBERS // model.config.vocab)
     lenses = []
     with evaluating(model):
-        floor = model._write(mean[None, None]).float().log_softmax(-1)[0, 0]  # [vocab]
+        spread = model.graph.readout(outputs).var(-1, correction=0).mean()
+
+        def says(neurons: Tensor) -> Tensor:
+            """Log-probabilities `[S, vocab]` of neurons `[S, N, D]`."""
+            z = model.graph.readout(neurons[None])
+            z = (z - z.mean(-1, keepdim=True)) * torch.rsqrt(spread + model.norm.eps)
+            z = z * model.norm.weight + model.norm.bias
+            return model.head(model.bridge(z)).float().log_softmax(-1)[0]
+
+        floor = says(mean[None])[0]
         silent = float(F.nll_loss(floor.expand(len(y), -1), y)) / math.log(2)
         for n in range(x.shape[1]):
             loudest = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -87,7 +98,7 @@ def logit_lens(
             for at in range(0, len(x), size):
                 alone = mean.expand(len(x[at : at + size]), -1, -1).clone()
                 alone[:, n] = x[at : at + size, n]
-                said = model._write(alone[None]).float().log_softmax(-1)[0]
+                said = says(alone)
                 nats += float(F.nll_loss(said, y[at : at + size], reduction="sum"))
                 push += (said - floor)[loudest[at : at + size]].sum(0).double()
             lenses.append(Lens(nats / len(x) / math.log(2), silent, (push / count / math.log(2)).float().cpu()))

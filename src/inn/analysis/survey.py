@@ -43,10 +43,10 @@ EDGES = 8
 """Edges that are cut, the strongest ones."""
 LISTED = 5
 """Symbols of a lens, and neighbours of a neuron, that a card names."""
-FEW = 4
+FEW = 3
 """Stretches for what is costly and needs no more: time scales and importance."""
-ORDERS = 64
-"""Orders in which neurons join (as pairs with their reverse), times neurons: fewer orders for more neurons."""
+COALITIONS = 256
+"""Sets of neurons that importance values; all there are of 8 neurons."""
 
 
 def survey(
@@ -241,7 +241,7 @@ def _cards(
     x, state = graph_inputs(model, text.some(FEW))
     lives, constants = half_lives(model.graph, x, state), time_constants(model.graph, x, state)
     spectra = [[] for _ in range(N)] if constants is None else spectrum(constants)
-    worth = importance(worth_of(model, text.some(FEW)), N, pairs=max(1, ORDERS // N), seed=seed)
+    worth = importance(worth_of(model, text.some(FEW)), N, pairs=max(2, COALITIONS // (2 * N)), seed=seed)
     names = [text_of_symbol(vocabulary, i) for i in range(vocabulary.size)]
     cards = []
     for n in range(N):

@@ -48,8 +48,12 @@ class Dataset:
         return {part: len(getattr(self, part)) for part in PARTS}
 
     def split(self, name: str) -> np.ndarray:
-        """The symbols of a part; raises `InputError` for an unknown part and one too short to predict anything in."""
-        symbols = lookup("part of a corpus", name, {part: getattr(self, part) for part in PARTS})
+        """The symbols of a part, or of all parts one after the other (`whole`).
+
+        Raises `InputError` for an unknown part and one too short to predict anything in.
+        """
+        lookup("part of a corpus", name, dict.fromkeys((*PARTS, "whole")))
+        symbols = getattr(self, name) if name in PARTS else np.concatenate([getattr(self, part) for part in PARTS])
         if len(symbols) < 2:
             raise InputError(
                 f"the {name} part of corpus '{self.name}' holds {len(symbols)} symbols and needs at least 2;"
@@ -92,6 +96,32 @@ def prepare(config: DataConfig, *, report: Report | None = None) -> Dataset:
     if ready is None:
         raise InputError(f"what was just written to {folder} cannot be read back; check that disk")
     return ready
+
+
+def encode_corpus(
+    name: str, vocabulary: Vocabulary, *, unknown: str = "error", report: Report | None = None
+) -> Dataset:
+    """Return another corpus in the symbols of a vocabulary that is there already, a trained model's; in memory.
+
+    Args:
+        name: a corpus by name, or `file:PATH`.
+        vocabulary: whose symbols to use.
+        unknown: what happens to symbols that it lacks: `error` names the first, `skip` leaves them out.
+        report: told of what is downloaded and unpacked.
+
+    Raises `InputError` as `corpus_text` does, for bytes that are not UTF-8 and for such symbols.
+
+    >>> from inn.data.vocabulary import Characters
+    >>> text = encode_corpus("pydoc", Characters("aeiou"), unknown="skip")
+    >>> text.vocabulary.size, len(text.train) > len(text.valid) > 0
+    (5, True)
+    """
+    text = corpus_text(name, vocabulary.kind, report=report)
+    parts = {}
+    for part in PARTS:
+        encoded = [symbols for symbols, _ in _encoded(text, part, vocabulary, unknown)]
+        parts[part] = np.concatenate([np.zeros(0, vocabulary.dtype), *encoded])
+    return Dataset(name, **parts, vocabulary=vocabulary, sha256=text.sha256)
 
 
 def _folder(config: DataConfig, sha256: str) -> Path:
@@ -163,12 +193,14 @@ def _vocabulary(text: CorpusText, config: DataConfig) -> Vocabulary:
     return build_vocabulary(kind)
 
 
-def _encoded(text: CorpusText, part: str, vocabulary: Vocabulary) -> Iterator[tuple[np.ndarray, int]]:
+def _encoded(
+    text: CorpusText, part: str, vocabulary: Vocabulary, unknown: str = "error"
+) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the symbols of a part in blocks, each with the bytes of text it was made from."""
     if vocabulary.kind == "bytes":
         for block in text.byte_blocks(part):
-            yield vocabulary.encode(block), len(block)
+            yield vocabulary.encode(block, unknown), len(block)
     else:
         blocks = text.text_blocks(part, whole_words=vocabulary.kind == "words")
         for block in between_pieces(blocks) if vocabulary.kind == "bpe" else blocks:
-            yield vocabulary.encode(block), len(block.encode())
+            yield vocabulary.encode(block, unknown), len(block.encode())

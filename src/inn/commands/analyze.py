@@ -1,0 +1,205 @@
+"""`inn analyze`: what the neurons of a run do, what each carries, and what its loss costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from inn.commands.common import JSON_HELP, console, one_of, print_json
+from inn.errors import InputError
+from inn.options import OptionParser
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from inn.data.prepare import Dataset
+    from inn.sequence import SequenceModel
+
+USAGE = "inn analyze RUN [--corpus NAME|file:PATH] [--split valid|test|train|whole] [--symbols N] [--json]"
+CONTEXTS = 2
+"""Contexts of a neuron that are printed; --json has them all."""
+CLASSES = 2
+"""Classes of symbols that a neuron tells most of, printed."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn analyze`."""
+    args = parse(argv)
+    facts = look(args)
+    if args.json:
+        print_json(facts)
+    else:
+        show(facts)
+    return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments."""
+    parser = OptionParser("inn analyze", USAGE, "Look inside a run: what each neuron does, carries and causes.")
+    parser.positional("run", "A run directory, of a graph of neurons.")
+    parser.option(
+        "--corpus", type=str | None, help="Another text to read: a corpus by name, or file:PATH; the run's own if not."
+    )
+    parser.option(
+        "--split",
+        type=str | None,
+        help="The part to read: valid (of the run's own corpus), test, train, or whole (of another).",
+    )
+    parser.option("--symbols", type=int, default=16384, help="Symbols to look at, spread evenly over the part.")
+    parser.option("--unknown", default="error", help="Symbols of another text the run does not know: error or skip.")
+    parser.option("--seed", type=int, default=0, help="Of shuffled controls and sampled orders.")
+    parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
+    parser.flag("--json", JSON_HELP)
+    args = parser.parse(argv)
+    args.split = args.split or ("valid" if args.corpus is None else "whole")
+    one_of("--split", args.split, "train", "valid", "test", "whole")
+    one_of("--unknown", args.unknown, "error", "skip")
+    if args.symbols < 256:
+        raise InputError(f"--symbols must be at least 256, not {args.symbols}")
+    if not 0 <= args.seed < 2**63:
+        raise InputError(f"--seed must be between 0 and 2^63 - 1, not {args.seed}")
+    return args
+
+
+def look(args: Namespace) -> dict[str, Any]:
+    """The survey of a run."""
+    from inn.analysis.survey import survey
+    from inn.commands.display import working
+    from inn.device import resolve_device
+
+    where = resolve_device(args.device)
+    model, dataset = load_with_text(args.run, args.corpus, args.unknown)
+    model.to(where)
+    with working("looking inside") as report:
+        return survey(
+            model, dataset, split=args.split, symbols=args.symbols, seed=args.seed, run=args.run, report=report
+        )
+
+
+def load_with_text(run: str, corpus: str | None = None, unknown: str = "error") -> tuple[SequenceModel, Dataset]:
+    """A run's model and its own corpus, or another one in the symbols of the run."""
+    from inn.commands.display import fetching
+    from inn.commands.evaluate import load_with_data
+    from inn.data.prepare import encode_corpus
+    from inn.runs import load
+
+    if corpus is None:
+        return load_with_data(run)
+    model = load(run)
+    if model.vocabulary is None:
+        raise InputError(f"run '{run}' has no vocabulary to read another text with; leave out --corpus")
+    with fetching() as report:
+        return model, encode_corpus(corpus, model.vocabulary, unknown=unknown, report=report)
+
+
+def show(facts: dict[str, Any]) -> None:
+    """The survey as tables."""
+    out = console()
+    out.print(f"{facts['run']}  on {facts['corpus']}, {facts['split']}", style="bold", soft_wrap=True)
+    mass = "" if facts["mass"] is not None or facts["router"] == "none" else " (weights are sizes of what is heard)"
+    out.print(
+        f"{facts['neurons']} neurons, {facts['rounds']} rounds, router {facts['router']}{mass}; "
+        f"{facts['effective_neurons']:.2f} effective neurons, "
+        f"{facts['control']['untrained']['effective_neurons']:.2f} untrained",
+        soft_wrap=True,
+    )
+    out.print(f"{facts['bits']:.3f} bits per symbol over {facts['symbols']:,} symbols", soft_wrap=True)
+    if facts["roles"] is not None:
+        show_roles(facts, out)
+    show_neurons(facts, out)
+    show_lesions(facts, out)
+    show_contexts(facts, out)
+
+
+def show_roles(facts: dict[str, Any], out: Console) -> None:
+    spread, untrained = facts["roles"]["hubs"], facts["control"]["untrained"]["received_spread"]
+    hubs, specialists = (", ".join(map(str, facts[name])) or "none" for name in ("hubs", "specialists"))
+    out.print(
+        f"hubs {hubs}; specialists {specialists}; spread of received weight {spread['observed']:.3f} "
+        f"(shuffled identities {spread['mean']:.3f}, p = {spread['p']:.3f}; untrained {untrained:.3f})",
+        soft_wrap=True,
+    )
+
+
+def show_neurons(facts: dict[str, Any], out: Console) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), title="neurons", title_justify="left")
+    heads = ("neuron", "carries [bits]", "loss costs [95 %]", "mean instead", "most at", "Shapley", "half-life", "lens")
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="left" if i in (0, 1, 4) else "right")
+    for card in facts["cards"]:
+        lesion, life = card["lesion"], card["timescale"]["half_life"]
+        table.add_row(
+            str(card["neuron"]),
+            ", ".join(f"{name} {bits:.2f}" for name, bits in told(card)) or "–",
+            f"{lesion['bits']:+.3f} [{lesion['low']:+.3f}, {lesion['high']:+.3f}]",
+            f"{lesion['mean_replaced']:+.3f}",
+            worst(lesion["by_class"]),
+            f"{card['importance']:+.3f}",
+            "long" if life is None else f"{life:.1f}",
+            f"{card['lens']['bits']:.2f}",
+        )
+    out.print(table)
+    out.print(
+        "bits per symbol; carries: information about the class of the symbol just read, where above the shuffled null; "
+        "half-life of a perturbation in symbols; lens: prediction from this neuron alone "
+        f"({facts['cards'][0]['lens']['silent']:.2f} without any)",
+        style="dim",
+        soft_wrap=True,
+    )
+
+
+def told(card: dict[str, Any]) -> list[tuple[str, float]]:
+    """The classes that a neuron tells most of, those that chance does not reach."""
+    above = [(name, of["bits"]) for name, of in card["information"].items() if of["bits"] > of["null"]]
+    return sorted(above, key=lambda pair: -pair[1])[:CLASSES]
+
+
+def worst(by_class: dict[str, float]) -> str:
+    """The class of symbols that a lesion costs most at."""
+    if not by_class:
+        return "–"
+    name = max(by_class, key=lambda key: by_class[key])
+    return f"{name} {by_class[name]:+.2f}"
+
+
+def show_lesions(facts: dict[str, Any], out: Console) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), title="lesions", title_justify="left")
+    table.add_column("without")
+    table.add_column("costs [95 %]", justify="right")
+    for of in facts["rounds_lesioned"]:
+        what = f"round {of['round'] + 1}" if of["what"] == "round" else f"communication in round {of['round'] + 1}"
+        table.add_row(what, f"{of['bits']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]")
+    for of in facts["edges"]:
+        table.add_row(f"edge {of['from']} → {of['to']}", f"{of['bits']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]")
+    for card in facts["cards"]:
+        if card["recall"] is not None:
+            lengths = ", ".join(map(str, card["recall"]["length"]))
+            table.add_row(
+                f"recall of neuron {card['neuron']} (contexts of {lengths})", f"{card['recall']['bits']:+.3f}"
+            )
+    out.print(table)
+
+
+def show_contexts(facts: dict[str, Any], out: Console) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), title="where each neuron is loudest", title_justify="left")
+    table.add_column("neuron")
+    table.add_column("activity", justify="right")
+    table.add_column("text", no_wrap=True)
+    for card in facts["cards"]:
+        for context in card["contexts"][:CONTEXTS]:
+            before, symbol, after = (seen(context[part]) for part in ("before", "symbol", "after"))
+            text = f"{before}⟨{symbol.replace(' ', '␣')}⟩{after}"
+            table.add_row(str(card["neuron"]), f"{context['activity']:.2f}", text)
+    out.print(table)
+
+
+def seen(text: str) -> str:
+    """A text on one line; what cannot be printed is a dot."""
+    return "".join("↵" if c == "\n" else c if c.isprintable() else "·" for c in text)
