@@ -42,6 +42,9 @@ import pytest
         (["eval"], "RUN is missing"),
         (["eval", "nowhere"], "'nowhere' is not a run"),
         (["generate", "nowhere"], "'nowhere' is not a run"),
+        (["analyze"], "RUN is missing"),
+        (["analyze", "nowhere"], "'nowhere' is not a run"),
+        (["analyze", "nowhere", "--corpus", "pydoc"], "'nowhere' is not a run"),
         (["info"], "RECIPE|RUN is missing"),
         (["info", "nowhere"], "unknown recipe 'nowhere'"),
         (["info", "demo", "--json=3"], "--json takes no value, but was given '3'"),
@@ -140,7 +143,7 @@ def test_a_truncated_or_foreign_checkpoint(refused, own_run, damage):
 
 def test_a_damaged_configuration(refused, own_run):
     (own_run / "config.yaml").write_text("model: [")
-    for command in (["eval"], ["generate"], ["info"], ["train", "--resume"]):
+    for command in (["eval"], ["analyze"], ["generate"], ["info"], ["train", "--resume"]):
         assert str(own_run) in refused(*command, own_run)
 
 

@@ -16,6 +16,7 @@ import pytest
         ["data", "verify", "pydoc", "--json"],
         ["data", "get", "pydoc", "--json"],
         ["eval", "RUN", "--json"],
+        ["analyze", "RUN", "--symbols", "256", "--json"],
         ["generate", "RUN", "--tokens", "5", "--json"],
         ["info", "RUN", "--json"],
         ["train", "--resume", "RUN", "--json"],

@@ -54,7 +54,7 @@ def bits_under(
     >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall=[])
     >>> found = bits_under(model, text, [nullcontext, lambda: silenced(model, [1])])
     >>> found.shape
-    torch.Size([2, 8, 37])
+    torch.Size([2, 16, 18])
     """
     done, total = 0, len(lesions) * text.inputs.numel()
     found = []

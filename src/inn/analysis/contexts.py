@@ -104,7 +104,7 @@ class Contexts:
         for n in range(N):
             rows, places = peak[:, n].nonzero(as_tuple=True)
             values = now[rows, n, places]
-            for i in values.topk(min(self.top, len(values))).indices.tolist():
+            for i in values.argsort(descending=True, stable=True)[: self.top].tolist():
                 b, t = int(rows[i]), int(places[i])
                 first = max(0, t - half)
                 shown = tokens[b, first : t + half + 1].tolist()

@@ -35,16 +35,14 @@ class Information:
 def levels(activity: Tensor, bins: int = BINS) -> Tensor:
     """Activity as levels 0..bins-1, by the quantiles of each neuron: `[S, N]` -> `[S, N]` int64.
 
-    Equal activities get equal levels, so that a neuron which never changes has one.
+    Equal activities get equal levels: a neuron that never changes has one, and rare spikes stand out from silence.
 
     >>> levels(torch.tensor([[0.1, 5.0], [0.2, 5.0], [0.3, 5.0], [0.4, 5.0]]), bins=2).tolist()
     [[0, 0], [0, 0], [1, 0], [1, 0]]
     """
-    ordered = activity.sort(0).values
-    at = torch.arange(1, bins) * len(activity) // bins
-    edges = ordered[at.clamp(max=len(activity) - 1)]  # [bins - 1, N]
-    above = torch.stack([(activity >= edge) & (edge > ordered[0]) for edge in edges])
-    return above.sum(0)
+    last = (torch.arange(1, bins) * len(activity) // bins - 1).clamp_min(0)
+    edges = activity.sort(0).values[last]  # [bins - 1, N], the highest of each level but the last
+    return torch.stack([activity > edge for edge in edges]).sum(0)
 
 
 def mutual_information(joint: Tensor) -> Tensor:
@@ -61,8 +59,8 @@ def mutual_information(joint: Tensor) -> Tensor:
     share = joint / total.clamp_min(1)[..., None, None]
     x, y = share.sum(-1), share.sum(-2)
     bits = (_entropy(x) + _entropy(y) - _entropy(share.flatten(-2))) / math.log(2)
-    free = ((x > 0).sum(-1) - 1) * ((y > 0).sum(-1) - 1)
-    return bits - free.clamp_min(0) / (2 * math.log(2) * total.clamp_min(1))
+    free = ((x > 0).sum(-1) - 1).clamp_min(0) * ((y > 0).sum(-1) - 1).clamp_min(0)
+    return bits - free / (2 * math.log(2) * total.clamp_min(1))
 
 
 def information(

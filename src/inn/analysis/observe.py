@@ -77,7 +77,7 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
     >>> model = INN(vocab=5, neurons=3, width=8, rounds=2, recall=[])
     >>> seen = observe(model, stretches(np.arange(600) % 5, 300))
     >>> seen.activity.shape, seen.maps.shape
-    (torch.Size([2, 8, 37, 3]), torch.Size([8, 2, 3, 3]))
+    (torch.Size([2, 16, 18, 3]), torch.Size([16, 2, 3, 3]))
     """
     T, done = text.inputs.shape[1], 0
     activity, maps, outputs = [], [], []

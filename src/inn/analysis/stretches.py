@@ -24,7 +24,7 @@ SYMBOLS = 16384
 """Symbols looked at, by default."""
 LENGTH = 512
 """Symbols of a stretch; fewer where the text is short."""
-LEAST = 8
+LEAST = 16
 """Stretches that a text must be good for."""
 SHORTEST = 256
 """Symbols of the shortest text that can be looked at."""
@@ -87,7 +87,7 @@ def stretches(symbols: np.ndarray, count: int = SYMBOLS, *, device: torch.device
 
     >>> found = stretches(np.arange(2000) % 7, 1000)
     >>> found.inputs.shape, bool((found.targets[:, :-1] == found.inputs[:, 1:]).all())
-    (torch.Size([8, 125]), True)
+    (torch.Size([16, 62]), True)
     """
     n = len(symbols)
     if n < SHORTEST:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 USAGE = "inn analyze RUN [--corpus NAME|file:PATH] [--split valid|test|train|whole] [--symbols N] [--json]"
 CONTEXTS = 2
 """Contexts of a neuron that are printed; --json has them all."""
+RARE = 0.01
+"""Share of the symbols below which a class is left out where the worst one is named."""
 CLASSES = 2
 """Classes of symbols that a neuron tells most of, printed."""
 
@@ -136,7 +138,7 @@ def show_neurons(facts: dict[str, Any], out: Console) -> None:
             ", ".join(f"{name} {bits:.2f}" for name, bits in told(card)) or "–",
             f"{lesion['bits']:+.3f} [{lesion['low']:+.3f}, {lesion['high']:+.3f}]",
             f"{lesion['mean_replaced']:+.3f}",
-            worst(lesion["by_class"]),
+            worst(lesion["by_class"], facts["classes"]),
             f"{card['importance']:+.3f}",
             "long" if life is None else f"{life:.1f}",
             f"{card['lens']['bits']:.2f}",
@@ -157,12 +159,11 @@ def told(card: dict[str, Any]) -> list[tuple[str, float]]:
     return sorted(above, key=lambda pair: -pair[1])[:CLASSES]
 
 
-def worst(by_class: dict[str, float]) -> str:
-    """The class of symbols that a lesion costs most at."""
-    if not by_class:
-        return "–"
-    name = max(by_class, key=lambda key: by_class[key])
-    return f"{name} {by_class[name]:+.2f}"
+def worst(by_class: dict[str, float], shares: dict[str, float]) -> str:
+    """The class of symbols that a lesion costs most at, of those that are not too rare to tell."""
+    common = {name: bits for name, bits in by_class.items() if shares.get(name, 0.0) >= RARE}
+    name = max(common, key=lambda key: common[key], default=None)
+    return "–" if name is None else f"{name} {common[name]:+.2f}"
 
 
 def show_lesions(facts: dict[str, Any], out: Console) -> None:

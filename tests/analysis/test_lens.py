@@ -1,0 +1,91 @@
+"""The logit lens: one neuron against an average population, for any way out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import inn
+from inn.analysis.lens import logit_lens
+from inn.errors import InputError
+
+
+def model(**fields):
+    torch.manual_seed(0)
+    return inn.INN(**{"vocab": 9, "neurons": 3, "width": 8, "rounds": 1, "recall": [], **fields}).eval()
+
+
+def outputs(T=40):
+    torch.manual_seed(1)
+    return torch.randn(2, T, 3, 8), torch.randint(9, (2, T)), torch.rand(2, T, 3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"tied": False},
+        {"readout": "mean", "input": "copy"},
+        {"readout": "attention", "input": "copy", "router": "none"},
+        {"embedding_width": 4},
+        {"head": "adaptive", "cutoffs": [3, 6], "tied": False, "vocab": 9},
+    ],
+)
+def test_others_at_their_mean_by_hand(fields):
+    m, (x, y, loud) = model(**fields), outputs()
+    lenses = logit_lens(m, x, y, loud)
+    with torch.no_grad():
+        spread = m.graph.readout(x).var(-1, correction=0).mean()
+        for n in range(3):
+            alone = x.mean((0, 1)).expand_as(x).clone()
+            alone[:, :, n] = x[:, :, n]
+            z = m.graph.readout(alone)
+            z = (z - z.mean(-1, keepdim=True)) / (spread + m.norm.eps).sqrt() * m.norm.weight + m.norm.bias
+            nats = F.cross_entropy(m.head(m.bridge(z)).flatten(0, 1), y.flatten())
+            assert lenses[n].bits == pytest.approx(nats.item() / math.log(2), rel=1e-5)
+    assert len({lens.silent for lens in lenses}) == 1
+
+
+def test_where_only_one_neuron_varies_the_lens_is_the_model():
+    m, (x, y, loud) = model(tied=False), outputs()
+    x = x * 0.02  # so that the norm divides by about the same everywhere
+    x[:, :, 0] = torch.linspace(-1, 1, 8) * 3
+    x[:, :, 2] = torch.linspace(2, -1, 8) * 3
+    x[:, :, [0, 2]] = x[:1, :1, [0, 2]]
+    with torch.no_grad():
+        nats = F.cross_entropy(m._write(x).flatten(0, 1), y.flatten())
+    lenses = logit_lens(m, x, y, loud)
+    assert lenses[1].bits == pytest.approx(nats.item() / math.log(2), rel=1e-3)
+    for n in (0, 2):
+        assert lenses[n].bits == pytest.approx(lenses[n].silent, rel=1e-6)
+        assert lenses[n].push.abs().max() < 1e-5
+
+
+def test_what_is_pushed_is_what_the_loudest_symbols_say():
+    m, (x, y, loud) = model(), outputs()
+    loud[:, :, 1] = 0.0
+    loud[1, 7, 1] = 1.0
+    loud[0, 3:10, 1] = 0.5
+    only = logit_lens(m, x[[1], 7:8], y[[1], 7:8], loud[[1], 7:8], x.mean((0, 1)))[1]
+    all_loud = logit_lens(m, x, y, loud)[1]
+    assert only.push.shape == (9,)
+    assert all_loud.top(3) == sorted(enumerate(all_loud.push.tolist()), key=lambda pair: -pair[1])[:3]
+    assert len(all_loud.top(50)) == 9
+
+
+def test_dropout_plays_no_part_and_training_goes_on():
+    m, (x, y, loud) = model(dropout=0.5), outputs()
+    m.train()
+    assert logit_lens(m, x, y, loud)[0].bits == logit_lens(m, x, y, loud)[0].bits
+    assert m.training
+
+
+def test_mistakes():
+    m, (x, y, loud) = model(), outputs()
+    with pytest.raises(InputError, match="not of the same symbols and neurons"):
+        logit_lens(m, x, y[:, :5], loud)
+    with pytest.raises(InputError, match="not of the same symbols and neurons"):
+        logit_lens(m, x, y, loud[..., :2])

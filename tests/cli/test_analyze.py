@@ -1,0 +1,126 @@
+"""`inn analyze` through the command line: its own text, another one, and what it cannot look into."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def facts(inn, trained):
+    return json.loads(inn("analyze", trained, "--json").out)
+
+
+def test_a_run_on_its_own_text(facts, trained, corpus):
+    assert facts["run"] == str(trained)
+    assert facts["corpus"] == f"file:{corpus}"
+    assert (facts["split"], facts["metric"]) == ("valid", "BPC")
+    assert (facts["neurons"], facts["rounds"], len(facts["cards"])) == (2, 1, 2)
+    text = corpus.read_text()
+    for card in facts["cards"]:
+        assert card["lesion"]["low"] <= card["lesion"]["bits"] <= card["lesion"]["high"]
+        for context in card["contexts"]:
+            assert context["before"] + context["symbol"] + context["after"] in text
+    assert set(facts["classes"]) == {"vowel", "consonant", "space", "word start", "word inside", "word end"}
+    assert facts["classes"]["space"] == pytest.approx(text.count(" ") / len(text), abs=0.03)
+
+
+def test_the_bits_are_about_those_of_eval(facts, inn, trained):
+    scored = json.loads(inn("eval", trained, "--json").out)
+    assert facts["bits"] == pytest.approx(scored["bits"], abs=0.1)
+    assert facts["parameters"] == scored["parameters"]
+
+
+def test_the_tables_say_what_json_says(facts, inn, trained, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    out = inn("analyze", trained).out
+    assert f"{facts['bits']:.3f} bits per symbol over {facts['symbols']:,} symbols" in out
+    assert f"{facts['effective_neurons']:.2f} effective neurons" in out
+    for card in facts["cards"]:
+        lesion = card["lesion"]
+        assert f"{lesion['bits']:+.3f} [{lesion['low']:+.3f}, {lesion['high']:+.3f}]" in out
+        assert card["contexts"][0]["before"].strip().split()[-1] in out
+    for line in ("communication in round 1", "edge 0 → 1", "recall of neuron 0 (contexts of 2, 4, 6, 8)"):
+        assert line in out
+    assert "\x1b" not in out
+
+
+def test_another_text_is_read_whole(inn, trained, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("every neuron listens to the graph " * 30)
+    whole = json.loads(inn("analyze", trained, "--corpus", f"file:{other}", "--json").out)
+    assert (whole["corpus"], whole["split"]) == (f"file:{other}", "whole")
+    assert 700 < whole["symbols"] < 30 * 34
+    part = json.loads(
+        inn("analyze", trained, "--corpus", f"file:{other}", "--split", "train", "--symbols", "256", "--json").out
+    )
+    assert part["split"] == "train"
+    assert part["symbols"] <= 256
+
+
+def test_text_that_is_markup_is_shown_as_it_is(inn, small, tmp_path):
+    text = tmp_path / "page.txt"
+    text.write_text("<script>alert('[bold]x[/bold]')</script>\t\x1b[31mred\n" * 200)
+    run = tmp_path / "run"
+    assert inn("train", "demo", "--run", run, "--data.corpus", f"file:{text}", *small).code == 0
+    result = inn("analyze", run, "--split", "train", "--symbols", "512")
+    assert result.code == 0
+    assert "\x1b" not in result.out
+    assert "\t" not in result.out
+
+
+def test_the_same_seed_says_the_same(facts, inn, trained):
+    assert json.loads(inn("analyze", trained, "--json", "--seed", "0").out) == facts
+    other = json.loads(inn("analyze", trained, "--json", "--seed", "1").out)
+    assert other["bits"] == facts["bits"]
+    assert other["control"] != facts["control"]
+
+
+@pytest.mark.parametrize("kind, width", [("lstm", ["--model.width", "16"]), ("ngram", [])])
+def test_a_run_without_neurons(inn, refused, small, corpus, tmp_path, kind, width):
+    common = small[small.index("--data.batch") :]
+    options = ["--data.corpus", f"file:{corpus}", "--model.kind", kind, *width, *common]
+    assert inn("train", "demo", "--run", tmp_path / "run", *options).code == 0
+    sentence = refused("analyze", tmp_path / "run", "--json")
+    assert sentence == f"a model of kind '{kind}' has no neurons to look into; give a run of kind 'inn'"
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--split", "tset"], "--split cannot be 'tset'; did you mean 'test'?"),
+        (["--symbols", "255"], "--symbols must be at least 256, not 255"),
+        (["--symbols", "many"], "--symbols expects a whole number, not 'many'"),
+        (["--seed", "-1"], "--seed must be between 0"),
+        (["--unknown", "skpi"], "--unknown cannot be 'skpi'; did you mean 'skip'?"),
+        (["--corpus", "txt8"], "unknown corpus 'txt8'; did you mean 'text8'?"),
+        (["--corpus", "file:/nowhere/at/all"], "there is no file, folder or glob match at '/nowhere/at/all'"),
+        (["--device", "gpu"], "device cannot be 'gpu'"),
+        (["--lesions", "3"], "unknown option '--lesions'"),
+    ],
+)
+def test_mistakes(refused, trained, options, sentence):
+    assert refused("analyze", trained, *options).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        ("too short", "a text of 9 symbols is too short to look into; it takes at least 256"),
+        ("", "is empty"),
+        ("the graph Ω " * 100, "'Ω' (U+03A9), at position 10; leave it out, or use --unknown skip"),
+        (b"\xff\xfe" * 300, "is not UTF-8 text"),
+    ],
+)
+def test_texts_that_cannot_be_looked_at(refused, trained, tmp_path, content, sentence):
+    path = tmp_path / "text.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert sentence in refused("analyze", trained, "--corpus", f"file:{path}")
+
+
+def test_symbols_that_the_run_does_not_know_can_be_skipped(inn, trained, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the graph Ω of neurons " * 40)
+    found = json.loads(inn("analyze", trained, "--corpus", f"file:{path}", "--unknown", "skip", "--json").out)
+    assert all("Ω" not in context["before"] for card in found["cards"] for context in card["contexts"])
