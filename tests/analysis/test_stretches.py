@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import inn
-from inn.analysis import stretches as module
 from inn.analysis.observe import graph_inputs, observe
-from inn.analysis.stretches import bits_of, recalled, stretches, warmed
+from inn.analysis.stretches import bits_of, entering, stretches
 from inn.errors import InputError
 
 
@@ -56,7 +55,7 @@ TEXT = np.random.default_rng(0).integers(7, size=900)
 
 def test_bits_are_those_of_one_pass_that_recalls_from_further_back():
     m, text = model(), stretches(TEXT, 400)
-    found = torch.cat([bits_of(m, part, recalled(m, part)) for part in text.groups()])
+    found = torch.cat([bits_of(m, part, entering(m, part)) for part in text.groups()])
     for k in (0, 5, len(text.tokens) - 1):  # by hand: the tables read all there is, the graph the warm-up alone
         start = int(text.starts[k])
         far = max(0, start - text.before)
@@ -75,10 +74,10 @@ def test_bits_are_those_of_one_pass_that_recalls_from_further_back():
 def test_the_size_of_a_window_changes_nothing(monkeypatch):
     m, text = model(router="attention", heads=2), stretches(TEXT, 400)
     part = next(text.groups())
-    whole, seen = bits_of(m, part, recalled(m, part)), observe(m, text)
-    monkeypatch.setattr(module, "window", lambda *_: 5)
-    monkeypatch.setattr("inn.analysis.observe.window", lambda *_: 5)
-    torch.testing.assert_close(bits_of(m, part, recalled(m, part)), whole, rtol=1e-4, atol=1e-5)
+    whole, seen = bits_of(m, part, entering(m, part)), observe(m, text)
+    for name in ("stretches", "observe"):
+        monkeypatch.setattr(f"inn.analysis.{name}.window", lambda *_: 5)
+    torch.testing.assert_close(bits_of(m, part, entering(m, part)), whole, rtol=1e-4, atol=1e-5)
     again = observe(m, text)
     for one, other in ((seen.activity, again.activity), (seen.maps, again.maps), (seen.outputs, again.outputs)):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -88,9 +87,13 @@ def test_what_is_observed_is_what_a_trace_keeps():
     m, text = model(router="attention", heads=2), stretches(TEXT, 400)
     seen = observe(m, text)
     part = text.rows(slice(2, 3))
-    state = warmed(m, part, recalled(m, part))
-    with inn.analysis.trace(m, "routing", "activity", "outputs") as tape, torch.no_grad():
-        m(part.inputs, state)
+    far = max(0, int(part.starts) - part.before)
+    with torch.no_grad():
+        _, state = m(torch.from_numpy(TEXT[far : int(part.starts) - part.warmup])[None])
+        state = inn.State({**m.initial_state(1), **{key: t for key, t in state.items() if key[0] == -1}})
+        _, state = m(part.tokens[:, part.before - part.warmup : part.before], state)
+        with inn.analysis.trace(m, "routing", "activity", "outputs") as tape:
+            m(part.inputs, state)
     torch.testing.assert_close(seen.activity[:, 2], tape.values("activity"), rtol=1e-4, atol=1e-6)
     maps = tape.values("routing").mean((1, 2)).double()  # over symbols and heads
     torch.testing.assert_close(seen.maps[2], maps, rtol=1e-4, atol=1e-6)

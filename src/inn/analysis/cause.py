@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from inn.analysis.lead import lead
-from inn.analysis.lesion import silenced
-from inn.analysis.stretches import Stretches, bits_of, recalled
+from inn.analysis.lesion import is_forgetful, silenced
+from inn.analysis.stretches import Stretches, bits_of, entering
 from inn.errors import InputError
 from inn.evaluation import evaluating
 from inn.model import INN
@@ -60,11 +60,11 @@ def bits_under(
     found = []
     with evaluating(model):
         for part in text.groups():
-            state = recalled(model, part)
-            rows = []
+            whole, rows = entering(model, part), []
             for lesion in lesions:
                 with lesion():
-                    rows.append(bits_of(model, part, state))
+                    x = entering(model, part) if is_forgetful(model) else whole
+                    rows.append(bits_of(model, part, x))
                 done += part.inputs.numel()
                 if report is not None:
                     report(done, total)
@@ -95,11 +95,12 @@ def cost(whole: Tensor, lesioned: Tensor, classes: dict[str, np.ndarray] | None 
 def worth_of(model: INN, text: Stretches) -> Callable[[frozenset[int]], float]:
     """Minus the bits per symbol that neurons reach together, all others silenced: what `importance` asks for."""
     everyone = frozenset(range(model.config.neurons))
-    parts = [(part, recalled(model, part)) for part in text.groups()]
+    with evaluating(model):
+        parts = [(part, entering(model, part)) for part in text.groups()]
 
     def worth(team: frozenset[int]) -> float:
         with evaluating(model), silenced(model, sorted(everyone - team)):
-            total = sum(float(bits_of(model, part, state).double().sum()) for part, state in parts)
+            total = sum(float(bits_of(model, part, x).double().sum()) for part, x in parts)
         return -total / text.inputs.numel()
 
     return worth

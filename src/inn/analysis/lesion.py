@@ -162,6 +162,11 @@ def forgetful(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
         yield
 
 
+def is_forgetful(model: nn.Module) -> bool:
+    """Whether a `forgetful` block is running: what goes into the graph is then not what it was."""
+    return any("read_" in vars(m) for m in model.modules() if isinstance(m, Recall))
+
+
 @dataclass
 class Averages:
     """What neurons say on average: see `averaging`.

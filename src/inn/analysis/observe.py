@@ -10,9 +10,9 @@ from torch import Tensor
 
 from inn.analysis.lesion import Averages, averaging
 from inn.analysis.record import writing_on
-from inn.analysis.stretches import Stretches, recalled, warmed, window
+from inn.analysis.stretches import Stretches, entering, warmed, window
 from inn.evaluation import evaluating
-from inn.model import INN, RECALL
+from inn.model import INN
 from inn.state import State
 from inn.tape import Tape
 
@@ -85,11 +85,12 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
         for k, part in enumerate(text.groups()):
             watch = _Watch()
             watch.rows = len(part.tokens)
-            state = warmed(model, part, recalled(model, part))
+            x, state = warmed(model, part, entering(model, part))
             size = window(model, watch.rows)
             for at in range(0, T, size):
                 with writing_on(model, watch):
-                    _, state = model(part.inputs[:, at : at + size], state)
+                    y, state = model.graph.run(x[:, at : at + size], state)
+                model.graph.readout(y)  # for the averages: what it is given
                 if k == 0 and watch.last_outputs is not None:
                     outputs.append(watch.last_outputs)
             activity.append(torch.stack([torch.cat(watch.activity[r], 1) for r in sorted(watch.activity)]))
@@ -106,8 +107,4 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
 def graph_inputs(model: INN, part: Stretches) -> tuple[Tensor, State]:
     """What the graph takes in on these stretches, `[K, T, N, D]`, recall included, and its state before them."""
     with evaluating(model):
-        state = warmed(model, part, recalled(model, part))
-        x = model._read(part.inputs)
-        if model.recall is not None:
-            x = x + model.recall(part.inputs, state.round(RECALL))[0]
-    return x, State({(r, name): t for (r, name), t in state.items() if r != RECALL})
+        return warmed(model, part, entering(model, part))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from inn.errors import InputError
 from inn.evaluation import as_tokens
-from inn.model import INN, RECALL
+from inn.model import INN
 from inn.state import State
 
 SYMBOLS = 16384
@@ -110,42 +110,48 @@ def stretches(symbols: np.ndarray, count: int = SYMBOLS, *, device: torch.device
     return Stretches(as_tokens(cut, torch.device(device)), known.to(device), warmup, torch.tensor(starts))
 
 
-def recalled(model: INN, part: Stretches) -> State:
-    """The state before the warm-up of these stretches: fresh, but for what can be recalled from before it."""
-    state = model.initial_state(len(part.tokens))
-    read = part.before - part.warmup
-    if model.recall is None or not read:
-        return state
-    tables = {name: t for (r, name), t in state.items() if r == RECALL}
-    with torch.no_grad():
-        for at in range(0, read, LENGTH):
-            piece = slice(at, min(at + LENGTH, read))
-            _, tables = model.recall(part.tokens[:, piece], tables, None, part.known[:, piece])
-    return State({**state, **{(RECALL, name): t for name, t in tables.items()}})
+@torch.no_grad()
+def entering(model: INN, part: Stretches) -> Tensor:
+    """What the graph takes in on the warm-up and the stretches, `[K, warmup + T, N, D]`: symbols, and what is recalled.
+
+    No lesion of the graph changes it, so that tables are read once for all of them.
+    """
+    at = part.before - part.warmup
+    read = part.tokens[:, at:-1]
+    x = model._read(read)
+    if model.recall is None:
+        return x
+    tables = model.recall.initial_state(len(read))
+    for start in range(0, at, LENGTH):
+        piece = slice(start, min(start + LENGTH, at))
+        model.recall.read_(part.tokens[:, piece], tables, None, part.known[:, piece])
+    return x + model.recall.read_(read, tables)
+
+
+@torch.no_grad()
+def warmed(model: INN, part: Stretches, x: Tensor) -> tuple[Tensor, State]:
+    """What the graph takes in on the stretches themselves, and its state before them: `x` is what `entering` gives."""
+    state = model.graph.initial_state(len(x))
+    if part.warmup:
+        state = model.graph.run(x[:, : part.warmup], state)[1]
+    return x[:, part.warmup :], state
 
 
 def window(model: INN, rows: int) -> int:
-    """Symbols that one forward pass of `rows` stretches may read so that what it makes fits into memory."""
+    """Symbols that one pass of `rows` stretches may read so that what it makes fits into memory."""
     c = model.config
     largest = max(c.vocab, c.heads * c.neurons**2, c.neurons * c.width * 16)
     return max(16, _NUMBERS // (rows * largest))
 
 
 @torch.no_grad()
-def warmed(model: INN, part: Stretches, state: State) -> State:
-    """The state before the first symbol of these stretches: `state`, and the warm-up read."""
-    at = part.before - part.warmup
-    return model(part.tokens[:, at : part.before], state)[1] if part.warmup else state
-
-
-@torch.no_grad()
-def bits_of(model: INN, part: Stretches, state: State) -> Tensor:
-    """Bits of every target of these stretches, `[K, T]` float32; `state` is what `recalled` gives."""
-    state, found = warmed(model, part, state), []
-    size = window(model, len(part.tokens))
-    for at in range(0, part.inputs.shape[1], size):
-        logits, state = model(part.inputs[:, at : at + size], state)
+def bits_of(model: INN, part: Stretches, x: Tensor) -> Tensor:
+    """Bits of every target of these stretches, `[K, T]` float32; `x` is what `entering` gives."""
+    x, state = warmed(model, part, x)
+    size, found = window(model, len(x)), []
+    for at in range(0, x.shape[1], size):
+        y, state = model.graph.run(x[:, at : at + size], state)
         targets = part.targets[:, at : at + size]
-        losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+        losses = F.cross_entropy(model._write(y).float().flatten(0, 1), targets.flatten(), reduction="none")
         found.append(losses.view(targets.shape).cpu() / math.log(2))
     return torch.cat(found, 1)
