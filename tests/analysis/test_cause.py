@@ -13,7 +13,7 @@ from inn.analysis.cause import bits_under, cost, worth_of
 from inn.analysis.importance import importance
 from inn.analysis.lead import lead
 from inn.analysis.lesion import forgetful, silenced
-from inn.analysis.stretches import bits_of, entering, stretches
+from inn.analysis.stretches import bits_of, entering, recalled, stretches
 from inn.errors import InputError
 
 TEXT = np.random.default_rng(0).integers(7, size=900)
@@ -32,10 +32,10 @@ def test_every_lesion_is_of_the_same_symbols_and_by_itself():
     assert found.shape == (4, *text.inputs.shape)
     assert torch.equal(found[0], found[2])
     with silenced(m, [1]):
-        alone = torch.cat([bits_of(m, part, entering(m, part)) for part in text.groups()])
+        alone = torch.cat([bits_of(m, part, entering(m, part, recalled(m, part))) for part in text.groups()])
     assert torch.equal(found[1], alone)
-    with forgetful(m, [0]):
-        alone = torch.cat([bits_of(m, part, entering(m, part)) for part in text.groups()])
+    with forgetful(m, [0]):  # from the first symbol that is read
+        alone = torch.cat([bits_of(m, part, entering(m, part, recalled(m, part))) for part in text.groups()])
     assert torch.equal(found[3], alone)
     assert not torch.equal(found[0], found[3])
     assert not torch.equal(found[0], found[1])

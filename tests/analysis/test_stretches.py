@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import inn
 from inn.analysis.observe import graph_inputs, observe
-from inn.analysis.stretches import bits_of, entering, stretches
+from inn.analysis.stretches import bits_of, entering, recalled, stretches
 from inn.errors import InputError
 
 
@@ -55,7 +55,7 @@ TEXT = np.random.default_rng(0).integers(7, size=900)
 
 def test_bits_are_those_of_one_pass_that_recalls_from_further_back():
     m, text = model(), stretches(TEXT, 400)
-    found = torch.cat([bits_of(m, part, entering(m, part)) for part in text.groups()])
+    found = torch.cat([bits_of(m, part, entering(m, part, recalled(m, part))) for part in text.groups()])
     for k in (0, 5, len(text.tokens) - 1):  # by hand: the tables read all there is, the graph the warm-up alone
         start = int(text.starts[k])
         far = max(0, start - text.before)
@@ -74,10 +74,10 @@ def test_bits_are_those_of_one_pass_that_recalls_from_further_back():
 def test_the_size_of_a_window_changes_nothing(monkeypatch):
     m, text = model(router="attention", heads=2), stretches(TEXT, 400)
     part = next(text.groups())
-    whole, seen = bits_of(m, part, entering(m, part)), observe(m, text)
+    whole, seen = bits_of(m, part, entering(m, part, recalled(m, part))), observe(m, text)
     for name in ("stretches", "observe"):
         monkeypatch.setattr(f"inn.analysis.{name}.window", lambda *_: 5)
-    torch.testing.assert_close(bits_of(m, part, entering(m, part)), whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(bits_of(m, part, entering(m, part, recalled(m, part))), whole, rtol=1e-4, atol=1e-5)
     again = observe(m, text)
     for one, other in ((seen.activity, again.activity), (seen.maps, again.maps), (seen.outputs, again.outputs)):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

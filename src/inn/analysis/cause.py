@@ -12,7 +12,7 @@ from torch import Tensor
 
 from inn.analysis.lead import lead
 from inn.analysis.lesion import is_forgetful, silenced
-from inn.analysis.stretches import Stretches, bits_of, entering
+from inn.analysis.stretches import Stretches, bits_of, entering, recalled
 from inn.errors import InputError
 from inn.evaluation import evaluating
 from inn.model import INN
@@ -60,10 +60,11 @@ def bits_under(
     found = []
     with evaluating(model):
         for part in text.groups():
-            whole, rows = entering(model, part), []
+            tables = recalled(model, part)
+            whole, rows = entering(model, part, tables), []
             for lesion in lesions:
                 with lesion():
-                    x = entering(model, part) if is_forgetful(model) else whole
+                    x = entering(model, part, tables) if is_forgetful(model) else whole
                     rows.append(bits_of(model, part, x))
                 done += part.inputs.numel()
                 if report is not None:
@@ -96,7 +97,7 @@ def worth_of(model: INN, text: Stretches) -> Callable[[frozenset[int]], float]:
     """Minus the bits per symbol that neurons reach together, all others silenced: what `importance` asks for."""
     everyone = frozenset(range(model.config.neurons))
     with evaluating(model):
-        parts = [(part, entering(model, part)) for part in text.groups()]
+        parts = [(part, entering(model, part, recalled(model, part))) for part in text.groups()]
 
     def worth(team: frozenset[int]) -> float:
         with evaluating(model), silenced(model, sorted(everyone - team)):

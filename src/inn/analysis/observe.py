@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inn.analysis.lesion import Averages, averaging
 from inn.analysis.record import writing_on
-from inn.analysis.stretches import Stretches, entering, warmed, window
+from inn.analysis.stretches import Stretches, entering, recalled, warmed, window
 from inn.evaluation import evaluating
 from inn.model import INN
 from inn.state import State
@@ -85,7 +85,7 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
         for k, part in enumerate(text.groups()):
             watch = _Watch()
             watch.rows = len(part.tokens)
-            x, state = warmed(model, part, entering(model, part))
+            x, state = warmed(model, part, entering(model, part, recalled(model, part)))
             size = window(model, watch.rows)
             for at in range(0, T, size):
                 with writing_on(model, watch):
@@ -107,4 +107,4 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
 def graph_inputs(model: INN, part: Stretches) -> tuple[Tensor, State]:
     """What the graph takes in on these stretches, `[K, T, N, D]`, recall included, and its state before them."""
     with evaluating(model):
-        return warmed(model, part, entering(model, part))
+        return warmed(model, part, entering(model, part, recalled(model, part)))

@@ -18,6 +18,7 @@ from torch import Tensor
 from inn.errors import InputError
 from inn.evaluation import as_tokens
 from inn.model import INN
+from inn.recall import Parts
 from inn.state import State
 
 SYMBOLS = 16384
@@ -98,7 +99,7 @@ def stretches(symbols: np.ndarray, count: int = SYMBOLS, *, device: torch.device
     usable = n - 1 - warmup
     count = min(count, usable)
     length = min(LENGTH, count // LEAST)
-    rows = count // length
+    warmup, rows = min(warmup, max(16, length)), count // length
     starts = [warmup + i * (usable - length) // max(1, rows - 1) for i in range(rows)]
     before = max(warmup, min(READ, n // 4))
     cut = np.zeros((rows, before + length + 1), dtype=np.int64)
@@ -111,21 +112,28 @@ def stretches(symbols: np.ndarray, count: int = SYMBOLS, *, device: torch.device
 
 
 @torch.no_grad()
-def entering(model: INN, part: Stretches) -> Tensor:
+def recalled(model: INN, part: Stretches) -> Parts:
+    """The tables of what can be recalled from before the warm-up; none for a model that recalls nothing."""
+    if model.recall is None:
+        return {}
+    tables, until = model.recall.initial_state(len(part.tokens)), part.before - part.warmup
+    for at in range(0, until, LENGTH):
+        piece = slice(at, min(at + LENGTH, until))
+        model.recall.read_(part.tokens[:, piece], tables, None, part.known[:, piece])
+    return tables
+
+
+@torch.no_grad()
+def entering(model: INN, part: Stretches, tables: Parts) -> Tensor:
     """What the graph takes in on the warm-up and the stretches, `[K, warmup + T, N, D]`: symbols, and what is recalled.
 
-    No lesion of the graph changes it, so that tables are read once for all of them.
+    No lesion of the graph changes it: it is the same for all of them. `tables` is what `recalled` gives.
     """
-    at = part.before - part.warmup
-    read = part.tokens[:, at:-1]
+    read = part.tokens[:, part.before - part.warmup : -1]
     x = model._read(read)
     if model.recall is None:
         return x
-    tables = model.recall.initial_state(len(read))
-    for start in range(0, at, LENGTH):
-        piece = slice(start, min(start + LENGTH, at))
-        model.recall.read_(part.tokens[:, piece], tables, None, part.known[:, piece])
-    return x + model.recall.read_(read, tables)
+    return x + model.recall.read_(read, {name: t.clone() for name, t in tables.items()})
 
 
 @torch.no_grad()
