@@ -69,9 +69,16 @@ def test_what_is_pushed_is_what_the_loudest_symbols_say():
     loud[:, :, 1] = 0.0
     loud[1, 7, 1] = 1.0
     loud[0, 3:10, 1] = 0.5
-    only = logit_lens(m, x[[1], 7:8], y[[1], 7:8], loud[[1], 7:8], x.mean((0, 1)))[1]
-    all_loud = logit_lens(m, x, y, loud)[1]
-    assert only.push.shape == (9,)
+    all_loud = logit_lens(m, x, y, loud)[1]  # a tenth of 80 symbols: these eight
+    with torch.no_grad():
+        spread = m.graph.readout(x).var(-1, correction=0).mean()
+        alone = x.mean((0, 1)).expand(9, -1, -1).clone()
+        alone[:8, 1] = torch.cat([x[1, 7:8, 1], x[0, 3:10, 1]])
+        z = alone.flatten(1)
+        z = (z - z.mean(-1, keepdim=True)) / (spread + m.norm.eps).sqrt() * m.norm.weight + m.norm.bias
+        said = m.head(m.bridge(z[None]))[0].softmax(-1)
+    torch.testing.assert_close(all_loud.push, (said[:8] - said[8]).mean(0), rtol=1e-4, atol=1e-6)
+    assert all_loud.push.sum().abs() < 1e-5
     assert all_loud.top(3) == sorted(enumerate(all_loud.push.tolist()), key=lambda pair: -pair[1])[:3]
     assert len(all_loud.top(50)) == 9
 

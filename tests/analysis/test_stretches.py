@@ -83,8 +83,9 @@ def test_the_size_of_a_window_changes_nothing(monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_observed_is_what_a_trace_keeps():
-    m, text = model(router="attention", heads=2), stretches(TEXT, 400)
+@pytest.mark.parametrize("router", ["attention", "dendrites", "bus"])
+def test_what_is_observed_is_what_a_trace_keeps(router):
+    m, text = model(router=router, heads=2, zero_start=False), stretches(TEXT, 400)
     seen = observe(m, text)
     part = text.rows(slice(2, 3))
     far = max(0, int(part.starts) - part.before)
@@ -95,8 +96,14 @@ def test_what_is_observed_is_what_a_trace_keeps():
         with inn.analysis.trace(m, "routing", "activity", "outputs") as tape:
             m(part.inputs, state)
     torch.testing.assert_close(seen.activity[:, 2], tape.values("activity"), rtol=1e-4, atol=1e-6)
-    maps = tape.values("routing").mean((1, 2)).double()  # over symbols and heads
+    values = tape.values("routing").double()  # [R, symbols, heads, N, N]
+    maps = values.mean((1, 2)) if router == "attention" else values.square().mean((1, 2)).sqrt()
     torch.testing.assert_close(seen.maps[2], maps, rtol=1e-4, atol=1e-6)
+    x, state = graph_inputs(m, text)
+    with inn.record(m, "routing") as whole, torch.no_grad():
+        m.graph.run(x, state)
+    weights = whole.connectivity().weights
+    torch.testing.assert_close(seen.connectivity, weights / weights.sum(-1, keepdim=True), rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(seen.outputs[2:3], tape.last_outputs, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(seen.connectivity.sum(-1), torch.ones(2, 3, dtype=torch.float64))
     x, before = graph_inputs(m, part)

@@ -34,7 +34,7 @@ class Lens:
     Attributes:
         bits: cross-entropy of that prediction, per symbol.
         silent: the same with this neuron at its average too: what is known before any neuron speaks.
-        push: `[vocab]` by how many bits it raises the log-probability of each symbol where it is loudest, on average.
+        push: `[vocab]` by how much it raises the probability of each symbol where it is loudest, on average; sums to 0.
     """
 
     bits: float
@@ -42,7 +42,7 @@ class Lens:
     push: Tensor
 
     def top(self, count: int) -> list[tuple[int, float]]:
-        """The symbols that it pushes up the most, with the bits."""
+        """The symbols that it pushes up the most, and by how much."""
         found = self.push.topk(min(count, len(self.push)))
         return list(zip(found.indices.tolist(), found.values.tolist(), strict=True))
 
@@ -100,6 +100,6 @@ def logit_lens(
                 alone[:, n] = x[at : at + size, n]
                 said = says(alone)
                 nats += float(F.nll_loss(said, y[at : at + size], reduction="sum"))
-                push += (said - floor)[loudest[at : at + size]].sum(0).double()
-            lenses.append(Lens(nats / len(x) / math.log(2), silent, (push / count / math.log(2)).float().cpu()))
+                push += (said.exp() - floor.exp())[loudest[at : at + size]].sum(0).double()
+            lenses.append(Lens(nats / len(x) / math.log(2), silent, (push / count).float().cpu()))
     return lenses

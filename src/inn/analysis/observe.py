@@ -14,7 +14,7 @@ from inn.analysis.stretches import Stretches, entering, recalled, warmed, window
 from inn.evaluation import evaluating
 from inn.model import INN
 from inn.state import State
-from inn.tape import Tape
+from inn.tape import RoundTape, Tape
 
 
 @dataclass(frozen=True)
@@ -23,21 +23,25 @@ class Observed:
 
     Attributes:
         activity: `[R, K, T, N]` float32, in the units of the residual stream.
-        maps: `[K, R, N_to, N_from]` mean size of the routing weights of each stretch, over heads too; None without
-            a router.
+        maps: `[K, R, N_to, N_from]` mean routing weights of each stretch, without their signs and over heads too; the
+            root mean square where they are sizes; None without a router.
+        sizes: whether they are.
         averages: what neurons say on average.
         outputs: `[k, T, N, D]` the neurons after the last round, of the first stretches only.
     """
 
     activity: Tensor
     maps: Tensor | None
+    sizes: bool
     averages: Averages
     outputs: Tensor
 
     @property
     def connectivity(self) -> Tensor | None:
         """Mean routing weights over all stretches, each row divided by its sum: `[R, N_to, N_from]`."""
-        return None if self.maps is None else shares(self.maps.mean(0))
+        if self.maps is None:
+            return None
+        return shares(self.maps.square().mean(0).sqrt() if self.sizes else self.maps.mean(0))
 
 
 def shares(weights: Tensor) -> Tensor:
@@ -52,11 +56,15 @@ def shares(weights: Tensor) -> Tensor:
 class _Watch(Tape):
     """A tape that keeps activity symbol by symbol, and of routing the sums over each stretch."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int) -> None:
         super().__init__(("routing", "activity", "outputs"))
-        self.rows = 1
+        self.rows = rows
         self.activity: dict[int, list[Tensor]] = {}
         self.routing: dict[int, Tensor] = {}
+        self.squares: dict[int, Tensor] = {}
+
+    def at(self, r: int, mask: Tensor | None) -> RoundTape:
+        return _RoundWatch(self, r, mask)
 
     def accumulate(self, channel: str, r: int, values: Tensor) -> None:
         values = values.unflatten(0, (self.rows, -1))
@@ -64,6 +72,23 @@ class _Watch(Tape):
             self.activity.setdefault(r, []).append(values.float())
         else:  # a mixing router's weights may be negative: what counts here is how much is heard
             self.routing[r] = self.routing.get(r, 0) + values.abs().mean(2).double().sum(1)
+
+    def maps(self, symbols: int) -> Tensor | None:
+        """`[K, R, N, N]` means of routing weights, or roots of mean squares of those that are sizes."""
+        if self.squares:
+            return torch.stack([(self.squares[r] / symbols).sqrt() for r in sorted(self.squares)], 1)
+        return torch.stack([self.routing[r] / symbols for r in sorted(self.routing)], 1) if self.routing else None
+
+
+class _RoundWatch(RoundTape):
+    tape: _Watch
+
+    def add_sizes(self, sent: Tensor, matrices: Tensor) -> None:
+        """As in `RoundTape`, row by row: stretches are not averaged with one another."""
+        gram = torch.einsum("iojd,ioje->ijde", matrices.float(), matrices.float())
+        moments = torch.einsum("btjd,btje->bjde", sent.float(), sent.float())
+        squares = torch.einsum("ijde,bjde->bij", gram, moments).clamp_min(0).double()
+        self.tape.squares[self.r] = self.tape.squares.get(self.r, 0) + squares
 
 
 @torch.no_grad()
@@ -80,11 +105,10 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
     (torch.Size([2, 16, 18, 3]), torch.Size([16, 2, 3, 3]))
     """
     T, done = text.inputs.shape[1], 0
-    activity, maps, outputs = [], [], []
+    activity, maps, outputs, sizes = [], [], [], False
     with evaluating(model), averaging(model) as averages:
         for k, part in enumerate(text.groups()):
-            watch = _Watch()
-            watch.rows = len(part.tokens)
+            watch = _Watch(len(part.tokens))
             x, state = warmed(model, part, entering(model, part, recalled(model, part)))
             size = window(model, watch.rows)
             for at in range(0, T, size):
@@ -94,13 +118,14 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
                 if k == 0 and watch.last_outputs is not None:
                     outputs.append(watch.last_outputs)
             activity.append(torch.stack([torch.cat(watch.activity[r], 1) for r in sorted(watch.activity)]))
-            if watch.routing:
-                maps.append(torch.stack([watch.routing[r] / T for r in sorted(watch.routing)], 1))
+            maps.append(watch.maps(T))
+            sizes = bool(watch.squares)
             done += part.inputs.numel()
             if report is not None:
                 report(done, text.inputs.numel())
         said = averages()
-    return Observed(torch.cat(activity, 1), torch.cat(maps) if maps else None, said, torch.cat(outputs, 1))
+    heard = None if maps[0] is None else torch.cat(maps)
+    return Observed(torch.cat(activity, 1), heard, sizes, said, torch.cat(outputs, 1))
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from inn.analysis.activity import relative, sparsity
 from inn.analysis.cause import bits_under, cost, unlesioned, worth_of
 from inn.analysis.classes import symbol_classes, text_of_symbol
+from inn.analysis.communities import communities
 from inn.analysis.contexts import APART, TOP, Context, Contexts
 from inn.analysis.degree import effective_degree, received, thresholded_degree
 from inn.analysis.effective import effective_neurons
@@ -43,8 +43,8 @@ EDGES = 8
 """Edges that are cut, the strongest ones."""
 LISTED = 5
 """Symbols of a lens, and neighbours of a neuron, that a card names."""
-FEW = 3
-"""Stretches for what is costly and needs no more: time scales and importance."""
+FEW, STREAMS = 3, 8
+"""Stretches for importance, which values hundreds of sets of neurons, and for time scales."""
 COALITIONS = 256
 """Sets of neurons that importance values; all there are of 8 neurons."""
 
@@ -195,11 +195,7 @@ def _roles(seen: Observed, seed: int):
 def _communities(seen: Observed, seed: int) -> dict[str, Any] | None:
     if seen.connectivity is None or seen.connectivity.shape[-1] < 2:
         return None
-    try:
-        find = import_module("inn.analysis.communities").communities
-    except ModuleNotFoundError:
-        return None
-    return find(seen.connectivity.mean(0), seed=seed)
+    return communities(seen.connectivity.mean(0), seed=seed)
 
 
 def _untrained(model: INN, text: Stretches, seed: int) -> dict[str, Any]:
@@ -207,7 +203,7 @@ def _untrained(model: INN, text: Stretches, seed: int) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = INN(replace(model.config)).to(text.tokens.device).eval()
-    seen = observe(fresh, text.some(2 * FEW))
+    seen = observe(fresh, text.some(STREAMS))
     found, facts = _communities(seen, seed), _graph_facts(fresh, seen)
     weights = seen.connectivity
     return {
@@ -238,7 +234,7 @@ def _cards(
     contexts = preferred.found()
     few = len(seen.outputs)
     lenses = logit_lens(model, seen.outputs, text.targets[:few], loud[:few], seen.averages.spoken)
-    x, state = graph_inputs(model, text.some(FEW))
+    x, state = graph_inputs(model, text.some(STREAMS))
     lives, constants = half_lives(model.graph, x, state), time_constants(model.graph, x, state)
     spectra = [[] for _ in range(N)] if constants is None else spectrum(constants)
     worth = importance(worth_of(model, text.some(FEW)), N, pairs=max(2, COALITIONS // (2 * N)), seed=seed)
