@@ -154,3 +154,22 @@ def test_mistakes(planted):
         survey(planted.model, planted.dataset, split="test")
     with pytest.raises(InputError, match="did you mean 'valid'"):
         survey(planted.model, planted.dataset, split="valdi")
+
+
+def test_each_card_is_of_its_own_neuron():
+    from contextlib import nullcontext
+
+    from inn.analysis.cause import bits_under
+    from inn.analysis.lesion import forgetful, silenced
+    from inn.analysis.stretches import stretches
+
+    torch.manual_seed(0)
+    model = inn.INN(vocab=256, neurons=3, width=8, rounds=1, recall=[1, 2, 3], recall_slots=64)
+    text = np.frombuffer(b"what came before comes again, " * 20, np.uint8)
+    cards = survey(model, Dataset("own", text, text, text, Bytes(), "0"), symbols=400)["cards"]
+    lesions = [nullcontext, *(lambda n=n, f=f: f(model, [n]) for f in (silenced, forgetful) for n in range(3))]
+    bits = bits_under(model, stretches(text, 400), lesions).double().mean((1, 2))
+    by_hand = (bits[1:] - bits[0]).tolist()
+    assert [card["lesion"]["bits"] for card in cards] == pytest.approx(by_hand[:3], abs=1e-6)
+    assert [card["recall"]["bits"] for card in cards] == pytest.approx(by_hand[3:], abs=1e-6)
+    assert len({round(value, 9) for value in by_hand}) == 6

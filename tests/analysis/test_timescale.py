@@ -108,3 +108,19 @@ def test_mistakes():
             decay(made, x, state, [0], times)
     with pytest.raises(InputError, match="no 'memory' in the state; its parts"):
         decay(made, x, state, [0], [1], part="memory")
+
+
+def test_one_neuron_is_perturbed_and_no_other_by_hand():
+    made = graph(rounds=2, router="dendrites")
+    x, state = inputs(made)
+    swapped = state.clone()
+    for r in range(2):
+        swapped[r, "ssm"][:, 1] = state[r, "ssm"].roll(1, 0)[:, 1]
+    with torch.no_grad():
+        _, plain = made.run(x[:, :8], state)
+        _, other = made.run(x[:, :8], swapped)
+    left = []
+    for r in range(2):
+        at_first = (swapped[r, "ssm"] - state[r, "ssm"])[:, 1].flatten(1).norm(dim=1)
+        left.append((other[r, "ssm"] - plain[r, "ssm"])[:, 1].flatten(1).norm(dim=1) / at_first)
+    assert decay(made, x, state, [1], [8]).item() == pytest.approx(torch.stack(left).mean().item(), rel=1e-4)
