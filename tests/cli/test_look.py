@@ -87,10 +87,10 @@ def test_runs_of_other_symbols_are_not_compared(inn, refused, quick, own_run, sm
 def test_a_survey_that_cannot_be_made_is_left_out(inn, own_run, monkeypatch):
     from inn.errors import InputError
 
-    def import_module(_):
+    def survey(*_, **__):
         raise InputError("the text is too short")
 
-    monkeypatch.setattr(look, "import_module", import_module)
+    monkeypatch.setattr("inn.analysis.survey.survey", survey)
     result = inn("look", own_run)
     assert result.code == 0
     assert result.err == "inn: the page has no survey of the neurons: the text is too short\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import shlex
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,13 +111,13 @@ def look(name: str, run: str, model: SequenceModel, dataset: Dataset, chosen: di
 
 def survey_of(model: SequenceModel, dataset: Dataset, name: str) -> dict[str, Any] | None:
     """What the neurons do, carry and cause on validation text; None, and a word on stderr, where that is too short."""
+    from inn.analysis.survey import survey
     from inn.commands.display import working
 
     try:
-        survey = import_module("inn.analysis.survey").survey
         with working("looking at the neurons") as report:
             return survey(model, dataset, run=name, report=report)
-    except (InputError, ModuleNotFoundError) as error:
+    except InputError as error:
         console(to_stderr=True).print(f"inn: the page has no survey of the neurons: {error}", soft_wrap=True)
         return None
 
