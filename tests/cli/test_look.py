@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import webbrowser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_a_survey_that_cannot_be_made_is_left_out(inn, own_run, monkeypatch):
     def survey(*_, **__):
         raise InputError("the text is too short")
 
-    monkeypatch.setattr("inn.analysis.survey.survey", survey)
+    monkeypatch.setattr(import_module("inn.analysis.survey"), "survey", survey)
     result = inn("look", own_run)
     assert result.code == 0
     assert result.err == "inn: the page has no survey of the neurons: the text is too short\n"

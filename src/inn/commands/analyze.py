@@ -12,6 +12,7 @@ from inn.options import OptionParser
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from inn.data.prepare import Dataset
     from inn.sequence import SequenceModel
@@ -122,35 +123,59 @@ def show_roles(facts: dict[str, Any], out: Console) -> None:
         f"(shuffled identities {spread['mean']:.3f}, p = {spread['p']:.3f}; untrained {untrained:.3f})",
         soft_wrap=True,
     )
+    if (found := facts["communities"]) is not None:
+        groups = " | ".join(" ".join(map(str, group)) for group in found["groups"])
+        out.print(
+            f"communities {groups}: modularity {found['modularity']:.3f} (chance {found['null']['mean']:.3f}, "
+            f"p = {found['null']['p']:.3f})",
+            soft_wrap=True,
+        )
+    out.print()
 
 
 def show_neurons(facts: dict[str, Any], out: Console) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), title="neurons", title_justify="left")
-    heads = ("neuron", "carries [bits]", "loss costs [95 %]", "mean instead", "most at", "Shapley", "half-life", "lens")
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="left" if i in (0, 1, 4) else "right")
+    """What every neuron carries, and what is lost without it; narrow enough for a small window."""
+    carried = _table("what each neuron carries", "neuron", "tells of [bits]", "half-life:", "alone:")
+    missed = _table("what is lost without it", "neuron", "bits [95 %]:", "mean instead:", "Shapley:", "most at")
     for card in facts["cards"]:
-        lesion, life = card["lesion"], card["timescale"]["half_life"]
-        table.add_row(
-            str(card["neuron"]),
-            ", ".join(f"{name} {bits:.2f}" for name, bits in told(card)) or "–",
-            f"{lesion['bits']:+.3f} [{lesion['low']:+.3f}, {lesion['high']:+.3f}]",
+        lesion, life, name = card["lesion"], card["timescale"]["half_life"], str(card["neuron"])
+        tells = ", ".join(f"{name} {bits:.2f}" for name, bits in told(card)) or "–"
+        carried.add_row(name, tells, "long" if life is None else f"{life:.1f}", f"{card['lens']['bits']:.2f}")
+        missed.add_row(
+            name,
+            _cost(lesion),
             f"{lesion['mean_replaced']:+.3f}",
-            worst(lesion["by_class"], facts["classes"]),
             f"{card['importance']:+.3f}",
-            "long" if life is None else f"{life:.1f}",
-            f"{card['lens']['bits']:.2f}",
+            worst(lesion["by_class"], facts["classes"]),
         )
-    out.print(table)
-    out.print(
-        "bits per symbol; carries: information about the class of the symbol just read, where above the shuffled null; "
-        "half-life of a perturbation in symbols; lens: prediction from this neuron alone "
-        f"({facts['cards'][0]['lens']['silent']:.2f} without any)",
-        style="dim",
-        soft_wrap=True,
+    out.print(carried)
+    note = (
+        "Tells of: information about the class of the symbol just read, above what shuffled classes give; half-life of "
+        "a perturbation, in symbols; alone: bits per symbol of a prediction from this neuron only "
+        f"({facts['cards'][0]['lens']['silent']:.2f} from none).\n"
     )
+    out.print(note, style="dim")
+    out.print(missed)
+    out.print(
+        "Bits per symbol when it says nothing, and when it says its mean; Shapley: its share of what all are worth; "
+        "the class of the next symbol that it is missed at the most.\n",
+        style="dim",
+    )
+
+
+def _table(title: str, *heads: str) -> Table:
+    """A table without lines; columns whose name ends in `:` are aligned to the right, and only text wraps."""
+    from rich import table as rich
+
+    table = rich.Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", title_style="bold")
+    for head in heads:
+        right = head.endswith(":")
+        table.add_column(head.removesuffix(":"), justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def _cost(of: dict[str, float]) -> str:
+    return f"{of['bits']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]"
 
 
 def told(card: dict[str, Any]) -> list[tuple[str, float]]:
@@ -167,32 +192,24 @@ def worst(by_class: dict[str, float], shares: dict[str, float]) -> str:
 
 
 def show_lesions(facts: dict[str, Any], out: Console) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), title="lesions", title_justify="left")
-    table.add_column("without")
-    table.add_column("costs [95 %]", justify="right")
+    table = _table("what is lost without other parts", "part", "bits [95 %]:")
     for of in facts["rounds_lesioned"]:
         what = f"round {of['round'] + 1}" if of["what"] == "round" else f"communication in round {of['round'] + 1}"
-        table.add_row(what, f"{of['bits']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]")
+        table.add_row(what, _cost(of))
     for of in facts["edges"]:
-        table.add_row(f"edge {of['from']} → {of['to']}", f"{of['bits']:+.3f} [{of['low']:+.3f}, {of['high']:+.3f}]")
+        table.add_row(f"edge {of['from']} → {of['to']}", _cost(of))
     for card in facts["cards"]:
         if card["recall"] is not None:
             lengths = ", ".join(map(str, card["recall"]["length"]))
-            table.add_row(
-                f"recall of neuron {card['neuron']} (contexts of {lengths})", f"{card['recall']['bits']:+.3f}"
-            )
+            what = f"recall of neuron {card['neuron']} (contexts of {lengths})"
+            table.add_row(what, f"{card['recall']['bits']:+.3f}")
     out.print(table)
+    out.print()
 
 
 def show_contexts(facts: dict[str, Any], out: Console) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), title="where each neuron is loudest", title_justify="left")
-    table.add_column("neuron")
-    table.add_column("activity", justify="right")
-    table.add_column("text", no_wrap=True)
+    table = _table("where each neuron is loudest", "neuron", "activity:", "text")
+    table.columns[2].no_wrap = True
     for card in facts["cards"]:
         for context in card["contexts"][:CONTEXTS]:
             before, symbol, after = (seen(context[part]) for part in ("before", "symbol", "after"))
