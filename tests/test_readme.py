@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from inn.cli import COMMANDS, main
+from inn.explorer.server import LocalServer
 from inn.sequence import SequenceModel
 
 README = Path(__file__).parents[1] / "README.md"
@@ -30,6 +31,11 @@ def commands() -> list[str]:
     lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
     found = [re.sub(r"\s+#.*", "", line).strip().removeprefix("$ ") for line in lines]
     return [line for line in found if line.startswith("inn ")]
+
+
+def interrupt(server: LocalServer) -> None:
+    """What a person does who has seen enough."""
+    raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +66,14 @@ def test_commands_parse(line):
     import_module(COMMANDS[argv[0]][0]).parse(argv[1:])
 
 
+@pytest.mark.loopback
 @pytest.mark.parametrize("line", commands())
 def test_commands_run(line, folder, tmp_path, monkeypatch, capsys):
     """Every command, as it stands; training reads the demo's text, little of it, and writes elsewhere."""
     shutil.copytree(folder / "runs/demo", tmp_path / "runs/small")
     (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(LocalServer, "serve_forever", interrupt)
     _, *argv = shlex.split(line)
     if argv[0] == "train" and argv[1] != "--resume":
         argv[1] = "demo"

@@ -49,8 +49,10 @@ def free_run() -> str:
 
 
 def show(run: str, summary: dict[str, Any], device: str) -> None:
-    """What was learned, on text the model has never seen, and what to try next."""
+    """What was learned, on text the model has never seen, the page of its neurons, and what to try next."""
+    from inn.commands import look
     from inn.evaluation import xz_bits
+    from inn.model import INN
     from inn.training.run import Run
 
     facts = score(run, "test", device=device)
@@ -78,8 +80,13 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     out.print("\nWhat was learned", style="bold")
     for sentence in learned(rows, facts, Run(run).metrics(), summary):
         out.print(f"  {sentence}", soft_wrap=True)
+    if isinstance(model, INN):
+        out.print("\nWhat its neurons do", style="bold")
+        look.main([run])
     out.print("\nWhat to try next", style="bold")
     ideas = {
+        f"inn play {run}": "type, watch the neurons, silence some",
+        f"inn analyze {run}": "what each neuron carries, and what is lost without it",
         f"inn generate {run} --prompt 'A class '": "let it write",
         "inn train demo --run runs/lstm --model.kind lstm": "a rival of the same size, on the same text",
         "inn train demo --run runs/silent --model.router none": "the same neurons, not talking",
