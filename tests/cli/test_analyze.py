@@ -46,6 +46,49 @@ def test_the_tables_say_what_json_says(facts, inn, trained, monkeypatch):
     assert "\x1b" not in out
 
 
+@pytest.fixture(scope="module")
+def sibling(inn, corpus, small, tmp_path_factory):
+    """Another run of the same text."""
+    run = tmp_path_factory.mktemp("sibling") / "run"
+    inn("train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", *small, "--train.seed", "7")
+    return run
+
+
+def test_a_run_beside_itself_and_beside_another(inn, trained, sibling):
+    itself = json.loads(inn("analyze", trained, "--symbols", 512, "--beside", trained, "--json").out)["beside"]
+    assert itself["order"] == [0, 1]
+    assert itself["similarity"] == pytest.approx([1.0, 1.0])
+    assert itself["roles"]["received"]["observed"] == pytest.approx(1.0)
+    assert max(itself["untrained"]["similarity"]) < 1.0
+    other = json.loads(inn("analyze", trained, "--symbols", 512, "--beside", sibling, "--json").out)["beside"]
+    assert sorted(other["order"]) == [0, 1]
+    assert max(other["similarity"]) < 1.0
+    out = inn("analyze", trained, "--symbols", 512, "--beside", sibling).out
+    assert f"{other['similarity'][0]:.2f}" in out.split("counterparts in the other run")[1]
+    assert "of untrained models" in out
+
+
+def test_stability(inn, trained):
+    found = json.loads(inn("analyze", trained, "--symbols", 512, "--stability", "--json").out)["stability"]
+    assert (found["blocks"], found["symbols"], len(found["embedding"])) == (8, 256, 1)
+    assert found["before"] < 1e-6
+    out = inn("analyze", trained, "--symbols", 512, "--stability").out
+    assert "the input, after round 1" in out
+    assert f"exponent over time {found['time']['exponents']['mean'][0]:+.4f} per symbol" in " ".join(out.split())
+
+
+def test_what_cannot_be_set_beside(refused, inn, trained, tmp_path, corpus):
+    run, text = tmp_path / "lstm", tmp_path / "digits.txt"
+    brief = ["--model.width", "8", "--data.batch", "2", "--data.window", "16", "--train.symbols", "64"]
+    inn("train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", "--model.kind", "lstm", *brief)
+    assert refused("analyze", trained, "--beside", run).startswith(f"run '{run}' has no neurons to set beside")
+    text.write_text("0123456789 " * 500)
+    brief += ["--model.neurons", "2", "--model.rounds", "1"]
+    inn("train", "demo", "--run", tmp_path / "digits", "--data.corpus", f"file:{text}", *brief)
+    assert "reads other symbols" in refused("analyze", trained, "--beside", tmp_path / "digits")
+    assert "is not a run" in refused("analyze", trained, "--beside", tmp_path / "none")
+
+
 def test_another_text_is_read_whole(inn, trained, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text("every neuron listens to the graph " * 30)

@@ -11,17 +11,26 @@ from inn.errors import InputError
 from inn.options import OptionParser
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import Console
     from rich.table import Table
 
     from inn.data.prepare import Dataset
+    from inn.model import INN
     from inn.sequence import SequenceModel
 
-USAGE = "inn analyze RUN [--corpus NAME|file:PATH] [--split valid|test|train|whole] [--symbols N] [--json]"
+USAGE = (
+    "inn analyze RUN [--corpus NAME|file:PATH] [--split valid|test|train|whole] [--symbols N] [--beside RUN2] "
+    "[--stability] [--json]"
+)
 CONTEXTS = 2
 """Contexts of a neuron that are printed; --json has them all."""
 RARE = 0.01
 """Share of the symbols below which a class is left out where the worst one is named."""
+SURE = 0.95
+"""Share of the bootstrap's drawings from which a law of decay is called better than the other without reserve."""
+BLOCKS, BLOCK = 8, 256
+"""Blocks of text that stability is measured on, and their symbols."""
 CLASSES = 2
 """Classes of symbols that a neuron tells most of, printed."""
 
@@ -51,6 +60,8 @@ def parse(argv: list[str]) -> Namespace:
     )
     parser.option("--symbols", type=int, default=16384, help="Symbols to look at, spread evenly over the part.")
     parser.option("--unknown", default="error", help="Symbols of another text the run does not know: error or skip.")
+    parser.option("--beside", help="Another run of the same symbols, to find the counterparts of these neurons in.")
+    parser.flag("--stability", "Also how a push decays over symbols and grows over rounds, and Lyapunov exponents.")
     parser.option("--seed", type=int, default=0, help="Of shuffled controls and sampled orders.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.flag("--json", JSON_HELP)
@@ -74,10 +85,59 @@ def look(args: Namespace) -> dict[str, Any]:
     where = resolve_device(args.device)
     model, dataset = load_with_text(args.run, args.corpus, args.unknown)
     model.to(where)
+    other = None if args.beside is None else counterpart(args.beside, dataset).to(where)
     with working("looking inside") as report:
-        return survey(
+        facts = survey(
             model, dataset, split=args.split, symbols=args.symbols, seed=args.seed, run=args.run, report=report
         )
+    if other is not None:
+        facts["beside"] = {"run": args.beside, **together(model, other, dataset.split(args.split), args)}
+    if args.stability:
+        facts["stability"] = steadiness(model, dataset.split(args.split), args.seed)
+    return facts
+
+
+def counterpart(run: str, dataset: Dataset) -> INN:
+    """The model of another run that reads the same symbols."""
+    from inn.model import INN
+    from inn.runs import load
+
+    other = load(run)
+    if not isinstance(other, INN):
+        raise InputError(f"run '{run}' has no neurons to set beside; give a run of kind 'inn'")
+    if other.vocabulary != dataset.vocabulary:
+        raise InputError(f"run '{run}' reads other symbols; give a run of the same corpus and vocabulary")
+    return other
+
+
+def together(model: SequenceModel, other: INN, text: np.ndarray, args: Namespace) -> dict[str, Any]:
+    """Counterparts in the other run, beside those that two untrained models of the same kind have."""
+    import torch
+
+    from inn.analysis.beside import beside
+    from inn.analysis.stretches import stretches
+    from inn.evaluation import device_of
+    from inn.model import INN
+
+    assert isinstance(model, INN)
+    cut, fresh = stretches(text, args.symbols, device=device_of(model)), []
+    for seed, config in enumerate((model.config, other.config)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fresh.append(INN(config).to(device_of(model)).eval())
+    return {**beside(model, other, cut, args.seed), "untrained": beside(fresh[0], fresh[1], cut, args.seed)}
+
+
+def steadiness(model: SequenceModel, text: np.ndarray, seed: int) -> dict[str, Any]:
+    """`inn.analysis.stability` on blocks spread over the text."""
+    import numpy as np
+
+    from inn.analysis.stability import stability
+    from inn.evaluation import as_tokens, device_of
+
+    length = min(BLOCK, len(text))
+    starts = np.linspace(0, len(text) - length, BLOCKS).astype(int)
+    return stability(model, as_tokens(np.stack([text[at : at + length] for at in starts]), device_of(model)), seed=seed)
 
 
 def load_with_text(run: str, corpus: str | None = None, unknown: str = "error") -> tuple[SequenceModel, Dataset]:
@@ -113,6 +173,52 @@ def show(facts: dict[str, Any]) -> None:
     show_neurons(facts, out)
     show_lesions(facts, out)
     show_contexts(facts, out)
+    if "beside" in facts:
+        show_beside(facts["beside"], out)
+    if "stability" in facts:
+        show_stability(facts["stability"], out)
+
+
+def show_beside(found: dict[str, Any], out: Console) -> None:
+    table = _table("counterparts in the other run", "neuron", "is like", "CKA:")
+    for n, (other, alike) in enumerate(zip(found["order"], found["similarity"], strict=True)):
+        table.add_row(str(n), "–" if other < 0 else str(other), f"{alike:.2f}")
+    out.print()
+    out.print(table)
+    said = [f"mean {_chance(found['null'])}, of untrained models {_chance(found['untrained']['null'])}"]
+    said += [f"{name} of counterparts agree by {_chance(null)}" for name, null in (found["roles"] or {}).items()]
+    out.print("; ".join(said) + ".", style="dim")
+
+
+def _chance(null: dict[str, float]) -> str:
+    return f"{null['observed']:.2f} (by chance {null['mean']:.2f}, p = {null['p']:.3f})"
+
+
+def _law(found: dict[str, Any]) -> str:
+    """The law that a push fades by, where one could be fitted."""
+    if found["better"] is None:
+        return "–"
+    of = found["power"]["exponent"] if found["better"] == "power" else found["exponential"]["rate"]
+    law = f"lag^-{of['mean']:.2f}" if found["better"] == "power" else f"exp(-{of['mean']:.3f} lag)"
+    unsure = ", unsure" if found["share"] < SURE else ""
+    return f"{law} [{of['low']:.3g}, {of['high']:.3g}]{unsure}"
+
+
+def show_stability(found: dict[str, Any], out: Console) -> None:
+    table = _table("stability", "a push of", "decays as", "half-life:")
+    pushes = {f"the input, after round {i + 1}": one for i, one in enumerate(found["embedding"])}
+    for what, one in {**pushes, "the whole state": found["state"]}.items():
+        if one is not None:
+            life = one["half_life"]
+            table.add_row(what, _law(one), "–" if life is None else f"{life:.1f}")
+    out.print()
+    out.print(table)
+    exponent, time = found["depth"]["exponent"], found["time"]
+    mean, low, high = (exponent[end] for end in ("mean", "low", "high"))
+    said = f"Over rounds a push grows by exp({mean:+.2f} [{low:+.2f}, {high:+.2f}]) each"
+    if time is not None:
+        said += f"; largest Lyapunov exponent over time {time['exponents']['mean'][0]:+.4f} per symbol"
+    out.print(f"{said}.", style="dim")
 
 
 def show_roles(facts: dict[str, Any], out: Console) -> None:
@@ -167,7 +273,9 @@ def _table(title: str, *heads: str) -> Table:
     """A table without lines; columns whose name ends in `:` are aligned to the right, and only text wraps."""
     from rich import table as rich
 
-    table = rich.Table(box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", title_style="bold")
+    table = rich.Table(
+        box=None, padding=(0, 2, 0, 0), title=title, title_justify="left", title_style="bold", min_width=len(title)
+    )
     for head in heads:
         right = head.endswith(":")
         table.add_column(head.removesuffix(":"), justify="right" if right else "left", no_wrap=right)
