@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from inn import INN
+from inn.bench.page import browser
+from inn.bench.rows import Skipped
 from inn.data import build_vocabulary
 
 CLASSES = ("vowel", "consonant", "space", "digit")
@@ -106,3 +108,13 @@ def survey_of():
 def history_of():
     """`history_of()`: curves and samples."""
     return _history_of
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser; tests that ask for it are skipped where there is none."""
+    try:
+        with browser() as one:
+            yield one
+    except Skipped as reason:
+        pytest.skip(str(reason))

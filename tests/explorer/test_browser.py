@@ -8,22 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from inn.bench.page import browser
-from inn.bench.rows import Skipped
 from inn.explorer import build_page, read_passage
 
 SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
 VIEWS = ["passage", "neurons", "connections", "training", "samples"]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    try:
-        with browser() as one:
-            yield one
-    except Skipped as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ from threading import Thread
 
 import pytest
 
-from inn.bench.page import browser
-from inn.bench.rows import Skipped
 from inn.explorer import build_page
 from inn.explorer.player import Player
 from inn.explorer.server import LocalServer
@@ -16,15 +14,6 @@ from inn.explorer.server import LocalServer
 pytestmark = pytest.mark.loopback
 
 TEXT = "the cat sat on the mat and "
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    try:
-        with browser() as one:
-            yield one
-    except Skipped as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture
