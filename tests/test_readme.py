@@ -1,4 +1,4 @@
-"""The README keeps its word: its Python runs, its commands exist with the options it gives them."""
+"""README and docs/inside.md keep their word: their Python runs, their commands exist with the options given."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from inn.cli import COMMANDS, main
 from inn.explorer.server import LocalServer
 from inn.sequence import SequenceModel
 
-README = Path(__file__).parents[1] / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGES = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/inside.md")]
 TINY = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.heads 2 --train.symbols 512 --data.window 32"
 
 
 def blocks(language: str) -> list[str]:
-    """The fenced blocks of the README in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    """The fenced blocks of the pages in a language."""
+    return [b for page in PAGES for b in re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)]
 
 
 def commands() -> list[str]:
@@ -46,7 +46,7 @@ def folder(tmp_path_factory, cache) -> Path:
     return path
 
 
-def test_the_readme_has_something_to_test():
+def test_the_pages_have_something_to_test():
     assert blocks("python")
     assert commands()
 
@@ -57,7 +57,7 @@ def test_python_runs(code, folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(SequenceModel, "generate", lambda *a, **k: islice(endless(*a, **k), 20))
     names = {"tokens": torch.randint(256, (2, 16)), "more_tokens": torch.randint(256, (2, 16))}
-    exec(compile(code, str(README), "exec"), names)
+    exec(compile(code, "page", "exec"), names)
 
 
 @pytest.mark.parametrize("line", commands())
@@ -70,7 +70,8 @@ def test_commands_parse(line):
 @pytest.mark.parametrize("line", commands())
 def test_commands_run(line, folder, tmp_path, monkeypatch, capsys):
     """Every command, as it stands; training reads the demo's text, little of it, and writes elsewhere."""
-    shutil.copytree(folder / "runs/demo", tmp_path / "runs/small")
+    for name in ("small", "demo", "other"):
+        shutil.copytree(folder / "runs/demo", tmp_path / "runs" / name)
     (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(LocalServer, "serve_forever", interrupt)
