@@ -22,6 +22,13 @@ SPLITS = ("valid", "test")
 CLASS = "upper case"
 CLASSES = ("vowel", "consonant", "space", "line end", "punctuation", "bracket", "quote", CLASS)
 """Of the symbol to be predicted; those with enough symbols in the text to average over."""
+COLUMNS = {
+    "that": "that one comes",
+    "which": "which one",
+    "mean_replaced": "mean instead",
+    "unheard": "unheard",
+    "untrained": "untrained",
+}
 EXAMPLE = "set.\n\nNew in version 3.9.\n\n"
 """The text of the page's Python."""
 
@@ -72,8 +79,9 @@ def capitals(model: Any, dataset: Any, split: str, seed: int = 0) -> dict[str, A
     """
     import torch
 
-    from inn.analysis import cut, shuffled_identities, silenced
+    from inn.analysis import cut, mean_replaced, shuffled_identities, silenced
     from inn.analysis.cause import unlesioned
+    from inn.analysis.observe import observe
     from inn.analysis.stretches import stretches
     from inn.model import INN
 
@@ -96,7 +104,9 @@ def capitals(model: Any, dataset: Any, split: str, seed: int = 0) -> dict[str, A
         torch.manual_seed(seed)
         untrained = INN(model.config).eval()
     whole, cost = costs(model)
+    averages = observe(model, text).averages
     begun, apart = costs(untrained)[1].sum(1), costs(model, unheard)[1].sum(1)
+    constant = costs(model, lambda of, chosen: mean_replaced(of, chosen, averages))[1].sum(1)
     count = there.sum(1).double()  # by stretch
     sums = (cost.sum(1).double() * there).sum(-1)  # [N, K]
     drawn = torch.randint(len(count), (2000, len(count)), generator=torch.Generator().manual_seed(seed))
@@ -114,6 +124,7 @@ def capitals(model: Any, dataset: Any, split: str, seed: int = 0) -> dict[str, A
                 "high": float(high[n]),
                 "that": float(cost[n, 0][there].mean()),
                 "which": float(cost[n, 1][there].mean()),
+                "mean_replaced": float(constant[n][there].mean()),
                 "unheard": float(apart[n][there].mean()),
                 "untrained": float(begun[n][there].mean()),
             }
@@ -171,11 +182,13 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     ]
     classes.append(["share of text", "", "", *(f"{survey['classes'][name]:.1%}" for name in CLASSES)])
     upper = [
-        [str(n), cost(valid), cost(test), *(f"{test[key]:.2f}" for key in ("that", "which", "unheard", "untrained"))]
+        [str(n), cost(valid), cost(test), *(f"{test[key]:.2f}" for key in COLUMNS)]
         for n, (valid, test) in enumerate(zip(*(shown[split]["neurons"] for split in SPLITS), strict=True))
     ]
     nulls = [shown[split]["null"] for split in SPLITS]
-    upper.append(["highest, shuffled", *(f"{of['mean']:.2f} (p = {of['p']:.3f})" for of in nulls), "", "", "", ""])
+    upper.append(
+        ["highest, shuffled", *(f"{of['mean']:.2f} (p = {of['p']:.3f})" for of in nulls), *("" for _ in COLUMNS)]
+    )
     heads = ["all there", *(f"without {card['neuron']}" for card in survey["cards"])]
     parts = [
         [f"{'communication in ' if of['what'] == 'communication' else ''}round {of['round'] + 1}", cost(of)]
@@ -186,9 +199,7 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     return {
         "graph": markdown(["", "this run:", "shuffled:", "p:", "untrained:"], graph),
         "classes": markdown(["neuron", "received:", "whole text:", *(f"{name}:" for name in CLASSES)], classes),
-        "capitals": markdown(
-            ["neuron", "validation:", "test:", "that one comes:", "which one:", "unheard:", "untrained:"], upper
-        ),
+        "capitals": markdown(["neuron", "validation:", "test:", *(f"{name}:" for name in COLUMNS.values())], upper),
         "example": markdown([f"{head}:" for head in heads], [[f"{chance:.2f}" for chance in result["example"]]]),
         "parts": markdown(["without", "bits per symbol:"], parts),
         "source": source(result),
