@@ -67,6 +67,8 @@ def test_neuron_1_is_the_one_for_capitals():
         assert found["null"]["p"] < 0.0011
         assert found["null"]["high"] < mine["low"]
         assert max(abs(of["untrained"]) for of in neurons) < 0.1
+        assert mine["mean_replaced"] > mine["bits"]
+        assert mine["mean_replaced"] > 1.5 * max(of["mean_replaced"] for of in others)
         assert {n for n, of in enumerate(neurons) if of["bits"] > 0.6} == {1, 4, 7}
         share = RESULT["surveys"][split]["classes"]["upper case"]
         assert share == pytest.approx(1 / 80, rel=0.1)
