@@ -32,7 +32,7 @@ def test_the_reports_are_those_of_the_results():
 def test_a_changed_number_is_noticed(tmp_path):
     text = "<!-- table: text8 -->\nold\n<!-- end -->"
     assert with_tables(text, tmp_path) == text  # no results, nothing to put there
-    result = {"rows": [], "floors": {"bigram": 3.4321}}
+    result = {"rows": [], "floors": {"unigram": 4.1, "bigram": 3.4321}}
     entry = {**dict.fromkeys(ENTRY), "scale": "cpu", "result": result}
     (tmp_path / "text8.json").write_text(json.dumps({"cpu": entry}))
     assert with_tables(text, tmp_path).count("3.432") == 1
