@@ -173,3 +173,17 @@ def test_each_card_is_of_its_own_neuron():
     assert [card["lesion"]["bits"] for card in cards] == pytest.approx(by_hand[:3], abs=1e-6)
     assert [card["recall"]["bits"] for card in cards] == pytest.approx(by_hand[3:], abs=1e-6)
     assert len({round(value, 9) for value in by_hand}) == 6
+
+
+def test_two_communities_are_found(planted):
+    torch.manual_seed(0)
+    size = planted.dataset.vocabulary.size
+    model = inn.INN(vocab=size, neurons=10, width=8, rounds=1, recall=[]).eval()
+    group = torch.arange(10) % 2
+    with torch.no_grad():
+        matrices = model.graph.round(0).router.hear.weight.unflatten(2, (10, 8))  # [to, inputs, from, width]
+        matrices *= torch.where(group[:, None] == group, 1.0, 0.05)[:, None, :, None]
+    found = survey(model, planted.dataset, symbols=1024)["communities"]
+    assert sorted(map(sorted, found["groups"])) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
+    assert found["modularity"] > found["null"]["high"]
+    assert found["null"]["p"] < 0.01
