@@ -7,6 +7,7 @@ is one run of the lab, and a trial that was interrupted is gone on with.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -211,7 +212,8 @@ class Search:
         for trial, run in zip(trials, runs, strict=True):
             bits = best_bits(run)
             state = None if bits is not None else self.optuna.trial.TrialState.FAIL
-            self.study.tell(trial.number, bits, state=state, skip_if_finished=True)
+            with suppress(self.optuna.exceptions.UpdateFinishedTrialError):  # another process was a moment faster
+                self.study.tell(trial.number, bits, state=state, skip_if_finished=True)
 
     def _running(self) -> list[optuna.trial.FrozenTrial]:
         return self._in_state(self.optuna.trial.TrialState.RUNNING)
