@@ -81,13 +81,19 @@ def test_one_run_too_few_is_trained_alone(whole, inn, monkeypatch, tmp_path):
     assert plain(json.loads(result.out)) == plain(first)
 
 
+def sizes(folder: Path) -> dict[Path, int]:
+    """Bytes of what each run has logged."""
+    return {path.parent: path.stat().st_size for path in (folder / RUNS).glob("*/metrics.jsonl")}
+
+
 def until_it_trains(process: subprocess.Popen, folder: Path) -> None:
     """Wait until a run that has not ended has logged a step."""
-    until = time.monotonic() + 150
+    until, before = time.monotonic() + 150, sizes(folder)
     while time.monotonic() < until:
         assert process.poll() is None, process.communicate()
-        for metrics in (folder / RUNS).glob("*/metrics.jsonl"):
-            if metrics.stat().st_size and not (metrics.parent / "summary.json").exists():
+        for run, size in sizes(folder).items():
+            # One that was stopped before has a summary already, and goes on.
+            if size > 0 and size != before.get(run) and (Run(run).summary() or {}).get("status") != "finished":
                 return
         time.sleep(0.005)
     raise AssertionError("nothing was trained")
