@@ -83,7 +83,7 @@ def capitals(model: Any, dataset: Any, split: str, seed: int = 0) -> dict[str, A
     from inn.analysis.cause import unlesioned
     from inn.analysis.observe import observe
     from inn.analysis.stretches import stretches
-    from inn.model import INN
+    from inn.analysis.untrained import untrained
 
     text, neurons = stretches(dataset.split(split)), range(model.config.neurons)
     vocabulary = dataset.vocabulary
@@ -100,12 +100,10 @@ def capitals(model: Any, dataset: Any, split: str, seed: int = 0) -> dict[str, A
         """These say nothing to other neurons; the readout hears them."""
         return cut(of, [(to, n) for n in chosen for to in neurons if to != n])
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        untrained = INN(model.config).eval()
+    fresh = untrained(model, seed)
     whole, cost = costs(model)
     averages = observe(model, text).averages
-    begun, apart = costs(untrained)[1].sum(1), costs(model, unheard)[1].sum(1)
+    begun, apart = costs(fresh)[1].sum(1), costs(model, unheard)[1].sum(1)
     constant = costs(model, lambda of, chosen: mean_replaced(of, chosen, averages))[1].sum(1)
     count = there.sum(1).double()  # by stretch
     sums = (cost.sum(1).double() * there).sum(-1)  # [N, K]

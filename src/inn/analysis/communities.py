@@ -70,9 +70,7 @@ def communities(
     for _ in range(draws if weights.any() else 0):
         other = rewired(weights, rng)
         shuffled.append(modularity(other, _search(method, other, seed)))
-    found = np.array(shuffled or [0.0])
-    p = (1 + int((found >= observed - 1e-12).sum())) / (1 + len(found)) if shuffled else 1.0
-    null = Null(observed, float(found.mean()), float(np.quantile(found, 0.95)), p)
+    null = Null.of(observed, shuffled) if shuffled else Null(observed, 0.0, 0.0, 1.0)
     return {"groups": groups, "modularity": observed, "null": asdict(null), "method": method}
 
 

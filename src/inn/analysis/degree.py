@@ -23,6 +23,15 @@ def received(weights: Tensor) -> Tensor:
     return total / total.mean(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
+def shares(weights: Tensor) -> Tensor:
+    """Routing weights `[..., N_to, N_from]` with rows that sum to 1; a row of zeros stays one.
+
+    >>> shares(torch.tensor([[1.0, 3.0], [0.0, 0.0]])).tolist()
+    [[0.25, 0.75], [0.0, 0.0]]
+    """
+    return weights / weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+
+
 def effective_degree(weights: Tensor) -> Tensor:
     """Sources that a neuron effectively listens to, exp(-Σ_j w_ij ln w_ij): `[..., N_to, N_from]` -> `[..., N_to]`.
 
@@ -31,8 +40,7 @@ def effective_degree(weights: Tensor) -> Tensor:
     >>> [round(d, 6) for d in effective_degree(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).tolist()]
     [2.0, 1.0]
     """
-    share = weights / weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
-    return torch.special.entr(share).sum(-1).exp()
+    return torch.special.entr(shares(weights)).sum(-1).exp()
 
 
 def thresholded_degree(weights: Tensor, share: float = 0.5) -> Tensor:

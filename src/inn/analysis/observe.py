@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inn.analysis.degree import shares
 from inn.analysis.lesion import Averages, averaging
 from inn.analysis.record import writing_on
 from inn.analysis.stretches import Stretches, entering, recalled, warmed, window
@@ -42,15 +43,6 @@ class Observed:
         if self.maps is None:
             return None
         return shares(self.maps.square().mean(0).sqrt() if self.sizes else self.maps.mean(0))
-
-
-def shares(weights: Tensor) -> Tensor:
-    """Routing weights `[..., N_to, N_from]` with rows that sum to 1; a row of zeros stays one.
-
-    >>> shares(torch.tensor([[1.0, 3.0], [0.0, 0.0]])).tolist()
-    [[0.25, 0.75], [0.0, 0.0]]
-    """
-    return weights / weights.sum(-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 class _Watch(Tape):

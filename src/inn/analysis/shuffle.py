@@ -10,9 +10,10 @@ same under any order: for them the control is the same model with untrained weig
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,17 @@ class Null:
     """Their 95th percentile."""
     p: float
     """Share of shuffles, the observed order counted among them, that reach the observed value."""
+
+    @classmethod
+    def of(cls, observed: float, drawn: Sequence[float] | np.ndarray) -> Null:
+        """From what the statistic is and what it was in every shuffle.
+
+        >>> Null.of(3.0, [1.0, 2.0, 3.0])
+        Null(observed=3.0, mean=2.0, high=2.9, p=0.5)
+        """
+        values = np.asarray(drawn, dtype=np.float64)
+        reached = int((values >= observed - 1e-12).sum())
+        return cls(observed, float(values.mean()), float(np.quantile(values, 0.95)), (1 + reached) / (1 + len(values)))
 
 
 def relabelled(blocks: Tensor, orders: Tensor, axes: int) -> Tensor:
@@ -69,6 +81,4 @@ def shuffled_identities(
     for _ in range(draws):
         orders = torch.rand(blocks.shape[0], blocks.shape[-1], generator=generator).argsort(-1)
         found.append(statistic(relabelled(blocks, orders, axes).mean(0)))
-    values = torch.tensor(found, dtype=torch.float64)
-    reached = int((values >= observed - 1e-12).sum())
-    return Null(observed, float(values.mean()), float(values.quantile(0.95)), (1 + reached) / (1 + draws))
+    return Null.of(observed, found)

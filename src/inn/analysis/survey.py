@@ -6,12 +6,11 @@ Definitions and controls are those of the modules that this one calls; each says
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from inn.analysis.activity import relative, sparsity
@@ -19,16 +18,17 @@ from inn.analysis.cause import bits_under, cost, unlesioned, worth_of
 from inn.analysis.classes import symbol_classes, text_of_symbol
 from inn.analysis.communities import communities
 from inn.analysis.contexts import APART, TOP, Context, Contexts
-from inn.analysis.degree import effective_degree, received, thresholded_degree
+from inn.analysis.degree import effective_degree, received, shares, thresholded_degree
 from inn.analysis.effective import effective_neurons
 from inn.analysis.importance import importance
 from inn.analysis.information import information
 from inn.analysis.lens import logit_lens
 from inn.analysis.lesion import cut, forgetful, mean_replaced, silenced, skipped
-from inn.analysis.observe import Observed, graph_inputs, observe, shares
+from inn.analysis.observe import Observed, graph_inputs, observe
 from inn.analysis.shuffle import shuffled_identities
 from inn.analysis.stretches import SYMBOLS, Stretches, stretches
 from inn.analysis.timescale import half_lives, spectrum, time_constants
+from inn.analysis.untrained import untrained
 from inn.errors import InputError
 from inn.evaluation import device_of
 from inn.model import INN
@@ -200,9 +200,7 @@ def _communities(seen: Observed, seed: int) -> dict[str, Any] | None:
 
 def _untrained(model: INN, text: Stretches, seed: int) -> dict[str, Any]:
     """The same of a model that has not learned anything."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh = INN(replace(model.config)).to(text.tokens.device).eval()
+    fresh = untrained(model, seed)
     seen = observe(fresh, text.some(STREAMS))
     found, facts = _communities(seen, seed), _graph_facts(fresh, seen)
     weights = seen.connectivity

@@ -112,20 +112,16 @@ def counterpart(run: str, dataset: Dataset) -> INN:
 
 def together(model: SequenceModel, other: INN, text: np.ndarray, args: Namespace) -> dict[str, Any]:
     """Counterparts in the other run, beside those that two untrained models of the same kind have."""
-    import torch
-
     from inn.analysis.beside import beside
     from inn.analysis.stretches import stretches
+    from inn.analysis.untrained import untrained
     from inn.evaluation import device_of
     from inn.model import INN
 
     assert isinstance(model, INN)
-    cut, fresh = stretches(text, args.symbols, device=device_of(model)), []
-    for seed, config in enumerate((model.config, other.config)):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            fresh.append(INN(config).to(device_of(model)).eval())
-    return {**beside(model, other, cut, args.seed), "untrained": beside(fresh[0], fresh[1], cut, args.seed)}
+    cut = stretches(text, args.symbols, device=device_of(model))
+    control = beside(untrained(model, seed=0), untrained(other, seed=1), cut, args.seed)
+    return {**beside(model, other, cut, args.seed), "untrained": control}
 
 
 def steadiness(model: SequenceModel, text: np.ndarray, seed: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inn.analysis.degree import shares
 from inn.analysis.record import writing_on
 from inn.analysis.trace import trace
 from inn.data.base import Vocabulary
@@ -112,17 +113,17 @@ class Reading:
             for name in self.channels:
                 values = tape.values(name).float().transpose(0, 1).cpu()  # [t, R, ...]
                 if name == "routing":
-                    self._keep_routing(_shares(values.mean(2)))
+                    self._keep_routing(shares(values.mean(2).abs()))
                 else:
                     self.kept[name].append(values.numpy())
 
-    def _keep_routing(self, shares: Tensor) -> None:
+    def _keep_routing(self, heard: Tensor) -> None:
         """Of many neurons the strongest edges at once: all of them, for a whole passage, do not fit in memory."""
         if self.neurons > DENSE_NEURONS:
-            values, sources = shares.topk(STRONGEST)
+            values, sources = heard.topk(STRONGEST)
             self.kept["sources"].append(sources.numpy().astype("<u2"))
-            shares = values
-        self.kept["routing"].append(shares.numpy().astype(np.float16))
+            heard = values
+        self.kept["routing"].append(heard.numpy().astype(np.float16))
 
     def _surprise(self, tokens: Tensor, expected: Tensor) -> None:
         if self.expected is None:
@@ -188,12 +189,6 @@ class Reading:
 
 def _length(found: dict[str, Any]) -> int:
     return sum(len(part.get(name, "")) for part in found.values() if part for name in ("data", "sources"))
-
-
-def _shares(weights: Tensor) -> Tensor:
-    """Routing weights `[..., N_to, N_from]` as shares of what each listener hears."""
-    sizes = weights.abs()
-    return sizes / sizes.sum(-1, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
 
 
 def _pieces(vocabulary: Vocabulary, symbols: np.ndarray) -> list[str]:
