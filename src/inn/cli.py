@@ -16,6 +16,7 @@ COMMANDS = {
     "eval": ("inn.commands.evaluate", "score a run on held-out text, beside n-gram floors"),
     "analyze": ("inn.commands.analyze", "look inside a run: what each neuron does, carries and causes"),
     "generate": ("inn.commands.generate", "let a run write, one symbol at a time"),
+    "export": ("inn.commands.export", "write a run as a folder that Hugging Face transformers opens"),
     "look": ("inn.commands.look", "write a page that shows what the neurons of a run do"),
     "play": ("inn.commands.play", "type a text on a page of this machine, and watch and silence the neurons"),
     "info": ("inn.commands.info", "parameters, compute, state and settings of a recipe or a run"),

@@ -80,24 +80,41 @@ class INN(SequenceModel):
 
         `edges` says which edges the routers may use; None is the complete graph.
         """
+        hidden, state = self.hidden(tokens, state, reset=reset, mask=mask, edges=edges)
+        return self.predict(hidden), state
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        edges: Edges | None = None,
+        learn: bool = True,
+    ) -> tuple[Tensor, State]:
+        """`forward` up to the head: the normalised readout `[B, T, readout_width]`, which `predict` reads, and the state.
+
+        Without `learn` the symbols are not to be recalled later, as in `step_`.
+        """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
         x, recalled = self._read(tokens), {}
         if state is not None:
             state.check_batch(len(tokens))
         if self.recall is not None:
-            found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask)
+            found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, learn)
             x = x + found
         x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
-        return self._write(x), after if self.recall is None else _joined(after, recalled)
+        return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Logits `[..., vocab]` of what `hidden` gives, `[..., readout_width]`."""
+        return self.head(self.dropout(self.bridge(hidden)))
 
     def _read(self, tokens: Tensor) -> Tensor:
         """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
         return self.graph.distribute(self.dropout(self.widen(self.embedding(tokens))))
-
-    def _write(self, x: Tensor) -> Tensor:
-        """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
-        return self.head(self.dropout(self.bridge(self.norm(self.graph.readout(x)))))
 
     def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
@@ -115,7 +132,7 @@ class INN(SequenceModel):
             x = self._read(tokens[:, None])
             if self.recall is not None:
                 x = x + self.recall.read_(tokens[:, None], state.round(RECALL), learn=learn)
-            logits = self._write(self.graph.run_(x, state))[:, 0]
+            logits = self.predict(self.norm(self.graph.readout(self.graph.run_(x, state))))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -55,12 +56,15 @@ class NeuronLinear(nn.Module):
         bound = 0.0 if zero else 1 / math.sqrt(inputs)
         nn.init.uniform_(self.weight, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)[0]
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
 
-    def split(self, x: Tensor, *sizes: int) -> tuple[Tensor, ...]:
-        """The map's result as several tensors: the first `sizes[0]` of its O numbers, the next `sizes[1]`, ..."""
-        return linear(x, self.weight, self.bias, sizes)
+    @overload
+    def forward(self, x: Tensor, *sizes: int) -> tuple[Tensor, ...]: ...
+
+    def forward(self, x: Tensor, *sizes: int) -> Tensor | tuple[Tensor, ...]:
+        """The map's result; with `sizes` as several tensors, the first `sizes[0]` of its O numbers, then `sizes[1]`."""
+        return linear(x, self.weight, self.bias, sizes) if sizes else linear(x, self.weight, self.bias)[0]
 
     def flops(self, neurons: int) -> float:
         """FLOPs for one symbol of `neurons` neurons."""
@@ -84,6 +88,14 @@ class NeuronNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return neuron_norm(x, self.weight, self.bias)
+
+
+def bare(*maps: nn.Module | None) -> bool:
+    """Whether maps are what they were built as: kernels may then read their weights and pass their `forward` by.
+
+    An adapter (LoRA) stands in a map's place and adds to what its `forward` gives.
+    """
+    return all(type(m) is NeuronLinear for m in maps if m is not None)
 
 
 def no_decay(parameter: nn.Parameter) -> nn.Parameter:

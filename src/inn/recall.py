@@ -68,15 +68,23 @@ class Recall(nn.Module):
         return {**state, "table": table.view_as(state["table"])}
 
     def forward(
-        self, tokens: Tensor, state: Parts | None, reset: Tensor | None = None, mask: Tensor | None = None
+        self,
+        tokens: Tensor,
+        state: Parts | None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        learn: bool = True,
     ) -> tuple[Tensor, Parts]:
-        """Read `tokens` `[B, T]`; return what each neuron finds, `[B, T, N, D]`, and the new state."""
+        """Read `tokens` `[B, T]`; return what each neuron finds, `[B, T, N, D]`, and the new state.
+
+        Without `learn` what is read is not kept in the tables.
+        """
         state = self.initial_state(len(tokens)) if state is None else {name: t.clone() for name, t in state.items()}
         if self.training and self.forget:
             forgets = torch.rand(len(tokens), device=tokens.device) < self.forget
             reset = torch.zeros_like(tokens, dtype=torch.bool) if reset is None else reset.clone()
             reset[:, 0] |= forgets
-        return self.read_(tokens, state, reset, mask), state
+        return self.read_(tokens, state, reset, mask, learn), state
 
     def read_(
         self,
@@ -86,7 +94,7 @@ class Recall(nn.Module):
         mask: Tensor | None = None,
         learn: bool = True,
     ) -> Tensor:
-        """`forward` that changes the state in place; without `learn`, what is read is not kept in the tables."""
+        """`forward` that changes the state in place."""
         recent = state["recent"][:, 0].clone()  # the same for all neurons
         table = state["table"].flatten(1, 2)
         found = recall(tokens.long(), table, recent, self.orders, reset, mask, learn)

@@ -76,11 +76,15 @@ class SubWords(Vocabulary):
     @cached_property
     def _tokenizer(self) -> Tokenizer:
         library = _library()
-        spelt = ["".join(_LETTERS[byte] for byte in piece) for piece in self._pieces]
-        merges = [(spelt[a], spelt[b]) for a, b in self._merges]
-        tokenizer = library.Tokenizer(library.models.BPE({piece: i for i, piece in enumerate(spelt)}, merges))
+        tokenizer = library.Tokenizer(self.model())
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         return tokenizer
+
+    def model(self) -> Any:
+        """The pieces and merges as a `tokenizers.models.BPE`, on the letters that stand for bytes."""
+        spelt = ["".join(_LETTERS[byte] for byte in piece) for piece in self._pieces]
+        merges = [(spelt[a], spelt[b]) for a, b in self._merges]
+        return _library().models.BPE({piece: i for i, piece in enumerate(spelt)}, merges)
 
     @property
     def size(self) -> int:

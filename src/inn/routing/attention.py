@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.ops import neuron_attention
-from inn.population import NeuronLinear, linear, no_decay
+from inn.population import NeuronLinear, bare, linear, no_decay
 from inn.routing.base import Parts, WeightedRouter, emitted
 from inn.routing.edges import Edges
 
@@ -46,7 +46,7 @@ class Attention(WeightedRouter):
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
         maps = (self.query, self.key, self.value)
-        if x.shape[1] == 1:
+        if x.shape[1] == 1 or not bare(*maps):
             q, k, v = (m(x) for m in maps)
         else:  # one pass over x for all three; for a single step, putting the weights together would cost more
             weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]

@@ -43,14 +43,20 @@ class Dendrites(Router):
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
         x = emitted(x, gate)
+        if edges is None and tape is None:
+            return self.hear(everyone(x)), {}
         weight = self.hear.weight  # [N, I, N x D]
         if edges is not None:
             open_edges = edges.dense()[:, None, :, None].to(weight.dtype)
             weight = (weight.unflatten(2, (self.neurons, -1)) * open_edges).flatten(2)
         if tape is not None:
             tape.add_sizes(x, weight.unflatten(2, (self.neurons, -1)))
-        everyone = x.flatten(2)[:, :, None].expand(-1, -1, self.neurons, -1)
-        return linear(everyone, weight)[0], {}
+        return linear(everyone(x), weight)[0], {}
 
     def flops(self) -> dict[str, float]:
         return {"routing.messages": self.hear.flops(self.neurons)}
+
+
+def everyone(x: Tensor) -> Tensor:
+    """All neurons side by side, for each of them: `[B, T, N, D]` -> `[B, T, N, N x D]`."""
+    return x.flatten(2)[:, :, None].expand(-1, -1, x.shape[2], -1)

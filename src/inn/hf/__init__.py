@@ -1,0 +1,30 @@
+"""INN for Hugging Face: the same model behind the interface of `transformers`; importing this registers it there.
+
+>>> import torch
+>>> from transformers import AutoModelForCausalLM
+>>> model = AutoModelForCausalLM.from_config(INNConfig(inn={"vocab": 27, "neurons": 2, "width": 8, "rounds": 1}))
+>>> model(torch.zeros(1, 5, dtype=torch.long)).logits.shape
+torch.Size([1, 5, 27])
+"""
+
+from __future__ import annotations
+
+from inn.errors import InputError
+
+try:
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+except ImportError:
+    raise InputError(
+        "inn.hf needs the package 'transformers', which is not here; install it by `pip install 'inn-torch[hf]'`"
+    ) from None
+
+from inn.hf.cache import INNCache
+from inn.hf.config import INNConfig
+from inn.hf.model import INNForCausalLM, INNModel
+from inn.hf.tokenizer import build_tokenizer
+
+__all__ = ["INNCache", "INNConfig", "INNForCausalLM", "INNModel", "build_tokenizer"]
+
+AutoConfig.register(INNConfig.model_type, INNConfig, exist_ok=True)
+AutoModel.register(INNConfig, INNModel, exist_ok=True)
+AutoModelForCausalLM.register(INNConfig, INNForCausalLM, exist_ok=True)

@@ -1,0 +1,186 @@
+"""The state of an INN as `transformers` passes it from call to call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import Cache
+
+from inn.errors import InputError
+from inn.state import State
+
+
+@dataclass
+class Block:
+    """Symbols `[B, T]` that were read, or are to be, with their mask."""
+
+    tokens: Tensor
+    mask: Tensor | None = None
+
+    def __add__(self, other: Block) -> Block:
+        mask = None
+        if self.mask is not None or other.mask is not None:
+            mask = torch.cat([b.tokens >= 0 if b.mask is None else b.mask for b in (self, other)], 1)
+        return Block(torch.cat((self.tokens, other.tokens), 1), mask)
+
+    def first(self, n: int) -> Block:
+        return Block(self.tokens[:, :n], None if self.mask is None else self.mask[:, :n])
+
+
+class INNCache(Cache):
+    """An `inn.State` that grows no longer, however long the text; None before the first symbol.
+
+    As every cache of `transformers` it is changed by the model it is passed to: `copy.deepcopy` one to go on from the
+    same place twice. The `State` that it is made from is never changed.
+
+    A recurrent state cannot be cut shorter. While the past is recorded (assisted decoding does so) the cache keeps the
+    state from before the symbols that may have to be taken back, and those symbols; `crop` goes back to it, and the
+    symbols that stay are read again with the next ones.
+
+    Args:
+        state: what to go on from.
+        length: positions read, padding among them.
+
+    >>> from inn import INN
+    >>> cache = INNCache(INN(vocab=27, neurons=2, width=8, rounds=1).initial_state(1))
+    >>> cache.batch_repeat_interleave(3)
+    >>> cache.batch_size, cache.get_seq_length()
+    (3, 0)
+    """
+
+    def __init__(self, state: State | None = None, length: int = 0):
+        super().__init__(layers=[])
+        self.length = length
+        self.written_from: int | None = None
+        """Position from which on the symbols are the model's own writing, which is not to be recalled (`step_`)."""
+        self.recording = False
+        self.pending: Block | None = None
+        """Symbols that count as read and still have to be."""
+        self._state, self._own = state, False
+        self._past: State | None = None
+        self._since: Block | None = None
+
+    @property
+    def state(self) -> State | None:
+        """The state, not to be changed."""
+        self._own = False
+        return self._state
+
+    def owned(self) -> State | None:
+        """The state, to be changed in place: no one else has it."""
+        if self._state is not None and not self._own:
+            self._state = self._state.clone()
+        self._own = True
+        return self._state
+
+    def keep(self, state: State, block: Block, own: bool = False) -> None:
+        """Take the state after `block`."""
+        if self.recording:
+            self._since = block if self._since is None else self._since + block
+        self._state, self._own = state, own
+        self.length += block.tokens.shape[1]
+
+    def commit(self) -> None:
+        """What was read so far is never taken back."""
+        self._since = None
+        self._past = self.state if self.recording else None
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Take back the last `-tokens_to_remove` symbols; a positive number says how many positions to keep.
+
+        Raises `InputError` where the past was not recorded so far back.
+        """
+        n = -tokens_to_remove if tokens_to_remove <= 0 else max(0, self.length - tokens_to_remove)
+        if n:
+            read = 0 if self._since is None else self._since.tokens.shape[1]
+            if n > read or not self.recording or self._since is None:
+                raise InputError(
+                    f"{n} symbols cannot be taken back out of a recurrent state, of which {read} were recorded; "
+                    "call activate_past_recording before they are read, or start from a copy of an earlier cache"
+                )
+            self._state, self._own = self._past, False
+            self.length -= read
+            if read > n:
+                self.pending = self._since.first(read - n)
+                self.length += read - n
+        self.commit()
+
+    def activate_past_recording(self) -> None:
+        if not self.recording:
+            self.recording = True
+            self.commit()
+
+    def is_recording_past(self, layer_idx: int = 0) -> bool:
+        return self.recording
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Positions read, padding among them."""
+        return self.length
+
+    def get_max_length(self, layer_idx: int | None = None) -> int:
+        """-1: there is no limit."""
+        return -1
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Row i goes on from row `beam_idx[i]`."""
+        self._select(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep these rows."""
+        self._select(indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Each row `repeats` times, one after the other."""
+        if self._state is not None:
+            self._select(torch.arange(self.batch_size).repeat_interleave(repeats))
+
+    def _select(self, rows: Tensor) -> None:
+        if self._state is not None:
+            self._state, self._own = self._state.select_batch(rows), True
+        if self._past is not None:
+            self._past = self._past.select_batch(rows)
+        self.pending, self._since = (b and _rows(b, rows) for b in (self.pending, self._since))
+
+    def reset(self) -> None:
+        """Nothing read."""
+        self.__init__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> INNCache:
+        copy = INNCache(None if self._state is None else self._state.clone(), self.length)
+        copy.__dict__.update({k: v for k, v in self.__dict__.items() if k not in ("_state", "_own")})
+        copy.layers = []
+        return copy
+
+    def __len__(self) -> int:
+        return 0 if self._state is None else len({r for r, _ in self._state})
+
+    def __repr__(self) -> str:
+        return f"INNCache({self.length} read, {self._state})"
+
+    @property
+    def batch_size(self) -> int:
+        """Rows; -1 where nothing was read."""
+        return -1 if self._state is None else next(iter(self._state.values())).shape[0]
+
+    @property
+    def is_compileable(self) -> bool:
+        return False
+
+    @property
+    def is_initialized(self) -> bool:
+        return self._state is not None
+
+    @property
+    def is_croppable(self) -> bool:
+        return self.recording
+
+
+def _rows(block: Block, rows: Tensor) -> Block:
+    rows = rows.to(block.tokens.device)
+    return Block(block.tokens[rows], None if block.mask is None else block.mask[rows])
