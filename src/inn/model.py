@@ -93,7 +93,7 @@ class INN(SequenceModel):
         edges: Edges | None = None,
         learn: bool = True,
     ) -> tuple[Tensor, State]:
-        """`forward` up to the head: the normalised readout `[B, T, readout_width]`, which `predict` reads, and the state.
+        """`forward` up to the head: the normalised readout `[B, T, readout_width]`, for `predict`, and the state.
 
         Without `learn` the symbols are not to be recalled later, as in `step_`.
         """
@@ -107,6 +107,10 @@ class INN(SequenceModel):
             x = x + found
         x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
         return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
+
+    def _write(self, x: Tensor) -> Tensor:
+        """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
+        return self.predict(self.norm(self.graph.readout(x)))
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Logits `[..., vocab]` of what `hidden` gives, `[..., readout_width]`."""
@@ -132,7 +136,7 @@ class INN(SequenceModel):
             x = self._read(tokens[:, None])
             if self.recall is not None:
                 x = x + self.recall.read_(tokens[:, None], state.round(RECALL), learn=learn)
-            logits = self.predict(self.norm(self.graph.readout(self.graph.run_(x, state))))[:, 0]
+            logits = self._write(self.graph.run_(x, state))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:

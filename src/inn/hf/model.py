@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,8 @@ class INNPreTrainedModel(PreTrainedModel):
     ) -> Tensor:
         """The hidden states `[B, T, F]` of new symbols; the cache goes on. At a masked position: those of the last
         symbol before it, so that what stands on the right of a text changes nothing."""
-        if cache is not None and cache.pending is not None:
-            block, cache.pending = cache.pending, None
-            cache.length -= block.tokens.shape[1]
-            self._read(block.tokens, block.mask, None, cache, written)
-            cache.commit()
+        if cache is not None:
+            self._catch_up(cache)
         state, begin = (None, 0) if cache is None else (cache.state, cache.length)
         written = cache.written_from if cache is not None and cache.written_from is not None else written
         parts = []
@@ -156,6 +154,15 @@ class INNPreTrainedModel(PreTrainedModel):
         last = torch.where(last < 0, torch.arange(tokens.shape[1], device=mask.device), last)
         return hidden.gather(1, last[..., None].expand_as(hidden))
 
+    def _catch_up(self, cache: INNCache) -> None:
+        """Read what a cache still has to, after symbols were taken back."""
+        if cache.pending is not None:
+            block, cache.pending = cache.pending, None
+            cache.length -= block.tokens.shape[1]
+            with torch.no_grad():
+                self._read(block.tokens, block.mask, None, cache, None)
+            cache.commit()
+
     def _inputs(
         self, input_ids: Tensor | None, attention_mask: Tensor | None, cache: Any, options: dict[str, Any]
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -163,25 +170,21 @@ class INNPreTrainedModel(PreTrainedModel):
         if input_ids is None or options.get("inputs_embeds") is not None:
             raise InputError("an INN reads symbols, which it recalls by number: give input_ids, not inputs_embeds")
         if cache is not None and not isinstance(cache, INNCache):
-            raise InputError(f"an INN carries its state in an INNCache, not in a {type(cache).__name__}; give that")
-        T, mask = input_ids.shape[1], None
+            raise foreign(cache)
+        T = input_ids.shape[1]
+        mask = input_ids != self.config.vocab_size  # the tokenizers' own padding is the number after the last symbol
         if attention_mask is not None:
             if attention_mask.ndim != 2 or attention_mask.shape[1] < T:
                 raise InputError(
                     f"attention_mask must be [batch, time] and cover the {T} new symbols, not "
                     f"{list(attention_mask.shape)}"
                 )
-            mask = attention_mask[:, -T:].bool()
-        elif T > 1:  # the tokenizers' own padding is the number after the last symbol
-            mask = input_ids != self.config.vocab_size
+            mask = mask & attention_mask[:, -T:].bool()
         reset = resets(input_ids, mask, options)
-        if torch.compiler.is_compiling():
-            return input_ids if mask is None else input_ids.masked_fill(~mask, 0), mask, reset
-        if mask is not None and mask.all():
-            mask = None
-        if mask is not None:  # the padding's own number may be none of the model's
-            input_ids = input_ids.masked_fill(~mask, 0)
-        return input_ids, mask, reset
+        # A compiled model cannot depend on what the mask says, only on whether there is one.
+        if attention_mask is None if torch.compiler.is_compiling() else bool(mask.all()):
+            return input_ids, None, reset
+        return input_ids.masked_fill(~mask, 0), mask, reset
 
     def _steps(self, cache: INNCache | None, *stretches: Tensor | None) -> bool:
         """Whether one symbol can be read by changing the state in place."""
@@ -308,16 +311,28 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
         # A mask that is longer than the prompt covers what the cache has read, too.
         end = 1 if prompt is None else max(prompt.shape[1], 0 if mask is None else mask.shape[1])
         if use_cache is False:
-            return super().generate(inputs, generation_config, written_from=end, **options)
+            return super().generate(inputs, generation_config, written_from=end, **options)  # type: ignore[misc]
         cache = options.get("past_key_values")
         if cache is None:
             cache = options["past_key_values"] = INNCache()
-        if isinstance(cache, INNCache):
-            if getattr(given, "is_assistant", False):  # which is called again and again in the middle of a text
-                cache.activate_past_recording()
-                end = end if cache.written_from is None else cache.written_from
-            cache.written_from = end
-        return super().generate(inputs, generation_config, **options)
+        elif not isinstance(cache, INNCache):
+            raise foreign(cache)
+        if getattr(given, "is_assistant", False):  # which is called again and again in the middle of a text
+            cache.activate_past_recording()
+            cache.written_from = end if cache.written_from is None else cache.written_from
+            return super().generate(inputs, generation_config, **options)  # type: ignore[misc]
+        recording, cache.written_from = cache.recording, end
+        try:
+            return super().generate(inputs, generation_config, **options)  # type: ignore[misc]
+        finally:
+            self._catch_up(cache)
+            cache.written_from, cache.recording = None, recording
+            cache.commit()
+
+
+def foreign(cache: Any) -> InputError:
+    """The error for a cache of another model."""
+    return InputError(f"an INN carries its state in an INNCache, not in a {type(cache).__name__}; give that, or none")
 
 
 def _passes(begin: int, end: int, written: int | None, recording: bool) -> list[tuple[int, int]]:
@@ -327,7 +342,7 @@ def _passes(begin: int, end: int, written: int | None, recording: bool) -> list[
     """
     cuts = [] if written is None else [written - 1, written] if recording else [written]
     edges = [begin, *(c for c in cuts if begin < c < end), end]
-    return list(zip(edges, edges[1:]))
+    return list(pairwise(edges))
 
 
 def _cut(t: Tensor | None, place: slice) -> Tensor | None:

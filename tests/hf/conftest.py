@@ -1,0 +1,68 @@
+"""Small models behind `transformers`, and a run to export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("transformers", reason="transformers is not installed")
+
+from transformers.utils import logging
+
+from inn.cli import main
+from inn.hf import INNForCausalLM
+from inn.models import build_model
+from inn.config import model_config
+
+logging.disable_progress_bar()
+
+TINY = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "recall_slots": 64, "recall_width": 4, "state": 4}
+KINDS = {
+    "default": {**TINY, "recall": [1, 2, 3]},
+    "distinct": {**TINY, "preset": "distinct", "heads": 2},
+    "paper": {**TINY, "preset": "paper", "heads": 2, "dt_rank": 1, "routing_dropout": 0.0},
+    "untied": {**TINY, "tied": False, "embedding_width": 6},
+    "adaptive": {**TINY, "tied": False, "head": "adaptive", "cutoffs": [4, 8]},
+    "narrow": {**TINY, "embedding_width": 6},
+    "mean": {**TINY, "readout": "mean"},
+    "shared rounds": {**TINY, "share_rounds": True},
+    "bus": {**TINY, "router": "bus", "bus_width": 5, "zero_start": False},
+    "stack": {"kind": "mamba-stack", "vocab": 11, "width": 8, "layers": 2, "state": 4},
+}
+
+
+@pytest.fixture(scope="session")
+def build():
+    """Makes a model with every weight drawn anew, so that none is zero and no norm starts as it would."""
+
+    def make(name: str = "default", dtype: torch.dtype = torch.float64, seed: int = 0, **fields) -> INNForCausalLM:
+        torch.manual_seed(seed)
+        inn = build_model(model_config(**{**KINDS[name], **fields}))
+        with torch.no_grad():
+            for p in inn.parameters():
+                p.add_(torch.randn_like(p) * 0.2)
+        return INNForCausalLM.wrap(inn.to(dtype).eval())
+
+    return make
+
+
+@pytest.fixture
+def tokens():
+    """Makes symbols, the same ones for the same shape."""
+    return lambda *shape: torch.randint(11, shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, cache) -> Path:
+    """A finished run with something to recall."""
+    path = tmp_path_factory.mktemp("hf") / "run"
+    tiny = "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall_slots 256 --data.window 32"
+    assert main(["train", "demo", "--run", str(path), *tiny.split(), "--train.symbols", "1024"]) == 0
+    return path

@@ -1,0 +1,244 @@
+"""`generate` of transformers on an INN: every way of writing, against the model by itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, TextStreamer
+
+from inn import InputError
+from inn.data.vocabulary import Characters
+from inn.hf import INNCache, build_tokenizer
+
+GREEDY = {"do_sample": False, "max_new_tokens": 12}
+
+
+def written(model, x: torch.Tensor, count: int = 12, state=None) -> torch.Tensor:
+    """What the INN itself writes after one text `[T]`, by its own steps: the likeliest symbol each time."""
+    logits, state = model.inn(x[None], state)
+    symbol, found = logits[:, -1].argmax(-1), []
+    for _ in range(count):
+        found.append(symbol)
+        logits, state = model.inn.step_(symbol, state, learn=False)
+        symbol = logits.argmax(-1)
+    return torch.cat((x, torch.cat(found)))
+
+
+def lively(build, kind: str = "default"):
+    """A model whose greedy text goes on changing."""
+    model = build(kind, seed=4)
+    with torch.no_grad():
+        for p in model.inn.parameters():
+            p.mul_(1.6)
+    return model
+
+
+def test_greedy_writes_what_the_model_writes(kind, build, tokens):
+    model, x = lively(build, kind), tokens(3, 9)
+    texts = model.generate(x, **GREEDY)
+    for row, text in zip(x, texts, strict=True):
+        assert torch.equal(text, written(model, row))
+
+
+def test_the_text_of_these_tests_is_no_single_symbol(build, tokens):
+    texts = lively(build).generate(tokens(3, 9), **GREEDY)
+    assert all(len(set(t[9:].tolist())) > 3 for t in texts)
+
+
+def test_own_writing_is_not_recalled_nor_is_it_without_a_cache(build, tokens):
+    model, x = lively(build), tokens(2, 9)
+    assert torch.equal(model.generate(x, use_cache=False, **GREEDY), model.generate(x, **GREEDY))
+    everything = x
+    for _ in range(12):
+        everything = torch.cat((everything, model(everything).logits[:, -1].argmax(-1, keepdim=True)), 1)
+    assert not torch.equal(model.generate(x, **GREEDY), everything), "the test's model does not show the difference"
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_padded_batch_writes_what_each_prompt_does(kind, build, tokens, side):
+    model = lively(build, kind)
+    prompts = [tokens(1, 9)[0], tokens(1, 4)[0], tokens(1, 1)[0]]
+    rows, mask = torch.full((3, 9), 11), torch.zeros(3, 9, dtype=torch.long)
+    for i, p in enumerate(prompts):
+        place = slice(9 - len(p), 9) if side == "left" else slice(0, len(p))
+        rows[i, place], mask[i, place] = p, 1
+    texts = model.generate(rows, attention_mask=mask, **GREEDY)
+    for p, text in zip(prompts, texts, strict=True):
+        assert torch.equal(text[9:], written(model, p)[len(p) :])
+
+
+def test_beams_are_those_of_a_search_by_hand(build, tokens):
+    """The cache follows its beam: a beam's score is the sum of what the model says along it."""
+    model, x = lively(build), tokens(2, 6)
+    out = model.generate(
+        x, num_beams=4, num_return_sequences=4, max_new_tokens=7, do_sample=False, output_scores=True,
+        return_dict_in_generate=True, length_penalty=0.0,
+    )  # fmt: skip
+    for i, text in enumerate(out.sequences):
+        state = model.inn(text[None, :6])[1]
+        logits, nats = model.inn(text[None, :6])[0][:, -1], 0.0
+        for symbol in text[6:]:
+            nats += float(logits.log_softmax(-1)[0, symbol])
+            logits, state = model.inn.step_(symbol[None], state, learn=False)
+        assert abs(nats - float(out.sequences_scores[i])) < 1e-4
+    assert torch.equal(out.sequences[[0, 4]], by_hand(model, x, 4, 7))
+
+
+def by_hand(model, x: torch.Tensor, beams: int, count: int) -> torch.Tensor:
+    """The best of a beam search that reads every candidate again from its first symbol."""
+    best = []
+    for row in x:
+        kept = [(0.0, row)]
+        for _ in range(count):
+            further = []
+            for nats, text in kept:
+                hidden, state = model.inn.hidden(row[None])
+                for symbol in text[len(row) :]:
+                    hidden, state = model.inn.hidden(symbol[None, None], state, learn=False)
+                said = model.inn.predict(hidden)[0, -1].float().log_softmax(-1)
+                further += [(nats + float(said[s]), torch.cat((text, torch.tensor([s])))) for s in range(11)]
+            kept = sorted(further, key=lambda b: -b[0])[:beams]
+        best.append(kept[0][1])
+    return torch.stack(best)
+
+
+def test_samples_are_drawn_from_what_the_model_says(build, tokens):
+    model, x = lively(build), tokens(1, 6)
+    torch.manual_seed(0)
+    drawn = model.generate(x.repeat(2000, 1), max_new_tokens=1, do_sample=True, top_k=0)[:, -1]
+    shares = torch.bincount(drawn, minlength=11) / 2000
+    assert (shares - model(x).logits[0, -1].softmax(-1)).abs().max() < 0.04
+    torch.manual_seed(7)
+    once = model.generate(x, max_new_tokens=30, do_sample=True)
+    torch.manual_seed(7)
+    assert torch.equal(model.generate(x, max_new_tokens=30, do_sample=True), once)
+
+
+def test_several_samples_of_one_prompt_go_their_own_ways(build, tokens):
+    model = lively(build)
+    torch.manual_seed(0)
+    texts = model.generate(tokens(1, 6), num_return_sequences=3, max_new_tokens=20, do_sample=True)
+    for text in texts:  # each is as likely as the model by itself says
+        again = model.generate(text[None, :20], do_sample=False, max_new_tokens=1)
+        assert again.shape == (1, 21)
+    assert len({tuple(t.tolist()) for t in texts}) == 3
+
+
+def test_a_cache_is_gone_on_from_with_many_new_symbols(build, tokens):
+    """Both as transformers passes it: the whole text again, or only what is new with a mask of all."""
+    model, x, more = lively(build), tokens(1, 8), tokens(1, 5).flip(1)
+    whole = torch.cat((x, more), 1)
+    expected = written(model, whole[0])
+    cache = model(x, use_cache=True).past_key_values
+    assert torch.equal(model.generate(whole, past_key_values=cache, **GREEDY)[0], expected)
+    cache = model(x, use_cache=True).past_key_values
+    mask = torch.ones(1, 13, dtype=torch.long)
+    got = model.generate(more, attention_mask=mask, past_key_values=cache, **GREEDY)
+    assert torch.equal(got[0, 5:], expected[13:])
+
+
+def test_a_conversation_goes_on_in_one_cache(build, tokens):
+    """What the model wrote is not recalled later, what was put in is, wherever the turns are cut."""
+    model, cache = lively(build), INNCache()
+    text, state = tokens(1, 6), None
+    for turn in range(3):
+        out = model.generate(text, past_key_values=cache, return_dict_in_generate=True, **GREEDY).sequences
+        new = text[:, 0 if state is None else read :]
+        hidden = None
+        for at in range(new.shape[1]):  # its own last symbol, which was not read yet, is input now
+            hidden, state = model.inn.hidden(new[:, at : at + 1], state)
+        symbol = model.inn.predict(hidden)[:, -1].argmax(-1)
+        for t in range(12):
+            assert out[0, text.shape[1] + t] == symbol, (turn, t)
+            if t < 11:
+                logits, state = model.inn.step_(symbol, state, learn=False)
+                symbol = logits.argmax(-1)
+        read = out.shape[1] - 1
+        assert cache.get_seq_length() == read
+        text = torch.cat((out, tokens(1, 3)), 1)
+
+
+def test_long_prompts_are_read_in_chunks(build, tokens):
+    model, x = lively(build), tokens(2, 23)
+    expected = model.generate(x, **GREEDY)
+    assert torch.equal(model.generate(x, prefill_chunk_size=5, past_key_values=INNCache(), **GREEDY), expected)
+    mask = torch.ones_like(x)
+    mask[0, :7] = 0
+    expected = model.generate(x, attention_mask=mask, **GREEDY)
+    assert torch.equal(model.generate(x, attention_mask=mask, prefill_chunk_size=5, **GREEDY), expected)
+
+
+def test_text_is_streamed_as_it_is_written(build, tokens, capsys):
+    model, tokenizer = lively(build), build_tokenizer(Characters("abcdefghijk"))
+    text = model.generate(tokens(1, 6), streamer=TextStreamer(tokenizer, skip_prompt=True), **GREEDY)
+    assert capsys.readouterr().out == tokenizer.decode(text[0, 6:]) + "\n"
+
+
+@pytest.mark.parametrize("kind", ["default", "stack"])
+@pytest.mark.parametrize("assistant", ["itself", "another", "llama", "prompt"])
+def test_assisted_writing_is_greedy_writing(build, tokens, kind, assistant):
+    """The state goes back to before what the assistant got wrong."""
+    model, x = lively(build, kind), tokens(1, 9)
+    greedy = {"do_sample": False, "max_new_tokens": 40}
+    expected = model.generate(x, **greedy)
+    if assistant == "prompt":
+        options = {"prompt_lookup_num_tokens": 3}
+    elif assistant == "llama":
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+        options = {"assistant_model": LlamaForCausalLM(LlamaConfig(vocab_size=11, **sizes)).eval()}
+    else:
+        options = {"assistant_model": model if assistant == "itself" else build(kind, seed=9)}
+    cache = INNCache()
+    assert torch.equal(model.generate(x, past_key_values=cache, **options, **greedy), expected)
+    text, state = expected[:, :-1], None  # the state afterwards is that of the text
+    _, state = model.inn.hidden(text[:, :9], state)
+    _, state = model.inn.hidden(text[:, 9:], state, learn=False)
+    assert cache.get_seq_length() == 48
+    for key, t in state.items():
+        torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=0)
+
+
+def test_an_inn_assists_another_model(build, tokens):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    llama = LlamaForCausalLM(LlamaConfig(vocab_size=11, **sizes)).eval()
+    with torch.no_grad():
+        for p in llama.parameters():
+            p.mul_(40)
+    x = tokens(1, 9)
+    expected = llama.generate(x, do_sample=False, max_new_tokens=30)
+    got = llama.generate(x, do_sample=False, max_new_tokens=30, assistant_model=build().float())
+    assert torch.equal(got, expected)
+
+
+def test_rows_that_have_ended_wait_for_the_others(build, tokens):
+    model, x = lively(build), tokens(3, 9)
+    texts = model.generate(x, **GREEDY)
+    end = int(texts[0, 12])
+    stopped = model.generate(x, eos_token_id=end, pad_token_id=11, **GREEDY)
+    for text, got in zip(texts[:, 9:].tolist(), stopped[:, 9:].tolist(), strict=True):
+        expected = text[: text.index(end) + 1] if end in text else text
+        assert got == expected + [11] * (len(got) - len(expected))
+
+
+def test_writing_starts_from_what_is_given(build, tokens):
+    """The cache that `experience_cache` makes: tables of a text, nothing else."""
+    model, x = lively(build), tokens(2, 6)
+    with pytest.raises(InputError, match="no experience"):
+        model.experience_cache()
+    model.inn.experience = model.inn.after_reading(tokens(1, 200)[0])
+    before = model.inn.experience.clone()
+    got = model.generate(x, past_key_values=model.experience_cache(2), **GREEDY)
+    for row, text in zip(x, got, strict=True):
+        assert torch.equal(text, written(model, row, state=model.inn.experience))
+    assert not torch.equal(got, model.generate(x, **GREEDY)), "what was recalled says nothing"
+    assert all(torch.equal(before[key], t) for key, t in model.inn.experience.items())
+    assert torch.equal(model(x).logits, model.inn(x)[0]), "scoring starts fresh"
+
+
+def test_a_cache_of_another_model_is_refused(build, tokens):
+    from transformers import DynamicCache
+
+    with pytest.raises(InputError, match="DynamicCache"):
+        build().generate(tokens(1, 3), past_key_values=DynamicCache(), **GREEDY)
