@@ -23,6 +23,7 @@ from inn.errors import InputError
 from inn.models import build_model
 from inn.sequence import SequenceModel
 from inn.state import State
+from inn.training.checkpoint import pack_model
 
 MODEL_TYPE = "inn"
 PREFIX = "inn."
@@ -51,10 +52,12 @@ def load_exported(path: str | Path) -> SequenceModel:
         raise InputError(f"'{path / 'config.json'}' does not say what model it is of; export the run again")
     model = build_model(model_config(**fields))
     tensors = {name.removeprefix(PREFIX): t for name, t in read_weights(path).items()}
-    missing, unknown = model.load_state_dict(tensors, strict=False)
-    tied = {name for name, t in model.state_dict().items() if any(t is not u and _same(t, u) for u in _all(model))}
-    for name in [*(m for m in missing if m not in tied), *unknown]:
-        raise InputError(f"the weights in '{path}' are not those of its config.json: '{name}' is only in one of them")
+    _, tied = pack_model(model)  # in the file once, under either name
+    shapes = {name: t.shape for name, t in model.state_dict().items()}
+    lacking = [name for name in shapes if name not in tensors and tied.get(name) not in tensors]
+    for name in [*lacking, *(n for n, t in tensors.items() if shapes.get(n) != t.shape)]:
+        raise InputError(f"the weights in '{path}' are not those of its config.json: '{name}' differs")
+    model.load_state_dict(tensors, strict=False)
     if (path / VOCABULARY).is_file():
         model.vocabulary = Vocabulary.load(path / VOCABULARY)
     model.experience = read_experience(path / EXPERIENCE)
@@ -76,14 +79,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def read_experience(path: Path) -> State | None:
     """What a model can recall of its training text; None where there is no such file."""
     return State.from_tensors(_safetensors(path)) if path.is_file() else None
-
-
-def _all(model: SequenceModel) -> list[Tensor]:
-    return list(model.state_dict(keep_vars=True).values())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.data_ptr() == b.data_ptr() and a.shape == b.shape and a.numel() > 0
 
 
 def _json(path: Path) -> dict[str, Any]:

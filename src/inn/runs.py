@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from inn.errors import InputError
@@ -12,22 +11,24 @@ from inn.sequence import SequenceModel
 from inn.training import checkpoint as checkpoints
 from inn.training.run import Run
 
+HUB = "hf://"
+"""What the name of a model on the Hugging Face Hub begins with."""
+
 
 def load(path: str | Path) -> SequenceModel:
     """Return the model of a run, on the CPU, in evaluation mode, its `vocabulary` set, and what it can recall.
 
     Args:
         path: a run directory: its best checkpoint by validation is taken, else its newest. Or the directory of one
-            checkpoint in it, `RUN/checkpoints/step-...`. Or a folder that `inn export` wrote, or the name of one on
-            the Hugging Face Hub, `owner/name`, where there is no such path here.
+            checkpoint in it, `RUN/checkpoints/step-...`. Or a folder that `inn export` wrote, or `hf://OWNER/NAME`, one
+            on the Hugging Face Hub.
 
     Raises `InputError` when there is no run, no checkpoint, or the checkpoint is damaged or another model's.
 
     Example: ``model = inn.load("runs/demo")``
     """
-    name, path = str(path), Path(path)
-    if not path.exists() and _ON_HUB.fullmatch(name):
-        path = _from_hub(name)
+    name = str(path)
+    path = _from_hub(name.removeprefix(HUB)) if name.startswith(HUB) else Path(path)
     if is_exported(path):
         return load_exported(path)
     one = path.parent.name == "checkpoints" and (path / "checkpoint.json").is_file()
@@ -41,25 +42,24 @@ def load(path: str | Path) -> SequenceModel:
     return model.eval()
 
 
-_ON_HUB = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-
-
 def _from_hub(name: str) -> Path:
     """A local copy of an exported folder on the Hub; raises `InputError` where there is none to be had."""
-    missing = f"'{name}' is not a run: it does not exist; give the directory of an `inn train`"
     try:
         from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise InputError(
-            f"{missing}, or `pip install 'inn-torch[hf]'` to look for it on the Hugging Face Hub"
+            f"'{HUB}{name}' needs the package 'huggingface_hub', which is not here; "
+            "install it by `pip install 'inn-torch[hf]'`"
         ) from None
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        path = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = " ".join(str(error).split()).split(". ")[0]
-        raise InputError(f"{missing}, and the Hugging Face Hub did not give it either ({reason})") from error
+        raise InputError(f"the Hugging Face Hub did not give '{name}': {reason}") from error
+    if not is_exported(path):
+        raise InputError(f"'{name}' on the Hugging Face Hub is not a model that `inn export` wrote")
+    return path
 
 
 def _choose(run: Run) -> Path:

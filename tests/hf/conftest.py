@@ -12,9 +12,9 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 from transformers.utils import logging
 
 from inn.cli import main
+from inn.config import model_config
 from inn.hf import INNForCausalLM
 from inn.models import build_model
-from inn.config import model_config
 
 logging.disable_progress_bar()
 

@@ -50,7 +50,7 @@ def test_any_split_through_the_cache_is_one_pass(build, data):
 @settings(max_examples=40)
 @given(data=st.data())
 def test_what_is_taken_back_was_never_read(build, data):
-    """Symbols are read in blocks and taken back in part, as assisted decoding does; what stays is what one pass reads."""
+    """Symbols are read in blocks and taken back in part, as assisted writing does; the rest is as one pass reads it."""
     model = build()
     cache, kept = INNCache(), torch.zeros(1, 0, dtype=torch.long)
     cache.activate_past_recording()

@@ -25,12 +25,16 @@ def written(model, x: torch.Tensor, count: int = 12, state=None) -> torch.Tensor
 
 
 def lively(build, kind: str = "default"):
-    """A model whose greedy text goes on changing."""
-    model = build(kind, seed=4)
-    with torch.no_grad():
-        for p in model.inn.parameters():
-            p.mul_(1.6)
-    return model
+    """A model whose greedy texts go on changing: on one symbol again and again every way of writing agrees."""
+    x = torch.randint(11, (3, 9), generator=torch.Generator().manual_seed(1))
+    for seed in range(8):
+        model = build(kind, seed=seed)
+        with torch.no_grad():
+            for p in model.inn.parameters():
+                p.mul_(2.5)
+        if all(len(set(text[9:].tolist())) > 3 for text in model.generate(x, **GREEDY)):
+            return model
+    raise AssertionError("none of the models changes its symbol")
 
 
 def test_greedy_writes_what_the_model_writes(kind, build, tokens):
@@ -38,11 +42,6 @@ def test_greedy_writes_what_the_model_writes(kind, build, tokens):
     texts = model.generate(x, **GREEDY)
     for row, text in zip(x, texts, strict=True):
         assert torch.equal(text, written(model, row))
-
-
-def test_the_text_of_these_tests_is_no_single_symbol(build, tokens):
-    texts = lively(build).generate(tokens(3, 9), **GREEDY)
-    assert all(len(set(t[9:].tolist())) > 3 for t in texts)
 
 
 def test_own_writing_is_not_recalled_nor_is_it_without_a_cache(build, tokens):
@@ -67,6 +66,7 @@ def test_a_padded_batch_writes_what_each_prompt_does(kind, build, tokens, side):
         assert torch.equal(text[9:], written(model, p)[len(p) :])
 
 
+@torch.no_grad()
 def test_beams_are_those_of_a_search_by_hand(build, tokens):
     """The cache follows its beam: a beam's score is the sum of what the model says along it."""
     model, x = lively(build), tokens(2, 6)
@@ -84,6 +84,7 @@ def test_beams_are_those_of_a_search_by_hand(build, tokens):
     assert torch.equal(out.sequences[[0, 4]], by_hand(model, x, 4, 7))
 
 
+@torch.no_grad()
 def by_hand(model, x: torch.Tensor, beams: int, count: int) -> torch.Tensor:
     """The best of a beam search that reads every candidate again from its first symbol."""
     best = []
@@ -140,10 +141,10 @@ def test_a_cache_is_gone_on_from_with_many_new_symbols(build, tokens):
 def test_a_conversation_goes_on_in_one_cache(build, tokens):
     """What the model wrote is not recalled later, what was put in is, wherever the turns are cut."""
     model, cache = lively(build), INNCache()
-    text, state = tokens(1, 6), None
+    text, state, read = tokens(1, 6), None, 0
     for turn in range(3):
         out = model.generate(text, past_key_values=cache, return_dict_in_generate=True, **GREEDY).sequences
-        new = text[:, 0 if state is None else read :]
+        new = text[:, read:]
         hidden = None
         for at in range(new.shape[1]):  # its own last symbol, which was not read yet, is input now
             hidden, state = model.inn.hidden(new[:, at : at + 1], state)
@@ -196,7 +197,7 @@ def test_assisted_writing_is_greedy_writing(build, tokens, kind, assistant):
     _, state = model.inn.hidden(text[:, 9:], state, learn=False)
     assert cache.get_seq_length() == 48
     for key, t in state.items():
-        torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=0)
+        torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=1e-9)
 
 
 def test_an_inn_assists_another_model(build, tokens):

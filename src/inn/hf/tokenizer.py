@@ -10,7 +10,7 @@ from inn.data.vocabulary import END, UNKNOWN, Bytes, Characters, Vocabulary, Wor
 from inn.errors import InputError
 
 PAD = "<pad>"
-_SPACE = r"[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+_SPACE = r"[\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 """White space as Python's `str.split` has it."""
 
 

@@ -35,7 +35,9 @@ class Mamba(Memory):
         self.conv_bias = no_decay(nn.Parameter(torch.empty(P, E).uniform_(-bound, bound)))
         self.x_proj = NeuronLinear(P, E, R + 2 * S)
         self.dt_proj = NeuronLinear(P, R, E, bias=True)
-        self.A_log = no_decay(nn.Parameter(torch.arange(1, S + 1, dtype=torch.float32).log().repeat(P, E, 1)))
+        self.A_log = no_decay(
+            nn.Parameter(torch.arange(1, S + 1, dtype=torch.get_default_dtype()).log().repeat(P, E, 1))
+        )
         self.D = no_decay(nn.Parameter(torch.ones(P, E)))
         self.out_proj = NeuronLinear(P, E, D)
         with torch.no_grad():
