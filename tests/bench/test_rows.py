@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from inn.bench import ROWS, gpu, growth, look, memory, peers, scan, steps, stream
+from inn.bench import ROWS, gpu, growth, hf, look, memory, peers, scan, steps, stream
 from inn.bench.measure import Times
 from inn.bench.rows import Row, Skipped
 from inn.bench.steps import StepSize
@@ -24,7 +24,7 @@ PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_r
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
     "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
-    "growth record look page page-paint page-frames play gpu-paper"
+    "growth record look page page-paint page-frames play hf-generate left-pad gpu-paper"
 )
 
 
@@ -49,6 +49,8 @@ def test_the_rows():
         "page-paint": (2, "at most"),
         "page-frames": (20, "at least"),
         "play": (100, "at most"),
+        "hf-generate": (0.85, "at least"),
+        "left-pad": (1e-5, "at most"),
         "gpu-paper": (200_000, "at least"),
     }
 
@@ -301,6 +303,37 @@ def test_peers_generate(clock, toy):
     assert measured.ratio == 8.0  # against the faster way
     assert measured.details["peer"] == "transformers, bare loop"
     assert measured.details["symbols_per_s"]["inn"] == 2.0
+
+
+def test_hf_generate(clock, toy):
+    """The loop of transformers is taken off; what is left is compared."""
+    pytest.importorskip("transformers")
+    clock("hf", inn=4.0, generate=9.0, loop=1.0)
+    measured = plain(hf.generate(hf.WriteSize(5, {"neurons": 2, "width": 8, "rounds": 1}), toy))
+    assert measured.ratio == 0.5
+    assert measured.details["seconds_per_symbol"]["model inside generate"] == pytest.approx(8 / 5)
+
+
+def test_left_pad():
+    pytest.importorskip("transformers")
+    measured = plain(hf.left_pad(hf.PadSize((1, 3, 9), {"neurons": 2, "width": 8, "rounds": 1})))
+    assert measured.ratio == max(measured.details["by_length"].values()) < 1e-5 < measured.details["largest_logit"]
+
+
+def test_left_pad_sees_padding_that_is_read(monkeypatch):
+    inn_hf = pytest.importorskip("inn.hf")
+    forward = inn_hf.INNForCausalLM.forward
+    monkeypatch.setattr(inn_hf.INNForCausalLM, "forward", lambda self, ids, attention_mask=None: forward(self, ids))
+    assert hf.left_pad(hf.PadSize((1, 3, 9), {"neurons": 2, "width": 8, "rounds": 1})).ratio > 1e-3
+
+
+@pytest.mark.parametrize("row", [hf.generate, hf.left_pad])
+def test_without_transformers_its_rows_are_skipped(row, monkeypatch):
+    for name in [n for n in sys.modules if n == "inn.hf" or n.startswith("inn.hf.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(Skipped, match="inn-torch"):
+        row()
 
 
 def test_gpu_paper_is_skipped_without_a_gpu(monkeypatch):

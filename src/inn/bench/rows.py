@@ -13,7 +13,7 @@ class Row:
     Attributes:
         what: what the ratio is, in one line.
         unit: how the number reads: `x` (times), `share`, `slope`, `characters/s`; what a person waits for is no ratio
-            but seconds `s`, milliseconds `ms`, frames `/s` and megabytes `MB`.
+            but seconds `s`, milliseconds `ms`, frames `/s` and megabytes `MB`; what is to be equal has a `difference`.
         run: the function that measures it, as `module:function`.
         limit: what must be reached; None where the ratio is only reported.
         better: which side of the limit is the good one.
@@ -21,7 +21,7 @@ class Row:
     """
 
     what: str
-    unit: Literal["x", "share", "slope", "characters/s", "s", "ms", "/s", "MB"]
+    unit: Literal["x", "share", "slope", "characters/s", "s", "ms", "/s", "MB", "difference"]
     run: str
     limit: float | None = None
     better: Literal["at least", "at most"] | None = None
@@ -127,6 +127,14 @@ ROWS: dict[str, Row] = {
     "play": Row(
         "`inn play`: from a key to the picture",
         "ms", "inn.bench.page:keystroke", 100.0, "at most",
+    ),
+    "hf-generate": Row(
+        "time per symbol: `inn generate` ÷ the model inside transformers' `generate`, the loop of which is taken off",
+        "x", "inn.bench.hf:generate", 0.85, "at least",
+    ),
+    "left-pad": Row(
+        "in transformers, a batch padded on the left against each prompt alone: greatest difference of a logit",
+        "difference", "inn.bench.hf:left_pad", 1e-5, "at most",
     ),
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",

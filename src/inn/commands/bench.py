@@ -116,8 +116,8 @@ def number(value: float | None, unit: str) -> str:
 
     >>> number(24.06, "x"), number(0.618, "share"), number(210000.4, "characters/s"), number(None, "x")
     ('24.1×', '0.62', '210,000/s', '–')
-    >>> number(41.3, "s"), number(38.0, "ms"), number(7.25, "MB"), number(58.6, "/s")
-    ('41.3 s', '38.0 ms', '7.2 MB', '58.6/s')
+    >>> number(41.3, "s"), number(38.0, "ms"), number(7.25, "MB"), number(58.6, "/s"), number(2e-6, "difference")
+    ('41.3 s', '38.0 ms', '7.2 MB', '58.6/s', '2e-06')
     """
     if value is None:
         return "–"
@@ -127,6 +127,8 @@ def number(value: float | None, unit: str) -> str:
         return f"{value:,.0f}/s"
     if unit in ("s", "ms", "MB"):
         return f"{value:,.1f} {unit}"
+    if unit == "difference":
+        return f"{value:.0e}"
     return f"{value:.1f}/s" if unit == "/s" else f"{value:.2f}"
 
 
