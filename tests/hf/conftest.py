@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-pytest.importorskip("transformers", reason="transformers is not installed")
-
 from transformers.utils import logging
 
 from inn.cli import main

@@ -185,6 +185,7 @@ def test_padding_of_packed_texts_begins_nothing(build, tokens):
     {"attention_mask": torch.ones(1, 1, 3, 3)},
     {"attention_mask": torch.ones(1, 2)},
     {"past_key_values": DynamicCache()},
+    {"output_hidden_states": True},
 ])  # fmt: skip
 def test_what_an_inn_cannot_read_is_refused_in_a_sentence(wrong, build, tokens):
     with pytest.raises(InputError):

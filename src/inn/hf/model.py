@@ -171,6 +171,9 @@ class INNPreTrainedModel(PreTrainedModel):
             raise InputError("an INN reads symbols, which it recalls by number: give input_ids, not inputs_embeds")
         if cache is not None and not isinstance(cache, INNCache):
             raise foreign(cache)
+        for name in ("output_hidden_states", "output_attentions"):
+            if options.get(name):
+                raise InputError(f"an INN gives no {name}; record what its neurons do by `inn.record(model.inn, ...)`")
         T = input_ids.shape[1]
         mask = input_ids != self.config.vocab_size  # the tokenizers' own padding is the number after the last symbol
         if attention_mask is not None:
