@@ -19,6 +19,7 @@ COMMANDS = {
     "export": ("inn.commands.export", "write a run as a folder that Hugging Face transformers opens"),
     "look": ("inn.commands.look", "write a page that shows what the neurons of a run do"),
     "play": ("inn.commands.play", "type a text on a page of this machine, and watch and silence the neurons"),
+    "upcycle": ("inn.commands.upcycle", "make a population of neurons of a pretrained Mamba of Hugging Face"),
     "info": ("inn.commands.info", "parameters, compute, state and settings of a recipe or a run"),
     "data": ("inn.commands.data", "list, get and verify the corpora"),
     "study": ("inn.commands.study", "re-create a table of the papers, or show what was measured"),

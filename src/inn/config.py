@@ -79,8 +79,8 @@ class GraphConfig(MemoryConfig):
     """`copy`: every neuron receives the whole input (width D); `split`: its own N-th of an N x D wide one."""
     weights: Literal["shared", "separate"] = "separate"
     """One set of weights for all neurons, or one per neuron."""
-    identity: Literal["none", "embedding"] = "none"
-    """`embedding`: a learned vector per neuron, added to its input."""
+    identity: Literal["none", "embedding", "silent"] = "none"
+    """`embedding`: a learned vector per neuron, added to its input; `silent`: the same, times a gain from zero on."""
     identity_std: float = 0.02
     """Standard deviation of the identity embedding at the start."""
     timescales: Literal["same", "spread"] = "same"
@@ -97,6 +97,8 @@ class GraphConfig(MemoryConfig):
     """Numbers that each neuron writes on the bus (m)."""
     routing_dropout: float = 0.0
     """Dropout on the routing weights."""
+    norm: Literal["layer", "rms"] = "layer"
+    """Layer norm, or RMS norm: no mean taken off and no bias, as in published Mambas."""
     update: Literal["sequential", "parallel", "message-norm"] = "sequential"
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
     gate: Literal["none", "soft", "hard"] = "none"
@@ -410,8 +412,10 @@ class DataConfig:
 
     corpus: str = "pydoc"
     """A corpus by name (`inn data list`) or `file:PATH`: a file, a folder or a glob."""
-    vocabulary: Literal["bytes", "characters", "words", "bpe"] = "characters"
-    """What counts as a symbol; `bpe`: sub-words, learned from the training part."""
+    vocabulary: Literal["bytes", "characters", "words", "bpe", "tokenizer"] = "characters"
+    """What counts as a symbol; `bpe`: sub-words, learned from the training part; `tokenizer`: those of a file."""
+    tokenizer: str | None = None
+    """A tokenizer.json, or a folder that holds one; or a run, whose symbols are used. Else the text decides."""
     units: int = 2048
     """Sub-words of `bpe`, the 256 bytes among them; fewer where the text repeats no more."""
     batch: int = 16
@@ -425,6 +429,10 @@ class DataConfig:
         _check_literals(self)
         _check_at_least(self, 1, "batch", "window")
         _check_at_least(self, 256, "units")
+        if self.vocabulary == "tokenizer" and not self.tokenizer:
+            raise InputError(
+                "vocabulary 'tokenizer' needs data.tokenizer: a tokenizer.json, or a folder that holds one"
+            )
 
 
 @dataclass
@@ -455,6 +463,8 @@ class TrainConfig:
     """Backward passes per update, each on its own rows of the batch."""
     seed: int = 0
     """Seed of weights, dropout and data order."""
+    start: str | None = None
+    """A run whose weights training begins with, as `inn train --from RUN` sets it; fresh weights when not given."""
     device: str = "auto"
     """auto, cpu, cuda (or cuda:1, ...) or mps."""
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -46,9 +46,11 @@ class Graph(nn.Module):
         super().__init__()
         self.config = config = config or GraphConfig(**fields)
         self.register_buffer("ids", torch.arange(config.neurons))
-        self.identity = None
-        if config.identity == "embedding":
+        self.identity = self.identity_gain = None
+        if config.identity != "none":
             self.identity = no_decay(nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std))
+        if config.identity == "silent":
+            self.identity_gain = no_decay(nn.Parameter(torch.zeros(config.width)))
         self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = Readout(config)
         self.penalty: Tensor | float = 0.0
@@ -103,7 +105,8 @@ class Graph(nn.Module):
             )
         x = x.unflatten(-1, (c.neurons, c.width)) if c.input == "split" else x[:, :, None].expand(-1, -1, c.neurons, -1)
         if self.identity is not None:
-            x = x + self.identity.to(x.dtype)
+            own = self.identity if self.identity_gain is None else self.identity * self.identity_gain
+            x = x + own.to(x.dtype)
         if c.populations == 1:
             return x
         # In memory neuron by neuron, as separate maps want their rows; all that follows keeps this order.

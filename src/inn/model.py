@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inn.config import INNConfig, model_config
 from inn.graph import Graph
+from inn.ops.norm.reference import EPSILON
 from inn.population import Linear, no_decay
 from inn.recall import Recall
 from inn.routing import Edges
@@ -50,7 +51,7 @@ class INN(SequenceModel):
         self.widen = widening(c.embedding_width, c.input_width)
         self.recall = Recall(c) if c.recall else None
         self.graph = Graph(c)
-        self.norm = nn.LayerNorm(c.readout_width)
+        self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or c.readout_width != c.input_width)
         self.bridge = Linear(c.readout_width, embedded, bias=False) if bridged else nn.Identity()

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import overload
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.ops import neuron_linear, neuron_norm
+from inn.ops.norm.reference import EPSILON
 
 
 def linear(
@@ -78,15 +80,21 @@ class NeuronLinear(nn.Module):
 class NeuronNorm(nn.Module):
     """Layer norm over the width with a gain and a bias per set of weights: `[B, T, N, D]` -> the same.
 
-    `gain` is where the gain starts; 0 makes a norm that begins silent.
+    `gain` is where the gain starts; 0 makes a norm that begins silent. With `kind` `rms` it is the RMS norm (Zhang &
+    Sennrich 2019), which takes no mean off and has no bias.
+
+    >>> NeuronNorm(1, 2, kind="rms")(torch.tensor([3.0, 3.0]).expand(1, 1, 4, 2))[0, 0, 0]
+    tensor([1.0000, 1.0000], grad_fn=<SelectBackward0>)
     """
 
-    def __init__(self, populations: int, width: int, *, gain: float = 1.0):
+    def __init__(self, populations: int, width: int, *, gain: float = 1.0, kind: str = "layer"):
         super().__init__()
         self.weight = no_decay(nn.Parameter(torch.full((populations, width), gain)))
-        self.bias = no_decay(nn.Parameter(torch.zeros(populations, width)))
+        self.bias = no_decay(nn.Parameter(torch.zeros(populations, width))) if kind == "layer" else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * self.weight.to(x.dtype)
         return neuron_norm(x, self.weight, self.bias)
 
 

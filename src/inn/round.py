@@ -31,7 +31,7 @@ class Round(nn.Module):
         super().__init__()
         self.update = config.update
         P, D = config.populations, config.width
-        self.memory_norm = NeuronNorm(P, D)
+        self.memory_norm = NeuronNorm(P, D, kind=config.norm)
         self.memory = MEMORIES[config.memory](config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.router = self.gate = self.router_norm = None
@@ -39,7 +39,7 @@ class Round(nn.Module):
             self.router = ROUTERS[config.router](config)
             if not self.router.into_memory:
                 silent_norm = config.update == "message-norm" and config.zero_start
-                self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0)
+                self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
             self.gate = Gate(config) if config.gate != "none" else None
 
     @property

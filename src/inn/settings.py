@@ -61,7 +61,11 @@ def resolve_settings(recipe: str | None = None, overrides: Sequence[str] = ()) -
 
 def resolve(recipe: str | None = None, overrides: Sequence[str] = ()) -> Settings:
     """Like `resolve_settings`, with the recipe's description and whether the vocabulary's size is known."""
-    tree = read_recipe(recipe) if recipe is not None else {}
+    return resolve_tree(read_recipe(recipe) if recipe is not None else {}, overrides, f"recipe '{recipe}'")
+
+
+def resolve_tree(tree: Mapping[str, Any], overrides: Sequence[str] = (), name: str = "the settings") -> Settings:
+    """Like `resolve`, of a recipe as plain data; `name` is how mistakes in it call it."""
     rest, given = split_overrides(overrides)
     if rest:
         raise InputError(f"unexpected argument '{rest[0]}' among the settings; write them as --section.field value")
@@ -69,19 +73,20 @@ def resolve(recipe: str | None = None, overrides: Sequence[str] = ()) -> Setting
     parser = OptionParser("inn", "--section.field value ...", "Settings.")
     add_settings(parser, kind)
     tokens = [*_tokens(base, "model"), *_tokens(tree.get("data"), "data"), *_tokens(tree.get("train"), "train")]
+    tokens, given = _with_tokenizer(tokens), _with_tokenizer(given)
     try:
         defaults = parser.parse(tokens).as_dict()
     except InputError as error:
-        raise InputError(f"in recipe '{recipe}': {error}") from None
+        raise InputError(f"in {name}: {error}") from None
     parsed = parser.parse([*tokens, *given]).as_dict()
-    model = {name: value for name, value in parsed["model"].items() if name not in _MODEL_EXTRA}
+    model = {key: value for key, value in parsed["model"].items() if key not in _MODEL_EXTRA}
     data = parsed["data"]
 
     vocab = model["vocab"] if _value("--model.vocab", given) else None
-    same_symbols = all(data[name] == defaults["data"][name] for name in ("corpus", "vocabulary", "units"))
+    same_symbols = all(data[key] == defaults["data"][key] for key in ("corpus", "vocabulary", "tokenizer", "units"))
     if vocab is None and same_symbols:  # what the recipe says of its own data holds for no other
         vocab = base.get("vocab", tree.get("vocab"))
-        model["vocab"] = model["vocab"] if vocab is None else _whole(vocab, recipe)
+        model["vocab"] = model["vocab"] if vocab is None else _whole(vocab, name)
     config = RunConfig(model_config(kind, **model), DataConfig(**data), TrainConfig(**parsed["train"]))
     return Settings(config, str(tree.get("description", "")).strip(), vocab)
 
@@ -186,6 +191,16 @@ def _tokens(section: Mapping[str, Any] | None, name: str) -> list[str]:
     ]
 
 
+def _with_tokenizer(given: Sequence[str]) -> list[str]:
+    """What names a tokenizer means its tokens, and what names other symbols does not mean it any more."""
+    named = _value("--data.tokenizer", given), _value("--data.vocabulary", given)
+    if named[0] not in (None, "null") and named[1] is None:
+        return [*given, "--data.vocabulary=tokenizer"]
+    if named[1] is not None and named[0] is None:
+        return [*given, "--data.tokenizer=null"]
+    return list(given)
+
+
 def _value(option: str, given: Sequence[str]) -> str | None:
     """The last value that `given`, in the form `--name=value`, has for `option`."""
     values = [token.split("=", 1)[1] for token in given if token.startswith(f"{option}=")]
@@ -198,7 +213,7 @@ def _mapping(section: Any, recipe: str, name: str) -> Mapping[str, Any]:
     return section or {}
 
 
-def _whole(value: Any, recipe: str | None) -> int:
+def _whole(value: Any, name: str) -> int:
     if not isinstance(value, int) or value < 1:
-        raise InputError(f"recipe '{recipe}': vocab expects a whole number above 0, not '{value}'")
+        raise InputError(f"{name}: vocab expects a whole number above 0, not '{value}'")
     return value

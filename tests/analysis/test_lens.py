@@ -31,6 +31,7 @@ def outputs(T=40):
         {"readout": "mean", "input": "copy"},
         {"readout": "attention", "input": "copy", "router": "none"},
         {"embedding_width": 4},
+        {"norm": "rms", "readout": "mean", "input": "copy"},
         {"head": "adaptive", "cutoffs": [3, 6], "tied": False, "vocab": 9},
     ],
 )
@@ -38,12 +39,15 @@ def test_others_at_their_mean_by_hand(fields):
     m, (x, y, loud) = model(**fields), outputs()
     lenses = logit_lens(m, x, y, loud)
     with torch.no_grad():
-        spread = m.graph.readout(x).var(-1, correction=0).mean()
+        rms = fields.get("norm") == "rms"
+        read = m.graph.readout(x)
+        spread = read.square().mean() if rms else read.var(-1, correction=0).mean()
         for n in range(3):
             alone = x.mean((0, 1)).expand_as(x).clone()
             alone[:, :, n] = x[:, :, n]
             z = m.graph.readout(alone)
-            z = (z - z.mean(-1, keepdim=True)) / (spread + m.norm.eps).sqrt() * m.norm.weight + m.norm.bias
+            z = (z - (0 if rms else z.mean(-1, keepdim=True))) / (spread + m.norm.eps).sqrt() * m.norm.weight
+            z = z + (0 if rms else m.norm.bias)
             nats = F.cross_entropy(m.head(m.bridge(z)).flatten(0, 1), y.flatten())
             assert lenses[n].bits == pytest.approx(nats.item() / math.log(2), rel=1e-5)
     assert len({lens.silent for lens in lenses}) == 1

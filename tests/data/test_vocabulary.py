@@ -7,14 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inn.data.tokens import EXAMPLE, Tokens
 from inn.data.vocabulary import VOCABULARIES, Bytes, Characters, Vocabulary, Words, build_vocabulary
 from inn.errors import InputError
 
+TOKENIZER = Tokens(json.loads(EXAMPLE))
 texts = st.text(max_size=200)
 words = st.lists(st.text("abcxyzé", min_size=1, max_size=4), min_size=1, max_size=6)
 normal_texts = st.lists(st.one_of(st.just([]), words), min_size=1, max_size=5).map(
     lambda lines: "\n".join(" ".join(line) for line in lines)
 )
+
+
+def of_a_kind(kind: str, text: str) -> Vocabulary:
+    """A vocabulary of a text, or where none can be made of one, of a tokenizer."""
+    return TOKENIZER if kind == "tokenizer" else build_vocabulary(kind, text)
 
 
 @given(st.binary(max_size=200))
@@ -57,7 +64,7 @@ def test_words_restore_the_normal_form_of_any_text(text):
 
 @given(st.sampled_from(sorted(VOCABULARIES)), st.text(min_size=1, max_size=80), st.data())
 def test_decoder_gives_what_decode_gives(kind, text, data):
-    vocabulary = build_vocabulary(kind, text)
+    vocabulary = of_a_kind(kind, text)
     ids = data.draw(st.lists(st.integers(0, vocabulary.size - 1), max_size=40))
     decoder = vocabulary.decoder()
     assert "".join(map(decoder.feed, ids)) + decoder.flush() == vocabulary.decode(ids)
@@ -65,7 +72,7 @@ def test_decoder_gives_what_decode_gives(kind, text, data):
 
 @given(st.sampled_from(sorted(VOCABULARIES)), st.text(min_size=1, max_size=80))
 def test_json_restores_the_vocabulary(kind, text):
-    vocabulary = build_vocabulary(kind, text)
+    vocabulary = of_a_kind(kind, text)
     stored = vocabulary.to_json()
     again = Vocabulary.from_json(stored)
     assert stored.isascii()
@@ -76,7 +83,7 @@ def test_json_restores_the_vocabulary(kind, text):
 
 @given(st.sampled_from(sorted(VOCABULARIES)), st.text(min_size=1, max_size=80))
 def test_names_of_symbols_are_printable_and_distinct(kind, text):
-    vocabulary = build_vocabulary(kind, text)
+    vocabulary = of_a_kind(kind, text)
     names = [vocabulary.symbol(i) for i in range(vocabulary.size)]
     assert len(set(names)) == vocabulary.size
     if kind != "words":
@@ -140,7 +147,7 @@ def test_a_byte_the_terminal_could_not_decode_stays_that_byte():
 @pytest.mark.parametrize("kind", sorted(VOCABULARIES))
 @pytest.mark.parametrize("bad", [-1, "size"])
 def test_symbols_outside_are_refused(kind, bad):
-    vocabulary = build_vocabulary(kind, "some text")
+    vocabulary = of_a_kind(kind, "some text")
     with pytest.raises(IndexError):
         vocabulary.decode([vocabulary.size if bad == "size" else bad])
 
@@ -173,6 +180,10 @@ def test_symbols_outside_are_refused(kind, bad):
         '{"format": 1, "kind": "bpe", "size": 257, "symbols": [[true, 97]]}',
         '{"format": 1, "kind": "bpe", "size": 257, "symbols": [[97, 98], [97, 98]]}',
         '{"format": 1, "kind": "bpe", "size": 256, "symbols": [[97, 98]]}',
+        '{"format": 1, "kind": "tokenizer", "size": 4, "symbols": null}',
+        '{"format": 1, "kind": "tokenizer", "size": 4, "symbols": {"size": 4, "tokenizer": null}}',
+        '{"format": 1, "kind": "tokenizer", "size": 4, "symbols": {"size": 4, "tokenizer": {}}}',
+        f'{{"format": 1, "kind": "tokenizer", "size": 3, "symbols": {{"size": 3, "tokenizer": {EXAMPLE}}}}}',
     ],
 )
 def test_foreign_json_is_refused(stored):
@@ -197,4 +208,5 @@ def test_units_and_metrics():
         "characters": ("character", "BPC"),
         "words": ("word", "PPL"),
         "bpe": ("sub-word", "bits"),
+        "tokenizer": ("token", "bits"),
     }

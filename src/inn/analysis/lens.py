@@ -16,11 +16,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from inn.errors import InputError
 from inn.evaluation import evaluating
 from inn.model import INN
+from inn.ops.norm.reference import EPSILON
 
 LOUDEST = 0.1
 """Share of the symbols, those where a neuron is loudest, that tell what it pushes up."""
@@ -80,13 +81,15 @@ def logit_lens(
     size = max(1, _NUMBERS // model.config.vocab)
     lenses = []
     with evaluating(model):
-        spread = model.graph.readout(outputs).var(-1, correction=0).mean()
+        read, norm = model.graph.readout(outputs), model.norm
+        centred = isinstance(norm, nn.LayerNorm)  # an RMS norm takes no mean off
+        spread = read.var(-1, correction=0).mean() if centred else read.square().mean()
 
         def says(neurons: Tensor) -> Tensor:
             """Log-probabilities `[S, vocab]` of neurons `[S, N, D]`."""
             z = model.graph.readout(neurons[None])
-            z = (z - z.mean(-1, keepdim=True)) * torch.rsqrt(spread + model.norm.eps)
-            z = z * model.norm.weight + model.norm.bias
+            z = (z - z.mean(-1, keepdim=True) if centred else z) * torch.rsqrt(spread + EPSILON) * norm.weight
+            z = z + norm.bias if centred else z
             return model.head(model.bridge(z)).float().log_softmax(-1)[0]
 
         floor = says(mean[None])[0]

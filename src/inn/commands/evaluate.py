@@ -113,7 +113,7 @@ def load_with_data(run: str) -> tuple[SequenceModel, Dataset]:
     config = Run(run).config()
     model = load(run)
     with fetching() as report:
-        dataset = prepare(config.data, report=report)
+        dataset = prepare(config.data, Run(run).given_vocabulary(), report=report)
     if model.vocabulary is not None and dataset.vocabulary != model.vocabulary:
         raise InputError(
             f"corpus '{config.data.corpus}' has other symbols here than the text that run '{run}' was trained on; "
@@ -141,4 +141,4 @@ def show(facts: dict[str, Any]) -> None:
             f"of the text: {facts['bpb']:.3f} bits per byte, {facts['bpc']:.3f} per character, {words}", soft_wrap=True
         )
     elif facts["text"] is None:
-        out.print("of the text: no bits per byte, for it has words that were read as <unk>, or is no longer here")
+        out.print("of the text: no bits per byte, for its symbols do not spell all of it, or it is no longer here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ from jsonargparse import Namespace
 from inn.commands.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
 from inn.errors import InputError
 from inn.options import OptionParser
-from inn.settings import Settings, resolve, split_overrides
+from inn.settings import Settings, read_recipe, resolve, resolve_tree, split_overrides
 
-USAGE = f"inn train RECIPE [--run DIR] {SETTINGS_USAGE}, or inn train --resume RUN"
+USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn train --resume RUN"
 
 
 def main(argv: list[str]) -> int:
     """Run `inn train`; returns 0, or 130 where a signal stopped the run (it can be resumed)."""
     args, settings = parse(argv)
+    if args["from"] is not None:
+        settings = resolve_from(args["from"], args.recipe, args.overrides)
     if settings is None:
         summary = resume(args.run, quiet=args.json)
     else:
@@ -30,23 +33,49 @@ def main(argv: list[str]) -> int:
 
 
 def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
-    """The command's arguments, `run` always set, and the settings of a new run; None to resume one."""
+    """The command's arguments, `run` always set, and the settings of a new run; None where another run has them."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn train", USAGE, "Train a model: a recipe by name, or a YAML file of your own.")
     parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False)
     parser.option("--run", help="Where the run is written; runs/RECIPE when not given.")
+    parser.option("--from", help="A run whose model, weights and symbols to start with; its settings without RECIPE.")
     parser.option("--resume", help="A run directory to go on with, under its own settings.")
     parser.flag("--json", JSON_HELP + " Progress goes to stderr.")
     args = with_settings(parser, own, overrides).parse(own)
     if args.resume is not None:
-        if args.recipe or args.run or overrides:
+        if args.recipe or args.run or overrides or args["from"]:
             raise InputError("--resume goes on under the run's own settings; leave out everything else but --json")
         args.run = args.resume
+        return args, None
+    if args["from"] is not None:
+        if args.run is None:
+            raise InputError(f"--from {args['from']} needs --run DIR: where the new run is written")
+        args.overrides = overrides
         return args, None
     if args.recipe is None:
         raise InputError(f"RECIPE is missing: {USAGE}")
     args.run = args.run or f"runs/{Path(args.recipe).stem}"
     return args, resolve(args.recipe, overrides)
+
+
+def resolve_from(source: str, recipe: str | None, overrides: Sequence[str]) -> Settings:
+    """The settings of a run that starts with another's weights: its model, and its symbols on whatever text.
+
+    Data and training are the recipe's where one is named, else those of the run `source`.
+    """
+    from inn.training.run import Run
+
+    run = Run(source)
+    own = run.config().to_dict()
+    tree = own if recipe is None else read_recipe(recipe)
+    data = {**(tree.get("data") or {})}
+    if not any(given.startswith(("--data.vocabulary", "--data.tokenizer")) for given in overrides):
+        data |= {name: own["data"][name] for name in ("vocabulary", "units", "tokenizer")}
+        corpus = resolve_tree({"data": data}, [o for o in overrides if o.startswith("--data.")]).config.data.corpus
+        if data["vocabulary"] != "bytes" and (data["tokenizer"] or corpus != own["data"]["corpus"]):
+            data["tokenizer"] = source  # another text would have other symbols, and a folder may be gone
+    train = {**(tree.get("train") or {}), "start": source}
+    return resolve_tree({"model": own["model"], "data": data, "train": train}, overrides, f"run '{source}'")
 
 
 def start(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:

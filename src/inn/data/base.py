@@ -33,7 +33,7 @@ class Vocabulary(ABC):
     """A set of symbols, numbered from 0.
 
     Attributes:
-        kind: its name in the configuration: `bytes`, `characters`, `words` or `bpe`.
+        kind: its name in the configuration: `bytes`, `characters`, `words`, `bpe` or `tokenizer`.
         unit: what one symbol is.
         metric: what a model's loss per symbol is reported as.
     """
@@ -46,6 +46,11 @@ class Vocabulary(ABC):
     @abstractmethod
     def size(self) -> int:
         """Number of symbols."""
+
+    @property
+    def context_free(self) -> bool:
+        """Whether a symbol stands for the same bytes wherever it is, so that `decode_bytes` may go part by part."""
+        return True
 
     @abstractmethod
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:

@@ -14,9 +14,10 @@ from inn.cache import cache_dir
 from inn.config import DataConfig
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.fetch import Report
-from inn.data.files import atomic_folder, only_one, plain_errors
+from inn.data.files import atomic_folder, only_one, plain_errors, sha256_of
 from inn.data.subwords import between_pieces
 from inn.data.text import PARTS, CorpusText
+from inn.data.tokens import Tokens, read_symbols
 from inn.data.vocabulary import Vocabulary, build_vocabulary
 from inn.errors import InputError, lookup
 
@@ -33,6 +34,7 @@ class Dataset:
         train, valid, test: `[symbols]` uint8, uint16 or uint32, read-only, mapped from disk.
         vocabulary: what the symbols stand for.
         sha256: of the raw text (see `CorpusText`).
+        inexact: parts whose text the symbols do not spell to the byte; only a tokenizer may lose something.
         split_sizes: part -> symbols.
     """
 
@@ -42,6 +44,7 @@ class Dataset:
     test: np.ndarray
     vocabulary: Vocabulary
     sha256: str
+    inexact: tuple[str, ...] = ()
 
     @property
     def split_sizes(self) -> dict[str, int]:
@@ -62,15 +65,17 @@ class Dataset:
         return symbols
 
 
-def prepare(config: DataConfig, *, report: Report | None = None) -> Dataset:
+def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report: Report | None = None) -> Dataset:
     """Return a corpus as symbols, turning its text into them the first time.
 
     The alphabet of `characters` is collected from all parts, so that every part can be spelt; nothing but the set of
     its characters is taken from the parts held out. The vocabularies of `words` and `bpe` come from the training part
-    alone; other words are `<unk>`, while sub-words spell any text.
+    alone; other words are `<unk>`, while sub-words spell any text. Where `config.tokenizer` names one, the vocabulary
+    is read from there, and what is prepared is kept by its content.
 
     Args:
-        config: `corpus`, `vocabulary` and, for `bpe`, `units` are read.
+        config: `corpus`, `vocabulary`, `tokenizer` and, for `bpe`, `units` are read.
+        vocabulary: used instead of what `config.tokenizer` names or the text decides.
         report: told of what is downloaded, unpacked and encoded.
 
     Memory stays bounded whatever the size of the text, the distinct words of a vocabulary of words excepted.
@@ -81,17 +86,18 @@ def prepare(config: DataConfig, *, report: Report | None = None) -> Dataset:
         >>> data.vocabulary.decode(data.train[:22])
         'The "assert" statement'
     """
+    vocabulary = vocabulary or _given(config)
     sha256 = find_corpus(config.corpus).sha256
-    if sha256 and (ready := _open(_folder(config, sha256), config, sha256)):
+    if sha256 and (ready := _open(_folder(config, sha256, vocabulary), config, sha256)):
         return ready  # without reading, or even having, the text
     text = corpus_text(config.corpus, config.vocabulary, report=report)
-    folder = _folder(config, text.sha256)
+    folder = _folder(config, text.sha256, vocabulary)
     ready = _open(folder, config, text.sha256)
     if ready is None:
         with only_one(folder):
             ready = _open(folder, config, text.sha256)
             if ready is None:
-                _write(text, config, folder, report)
+                _write(text, config, vocabulary or _learned(text, config), folder, report)
                 ready = _open(folder, config, text.sha256)
     if ready is None:
         raise InputError(f"what was just written to {folder} cannot be read back; check that disk")
@@ -124,9 +130,24 @@ def encode_corpus(
     return Dataset(name, **parts, vocabulary=vocabulary, sha256=text.sha256)
 
 
-def _folder(config: DataConfig, sha256: str) -> Path:
+def _given(config: DataConfig) -> Vocabulary | None:
+    """The vocabulary that the settings name a place of; None where the text decides."""
+    if config.tokenizer is None:
+        return None
+    vocabulary = read_symbols(config.tokenizer)
+    if vocabulary.kind != config.vocabulary:
+        raise InputError(
+            f"'{config.tokenizer}' holds a vocabulary of kind '{vocabulary.kind}', not '{config.vocabulary}'; "
+            f"set data.vocabulary {vocabulary.kind}"
+        )
+    return vocabulary
+
+
+def _folder(config: DataConfig, sha256: str, vocabulary: Vocabulary | None) -> Path:
     name = config.corpus.split(":")[0]  # a path does not belong in a file's name; the sha256 tells the texts apart
     symbols = f"bpe{config.units}" if config.vocabulary == "bpe" else config.vocabulary
+    if vocabulary is not None:
+        symbols = f"{vocabulary.kind}-{sha256_of([vocabulary.to_json().encode()])[:16]}"
     return cache_dir() / "prepared" / f"{name}-{symbols}-{sha256[:20]}-v{FORMAT}"
 
 
@@ -145,7 +166,9 @@ def _open(folder: Path, config: DataConfig, sha256: str) -> Dataset | None:
             raise
     except (OSError, ValueError, KeyError, TypeError):  # damaged: prepared again
         return None
-    return Dataset(config.corpus, **parts, vocabulary=vocabulary, sha256=sha256)
+    return Dataset(
+        config.corpus, **parts, vocabulary=vocabulary, sha256=sha256, inexact=tuple(about.get("inexact", ()))
+    )
 
 
 def _mapped(path: Path, dtype: np.dtype, size: int) -> np.ndarray:
@@ -156,18 +179,20 @@ def _mapped(path: Path, dtype: np.dtype, size: int) -> np.ndarray:
     return np.memmap(path, dtype, mode="r", shape=(size,))
 
 
-def _write(text: CorpusText, config: DataConfig, folder: Path, report: Report | None) -> None:
-    vocabulary = _vocabulary(text, config)
+def _write(text: CorpusText, config: DataConfig, vocabulary: Vocabulary, folder: Path, report: Report | None) -> None:
+    inexact: dict[str, None] = {}
     total = sum(text.size(part) for part in PARTS)
     sizes, done = {}, 0
     with atomic_folder(folder) as new:
         for part in PARTS:
             sizes[part] = 0
             with (new / f"{part}.bin").open("wb") as out:
-                for symbols, bytes_read in _encoded(text, part, vocabulary):
+                for symbols, read in _encoded(text, part, vocabulary):
                     out.write(symbols.tobytes())
                     sizes[part] += len(symbols)
-                    done += bytes_read
+                    done += len(read)
+                    if isinstance(vocabulary, Tokens) and not vocabulary.spells(symbols, read):
+                        inexact[part] = None
                     if report:
                         report(f"encoding {text.name}", min(done, total), total)
         about = {
@@ -177,12 +202,14 @@ def _write(text: CorpusText, config: DataConfig, folder: Path, report: Report | 
             "dtype": str(vocabulary.dtype),
             "sizes": sizes,
             "bytes": {part: text.size(part) for part in PARTS},
+            "inexact": list(inexact),
             "vocabulary": json.loads(vocabulary.to_json()),
         }
         (new / "dataset.json").write_text(json.dumps(about) + "\n", "ascii")
 
 
-def _vocabulary(text: CorpusText, config: DataConfig) -> Vocabulary:
+def _learned(text: CorpusText, config: DataConfig) -> Vocabulary:
+    """The vocabulary that a text decides."""
     kind = config.vocabulary
     if kind == "bpe":
         return build_vocabulary("bpe", text.text_blocks("train"), config.units)
@@ -195,12 +222,16 @@ def _vocabulary(text: CorpusText, config: DataConfig) -> Vocabulary:
 
 def _encoded(
     text: CorpusText, part: str, vocabulary: Vocabulary, unknown: str = "error"
-) -> Iterator[tuple[np.ndarray, int]]:
+) -> Iterator[tuple[np.ndarray, bytes]]:
     """Yield the symbols of a part in blocks, each with the bytes of text it was made from."""
     if vocabulary.kind == "bytes":
         for block in text.byte_blocks(part):
-            yield vocabulary.encode(block, unknown), len(block)
-    else:
-        blocks = text.text_blocks(part, whole_words=vocabulary.kind == "words")
-        for block in between_pieces(blocks) if vocabulary.kind == "bpe" else blocks:
-            yield vocabulary.encode(block, unknown), len(block.encode())
+            yield vocabulary.encode(block, unknown), block
+        return
+    blocks = text.text_blocks(part, whole_words=vocabulary.kind == "words")
+    if isinstance(vocabulary, Tokens):
+        blocks = vocabulary.stretches(blocks)
+    elif vocabulary.kind == "bpe":
+        blocks = between_pieces(blocks)
+    for block in blocks:
+        yield vocabulary.encode(block, unknown), block.encode()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
 from inn.data.prepare import Dataset
 from inn.data.vocabulary import UNKNOWN, split_words
@@ -50,11 +51,11 @@ def scored_size(dataset: Dataset, part: str, symbols: np.ndarray) -> TextSize | 
     """The size of what is predicted when `symbols` `[n]`, the first of a part, are scored: all but the first of them.
 
     Sub-words, characters and bytes spell the text. Words do not: its white space is read from the corpus itself. None
-    where that cannot be had, and where the text has words that were read as `<unk>`: it is then not predicted wholly.
+    where that cannot be had, where the text has words that were read as `<unk>`, and where a tokenizer's tokens do not
+    spell it: it is then not predicted wholly.
     """
     if dataset.vocabulary.kind != "words":
-        decode = dataset.vocabulary.decode_bytes
-        return size_of(decode(symbols[at : at + _CHUNK]) for at in range(1, len(symbols), _CHUNK))
+        return None if part in dataset.inexact else size_of(_spelt(dataset.vocabulary, symbols))
     try:
         text = corpus_text(dataset.name, "words")
     except InputError:
@@ -69,6 +70,21 @@ def scored_size(dataset: Dataset, part: str, symbols: np.ndarray) -> TextSize | 
     if written != np.count_nonzero(symbols[1:] == 0):
         return None
     return size_of(block.encode() for block in scored())
+
+
+def _spelt(vocabulary: Vocabulary, symbols: np.ndarray) -> Iterator[bytes]:
+    """The bytes of all symbols `[n]` but the first, in blocks."""
+    decoder = vocabulary.decoder()
+    if not vocabulary.context_free:
+        decoder.feed(int(symbols[0]))
+    for at in range(1, len(symbols), _CHUNK):
+        part = symbols[at : at + _CHUNK]
+        if vocabulary.context_free:
+            yield vocabulary.decode_bytes(part)
+        else:
+            yield "".join(map(decoder.feed, part.tolist())).encode()
+    if not vocabulary.context_free:
+        yield decoder.flush().encode()
 
 
 def _after_the_first(blocks: Iterable[str], count: int) -> Iterator[str]:

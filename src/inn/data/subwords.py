@@ -58,7 +58,7 @@ class SubWords(Vocabulary):
 
         Raises `InputError` where the package `tokenizers` is not installed.
         """
-        library = _library()
+        library = tokenizers_library()
         tokenizer = library.Tokenizer(library.models.BPE())
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         alphabet = library.pre_tokenizers.ByteLevel.alphabet()
@@ -66,7 +66,7 @@ class SubWords(Vocabulary):
             vocab_size=units, min_frequency=_RARE, initial_alphabet=alphabet, show_progress=False
         )
         tokenizer.train_from_iterator(between_pieces(blocks), trainer)
-        numbers = {letter: byte for byte, letter in _LETTERS.items()}
+        numbers = {letter: byte for byte, letter in LETTERS.items()}
         pairs = []
         for a, b in json.loads(tokenizer.to_str())["model"]["merges"]:
             pairs.append((numbers[a], numbers[b]))
@@ -75,16 +75,16 @@ class SubWords(Vocabulary):
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        library = _library()
+        library = tokenizers_library()
         tokenizer = library.Tokenizer(self.model())
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
         return tokenizer
 
     def model(self) -> Any:
         """The pieces and merges as a `tokenizers.models.BPE`, on the letters that stand for bytes."""
-        spelt = ["".join(_LETTERS[byte] for byte in piece) for piece in self._pieces]
+        spelt = ["".join(LETTERS[byte] for byte in piece) for piece in self._pieces]
         merges = [(spelt[a], spelt[b]) for a, b in self._merges]
-        return _library().models.BPE({piece: i for i, piece in enumerate(spelt)}, merges)
+        return tokenizers_library().models.BPE({piece: i for i, piece in enumerate(spelt)}, merges)
 
     @property
     def size(self) -> int:
@@ -118,7 +118,7 @@ class SubWords(Vocabulary):
 
     def symbol(self, i: int) -> str:
         piece = self._pieces[self.checked([i])[0]]
-        return "".join(map(_shown, piece.decode("utf-8", "surrogateescape")))
+        return "".join(map(shown, piece.decode("utf-8", "surrogateescape")))
 
     def symbols(self) -> list[list[int]]:
         """The merges."""
@@ -157,10 +157,11 @@ def _letters() -> dict[int, str]:
     return {byte: chr(byte if byte in seen else 0x100 + hidden.index(byte)) for byte in range(256)}
 
 
-_LETTERS = _letters()
+LETTERS = _letters()
+"""How byte-level tokenizers write every byte."""
 
 
-def _shown(character: str) -> str:
+def shown(character: str) -> str:
     """A character of a piece's name; a backslash begins what cannot be seen, or is doubled."""
     point = ord(character)
     if 0xDC80 <= point <= 0xDCFF:  # a byte that is no character by itself
@@ -172,11 +173,13 @@ def _shown(character: str) -> str:
     return character if character.isprintable() and character != "␣" else f"\\u{{{point:x}}}"
 
 
-def _library() -> Any:
+def tokenizers_library(kind: str = SubWords.kind) -> Any:
+    """The package `tokenizers`; raises `InputError` that names the vocabulary's kind where it is not installed."""
     try:
         import tokenizers
     except ImportError:
         raise InputError(
-            "vocabulary 'bpe' needs the package 'tokenizers', which is not here; install it by `pip install tokenizers`"
+            f"vocabulary '{kind}' needs the package 'tokenizers', which is not here; install it by "
+            "`pip install tokenizers`"
         ) from None
     return tokenizers

@@ -11,6 +11,7 @@ import numpy as np
 from inn.config import DataConfig
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, as_text, check_unknown, named, visible
 from inn.data.subwords import SubWords
+from inn.data.tokens import Tokens
 from inn.errors import InputError, lookup
 
 UNKNOWN, END = "<unk>", "<eos>"
@@ -168,6 +169,10 @@ class Words(Vocabulary):
     def size(self) -> int:
         return len(self._words)
 
+    @property
+    def context_free(self) -> bool:
+        return False  # a space is between words, not of one
+
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
         """As for every vocabulary, but an unknown word is never an error: it is `<unk>`, or is left out by `skip`."""
         check_unknown(unknown)
@@ -218,7 +223,7 @@ class _WordsDecoder:
         return ""
 
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {v.kind: v for v in (Bytes, Characters, Words, SubWords)}
+VOCABULARIES: dict[str, type[Vocabulary]] = {v.kind: v for v in (Bytes, Characters, Words, SubWords, Tokens)}
 """Kinds that `DataConfig.vocabulary` may name."""
 
 
@@ -237,6 +242,8 @@ def build_vocabulary(kind: str, text: str | bytes | Iterable[str] = "", units: i
     ['<unk>', '<eos>', 'b', 'a']
     """
     lookup("kind of vocabulary", kind, VOCABULARIES)
+    if kind == "tokenizer":
+        raise InputError("a tokenizer is not made of a text; read it by data.tokenizer")
     if kind == "bytes":
         return Bytes()
     blocks = [as_text(text)] if isinstance(text, str | bytes) else text

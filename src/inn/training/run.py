@@ -82,6 +82,13 @@ class Run:
         """The vocabulary the run was trained with."""
         return Vocabulary.load(self.path / "vocabulary.json")
 
+    def given_vocabulary(self) -> Vocabulary | None:
+        """The run's vocabulary where its settings took it from a file or another run; None where the text decides.
+
+        The run keeps it, so that nothing else has to be there any more.
+        """
+        return self.vocabulary() if self.config().data.tokenizer is not None else None
+
     def summary(self) -> dict[str, Any] | None:
         """What the run came to; None while it has not ended once."""
         path = self.path / "summary.json"

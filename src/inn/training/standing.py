@@ -59,6 +59,9 @@ def summarize(
     """What a run came to, with all that is needed to trace it: JSON-able, no host names and no absolute paths."""
     settings = config.to_dict()
     settings["data"]["corpus"] = without_folder(config.data.corpus)
+    for section, name in (("data", "tokenizer"), ("train", "start")):
+        if settings[section][name]:
+            settings[section][name] = Path(settings[section][name]).name
     return {
         "step": now.step,
         "symbols": now.symbols,

@@ -64,12 +64,14 @@ def train(
     run, config = _open(config, run_dir, resume)
     _check(config)
     device = resolve_device(config.train.device)
-    dataset = _prepare(config)
+    dataset = _prepare(config, run)
     config = replace(config, model=replace(config.model, vocab=dataset.vocabulary.size))
     with _threads(config.train.threads), StopSignals() as stop:
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
+        if config.train.start is not None and (run is None or not checkpoints.steps(run.checkpoints)):
+            _start_from(config.train.start, model)
         model.to(device)
         if config.train.checkpoint_rounds:
             _checkpoint_rounds(model)
@@ -112,13 +114,30 @@ def _check(config: RunConfig) -> None:
         )
 
 
-def _prepare(config: RunConfig) -> Dataset:
+def _prepare(config: RunConfig, run: Run | None) -> Dataset:
     from inn.data.prepare import prepare
 
-    dataset = prepare(config.data)
+    dataset = prepare(config.data, run and run.given_vocabulary())
     for part in ("train", "valid"):
         dataset.split(part)  # raises where there is nothing to learn from, or nothing to validate on
     return dataset
+
+
+def _start_from(start: str, model: SequenceModel) -> None:
+    """Give a fresh model the weights of a run; raises `InputError` where they are of another model or other symbols."""
+    from inn.runs import load
+
+    source = load(start)
+    if source.vocabulary != model.vocabulary:
+        raise InputError(
+            f"run '{start}' reads other symbols ({source.vocabulary}) than this data has ({model.vocabulary}); "
+            f"set data.tokenizer {start}, and the data is read in its symbols"
+        )
+    try:
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        raise InputError(f"the weights of run '{start}' do not fit the model of these settings: {problem}") from error
 
 
 def _checkpoint_rounds(model: SequenceModel) -> None:
@@ -182,6 +201,8 @@ class Trainer:
         if not self.standing.floors:
             self.standing.floors = looks.count_floors(self.dataset, self.config)
         self._report_start()
+        if self.config.train.start is not None and not self.standing.step and self.saved_step is None:
+            self.save()  # so that the run it starts from is not needed again
         try:
             self._count() if self.counted else self._loop(stop)
         except TrainingDiverged as error:
@@ -380,6 +401,11 @@ class Trainer:
             self._warn("no checkpoint had been written yet: the run begins again")
             return
         path = self.run.checkpoints / checkpoints.name_of(found.step)
+        if "standing" not in found.meta:
+            raise InputError(
+                f"run '{self.run.path}' has weights and no training to go on with; "
+                f"start one from them by `inn train --from {self.run.path} --run DIR`"
+            )
         if found.meta["data_sha256"] != self.dataset.sha256:
             raise InputError(
                 f"the text of corpus '{self.config.data.corpus}' is not the one run '{self.run.path}' was trained on "
