@@ -229,7 +229,7 @@ def test_a_run_and_its_vocabulary_are_places_too(tmp_path, story):
     KINDS["byte-level"].filled(400).save(tmp_path / "run/vocabulary.json")
     assert prepare(config(story, tmp_path / "run")).vocabulary.size == 400
     Characters(story.read_text("utf-8") + "Q").save(tmp_path / "letters.json")
-    with pytest.raises(InputError, match="kind 'characters', not 'tokenizer'; set data.vocabulary characters"):
+    with pytest.raises(InputError, match=r"kind 'characters', not 'tokenizer'; set data\.vocabulary characters"):
         prepare(config(story, tmp_path / "letters.json"))
     data = prepare(config(story, tmp_path / "letters.json", vocabulary="characters"))
     assert "Q" in data.vocabulary.symbols()
@@ -272,7 +272,7 @@ def test_settings_know_what_a_tokenizer_means():
     assert (data.vocabulary, data.tokenizer) == ("tokenizer", "some/place")
     data = resolve_settings("demo", ["--data.tokenizer", "some/run", "--data.vocabulary", "words"]).data
     assert (data.vocabulary, data.tokenizer) == ("words", "some/run")
-    with pytest.raises(InputError, match="vocabulary 'tokenizer' needs data.tokenizer"):
+    with pytest.raises(InputError, match=r"vocabulary 'tokenizer' needs data\.tokenizer"):
         resolve_settings("demo", ["--data.vocabulary", "tokenizer"])
 
 
