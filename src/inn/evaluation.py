@@ -21,6 +21,7 @@ FLOOR_NAMES = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
 TABLE_LIMIT = 2**25
 """Largest table of counts, in entries; orders beyond it are left out."""
 _CHUNK = 2**22
+_TOGETHER = 2**13  # symbols of windows that are scored side by side
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,58 @@ def evaluate(
     edges = [-(-b * targets // blocks) for b in range(blocks + 1)]
     counts = [after - before for before, after in pairwise(edges)]
     return Score(float(totals.sum()), targets, tuple(map(Score, totals.tolist(), counts)))
+
+
+def evaluate_windows(
+    model: SequenceModel,
+    symbols: np.ndarray,
+    window: int,
+    start: int,
+    *,
+    device: torch.device | str | None = None,
+    dtype: str = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> Score:
+    """Score every symbol exactly once, each window of the text from a fresh state.
+
+    It is what lm-evaluation-harness does with a model whose `max_length` is `window` (`loglikelihood_rolling`): the
+    windows lie side by side, a symbol is predicted from those before it in its window, the first of a window from the
+    last one of the window before, the first of the text from `start`. What is left at the end is scored in a window
+    that reaches back to its full length.
+
+    Args:
+        symbols: `[n]` integers, n >= 1.
+        window: symbols that a window reads, at least 1.
+        start: the symbol that the text is thought to follow.
+        device, dtype, progress: see `evaluate`.
+
+    Raises `InputError` for an empty text and a window below one.
+
+    Example: ``evaluate_windows(model, dataset.test, 256, start_symbol(dataset.vocabulary)).bits``
+    """
+    n = len(symbols)
+    if n < 1 or window < 1:
+        raise InputError(f"a text of {n} symbols cannot be scored in windows of {window}; both must be at least 1")
+    device = torch.device(device) if device is not None else device_of(model)
+    size = min(window, n)
+    begins = [*range(0, n - size + 1, size), *([n - size] if n % size else [])]
+    rows, nats, done = max(1, min(16, _TOGETHER // size)), torch.zeros((), dtype=torch.float64), 0
+    with evaluating(model), torch.no_grad():
+        for at in range(0, len(begins), rows):
+            part = begins[at : at + rows]
+            targets = as_tokens(np.stack([symbols[i : i + size] for i in part]), device)
+            before = [start if i == 0 else int(symbols[i - 1]) for i in part]
+            inputs = torch.cat([torch.tensor(before, device=device)[:, None], targets[:, :-1]], 1)
+            with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
+                logits, _ = model(inputs)
+            losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+            losses = losses.view(len(part), size).cpu().double()
+            for row, begin in zip(losses, part):
+                nats += row[done - begin :].sum()
+                done = begin + size
+            if progress is not None:
+                progress(done, n)
+    return Score(float(nats), n)
 
 
 def row_nats(model: SequenceModel, rows: np.ndarray, window: int = 512) -> torch.Tensor:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from inn.evaluation import Score
     from inn.sequence import SequenceModel
 
-USAGE = "inn eval RUN [--split valid|test|train] [--streams K] [--limit N] [--json]"
+USAGE = "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--json]"
 
 
 def main(argv: list[str]) -> int:
     """Run `inn eval`."""
     args = parse(argv)
-    facts = score(args.run, args.split, args.streams, args.limit, args.device, args.dtype)
+    facts = score(args.run, args.split, args.streams, args.limit, args.device, args.dtype, args.window)
     if args.json:
         print_json(facts)
     else:
@@ -37,6 +37,11 @@ def parse(argv: list[str]) -> Namespace:
     parser.positional("run", "A run directory.")
     parser.option("--split", default="valid", help="The part of the run's corpus to score: train, valid or test.")
     parser.option("--streams", type=int, default=1, help="Parts read side by side: faster; 1 is one strict stream.")
+    parser.option(
+        "--window",
+        type=int | None,
+        help="Start afresh every W symbols, as lm-evaluation-harness does; carried on if not.",
+    )
     parser.option("--limit", type=int | None, help="Score the first N symbols only.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
@@ -48,31 +53,50 @@ def parse(argv: list[str]) -> Namespace:
         raise InputError(f"--limit must be at least 2, not {args.limit}")
     if args.streams < 1:
         raise InputError(f"--streams must be at least 1, not {args.streams}")
+    if args.window is not None and args.window < 1:
+        raise InputError(f"--window must be at least 1, not {args.window}")
+    if args.window is not None and args.streams > 1:
+        raise InputError("--streams carries the state on and --window starts it afresh; leave one of them out")
     return args
 
 
 def score(
-    run: str, split: str = "valid", streams: int = 1, limit: int | None = None, device: str = "auto", dtype="float32"
+    run: str,
+    split: str = "valid",
+    streams: int = 1,
+    limit: int | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    window: int | None = None,
 ) -> dict[str, Any]:
-    """The score of a run on a part of its corpus, with the floors, as plain data."""
+    """The score of a run on a part of its corpus, with the floors, as plain data.
+
+    With `window`, as `inn.evaluation.evaluate_windows` has it: every symbol is scored, the first from what an empty
+    prompt starts with (`start_symbol`).
+    """
     from inn.commands.display import working
     from inn.data.size import scored_size
     from inn.device import resolve_device
-    from inn.evaluation import evaluate, floors
+    from inn.evaluation import evaluate, evaluate_windows, floors
+    from inn.generation import start_symbol
 
     where = resolve_device(device)
     model, dataset = load_with_data(run)
     model.to(where)
     symbols = dataset.split(split)[:limit]
-    with working("scoring") as report:
-        result = evaluate(model, symbols, streams=streams, device=where, dtype=dtype, progress=report)
     vocabulary = dataset.vocabulary
+    start = None if window is None else start_symbol(vocabulary)
+    with working("scoring") as report:
+        if window is None or start is None:
+            result = evaluate(model, symbols, streams=streams, device=where, dtype=dtype, progress=report)
+        else:
+            result = evaluate_windows(model, symbols, window, start, device=where, dtype=dtype, progress=report)
     metric = vocabulary.metric
     return {
         "run": run,
         "corpus": dataset.name,
         "split": split,
-        **of_the_text(result, scored_size(dataset, split, symbols)),
+        **of_the_text(result, scored_size(dataset, split, symbols, first=window is not None)),
         metric.lower(): measure(result.bits, metric),
         "metric": metric,
         "unit": vocabulary.unit,
@@ -81,6 +105,8 @@ def score(
         "perplexity": result.perplexity,
         "count": result.count,
         "streams": streams,
+        "window": window,
+        "start_symbol": start,
         "parameters": model.num_parameters,
         "floors": floors(dataset.train, symbols, vocabulary.size),
         "data_sha256": dataset.sha256,
@@ -134,7 +160,8 @@ def show(facts: dict[str, Any]) -> None:
         table.add_row(name, f"{measure(bits, metric):,.{digits}f}", style="dim")
     table.add_row(facts["run"], f"{facts[metric.lower()]:,.{digits}f}", style="bold")
     out.print(table)
-    out.print(f"{facts['count']:,} {facts['unit']}s scored, {facts['nats']:.4f} nats each")
+    afresh = f", the state fresh every {facts['window']:,}" if facts["window"] else ""
+    out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}, {facts['nats']:.4f} nats each")
     if facts["bpb"] is not None and facts["ppl"] is not None:
         words = f"{facts['ppl']:,.1f} perplexity per word ({facts['text']['words']:,} words, line ends among them)"
         out.print(

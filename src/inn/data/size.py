@@ -47,15 +47,17 @@ def size_of(blocks: Iterable[bytes]) -> TextSize:
     return TextSize(size, characters, words)
 
 
-def scored_size(dataset: Dataset, part: str, symbols: np.ndarray) -> TextSize | None:
+def scored_size(dataset: Dataset, part: str, symbols: np.ndarray, first: bool = False) -> TextSize | None:
     """The size of what is predicted when `symbols` `[n]`, the first of a part, are scored: all but the first of them.
+
+    With `first` that one is predicted too.
 
     Sub-words, characters and bytes spell the text. Words do not: its white space is read from the corpus itself. None
     where that cannot be had, where the text has words that were read as `<unk>`, and where a tokenizer's tokens do not
     spell it: it is then not predicted wholly.
     """
     if dataset.vocabulary.kind != "words":
-        return None if part in dataset.inexact else size_of(_spelt(dataset.vocabulary, symbols))
+        return None if part in dataset.inexact else size_of(_spelt(dataset.vocabulary, symbols, first))
     try:
         text = corpus_text(dataset.name, "words")
     except InputError:
@@ -64,20 +66,20 @@ def scored_size(dataset: Dataset, part: str, symbols: np.ndarray) -> TextSize | 
         return None
 
     def scored() -> Iterator[str]:
-        return _after_the_first(text.text_blocks(part, whole_words=True), len(symbols))
+        return _of_words(text.text_blocks(part, whole_words=True), len(symbols), first)
 
     written = sum(block.split().count(UNKNOWN) for block in scored())
-    if written != np.count_nonzero(symbols[1:] == 0):
+    if written != np.count_nonzero(symbols[not first :] == 0):
         return None
     return size_of(block.encode() for block in scored())
 
 
-def _spelt(vocabulary: Vocabulary, symbols: np.ndarray) -> Iterator[bytes]:
-    """The bytes of all symbols `[n]` but the first, in blocks."""
+def _spelt(vocabulary: Vocabulary, symbols: np.ndarray, first: bool) -> Iterator[bytes]:
+    """The bytes of symbols `[n]`, with or without the `first` of them, in blocks."""
     decoder = vocabulary.decoder()
-    if not vocabulary.context_free:
+    if not (vocabulary.context_free or first):
         decoder.feed(int(symbols[0]))
-    for at in range(1, len(symbols), _CHUNK):
+    for at in range(0 if first else 1, len(symbols), _CHUNK):
         part = symbols[at : at + _CHUNK]
         if vocabulary.context_free:
             yield vocabulary.decode_bytes(part)
@@ -87,14 +89,14 @@ def _spelt(vocabulary: Vocabulary, symbols: np.ndarray) -> Iterator[bytes]:
         yield decoder.flush().encode()
 
 
-def _after_the_first(blocks: Iterable[str], count: int) -> Iterator[str]:
-    """What follows the first of a text's words, up to the end of the `count`-th; no block may end within a word."""
+def _of_words(blocks: Iterable[str], count: int, first: bool) -> Iterator[str]:
+    """A text up to the end of its `count`-th word, without the `first` or with it; no block may end within a word."""
     seen = 0
     for block in blocks:
         ends = [found.end() for found in _WORD.finditer(block)]
-        first = 0 if seen else ends[0] if ends else len(block)
+        begin = 0 if seen or first else ends[0] if ends else len(block)
         last = ends[count - seen - 1] if count - seen <= len(ends) else len(block)
-        yield block[first:last]
+        yield block[begin:last]
         seen += len(ends)
         if seen >= count:
             return
