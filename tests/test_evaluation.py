@@ -14,7 +14,16 @@ from torch import Tensor
 from inn.config import DataConfig, NgramConfig, model_config
 from inn.data.prepare import prepare
 from inn.errors import InputError
-from inn.evaluation import Score, evaluate, evaluating, floors, ngram_bits, ngram_counts, xz_bits
+from inn.evaluation import (
+    Score,
+    evaluate,
+    evaluate_windows,
+    evaluating,
+    floors,
+    ngram_bits,
+    ngram_counts,
+    xz_bits,
+)
 from inn.models import build_model
 from inn.sequence import SequenceModel
 from inn.state import State
@@ -222,3 +231,48 @@ def test_the_floors_of_text8():
     found = floors(data.train, held_out, data.vocabulary.size, orders=range(6))
     expected = {"uniform": 4.755, "unigram": 4.121, "bigram": 3.429, "trigram": 2.878, "4-gram": 2.336, "5-gram": 1.977}
     assert found == pytest.approx(expected, abs=6e-4)
+
+
+def rolling(model, symbols: np.ndarray, window: int, start: int) -> float:
+    """Nats by the windows of lm-evaluation-harness (`get_rolling_token_windows` with one token of context)."""
+    tokens, done, total = symbols.tolist(), 0, 0.0
+    while done < len(tokens):
+        count = min(window, len(tokens) - done)
+        end = done + count
+        read = [start, *tokens][:count] if done == 0 else tokens[end - window - 1 : end - 1]
+        with torch.no_grad():
+            shares = model(torch.tensor([read]))[0][0].double().log_softmax(-1)
+        total -= sum(float(shares[i - count, tokens[end + i - count]]) for i in range(count))
+        done = end
+    return total
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@given(n=st.integers(1, 60), window=st.integers(1, 70), start=st.integers(0, 6))
+def test_fresh_windows_are_those_of_the_harness(kind, n, window, start):
+    model = make(kind).eval()
+    score = evaluate_windows(model, text(n, seed=n), window, start)
+    assert score.count == n
+    assert score.nats_total == pytest.approx(rolling(model, text(n, seed=n), window, start), rel=1e-5)
+
+
+def test_one_window_is_one_stream_with_the_first_symbol_scored_too():
+    model, symbols = make("inn"), text(500)
+    whole = evaluate_windows(model, symbols, 500, 3)
+    stream = evaluate(model, np.concatenate([[3], symbols]))
+    assert whole.nats_total == pytest.approx(stream.nats_total, rel=1e-6)
+    assert evaluate_windows(model, symbols, 10_000, 3).nats_total == whole.nats_total
+    assert model.training  # as it was
+
+
+def test_windows_that_cannot_be():
+    for symbols, window in ((text(0), 5), (text(9), 0)):
+        with pytest.raises(InputError, match="both must be at least 1"):
+            evaluate_windows(make("lstm"), symbols, window, 0)
+
+
+def test_windows_report_what_they_have_read():
+    seen = []
+    evaluate_windows(make("lstm"), text(50_001), 1000, 0, progress=lambda *at: seen.append(at))
+    assert seen[-1] == (50_001, 50_001)
+    assert seen == sorted(seen)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 import yaml
 
+from inn.data.subwords import SubWords
+from inn.data.tokens import EXAMPLE
+from inn.runs import load
 from inn.settings import resolve_settings
 
 
@@ -60,6 +64,18 @@ def test_eval_of_a_part_and_in_parallel(inn, trained):
     assert "trigram" in inn("eval", trained, "--split", "test").out
 
 
+def test_eval_in_fresh_windows_counts_every_symbol(inn, trained, refused):
+    whole = json.loads(inn("eval", trained, "--limit", 500, "--json").out)
+    facts = json.loads(inn("eval", trained, "--limit", 500, "--window", 64, "--json").out)
+    assert (facts["count"], facts["window"], facts["text"]["bytes"]) == (500, 64, 500)
+    assert (whole["count"], whole["window"], whole["text"]["bytes"]) == (499, None, 499)
+    assert facts["bits"] != whole["bits"]
+    assert facts["bpb"] == pytest.approx(facts["bits"])
+    assert "the state fresh every 64" in inn("eval", trained, "--limit", 500, "--window", 64).out
+    assert "--window must be at least 1, not 0" in refused("eval", trained, "--window", 0)
+    assert "leave one of them out" in refused("eval", trained, "--window", 8, "--streams", 2)
+
+
 def test_generate_streams_the_prompt_and_what_follows(inn, trained):
     out = inn("generate", trained, "--prompt", "the graph", "--tokens", 30, "--seed", 1).out
     assert out.startswith("the graph")
@@ -80,6 +96,70 @@ def test_unknown_symbols_of_a_prompt(inn, refused, trained):
     assert "'☃'" in sentence
     assert "--unknown skip" in sentence
     assert inn("generate", trained, "--prompt", "t☃h", "--tokens", 3, "--unknown", "skip").code == 0
+
+
+def test_training_begins_with_the_weights_of_another_run(inn, refused, trained, small, tmp_path):
+    text, run = tmp_path / "more.txt", tmp_path / "more"
+    text.write_text("the neuron says something to each neuron of the graph " * 200)
+    options = [*small[small.index("--data.batch") :], "--train.lr", 1e-6, "--train.sample_every", 0]
+    other = ["--data.corpus", f"file:{text}"]
+    result = inn("train", "--from", trained, "--run", run, *other, *options)
+    assert result.code == 0, result
+    assert json.loads((run / "summary.json").read_text())["config"]["train"]["start"] == trained.name
+    # hardly trained, it still says what the first one said, in its symbols, on the text of both
+    assert load(run).vocabulary == load(trained).vocabulary
+    ours, first = load(run), load(trained)
+    for name, weight in first.state_dict().items():
+        assert (ours.state_dict()[name] - weight).abs().max() < 1e-4, name
+    sentence = refused("train", "--from", trained, "--run", tmp_path / "x", *other, *options, "--model.width", 8)
+    assert sentence.startswith(f"the weights of run '{trained}' do not fit the model of these settings")
+    assert "needs --run DIR" in refused("train", "--from", trained)
+    assert "leave out everything else" in refused("train", "--resume", run, "--from", trained)
+    symbols = ("--data.vocabulary", "bytes")
+    sentence = refused("train", "--from", trained, "--run", tmp_path / "x", *other, *options, *symbols)
+    assert "reads other symbols" in sentence
+    assert "is not a run" in refused("train", "--from", tmp_path / "none", "--run", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_recipe_may_say_how_another_run_is_trained_on(inn, trained, small, corpus, tmp_path):
+    run = tmp_path / "run"
+    options = ["--data.corpus", f"file:{corpus}", *small[small.index("--data.batch") :]]
+    assert inn("train", "demo", "--from", trained, "--run", run, *options).code == 0
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    assert settings["train"]["start"] == str(trained)
+    assert settings["train"]["lr"] == 0.005  # the recipe's
+    assert settings["data"]["tokenizer"] is None  # the same text has the same symbols
+    assert settings["model"]["width"] == 16
+
+
+def test_a_run_begun_from_another_begins_there_again(inn, trained, small, corpus, tmp_path):
+    """Killed before its first checkpoint, it has still the other's weights and not fresh ones."""
+    run = tmp_path / "run"
+    options = [*small[small.index("--data.batch") :], "--train.lr", 1e-9]
+    assert inn("train", "--from", trained, "--run", run, *options).code == 0
+    shutil.rmtree(run / "checkpoints")
+    (run / "checkpoints").mkdir()
+    assert inn("train", "--resume", run).code == 0
+    for name, weight in load(trained).state_dict().items():
+        assert (load(run).state_dict()[name] - weight).abs().max() < 1e-6, name
+
+
+def test_a_tokenizer_is_kept_in_the_run(inn, small, corpus, tmp_path):
+    tokenizer, run = tmp_path / "tokenizer.json", tmp_path / "run"
+    tree = {**json.loads(EXAMPLE), "model": json.loads(SubWords([(116, 104), (256, 101)])._tokenizer.to_str())["model"]}
+    tokenizer.write_text(json.dumps(tree))
+    text = ("--data.corpus", f"file:{corpus}", "--data.tokenizer", tokenizer)
+    result = inn("train", "demo", "--run", run, *text, *small)
+    assert result.code == 0, result
+    assert "token/s" in result.out
+    tokenizer.unlink()
+    facts = json.loads(inn("eval", run, "--json").out)
+    assert facts["metric"] == "bits"
+    assert facts["bpb"] == pytest.approx(facts["bits"] * facts["count"] / facts["text"]["bytes"])
+    assert inn("generate", run, "--prompt", "the ☃", "--tokens", 9, "--seed", 1).out.startswith("the ☃")
+    assert inn("train", "--resume", run).code == 0
+    assert json.loads(inn("info", run, "--json").out)["settings"]["model"]["vocab"] == 258
 
 
 def test_resume_goes_on_from_a_checkpoint(inn, small, corpus, tmp_path):

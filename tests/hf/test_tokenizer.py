@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
 from inn.data.subwords import SubWords
+from inn.data.tokens import EXAMPLE, Tokens
 from inn.data.vocabulary import Bytes, Characters, Words
 from inn.hf import build_tokenizer
 
@@ -113,3 +117,33 @@ def test_a_vocabulary_with_the_word_for_padding_is_refused():
 
     with pytest.raises(InputError, match="<pad>"):
         build_tokenizer(Words(["<pad>"]))
+
+
+def with_special_tokens() -> Tokens:
+    """A byte-level tokenizer that ends every text with a token of its own, if it is let."""
+    tree = json.loads(EXAMPLE)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tree["model"] |= {"vocab": {"<end>": 0, **{c: i + 1 for i, c in enumerate(letters)}, "ab": 257}}
+    tokenizer = Tokenizer.from_str(json.dumps(tree))
+    tokenizer.add_special_tokens(["<end>"])
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 0)])
+    return Tokens(json.loads(tokenizer.to_str())).filled(300)
+
+
+@settings(max_examples=60)
+@given(text=TEXT)
+@example("a<end>b <end>")
+@example("é 漢 😀 \x00\x7f abab")
+def test_a_tokenizer_of_others(load, text):
+    vocabulary = with_special_tokens()
+    tokenizer = load(vocabulary)
+    ids = vocabulary.encode(text).tolist()
+    assert tokenizer(text).input_ids == ids
+    assert tokenizer.decode(ids) == vocabulary.decode(ids) == text
+    assert tokenizer.pad_token == "<end>"
+
+
+def test_a_tokenizer_of_others_without_special_tokens_gets_one_for_padding(load):
+    tokenizer = load(Tokens(json.loads(EXAMPLE)))
+    assert tokenizer("ab a").input_ids == [2, 3, 0]
+    assert tokenizer.pad_token_id == 4

@@ -268,6 +268,11 @@ def test_from_a_folder_to_a_run_that_is_trained_further(with_tokenizer, pretrain
     assert model.vocabulary.size == 40  # 4 tokens, filled up
     assert distance(model, pretrained[1], torch.randint(40, (2, 20))) < 1e-5
     shutil.rmtree(folder)  # the run is whole without it
+    assert main(["export", str(run), str(tmp_path / "out")]) == 0
+    exported = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert distance(lambda x: (exported(x).logits, None), pretrained[1], torch.randint(40, (2, 20))) < 1e-5
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out")("ab a").input_ids == [2, 3, 0]
+    capsys.readouterr()
 
     assert main(["eval", str(run), "--json"]) == 0
     before = json.loads(capsys.readouterr().out)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from inn.data.subwords import SubWords
+from inn.data.tokens import Tokens
 from inn.data.vocabulary import END, UNKNOWN, Bytes, Characters, Vocabulary, Words
 from inn.errors import InputError
 
@@ -18,7 +22,8 @@ def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
     """The tokenizer that numbers every text as `vocabulary` does, and reads numbers back as it does.
 
     The number after the last symbol is `<pad>`, which no text is encoded to and the model never predicts: it stands for
-    nothing but padding, which is on the left. A character that a vocabulary of characters lacks is an error.
+    nothing but padding, which is on the left. A character that a vocabulary of characters lacks is an error. Tokenizers
+    of others keep their special tokens, the first of which stands for padding, and add none to a text.
 
     >>> from inn.data.vocabulary import Characters
     >>> tokenizer = build_tokenizer(Characters("abc "))
@@ -33,19 +38,34 @@ def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
         tokenizer = _characters(vocabulary)
     elif isinstance(vocabulary, Words):
         tokenizer = _words(vocabulary)
+    elif isinstance(vocabulary, Tokens):
+        return _of_others(vocabulary)
     else:
         raise InputError(f"a vocabulary of {vocabulary.kind} has no tokenizer of transformers; give another")
     tokenizer.add_special_tokens([AddedToken(PAD, special=True, normalized=False)])
     if tokenizer.token_to_id(PAD) != vocabulary.size:
         raise InputError(f"'{PAD}' is a symbol of the vocabulary, and stands for padding; take it out of the text")
+    return _wrapped(tokenizer, pad_token=PAD, split_special_tokens=True)  # <pad> in a text means these five characters
+
+
+def _wrapped(tokenizer: Tokenizer, **options: Any) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        pad_token=PAD,
         padding_side="left",
-        split_special_tokens=True,  # a text that says <pad> means these five characters
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
+        **options,
     )
+
+
+def _of_others(vocabulary: Tokens) -> PreTrainedTokenizerFast:
+    tree = {**vocabulary.tree, "post_processor": None}  # which adds special tokens
+    tokenizer = Tokenizer.from_str(json.dumps(tree))
+    special = [token["content"] for token in tree.get("added_tokens") or [] if token.get("special")]
+    if special:
+        return _wrapped(tokenizer, pad_token=special[0])
+    tokenizer.add_special_tokens([AddedToken(PAD, special=True, normalized=False)])
+    return _wrapped(tokenizer, pad_token=PAD, split_special_tokens=True)
 
 
 def _byte_pairs(vocabulary: SubWords) -> Tokenizer:

@@ -1,0 +1,80 @@
+"""lm-evaluation-harness and `inn eval --window` say the same of an exported run, on whatever text and window."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytest.importorskip("lm_eval", reason="lm_eval is not installed; pip install lm_eval")
+
+from lm_eval import simple_evaluate
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+import inn.hf.lm_eval
+from inn.cli import main
+
+TASKS = inn.hf.lm_eval.__path__[0]
+TEXT = "The naïve graph of neurons 🐕 listens,\nand every neuron speaks \\ when it has something to say…\n" * 60
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cache):
+    """`trained(vocabulary)`: a run on `TEXT`, and the folder it was exported to."""
+    folder = tmp_path_factory.mktemp("harness")
+    (folder / "text.txt").write_text(TEXT, "utf-8")
+    made = {}
+
+    def make(vocabulary: str):
+        if vocabulary not in made:
+            run, out = str(folder / f"run-{vocabulary}"), str(folder / f"out-{vocabulary}")
+            small = "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall_slots 256 --data.window 32"
+            data = ["--data.corpus", f"file:{folder / 'text.txt'}", "--data.vocabulary", vocabulary]
+            assert main(["train", "demo", "--run", run, *small.split(), *data, "--train.symbols", "4096"]) == 0
+            assert main(["export", run, out]) == 0
+            made[vocabulary] = run, out, f"file:{folder / 'text.txt'}"
+        return made[vocabulary]
+
+    return make
+
+
+def harness(folder: str, corpus: str, part: str, window: int, start: int, batch: int) -> float:
+    model = HFLM(pretrained=folder, device="cpu", max_length=window, prefix_token_id=start, batch_size=batch)
+    manager = TaskManager(include_path=TASKS, include_defaults=False, metadata={"corpus": corpus, "part": part})
+    results = simple_evaluate(model=model, tasks=["inn_corpus"], task_manager=manager, bootstrap_iters=0)
+    return results["results"]["inn_corpus"]["bits_per_byte,none"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "vocabulary, part, window",
+    [("bytes", "test", 64), ("characters", "valid", 50), ("characters", "test", 100_000), ("bpe", "test", 7)],
+)
+def test_bits_per_byte_are_those_of_inn_eval(trained, capsys, vocabulary, part, window):
+    run, folder, corpus = trained(vocabulary)
+    capsys.readouterr()
+    assert main(["eval", run, "--split", part, "--window", str(window), "--json"]) == 0
+    ours = json.loads(capsys.readouterr().out)
+    theirs = harness(folder, corpus, part, window, ours["start_symbol"], batch=3)
+    assert ours["bpb"] == pytest.approx(theirs, abs=1e-6)
+    assert main(["eval", run, "--split", part, "--json"]) == 0
+    carried = json.loads(capsys.readouterr().out)
+    assert carried["window"] is carried["start_symbol"] is None
+    if window < 100:
+        assert abs(carried["bpb"] - theirs) > 1e-3  # the state carried is another question
+
+
+def test_the_tasks_by_name_are_of_the_corpora():
+    manager = TaskManager(include_path=TASKS, include_defaults=False)
+    assert set(manager.all_tasks) == {"inn_text8", "inn_enwik8", "inn_corpus"}
+
+
+def test_a_part_is_one_document(tmp_path, cache):
+    from inn.hf.lm_eval.corpora import part_of
+
+    (tmp_path / "text.txt").write_text(TEXT, "utf-8")
+    (document,) = part_of(f"file:{tmp_path / 'text.txt'}", "test", version=1.0)["test"]
+    assert TEXT.endswith(document["text"])
+    (document,) = part_of(f"file:{tmp_path / 'text.txt'}", "train", characters=9)["test"]
+    assert document["text"] == TEXT[:9]
