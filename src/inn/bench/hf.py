@@ -42,8 +42,7 @@ def generate(size: WriteSize = WriteSize(), effort: Effort = NORMAL) -> Measured
 
         def forward(self, input_ids: Tensor | None = None, attention_mask=None, past_key_values=None, labels=None,
                     use_cache=None, logits_to_keep=0, return_dict=None, written_from=None, **options: Any):  # fmt: skip
-            assert input_ids is not None
-            past_key_values.length += input_ids.shape[1]
+            past_key_values.length += input_ids.shape[1]  # type: ignore[union-attr]
             return Output(logits=said, past_key_values=past_key_values)
 
     from transformers.modeling_outputs import CausalLMOutputWithPast as Output
