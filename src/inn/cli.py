@@ -23,6 +23,7 @@ COMMANDS = {
     "info": ("inn.commands.info", "parameters, compute, state and settings of a recipe or a run"),
     "data": ("inn.commands.data", "list, get and verify the corpora"),
     "study": ("inn.commands.study", "re-create a table of the papers, or show what was measured"),
+    "sweep": ("inn.commands.sweep", "search for the settings of a recipe that suit its text best"),
     "bench": ("inn.commands.bench", "measure the speed of kernels, training and writing, beside peers and limits"),
     "demo": ("inn.commands.demo", "train, evaluate and sample a small graph of neurons, here and now"),
 }

@@ -65,12 +65,17 @@ class OptionParser(ArgumentParser):
             {f"--{name}.{key}": hint for key, hint in get_type_hints(config).items() if key not in extra}
         )
 
+    def require(self, name: str) -> None:
+        """Raise `InputError`, naming the nearest, where there is no option of this name."""
+        if name not in self._types:
+            raise unknown_option(name, self._types)
+
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse `argv`; raises `InputError` with one sentence for anything unknown, missing or of the wrong type."""
         for token in argv:
             name = token.split("=", 1)[0]
-            if name.startswith("--") and name not in self._types and name != "--help":
-                raise unknown_option(name, self._types)
+            if name.startswith("--") and name != "--help":
+                self.require(name)
         try:
             return self.parse_args(list(argv))
         except ArgumentError as error:

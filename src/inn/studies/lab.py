@@ -5,16 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +20,7 @@ from inn.settings import resolve_settings
 from inn.training.files import remove_folder, replace_file
 from inn.training.finite import TrainingDiverged
 from inn.training.run import Run
+from inn.training.signals import stop_when_let_go
 from inn.training.trainer import train
 
 Report = Callable[[str, int, int], None]
@@ -140,7 +136,7 @@ class Lab:
             return
         context, workers = get_context("spawn"), min(self.workers, len(work))
         held, let_go = context.Pipe(duplex=False)
-        with held, let_go, ProcessPoolExecutor(workers, context, _stop_when_let_go, (held,)) as pool:
+        with held, let_go, ProcessPoolExecutor(workers, context, stop_when_let_go, (held,)) as pool:
             futures = {pool.submit(task, *arguments): what for what, arguments in work}
             try:
                 for done, future in enumerate(as_completed(futures), 1):
@@ -155,22 +151,6 @@ class Lab:
                         f"fewer than --workers {workers}"
                     ) from error
                 raise
-
-
-def _stop_when_let_go(held: Connection) -> None:
-    """Prepare a worker: when the process that started it ends, or closes its end of `held`, the worker stops too.
-
-    A run under way is stopped as by SIGTERM, with a checkpoint. Ctrl-C reaches the starter, which lets go.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        held.poll(None)
-        while True:  # the first one may be a run's sign to write its checkpoint; one of the next ends the process
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.2)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def status(run: Run) -> str | None:

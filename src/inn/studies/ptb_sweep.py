@@ -12,21 +12,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inn.data.files import only_one
-from inn.errors import InputError
 from inn.studies.lab import Job, Lab, digest
 from inn.studies.paper import TABLE_6
 from inn.studies.ptb import WORDS
 from inn.studies.rows import best_bits, facts, markdown, model_settings, tune
 from inn.studies.sizes import Size
 from inn.studies.study import Study, Verdict
+from inn.sweep.search import load_optuna, open_study, sampler
+from inn.sweep.space import Range, Space
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 MODEL = "inn"
-DROPOUT, WEIGHT_DECAY = (0.0, 0.6), (1e-5, 1.0)
-"""Where the search looks; weight decay on a logarithmic scale."""
+SPACE = Space({"dropout": Range(0.0, 0.6), "weight_decay": Range(1e-5, 1.0, log=True)})
+"""Where the search looks."""
 
 
 @dataclass(frozen=True)
@@ -145,20 +146,13 @@ class Search:
     """The trials of a sweep, in an Optuna study that outlives the process and is open to others."""
 
     def __init__(self, lab: Lab, size: SweepSize):
-        try:
-            import optuna  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise InputError("study 'ptb-sweep' needs Optuna; install it: pip install 'inn-torch[sweep]'") from None
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        optuna = load_optuna("study 'ptb-sweep'")
         self.optuna, self.lab, self.size = optuna, lab, size
         self.total = len(TABLE_6) + size.searched
         name = digest(self.job({}).config())
         file = lab.root / "ptb-sweep.db"
         with only_one(file):  # two that begin at once make one study, with each of the paper's points once
-            storage = f"sqlite:///{file}?timeout=60"
-            if not lab.resume and name in optuna.get_all_study_names(storage):
-                optuna.delete_study(study_name=name, storage=storage)
-            self.study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+            self.study = open_study(f"sqlite:///{file.as_posix()}", name, fresh=not lab.resume, heartbeat=False)
             if not self.study.trials:
                 for dropout, decay in TABLE_6:
                     self.study.enqueue_trial({"dropout": dropout, "weight_decay": decay})
@@ -197,12 +191,9 @@ class Search:
                 begun = len(self.study.trials) - len(waiting)
                 if begun >= self.total:
                     break
-                self.study.sampler = self.optuna.samplers.TPESampler(
-                    seed=begun, n_startup_trials=len(TABLE_6), constant_liar=True
-                )
+                self.study.sampler = sampler(begun, startup=len(TABLE_6))
                 trial = self.study.ask()
-                trial.suggest_float("dropout", *DROPOUT)
-                trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True)
+                SPACE.suggest(trial)
                 taken.append(self.study.trials[trial.number])
         return taken
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
@@ -38,3 +41,22 @@ class StopSignals:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = signal.Signals(number).name
+
+
+def stop_when_let_go(held: Connection) -> None:
+    """Prepare a worker: when the process that started it ends, or closes its end of `held`, the worker stops too.
+
+    A run under way is stopped as by SIGTERM, with a checkpoint. Ctrl-C reaches the starter, which lets go.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        held.poll(None)
+        while True:  # the first one may be a run's sign to write its checkpoint; one of the next ends the process
+            if os.name == "nt":  # os.kill would end the process at once there
+                signal.raise_signal(signal.SIGTERM)
+            else:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+
+    threading.Thread(target=watch, daemon=True).start()

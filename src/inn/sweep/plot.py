@@ -1,0 +1,70 @@
+"""The picture of a sweep: how trials went, and what each setting did to the score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inn.sweep.search import counted
+from inn.sweep.space import Choice, Range, Space
+from inn.sweep.work import WHOLE
+
+if TYPE_CHECKING:
+    import optuna  # pyright: ignore[reportMissingImports]
+
+
+def draw(study: optuna.Study, space: Space, path: Path) -> Path | None:
+    """Draw a sweep as a PNG and return its path; None where Matplotlib is missing or nothing has come out yet."""
+    trials = [trial for trial in counted(study) if trial.value is not None and trial.state.name == "COMPLETE"]
+    try:
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    if not trials:
+        return None
+    panels = 1 + len(space.names)
+    columns = 2 if panels == 4 else min(panels, 3)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    _curves(axes[0], counted(study), trials)
+    dots = None
+    for panel, name in zip(axes[1:], space.names, strict=False):
+        dots = _setting(panel, name, space.parts[name], trials)
+    for panel in axes[panels:]:
+        panel.set_visible(False)
+    if dots is not None:
+        figure.colorbar(dots, ax=axes[:panels].tolist(), label="trial", shrink=0.6)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return path
+
+
+def _curves(axes: Any, trials: list[Any], done: list[Any]) -> None:
+    """Validation over the course of the run: the best one bold, those that were pruned dotted."""
+    best = min(done, key=lambda trial: trial.value)
+    for trial in trials:
+        points = sorted(trial.intermediate_values.items())
+        if trial.value is not None and trial.state.name == "COMPLETE":
+            points = [*points, (WHOLE, trial.value)]
+        if points:
+            x, y = [at / WHOLE * 100 for at, _ in points], [bits for _, bits in points]
+            style = (
+                {"lw": 2.2, "color": "C1", "zorder": 3} if trial is best else {"lw": 0.9, "color": "C0", "alpha": 0.6}
+            )
+            axes.plot(x, y, ls=":" if trial.state.name == "PRUNED" else "-", marker=".", **style)
+    axes.set(xlabel="% of the run", ylabel="validation bits per symbol", title="trials (bold: best, dotted: pruned)")
+
+
+def _setting(axes: Any, name: str, part: Range | Choice, trials: list[Any]) -> Any:
+    """The score over the values of one setting."""
+    values = [trial.params[name] for trial in trials]
+    if isinstance(part, Choice):
+        places = [part.values.index(value) for value in values]
+        axes.set_xticks(range(len(part.values)), [str(value) for value in part.values])
+    else:
+        places = values
+        axes.set_xscale("log" if part.log else "linear")
+    dots = axes.scatter(places, [t.value for t in trials], c=[t.number for t in trials], cmap="viridis", s=22)
+    axes.set(title=name)
+    return dots

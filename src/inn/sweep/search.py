@@ -1,0 +1,120 @@
+"""An Optuna study that outlives the process, is open to others, and loses no trial when one of them dies."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from inn.errors import InputError
+
+if TYPE_CHECKING:
+    import optuna  # pyright: ignore[reportMissingImports]
+
+HEARTBEAT = 10
+"""Seconds between signs of life of a trial."""
+GRACE = 60
+"""Seconds without one after which a trial counts as lost."""
+RETRIES = 3
+"""How often a trial that was lost is begun again."""
+
+
+def load_optuna(who: str) -> Any:
+    """Return the module `optuna`, quiet; raises `InputError` where it is not installed.
+
+    Args:
+        who: what needs it, for the sentence: `` `inn sweep` ``.
+    """
+    try:
+        import optuna  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise InputError(f"{who} needs Optuna; install it: pip install 'inn-torch[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def open_study(url: str, name: str, *, fresh: bool = False, pruner: Any = None, heartbeat: bool = True) -> optuna.Study:
+    """Open a study that minimises, or make it; raises `InputError` where the storage cannot be reached.
+
+    Args:
+        url: an RDB URL, such as `sqlite:///sweep.db` or `postgresql://user@host/db`.
+        name: of the study in the storage.
+        fresh: forget what the study has, if it is there.
+        pruner: Optuna's; for `study.optimize`.
+        heartbeat: trials that `study.optimize` runs give signs of life, and one whose process died is begun again.
+    """
+    optuna = load_optuna("a sweep")
+    from sqlalchemy.exc import SQLAlchemyError  # pyright: ignore[reportMissingImports]
+
+    signs: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if heartbeat:
+            signs = {"heartbeat_interval": HEARTBEAT, "grace_period": GRACE, "heartbeat_stale_trial_callback": retry}
+        try:
+            storage = optuna.storages.RDBStorage(_patient(url), **signs)
+            if fresh and name in optuna.get_all_study_names(storage):
+                optuna.delete_study(study_name=name, storage=storage)
+            return optuna.create_study(storage=storage, study_name=name, load_if_exists=True, pruner=pruner)
+        except (SQLAlchemyError, ImportError, ValueError, OSError, RuntimeError) as error:
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"storage '{without_password(url)}' cannot be opened: {why}") from error
+
+
+def retry(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """Put a trial that was lost back into the queue, with what it reported."""
+    from optuna.storages import RetryHeartbeatStaleTrialCallback  # pyright: ignore[reportMissingImports]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        RetryHeartbeatStaleTrialCallback(max_retry=RETRIES, inherit_intermediate_values=True)(study, trial)
+
+
+def fail_lost(study: optuna.Study) -> None:
+    """Fail the trials whose process gave no sign of life for `GRACE` seconds, and put them back into the queue."""
+    from optuna.storages import fail_stale_trials  # pyright: ignore[reportMissingImports]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fail_stale_trials(study)
+
+
+def origin(trial: optuna.trial.FrozenTrial) -> int:
+    """The number of the trial, or of the first one that it stands in for."""
+    return trial.system_attrs.get("failed_trial", trial.number)
+
+
+def counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that were begun, without those that others stand in for."""
+    trials = study.get_trials(deepcopy=False)
+    replaced = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
+    return [t for t in trials if t.state.name != "WAITING" and t.number not in replaced]
+
+
+def sampler(begun: int, startup: int = 8) -> Any:
+    """Optuna's TPE, seeded by how many trials were begun: one that is gone on with draws as if it never stopped.
+
+    Trials that others are at work on count as bad ones, so that two do not look in the same place.
+    """
+    optuna = load_optuna("a sweep")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=begun, n_startup_trials=startup, constant_liar=True)
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown; as it is where it is none.
+
+    >>> without_password("sqlite:///sweep.db")
+    'sqlite:///sweep.db'
+    """
+    try:
+        from sqlalchemy.engine import make_url  # pyright: ignore[reportMissingImports]
+
+        return make_url(url).render_as_string(hide_password=True)
+    except Exception:  # not installed, or no URL
+        return url
+
+
+def _patient(url: str) -> str:
+    """SQLite waits for its turn when others write."""
+    return f"{url}?timeout=60" if url.startswith("sqlite:") and "?" not in url else url

@@ -1,0 +1,201 @@
+"""Where a sweep looks: dotted settings, each with a range or a list of choices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from inn.config import MODEL_CONFIGS, DataConfig, TrainConfig
+from inn.data.files import plain_errors
+from inn.errors import InputError, nearest
+from inn.options import OptionParser
+from inn.settings import SECTIONS, add_settings
+
+if TYPE_CHECKING:
+    import optuna  # pyright: ignore[reportMissingImports]
+
+_RANGE_KEYS = ("low", "high", "log", "step")
+EXAMPLE = "train.lr: {low: 1e-3, high: 2e-2, log: true}, or model.neurons: [4, 8, 16]"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Every number from `low` to `high`, both included; whole numbers where both are.
+
+    `log` searches their logarithms; `step` takes only low, low + step, ... (not with `log`).
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def suggest(self, trial: optuna.Trial, name: str) -> float:
+        """The value of a trial."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return trial.suggest_int(name, self.low, self.high, step=int(self.step or 1), log=self.log)
+        return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one that this range may suggest.
+
+        >>> Range(4, 16, step=4).holds(8), Range(4, 16, step=4).holds(9), Range(0.0, 1.0).holds(1.5)
+        (True, False, False)
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or math.isclose((value - self.low) / self.step % 1, 0, abs_tol=1e-9)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values."""
+
+    values: tuple[Any, ...]
+
+    def suggest(self, trial: optuna.Trial, name: str) -> Any:
+        """The value of a trial."""
+        return trial.suggest_categorical(name, self.values)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is among them; lists are compared as they are written."""
+        return (str(value) if isinstance(value, list) else value) in self.values
+
+
+@dataclass(frozen=True)
+class Space:
+    """Settings by dotted name, each with what it may be.
+
+    >>> Space({"train.lr": Range(1e-3, 1e-2, log=True), "model.neurons": Choice((4, 8))}).names
+    ['train.lr', 'model.neurons']
+    """
+
+    parts: Mapping[str, Range | Choice]
+
+    @property
+    def names(self) -> list[str]:
+        """The settings that are searched."""
+        return list(self.parts)
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The values of a trial, by name."""
+        return {name: part.suggest(trial, name) for name, part in self.parts.items()}
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Whether each value is one that may be suggested."""
+        return all(part.holds(values.get(name)) for name, part in self.parts.items())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as plain data: the same for two files that say the same."""
+        return {name: asdict(part) for name, part in self.parts.items()}
+
+
+def read_space(path: str | Path, kind: str = "inn") -> Space:
+    """Read a space from a YAML file: `train.lr: {low: 1e-3, high: 2e-2, log: true}`, `model.neurons: [4, 8, 16]`.
+
+    Args:
+        path: the file.
+        kind: the kind of model whose fields may be named.
+
+    Raises `InputError` for a file that is not there or no YAML, an unknown setting, a value of the wrong type, an
+    empty space, an empty range (`low` >= `high`), and a logarithmic range that does not begin above 0.
+    """
+    path = Path(path)
+    with plain_errors(path):
+        content = path.read_bytes()
+    try:
+        tree = yaml.safe_load(content.decode())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InputError(f"space '{path}' is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
+    if not tree:
+        raise InputError(f"space '{path}' is empty; name a setting to search, as in {EXAMPLE}")
+    if not isinstance(tree, dict):
+        raise InputError(f"space '{path}' must map settings to ranges, as in {EXAMPLE}")
+    parser = OptionParser("inn", "SPACE", "")
+    add_settings(parser, kind)
+    return Space({str(name): _part(str(name), given, kind, parser) for name, given in tree.items()})
+
+
+def _part(name: str, given: Any, kind: str, parser: OptionParser) -> Range | Choice:
+    section, _, field = name.partition(".")
+    if section not in SECTIONS or not field:
+        raise InputError(
+            f"unknown setting '{name}' in the space; write it as SECTION.FIELD, of {', '.join(SECTIONS)}"
+            if section not in SECTIONS
+            else f"'{name}' in the space is a whole section; name one of its fields, as in {EXAMPLE}"
+        )
+    parser.require(f"--{name}")
+    if isinstance(given, list):
+        return _choice(name, given, parser)
+    if not isinstance(given, dict):
+        raise InputError(f"'{name}' in the space must be a range or a list, not '{given}'; as in {EXAMPLE}")
+    return _range(name, given, _hint(name, kind))
+
+
+def _choice(name: str, given: list[Any], parser: OptionParser) -> Choice:
+    if not given:
+        raise InputError(f"'{name}' in the space has no choices; give at least one value")
+    values = []
+    for value in given:
+        word = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        parsed: Any = parser.parse([f"--{name}={word}"])
+        for part in name.split("."):
+            parsed = parsed[part]
+        # Optuna keeps plain values; a list is kept as it is written on the command line.
+        values.append(parsed if parsed is None or isinstance(parsed, bool | int | float | str) else str(parsed))
+    if len(set(map(repr, values))) < len(values):
+        raise InputError(f"'{name}' in the space lists a value twice: {given}")
+    return Choice(tuple(values))
+
+
+def _range(name: str, given: dict[str, Any], hint: Any) -> Range:
+    for key in given:
+        if key not in _RANGE_KEYS:
+            raise InputError(f"'{name}' in the space: unknown key '{key}'{nearest(str(key), _RANGE_KEYS)}")
+    for key in ("low", "high"):
+        if key not in given:
+            raise InputError(f"'{name}' in the space has no '{key}'; a range is {{low: ..., high: ...}}")
+    types = set(get_args(hint) if get_origin(hint) else [hint]) if hint is not None else set()
+    if not types & {int, float}:
+        raise InputError(f"'{name}' is no number, so a range of it means nothing; list its choices, as in {EXAMPLE}")
+    number = float if float in types else int
+    low, high = (_number(name, key, given[key], number) for key in ("low", "high"))
+    log, step = given.get("log", False), given.get("step")
+    if not isinstance(log, bool):
+        raise InputError(f"'{name}' in the space: log must be true or false, not '{log}'")
+    if low >= high:
+        raise InputError(f"'{name}' in the space goes from {low:g} to {high:g}; low must be below high")
+    if log and low <= 0:
+        raise InputError(f"'{name}' in the space is logarithmic from {low:g}; low must be above 0 there")
+    if step is not None:
+        step = _number(name, "step", step, number)
+        if step <= 0 or log:
+            raise InputError(f"'{name}' in the space: step must be above 0, and goes with no log; it is {step:g}")
+    return Range(low, high, log, step)
+
+
+def _number(name: str, key: str, value: Any, number: type[int] | type[float]) -> float:
+    try:
+        found = float(value)  # YAML reads 1e-3 as a text
+    except (TypeError, ValueError):
+        found = math.nan
+    if isinstance(value, bool) or not math.isfinite(found):
+        raise InputError(f"'{name}' in the space: {key} must be a number, not '{value}'")
+    if number is int and found != int(found):
+        raise InputError(f"'{name}' in the space takes whole numbers; {key} is {value}")
+    return number(found)
+
+
+def _hint(name: str, kind: str) -> Any:
+    """The type of a setting; None where it is a text."""
+    section, _, field = name.partition(".")
+    config = {"model": MODEL_CONFIGS[kind], "data": DataConfig, "train": TrainConfig}[section]
+    hint = get_type_hints(config).get(field)
+    return hint if hint in (int, float) or get_origin(hint) in (Union, UnionType) else None

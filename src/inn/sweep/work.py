@@ -1,0 +1,324 @@
+"""The work of a sweep: trials are training runs, several processes share them, and none is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from inn.config import RunConfig
+from inn.data.files import only_one
+from inn.errors import InputError
+from inn.settings import Settings, resolve
+from inn.sweep.search import counted, fail_lost, load_optuna, open_study, origin, retry, sampler
+from inn.sweep.space import Space
+from inn.training.events import Event, Started, Validated
+from inn.training.files import check_writable
+from inn.training.finite import TrainingDiverged
+from inn.training.signals import stop_when_let_go
+from inn.training.trainer import train
+
+if TYPE_CHECKING:
+    import optuna  # pyright: ignore[reportMissingImports]
+
+Pruner = Literal["median", "hyperband", "none"]
+WHOLE = 1000
+"""What trials are compared by: thousandths of the run, for steps mean nothing where the batch is searched too."""
+WAIT = 2.0
+"""Seconds between two looks at what others do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep: what is trained, where it looks, and where its trials and their results are kept."""
+
+    recipe: str
+    overrides: tuple[str, ...]
+    """`--section.field=value`, for all trials."""
+    space: Space
+    trials: int
+    """Trials of the whole sweep, those that are done already included."""
+    folder: Path
+    storage: str
+    """An RDB URL."""
+    study: str
+    """The study's name in the storage: the settings and the space, in short."""
+    pruner: Pruner = "median"
+
+    def overrides_of(self, params: Mapping[str, Any]) -> list[str]:
+        """The overrides of a trial."""
+        return [*self.overrides, *(f"--{name}={_word(value)}" for name, value in params.items())]
+
+    def settings(self, params: Mapping[str, Any]) -> Settings:
+        """The settings of a trial; raises `InputError` where its values do not go together."""
+        return resolve(self.recipe, self.overrides_of(params))
+
+    def run(self, trial: optuna.trial.FrozenTrial) -> Path:
+        """The run directory of a trial; one that stands in for another goes on with its run."""
+        return self.folder / f"{self.study}-{origin(trial):04d}"
+
+    def open(self) -> optuna.Study:
+        """The study; raises `InputError` where its storage cannot be reached."""
+        return open_study(self.storage, self.study, pruner=_pruner(self.pruner))
+
+
+def plan_sweep(
+    recipe: str,
+    overrides: Sequence[str],
+    space: Space,
+    *,
+    trials: int = 20,
+    folder: str | Path,
+    storage: str | None = None,
+    pruner: Pruner = "median",
+) -> Plan:
+    """A sweep of a recipe over a space.
+
+    Args:
+        recipe: by name, or the path of a YAML file.
+        overrides: `--section.field=value`, for all trials.
+        space: the settings that are searched; what it names is not to be overridden as well.
+        trials: of the whole sweep.
+        folder: where runs, storage and plot are kept.
+        storage: an RDB URL; a SQLite file in `folder` when not given.
+        pruner: what ends a trial that promises little: `median`, `hyperband`, or `none`.
+
+    Raises `InputError` for a recipe or overrides that mean nothing, and a setting that is both given and searched.
+    """
+    for name in space.names:
+        if any(token.startswith(f"--{name}=") for token in overrides):
+            raise InputError(f"--{name} is searched by the space; leave it out, or take it out of the space")
+    config = resolve(recipe, overrides).config
+    folder = Path(folder)
+    name = f"{Path(recipe).stem}-{_digest(config, space)}"
+    return Plan(recipe, tuple(overrides), space, trials, folder, storage or _own_storage(folder), name, pruner)
+
+
+def run_sweep(
+    plan: Plan, workers: int = 1, report: Callable[[optuna.trial.FrozenTrial], None] = lambda trial: None
+) -> optuna.Study:
+    """Do the trials that are not done yet, `workers` at a time, and return the study.
+
+    Trials whose process died are gone on with from their last checkpoint: at once by another process of this sweep, or
+    when the same sweep is run again. Raises `InputError` for a storage that cannot be reached, data that is not
+    there, a full disk; `KeyboardInterrupt` when a signal stopped it.
+
+    Args:
+        report: called with each trial that has ended, once.
+    """
+    if plan.storage == _own_storage(plan.folder):
+        check_writable(plan.folder)
+    study = plan.open()
+    _begin(plan, study)
+    news = _News(study, report)
+    if workers == 1:
+        work(plan, 0, 1, news.tell)
+    else:
+        _side_by_side(plan, workers, news.tell)
+    news.tell()
+    return study
+
+
+def work(plan: Plan, worker: int, workers: int, tell: Callable[[], None] = lambda: None) -> None:
+    """Do one trial after another until all are done, those included that other processes lost."""
+    study, optuna = plan.open(), load_optuna("a sweep")
+    while True:
+        with ExitStack() as turn:
+            turn.enter_context(only_one(plan.folder / plan.study))
+            fail_lost(study)
+            begun = counted(study)
+            if len(begun) < plan.trials:
+                study.sampler = sampler(len(begun))
+
+                def objective(trial: optuna.Trial, turn: ExitStack = turn) -> float:
+                    values = plan.space.suggest(trial)
+                    turn.close()  # drawing is one at a time, training is not
+                    return _run_trial(plan, study, trial, values, worker, workers)
+
+                # The error: the trial was taken for lost, and somebody else has it.
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    study.optimize(objective, n_trials=1, catch=(_NoResult,))
+            elif not any(trial.state.name == "RUNNING" for trial in begun):
+                return
+        if len(begun) >= plan.trials:
+            time.sleep(WAIT)  # others are at work; if one dies, its trial is gone on with here
+        tell()
+
+
+class _NoResult(Exception):
+    """A trial that came to nothing: it diverged, or its values do not go together."""
+
+
+def _run_trial(
+    plan: Plan, study: optuna.Study, trial: optuna.Trial, values: dict[str, Any], worker: int, workers: int
+) -> float:
+    """Train a trial, or go on with it; its best validation in bits."""
+    try:
+        settings = plan.settings(values)
+    except InputError as error:
+        trial.set_user_attr("error", str(error))
+        raise _NoResult(str(error)) from error
+    path, follow = plan.run(study.trials[trial.number]), _Follow(trial)
+    with only_one(path):
+        try:
+            if (path / "config.yaml").is_file():
+                summary = train(None, path, resume=True, report=follow)
+            else:
+                summary = train(_for_this_worker(settings, worker, workers), path, report=follow)
+        except TrainingDiverged as error:
+            trial.set_user_attr("error", str(error))
+            raise _NoResult(str(error)) from error
+        except BaseException as error:
+            if not isinstance(error, load_optuna("a sweep").TrialPruned):
+                retry(study, study.trials[trial.number])  # the trial is no worse for it
+            raise
+    trial.set_user_attr("metric", summary["metric"])
+    trial.set_user_attr("parameters", summary["parameters"])
+    if summary["status"] == "stopped":
+        retry(study, study.trials[trial.number])
+        raise KeyboardInterrupt
+    return summary["best"]["bits"]
+
+
+class _Follow:
+    """Reports the validations of a run to its trial, and ends it where the pruner says so."""
+
+    def __init__(self, trial: optuna.Trial):
+        self.trial, self.steps = trial, 0
+        self.known = set(trial.study.trials[trial.number].intermediate_values)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.steps = event.steps
+            self.trial.set_user_attr("metric", event.metric)
+            self.trial.set_user_attr("parameters", event.parameters)
+        if isinstance(event, Validated) and event.step < self.steps:
+            at = round(WHOLE * event.step / self.steps)
+            if at not in self.known:  # a run that is gone on with repeats what came after its checkpoint
+                self.trial.report(event.bits, at)
+            if self.trial.should_prune():
+                raise load_optuna("a sweep").TrialPruned
+
+
+class _News:
+    """Tells of each trial that has ended, once."""
+
+    def __init__(self, study: optuna.Study, report: Callable[[optuna.trial.FrozenTrial], None]):
+        self.study, self.report = study, report
+        self.told = {trial.number for trial in study.trials if trial.state.is_finished()}
+
+    def tell(self) -> None:
+        for trial in counted(self.study):
+            if trial.state.is_finished() and trial.number not in self.told:
+                self.told.add(trial.number)
+                self.report(trial)
+
+
+def _begin(plan: Plan, study: optuna.Study) -> None:
+    """Prepare the data, once and before anybody else; the recipe's own settings are the first trial if they may be."""
+    from inn.data.prepare import prepare
+
+    config = resolve(plan.recipe, plan.overrides).config
+    prepare(config.data)
+    check_writable(plan.folder)
+    with only_one(plan.folder / plan.study):
+        own = {name: _value(config.to_dict(), name) for name in plan.space.names}
+        if not study.trials and plan.space.holds(own):
+            study.enqueue_trial({k: str(v) if isinstance(v, list) else v for k, v in own.items()})
+
+
+def _side_by_side(plan: Plan, workers: int, tell: Callable[[], None]) -> None:
+    """Workers in processes of their own; when this one ends or is interrupted they stop, with checkpoints."""
+    context = get_context("spawn")
+    held, let_go = context.Pipe(duplex=False)
+    errors = context.SimpleQueue()
+    processes = [
+        context.Process(target=_worker, args=(plan, number, workers, held, errors)) for number in range(workers)
+    ]
+    with held, let_go:
+        try:
+            for process in processes:
+                process.start()
+            while any(process.is_alive() for process in processes):
+                next(p for p in processes if p.is_alive()).join(WAIT)
+                tell()
+        except BaseException:
+            let_go.close()
+            for process in processes:
+                process.join()
+            raise
+    if not errors.empty():
+        raise InputError(errors.get())
+    if lost := sum(process.exitcode != 0 for process in processes):
+        done = sum(trial.state.name != "RUNNING" for trial in counted(plan.open()))
+        if done < plan.trials:
+            raise InputError(
+                f"{lost} of {workers} workers were killed, for want of memory perhaps; {done} of {plan.trials} trials "
+                "are done, so run the same command again, with fewer --workers"
+            )
+
+
+def _worker(plan: Plan, number: int, workers: int, held: Connection, errors: Any) -> None:
+    stop_when_let_go(held)
+    try:
+        work(plan, number, workers)
+    except InputError as error:
+        errors.put(str(error))
+    except KeyboardInterrupt:
+        pass
+
+
+def _for_this_worker(settings: Settings, worker: int, workers: int) -> RunConfig:
+    """The settings of a run beside others: its share of the cores, a GPU of its own where there are several."""
+    import torch
+
+    from inn.data.prepare import prepare
+    from inn.device import good_threads
+
+    config = settings.with_vocab(prepare(settings.config.data).vocabulary.size)
+    own: dict[str, Any] = {}
+    if workers > 1 and config.train.threads == 0:
+        own["threads"] = max(1, good_threads() // workers)
+    if config.train.device in ("auto", "cuda") and torch.cuda.device_count() > 1:
+        own["device"] = f"cuda:{worker % torch.cuda.device_count()}"
+    return replace(config, train=replace(config.train, **own))
+
+
+def _own_storage(folder: Path) -> str:
+    return f"sqlite:///{(folder / 'sweep.db').as_posix()}"
+
+
+def _pruner(name: Pruner) -> Any:
+    pruners = load_optuna("`inn sweep`").pruners
+    if name == "median":  # young runs are no guide: the first fifth counts for nothing
+        return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=WHOLE // 5)
+    if name == "hyperband":
+        return pruners.HyperbandPruner(min_resource=WHOLE // 10, max_resource=WHOLE)
+    return pruners.NopPruner()
+
+
+def _digest(config: RunConfig, space: Space) -> str:
+    """A short name for what decides the results."""
+    tree = config.to_dict()
+    del tree["train"]["threads"], tree["train"]["device"], tree["model"]["vocab"]
+    for name in space.names:
+        section, _, field = name.partition(".")
+        tree[section].pop(field, None)
+    return hashlib.sha256(json.dumps([tree, space.to_dict()], sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _value(tree: Mapping[str, Any], name: str) -> Any:
+    section, _, field = name.partition(".")
+    return tree[section].get(field)
+
+
+def _word(value: Any) -> str:
+    """A value as the command line says it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
