@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import threading
 import types
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from inn.errors import InputError, nearest
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
+_PARSING = threading.Lock()  # jsonargparse puts a class of argparse's aside while it parses: one thread at a time
 
 
 class OptionParser(ArgumentParser):
@@ -77,7 +79,8 @@ class OptionParser(ArgumentParser):
             if name.startswith("--") and name != "--help":
                 self.require(name)
         try:
-            return self.parse_args(list(argv))
+            with _PARSING:
+                return self.parse_args(list(argv))
         except ArgumentError as error:
             raise InputError(self._sentence(str(error), argv)) from None
 

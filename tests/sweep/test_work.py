@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import optuna
 import pytest
@@ -69,16 +68,16 @@ def test_another_space_or_recipe_is_another_study_in_the_same_folder(plan):
 
 
 def test_values_that_do_not_go_together_and_runs_that_diverge_are_failed_trials(plan):
-    space = Space({"model.width": Choice((24,)), "train.lr": Choice((0.01, 1e30)), "data.batch": Choice((4, 1))})
-    sweep = plan(space=space, trials=8, overrides=("--train.clip=0",))
-    sweep = replace(sweep, overrides=tuple(o for o in sweep.overrides if not o.startswith("--data.batch")))
-    study = run_sweep(replace(sweep, overrides=(*sweep.overrides, "--train.accumulate=1")))
+    space = Space({"train.lr": Choice((0.01, 1e30)), "model.width": Choice((24, 8))})
+    study = run_sweep(plan(space=space, trials=6, overrides=("--train.clip=0",)))
     assert set(states(study)) == {"COMPLETE", "FAIL"}
     for trial in study.trials:
         assert (trial.state.name == "FAIL") == (trial.params["train.lr"] == 1e30)
         assert ("error" in trial.user_attrs) == (trial.state.name == "FAIL")
-    misfit = plan("misfit", space=Space({"model.kind": Choice(("lstm", "transformer")), "model.width": Choice((6,))}))
-    study = run_sweep(replace(misfit, trials=6))
+    misfit = plan(
+        "misfit", trials=5, space=Space({"model.kind": Choice(("lstm", "transformer")), "model.width": Choice((6,))})
+    )
+    study = run_sweep(misfit)
     failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
     assert failed
     assert all("must be a multiple of 2 x heads" in trial.user_attrs["error"] for trial in failed)
@@ -86,11 +85,13 @@ def test_values_that_do_not_go_together_and_runs_that_diverge_are_failed_trials(
 
 def test_trials_that_promise_little_are_pruned(plan):
     space = Space({"train.lr": Choice((0.03, 1e-7))})
-    study = run_sweep(plan(space=space, trials=12, pruner="median"))
-    pruned = [trial for trial in study.trials if trial.state.name == "PRUNED"]
-    assert pruned
-    assert all(trial.params["train.lr"] == 1e-7 for trial in pruned)
-    assert all(0 < trial.last_step < 1000 for trial in pruned)
+    sweep = plan(space=space, trials=7, pruner="median")
+    for rate in [0.03] * 5 + [1e-7] * 2:
+        sweep.folder.mkdir(exist_ok=True)
+        sweep.open().enqueue_trial({"train.lr": rate})
+    study = run_sweep(sweep)
+    assert states(study) == ["COMPLETE"] * 5 + ["PRUNED"] * 2
+    assert [trial.last_step for trial in study.trials[5:]] == [250, 250]  # the first look after a fifth of the run
     hyper = run_sweep(plan("hyper", space=space, trials=8, pruner="hyperband"))
     assert set(states(hyper)) <= {"COMPLETE", "PRUNED"}
     assert len(hyper.trials) == 8
@@ -103,7 +104,7 @@ def test_a_signal_stops_a_sweep_and_its_trial_is_gone_on_with(plan, monkeypatch)
     def stopping(*arguments, report, **options):
         def hears(event):
             steps.append(event.step)
-            if len(steps) == 12:
+            if len(steps) == 5:
                 signal.raise_signal(signal.SIGTERM)
             report(event)
 
@@ -218,7 +219,7 @@ def test_workers_share_the_trials(plan):
 @pytest.mark.slow
 def test_a_workers_mistake_is_told_in_its_own_words(plan, monkeypatch):
     sweep = plan(overrides=("--data.window=100000",))
-    with pytest.raises(InputError, match="a window needs 100001"):
+    with pytest.raises(InputError, match="a window needs 100,001"):
         run_sweep(sweep, workers=2)
 
 
@@ -229,7 +230,7 @@ def test_without_optuna(plan, monkeypatch):
 
 
 def test_lost_trials_are_not_begun_for_ever():
-    study = search.open_study("sqlite://", "x")
+    study = search.open_study("sqlite://", "x", heartbeat=False)
     study.enqueue_trial({"train.lr": 0.1})
     for round_ in range(search.RETRIES + 1):
         trial = study.ask()

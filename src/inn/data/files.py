@@ -89,7 +89,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.mkdir(parents=True)
             yield temporary
             for file in temporary.iterdir():
-                with file.open("rb") as handle:
+                with file.open("r+b") as handle:  # Windows syncs only what may be written
                     os.fsync(handle.fileno())
             if path.exists():
                 shutil.rmtree(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -51,9 +52,8 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
+    with contextlib.suppress(OSError):  # only Linux has it
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -62,9 +62,11 @@ def _cpu() -> str:
 def peak_memory(device: torch.device) -> dict[str, int]:
     """The most bytes this process has held: `memory_bytes`, and `gpu_memory_bytes` on CUDA."""
     found = {}
-    if sys.platform != "win32":  # resource is a Unix module
+    try:
         import resource
-
+    except ImportError:  # not on Windows
+        pass
+    else:
         unit = 1 if sys.platform == "darwin" else 1024
         found["memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     if device.type == "cuda":
