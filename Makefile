@@ -2,6 +2,7 @@
 #   make demo    train a small graph of neurons on text that is already here, at most 5 minutes on 2 cores
 #   make test    the whole test suite, at most 10 minutes on 2 cores
 #   make bench   speed in ratios, beside peers and limits, about ten minutes on 2 cores
+#   make docs    the site of these pages, in docs/_build; open docs/_build/index.html
 #   make check   style (ruff) and types (pyright)
 #   make clean   remove the environment and what the tools left
 
@@ -15,7 +16,7 @@ WORKERS ?= 2
 HAS_TORCH := -c 'import re, importlib.metadata as m; v = re.findall("[0-9]+", m.version("torch")); \
 	raise SystemExit((int(v[0]), int(v[1])) < (2, 8))' 2>/dev/null
 
-.PHONY: help demo test bench check clean
+.PHONY: help demo test bench docs check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -28,6 +29,9 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/inn bench
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
 check: $(STAMP)
 	$(BIN)/ruff check .
@@ -47,4 +51,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build src/*.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist docs/_build src/*.egg-info

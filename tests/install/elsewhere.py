@@ -6,6 +6,7 @@ import is imported first: only this library meets the other platform.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
@@ -14,6 +15,7 @@ import os
 import pkgutil
 import signal
 import sys
+from pathlib import Path
 
 MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog")
 ATTRIBUTES = {
@@ -42,7 +44,7 @@ def hide() -> None:
         fsync(handle)
 
     def open_no_folder(path, *arguments, **options):
-        if os.path.isdir(path):
+        if Path(path).is_dir():
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return open_(path, *arguments, **options)
 
@@ -51,12 +53,10 @@ def hide() -> None:
 
     def in_use(path: object) -> bool:
         """Whether this process has the file open."""
-        here, found = os.path.realpath(os.fspath(path)), False  # type: ignore[call-overload]
-        for handle in os.listdir("/proc/self/fd"):
-            try:
-                found |= os.readlink(f"/proc/self/fd/{handle}") == here
-            except OSError:
-                pass
+        here, found = Path(path).resolve(), False  # type: ignore[arg-type]
+        for handle in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found |= handle.readlink() == here
         return found
 
     def refuse(event: str, arguments: tuple) -> None:
@@ -68,7 +68,7 @@ def hide() -> None:
                 raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(arguments[0]))
             if event in ("os.rename", "os.remove"):
                 for path in arguments[: 1 + (event == "os.rename")]:
-                    if isinstance(path, str | os.PathLike) and os.path.isfile(path) and in_use(path):
+                    if isinstance(path, str | os.PathLike) and Path(path).is_file() and in_use(path):
                         raise PermissionError(errno.EACCES, "The process cannot access the file", str(path))
         finally:
             inside[0] = False
@@ -87,8 +87,8 @@ def import_everything() -> int:
         try:
             importlib.import_module(module.name)
         except ImportError as error:
-            missing = (error.name or "").partition(".")[0]
-            assert missing not in (*MODULES, "inn", ""), f"{module.name}: {error}"
+            if (error.name or "").partition(".")[0] in (*MODULES, "inn", ""):
+                raise AssertionError(f"{module.name}: {error}") from error
         except AttributeError as error:
             raise AssertionError(f"{module.name}: {error}") from error
         count += 1

@@ -14,7 +14,7 @@ import pytest
 
 from inn.errors import InputError
 from inn.settings import resolve
-from inn.sweep import run_sweep, search, work
+from inn.sweep import plan_sweep, run_sweep, search, work
 from inn.sweep.search import counted
 from inn.sweep.space import Choice, Range, Space
 from inn.training.run import Run
@@ -67,17 +67,16 @@ def test_another_space_or_recipe_is_another_study_in_the_same_folder(plan):
     assert len(list(first.folder.glob("*/config.yaml"))) == 2
 
 
-def test_values_that_do_not_go_together_and_runs_that_diverge_are_failed_trials(plan):
+def test_values_that_do_not_go_together_and_runs_that_diverge_are_failed_trials(plan, tiny, tmp_path):
     space = Space({"train.lr": Choice((0.01, 1e30)), "model.width": Choice((24, 8))})
     study = run_sweep(plan(space=space, trials=6, overrides=("--train.clip=0",)))
     assert set(states(study)) == {"COMPLETE", "FAIL"}
     for trial in study.trials:
         assert (trial.state.name == "FAIL") == (trial.params["train.lr"] == 1e30)
         assert ("error" in trial.user_attrs) == (trial.state.name == "FAIL")
-    misfit = plan(
-        "misfit", trials=5, space=Space({"model.kind": Choice(("lstm", "transformer")), "model.width": Choice((6,))})
-    )
-    study = run_sweep(misfit)
+    kinds = Space({"model.kind": Choice(("lstm", "transformer")), "model.width": Choice((6,))})
+    given = [token for token in tiny if token != "--model.kind=lstm"]
+    study = run_sweep(plan_sweep("study-smoke", given, kinds, trials=5, folder=tmp_path, pruner="none"))
     failed = [trial for trial in study.trials if trial.state.name == "FAIL"]
     assert failed
     assert all("must be a multiple of 2 x heads" in trial.user_attrs["error"] for trial in failed)

@@ -136,6 +136,10 @@ ROWS: dict[str, Row] = {
         "in transformers, a batch padded on the left against each prompt alone: greatest difference of a logit",
         "difference", "inn.bench.hf:left_pad", 1e-5, "at most",
     ),
+    "install": Row(
+        "clean `pip install` of the wheel to the first text, downloads aside; kernels compiled, two training steps",
+        "s", "inn.bench.install:install_time", 60.0, "at most",
+    ),
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
         "characters/s", "inn.bench.gpu:gpu_paper", 200_000.0, "at least",

@@ -22,7 +22,7 @@ def load_optuna(who: str) -> Any:
     """Return the module `optuna`, quiet; raises `InputError` where it is not installed.
 
     Args:
-        who: what needs it, for the sentence: `` `inn sweep` ``.
+        who: what needs it, for the sentence.
     """
     try:
         import optuna  # pyright: ignore[reportMissingImports]
