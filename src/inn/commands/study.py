@@ -34,9 +34,9 @@ def main(argv: list[str]) -> int:
         from inn.studies.lab_book import RECORDS, write_lab_book
         from inn.studies.report import write_report, write_tables
 
-        if not (args.results.is_dir() and REPORT.parent.is_dir()):
+        if not (args.results.exists() or REPORT.parent.exists()):
             raise InputError(
-                f"--report writes {REPORT} from '{args.results}', and they are not both here; run it in a checkout"
+                f"--report writes {REPORT} from '{args.results}', and neither is here; run it in a checkout"
             )
         write_report(args.results, REPORT)
         write_tables(args.results, README)

@@ -1,5 +1,7 @@
 """Checkpoints: everything a run needs to go on bit for bit, in a folder that is whole or absent.
 
+What there is::
+
     checkpoints/step-00000500/  model.safetensors  optimizer.safetensors  state.safetensors  rng.safetensors
                                 checkpoint.json    (format version, sha256 of each file, progress, data position)
     checkpoints/best.json       which step validated best

@@ -21,7 +21,7 @@ _GROWING = ("metrics.jsonl", "samples.txt")
 
 
 class Run:
-    """A run directory on disk.
+    """A run directory on disk, with these in it::
 
         config.yaml  vocabulary.json  metrics.jsonl  samples.txt  summary.json  experience.safetensors  checkpoints/
 
