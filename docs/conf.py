@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import re
 import sys
@@ -41,7 +42,7 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_class_signature = "mixed"
-autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "training"}
+autodoc_default_options = {"members": True, "exclude-members": "training"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
@@ -91,7 +92,13 @@ def _pages(app: object, name: str, source: list[str]) -> None:
         source[0] = source[0].replace("<!-- commands -->", "\n".join(parts))
 
 
+def _signature(app: object, what: str, name: str, obj: object, *rest: object) -> tuple[str, None] | None:
+    """A dataclass lists its fields below; they are not said twice."""
+    return ("", None) if what == "class" and dataclasses.is_dataclass(obj) else None
+
+
 def setup(app: object) -> None:
+    app.connect("autodoc-process-signature", _signature)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", _plain)  # type: ignore[attr-defined]
     app.connect("autodoc-process-docstring", _no_type, priority=400)  # type: ignore[attr-defined]
     app.connect("source-read", _pages)  # type: ignore[attr-defined]

@@ -80,6 +80,8 @@ def brief(argv: list[str]) -> list[str]:
     kind = argv[argv.index("--model.kind") + 1] if "--model.kind" in argv else "inn"
     own = BRIEF + (SMALL if kind == "inn" and "--model.preset" not in argv else [])
     given = {token.split("=")[0] for token in argv}
+    if argv[0] == "sweep" and "--trials" in argv:
+        argv[argv.index("--trials") + 1] = "2"
     pairs = [pair for pair in zip(own[::2], own[1::2], strict=True) if pair[0] not in given]
     if "space.yaml" in argv:  # what is searched is not given as well
         searched = Path("space.yaml").read_text()
@@ -139,6 +141,7 @@ def test_a_page_runs(page, trained, tmp_path, monkeypatch, capsys):
     """Every block of the page, as it stands, from its top to its end."""
     for name in ("demo", "other"):  # what `make demo` trained
         shutil.copytree(trained, tmp_path / "runs" / name)
+    (tmp_path / "space.yaml").write_text("train.lr: {low: 1e-3, high: 2e-2, log: true}\n")
     (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(LocalServer, "serve_forever", interrupt)
