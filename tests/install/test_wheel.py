@@ -85,8 +85,8 @@ def test_extras_are_there_and_dev_has_them_all(wheel):
                 extras.setdefault(extra, set()).add(need.name)
     assert {"bpe", "dev", "docs", "explore", "leiden", "sweep"} <= set(extras)
     for extra, names in extras.items():
-        if extra not in ("leiden", "gpu"):
-            assert names <= extras["dev"] | {"triton"}, extra
+        if extra != "leiden":
+            assert names <= extras["dev"], extra
 
 
 @pytest.fixture(scope="module")
