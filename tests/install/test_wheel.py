@@ -135,17 +135,10 @@ def test_it_runs_where_there_is_no_repository(run, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "arguments, sentence",
-    [
-        (["study", "--report"], "run it in a checkout"),
-        (["study", "text8", "--show"], "has no results of study 'text8'"),
-    ],
-)
-def test_what_needs_a_checkout_says_so(run, tmp_path, arguments, sentence):
-    done = run("inn", *arguments)
+def test_what_needs_a_checkout_says_so(run, tmp_path):
+    done = run("inn", "study", "--report")
     assert done.returncode == 2
-    assert sentence in done.stderr
+    assert done.stderr.endswith("run it in a checkout\n")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
