@@ -215,6 +215,35 @@ def test_workers_share_the_trials(plan):
     assert len({str(trial.params) for trial in study.trials}) == 5
 
 
+STARTED = """
+import sys, pickle
+from inn.sweep.work import run_sweep
+if __name__ == "__main__":
+    run_sweep(pickle.loads(bytes.fromhex(sys.argv[1])), workers=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a process is ended otherwise there")
+def test_workers_whose_starter_dies_save_and_put_their_trials_back(plan, tmp_path):
+    import pickle
+
+    sweep = plan(trials=4, overrides=("--train.symbols=2000000",))
+    (tmp_path / "start.py").write_text(STARTED)
+    code = [sys.executable, str(tmp_path / "start.py"), pickle.dumps(sweep).hex()]
+    process = subprocess.Popen(code, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while len({path.parents[1] for path in sweep.folder.glob("*/checkpoints/step-*/checkpoint.json")}) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+    process.terminate()
+    process.communicate()  # until the workers are gone too
+    study = sweep.open()
+    assert states(study) == ["FAIL", "FAIL", "WAITING", "WAITING"]
+    assert {search.origin(trial) for trial in study.trials[2:]} == {0, 1}
+    for trial in study.trials[2:]:
+        assert Run(sweep.run(trial)).summary()["status"] == "stopped"
+
+
 @pytest.mark.slow
 def test_a_workers_mistake_is_told_in_its_own_words(plan, monkeypatch):
     sweep = plan(overrides=("--data.window=100000",))

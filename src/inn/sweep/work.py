@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -179,11 +180,13 @@ def _run_trial(
             if not isinstance(error, load_optuna("a sweep").TrialPruned):
                 retry(study, study.trials[trial.number])  # the trial is no worse for it
             raise
-    trial.set_user_attr("metric", summary["metric"])
-    trial.set_user_attr("parameters", summary["parameters"])
     if summary["status"] == "stopped":
+        if parent_process() is not None:  # a worker: whoever stops it asks again and again, and this must be written
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         retry(study, study.trials[trial.number])
         raise KeyboardInterrupt
+    trial.set_user_attr("metric", summary["metric"])
+    trial.set_user_attr("parameters", summary["parameters"])
     return summary["best"]["bits"]
 
 
