@@ -473,6 +473,8 @@ class TrainConfig:
     """Recompute each round of the graph in the backward pass: less memory, a third more work, the same results."""
     threads: int = 0
     """CPU threads; 0 takes one for each physical core."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes (torchrun) train one model: `ddp`, a copy in each; `fsdp`, each holds a part of all."""
     log_every: int = 20
     """Steps between log lines."""
     eval_every: int = 500

@@ -84,6 +84,7 @@ def evaluate(
     device: torch.device | str | None = None,
     dtype: str = "float32",
     blocks: int = 1,
+    share: tuple[int, int] = (0, 1),
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Score every symbol after the first exactly once, the state carried from window to window.
@@ -98,6 +99,8 @@ def evaluate(
         device: where the model is; its own device when None. The model is not moved.
         dtype: `bfloat16` runs the model under autocast; the sum is float64 in any case.
         blocks: consecutive parts of the text, equally long but for a symbol, that are scored on their own too.
+        share: (k, of) reads the k-th of so many shares of the streams only; the nats of all shares add up to the whole
+            text's. There must be a stream for each.
         progress: called with (symbols read, symbols to read) after every window.
 
     Raises `InputError` for fewer than two symbols and for counts below one.
@@ -119,21 +122,22 @@ def evaluate(
     lead = 0 if streams == 1 else warmup + (targets - warmup) % streams
     part = (targets - lead) // streams
     length = lead + part
+    own = range(streams)[streams * share[0] // share[1] : streams * (share[0] + 1) // share[1]]
 
     totals, state = torch.zeros(blocks, dtype=torch.float64), None
     with evaluating(model), torch.no_grad():
         for at in range(0, length, window):
             size = min(window, length - at)
-            rows = [symbols[i * part + at : i * part + at + size + 1] for i in range(streams)]
+            rows = [symbols[i * part + at : i * part + at + size + 1] for i in own]
             tokens = as_tokens(np.stack(rows), device)
             with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
                 logits, state = model(tokens[:, :-1], state)
             losses = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
-            losses = losses.view(streams, size).cpu().double()  # on the host: not every accelerator has float64
+            losses = losses.view(len(own), size).cpu().double()  # on the host: not every accelerator has float64
             warming = min(size, max(0, lead - at))
-            place = torch.arange(streams)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
-            counted = torch.ones(streams, size, dtype=torch.bool)
-            counted[1:, :warming] = False
+            place = torch.tensor(own)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
+            counted = torch.ones(len(own), size, dtype=torch.bool)
+            counted[int(own[0] == 0) :, :warming] = False
             totals.index_add_(0, place[counted] * blocks // targets, losses[counted])
             if progress is not None:
                 progress((at + size) * streams, length * streams)

@@ -26,6 +26,10 @@ class Recall(nn.Module):
     and then forgets it all, or the model would lean on tables that are full and be lost at the start of a text. Kin:
     the match models of text compressors (Mahoney 2005, PAQ), neural caches (Grave et al. 2017, arXiv 1612.04426).
 
+    Attributes:
+        drawn: random numbers in [0, 1) that decide which rows forget, one a row, drawn beforehand by whoever knows of
+            more rows than this process has; used up by the rows that come next. None draws them here.
+
     State parts, integers: `table` `[B, N, M, slots]` and `recent` `[B, N, L]`, the last L symbols, oldest first; M is
     the number of context lengths per neuron.
 
@@ -33,6 +37,8 @@ class Recall(nn.Module):
     >>> found.shape
     torch.Size([1, 9, 4, 16])
     """
+
+    drawn: Tensor | None = None
 
     def __init__(self, config: INNConfig):
         super().__init__()
@@ -81,10 +87,16 @@ class Recall(nn.Module):
         """
         state = self.initial_state(len(tokens)) if state is None else {name: t.clone() for name, t in state.items()}
         if self.training and self.forget:
-            forgets = torch.rand(len(tokens), device=tokens.device) < self.forget
+            forgets = self._chances(len(tokens), tokens.device) < self.forget
             reset = torch.zeros_like(tokens, dtype=torch.bool) if reset is None else reset.clone()
             reset[:, 0] |= forgets
         return self.read_(tokens, state, reset, mask, learn), state
+
+    def _chances(self, rows: int, device: torch.device) -> Tensor:
+        if self.drawn is None or len(self.drawn) < rows:
+            return torch.rand(rows, device=device)
+        chances, self.drawn = self.drawn[:rows], self.drawn[rows:]
+        return chances
 
     def read_(
         self,

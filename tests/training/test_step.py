@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from inn.config import TrainConfig, model_config
 from inn.models import build_model
 from inn.training.optim import build_optimizer
+from inn.training.parallel import Engine
 from inn.training.step import IGNORED, Stepper, trim
 
 FIELDS = {
@@ -22,7 +23,7 @@ def make(kind: str, carry: bool = True, **settings):
     torch.manual_seed(0)
     model = build_model(model_config(kind, vocab=11, **FIELDS[kind]))
     config = TrainConfig(**{"clip": 0.0, **settings})
-    return model, Stepper(model, build_optimizer(model, config), config, carry)
+    return model, Stepper(Engine(model), build_optimizer(model, config), config, carry)
 
 
 def batch(seed: int, rows: int = 5, window: int = 12):

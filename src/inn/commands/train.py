@@ -17,19 +17,36 @@ USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn tra
 
 
 def main(argv: list[str]) -> int:
-    """Run `inn train`; returns 0, or 130 where a signal stopped the run (it can be resumed)."""
+    """Run `inn train`; returns 0, or 130 where a signal stopped the run (it can be resumed).
+
+    Under `torchrun` it is one of several processes, the first of which prints. One that was started again, because a
+    process had died, goes on with the run that its first life began.
+    """
+    from inn.training import TrainingDiverged
+    from inn.training.parallel import ToldElsewhere, launcher, restarted, speaks
+    from inn.training.run import Run
+
     args, settings = parse(argv)
     if args["from"] is not None:
         settings = resolve_from(args["from"], args.recipe, args.overrides)
-    if settings is None:
-        summary = resume(args.run, quiet=args.json)
-    else:
-        summary = start(settings, args.run, quiet=args.json)
-    if args.json:
+    again = restarted() and Run.was_created_by(launcher(), args.run)  # one of the processes had died
+    try:
+        if settings is None or again:
+            summary = resume(args.run, quiet=args.json)
+        else:
+            summary = start(settings, args.run, quiet=args.json)
+    except (ToldElsewhere, TrainingDiverged):
+        if not speaks():
+            return 2
+        raise
+    if not speaks():
+        pass
+    elif args.json:
         print_json({"run": args.run, **summary})
     else:
         tell_what_next(args.run, summary)
-    return 130 if summary["status"] == "stopped" else 0
+    # torchrun takes anything but 0 for a process that died, and would start the run again.
+    return 130 if summary["status"] == "stopped" and launcher() is None else 0
 
 
 def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:

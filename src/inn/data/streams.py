@@ -58,6 +58,7 @@ class Streams:
         order: str = "contiguous",
         seed: int = 0,
         *,
+        rows: slice = slice(None),
         name: str = "the text",
     ):
         """Cut a text.
@@ -68,6 +69,7 @@ class Streams:
             window: symbols of a stream per window (T).
             order: `contiguous` or `random`.
             seed: of the random windows.
+            rows: which of the streams are read, where several processes share them; the position is the same in all.
             name: what the text is called where it is too short.
 
         Raises `InputError` where a stream would be shorter than a window and the symbol after it.
@@ -86,6 +88,7 @@ class Streams:
                 f"{name} has {len(symbols):,} symbols{each}, and a window needs {window + 1:,} ({window:,} and the"
                 " symbol after); lower --data.window or --data.batch, or use a longer text"
             )
+        self._rows = rows
         self._windows = 0  # read so far; with the arguments above, the whole position
         self._unreleased = 0
 
@@ -114,12 +117,13 @@ class Streams:
             starts = draw.integers(0, self.length - self.window, size=self.batch)
             fresh = True
         self._windows += 1
-        block = np.empty((self.batch, self.window + 1), dtype=np.int64)
+        starts = starts[self._rows]
+        block = np.empty((len(starts), self.window + 1), dtype=np.int64)
         for row, start in zip(block, starts.tolist()):
             row[:] = self.symbols[start : start + self.window + 1]
         self._release_pages(block.size * self.symbols.dtype.itemsize)
         whole = torch.from_numpy(block)
-        reset = torch.ones(self.batch, dtype=torch.bool) if fresh else None
+        reset = torch.ones(len(starts), dtype=torch.bool) if fresh else None
         return Batch(whole[:, :-1].contiguous(), whole[:, 1:].contiguous(), reset)
 
     def state_dict(self) -> dict[str, Any]:

@@ -61,7 +61,9 @@ class Job:
 def digest(config: RunConfig) -> str:
     """A short name for the settings that change a run's result, the same before and after training."""
     tree = config.to_dict()
-    del tree["train"]["threads"], tree["train"]["device"], tree["model"]["vocab"]  # the data says how many symbols
+    for name in ("threads", "device", "parallel"):
+        del tree["train"][name]
+    del tree["model"]["vocab"]  # the data says how many symbols
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 

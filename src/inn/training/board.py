@@ -16,11 +16,14 @@ class Board:
     """Scalars for TensorBoard in `RUN/tensorboard/`; does nothing where TensorBoard is not installed.
 
     Args:
-        run: the run directory.
+        run: the run directory; None writes nothing.
         step: where this sitting starts; what an earlier one wrote beyond it is to be forgotten.
     """
 
-    def __init__(self, run: Path, step: int):
+    def __init__(self, run: Path | None, step: int):
+        if run is None:
+            self._writer = None
+            return
         try:
             from tensorboard.compat.proto import event_pb2, summary_pb2
             from tensorboard.summary.writer.record_writer import RecordWriter

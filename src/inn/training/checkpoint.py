@@ -4,6 +4,7 @@ What there is::
 
     checkpoints/step-00000500/  model.safetensors  optimizer.safetensors  state.safetensors  rng.safetensors
                                 checkpoint.json    (format version, sha256 of each file, progress, data position)
+                                optimizer/  state/ (of sharded runs: what each process holds, see `parallel.shards`)
     checkpoints/best.json       which step validated best
 
 Nothing is ever unpickled: tensors are safetensors, the rest is JSON. Only torch's random numbers are kept, because
@@ -64,14 +65,17 @@ def name_of(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> Path:
+def save(
+    folder: Path, checkpoint: Checkpoint, pieces: Callable[[Path], dict[str, dict[str, Any]]] = lambda path: {}
+) -> Path:
     """Write `checkpoint` into `folder` (a run's `checkpoints/`) and return its own folder, complete and on disk.
 
+    `pieces` writes further files below the path it is given, and returns what `describe` says of each by name.
     Raises `InputError` when it cannot be written (no space left); the other checkpoints are untouched.
     """
     path = folder / name_of(checkpoint.step)
     with new_folder(path) as temporary:
-        files = {}
+        files = pieces(temporary)
         for part in PARTS:
             content = safetensors.torch.save(
                 {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.get(part, {}).items()}
@@ -84,8 +88,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     return path
 
 
-def load(path: str | Path, parts: Iterable[str] = PARTS) -> Checkpoint:
+def load(path: str | Path, parts: Iterable[str] = PARTS, whole: bool = True) -> Checkpoint:
     """Read a checkpoint's folder, every file checked against its recorded sha256.
+
+    Of what several processes wrote in shards the whole tensors are put together, unless `whole` is false: such files
+    are then checked only.
 
     Raises `DamagedCheckpoint`, naming the file, when one is missing, truncated, changed or foreign, and `InputError`
     when a newer version of the library wrote it.
@@ -93,6 +100,13 @@ def load(path: str | Path, parts: Iterable[str] = PARTS) -> Checkpoint:
     path = Path(path)
     record = _read_record(path / "checkpoint.json")
     tensors = {part: _read_tensors(path / f"{part}.safetensors", record["files"]) for part in parts}
+    for part, found in tensors.items():
+        if pieces := [name for name in record["files"] if name.startswith(f"{part}/")]:
+            from inn.training.parallel.shards import read_whole
+
+            for name in pieces:
+                _check_file(path / name, record["files"][name])
+            found.update(read_whole(path / part) if whole else {})
     checkpoint = Checkpoint(record["step"], tensors, record)
     for version in range(record["version"], VERSION):
         checkpoint = MIGRATIONS[version](checkpoint)
@@ -142,12 +156,30 @@ def _read_tensors(path: Path, files: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: t.clone() for name, t in safetensors.torch.load(content).items()}
 
 
+def _check_file(path: Path, expected: Mapping[str, Any]) -> None:
+    try:
+        found = describe(path)
+    except OSError as error:
+        raise DamagedCheckpoint(f"checkpoint file '{path}' cannot be read: {error.strerror or error}") from error
+    if found != expected:
+        raise DamagedCheckpoint(f"checkpoint file '{path}' is damaged: its content does not match the recorded sha256")
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """The size and sha256 of a file, as `checkpoint.json` records them."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return {"bytes": file.tell(), "sha256": digest.hexdigest()}
+
+
 def steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint in `folder`, ascending."""
     return sorted(int(path.name[5:]) for path in folder.glob("step-*") if path.name[5:].isdecimal())
 
 
-def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+def load_latest(folder: Path, whole: bool = True) -> tuple[Checkpoint | None, list[str]]:
     """Load the newest good checkpoint of `folder`; None when there is none at all.
 
     Damaged ones on the way are renamed to `damaged-step-...` and described in the notes returned. Raises
@@ -158,7 +190,7 @@ def load_latest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     for step in reversed(steps(folder)):
         path = folder / name_of(step)
         try:
-            found = load(path)
+            found = load(path, whole=whole)
         except DamagedCheckpoint as error:
             damaged.append((path, error))
             continue

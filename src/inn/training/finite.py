@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from inn.errors import InputError
 from inn.state import State
@@ -74,6 +75,8 @@ def not_finite_state(state: State) -> str | None:
 
 
 def _fine(t: Tensor) -> bool:
+    if isinstance(t, DTensor):  # of a tensor that processes share, what this one holds
+        t = t.to_local()
     return not t.is_floating_point() or bool(t.isfinite().all())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from inn.generation import generate
 from inn.sequence import SequenceModel
 from inn.state import State
 from inn.training.checkpoint import pack_rng, unpack_rng
+from inn.training.parallel import Group
 
 if TYPE_CHECKING:
     from inn.data.prepare import Dataset
@@ -57,14 +58,18 @@ def validation_text(valid: np.ndarray, config: RunConfig) -> np.ndarray:
     return valid[: config.train.eval_symbols or None]
 
 
-def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig) -> Score:
-    """Score the validation text, in streams side by side, each long enough for what a model recalls to matter."""
+def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig, group: Group = Group()) -> Score:
+    """Score the validation text, in streams side by side, each long enough for what a model recalls to matter.
+
+    Several processes share the streams; where there are too few, each scores all of them.
+    """
     text = validation_text(valid, config)
     streams = max(1, min(config.data.batch, len(text) // (64 * _WARMUP)))
+    share = (group.rank, group.world) if streams >= group.world else (0, 1)
+    options: dict[str, Any] = {"window": config.data.window, "warmup": _WARMUP, "dtype": config.train.dtype}
     with aside(model):
-        return evaluate(
-            model, text, streams=streams, window=config.data.window, warmup=_WARMUP, dtype=config.train.dtype
-        )
+        score = evaluate(model, text, streams=streams, share=share, **options)
+    return score if share == (0, 1) else Score(group.sum(score.nats_total)[0], score.count)
 
 
 def sample(model: SequenceModel, seed: int) -> str:

@@ -18,6 +18,7 @@ from inn.state import State
 from inn.training.files import new_folder, replace_file, sweep, write_synced, writing
 
 _GROWING = ("metrics.jsonl", "samples.txt")
+_LAUNCHER = ".launcher"
 
 
 class Run:
@@ -49,8 +50,11 @@ class Run:
             )
 
     @classmethod
-    def create(cls, path: str | Path, config: RunConfig, vocabulary: Vocabulary) -> Run:
-        """Make a new run directory, whole or not at all; raises `InputError` when it exists or cannot be written."""
+    def create(cls, path: str | Path, config: RunConfig, vocabulary: Vocabulary, *, launcher: str | None = None) -> Run:
+        """Make a new run directory, whole or not at all; raises `InputError` when it exists or cannot be written.
+
+        `launcher`: a name for what started this process and will start it again if it dies (`was_created_by`).
+        """
         path = Path(path)
         cls.check_free(path)
         with new_folder(path) as temporary:
@@ -60,7 +64,15 @@ class Run:
             for name in _GROWING:
                 write_synced(temporary / name, b"")
             (temporary / "checkpoints").mkdir()
+            if launcher is not None:
+                write_synced(temporary / _LAUNCHER, launcher.encode())
         return cls(path)
+
+    @staticmethod
+    def was_created_by(launcher: str | None, path: str | Path) -> bool:
+        """Whether the run at `path` was begun under this launcher, and not by somebody else."""
+        mark = Path(path) / _LAUNCHER
+        return launcher is not None and mark.is_file() and mark.read_text() == launcher
 
     @property
     def checkpoints(self) -> Path:
@@ -152,3 +164,22 @@ class Run:
             path = self.path / name
             with writing(path), path.open("ab") as file:
                 file.truncate(min(sizes.get(name, 0), file.tell()))
+
+
+class Watched(Run):
+    """A run directory that another process writes: what is written through this does nothing."""
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        pass
+
+    def write_experience(self, state: State) -> None:
+        pass
+
+    def sizes(self) -> dict[str, int]:
+        return {}
+
+    def rewind(self, sizes: dict[str, int]) -> None:
+        pass
+
+    def _append(self, name: str, text: str) -> None:
+        pass

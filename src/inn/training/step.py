@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inn.config import TrainConfig
-from inn.sequence import SequenceModel
 from inn.state import State
-from inn.training.checkpoint import pack_rng, unpack_rng
 from inn.training.finite import TrainingDiverged, first_not_finite
+from inn.training.parallel import Engine
 
 IGNORED = -100
 """The target of a position that is not trained on."""
@@ -33,17 +32,21 @@ class StepResult:
     """The state to carry on; None when it is not carried."""
 
 
-def trim(inputs: Tensor, targets: Tensor, symbols: int) -> tuple[Tensor, Tensor]:
+def trim(
+    inputs: Tensor, targets: Tensor, symbols: int, batch: int | None = None, first: int = 0
+) -> tuple[Tensor, Tensor]:
     """Cut a batch `[B, T]` to exactly `symbols` targets: fewer columns, and ignored rows in the last of them.
+
+    Where these are some rows of a larger batch, `batch` is its size and `first` the place of the first of them.
 
     >>> inputs, targets = trim(torch.zeros(2, 4), torch.zeros(2, 4), 3)
     >>> list(inputs.shape), targets.tolist()
     ([2, 2], [[0.0, 0.0], [0.0, -100.0]])
     """
-    rows = inputs.shape[0]
+    rows = batch or inputs.shape[0]
     columns = math.ceil(symbols / rows)
     inputs, targets = inputs[:, :columns], targets[:, :columns].clone()
-    targets[symbols - (columns - 1) * rows :, -1] = IGNORED
+    targets[max(0, symbols - (columns - 1) * rows - first) :, -1] = IGNORED
     return inputs, targets
 
 
@@ -51,41 +54,56 @@ class Stepper:
     """Takes optimiser steps on a model.
 
     Args:
-        model: in training mode, on its device.
+        engine: of a model in training mode, on its device.
         optimizer: over the model's parameters; the learning rate is set at every step.
         config: clipping, accumulation and precision are read from it.
         carry: carry the state from batch to batch (contiguous streams), or start each batch afresh.
     """
 
-    def __init__(self, model: SequenceModel, optimizer: torch.optim.Optimizer, config: TrainConfig, carry: bool):
-        self.model = model
+    def __init__(self, engine: Engine, optimizer: torch.optim.Optimizer, config: TrainConfig, carry: bool):
+        self.engine = engine
+        self.model = engine.model
         self.optimizer = optimizer
         self.config = config
         self.carry = carry
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def __call__(
-        self, inputs: Tensor, targets: Tensor, reset: Tensor | None, state: State | None, lr: float, step: int
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        reset: Tensor | None,
+        state: State | None,
+        lr: float,
+        step: int,
+        count: int | None = None,
     ) -> StepResult:
         """Take one step.
 
         Args:
-            inputs, targets: `[B, T]` int64; targets of -100 are left out of the loss.
+            inputs, targets: `[B, T]` int64, this process's rows; targets of -100 are left out of the loss.
             reset: `[B]` bool, rows whose text starts anew; None when no row's does.
             state: carried from the batch before; None starts afresh.
             step: the number of this step, from 1, for the error.
+            count: targets of all processes together; None where this one is alone, and counts them.
 
         Raises `TrainingDiverged` when loss or gradient is NaN or infinite; weights, optimiser and state are then
         those of the step before.
         """
-        random = pack_rng()
-        loss, penalty, carried = self._passes(inputs, targets, reset, state)
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        engine = self.engine
+        random = engine.pack_rng()
+
+        def passes() -> tuple[Tensor, Tensor, State | None]:
+            engine.begin(step, inputs.shape[0] * engine.group.world)
+            return self._passes(inputs, targets, reset, state, count)
+
+        loss, penalty, carried = passes()
+        norm = engine.norm([p.grad for p in self.parameters if p.grad is not None])
         values = torch.stack([loss, penalty, norm.to(loss.device)]).tolist()  # the one wait for the device
+        values[:2] = engine.group.sum(*values[:2])
         if not all(math.isfinite(v) for v in values):
-            unpack_rng(random)
-            where = first_not_finite(self.model, state, lambda: self._again(inputs, targets, reset, state))
+            engine.unpack_rng(random)
+            where = engine.locate(lambda: first_not_finite(self.model, state, lambda: passes()[0]))
             raise TrainingDiverged(self._sentence(step, values, where))
         if self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
@@ -94,16 +112,17 @@ class Stepper:
         self.optimizer.step()
         return StepResult(values[0], values[1], values[2], carried)
 
-    def _again(self, inputs: Tensor, targets: Tensor, reset: Tensor | None, state: State | None) -> None:
-        self._passes(inputs, targets, reset, state)
-
     def _passes(
-        self, inputs: Tensor, targets: Tensor, reset: Tensor | None, state: State | None
+        self, inputs: Tensor, targets: Tensor, reset: Tensor | None, state: State | None, count: int | None
     ) -> tuple[Tensor, Tensor, State | None]:
-        """Forward and backward over all micro-batches; mean loss, mean penalty and the state after them."""
+        """Forward and backward over all micro-batches; mean loss, mean penalty and the state after them.
+
+        Of several processes each has its part of the two means; their gradients are averaged over the processes, so a
+        part counts as many times as there are of them.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        batch, device = inputs.shape[0], inputs.device
-        count = (targets != IGNORED).sum()
+        batch, device, world = inputs.shape[0], inputs.device, self.engine.group.world
+        symbols = (targets != IGNORED).sum() if count is None else count
         loss, penalty = torch.zeros((), device=device), torch.zeros((), device=device)
         states: list[State] = []
         for rows in torch.arange(batch).tensor_split(self.config.accumulate):
@@ -114,15 +133,16 @@ class Stepper:
             if reset is not None and self.carry:  # where nothing is carried, every row starts afresh as it is
                 starts = torch.zeros_like(inputs[chosen], dtype=torch.bool)
                 starts[:, 0] = reset[chosen]
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-                logits, new = self.model(inputs[chosen], part, reset=starts)
-                extra = self.model.penalty
-            nats = F.cross_entropy(
-                logits.float().flatten(0, 1), targets[chosen].flatten(), ignore_index=IGNORED, reduction="sum"
-            )
-            nats = nats / count
-            extra = torch.as_tensor(extra, dtype=torch.float32, device=device) * (len(rows) / batch)
-            (nats + extra).backward()
+            with self.engine.syncing(last=int(rows[-1]) == batch - 1):
+                with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
+                    logits, new = self.engine.forward(inputs[chosen], part, reset=starts)
+                    extra = self.model.penalty
+                nats = F.cross_entropy(
+                    logits.float().flatten(0, 1), targets[chosen].flatten(), ignore_index=IGNORED, reduction="sum"
+                )
+                nats = nats / symbols
+                extra = torch.as_tensor(extra, dtype=torch.float32, device=device) * (len(rows) / (batch * world))
+                (nats + extra if world == 1 else (nats + extra) * world).backward()
             loss += nats.detach()
             penalty += extra.detach()
             if self.carry:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from inn.config import RunConfig
-from inn.device import good_threads, resolve_device
+from inn.device import good_threads
 from inn.errors import InputError
 from inn.graph import Graph
 from inn.models import build_model
@@ -23,9 +23,10 @@ from inn.training import checkpoint as checkpoints
 from inn.training import events, looks, provenance, watch
 from inn.training.board import Board
 from inn.training.checkpoint import Checkpoint
-from inn.training.finite import TrainingDiverged, not_finite, not_finite_state
+from inn.training.finite import TrainingDiverged
 from inn.training.optim import build_optimizer, build_schedule
-from inn.training.run import Run
+from inn.training.parallel import Engine, Group, build_engine, joined, launcher, local_device
+from inn.training.run import Run, Watched
 from inn.training.signals import StopSignals
 from inn.training.standing import Standing, Tally, summarize
 from inn.training.step import Stepper, trim
@@ -47,6 +48,9 @@ def train(
     takes what is left. SIGINT and SIGTERM end the run after the step under way, with a checkpoint. A model that is
     fitted by counting (n-gram) is fitted to the whole training part instead.
 
+    Called in every process that `torchrun` has started, it trains one model in all of them: each reads its rows of
+    every batch, the first one writes and reports, and the result is that of one process up to rounding (and dropout).
+
     Args:
         config: the settings; the model's vocabulary size is taken from the data. None on resume: the run's own.
         run_dir: must be free, or hold the run to resume.
@@ -63,10 +67,10 @@ def train(
     """
     run, config = _open(config, run_dir, resume)
     _check(config)
-    device = resolve_device(config.train.device)
+    device = local_device(config.train.device)
     dataset = _prepare(config, run)
     config = replace(config, model=replace(config.model, vocab=dataset.vocabulary.size))
-    with _threads(config.train.threads), StopSignals() as stop:
+    with _threads(config.train.threads), StopSignals() as stop, joined(device) as group:
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
@@ -76,12 +80,12 @@ def train(
         if config.train.checkpoint_rounds:
             _checkpoint_rounds(model)
         # All that can be refused is refused here, before a file is written.
-        trainer = Trainer(config, dataset, model, device, report)
+        trainer = Trainer(config, dataset, model, device, report if group.lead else events.silent, group)
         if run is None:
-            trainer.run = Run.create(run_dir, config, dataset.vocabulary)
-        else:
-            trainer.run = run
-            trainer.restore(*checkpoints.load_latest(run.checkpoints))
+            group.first(lambda: Run.create(run_dir, config, dataset.vocabulary, launcher=launcher()))
+        trainer.run = Run(run_dir) if group.lead else Watched(run_dir)
+        if run is not None:
+            trainer.restore(*trainer.engine.load_latest(run.checkpoints))
         return trainer.run_to_the_end(stop)
 
 
@@ -172,23 +176,29 @@ class Trainer:
         model: SequenceModel,
         device: torch.device,
         report: events.Report,
+        group: Group = Group(),
     ):
         from inn.data.streams import Streams
 
         self.config, self.dataset, self.model, self.device, self.report = config, dataset, model, device, report
+        self.group = group
         data, settings = config.data, config.train
         self.counted = hasattr(model, "fit")  # an n-gram table is counted, not trained
         self.steps = 0 if self.counted else math.ceil(settings.symbols / (data.batch * data.window))
         self.standing = Standing()
+        self.engine, self.optimizer = Engine(model, group), None
         self.carried: State | None = None
         self.saved_step: int | None = None
         self.last_inputs: torch.Tensor | None = None
         if not self.counted:
-            name = f"the train part of corpus '{dataset.name}'"
-            self.streams = Streams(dataset.train, data.batch, data.window, data.order, settings.seed, name=name)
+            name, self.rows = f"the train part of corpus '{dataset.name}'", group.rows(data.batch)
+            self.streams = Streams(
+                dataset.train, data.batch, data.window, data.order, settings.seed, rows=self.rows, name=name
+            )
+            self.engine = build_engine(model, group, settings.parallel, settings.seed)
             self.optimizer = build_optimizer(model, settings)
             self.lr = build_schedule(settings, self.steps)
-            self.stepper = Stepper(model, self.optimizer, settings, carry=data.order == "contiguous")
+            self.stepper = Stepper(self.engine, self.optimizer, settings, carry=data.order == "contiguous")
 
     # -- the run from its start to its end
 
@@ -197,9 +207,9 @@ class Trainer:
         self.clock = time.perf_counter()
         self.first_step = self.standing.step
         self.logged = [(x["step"], x["bits"]) for x in self.run.metrics() if x["event"] == "train"]
-        self.board = Board(self.run.path, self.standing.step)
+        self.board = Board(self.run.path if self.group.lead else None, self.standing.step)
         if not self.standing.floors:
-            self.standing.floors = looks.count_floors(self.dataset, self.config)
+            self.standing.floors = self.group.first(lambda: looks.count_floors(self.dataset, self.config))
         self._report_start()
         if self.config.train.start is not None and not self.standing.step and self.saved_step is None:
             self.save()  # so that the run it starts from is not needed again
@@ -213,8 +223,10 @@ class Trainer:
         finally:
             self.board.close()
         status = "finished" if self.standing.step >= self.steps else "stopped"
-        if status == "finished" and (experience := looks.experience(self.model, self.dataset.train)) is not None:
-            self.run.write_experience(experience)
+        if status == "finished" and self.group.lead:
+            experience = looks.experience(self.model, self.dataset.train)
+            if experience is not None:
+                self.run.write_experience(experience)
         summary = self._write_summary(status)
         self.report(events.Finished(self.standing.step, status, self.run.path, summary))
         return summary
@@ -239,7 +251,7 @@ class Trainer:
     def _loop(self, stop: StopSignals) -> None:
         settings = self.config.train
         self.model.train()
-        while self.standing.step < self.steps and not stop.requested:
+        while self.standing.step < self.steps and not self.group.any(stop.requested is not None):
             self.train_step()
             step = self.standing.step
             last = step == self.steps
@@ -273,13 +285,14 @@ class Trainer:
         batch = self.streams.next()
         left = self.config.train.symbols - now.symbols
         inputs, targets = batch.inputs, batch.targets
-        count = inputs.numel()
+        count = inputs.numel() * self.group.world
         if left < count:
-            inputs, targets = trim(inputs, targets, left)
+            inputs, targets = trim(inputs, targets, left, self.config.data.batch, self.rows.start)
             count = left
         inputs, targets = inputs.to(self.device), targets.to(self.device)
         reset = None if batch.reset is None else batch.reset.to(self.device)
-        result = self.stepper(inputs, targets, reset, self.carried, self.lr(now.step), now.step + 1)
+        together = count if self.group.world > 1 else None
+        result = self.stepper(inputs, targets, reset, self.carried, self.lr(now.step), now.step + 1, together)
         self.carried = result.state
         self.last_inputs = inputs
         self.last_norm = result.grad_norm
@@ -348,7 +361,7 @@ class Trainer:
     def _validate(self) -> bool:
         """Validate, and say whether it is the best so far."""
         began = time.perf_counter()
-        now, score = self.standing, looks.validate(self.model, self.dataset.valid, self.config)
+        now, score = self.standing, looks.validate(self.model, self.dataset.valid, self.config, self.group)
         if not math.isfinite(score.nats):
             raise TrainingDiverged(f"training diverged at step {now.step}: the validation loss is {score.nats}")
         best = now.best is None or score.bits < now.best["bits"]
@@ -365,34 +378,26 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of this moment, then let go of those no longer needed."""
-        tensors, aliases = checkpoints.pack_model(self.model)
-        optimizer = {} if self.counted else checkpoints.pack_optimizer(self.model, self.optimizer)
-        self._check_finite({**tensors, **optimizer})
         now = self.standing
+        if broken := self.engine.broken(self.optimizer, self.carried):
+            raise TrainingDiverged(f"training diverged at step {now.step}: {broken} is not finite")
         meta = {
-            "aliases": aliases,
             "model": asdict(self.config.model),
             "data_sha256": self.dataset.sha256,
             "streams": None if self.counted else self.streams.state_dict(),
             "sizes": self.run.sizes(),
+            "carried": 0 if self.carried is None else self.config.data.batch,
             "standing": asdict(replace(now, seconds=self._elapsed())),
             "versions": provenance.versions(),
         }
-        carried = {} if self.carried is None else self.carried.to_tensors()
-        parts = {"model": tensors, "optimizer": optimizer, "state": carried, "rng": checkpoints.pack_rng()}
-        path = checkpoints.save(self.run.checkpoints, Checkpoint(now.step, parts, meta))
+        path = self.engine.save(self.run.checkpoints, now.step, self.optimizer, self.carried, meta)
         is_best = now.best is not None and now.best["step"] == now.step
-        if is_best:
-            checkpoints.set_best(self.run.checkpoints, now.step, now.best["bits"])  # type: ignore[index]
-        checkpoints.prune(self.run.checkpoints, self.config.train.keep)
+        if self.group.lead:
+            if is_best:
+                checkpoints.set_best(self.run.checkpoints, now.step, now.best["bits"])  # type: ignore[index]
+            checkpoints.prune(self.run.checkpoints, self.config.train.keep)
         self.saved_step = now.step
         self.report(events.Saved(now.step, path, is_best))
-
-    def _check_finite(self, tensors: dict[str, torch.Tensor]) -> None:
-        where = not_finite(tensors)
-        where = f"'{where}'" if where else self.carried is not None and not_finite_state(self.carried)
-        if where:
-            raise TrainingDiverged(f"training diverged at step {self.standing.step}: {where} is not finite")
 
     def restore(self, found: Checkpoint | None, notes: list[str]) -> None:
         """Put everything back to a checkpoint's moment; with none, the run begins again at step 0."""
@@ -411,20 +416,18 @@ class Trainer:
                 f"the text of corpus '{self.config.data.corpus}' is not the one run '{self.run.path}' was trained on "
                 "(its sha256 differs); restore it, or start another run"
             )
-        checkpoints.unpack_model(self.model, found, path)
+        self.carried = self.engine.restore(path, found, self.optimizer)
         self.standing = Standing.from_dict(found.meta["standing"])
         if not self.counted:
-            checkpoints.unpack_optimizer(self.model, self.optimizer, found.tensors["optimizer"])
             self.streams.load_state_dict(found.meta["streams"])
-        carried = found.tensors["state"]
-        self.carried = State.from_tensors(carried).to(self.device) if carried else None
         self.saved_step = found.step
         best = self.standing.best
-        checkpoints.set_best(self.run.checkpoints, best["step"] if best else None, best["bits"] if best else None)
+        if self.group.lead:
+            checkpoints.set_best(self.run.checkpoints, best["step"] if best else None, best["bits"] if best else None)
         self.run.rewind(found.meta["sizes"])
         for note in notes:
             self._warn(note)
-        checkpoints.unpack_rng(found.tensors["rng"])
+        self.engine.unpack_rng(found.tensors["rng"])
 
     def _elapsed(self) -> float:
         return self.standing.seconds + time.perf_counter() - self.clock

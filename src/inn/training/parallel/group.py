@@ -1,0 +1,176 @@
+"""The processes of one training run: started by `torchrun`, or this one alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from inn.device import resolve_device
+from inn.errors import InputError
+
+T = TypeVar("T")
+
+
+class ToldElsewhere(InputError):
+    """A mistake that the first process of the group has found, and tells."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train one model together; a process by itself is a group of one, to which nothing here costs.
+
+    Attributes:
+        rank: which one this is, from 0.
+        world: how many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def lead(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def rows(self, batch: int) -> slice:
+        """This process's rows of a batch; raises `InputError` where it cannot be shared out evenly.
+
+        >>> Group(1, 4).rows(8)
+        slice(2, 4, None)
+        """
+        each, rest = divmod(batch, self.world)
+        if rest:
+            raise InputError(
+                f"a batch of {batch} rows cannot be shared out evenly among {self.world} processes; "
+                f"set data.batch to a multiple of {self.world}, or start another number of them"
+            )
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def sum(self, *values: float) -> tuple[float, ...]:
+        """The sums of these numbers over all processes, the same in each."""
+        if self.world == 1:
+            return values
+        total = torch.tensor(values, dtype=torch.float64, device=_device())
+        dist.all_reduce(total)
+        return tuple(total.tolist())
+
+    def any(self, wish: bool) -> bool:
+        """Whether any process wishes it, the same in each."""
+        return wish if self.world == 1 else self.sum(float(wish))[0] > 0
+
+    def first(self, work: Callable[[], T]) -> T:
+        """Let the first process do something, and give its result to all; what it raises for people, all raise."""
+        if self.world == 1:
+            return work()
+        told: list[Any] = [None, None]
+        error: InputError | None = None
+        if self.lead:
+            try:
+                told[0] = work()
+            except InputError as raised:
+                error, told[1] = raised, str(raised)
+        dist.broadcast_object_list(told, src=0, device=_device())
+        if error is not None:
+            raise error
+        if told[1] is not None:
+            raise ToldElsewhere(told[1])
+        return told[0]
+
+    def each(self, value: T) -> list[T]:
+        """What each process gives, in the order of their ranks."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, value)
+        return found
+
+    def gather_rows(self, rows: Tensor) -> Tensor | None:
+        """Rows `[B / world, ...]` of each process as one tensor `[B, ...]` in the first one, on the CPU; None elsewhere.
+
+        The tensors are sent one after the other, so that no more than one of them is there twice.
+        """
+        if self.world == 1:
+            return rows
+        rows = rows.contiguous()
+        parts = [torch.empty_like(rows) for _ in range(self.world)] if self.lead else None
+        dist.gather(rows, parts, dst=0)
+        return None if parts is None else torch.cat([part.cpu() for part in parts])
+
+    def wait(self) -> None:
+        """Go on when all processes are here."""
+        if self.world > 1:
+            self.sum()
+
+
+def _device() -> torch.device:
+    """Where tensors have to be that the group's backend sends."""
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+
+
+def in_a_group() -> bool:
+    """Whether `torchrun` has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def speaks() -> bool:
+    """Whether this process is the one of its group that prints."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def launcher() -> str | None:
+    """A name for the `torchrun` that started this process, the same after a restart; None without one."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"process-{os.getppid()}" if name == "none" else name  # `none` is what torchrun calls all that have no name
+
+
+def restarted() -> bool:
+    """Whether `torchrun` has started this process anew, because one of the group had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def local_device(name: str) -> torch.device:
+    """The device called `name` (see `resolve_device`) for this process: on CUDA, each has one of its own.
+
+    Raises `InputError` for a device that several processes would have to share.
+    """
+    if not in_a_group():
+        return resolve_device(name)
+    here = int(os.environ.get("LOCAL_RANK", "0"))
+    if name.startswith("cuda:"):
+        raise InputError(f"device '{name}' is one device, and every process needs its own; use --device cuda")
+    found = resolve_device(name)
+    if found.type == "mps":
+        raise InputError("several processes cannot share the device 'mps'; use --device cpu")
+    return resolve_device(f"cuda:{here}") if found.type == "cuda" else found
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[Group]:
+    """The group this process belongs to, while the block runs; joining it waits for all others.
+
+    NCCL on CUDA, gloo elsewhere. Where the process group is there already it is used as it is, and left as it is.
+    """
+    if dist.is_available() and dist.is_initialized():
+        yield Group(dist.get_rank(), dist.get_world_size())
+        return
+    if not in_a_group():
+        yield Group()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Group(dist.get_rank(), dist.get_world_size())
+        dist.barrier()  # nobody leaves while another still waits for what it sends
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dist.destroy_process_group()

@@ -1,0 +1,121 @@
+"""Checkpoints that several processes write and read together, by PyTorch's DCP, each only what it holds.
+
+    checkpoints/step-00000500/  model.safetensors      all weights: what `inn eval` and `inn generate` read
+                                optimizer/shard-*.safetensors  state/shard-*.safetensors
+
+DCP cuts the tensors anew for another number of processes. Its files are safetensors, so nothing is unpickled here
+either, and a plain checkpoint reads the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
+from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Shard
+
+from inn.state import State
+from inn.training import checkpoint as checkpoints
+from inn.training.checkpoint import Checkpoint
+from inn.training.parallel.group import Group
+
+
+def save(folder: Path, checkpoint: Checkpoint, shared: dict[str, dict[str, Tensor]], group: Group) -> Path:
+    """Write a checkpoint of which the first process has the parts in `checkpoint`, and all processes those in `shared`.
+
+    Raises `InputError`, in all processes, where it cannot be written; nothing is then left of it.
+    """
+
+    def write(temporary: Path) -> dict[str, dict[str, Any]]:
+        group.wait()  # the folder is there
+        files: dict[str, dict[str, Any]] = {}
+        for part, tensors in shared.items():
+            if tensors:
+                here = temporary / part
+                with _quietly():
+                    dcp.save(tensors, storage_writer=HuggingFaceStorageWriter(str(here), save_distributed=True))
+                mine = sorted(here.glob("*.safetensors"))[group.rank :: group.world]
+                for found in group.each({f"{part}/{file.name}": checkpoints.describe(file) for file in mine}):
+                    files |= found
+        return files
+
+    path = folder / checkpoints.name_of(checkpoint.step)
+    if group.lead:
+        checkpoints.save(folder, checkpoint, write)
+    else:
+        write(path.with_name(f".{path.name}.tmp"))
+    group.wait()
+    return path
+
+
+def whole_weights(model: nn.Module, keep: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All weights as `checkpoint.pack_model` gives them, on the CPU; one weight at a time is gathered, for all."""
+    tensors, aliases, seen = {}, {}, {}
+    values = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
+    for name in model.state_dict():
+        t = values[name]
+        if id(t) in seen:
+            aliases[name] = seen[id(t)]
+            continue
+        seen[id(t)] = name
+        full = t.detach().full_tensor() if isinstance(t, DTensor) else t.detach()
+        if keep:
+            tensors[name] = full.cpu()
+    return tensors, aliases
+
+
+def by_rows(state: State, mesh: DeviceMesh) -> dict[str, DTensor]:
+    """A state of this process's rows as tensors that all processes share, cut along the rows."""
+    return {n: DTensor.from_local(t, mesh, [Shard(0)], run_check=False) for n, t in state.to_tensors().items()}
+
+
+def empty_moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Room for AdamW's two moments of every weight, named as `checkpoint.pack_optimizer` names them."""
+    known = {p for group in optimizer.param_groups for p in group["params"]}
+    moments = ((f"{n}/{moment}", p) for n, p in model.named_parameters() if p in known for moment in _MOMENTS)
+    return {name: torch.zeros_like(p, requires_grad=False) for name, p in moments}
+
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def restore_weights(model: nn.Module, path: Path) -> None:
+    """Read into a model this process's share of a checkpoint's weights."""
+    weights = dict(model.named_parameters())
+    buffers = {name: t for name, t in model.named_buffers() if name in model.state_dict()}
+    read_into(path, "model", {**{n: p.detach() for n, p in weights.items()}, **buffers})
+
+
+def read_into(path: Path, part: str, tensors: dict[str, Any]) -> None:
+    """Fill tensors, shared or not, with what the checkpoint at `path` holds under their names."""
+    with _quietly():
+        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(_folder(path, part))))
+
+
+def read_whole(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder of shards, whole, in this process alone."""
+    found = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
+    tensors: dict[str, Any] = {n: torch.empty(m.size, dtype=m.properties.dtype) for n, m in found.items()}  # type: ignore[union-attr]
+    with _quietly():
+        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+    return tensors
+
+
+def _folder(path: Path, part: str) -> Path:
+    """Where a part is: in a folder of shards, or in a file beside those of the other parts."""
+    return path / part if (path / part).is_dir() else path
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
