@@ -24,7 +24,7 @@ PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_r
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
     "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
-    "growth record look page page-paint page-frames play hf-generate left-pad install gpu-paper"
+    "growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 gpu-paper"
 )
 
 
@@ -52,6 +52,7 @@ def test_the_rows():
         "hf-generate": (0.85, "at least"),
         "left-pad": (1e-5, "at most"),
         "install": (60, "at most"),
+        "ddp-2": (0.9, "at least"),
         "gpu-paper": (200_000, "at least"),
     }
 

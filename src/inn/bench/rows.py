@@ -140,6 +140,10 @@ ROWS: dict[str, Row] = {
         "clean `pip install` of the wheel to the first text, downloads aside; kernels compiled, two training steps",
         "s", "inn.bench.install:install_time", 60.0, "at most",
     ),
+    "ddp-2": Row(
+        "training step of the default model: 1 process with 2 threads ÷ 2 processes with 1 thread (DDP)",
+        "x", "inn.bench.ddp:ddp_2", 0.9, "at least",
+    ),
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
         "characters/s", "inn.bench.gpu:gpu_paper", 200_000.0, "at least",

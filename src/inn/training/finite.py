@@ -17,7 +17,7 @@ class TrainingDiverged(InputError):
     """A loss, gradient, weight or state became NaN or infinite; the sentence names the step and the module."""
 
 
-def first_not_finite(model: nn.Module, state: State | None, again: Callable[[], None]) -> str | None:
+def first_not_finite(model: nn.Module, state: State | None, again: Callable[[], object]) -> str | None:
     """Name what was first not finite in a step: a weight, the carried state, a module's output, a gradient.
 
     Args:

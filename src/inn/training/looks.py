@@ -26,7 +26,7 @@ from inn.generation import generate
 from inn.sequence import SequenceModel
 from inn.state import State
 from inn.training.checkpoint import pack_rng, unpack_rng
-from inn.training.parallel import Group
+from inn.training.parallel import ALONE, Group
 
 if TYPE_CHECKING:
     from inn.data.prepare import Dataset
@@ -58,7 +58,7 @@ def validation_text(valid: np.ndarray, config: RunConfig) -> np.ndarray:
     return valid[: config.train.eval_symbols or None]
 
 
-def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig, group: Group = Group()) -> Score:
+def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig, group: Group = ALONE) -> Score:
     """Score the validation text, in streams side by side, each long enough for what a model recalls to matter.
 
     Several processes share the streams; where there are too few, each scores all of them.

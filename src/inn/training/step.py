@@ -103,7 +103,7 @@ class Stepper:
         values[:2] = engine.group.sum(*values[:2])
         if not all(math.isfinite(v) for v in values):
             engine.unpack_rng(random)
-            where = engine.locate(lambda: first_not_finite(self.model, state, lambda: passes()[0]))
+            where = engine.locate(lambda: first_not_finite(self.model, state, passes))
             raise TrainingDiverged(self._sentence(step, values, where))
         if self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)

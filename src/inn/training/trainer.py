@@ -25,7 +25,7 @@ from inn.training.board import Board
 from inn.training.checkpoint import Checkpoint
 from inn.training.finite import TrainingDiverged
 from inn.training.optim import build_optimizer, build_schedule
-from inn.training.parallel import Engine, Group, build_engine, joined, launcher, local_device
+from inn.training.parallel import ALONE, Engine, Group, build_engine, joined, launcher, local_device
 from inn.training.run import Run, Watched
 from inn.training.signals import StopSignals
 from inn.training.standing import Standing, Tally, summarize
@@ -70,7 +70,8 @@ def train(
     device = local_device(config.train.device)
     dataset = _prepare(config, run)
     config = replace(config, model=replace(config.model, vocab=dataset.vocabulary.size))
-    with _threads(config.train.threads), StopSignals() as stop, joined(device) as group:
+    with _threads(config.train.threads), joined(device) as group, StopSignals() as stop:
+        _check(config, group)
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
@@ -110,10 +111,12 @@ def _open(config: RunConfig | None, run_dir: str | Path, resume: bool) -> tuple[
     return run, stored
 
 
-def _check(config: RunConfig) -> None:
-    if config.train.accumulate > config.data.batch:
+def _check(config: RunConfig, group: Group = ALONE) -> None:
+    rows = group.rows(config.data.batch)
+    if config.train.accumulate > rows.stop - rows.start:
+        whose = f", shared by {group.world} processes" if group.world > 1 else ""
         raise InputError(
-            f"accumulate {config.train.accumulate} is more than the rows of a batch ({config.data.batch}); "
+            f"accumulate {config.train.accumulate} is more than the rows of a batch ({config.data.batch}{whose}); "
             "choose at most the batch"
         )
 
@@ -176,7 +179,7 @@ class Trainer:
         model: SequenceModel,
         device: torch.device,
         report: events.Report,
-        group: Group = Group(),
+        group: Group = ALONE,
     ):
         from inn.data.streams import Streams
 

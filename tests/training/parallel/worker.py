@@ -1,8 +1,8 @@
 """Starts groups of processes that train; started by the tests, with PyTorch loaded once for all.
 
-Reads lines of JSON, a job each: `settings`, `run`, `world`, and perhaps `resume`, `stop` (the step after whose log line
-the last rank sends itself SIGTERM), `die` (the step at which the last rank is killed). Forks `world` processes, waits
-for them and answers with a line of JSON: their exit codes, and what the first one reported.
+Reads lines of JSON, a job each: `settings`, `run`, `world`, and perhaps `resume` and `stop` (the step in which the last
+process sends itself SIGTERM). Forks `world` processes, waits
+for them and answers with a line of JSON: their exit codes, and what each has to tell.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import yaml
 
+from inn.bench.traffic import Traffic
 from inn.config import RunConfig
 from inn.training import events, train
 from inn.training.parallel import engine, group
@@ -36,31 +37,32 @@ def work(job: dict[str, Any], rank: int, answer: Path) -> None:
     if job["world"] > 1:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(job["world"]))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(job["port"]))
-    told: dict[str, Any] = {"syncs": 0, "local": {}}
+    told: dict[str, Any] = {"local": {}}
     last = rank == job["world"] - 1
 
     def report(event: events.Event) -> None:
         if isinstance(event, events.Warned):
             told.setdefault("warnings", []).append(event.message)
 
-    syncing = engine.Copies.syncing
-    engine.Copies.syncing = lambda self, last: (told.__setitem__("syncs", told["syncs"] + last), syncing(self, last))[1]
+    traffic = Traffic()
     stepped = engine.Engine.begin if job["world"] == 1 else engine.Copies.begin
 
     def begin(self, step: int, batch: int) -> None:
         if last and step == job.get("stop"):
             os.kill(os.getpid(), signal.SIGTERM)
-        if last and step == job.get("die"):
-            os.kill(os.getpid(), signal.SIGKILL)
         stepped(self, step, batch)
+        if step == 1:
+            traffic.watch(self)
         if self.sharded and step == 1:
             told["local"] = {n: [p.to_local().numel(), p.numel()] for n, p in self.model.named_parameters()}
 
     (engine.Engine if job["world"] == 1 else engine.Copies).begin = begin
     config = RunConfig.from_dict(yaml.safe_load(Path(job["settings"]).read_text()))
-    told["summary"] = train(
-        None if job.get("resume") else config, job["run"], resume=job.get("resume", False), report=report
-    )
+    with traffic:
+        told["summary"] = train(
+            None if job.get("resume") else config, job["run"], resume=job.get("resume", False), report=report
+        )
+    told["traffic"] = dict(traffic.bytes)
     assert not group.dist.is_initialized()
     answer.with_name(f"{answer.name}.{rank}").write_text(json.dumps(told))
 
@@ -84,7 +86,7 @@ def run(job: dict[str, Any], answer: Path) -> dict[str, Any]:
         children.append(child)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     files = [answer.with_name(f"{answer.name}.{rank}") for rank in range(job["world"])]
-    said = [answer.with_name(f"{answer.name}.err{rank}").read_text()[:6000] for rank in range(job["world"])]
+    said = [answer.with_name(f"{answer.name}.err{rank}").read_text()[-3000:] for rank in range(job["world"])]
     return {"codes": codes, "told": [json.loads(f.read_text()) if f.is_file() else {} for f in files], "said": said}
 
 

@@ -1,4 +1,4 @@
-"""How a model is trained: by one process, by several that hold a copy each (DDP), or by several that share it (FSDP)."""
+"""How a model is trained: by one process, by several with a copy each (DDP), or by several that share it (FSDP)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inn.training import checkpoint as checkpoints
 from inn.training.checkpoint import Checkpoint, pack_rng, unpack_rng
 from inn.training.finite import not_finite, not_finite_state
 from inn.training.parallel import shards
-from inn.training.parallel.group import Group
+from inn.training.parallel.group import ALONE, Group
 
 
 class Engine:
@@ -40,7 +40,7 @@ class Engine:
 
     sharded = False
 
-    def __init__(self, model: SequenceModel, group: Group = Group()):
+    def __init__(self, model: SequenceModel, group: Group = ALONE):
         self.model, self.group = model, group
         self.forward: Callable[..., Any] = model
 
@@ -92,7 +92,7 @@ class Engine:
         return checkpoints.load_latest(folder)
 
     def restore(self, path: Path, found: Checkpoint, optimizer: Optimizer | None) -> State | None:
-        """Put weights and moments back to what `load_latest` found at `path`; the carried state, of this process's rows."""
+        """Put weights and moments back to what was found at `path`; returns the carried state of its rows."""
         checkpoints.unpack_model(self.model, found, path)
         if optimizer is not None:
             checkpoints.unpack_optimizer(self.model, optimizer, found.tensors["optimizer"])
@@ -121,7 +121,9 @@ class Copies(Engine):
 
     def wrap(self) -> None:
         # Gradients live in the buckets that are sent, so nothing is copied; buffers are the same in all processes.
-        self.ddp = DistributedDataParallel(self.model, gradient_as_bucket_view=True, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of newer PyTorch, about a name that older ones lack
+            self.ddp = DistributedDataParallel(self.model, gradient_as_bucket_view=True, broadcast_buffers=False)
         self.forward = self.ddp
 
     def begin(self, step: int, batch: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from inn.device import resolve_device
 from inn.errors import InputError
@@ -93,7 +94,7 @@ class Group:
         return found
 
     def gather_rows(self, rows: Tensor) -> Tensor | None:
-        """Rows `[B / world, ...]` of each process as one tensor `[B, ...]` in the first one, on the CPU; None elsewhere.
+        """All rows `[B / world, ...]` as one tensor `[B, ...]`, in the first process, on the CPU; None elsewhere.
 
         The tensors are sent one after the other, so that no more than one of them is there twice.
         """
@@ -108,6 +109,10 @@ class Group:
         """Go on when all processes are here."""
         if self.world > 1:
             self.sum()
+
+
+ALONE = Group()
+"""A process by itself."""
 
 
 def _device() -> torch.device:
@@ -166,7 +171,11 @@ def joined(device: torch.device) -> Iterator[Group]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    store, rank, world = next(rendezvous("env://"))
+    # torchrun may keep one store through all restarts, and what the dead have left in it would be believed.
+    store = dist.PrefixStore(f"inn/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
         yield Group(dist.get_rank(), dist.get_world_size())
         dist.barrier()  # nobody leaves while another still waits for what it sends

@@ -66,9 +66,9 @@ def whole_weights(model: nn.Module, keep: bool) -> tuple[dict[str, Tensor], dict
             aliases[name] = seen[id(t)]
             continue
         seen[id(t)] = name
-        full = t.detach().full_tensor() if isinstance(t, DTensor) else t.detach()
+        full = t.full_tensor() if isinstance(t, DTensor) else t
         if keep:
-            tensors[name] = full.cpu()
+            tensors[name] = full.detach().cpu()
     return tensors, aliases
 
 
