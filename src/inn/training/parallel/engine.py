@@ -156,7 +156,8 @@ class Copies(Engine):
         self, folder: Path, step: int, optimizer: Optimizer | None, carried: State | None, meta: dict[str, Any]
     ) -> Path:
         if carried is not None:
-            rows = {key: self.group.gather_rows(t) for key, t in carried.items()}
+            # In one order in all processes: what a file gave back comes in any.
+            rows = {key: self.group.gather_rows(carried[key]) for key in sorted(carried)}
             carried = State({key: t for key, t in rows.items() if t is not None})
         return self.group.first(lambda: Engine.save(self, folder, step, optimizer, carried, meta))
 
