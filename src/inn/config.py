@@ -411,7 +411,7 @@ class DataConfig:
     """What the model reads, and how it is cut into windows."""
 
     corpus: str = "pydoc"
-    """A corpus by name (`inn data list`) or `file:PATH`: a file, a folder or a glob."""
+    """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, or `shards:FOLDER`, prepared."""
     vocabulary: Literal["bytes", "characters", "words", "bpe", "tokenizer"] = "characters"
     """What counts as a symbol; `bpe`: sub-words, learned from the training part; `tokenizer`: those of a file."""
     tokenizer: str | None = None
@@ -422,8 +422,9 @@ class DataConfig:
     """Streams read side by side (B)."""
     window: int = 256
     """Symbols per stream and step (T): how far gradients reach back."""
-    order: Literal["contiguous", "random"] = "contiguous"
-    """`contiguous`: streams go on where they were, state carried; `random`: windows from anywhere, state fresh."""
+    order: Literal["contiguous", "shuffled", "random"] = "contiguous"
+    """`contiguous`: streams go on where they were, state carried; `shuffled`: over stretches of the text in another
+    order in every pass; `random`: windows from anywhere, state fresh."""
 
     def __post_init__(self) -> None:
         _check_literals(self)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -144,3 +145,61 @@ def test_mapped_pages_are_let_go_and_read_again(tmp_path, monkeypatch):
     private[:] = 7
     assert Streams(private, 1, 100).next().inputs.unique().tolist() == [7]
     assert private[0] == 7
+
+
+def positions(streams: Streams, windows: int) -> list[list[int]]:
+    """Where each stream's windows start, in a text of consecutive numbers."""
+    return [streams.next().inputs[:, 0].tolist() for _ in range(windows)]
+
+
+@pytest.mark.parametrize("rest", [0, 5, 37])
+def test_shuffled_stretches_read_everything_once_in_a_pass(rest):
+    batch, window = 3, 4
+    streams = Streams(np.arange(batch * window * 80 + 1 + rest), batch, window, "shuffled", seed=5)
+    stretch, per_pass = streams.stretch, streams.windows_per_pass
+    assert stretch > 1
+    first = positions(streams, per_pass)
+    # A stream reads on inside a stretch; streams change over at times of their own.
+    moves = [[b - a == window for a, b in zip(x, y)] for x, y in pairwise(first)]
+    jumps = [sum(not row[b] for row in moves) for b in range(batch)]
+    assert all(per_pass // stretch - 1 <= n <= per_pass // stretch + 1 for n in jumps)
+    assert not any(sum(not ok for ok in row) > 1 for row in moves)
+    # Without the phases, a pass is every stretch at most once: nothing is read twice.
+    read = [x for row in first for x in row]
+    assert len(set(read)) >= len(read) - batch * stretch
+    second = positions(streams, per_pass)
+    assert first != second
+    assert streams.passes == 2
+    again = Streams(np.arange(batch * window * 80 + 1 + rest), batch, window, "shuffled", seed=5)
+    assert positions(again, per_pass) == first
+
+
+def test_resets_are_where_a_stretch_begins():
+    streams = Streams(np.arange(3 * 4 * 80 + 1), 3, 4, "shuffled", seed=1)
+    before = streams.next()
+    assert before.reset is not None
+    assert before.reset.all()
+    for _ in range(300):
+        now = streams.next()
+        jumped = now.inputs[:, 0] != before.inputs[:, -1] + 1
+        resets = torch.zeros(3, dtype=torch.bool) if now.reset is None else now.reset
+        assert bool((resets >= jumped).all())  # two stretches may follow one another by chance
+        assert int(resets.sum()) <= int(jumped.sum()) + 1
+        before = now
+
+
+@pytest.mark.parametrize("order", ["contiguous", "shuffled", "random"])
+def test_streams_shared_by_processes_are_the_streams_of_one(order):
+    text = np.arange(4000)
+    whole = Streams(text, 6, 5, order, seed=2)
+    shares = [Streams(text, 6, 5, order, seed=2, rows=slice(i, i + 2)) for i in (0, 2, 4)]
+    for _ in range(150):
+        batch, parts = whole.next(), [share.next() for share in shares]
+        assert torch.equal(batch.inputs, torch.cat([part.inputs for part in parts]))
+        assert torch.equal(batch.targets, torch.cat([part.targets for part in parts]))
+        resets = torch.cat([torch.zeros(2, dtype=torch.bool) if p.reset is None else p.reset for p in parts])
+        assert torch.equal(torch.zeros(6, dtype=torch.bool) if batch.reset is None else batch.reset, resets)
+    assert shares[0].state_dict() == whole.state_dict()
+    other = Streams(text, 6, 5, order, seed=2)
+    other.load_state_dict(shares[1].state_dict())
+    assert torch.equal(other.next().inputs, whole.next().inputs)

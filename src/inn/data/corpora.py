@@ -283,6 +283,8 @@ def find_corpus(name: str) -> Corpus:
         return Corpus(name, "your own text", name.removeprefix("file:"), "yours")
     if name in CORPORA:
         return CORPORA[name]
+    if name.startswith("shards:"):
+        return Corpus(name, "shards of your own", name.removeprefix("shards:"), "yours")
     if name and os.path.exists(name):  # noqa: PTH110 - false, not an error, for what no path can be
         raise InputError(f"unknown corpus '{name}'; there is a file or folder of that name, so write 'file:{name}'")
     raise InputError(f"unknown corpus '{name}'{nearest(name, [*CORPORA, 'file:PATH'])}")
@@ -306,6 +308,8 @@ def corpus_text(name: str, vocabulary: str = "bytes", *, report: Report | None =
         True
     """
     corpus = find_corpus(name)
+    if name.startswith("shards:"):
+        raise InputError(f"corpus '{name}' holds symbols, and its text is asked for; name the text, as file:PATH")
     if len(corpus.files) == 3:
         segments = [Segment(locate(f, report=report), 0, f.size) for f in corpus.files]
         return CorpusText(name, corpus.sha256 or "", {p: (s,) for p, s in zip(PARTS, segments)})

@@ -15,6 +15,7 @@ from inn.config import DataConfig
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.fetch import Report
 from inn.data.files import atomic_folder, only_one, plain_errors, sha256_of
+from inn.data.shards import open_shards
 from inn.data.subwords import between_pieces
 from inn.data.text import PARTS, CorpusText
 from inn.data.tokens import Tokens, read_symbols
@@ -31,7 +32,8 @@ class Dataset:
 
     Attributes:
         name: the corpus.
-        train, valid, test: `[symbols]` uint8, uint16 or uint32, read-only, mapped from disk.
+        train, valid, test: `[symbols]` uint8, uint16 or uint32, read-only, mapped from disk; where they are several
+            files, `Shards`, of which an array's length, slices and type can be had.
         vocabulary: what the symbols stand for.
         sha256: of the raw text (see `CorpusText`).
         inexact: parts whose text the symbols do not spell to the byte; only a tokenizer may lose something.
@@ -86,6 +88,8 @@ def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report:
         >>> data.vocabulary.decode(data.train[:22])
         'The "assert" statement'
     """
+    if config.corpus.startswith("shards:"):
+        return _shards(config)
     vocabulary = vocabulary or _given(config)
     sha256 = find_corpus(config.corpus).sha256
     if sha256 and (ready := _open(_folder(config, sha256, vocabulary), config, sha256)):
@@ -125,9 +129,20 @@ def encode_corpus(
     text = corpus_text(name, vocabulary.kind, report=report)
     parts = {}
     for part in PARTS:
-        encoded = [symbols for symbols, _ in _encoded(text, part, vocabulary, unknown)]
-        parts[part] = np.concatenate([np.zeros(0, vocabulary.dtype), *encoded])
+        blocks = [symbols for symbols, _ in encoded(text, part, vocabulary, unknown)]
+        parts[part] = np.concatenate([np.zeros(0, vocabulary.dtype), *blocks])
     return Dataset(name, **parts, vocabulary=vocabulary, sha256=text.sha256)
+
+
+def _shards(config: DataConfig) -> Dataset:
+    folder = config.corpus.removeprefix("shards:")
+    parts, vocabulary, sha256 = open_shards(folder)
+    if vocabulary.kind != config.vocabulary:
+        raise InputError(
+            f"the shards in {folder} hold {vocabulary.kind}, not {config.vocabulary}; "
+            f"set --data.vocabulary {vocabulary.kind}"
+        )
+    return Dataset(config.corpus, **parts, vocabulary=vocabulary, sha256=sha256)  # type: ignore[arg-type]
 
 
 def _given(config: DataConfig) -> Vocabulary | None:
@@ -187,7 +202,7 @@ def _write(text: CorpusText, config: DataConfig, vocabulary: Vocabulary, folder:
         for part in PARTS:
             sizes[part] = 0
             with (new / f"{part}.bin").open("wb") as out:
-                for symbols, read in _encoded(text, part, vocabulary):
+                for symbols, read in encoded(text, part, vocabulary):
                     out.write(symbols.tobytes())
                     sizes[part] += len(symbols)
                     done += len(read)
@@ -220,7 +235,7 @@ def _learned(text: CorpusText, config: DataConfig) -> Vocabulary:
     return build_vocabulary(kind)
 
 
-def _encoded(
+def encoded(
     text: CorpusText, part: str, vocabulary: Vocabulary, unknown: str = "error"
 ) -> Iterator[tuple[np.ndarray, bytes]]:
     """Yield the symbols of a part in blocks, each with the bytes of text it was made from."""

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from inn.data.shards import Shards
 from inn.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+ORDERS = ("contiguous", "shuffled", "random")
+STRETCH = 4096
+"""Windows of a stretch that is shuffled; fewer where a stream would read less than 8 stretches in a pass."""
 _RELEASE = 32 << 20  # bytes read from a memory map after which its pages are let go
 
 
@@ -39,6 +43,10 @@ class Streams:
     end in the first pass, at its start in the second, and so on in turn, so that no symbol is left out for ever.
     (The text's last n mod B symbols belong to no part.)
 
+    `shuffled`: the text is cut into stretches of many windows, in an order that `seed` and the number of the pass
+    decide; each stream reads its share of them, with `reset` set where one begins. Streams change over at different
+    times. What fills no stretch, and stretches beyond a multiple of B, are left out, others in every pass.
+
     `random`: every window starts anywhere, drawn from `seed` and the number of the window; every row resets.
 
     Example:
@@ -52,7 +60,7 @@ class Streams:
 
     def __init__(
         self,
-        symbols: np.ndarray,
+        symbols: np.ndarray | Shards,
         batch: int,
         window: int,
         order: str = "contiguous",
@@ -64,37 +72,42 @@ class Streams:
         """Cut a text.
 
         Args:
-            symbols: `[n]` of any integer type; a memory map is read window by window.
+            symbols: `[n]` of any integer type; memory maps are read window by window.
             batch: streams side by side (B).
             window: symbols of a stream per window (T).
-            order: `contiguous` or `random`.
-            seed: of the random windows.
+            order: `contiguous`, `shuffled` or `random`.
+            seed: of the random windows, and of the order of the stretches.
             rows: which of the streams are read, where several processes share them; the position is the same in all.
             name: what the text is called where it is too short.
 
         Raises `InputError` where a stream would be shorter than a window and the symbol after it.
         """
-        if order not in ("contiguous", "random"):
-            raise InputError(f"order cannot be '{order}'{nearest(order, ['contiguous', 'random'])}")
+        if order not in ORDERS:
+            raise InputError(f"order cannot be '{order}'{nearest(order, ORDERS)}")
         for what, value in (("batch", batch), ("window", window)):
             if value < 1:
                 raise InputError(f"{what} must be at least 1, not {value}")
         self.symbols, self.batch, self.window, self.order, self.seed = symbols, batch, window, order, seed
-        self.length = len(symbols) // batch if order == "contiguous" else len(symbols)
+        self.length = len(symbols) if order == "random" else len(symbols) // batch
         """Symbols of one stream's part."""
         if self.length < window + 1:
-            each = f", {self.length:,} for each of {batch} streams" if order == "contiguous" else ""
+            each = f", {self.length:,} for each of {batch} streams" if order != "random" else ""
             raise InputError(
                 f"{name} has {len(symbols):,} symbols{each}, and a window needs {window + 1:,} ({window:,} and the"
                 " symbol after); lower --data.window or --data.batch, or use a longer text"
             )
+        self.stretch = max(1, min(STRETCH, (self.length - 1) // window // 8))
+        """Windows of a stretch that is shuffled."""
         self._rows = rows
+        self._orders: dict[int, np.ndarray] = {}
         self._windows = 0  # read so far; with the arguments above, the whole position
         self._unreleased = 0
 
     @property
     def windows_per_pass(self) -> int:
         """Windows of a stream in one pass over its part; for `random`, as many as cover as much text."""
+        if self.order == "shuffled":
+            return self._stretches // self.batch * self.stretch
         return max(1, (self.length - 1) // (self.window * (1 if self.order == "contiguous" else self.batch)))
 
     @property
@@ -106,25 +119,52 @@ class Streams:
         """Read the next window of every stream; there is always one."""
         import torch  # here, so that the corpora can be listed without waiting for it
 
-        if self.order == "contiguous":
+        if self.order == "shuffled":
+            starts, fresh = self._shuffled()
+        elif self.order == "contiguous":
             passes, k = divmod(self._windows, self.windows_per_pass)
             left_out = self.length - 1 - self.windows_per_pass * self.window
             first = (left_out if passes % 2 else 0) + k * self.window
             starts = np.arange(self.batch) * self.length + first
-            fresh = k == 0
+            fresh = np.full(self.batch, k == 0)
         else:
             draw = np.random.default_rng([self.seed, self._windows])
             starts = draw.integers(0, self.length - self.window, size=self.batch)
-            fresh = True
+            fresh = np.full(self.batch, True)
         self._windows += 1
-        starts = starts[self._rows]
+        starts, fresh = starts[self._rows], fresh[self._rows]
         block = np.empty((len(starts), self.window + 1), dtype=np.int64)
         for row, start in zip(block, starts.tolist()):
             row[:] = self.symbols[start : start + self.window + 1]
         self._release_pages(block.size * self.symbols.dtype.itemsize)
         whole = torch.from_numpy(block)
-        reset = torch.ones(len(starts), dtype=torch.bool) if fresh else None
+        reset = torch.from_numpy(fresh) if fresh.any() else None
         return Batch(whole[:, :-1].contiguous(), whole[:, 1:].contiguous(), reset)
+
+    @property
+    def _stretches(self) -> int:
+        """Stretches that the text is cut into."""
+        return (len(self.symbols) - 1) // (self.stretch * self.window)
+
+    def _shuffled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each stream's next window starts, and which of them begin a stretch."""
+        streams = np.arange(self.batch)
+        turn, k = np.divmod(self._windows + streams * self.stretch // self.batch, self.stretch)
+        each = self._stretches // self.batch
+        spare = len(self.symbols) - 1 - self._stretches * self.stretch * self.window
+        starts = np.empty(self.batch, dtype=np.int64)
+        for b, passes, place in zip(streams, *np.divmod(turn, each)):
+            stretch = self._order(int(passes))[place * self.batch + b]
+            # What fills no stretch is left out at the end in one pass, at the start in the next.
+            starts[b] = (stretch * self.stretch + k[b]) * self.window + (spare if passes % 2 else 0)
+        return starts, (k == 0) | (self._windows == 0)
+
+    def _order(self, passes: int) -> np.ndarray:
+        """The order of the stretches in a pass."""
+        if passes not in self._orders:
+            self._orders = {number: order for number, order in self._orders.items() if number == passes - 1}
+            self._orders[passes] = np.random.default_rng([self.seed, passes]).permutation(self._stretches)
+        return self._orders[passes]
 
     def state_dict(self) -> dict[str, Any]:
         """The position, as plain data; streams of the same text, given it, go on with the same windows."""
@@ -151,12 +191,13 @@ class Streams:
 
     def _release_pages(self, read: int) -> None:
         """Give back the pages of a memory map that were read, so that a pass over it does not make it resident."""
-        self._unreleased += read * (1 if self.order == "contiguous" else 16)  # a random read brings in its neighbours
-        if self._unreleased < _RELEASE or self.symbols.flags.writeable:  # what can be written could be lost
+        self._unreleased += read * (16 if self.order == "random" else 1)  # a random read brings in its neighbours
+        if self._unreleased < _RELEASE:
             return
         self._unreleased = 0
-        owner: Any = self.symbols
-        while isinstance(owner, np.ndarray):
-            owner = owner.base
-        if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            owner.madvise(mmap.MADV_DONTNEED)
+        for part in self.symbols.parts if isinstance(self.symbols, Shards) else [self.symbols]:
+            owner: Any = None if part.flags.writeable else part  # what can be written could be lost
+            while isinstance(owner, np.ndarray):
+                owner = owner.base
+            if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                owner.madvise(mmap.MADV_DONTNEED)

@@ -201,7 +201,7 @@ class Trainer:
             self.engine = build_engine(model, group, settings.parallel, settings.seed)
             self.optimizer = build_optimizer(model, settings)
             self.lr = build_schedule(settings, self.steps)
-            self.stepper = Stepper(self.engine, self.optimizer, settings, carry=data.order == "contiguous")
+            self.stepper = Stepper(self.engine, self.optimizer, settings, carry=data.order != "random")
 
     # -- the run from its start to its end
 
