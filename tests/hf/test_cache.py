@@ -102,6 +102,13 @@ def test_rows_are_chosen_and_repeated_with_all_they_carry(build, tokens):
         torch.testing.assert_close(got, model(torch.cat((rows, last), 1)).logits[:, -1:], atol=1e-12, rtol=0)
 
         cache = model(x, use_cache=True).past_key_values
+        cache.activate_past_recording()
+        model(more, past_key_values=cache)
+        cache.reorder_cache(torch.tensor([2, 0, 0]))
+        cache.crop(-2)  # to the past of the rows that were chosen
+        torch.testing.assert_close(model(last, past_key_values=cache).logits, got, atol=1e-12, rtol=0)
+
+        cache = model(x, use_cache=True).past_key_values
         cache.batch_select_indices(torch.tensor([1]))
         cache.batch_repeat_interleave(2)
         assert cache.batch_size == 2

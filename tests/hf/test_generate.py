@@ -200,6 +200,25 @@ def test_assisted_writing_is_greedy_writing(build, tokens, kind, assistant):
         torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=1e-9)
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 12])
+def test_after_writing_the_cache_is_as_any_other(build, tokens, count):
+    """Nothing is pending, whatever was taken back last; the past is no longer kept; what is read next is recalled."""
+    model, x, more = lively(build), tokens(1, 9), tokens(1, 4).flip(1)
+    cache = INNCache()
+    text = model.generate(
+        x, past_key_values=cache, do_sample=False, max_new_tokens=40, assistant_model=build(seed=9),
+        stopping_criteria=[lambda ids, scores: torch.tensor([ids.shape[1] >= 9 + count])],
+    )[:, :-1]  # fmt: skip
+    assert (cache.pending, cache.recording) == (None, False)
+    _, state = model.inn.hidden(x)
+    _, state = model.inn.hidden(text[:, 9:], state, learn=False)
+    _, state = model.inn.hidden(more, state)
+    with torch.no_grad():
+        model(more, past_key_values=cache)
+    for key, t in state.items():
+        torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=1e-9)
+
+
 def test_an_inn_assists_another_model(build, tokens):
     torch.manual_seed(0)
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
