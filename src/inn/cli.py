@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("inn.commands.train", "train a model: a recipe's, or one of your own settings"),
     "eval": ("inn.commands.evaluate", "score a run on held-out text, beside n-gram floors"),
     "analyze": ("inn.commands.analyze", "look inside a run: what each neuron does, carries and causes"),
+    "score": ("inn.commands.score", "what every line of a text or a pipe costs a run; the surprising ones stand out"),
     "generate": ("inn.commands.generate", "let a run write, one symbol at a time"),
     "export": ("inn.commands.export", "write a run as a folder that Hugging Face transformers opens"),
     "look": ("inn.commands.look", "write a page that shows what the neurons of a run do"),

@@ -46,10 +46,13 @@ class OptionParser(ArgumentParser):
         self.add_argument(name, action="store_true", help=help)
         self._types[name] = None
 
-    def positional(self, name: str, help: str, *, required: bool = True, metavar: str | None = None) -> None:
-        """Add a positional argument; it is None where it is not required and not given."""
+    def positional(
+        self, name: str, help: str, *, required: bool = True, metavar: str | None = None, many: bool = False
+    ) -> None:
+        """Add a positional argument; it is None where it is not required and not given. `many`: a list, maybe empty."""
         self._shown[name] = metavar or name.upper()
-        self.add_argument(name, metavar=self._shown[name], nargs=None if required else "?", help=help)
+        nargs = "*" if many else None if required else "?"
+        self.add_argument(name, metavar=self._shown[name], nargs=nargs, help=help)
 
     def section(self, name: str, config: type, defaults: Mapping[str, Any], extra: Mapping[str, str] = {}) -> None:
         """Add every field of the dataclass `config` as `--name.field`, with its docstring as help.
