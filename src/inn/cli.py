@@ -17,6 +17,10 @@ COMMANDS = {
     "eval": ("inn.commands.evaluate", "score a run on held-out text, beside n-gram floors"),
     "analyze": ("inn.commands.analyze", "look inside a run: what each neuron does, carries and causes"),
     "score": ("inn.commands.score", "what every line of a text or a pipe costs a run; the surprising ones stand out"),
+    "compress-text": ("inn.commands.compress_text", "write a text in the bits that a run needs to predict it"),
+    "decompress-text": ("inn.commands.decompress_text", "get the text back, byte for byte, with the same run"),
+    "runs": ("inn.commands.runs", "the runs of a folder, side by side: what they are, what they reached, their curves"),
+    "push": ("inn.commands.push", "put a run on the Hugging Face Hub, or show what would be put there"),
     "generate": ("inn.commands.generate", "let a run write, one symbol at a time"),
     "export": ("inn.commands.export", "write a run as a folder that Hugging Face transformers opens"),
     "look": ("inn.commands.look", "write a page that shows what the neurons of a run do"),
@@ -88,7 +92,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items())
+    commands = "\n".join(f"  {name:<16}{text}" for name, (_, text) in COMMANDS.items())
     return f"""usage: inn COMMAND ...
 
 Sequence models that are graphs of neurons.

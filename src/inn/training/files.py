@@ -13,18 +13,20 @@ from pathlib import Path
 from inn.data.files import sync_folder
 from inn.errors import InputError
 
+_RESUME = "earlier checkpoints are intact: free some space and resume the run"
+
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write `path` inside the block into an `InputError`."""
+def writing(path: Path, when_full: str = _RESUME) -> Iterator[None]:
+    """Turn the operating system's refusal to write `path` inside the block into an `InputError`.
+
+    `when_full`: what to do where the disk is full.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"no space left on the device to write '{path}'; earlier checkpoints are intact: "
-                "free some space and resume the run"
-            ) from error
+            raise InputError(f"no space left on the device to write '{path}'; {when_full}") from error
         raise InputError(
             f"cannot write '{path}': {error.strerror or error}; check the folder and its permissions"
         ) from error
@@ -38,10 +40,10 @@ def write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
+def replace_file(path: Path, content: str | bytes, when_full: str = _RESUME) -> None:
     """Write `path` so that a reader, or a crash, sees the old content or the new one and nothing between."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
+    with writing(path, when_full):
         try:
             write_synced(temporary, content.encode() if isinstance(content, str) else content)
             temporary.replace(path)

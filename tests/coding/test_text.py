@@ -1,0 +1,197 @@
+"""A compressed text is as small as the model says, comes back byte for byte, and is believed only when it is whole."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inn import INN
+from inn.coding import compress, decompress, model_digest, text
+from inn.config import NgramConfig, model_config
+from inn.data import build_vocabulary
+from inn.errors import InputError
+from inn.evaluation import evaluate
+from inn.models import build_model
+
+_DRAW = random.Random(0)
+TEXT = " ".join(_DRAW.choice("the graph of neurons listens and each neuron speaks\n".split(" ")) for _ in range(900))
+
+
+def with_noise(model, kind: str = "bytes", seed: int = 0):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.2)
+    model.vocabulary = build_vocabulary(kind, TEXT, 300)
+    return model.eval()
+
+
+def small(kind: str = "bytes", seed: int = 0):
+    if kind == "bpe":
+        pytest.importorskip("tokenizers")
+    torch.manual_seed(seed)
+    size = build_vocabulary(kind, TEXT, 300).size
+    return with_noise(INN(vocab=size, neurons=2, width=8, rounds=1, recall_slots=256), kind, seed)
+
+
+MODEL = small()
+
+
+@given(data=st.binary(max_size=120), streams=st.integers(1, 9))
+def test_any_bytes_come_back(data, streams):
+    packed = compress(MODEL, data, streams=streams)
+    assert decompress(MODEL, packed.content) == data
+    assert packed.symbols == len(data)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "characters", "words", "bpe"])
+def test_every_kind_of_symbols_comes_back_byte_for_byte(kind):
+    model = small(kind)
+    assert decompress(model, compress(model, TEXT.encode()).content) == TEXT.encode()
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer", "mamba-stack"])
+def test_every_kind_of_model_can(kind):
+    fields = {"width": 8, "window": 32, "heads": 2} if kind == "transformer" else {"width": 8}
+    layers = {} if kind == "lstm" else {"layers": 1}
+    model = with_noise(build_model(model_config(kind, vocab=256, **fields, **layers)))
+    assert decompress(model, compress(model, TEXT[:300].encode(), streams=2).content) == TEXT[:300].encode()
+
+
+def test_the_file_is_as_small_as_one_strict_stream_says():
+    v = build_vocabulary("characters", TEXT)
+    long = " ".join(_DRAW.choice(TEXT.split()) for _ in range(6000))
+    model = build_model(NgramConfig(vocab=v.size, order=3)).fit(v.encode(TEXT))  # type: ignore[operator]
+    model.vocabulary = v
+    score = evaluate(model, v.encode(long))
+    packed = compress(model, long.encode())
+    assert packed.model_bits == pytest.approx(score.nats_total / math.log(2) + math.log2(v.size), rel=1e-6)
+    assert packed.model_bits <= 8 * len(packed.content) <= 1.005 * packed.model_bits
+    assert decompress(model, packed.content) == long.encode()
+
+
+def test_and_an_inn_too():
+    data = (TEXT * 4).encode()
+    score = evaluate(MODEL, np.frombuffer(data, np.uint8))
+    packed = compress(MODEL, data)
+    assert 8 * len(packed.content) <= 1.005 * (score.nats_total / math.log(2) + 8)
+
+
+def test_more_streams_cost_little_but_cost():
+    one, four = (len(compress(MODEL, TEXT.encode(), streams=k).content) for k in (1, 4))
+    assert one < four < 1.25 * one
+
+
+def damaged() -> list[bytes]:
+    content = compress(MODEL, b"the graph of neurons").content
+    return [
+        *(content[:n] for n in range(0, len(content), 7)),
+        content + b"x",
+        *(content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :] for i in range(len(content))),
+    ]
+
+
+@pytest.mark.parametrize("content", damaged())
+def test_what_is_damaged_is_refused(content):
+    with pytest.raises(InputError, match="is damaged or cut short|is not a text that inn|of format"):
+        decompress(MODEL, content)
+
+
+@given(content=st.binary(max_size=200))
+def test_any_other_file_is_refused(content):
+    with pytest.raises(InputError):
+        decompress(MODEL, content)
+
+
+def test_another_model_is_refused():
+    content = compress(MODEL, b"the graph of neurons").content
+    with pytest.raises(InputError, match="was compressed with another model"):
+        decompress(small(seed=1), content)
+
+
+def test_the_digest_is_of_every_number_and_of_the_vocabulary():
+    a, b = small("characters"), small("characters")
+    assert model_digest(a) == model_digest(b)
+    with torch.no_grad():
+        next(b.parameters()).view(-1)[3] += 1e-6
+    assert model_digest(a) != model_digest(b)
+    b = small("characters")
+    b.vocabulary = build_vocabulary("characters", TEXT.replace("h", "H"))
+    assert model_digest(a) != model_digest(b)
+
+
+def test_other_rounding_is_noticed_before_anything_is_decoded(monkeypatch):
+    content = compress(MODEL, b"the graph of neurons").content
+    exact = text.shares
+    monkeypatch.setattr(text, "shares", lambda logits: exact(np.asarray(logits, np.float64) + np.arange(256) * 1e-7))
+    with pytest.raises(InputError, match="rounded otherwise here"):
+        decompress(MODEL, content)
+
+
+def test_rounding_that_differs_on_the_way_is_noticed_by_the_text(monkeypatch):
+    content = compress(MODEL, TEXT.encode()).content
+    monkeypatch.setattr(text, "_rounding", lambda model, streams: content[21:25])
+    exact = text.shares
+    monkeypatch.setattr(text, "shares", lambda logits: exact(np.asarray(logits, np.float64) * 1.001))
+    with pytest.raises(InputError, match="is not the text that went in"):
+        decompress(MODEL, content)
+
+
+@pytest.mark.parametrize(
+    "kind, data, sentence",
+    [
+        ("characters", b"the Graph", r"byte 4 \(0x47\) would not come back"),
+        ("characters", b"the \xff", "byte 4"),
+        ("words", b"the  graph", "byte 4"),
+        ("words", b"the grape", "byte 4"),
+        ("words", b"the graph ", "byte 9 would not come back"),
+        ("bpe", b"the \xff", "byte 4"),
+    ],
+)
+def test_what_would_not_come_back_is_refused(kind, data, sentence):
+    with pytest.raises(InputError, match=sentence):
+        compress(small(kind), data)
+
+
+@pytest.mark.parametrize("streams", [0, -1, 65536])
+def test_streams_out_of_range_are_refused(streams):
+    with pytest.raises(InputError, match="streams must be between 1 and 65,535"):
+        compress(MODEL, b"a", streams=streams)
+
+
+def test_a_model_of_no_numbers_is_refused():
+    model = small()
+    with torch.no_grad():
+        next(model.parameters()).fill_(math.nan)
+    with pytest.raises(InputError, match="the model predicts what is no number"):
+        compress(model, b"abc")
+
+
+def test_a_model_without_a_vocabulary_is_refused():
+    with pytest.raises(InputError, match="has no vocabulary"):
+        compress(INN(vocab=4, neurons=2, width=8, rounds=1), b"a")
+
+
+def test_threads_and_mode_are_put_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    model = small().train()
+    try:
+        compress(model, b"abc")
+        assert torch.get_num_threads() == 2
+        assert model.training
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_progress_is_told():
+    told = []
+    compress(MODEL, b"a" * 200, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (200, 200)
+    assert told == sorted(told)

@@ -1,0 +1,84 @@
+"""Lines that were planted stand out; ordinary ones do not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from inn.config import NgramConfig
+from inn.data import build_vocabulary
+from inn.models import build_model
+from inn.scoring import STANDS_OUT, LineScorer
+from inn.scoring.usual import Usual
+
+PLANTED = [
+    "12:00:00 ERROR kernel: segfault at 0000000000000018 in libssl.so",
+    "12:00:00 INFO auth: user root logged in from 203.0.113.77",
+    '12:00:00 INFO http: 10.0.1.4 "GET /login?user=1%27%20OR%201=1--" 200',
+    "Traceback (most recent call last):",
+    "oom",
+    '12:00:00 INFO http: 10.0.3.99 "DELETE /api/v1/users" 200',
+]
+
+
+def log(lines: int, seed: int) -> list[str]:
+    draw, found = random.Random(seed), []
+    for i in range(lines):
+        ip = f"10.0.{draw.randrange(4)}.{draw.randrange(1, 255)}"
+        found.append(
+            f"12:{i // 60 % 60:02}:{i % 60:02} "
+            + draw.choice(
+                [
+                    f'INFO http: {ip} "GET {draw.choice(["/", "/index.html", "/api/v1/users"])}" 200',
+                    f"INFO auth: user {draw.choice(['ann', 'bob', 'eve'])} logged in from {ip}",
+                    "DEBUG worker: heartbeat",
+                ]
+            )
+        )
+    return found
+
+
+def test_planted_lines_of_a_log_stand_out_and_no_others():
+    train, text, draw = log(6000, 0), log(600, 1), random.Random(2)
+    places = sorted(draw.sample(range(100, 600), len(PLANTED)))
+    for place, line in zip(places, PLANTED):
+        text[place] = line
+    v = build_vocabulary("bytes")
+    model = build_model(NgramConfig(vocab=256, order=3)).fit(v.encode("\n".join(train)))  # type: ignore[operator]
+    model.vocabulary = v
+    scorer = LineScorer(model)
+    lines = [*scorer.feed("\n".join(text).encode()), *scorer.end()]
+    assert [line.number - 1 for line in lines if line.surprise > STANDS_OUT] == places
+
+
+def test_one_dear_symbol_is_enough_and_so_is_a_dear_line():
+    usual, draw = Usual(), random.Random(0)
+    ordinary = [usual.surprise(draw.gauss(2, 0.2), draw.gauss(7, 1)) for _ in range(500)]
+    assert max(ordinary) < STANDS_OUT
+    assert usual.surprise(2.0, 18.0) > STANDS_OUT
+    assert usual.surprise(4.0, 7.0) > STANDS_OUT
+    assert usual.surprise(0.0, 0.0) < 0  # nothing to see
+
+
+def test_equal_lines_have_no_spread_and_a_hair_more_is_no_news():
+    usual = Usual()
+    for _ in range(100):
+        usual.surprise(0.5, 3.0)
+    assert usual.surprise(0.6, 3.5) < STANDS_OUT
+
+
+def test_what_is_usual_follows_the_text_and_is_taken_from_the_last_thousand_lines():
+    usual = Usual()
+    for _ in range(1500):
+        usual.surprise(1.0, 5.0)
+    assert usual.surprise(3.0, 5.0) > STANDS_OUT
+    for _ in range(1100):
+        usual.surprise(3.0, 5.0)
+    assert usual.surprise(3.0, 5.0) == pytest.approx(0.0)
+    assert len(usual._costs) == 1000
+
+
+def test_nothing_is_said_of_the_first_lines():
+    usual = Usual()
+    assert [usual.surprise(9.0 * (i % 2), 1.0) for i in range(30)] == [0.0] * 30
