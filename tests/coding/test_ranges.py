@@ -49,7 +49,7 @@ def test_carries_run_through_bytes_of_255():
 
 
 @given(
-    logits=st.lists(st.floats(-1e30, 1e30, allow_nan=False, width=32), min_size=1, max_size=60),
+    logits=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60),
 )
 def test_shares_add_up_and_leave_nothing_out(logits):
     counts, chances = shares(np.array([logits], dtype=np.float32))

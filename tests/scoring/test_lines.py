@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def model(kind: str) -> INN:
 
 def scored(scorer: LineScorer, data: bytes, cuts=(), flush: bool = False):
     found, places = [], [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for a, b in zip(places, places[1:]):
+    for a, b in pairwise(places):
         found += scorer.feed(data[a:b])
         if flush:
             found += scorer.flush()
@@ -173,7 +174,9 @@ def test_the_model_is_left_in_its_mode():
     m.eval()
 
 
-@pytest.mark.parametrize("fields, sentence", [({"window": 0}, "window must be at least 1"), ({"unknown": "x"}, "unknown")])
+@pytest.mark.parametrize(
+    "fields, sentence", [({"window": 0}, "window must be at least 1"), ({"unknown": "x"}, "unknown")]
+)
 def test_bad_values_are_refused(fields, sentence):
     with pytest.raises(InputError, match=sentence):
         LineScorer(model("bytes"), **fields)

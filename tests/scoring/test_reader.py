@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,10 +25,10 @@ def vocabulary(kind: str):
     return build_vocabulary(kind, TEXT * 20, 300)
 
 
-def pieces_of(reader: LineReader, data: bytes, cuts: list[int] = []):
+def pieces_of(reader: LineReader, data: bytes, cuts: Sequence[int] = ()):
     found = []
     places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for a, b in zip(places, places[1:]):
+    for a, b in pairwise(places):
         found += reader.feed(data[a:b])
     return [*found, *reader.end()]
 
@@ -92,7 +95,9 @@ def test_or_is_an_error_that_names_the_line(kind, data, sentence):
 
 def test_a_line_break_that_the_vocabulary_lacks_is_a_space_or_nothing():
     def read(letters: str, text: bytes):
-        return [i for _, ids in lines_of(pieces_of(LineReader(build_vocabulary("characters", letters)), text)) for i in ids]
+        return [
+            i for _, ids in lines_of(pieces_of(LineReader(build_vocabulary("characters", letters)), text)) for i in ids
+        ]
 
     assert read("ab ", b"a\r\nb\n") == [1, LEFT_OUT, 0, 2, 0]
     assert read("ab", b"a\nb\r\n") == [0, LEFT_OUT, 1, LEFT_OUT, LEFT_OUT]
