@@ -114,7 +114,8 @@ def list_runs(folder: str | Path) -> Listing:
 def read_run(path: Path, name: str) -> Listed:
     """What a table shows of one run; raises `InputError`, or what its damaged files make Python raise."""
     run = Run(path)
-    config, summary, past = run.config(), run.summary() or {}, history(run)
+    config, found, past = run.config(), run.summary(), history(run)
+    summary = {} if found is None else found
     vocabulary = run.vocabulary()
     curve = tuple((p["symbols"], p["bits"]) for p in past["validation"] if p["symbols"] is not None)
     scores = [p["bits"] for p in past["validation"]]

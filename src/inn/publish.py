@@ -101,8 +101,6 @@ def without_folders(folder: str | Path, corpus: str) -> None:
 @contextmanager
 def _plain(endpoint: str, repo: str) -> Iterator[None]:
     """Turn what the Hub or the network refuses into an `InputError`."""
-    import httpx  # pyright: ignore[reportMissingImports]
-
     library = _library()
     try:
         yield
@@ -115,7 +113,7 @@ def _plain(endpoint: str, repo: str) -> Iterator[None]:
             ) from error
         said = error.server_message or error.response.reason_phrase
         raise InputError(f"{endpoint} refused '{repo}' ({status} {said}); try again later") from error
-    except (httpx.HTTPError, OSError) as error:
+    except (library.errors.HTTPError, OSError) as error:  # of the client that it uses
         raise InputError(
             f"{endpoint} cannot be reached ({type(error).__name__}); check the network and try again"
         ) from error
@@ -124,6 +122,8 @@ def _plain(endpoint: str, repo: str) -> Iterator[None]:
 def _library() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.errors  # its parts are there when asked for
+        import huggingface_hub.utils
     except ImportError:
         raise InputError("the Hub needs the package 'huggingface_hub'; install the extra [hf]") from None
     return huggingface_hub
