@@ -73,7 +73,11 @@ class Hub(BaseHTTPRequestHandler):
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             known = name in self.repos
             self.repos.setdefault(name, {"private": asked.get("private"), "files": {}})
-            self._answer({"url": f"{self.headers['Host']}/{name}", "id": name, "name": name}, 409 if known else 200)
+            self._answer(
+                {"url": f"http://{self.headers['Host']}/{name}", "id": name, "name": name}, 409 if known else 200
+            )
+        elif path == "/api/validate-yaml":
+            self._answer({"warnings": [], "errors": []})
         elif "/preupload/" in path:
             self._answer(
                 {

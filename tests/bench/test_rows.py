@@ -7,13 +7,14 @@ import sys
 import time
 from dataclasses import asdict
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from inn.bench import ROWS, gpu, growth, hf, look, memory, peers, scan, steps, stream
+from inn.bench import ROWS, gpu, growth, hf, look, memory, peers, scan, score, steps, stream
 from inn.bench.measure import Times
 from inn.bench.rows import Row, Skipped
 from inn.bench.steps import StepSize
@@ -24,7 +25,8 @@ PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_r
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
     "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
-    "growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 gpu-paper"
+    "growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 score "
+    "score-memory gpu-paper"
 )
 
 
@@ -53,6 +55,8 @@ def test_the_rows():
         "left-pad": (1e-5, "at most"),
         "install": (60, "at most"),
         "ddp-2": (0.9, "at least"),
+        "score": (0.80, "at least"),
+        "score-memory": (5, "at most"),
         "gpu-paper": (200_000, "at least"),
     }
 
@@ -193,6 +197,28 @@ def test_record(clock, toy, monkeypatch):
     clock("look", plain=2.0, recorded=2.25)
     assert plain(look.record_cost(size, toy)).ratio == 0.125
     assert set(taped) == {None, ("routing", "activity")}
+
+
+def test_score(clock, toy):
+    clock("score", eval=2.0, score=2.5)
+    measured = plain(score.score_speed(score.PipeSize({"neurons": 2, "width": 8, "rounds": 1}, symbols=1500), toy))
+    assert measured.ratio == 0.8
+    bits = measured.details["bits"]
+    assert bits["score"] == pytest.approx(bits["eval"], rel=1e-6)  # both read the same text
+
+
+def test_score_memory(monkeypatch):
+    held = {"ngram": [300_000_000, 301_000_000, 302_500_000], "inn": [1, 2]}
+    monkeypatch.setattr(score, "call", lambda target, sizes, threads: {"bytes": held[sizes["kind"]]})
+    assert plain(score.score_memory(2)).ratio == 2.5
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read from /proc")
+def test_resident_memory_is_read_as_the_pipe_goes_by():
+    found = score.resident(2, "ngram")
+    assert found["symbols"] == 1_999_999
+    assert len(found["bytes"]) == 2
+    assert min(found["bytes"]) > 1e7
 
 
 def test_look(tmp_path):

@@ -144,6 +144,14 @@ ROWS: dict[str, Row] = {
         "training step of the default model: 1 process with 2 threads ÷ 2 processes with 1 thread (DDP)",
         "x", "inn.bench.ddp:ddp_2", 0.9, "at least",
     ),
+    "score": Row(
+        "`inn score` on a pipe: its speed ÷ that of `inn eval` in one strict stream",
+        "share", "inn.bench.score:score_speed", 0.80, "at least",
+    ),
+    "score-memory": Row(
+        "`inn score` on a pipe of 100 MB: resident memory at its end, less that after 1 MB",
+        "MB", "inn.bench.score:score_memory", 5.0, "at most",
+    ),
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
         "characters/s", "inn.bench.gpu:gpu_paper", 200_000.0, "at least",

@@ -191,4 +191,6 @@ def summary(scorer: LineScorer, standing: int) -> str:
 
 def printable(text: str) -> str:
     """A text that does nothing to a terminal but show; tabs stay."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
