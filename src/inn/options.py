@@ -51,8 +51,10 @@ class OptionParser(ArgumentParser):
     ) -> None:
         """Add a positional argument; it is None where it is not required and not given. `many`: a list, maybe empty."""
         self._shown[name] = metavar or name.upper()
-        nargs, default = ("*" if many else None if required else "?"), ({"default": []} if many else {})
-        self.add_argument(name, metavar=self._shown[name], nargs=nargs, help=help, **default)
+        if many:
+            self.add_argument(name, metavar=self._shown[name], nargs="*", default=[], help=help)
+        else:
+            self.add_argument(name, metavar=self._shown[name], nargs=None if required else "?", help=help)
 
     def section(self, name: str, config: type, defaults: Mapping[str, Any], extra: Mapping[str, str] = {}) -> None:
         """Add every field of the dataclass `config` as `--name.field`, with its docstring as help.
