@@ -78,6 +78,13 @@ def test_inn_opens_what_inn_exports(run, folder):
     assert "".join(again.generate("the ", 20, seed=1)) == "".join(ours.generate("the ", 20, seed=1))
 
 
+def test_the_command_line_writes_from_the_folder(run, folder, capsys):
+    for path in (run, folder):
+        assert main(["generate", str(path), "--prompt", "the ", "--tokens", "30", "--seed", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out[: len(out) // 2] == out[len(out) // 2 :]
+
+
 @pytest.mark.parametrize("auto", [AutoModelForCausalLM, AutoModel])
 def test_saving_and_loading_loses_no_bit(kind, build, tmp_path, auto):
     """Every tensor is set to a number of its own, so that one that is made anew, or takes another's place, is seen."""

@@ -11,6 +11,7 @@ from inn.config import model_config
 from inn.hf import INNCache, INNConfig, INNForCausalLM, INNModel
 from inn.models import build_model
 
+KINDS = ("default", "distinct", "paper", "adaptive", "shared rounds", "bus", "stack")
 TINY = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "recall_slots": 64}
 
 
@@ -87,8 +88,7 @@ def test_the_penalty_of_gates_is_part_of_the_training_loss(build, tokens):
     torch.testing.assert_close(trained - model.eval()(x, labels=x).loss, model.inn.penalty)
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("ids", [0, 7, 11])
+@pytest.mark.parametrize("side, ids", [("left", 0), ("left", 11), ("right", 7)])
 def test_padding_changes_no_result(kind, side, ids, build, tokens):
     """Whatever number stands in it, on either side, in logits, gradients, loss and the state that is carried on."""
     model = build(kind)
@@ -146,7 +146,7 @@ def packings(lengths: list[int]) -> dict[str, dict[str, torch.Tensor]]:
     }
 
 
-@pytest.mark.parametrize("way", list(packings([1])))
+@pytest.mark.parametrize("kind, way", [(k, "positions") for k in KINDS] + [("default", w) for w in packings([1])])
 def test_packed_texts_are_texts_of_their_own(kind, way, build, tokens):
     """In training too: the logits and all gradients are those of the texts apart."""
     model = build(kind, **({} if kind == "stack" else {"recall_forget": 0.0})).train()

@@ -21,8 +21,6 @@ from inn.model import INN
 from inn.models import build_model
 from inn.population import Linear, NeuronLinear
 
-MODELING = "modeling_inn.py"
-
 
 class INNPreTrainedModel(PreTrainedModel):
     """What both models share: they are built around an `inn.INN`, a new one or one that is given.
@@ -109,10 +107,11 @@ class INNPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **options: Any) -> None:
         """See `PreTrainedModel.save_pretrained`; what `inn.load` needs beside the weights is saved too."""
-        super().save_pretrained(save_directory, *args, **options)
         from inn.hf.export import write_beside
 
-        write_beside(self, Path(save_directory), {name: self._beside(name) for name in (VOCABULARY, EXPERIENCE)})
+        found = {name: self._beside(name) for name in (VOCABULARY, EXPERIENCE)}
+        super().save_pretrained(save_directory, *args, **options)
+        write_beside(self, Path(save_directory), found)
 
     def _beside(self, name: str) -> Path | None:
         """A file of the folder, or the Hub repository, that the model was loaded from; None where it is not there."""
