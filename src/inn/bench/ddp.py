@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -66,9 +66,16 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
 
     def step(self) -> dict[str, Any]:
         """Take one step; what the first process says of it."""
+        return self._ask("step")
+
+    def send(self) -> dict[str, Any]:
+        """Send what a step sends, and compute nothing."""
+        return self._ask("send")
+
+    def _ask(self, what: str) -> dict[str, Any]:
         for process in self.processes:
             assert process.stdin is not None
-            process.stdin.write("step\n")
+            process.stdin.write(f"{what}\n")
             process.stdin.flush()
         return self._answers()[0]
 
@@ -89,8 +96,8 @@ def model_of(size: StepSize) -> SequenceModel:
     return build_model(model_config("inn", vocab=VOCAB, **size.model))
 
 
-def serve(size: StepSize, parallel: str) -> Iterator[dict[str, Any]]:
-    """Take a training step whenever the next value is asked for; the first value says that all is ready.
+def serve(size: StepSize, parallel: str) -> Generator[dict[str, Any], str, None]:
+    """Take a training step whenever `step` is sent, and only what it sends for `send`; the first value says: ready.
 
     A value holds `loss`, and `traffic`: bytes that were sent in that step, by collective (see `inn.bench.traffic`).
     """
@@ -107,13 +114,18 @@ def serve(size: StepSize, parallel: str) -> Iterator[dict[str, Any]]:
         text = torch.randint(VOCAB, (size.batch, size.length + 1), generator=torch.Generator().manual_seed(0))
         rows, state, number = text[group.rows(size.batch)], None, 0
         count = size.symbols if group.world > 1 else None
-        yield {}
+        gradients = torch.zeros(model.num_parameters)
+        told: dict[str, Any] = {}
         while True:
+            if (yield told) == "send":
+                if group.world > 1:
+                    torch.distributed.all_reduce(gradients)
+                continue
             number += 1
             traffic.bytes.clear()
             result = step(rows[:, :-1], rows[:, 1:], None, state, 1e-3, number, count)
             state = result.state
-            yield {"loss": result.loss, "traffic": dict(traffic.bytes)}
+            told = {"loss": result.loss, "traffic": dict(traffic.bytes)}
 
 
 def main() -> None:
@@ -123,8 +135,8 @@ def main() -> None:
     steps = serve(StepSize(**tree), parallel)
     sys.stdout.write(json.dumps(next(steps)) + "\n")
     sys.stdout.flush()
-    for _ in sys.stdin:
-        sys.stdout.write(json.dumps(next(steps)) + "\n")
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(steps.send(line.strip())) + "\n")
         sys.stdout.flush()
 
 
