@@ -72,7 +72,8 @@ class Hub(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             known = name in self.repos
-            self.repos.setdefault(name, {"private": asked.get("private"), "files": {}})
+            private = asked.get("visibility", "private" if asked.get("private") else "public") == "private"
+            self.repos.setdefault(name, {"private": private, "files": {}})
             self._answer(
                 {"url": f"http://{self.headers['Host']}/{name}", "id": name, "name": name}, 409 if known else 200
             )
@@ -96,14 +97,15 @@ class Hub(BaseHTTPRequestHandler):
             ]  # fmt: skip
             self._answer({"transfer": "basic", "objects": objects})
         elif "/commit/" in path:
-            files = self.repos["/".join(path.split("/")[3:5])]["files"]
+            repo = "/".join(path.split("/")[3:5])
+            files = self.repos[repo]["files"]
             for line in map(json.loads, body.splitlines()):
                 value = line["value"]
                 if line["key"] == "file":
                     files[value["path"]] = base64.b64decode(value["content"])
                 elif line["key"] == "lfsFile":
                     files[value["path"]] = self.blobs[value["oid"]]
-            self._answer({"commitUrl": f"http://{self.headers['Host']}/commit/1", "commitOid": "1"})
+            self._answer({"commitUrl": f"http://{self.headers['Host']}/{repo}/commit/1", "commitOid": "1"})
         else:
             self._answer({"error": f"unexpected {path}"}, 404)
 
