@@ -92,7 +92,7 @@ def test_a_process_that_fails_is_quoted():
 
 
 def test_a_process_has_its_threads_and_this_library():
-    environ = run._environ(3)
+    environ = run.environ(3)
     assert (environ["OMP_NUM_THREADS"], environ["OMP_WAIT_POLICY"], environ["HF_HUB_OFFLINE"]) == ("3", "passive", "1")
     assert environ["PYTHONPATH"].split(":")[0] == str(Path(run.__file__).resolve().parents[2])
 

@@ -16,6 +16,7 @@ import torch
 
 from inn.bench.measure import NORMAL, Effort, in_turns, spread
 from inn.bench.rows import Measured
+from inn.bench.run import environ
 from inn.bench.steps import VOCAB, StepSize, words
 from inn.config import TrainConfig, model_config
 from inn.models import build_model
@@ -56,7 +57,7 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
             self.processes.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "inn.bench.ddp", json.dumps([asdict(size), parallel])],
-                    env={**os.environ, **place, "OMP_NUM_THREADS": str(count), "MKL_NUM_THREADS": str(count)},
+                    env={**environ(count), **place},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -82,6 +83,7 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
     def _answers(self) -> list[dict[str, Any]]:
         lines = [process.stdout.readline() for process in self.processes if process.stdout is not None]
         if not all(lines):
+            self.__exit__()
             raise RuntimeError("a process of the group ended early; what it said is above")
         return [json.loads(line) for line in lines]
 

@@ -95,7 +95,7 @@ def call(
     Raises `Broken` with the end of what the process said where it fails.
     """
     command = [interpreter, "-m", "inn.bench", target, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=_environ(threads))
+    done = subprocess.run(command, capture_output=True, text=True, env=environ(threads))
     try:
         if done.returncode == 0:
             return json.loads(done.stdout)
@@ -105,7 +105,7 @@ def call(
     raise Broken(said, done.returncode)
 
 
-def _environ(threads: int) -> dict[str, str]:
+def environ(threads: int) -> dict[str, str]:
     """The environment of a row: its threads, this very source of the library, no network for the peers."""
     environ = {
         **os.environ,
