@@ -66,6 +66,10 @@ def test_the_tables_of_the_training_text_are_read_when_asked_for(run, folder):
     cache = model.experience_cache()
     expected = inn.load(run).experience
     assert all(torch.equal(cache.state[key], t) for key, t in expected.items())
+    double = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    cache = double.experience_cache(batch=2)
+    assert {t.dtype for t in cache.state.values()} == {torch.float64, torch.int32, torch.int64}
+    assert double.generate(torch.tensor([[1], [2]]), past_key_values=cache, max_new_tokens=3).shape == (2, 4)
 
 
 def test_inn_opens_what_inn_exports(run, folder):

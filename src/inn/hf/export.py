@@ -53,8 +53,8 @@ def write(model: INNForCausalLM, folder: Path) -> None:
     vocabulary = model.inn.vocabulary
     if vocabulary is not None:
         tokenizer = build_tokenizer(vocabulary)
-        model.generation_config = GenerationConfig(
-            bos_token_id=start_symbol(vocabulary), pad_token_id=tokenizer.pad_token_id, do_sample=True
+        model.generation_config = GenerationConfig(  # from all symbols, as `inn generate` draws
+            bos_token_id=start_symbol(vocabulary), pad_token_id=tokenizer.pad_token_id, do_sample=True, top_k=0
         )
         tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)

@@ -20,6 +20,7 @@ from inn.hf.packed import resets
 from inn.model import INN
 from inn.models import build_model
 from inn.population import Linear, NeuronLinear
+from inn.state import State
 
 
 class INNPreTrainedModel(PreTrainedModel):
@@ -103,7 +104,8 @@ class INNPreTrainedModel(PreTrainedModel):
             self.inn.experience = read_experience(path)
         if self.inn.experience is None:
             raise InputError("this model has no experience: none was exported with it, or it recalls nothing")
-        return INNCache(self.inn.experience.select_batch([0] * batch).to(self.device))
+        rows = self.inn.experience.select_batch([0] * batch)
+        return INNCache(State({key: rows[key].to(t) for key, t in self.inn.initial_state(batch).items()}))
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **options: Any) -> None:
         """See `PreTrainedModel.save_pretrained`; what `inn.load` needs beside the weights is saved too."""
