@@ -1,0 +1,231 @@
+"""What a text tells about a model's projections: moments of what they read, and how much their outputs matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inn.compress.blocks import Projection, layers_of, weight_of
+from inn.compress.plan import Block
+from inn.errors import InputError
+
+Moments = dict[Block, Tensor]
+_BATCH = 4
+"""Rows of the text that go through a layer at once."""
+
+
+class _Reached(Exception):
+    """The first layer has been reached: what is after it is not run."""
+
+
+class Stream:
+    """A text on its way through a model, layer by layer: what is held is one layer's inputs.
+
+    Args:
+        model: a decoder of Hugging Face's.
+        rows: `[S, T]` int64, the text in rows of equal length.
+
+    Raises `InputError` for a text without rows.
+    """
+
+    def __init__(self, model: nn.Module, rows: Tensor):
+        if rows.ndim != 2 or not rows.numel():
+            raise InputError(f"a text to calibrate on must be rows of symbols, not {list(rows.shape)}")
+        self.model = model
+        _, self.layers = layers_of(model)
+        self.at = 0
+        self.batches: list[Tensor] = []
+        self._extra: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        with torch.no_grad():
+            self._extra = _arguments(model, self.layers, rows[:_BATCH])
+            short = rows[len(rows) // _BATCH * _BATCH :]
+            self._short = _arguments(model, self.layers, short) if len(short) else self._extra
+            for part in rows.split(_BATCH):
+                self.batches.append(_input(model, self.layers[0], part))
+
+    @torch.no_grad()
+    def run(self, layer: int, batches: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """What a layer makes of its inputs; hooks on it see them pass."""
+        batches = self.batches if batches is None else batches
+        made = []
+        for x in batches:
+            args, kwargs = (self._extra if len(x) == _BATCH else self._short)[layer]
+            out = self.layers[layer](x, *args, **kwargs)
+            made.append(out[0] if isinstance(out, tuple) else out)
+        return made
+
+    def moments(
+        self, blocks: Mapping[Block, Projection], layer: int, batches: Sequence[Tensor]
+    ) -> tuple[Moments, list[Tensor]]:
+        """The moments of the inputs of a layer's blocks, float64, and what the layer makes of `batches`.
+
+        Blocks that read the same tensor share one moment. Raises `InputError` for inputs that are not finite.
+        """
+        mine = {block: p.path for block, p in blocks.items() if block.layer == layer}
+        sums: dict[str, Tensor] = {}
+        same: dict[str, str] = {}
+        seen: dict[int, tuple[Tensor, str]] = {}
+
+        def watch(path: str) -> Callable[..., None]:
+            def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+                x: Tensor = args[0]
+                known = seen.get(id(x))
+                if known is not None and known[0] is x:
+                    same[path] = known[1]
+                    return
+                seen[id(x)] = (x, path)
+                flat = x.detach().flatten(0, -2).float()
+                moment = (flat.T @ flat).double()
+                sums[path] = sums[path] + moment if path in sums else moment
+
+            return hook
+
+        with ExitStack() as hooks:
+            for path in dict.fromkeys(mine.values()):
+                handle = self.model.get_submodule(path).register_forward_pre_hook(watch(path))
+                hooks.callback(handle.remove)
+            made = []
+            for x in batches:
+                made += self.run(layer, [x])
+                seen.clear()
+        for path, moment in sums.items():
+            if not torch.isfinite(moment).all():
+                raise InputError(f"the inputs of '{path}' are not finite on this text; use float32, or another text")
+        # What a layer never calls (Mamba takes the weight of its dt_proj by hand) has no moment.
+        return {block: sums[same.get(path, path)] for block, path in mine.items() if same.get(path, path) in sums}, made
+
+
+def importances(
+    model: nn.Module,
+    rows: Tensor,
+    blocks: Mapping[Block, Projection],
+    report: Callable[[int, int], None] | None = None,
+) -> dict[Block, Tensor]:
+    """How much each output of every block matters: the mean squared gradient of the loss at it, `[m]` float64.
+
+    The loss is the cross-entropy of the text in nats, its gradient taken for every symbol. A small error e of an output
+    costs about g^2 e^2 / 2: the diagonal of the Fisher information, as K-FAC (Martens and Grosse 2015) has it on its
+    output side. Blocks that are never called as a layer are left out.
+    """
+    paths = {p.path for p in blocks.values()}
+    sums: dict[str, Tensor] = {}
+
+    def watch(path: str) -> Callable[..., None]:
+        def add(gradient: Tensor) -> None:
+            found = gradient.double().square().flatten(0, -2).sum(0)
+            sums[path] = sums[path] + found if path in sums else found
+
+        def hook(module: nn.Module, args: Any, out: Tensor) -> None:
+            out.register_hook(add)
+
+        return hook
+
+    with ExitStack() as undo:
+        for path in paths:
+            undo.callback(model.get_submodule(path).register_forward_hook(watch(path)).remove)
+        _backwards(model, rows, [], report or (lambda done, of: None))
+    symbols = rows.shape[0] * (rows.shape[1] - 1)
+    return {block: sums[p.path][p.first : p.last] / symbols for block, p in blocks.items() if p.path in sums}
+
+
+def weight_importances(
+    model: nn.Module,
+    rows: Tensor,
+    blocks: Mapping[Block, Projection],
+    report: Callable[[int, int], None] | None = None,
+) -> dict[Block, Tensor]:
+    """How much each input of every block matters to FWSVD (arXiv 2207.00112): squared gradients of its weights, `[n]`.
+
+    Summed over the outputs, and over the rows of the text, each of which gives one gradient.
+    """
+    layers = {p.path: model.get_submodule(p.path) for p in blocks.values()}
+    sums = {block: torch.zeros(weight_of(model, p).shape[1], dtype=torch.float64) for block, p in blocks.items()}
+
+    def add(done: int, of: int) -> None:
+        for block, p in blocks.items():
+            gradient: Tensor | None = layers[p.path].weight.grad  # type: ignore[union-attr, assignment]
+            if gradient is not None:
+                rowwise = gradient if isinstance(layers[p.path], nn.Linear) else gradient.T
+                sums[block] += rowwise[p.first : p.last].double().square().sum(0)
+        for layer in layers.values():
+            layer.weight.grad = None  # type: ignore[union-attr]
+        if report is not None:
+            report(done, of)
+
+    _backwards(model, rows, [layer.weight for layer in layers.values()], add)  # type: ignore[misc]
+    return sums
+
+
+def _backwards(
+    model: nn.Module, rows: Tensor, wanted: Sequence[nn.Parameter], after: Callable[[int, int], None]
+) -> None:
+    """The loss of every row of a text, and its gradient; only parameters that are wanted get one."""
+    embedding = model.get_input_embeddings()  # type: ignore[operator]
+    with ExitStack() as undo:
+        for p in model.parameters():
+            undo.callback(p.requires_grad_, p.requires_grad)
+            p.requires_grad_(False)
+        for p in wanted:
+            p.requires_grad_(True)
+        hook = embedding.register_forward_hook(lambda module, args, out: out.requires_grad_())  # type: ignore[union-attr]
+        undo.callback(hook.remove)
+        for i, row in enumerate(rows):
+            with torch.enable_grad():
+                logits = model(input_ids=row[None], use_cache=False).logits[0, :-1]
+                nn.functional.cross_entropy(logits.float(), row[1:], reduction="sum").backward()
+            after(i + 1, len(rows))
+
+
+def _arguments(model: nn.Module, layers: nn.ModuleList, rows: Tensor) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """What every layer is given beside its input, for rows of this shape."""
+    found: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    with ExitStack() as hooks:
+        for layer in layers:
+            handle = layer.register_forward_pre_hook(
+                lambda module, args, kwargs: found.append(_rest(args, kwargs)), with_kwargs=True
+            )
+            hooks.callback(handle.remove)
+        model(input_ids=rows, use_cache=False)
+    return found
+
+
+def _rest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return (args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"})
+
+
+def _input(model: nn.Module, first: nn.Module, rows: Tensor) -> Tensor:
+    """What the first layer reads."""
+    caught: list[Tensor] = []
+
+    def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        caught.append(args[0] if args else kwargs["hidden_states"])
+        raise _Reached
+
+    handle = first.register_forward_pre_hook(stop, with_kwargs=True)
+    try:
+        model(input_ids=rows, use_cache=False)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    return caught[0].detach()
+
+
+def rows_of(tokens: Iterable[int] | Tensor, rows: int, length: int, seed: int = 0) -> Tensor:
+    """Draw `rows` stretches of a text without overlap: `[rows, length]` int64.
+
+    Raises `InputError` for a text that is too short for them.
+    """
+    flat = torch.as_tensor(tokens if isinstance(tokens, Tensor) else list(tokens), dtype=torch.long)
+    there = len(flat) // length
+    if there < rows:
+        raise InputError(
+            f"the text to calibrate on has {len(flat):,} symbols, and {rows} rows of {length} need {rows * length:,}; "
+            "use a longer text, or fewer or shorter rows"
+        )
+    chosen = torch.randperm(there, generator=torch.Generator().manual_seed(seed))[:rows].sort().values
+    return flat[: there * length].view(there, length)[chosen]
