@@ -12,6 +12,7 @@ from inn.compress.allocate import spread
 from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.plan import Block, Group, only, plan
+from inn.compress.search import Priced, merged, price, price_at
 from inn.compress.states import States, energies, factorise, lost, rank_for, refit
 from inn.errors import InputError, lookup
 
@@ -24,7 +25,7 @@ class Plan:
     """How a model is compressed; every published method of this family is one.
 
     Attributes:
-        topology: which blocks share input states: see `inn.compress.plan.plan`.
+        topology: which blocks share input states: see `inn.compress.plan.plan`; `search` looks for the best.
         weigh: what an error is measured by: `none` the weights themselves (plain SVD); `activations` inputs by their
             mean size (ASVD); `gradients` inputs by their weights' mean squared gradient (FWSVD); `moments` what the
             outputs lose on the text (SVD-LLM and all that follow); `fisher` the same with every output by how much the
@@ -37,7 +38,7 @@ class Plan:
             code has 1.5); None replaces all.
     """
 
-    topology: str = "qkv"
+    topology: str = "search"
     weigh: str = "fisher"
     refit: bool = True
     allocate: str = "energy"
@@ -114,13 +115,15 @@ def compress(
         raise InputError(f"keep must be above 0 and at most 1, not {keep}; 0.8 keeps four fifths of the parameters")
     lookup("weighing", how.weigh, dict.fromkeys(WEIGHTS))
     blocks = find_blocks(model)
-    groups = plan(how.topology, blocks)
-    if roles is not None:
-        known = {block.role for block in blocks}
-        for role in (wanted := list(roles)):
-            lookup("projection", role, dict.fromkeys(sorted(known)))
-        groups = only(groups, wanted)
+    known = sorted({block.role for block in blocks})
+    wanted = known if roles is None else list(roles)
+    for role in wanted:
+        lookup("projection", role, dict.fromkeys(known))
     work = _Work(model, rows, how, blocks, report)
+    if how.topology == "search":
+        groups = work.search([block for block in work.called if block.role in wanted], keep)
+    else:
+        groups = only(plan(how.topology, blocks), wanted)
     ranks = work.ranks(groups, keep)
     outcome = Outcome()
     if how.gate is not None:
@@ -142,6 +145,16 @@ class _Work:
             found = importances if how.weigh == "fisher" else weight_importances
             self.minded = found(model, rows, blocks, lambda done, of: report("gradients", done, of))
 
+    @property
+    def called(self) -> list[Block]:
+        """The blocks that the model calls as layers."""
+        stream = Stream(self.model, self.rows[:1])
+        found: list[Block] = []
+        for layer in range(len(stream.layers)):
+            moments, stream.batches = stream.moments(self.blocks, layer, stream.batches)
+            found += moments
+        return found
+
     def ranks(self, groups: Sequence[Group], keep: float) -> list[int]:
         """The rank of every group."""
         shapes = [self.shapes(group) for group in groups]
@@ -151,6 +164,38 @@ class _Work:
         for i, _, weights, moments in self.sections(groups, "energies", replace=False):
             spectra[i] = energies(weights, moments)
         return spread([spectra[i] for i in range(len(groups))], shapes, keep)
+
+    def search(self, blocks: Iterable[Block], keep: float) -> list[Group]:
+        """The groups that lose least at the budget, as a greedy search finds them.
+
+        Merged are blocks of a layer that read the same, and groups of the same projections in adjacent layers, while
+        that lowers energy lost + price x parameters; the price is the one at which every block on its own, at its best
+        rank, would meet the budget.
+        """
+        alone: list[Group] = [(block,) for block in sorted(blocks)]
+        spectra: list[Tensor] = [torch.empty(0)] * len(alone)
+        for i, _, weights, moments in self.sections(alone, "energies", replace=False):
+            spectra[i] = energies(weights, moments)
+        shapes = [self.shapes(group)[0] for group in alone]
+        per = price_at(spectra, [m + n for m, n in shapes], keep * sum(m * n for m, n in shapes))
+
+        found: list[Group] = []
+        stream, known = Stream(self.model, self.rows), Moments()
+        for layer in range(len(stream.layers)):
+            here, stream.batches = stream.moments(self.blocks, layer, stream.batches)
+            known = {block: c for block, c in known.items() if block.layer == layer - 1} | here
+
+            def cost(group: Group, known: Moments = known) -> Priced:
+                return price(*self.weighed(group, known), per)
+
+            def same_input(a: Group, b: Group, known: Moments = known) -> bool:
+                return known[a[0]] is known[b[0]]
+
+            mine = merged([g for g in alone if g[0].layer == layer], cost, same_input)
+            before = [g for g in found if {b.layer for b in g} == {layer - 1}]
+            found = [g for g in found if g not in before] + merged([*before, *mine], cost, _in_step)
+            self.report("search", layer + 1, len(stream.layers))
+        return sorted(found)
 
     def gated(
         self, groups: Sequence[Group], ranks: Sequence[int], gate: float
@@ -234,6 +279,11 @@ class _Work:
             return torch.ones(1, dtype=torch.float64)
         found = self.minded[block]
         return (found + 1e-3 * found.mean()).clamp(min=1e-30).sqrt()  # an output that never mattered may still
+
+
+def _in_step(a: Group, b: Group) -> bool:
+    """Whether two groups are the same projections of different layers."""
+    return {x.layer for x in a}.isdisjoint(x.layer for x in b) and [x.role for x in a] == [x.role for x in b]
 
 
 def _tied(groups: Sequence[Group], layers: int) -> list[range]:

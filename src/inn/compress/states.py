@@ -29,6 +29,10 @@ class States:
     outputs: tuple[Tensor, ...]
     energies: Tensor
 
+    def cut(self, rank: int) -> States:
+        """The first `rank` of them."""
+        return States(self.inputs[:, :rank], tuple(q[:, :rank] for q in self.outputs), self.energies)
+
     @property
     def rank(self) -> int:
         """k."""
@@ -103,18 +107,37 @@ def refit(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) 
 
 def lost(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) -> list[float]:
     """The share of each block's output energy that its states lose: 0 is exact, 1 as bad as silence."""
-    shares = []
-    for b, (w, c) in enumerate(zip(weights, moments, strict=True)):
-        w, c = w.double(), c.double()
-        gap = w - states.weight(b, w.shape[1])
-        whole = float(((w @ c) * w).sum())
-        shares.append(float(((gap @ c) * gap).sum()) / whole if whole > 0 else 0.0)
-    return shares
+    whole = [_energy(w.double(), c) for w, c in zip(weights, moments, strict=True)]
+    return [gone / all_ if all_ > 0 else 0.0 for gone, all_ in zip(_gone(states, weights, moments), whole)]
+
+
+def lost_energy(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) -> float:
+    """The output energy that a group's states lose, every block counted on its own inputs."""
+    return sum(_gone(states, weights, moments))
 
 
 def energies(weights: Sequence[Tensor], moments: Sequence[Tensor]) -> Tensor:
-    """What every direction of a group would carry, falling, float64: the loss of rank k is the sum from k on."""
-    return _directions(_stacked(weights), _pooled(moments))[1]
+    """What every direction of a group carries, falling, float64: rank k loses the sum from k on.
+
+    Exact for one block, and for several that have the same moment (the same tensor). Where moments differ, pooling
+    counts every block on all of them, and the mean over them is an estimate.
+    """
+    return shared_out(_directions(_stacked(weights), _pooled(moments))[1], moments)
+
+
+def shared_out(energies: Tensor, moments: Sequence[Tensor]) -> Tensor:
+    """Pooled energies as one input's share of them."""
+    return energies / len(moments)
+
+
+def _gone(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) -> list[float]:
+    blocks = enumerate(zip(weights, moments, strict=True))
+    return [_energy(w.double() - states.weight(b, w.shape[1]), c) for b, (w, c) in blocks]
+
+
+def _energy(weight: Tensor, moment: Tensor) -> float:
+    """||X W^T||^2."""
+    return float(((weight @ moment.double()) * weight).sum())
 
 
 def _stacked(weights: Sequence[Tensor]) -> Tensor:

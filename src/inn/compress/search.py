@@ -1,0 +1,79 @@
+"""Looking for the topology that loses least at a budget: groups are merged while that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from inn.compress.plan import Group
+from inn.compress.states import factorise, lost_energy, refit, shared_out
+
+Cost = Callable[[Group], "Priced"]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A group at a price per parameter: the rank that is best there, and what it costs, energy lost and parameters."""
+
+    rank: int
+    cost: float
+
+
+def price(weights: Sequence[Tensor], moments: Sequence[Tensor], per_parameter: float) -> Priced:
+    """The rank of a group that minimises energy lost + price x parameters, and that minimum.
+
+    The rank is found on the pooled energies, shared out over the different inputs that were pooled; what it then loses
+    is measured with each block's own inputs, after the refit.
+    """
+    each = sum(len(w) for w in weights) + max(w.shape[1] for w in weights)
+    full = factorise(weights, moments, min(sum(map(len, weights)), max(w.shape[1] for w in weights)))
+    rank = max(1, int((shared_out(full.energies, moments) > per_parameter * each).sum()))
+    states = full.cut(rank)
+    if len({id(c) for c in moments}) > 1:
+        states = refit(states, weights, moments)
+    return Priced(rank, lost_energy(states, weights, moments) + per_parameter * rank * each)
+
+
+def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bool] = lambda a, b: True) -> list[Group]:
+    """Merge two groups while the best merger saves something; greedy.
+
+    Args:
+        groups: to start from.
+        cost: what a group costs; called once for every group that is looked at.
+        may: whether two groups may be merged.
+
+    >>> costs = {"a": 3, "b": 3, "c": 1, "ab": 4, "ac": 5, "bc": 5, "abc": 9}
+    >>> ["".join(group) for group in merged([("a",), ("b",), ("c",)], lambda g: Priced(1, costs["".join(g)]))]
+    ['c', 'ab']
+    """
+    now, known = list(groups), {group: cost(group).cost for group in groups}
+    while len(now) > 1:
+        best: tuple[float, Group, Group, Group] | None = None
+        for a, b in combinations(now, 2):
+            if not may(a, b):
+                continue
+            both = tuple(sorted(a + b))
+            if both not in known:
+                known[both] = cost(both).cost
+            saved = known[a] + known[b] - known[both]
+            if saved > 0 and (best is None or saved > best[0]):
+                best = (saved, a, b, both)
+        if best is None:
+            return now
+        _, a, b, both = best
+        now = [group for group in now if group not in (a, b)] + [both]
+    return now
+
+
+def price_at(spectra: Sequence[Tensor], costs: Sequence[int], budget: float) -> float:
+    """The price per parameter at which groups of these energies, each at its best rank, cost `budget` parameters."""
+    gains = torch.cat([e / c for e, c in zip(spectra, costs)])
+    sizes = torch.cat([torch.full((len(e),), float(c)) for e, c in zip(spectra, costs)])
+    order = gains.argsort(descending=True)
+    spent = sizes[order].cumsum(0)
+    last = int((spent <= budget).sum())
+    return float(gains[order[min(last, len(order) - 1)]])
