@@ -22,14 +22,14 @@ ROLES = {
 TOPOLOGIES = {
     "svd-llm": "q-k-v-o-u-g-d",
     "basis-sharing": "qq-kk-vv-o-uu-gg-d",
-    "qkv": "qkv-o-ug-d",
+    "in-layer": "qkv-o-ug-d",
     "hybrid1": "kk-qv-qv-qq-kk-vv",
     "hybrid2": "qq-kk-vv-kk-qv-qv",
     "hybrid3": "kk-qv|qq-kk-vv",
     "hybrid4": "qq-kk-vv|kk-qv",
     "hybrid5": "kkk-qq-vv-qv",
 }
-"""Topologies that have a name. `hybrid1` to `hybrid5` are those of the NGC authors' code; `qkv` is ours."""
+"""Topologies that have a name. `hybrid1` to `hybrid5` are those of the NGC authors' code; `in-layer` is ours."""
 
 
 class Block(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from inn.compress.allocate import spread
 from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
-from inn.compress.plan import Block, Group, only, plan
+from inn.compress.plan import ROLES, TOPOLOGIES, Block, Group, only, plan
 from inn.compress.search import Priced, merged, price, price_at
 from inn.compress.states import States, energies, factorise, lost, rank_for, refit
 from inn.errors import InputError, lookup
@@ -54,7 +54,7 @@ PLANS = {
     "asvd": Plan("svd-llm", "activations", False, "even", False),
     "svd-llm": Plan("svd-llm", "moments", False, "even", False),
     "basis-sharing": Plan("basis-sharing", "moments", False, "even", False),
-    "qkv": Plan("qkv", "moments", False, "even", False),
+    "in-layer": Plan("in-layer", "moments", False, "even", False),
 }
 """Plans that have a name; the published ones as published. Any topology is one too."""
 
@@ -82,7 +82,7 @@ def named_plan(name: str) -> Plan:
     """
     if name in PLANS:
         return PLANS[name]
-    if "-" in name or "|" in name or name.startswith("hybrid"):
+    if name in TOPOLOGIES or set(name) <= {*ROLES, "-", "|"} or "{" in name:
         return Plan(name)
     return lookup("plan", name, PLANS)
 
