@@ -37,6 +37,7 @@ class Joined(nn.Module):
         super().__init__()
         self.starts = [sum(part.out_features for part in parts[:i]) for i in range(len(parts))]
         self.parts = nn.ModuleList(parts)
+        self.replaces: type[nn.Module] = nn.Linear
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([part(x) for part in self.parts], -1)
@@ -112,7 +113,9 @@ def put(model: nn.Module, projection: Projection, module: nn.Module) -> None:
         return
     if is_linear(layer):
         rows = [(first, last) for _, first, last in _parts(model, projection.path, layer)]
+        kind = type(layer)
         layer = Joined([_dense(model, Projection(projection.path, *part)) for part in rows])
+        layer.replaces = kind
         _set(model, projection.path, layer)
     assert isinstance(layer, Joined)
     layer.parts[layer.starts.index(projection.first)] = module
@@ -140,8 +143,16 @@ def put_group(model: nn.Module, group: Sequence[Projection], rank: int) -> list[
             layer.write.bias.copy_(bias)
         made.append(layer)
     for p, layer in zip(group, made):
+        layer.replaces = type(model.get_submodule(p.path))
         put(model, p, layer)
     return made
+
+
+@torch.no_grad()
+def dense_again(model: nn.Module, place: Projection, layer: NeuronalLinear) -> None:
+    """Put the dense layer that computes the same where one of neuronal states is."""
+    inside = isinstance(model.get_submodule(place.path), Joined)
+    put(model, place, layer.merged() if inside else _of_kind(layer.replaces, layer.merged()))
 
 
 @torch.no_grad()
@@ -153,7 +164,17 @@ def unite(model: nn.Module, path: str, joined: Joined) -> None:
     whole.weight.copy_(torch.cat([p.weight for p in parts]))
     if whole.bias is not None:
         whole.bias.copy_(torch.cat([p.bias for p in parts]))
-    _set(model, path, whole)
+    _set(model, path, _of_kind(joined.replaces, whole))
+
+
+def _of_kind(kind: type[nn.Module], layer: nn.Linear) -> nn.Module:
+    """A linear layer as GPT-2's `Conv1D`, where that is what the architecture has."""
+    if kind.__name__ != "Conv1D":
+        return layer
+    turned = kind(layer.out_features, layer.in_features).to(layer.weight)  # its weight is [inputs, outputs]
+    turned.weight.copy_(layer.weight.T)  # type: ignore[operator, union-attr]
+    turned.bias.copy_(0 if layer.bias is None else layer.bias)  # type: ignore[operator, union-attr]
+    return turned
 
 
 def _layer(path: str) -> str:

@@ -18,7 +18,7 @@ from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from inn.compress.blocks import Joined, Projection, neuronal, put, put_group, unite
+from inn.compress.blocks import Joined, Projection, dense_again, neuronal, put_group, unite
 from inn.errors import InputError
 
 METHOD = "neuronal_groups"
@@ -106,7 +106,7 @@ def merge(model: nn.Module) -> nn.Module:
     libraries, converters to GGUF, quantisers. It is as large as before the compression.
     """
     for place, layer in list(neuronal(model)):
-        put(model, place, layer.merged())
+        dense_again(model, place, layer)
     for name, module in list(model.named_modules()):
         if isinstance(module, Joined):
             unite(model, name, module)

@@ -89,6 +89,7 @@ class NeuronalLinear(nn.Module):
         if self.reads.weight.shape[1] < inputs:
             raise ValueError(f"a group of {self.reads.weight.shape[1]} inputs cannot take a block of {inputs}")
         self.write = nn.Linear(rank, outputs, bias=bias)
+        self.replaces: type[nn.Module] = nn.Linear  # what it is merged back to
 
     @property
     def reads(self) -> InputStates:

@@ -1,0 +1,31 @@
+"""Neuronal groups: trained models compressed into neuronal states that groups of projections share.
+
+A weight is an interaction of two states, W[j, i] = q_out[j] . q_in[i] (*Neuronal Group Communication*, arXiv
+2510.16851; reconstructed from the abstract and the authors' released code). Plain SVD, FWSVD, ASVD, SVD-LLM and Basis
+Sharing are plans of the same factorisation, so that they can be compared on one text in one run.
+
+>>> import inn.compress as c
+>>> c.named_plan("basis-sharing").topology
+'basis-sharing'
+"""
+
+from __future__ import annotations
+
+from inn.compress.calibrate import rows_of
+from inn.compress.modules import InputStates, MetricLinear, NeuronalLinear
+from inn.compress.plan import TOPOLOGIES, plan
+from inn.compress.run import PLANS, Outcome, Plan, compress, named_plan
+
+__all__ = [
+    "PLANS",
+    "TOPOLOGIES",
+    "InputStates",
+    "MetricLinear",
+    "NeuronalLinear",
+    "Outcome",
+    "Plan",
+    "compress",
+    "named_plan",
+    "plan",
+    "rows_of",
+]

@@ -1,0 +1,106 @@
+"""What compression costs and saves: bits on held-out text, parameters by part, arithmetic, speed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
+from inn.compress.modules import NeuronalLinear
+from inn.compress.plan import Block
+from inn.evaluation import Score
+
+
+@torch.no_grad()
+def score(
+    model: nn.Module, tokens: Tensor, window: int = 512, report: Callable[[int, int], None] | None = None
+) -> Score:
+    """The cross-entropy of a text in disjoint windows, each from a fresh state; a window's first symbol is not scored.
+
+    Args:
+        model: a causal model of Hugging Face's, in evaluation mode.
+        tokens: `[n]` int64; what fills no window is left out.
+        window: symbols per window.
+
+    Its `parts` are the windows, for intervals and paired comparisons.
+    """
+    rows = tokens[: len(tokens) // window * window].view(-1, window)
+    parts = []
+    for i, row in enumerate(rows):
+        logits = model(input_ids=row[None], use_cache=False).logits[0, :-1].float()
+        nats = nn.functional.cross_entropy(logits, row[1:], reduction="sum")
+        parts.append(Score(float(nats.double()), window - 1))
+        if report is not None:
+            report(i + 1, len(rows))
+    return Score(sum(part.nats_total for part in parts), sum(part.count for part in parts), tuple(parts))
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters by part, each counted once however often it is used, and multiplications.
+
+    Attributes:
+        projections: of the blocks that a plan named, biases left out.
+        embeddings: of the symbols, in and out.
+        rest: all others.
+        flops: 2 x the multiplications of all linear layers for one symbol; attention itself is left out.
+    """
+
+    projections: int
+    embeddings: int
+    rest: int
+    flops: float
+
+    @property
+    def total(self) -> int:
+        return self.projections + self.embeddings + self.rest
+
+
+def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[Block]) -> Size:
+    """Count a model whose projections, dense or made of states, are at `blocks`; `named` are those of a plan."""
+    wanted = {(p.path, p.first): p for p in (blocks[b] for b in named)}
+    counted: dict[int, int] = {}
+    for place, layer in neuronal(model):
+        if (place.path, place.first) in wanted:
+            counted |= {id(p): p.numel() for p in (layer.reads.weight, layer.write.weight)}
+            del wanted[place.path, place.first]
+    projections = sum(counted.values()) + sum(weight_of(model, p).numel() for p in wanted.values())
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]  # type: ignore[operator]
+    embeddings = {id(end.weight): end.weight.numel() for end in ends if end is not None}
+    total = sum(p.numel() for p in model.parameters())
+    return Size(projections, sum(embeddings.values()), total - projections - sum(embeddings.values()), _flops(model))
+
+
+def _flops(model: nn.Module) -> float:
+    """2 x the multiplications of all linear layers; what the projections of a layer read together is read once."""
+    inside = {id(layer.write) for _, layer in neuronal(model)}
+    total = 0.0
+    for module in model.modules():
+        if isinstance(module, NeuronalLinear):
+            read = module.in_features * len(module.reads.weight) / module.readers
+            total += 2 * (read + module.write.weight.numel())
+        elif is_linear(module) and id(module) not in inside:
+            total += 2 * module.weight.numel()  # type: ignore[union-attr]
+    return total
+
+
+@torch.no_grad()
+def writing_speeds(
+    models: Mapping[str, nn.Module], prompt: Tensor, symbols: int = 16, rounds: int = 5
+) -> dict[str, float]:
+    """Symbols per second that each model writes greedily after a prompt `[T]`, batch 1: medians, interleaved."""
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds):
+        for name, model in models.items():
+            out = model(input_ids=prompt[None], use_cache=True)
+            began = time.perf_counter()
+            for _ in range(symbols):
+                drawn = out.logits[:, -1:].argmax(-1)
+                out = model(input_ids=drawn, past_key_values=out.past_key_values, use_cache=True)
+            seconds[name].append(time.perf_counter() - began)
+    return {name: symbols / statistics.median(taken) for name, taken in seconds.items()}
