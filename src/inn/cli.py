@@ -28,6 +28,7 @@ COMMANDS = {
     "upcycle": ("inn.commands.upcycle", "make a population of neurons of a pretrained Mamba of Hugging Face"),
     "info": ("inn.commands.info", "parameters, compute, state and settings of a recipe or a run"),
     "data": ("inn.commands.data", "list, get and verify the corpora"),
+    "compress": ("inn.commands.compress", "make a trained model smaller: neuronal states in place of weights"),
     "study": ("inn.commands.study", "re-create a table of the papers, or show what was measured"),
     "sweep": ("inn.commands.sweep", "search for the settings of a recipe that suit its text best"),
     "bench": ("inn.commands.bench", "measure the speed of kernels, training and writing, beside peers and limits"),

@@ -1,0 +1,208 @@
+"""`inn compress`: a trained model made smaller, its projections turned into neuronal states that groups share."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from inn.commands.common import JSON_HELP, console, print_json
+from inn.errors import InputError
+from inn.options import OptionParser
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+USAGE = "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] [--plan auto|svd-llm|basis-sharing|qkv-ug-d|...]"
+HELD_OUT = 0.1
+"""Share of the calibration text, at its end, that is scored where no other text is given."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn compress`."""
+    from inn.data.files import atomic_folder
+
+    args = parse(argv)
+    out = Path(args.out)
+    if out.exists():
+        raise InputError(f"'{out}' exists already; give a new folder")
+    model, tokenizer = _load(args.model)
+    text, held_out = _texts(args, tokenizer)
+    found = run(args, model, text, held_out)
+    with atomic_folder(out) as folder:
+        from inn.compress.folder import save
+
+        save(model, folder)
+        tokenizer.save_pretrained(folder)
+    found["out"] = str(out)
+    if args.json:
+        print_json(found)
+    else:
+        _print(found)
+    return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments."""
+    parser = OptionParser("inn compress", USAGE, "Make a trained model smaller: neuronal states in place of weights.")
+    parser.positional("model", "A folder with a decoder of Hugging Face's, or a GGUF file.")
+    parser.option("--calibrate", help="A text file of the kind the model is for; what it does with it is preserved.")
+    parser.option("--out", help="The folder to write; must be new.")
+    parser.option("--keep", type=float, default=0.8, help="Share of the projections' parameters to keep, in (0, 1].")
+    parser.option("--plan", default="auto", help="A plan by name, or a topology such as qkv-ug-d.")
+    parser.option("--roles", help="Compress only these projections, as letters: qkv, or qkvougd for all.")
+    parser.option("--rows", type=int, default=32, help="Stretches of the text to calibrate on.")
+    parser.option("--length", type=int, default=512, help="Symbols per stretch, and per window that is scored.")
+    parser.option("--evaluate", help="A text file to score; the last tenth of the calibration text when absent.")
+    parser.option("--windows", type=int, default=16, help="Windows to score, at most.")
+    parser.option("--seed", type=int, default=0, help="Of the draw of the stretches.")
+    parser.flag("--json", JSON_HELP)
+    args = parser.parse(argv)
+    for name in ("calibrate", "out"):
+        if getattr(args, name) is None:
+            raise InputError(f"--{name} is missing: {USAGE}")
+    for name in ("rows", "length", "windows"):
+        if getattr(args, name) < (2 if name == "length" else 1):
+            raise InputError(f"--{name} must be at least {2 if name == 'length' else 1}, not {getattr(args, name)}")
+    return args
+
+
+def run(args: Namespace, model: nn.Module, text: torch.Tensor, held_out: torch.Tensor) -> dict[str, Any]:
+    """Compress the model in place; what was kept, lost and measured."""
+    from inn.commands.display import working
+    from inn.compress import compress, rows_of
+    from inn.compress.blocks import find_blocks
+    from inn.compress.measure import score, size, writing_speeds
+
+    blocks = find_blocks(model)
+    rows = rows_of(text, args.rows, args.length, args.seed)
+    dense = copy.deepcopy(model)
+    with working("scoring the dense model") as report:
+        before = score(model, held_out, args.length, report)
+    with working("compressing") as report:
+        outcome = compress(
+            model, rows, args.plan, args.keep, roles=args.roles, report=lambda what, done, of: report(done, of)
+        )
+    with working("scoring the compressed model") as report:
+        after = score(model, held_out, args.length, report)
+    named = [block for group, _ in outcome.groups for block in group]
+    sizes = {"before": size(dense, blocks, named), "after": size(model, blocks, named)}
+    speeds = writing_speeds({"before": dense, "after": model}, rows[0, : min(args.length, 64)])
+    return {
+        "model": args.model,
+        "plan": args.plan,
+        "keep": args.keep,
+        "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
+        "lost": {str(block): share for block, share in outcome.lost.items()},
+        "left_dense": [str(block) for block in outcome.dense],
+        "scored_symbols": before.count,
+        **{
+            when: {
+                "parameters": s.total,
+                "projections": s.projections,
+                "embeddings": s.embeddings,
+                "without_embeddings": s.total - s.embeddings,
+                "flops_per_symbol": s.flops,
+                "megabytes": sum(p.numel() * p.element_size() for p in m.parameters()) / 1e6,
+                "perplexity": found.perplexity,
+                "bits": found.bits,
+                "symbols_per_second": speeds[when],
+            }
+            for (when, s), m, found in zip(sizes.items(), (dense, model), (before, after))
+        },
+    }
+
+
+def _load(path: str) -> tuple[Any, Any]:
+    """A model in float32 and its tokenizer, from a folder or a GGUF file; nothing is downloaded."""
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("inn compress needs transformers; pip install 'inn-torch[hf]'") from None
+    import torch
+
+    there = Path(path)
+    if not there.exists():
+        raise InputError(f"model '{path}' does not exist; give a folder with config.json, or a GGUF file")
+    where: dict[str, Any] = {"pretrained_model_name_or_path": str(there)}
+    if there.is_file():
+        where = {"pretrained_model_name_or_path": str(there.parent), "gguf_file": there.name}
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(f"'{path}' cannot be opened by transformers: {' '.join(str(error).split())[:300]}") from error
+    return _plain(model) if there.is_file() else model, tokenizer
+
+
+def _plain(model: Any) -> Any:
+    """A model that was read from a GGUF file as an ordinary one, which can be saved."""
+    settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+    plain = type(model)(type(model.config).from_dict(settings))
+    plain.load_state_dict({name: t.float() for name, t in model.state_dict().items()})
+    return plain.eval()
+
+
+def _texts(args: Namespace, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is calibrated on, and what is scored, as symbols."""
+    text = _symbols(args.calibrate, tokenizer)
+    if args.evaluate is None:
+        at = len(text) - int(len(text) * HELD_OUT)
+        text, held_out = text[:at], text[at:]
+    else:
+        held_out = _symbols(args.evaluate, tokenizer)
+    if len(held_out) < args.length:
+        raise InputError(
+            f"the text to score has {len(held_out):,} symbols and a window takes {args.length:,}; "
+            "give a longer one by --evaluate, or a smaller --length"
+        )
+    return text, held_out[: args.windows * args.length]
+
+
+def _symbols(path: str, tokenizer: Any) -> torch.Tensor:
+    import torch
+
+    from inn.data.files import plain_errors
+
+    with plain_errors(path):
+        content = Path(path).read_bytes()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at {error.start:,}") from None
+    return torch.tensor(tokenizer(text, verbose=False)["input_ids"], dtype=torch.long)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    tell, before, after = console(), found["before"], found["after"]
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "before", "after", "share"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for name, key, shown in (
+        ("parameters", "parameters", "{:,}"),
+        ("  projections named by the plan", "projections", "{:,}"),
+        ("  embeddings", "embeddings", "{:,}"),
+        ("  all but embeddings", "without_embeddings", "{:,}"),
+        ("FLOPs per symbol", "flops_per_symbol", "{:,.0f}"),
+        ("megabytes of weights", "megabytes", "{:,.1f}"),
+        ("symbols per second, writing", "symbols_per_second", "{:,.1f}"),
+        ("perplexity", "perplexity", "{:,.2f}"),
+    ):
+        share = after[key] / before[key] if before[key] else math.nan
+        table.add_row(name, shown.format(before[key]), shown.format(after[key]), f"{share:.3f}")
+    tell.print(table)
+    together = sum(len(group["blocks"]) > 1 for group in found["groups"])
+    blocks = sum(len(group["blocks"]) for group in found["groups"])
+    dense = f", {len(found['left_dense'])} left dense" if found["left_dense"] else ""
+    tell.print(
+        f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; "
+        f"scored on {found['scored_symbols']:,} symbols",
+        soft_wrap=True,
+    )
+    tell.print(f"wrote {found['out']}; transformers opens it after `import inn.compress.folder`", soft_wrap=True)
