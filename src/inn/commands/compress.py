@@ -81,14 +81,12 @@ def run(args: Namespace, model: nn.Module, text: torch.Tensor, held_out: torch.T
     blocks = find_blocks(model)
     rows = rows_of(text, args.rows, args.length, args.seed)
     dense = copy.deepcopy(model)
-    with working("scoring the dense model") as report:
-        before = score(model, held_out, args.length, report)
     with working("compressing") as report:
         outcome = compress(
             model, rows, args.plan, args.keep, roles=args.roles, report=lambda what, done, of: report(done, of)
         )
-    with working("scoring the compressed model") as report:
-        after = score(model, held_out, args.length, report)
+    with working("scoring") as report:
+        before, after = (score(m, held_out, args.length, report) for m in (dense, model))
     named = [block for group, _ in outcome.groups for block in group]
     sizes = {"before": size(dense, blocks, named), "after": size(model, blocks, named)}
     speeds = writing_speeds({"before": dense, "after": model}, rows[0, : min(args.length, 64)])
@@ -125,6 +123,7 @@ def _load(path: str) -> tuple[Any, Any]:
         raise InputError("inn compress needs transformers; pip install 'inn-torch[hf]'") from None
     import torch
 
+    transformers.utils.logging.disable_progress_bar()
     there = Path(path)
     if not there.exists():
         raise InputError(f"model '{path}' does not exist; give a folder with config.json, or a GGUF file")

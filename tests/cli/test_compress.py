@@ -1,0 +1,115 @@
+"""`inn compress`: from a folder to a smaller folder, and what is refused."""
+
+import json
+
+import pytest
+import torch
+
+from inn.cli import main
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A small Llama that reads bytes, and a text for it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    folder = tmp_path_factory.mktemp("compress")
+    alphabet = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(alphabet, []))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "model")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(folder / "model")
+    (folder / "text").write_text("the graph of neurons hears what the others say; " * 60)
+    return folder
+
+
+def words(model, *more: str, out: str) -> list[str]:
+    small = ["--rows", "4", "--length", "32", "--windows", "3"]
+    return ["compress", str(model / "model"), "--calibrate", str(model / "text"), "--out", out, *small, *more]
+
+
+def test_a_smaller_folder_that_transformers_opens(model, tmp_path, capsys):
+    out = tmp_path / "small"
+    assert main(words(model, "--keep", "0.5", "--json", out=str(out))) == 0
+    found = json.loads(capsys.readouterr().out)
+    back = transformers.AutoModelForCausalLM.from_pretrained(out)
+    assert sum(p.numel() for p in back.parameters()) == found["after"]["parameters"] < found["before"]["parameters"]
+    assert found["after"]["projections"] / found["before"]["projections"] == pytest.approx(0.5, abs=0.05)
+    assert found["scored_symbols"] == 3 * 31
+    assert min(found[when]["perplexity"] for when in ("before", "after")) > 1
+    assert transformers.AutoTokenizer.from_pretrained(out)("a graph")["input_ids"]
+
+
+def test_a_table_for_people(model, tmp_path, capsys):
+    out = tmp_path / "small"
+    assert main(words(model, "--plan", "qkv-ug", "--roles", "qkv", out=str(out))) == 0
+    told = capsys.readouterr().out
+    assert "perplexity" in told
+    assert "6 projections in 2 groups, 2 of them shared; scored on 93 symbols" in told
+    assert f"wrote {out}" in told
+
+
+@pytest.mark.parametrize(
+    "more, says",
+    [
+        (["--keep", "0"], "keep must be above 0 and at most 1, not 0.0"),
+        (["--keep", "1.5"], "keep must be above 0 and at most 1, not 1.5"),
+        (["--plan", "sdv"], "unknown plan 'sdv'; did you mean 'svd'?"),
+        (["--plan", "q-k-{x}"], "names the projection 'x', and this model has d, g, k, o, q, u, v"),
+        (["--roles", "qx"], "unknown projection 'x'"),
+        (["--rows", "400"], "400 rows of 32 need 12,800"),
+        (["--length", "1"], "--length must be at least 2, not 1"),
+        (["--evaluate", "/nowhere"], "/nowhere"),
+        (["--length", "1000", "--rows", "1"], "and a window takes 1,000"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_leave_nothing(model, tmp_path, capsys, more, says):
+    out = tmp_path / "small"
+    assert main(words(model, *more, out=str(out))) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_model_no_text_no_place(model, tmp_path, capsys):
+    assert main(["compress", "/nowhere", "--calibrate", str(model / "text"), "--out", str(tmp_path / "x")]) == 2
+    assert "model '/nowhere' does not exist" in capsys.readouterr().err
+    assert main(["compress", str(model / "model"), "--out", str(tmp_path / "x")]) == 2
+    assert "--calibrate is missing" in capsys.readouterr().err
+    assert main(words(model, out=str(tmp_path))) == 2
+    assert "exists already" in capsys.readouterr().err
+    (model / "binary").write_bytes(b"\xff\xfe\x00")
+    assert (
+        main(["compress", str(model / "model"), "--calibrate", str(model / "binary"), "--out", str(tmp_path / "x")])
+        == 2
+    )
+    assert "is not UTF-8 text: byte 0xff at 0" in capsys.readouterr().err
+
+
+def test_a_compressed_model_is_not_compressed_again(model, tmp_path, capsys):
+    out = tmp_path / "small"
+    assert main(words(model, out=str(out))) == 0
+    capsys.readouterr()
+    again = words(model, out=str(tmp_path / "smaller"))
+    again[1] = str(out)
+    assert main(again) == 2
+    assert "compressed already" in capsys.readouterr().err
+
+
+def test_an_interrupted_compression_leaves_nothing(model, tmp_path, monkeypatch, capsys):
+    import inn.compress.folder
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inn.compress.folder, "save", stop)
+    assert main(words(model, out=str(tmp_path / "small"))) == 130
+    assert not list(tmp_path.iterdir())
