@@ -44,10 +44,8 @@ class NeuronalGroupsConfig(QuantizationConfigMixin):
 class NeuronalGroupsLoader(HfQuantizer):
     """Makes the layers that the weights of a compressed model are loaded into."""
 
-    quantization_config: NeuronalGroupsConfig
-
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
-        build(model, self.quantization_config.groups)
+        build(model, self.quantization_config.groups)  # type: ignore[attr-defined]
         return model
 
     def _dequantize(self, model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
@@ -93,7 +91,7 @@ def build(model: nn.Module, groups: Sequence[dict[str, Any]]) -> None:
 
 def mark(model: nn.Module) -> None:
     """Have the model's configuration say what it is made of, so that `save_pretrained` and `from_pretrained` agree."""
-    config = NeuronalGroupsConfig(groups_of(model))
+    config = NeuronalGroupsConfig(groups=groups_of(model))  # type: ignore[call-arg]
     model.config.quantization_config = config  # type: ignore[union-attr]
     model.hf_quantizer = NeuronalGroupsLoader(config)  # type: ignore[assignment]
     model.is_quantized, model.quantization_method = True, METHOD  # type: ignore[assignment]

@@ -83,7 +83,7 @@ class NeuronalLinear(nn.Module):
         self.in_features, self.out_features, self.readers = inputs, outputs, readers
         # Kept by the group's first block only: a state dict then has it once, and nothing is tied.
         self.states = InputStates(inputs, rank) if shared is None else None
-        self._elsewhere = () if shared is None else (shared,)
+        self._elsewhere: tuple[InputStates, ...] = () if shared is None else (shared,)
         if self.reads.weight.shape[0] != rank:
             raise ValueError(f"a group of rank {self.reads.weight.shape[0]} cannot take a block of rank {rank}")
         if self.reads.weight.shape[1] < inputs:
