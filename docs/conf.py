@@ -41,6 +41,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False  # those of other libraries are written for other sites
 autodoc_class_signature = "mixed"
 autodoc_default_options = {"members": True, "exclude-members": "training"}
 napoleon_google_docstring = True
