@@ -66,7 +66,7 @@ def sizes_of(config: INNConfig) -> Model:
     """The sizes of a model; no memory is taken for its weights.
 
     >>> sizes_of(INNConfig(vocab=27, neurons=2, width=8, rounds=3)).rounds
-    (2208, 2208, 2208)
+    (3136, 3136, 3136)
     """
     with torch.device("meta"):
         model = INN(config)
