@@ -159,7 +159,7 @@ def test_curves_that_cannot_be_drawn_are_refused(folder, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"give a name that ends in \.png"):
         draw_curves(runs, tmp_path / "curves.doc")
     pytest.importorskip("matplotlib")
-    with pytest.raises(InputError, match="no run has two validation scores"):
+    with pytest.raises(InputError, match="no run has been validated yet"):
         draw_curves([replace(run, curve=()) for run in runs], tmp_path / "curves.png")
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):

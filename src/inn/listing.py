@@ -197,10 +197,10 @@ def draw_curves(runs: Sequence[Listed], path: str | Path) -> Path:
         from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError("curves need matplotlib; install the extra [explore]") from None
-    runs = [run for run in runs if len(run.curve) > 1]
+    runs = [run for run in runs if run.curve]
     texts = sorted({run.text for run in runs})
     if not texts:
-        raise InputError("no run has two validation scores to draw a curve through; train with --train.eval_every")
+        raise InputError("no run has been validated yet, so there is no curve to draw; let one train on")
     figure = Figure(figsize=(12, 6 * len(texts)), layout="constrained")
     for panel, text in enumerate(texts, start=1):
         axes = figure.add_subplot(len(texts), 1, panel)
