@@ -75,10 +75,11 @@ def brief(argv: list[str]) -> list[str]:
     """A command that trains, with little to do; what the page itself says comes later on the line, and so holds."""
     if argv[0] not in TRAINS or "--resume" in argv:
         return argv
-    if argv[0] != "demo" and not Path(argv[1]).exists():  # text that is on every machine; a file's is its own
+    begun = "--from" in argv  # with another run's weights and text
+    if argv[0] != "demo" and not begun and not Path(argv[1]).exists():  # text that is on every machine
         argv = [argv[0], "demo", *argv[2:]]
     kind = argv[argv.index("--model.kind") + 1] if "--model.kind" in argv else "inn"
-    own = BRIEF + (SMALL if kind == "inn" and "--model.preset" not in argv else [])
+    own = BRIEF + (SMALL if kind == "inn" and "--model.preset" not in argv and not begun else [])
     given = {token.split("=")[0] for token in argv}
     if argv[0] == "sweep" and "--trials" in argv:
         argv[argv.index("--trials") + 1] = "2"
