@@ -25,7 +25,8 @@ ATTRIBUTES = {
     mmap: "MADV_DONTNEED MADV_WILLNEED MADV_SEQUENTIAL",
 }
 OTHERS = (
-    "numpy torch.distributed.run torch._dynamo scipy.optimize networkx optuna datasets lm_eval.api.task matplotlib.figure "
+    "numpy torch.distributed.run torch._dynamo scipy.optimize networkx optuna datasets "
+    "lm_eval.api.task matplotlib.figure "
     "transformers.generation.utils transformers.models.auto.modeling_auto transformers.quantizers.auto"
 )
 """What the library imports of others, some of it late: those have platforms of their own."""

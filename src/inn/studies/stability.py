@@ -124,8 +124,13 @@ class Stability(Study):
                 label=row["label"],
             )
         axes.axhline(result["floors"]["bigram"], linestyle=":", color="grey", label="bigram floor")
-        axes.set(xscale="log", yscale="log", xlabel="peak learning rate", ylabel="final validation BPC")
-        axes.legend(fontsize="small")
+        uniform = result["floors"]["uniform"]  # what is worse than knowing nothing is off the picture, in the table
+        axes.set(
+            xscale="log", xlabel="peak learning rate", ylabel=f"final validation BPC (above {uniform:.2f}: not shown)"
+        )
+        lowest = min(min(at["bits"]) for row in result["rows"] for at in row["points"] if at["bits"])
+        axes.set_ylim(lowest - 0.1, uniform)
+        axes.legend(fontsize="small", loc="upper right")
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
