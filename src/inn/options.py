@@ -16,7 +16,8 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from inn.errors import InputError, nearest
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
-_PARSING = threading.Lock()  # jsonargparse puts a class of argparse's aside while it parses: one thread at a time
+PARSING = threading.RLock()
+"""Held while a parser is made or used: jsonargparse puts a class of argparse's aside meanwhile, for all threads."""
 
 
 class OptionParser(ArgumentParser):
@@ -84,7 +85,7 @@ class OptionParser(ArgumentParser):
             if name.startswith("--") and name != "--help":
                 self.require(name)
         try:
-            with _PARSING:
+            with PARSING:
                 return self.parse_args(list(argv))
         except ArgumentError as error:
             raise InputError(self._sentence(str(error), argv)) from None

@@ -12,7 +12,7 @@ import yaml
 
 from inn.config import MODEL_CONFIGS, PRESETS, DataConfig, RunConfig, TrainConfig, model_config, of_its_version
 from inn.errors import InputError, lookup, nearest
-from inn.options import OptionParser
+from inn.options import PARSING, OptionParser
 
 SECTIONS = ("model", "data", "train")
 ALIASES = {"--device": "--train.device", "--dtype": "--train.dtype", "--seed": "--train.seed"}
@@ -70,15 +70,16 @@ def resolve_tree(tree: Mapping[str, Any], overrides: Sequence[str] = (), name: s
     if rest:
         raise InputError(f"unexpected argument '{rest[0]}' among the settings; write them as --section.field value")
     kind, base = _model_base(tree, given)
-    parser = OptionParser("inn", "--section.field value ...", "Settings.")
-    add_settings(parser, kind)
     tokens = [*_tokens(base, "model"), *_tokens(tree.get("data"), "data"), *_tokens(tree.get("train"), "train")]
     tokens, given = _with_tokenizer(tokens), _with_tokenizer(given)
-    try:
-        defaults = parser.parse(tokens).as_dict()
-    except InputError as error:
-        raise InputError(f"in {name}: {error}") from None
-    parsed = parser.parse([*tokens, *given]).as_dict()
+    with PARSING:
+        parser = OptionParser("inn", "--section.field value ...", "Settings.")
+        add_settings(parser, kind)
+        try:
+            defaults = parser.parse(tokens).as_dict()
+        except InputError as error:
+            raise InputError(f"in {name}: {error}") from None
+        parsed = parser.parse([*tokens, *given]).as_dict()
     model = {key: value for key, value in parsed["model"].items() if key not in _MODEL_EXTRA}
     data = parsed["data"]
 

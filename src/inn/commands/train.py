@@ -22,11 +22,11 @@ def main(argv: list[str]) -> int:
     Under `torchrun` it is one of several processes, the first of which prints. One that was started again, because a
     process had died, goes on with the run that its first life began.
     """
-    from inn.training import TrainingDiverged
+    args, settings = parse(argv)
+    from inn.training import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
     from inn.training.parallel import ToldElsewhere, launcher, restarted, speaks
     from inn.training.run import Run
 
-    args, settings = parse(argv)
     if args["from"] is not None:
         settings = resolve_from(args["from"], args.recipe, args.overrides)
     again = restarted() and Run.was_created_by(launcher(), args.run)  # one of the processes had died
