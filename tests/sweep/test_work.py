@@ -198,7 +198,7 @@ def test_kill_9_in_the_middle_of_a_trial(plan, monkeypatch):
         return train(*arguments, resume=resume, **options)
 
     monkeypatch.setattr(work, "train", counting)
-    time.sleep(2)
+    time.sleep(4)  # well past the grace, or the other trial would come first
     study = run_sweep(sweep)
     assert calls == [True, False]  # from the checkpoint of step 4, not from the start
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
