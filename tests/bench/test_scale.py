@@ -84,7 +84,7 @@ def test_the_tables_of_the_page_are_those_of_the_results():
 
 def lines() -> list[list[str]]:
     """What follows `inn` in every command of the page."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```sh parsed\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     words = [shlex.split(line) for block in blocks for line in block.splitlines()]
     return [line[line.index("inn") + 1 :] for line in words]
 
