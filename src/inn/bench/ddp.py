@@ -38,6 +38,10 @@ def ddp_2(size: StepSize = DEFAULT, effort: Effort = NORMAL) -> Measured:
     return Measured(one / two, "float32", words(model_of(size), size), details)
 
 
+PATIENCE = 20.0
+"""Seconds that a process has to leave its group, when nothing is asked of it any more."""
+
+
 class Workers(contextlib.AbstractContextManager["Workers"]):
     """A group of processes on this machine that take training steps together, when asked.
 
@@ -88,8 +92,18 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         return [json.loads(line) for line in lines]
 
     def __exit__(self, *_: object) -> None:
+        for process in self.processes:  # of all first: none may wait for another that has not been told
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.close()  # which ends it
         for process in self.processes:
-            process.communicate()  # closes stdin, which ends it
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def model_of(size: StepSize) -> SequenceModel:
