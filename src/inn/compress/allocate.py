@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from inn.compress.states import per_rank, rank_for
+
 Shapes = Sequence[tuple[int, int]]
 
 
@@ -24,9 +26,7 @@ def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, le
 
     Returns the rank of every group; together they cost at most the share, or the least there can be.
     """
-    from inn.compress.states import rank_for
-
-    costs = [sum(m for m, _ in s) + max(n for _, n in s) for s in shapes]
+    costs = [per_rank(s) for s in shapes]
     budget = keep * sum(m * n for s in shapes for m, n in s)
     # A group of full rank costs more than its dense weights; beyond them there is nothing to gain.
     most = [min(len(e), rank_for(1.0, s)) for e, s in zip(energies, shapes)]

@@ -13,7 +13,7 @@ from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.plan import ROLES, TOPOLOGIES, Block, Group, only, plan
 from inn.compress.search import Priced, merged, price, price_at
-from inn.compress.states import States, energies, factorise, lost, rank_for, refit
+from inn.compress.states import States, energies, factorise, lost, per_rank, rank_for, refit
 from inn.errors import InputError, lookup
 
 Report = Callable[[str, int, int], None]
@@ -160,10 +160,12 @@ class _Work:
         shapes = [self.shapes(group) for group in groups]
         if self.how.allocate == "even":
             return [rank_for(keep, shape) for shape in shapes]
-        spectra: dict[int, Tensor] = {}
-        for i, _, weights, moments in self.sections(groups, "energies", replace=False):
-            spectra[i] = energies(weights, moments)
-        return spread([spectra[i] for i in range(len(groups))], shapes, keep)
+        return spread(self.spectra(groups), shapes, keep)
+
+    def spectra(self, groups: Sequence[Group]) -> list[Tensor]:
+        """The energies of every group."""
+        found = {i: energies(w, c) for i, _, w, c in self.sections(groups, "energies", replace=False)}
+        return [found[i] for i in range(len(groups))]
 
     def search(self, blocks: Iterable[Block], keep: float) -> list[Group]:
         """The groups that lose least at the budget, as a greedy search finds them.
@@ -173,11 +175,9 @@ class _Work:
         rank, would meet the budget.
         """
         alone: list[Group] = [(block,) for block in sorted(blocks)]
-        spectra: list[Tensor] = [torch.empty(0)] * len(alone)
-        for i, _, weights, moments in self.sections(alone, "energies", replace=False):
-            spectra[i] = energies(weights, moments)
-        shapes = [self.shapes(group)[0] for group in alone]
-        per = price_at(spectra, [m + n for m, n in shapes], keep * sum(m * n for m, n in shapes))
+        shapes = [self.shapes(group) for group in alone]
+        budget = keep * sum(m * n for shape in shapes for m, n in shape)
+        per = price_at(self.spectra(alone), [per_rank(shape) for shape in shapes], budget)
 
         found: list[Group] = []
         stream, known = Stream(self.model, self.rows), Moments()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inn.compress.plan import Group
-from inn.compress.states import factorise, lost_energy, refit, shared_out
+from inn.compress.states import factorise, lost_energy, per_rank, refit, shared_out
 
 Cost = Callable[[Group], "Priced"]
 
@@ -29,7 +29,7 @@ def price(weights: Sequence[Tensor], moments: Sequence[Tensor], per_parameter: f
     The rank is found on the pooled energies, shared out over the different inputs that were pooled; what it then loses
     is measured with each block's own inputs, after the refit.
     """
-    each = sum(len(w) for w in weights) + max(w.shape[1] for w in weights)
+    each = per_rank([(len(w), w.shape[1]) for w in weights])
     full = factorise(weights, moments, min(sum(map(len, weights)), max(w.shape[1] for w in weights)))
     rank = max(1, int((shared_out(full.energies, moments) > per_parameter * each).sum()))
     states = full.cut(rank)

@@ -56,8 +56,13 @@ def rank_for(keep: float, shapes: Sequence[tuple[int, int]]) -> int:
     (144, 180)
     """
     outputs, inputs = sum(m for m, _ in shapes), max(n for _, n in shapes)
-    wanted = round(keep * sum(m * n for m, n in shapes) / (outputs + inputs))
+    wanted = round(keep * sum(m * n for m, n in shapes) / per_rank(shapes))
     return max(1, min(wanted, outputs, inputs))
+
+
+def per_rank(shapes: Sequence[tuple[int, int]]) -> int:
+    """Parameters that a group of these (outputs m, inputs n) has for each of its k states: sum(m) + max(n)."""
+    return sum(m for m, _ in shapes) + max(n for _, n in shapes)
 
 
 def factorise(weights: Sequence[Tensor], moments: Sequence[Tensor], rank: int) -> States:

@@ -183,6 +183,22 @@ def as_text(text: str | bytes) -> str:
         ) from None
 
 
+def spellable(text: str | bytes, unknown: str) -> str:
+    """A text without what UTF-8 has no bytes for, half of a surrogate pair: left out by `skip`, an error by `error`."""
+    check_unknown(unknown)
+    text = as_text(text)
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        if unknown == "error":
+            name = named(text[e.start])
+            raise InputError(
+                f"the text has {name}, which UTF-8 has no bytes for; leave it out, or use --unknown skip"
+            ) from None
+        return text.encode("utf-8", "ignore").decode()
+    return text
+
+
 def check_unknown(unknown: str) -> None:
     """Raise `InputError` for what `Vocabulary.encode` cannot do about unknown symbols."""
     if unknown not in ("error", "skip"):

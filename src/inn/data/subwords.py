@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inn.data.base import BytesDecoder, Decoder, Vocabulary, as_text, check_unknown, named
+from inn.data.base import BytesDecoder, Decoder, Vocabulary, spellable
 from inn.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,17 +92,7 @@ class SubWords(Vocabulary):
 
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
         """As for every vocabulary; unknown is only what has no UTF-8, half of a surrogate pair."""
-        check_unknown(unknown)
-        text = as_text(text)
-        try:
-            text.encode()
-        except UnicodeEncodeError as e:
-            if unknown == "error":
-                name = named(text[e.start])
-                raise InputError(
-                    f"the text has {name}, which UTF-8 has no bytes for; leave it out, or use --unknown skip"
-                ) from None
-            text = text.encode("utf-8", "ignore").decode()
+        text = spellable(text, unknown)
         return np.array(self._tokenizer.encode(text).ids, dtype=self.dtype)
 
     def decode(self, symbols: Sequence[int] | np.ndarray) -> str:

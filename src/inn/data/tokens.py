@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from inn.data.base import BytesDecoder, Decoder, Vocabulary, as_text, check_unknown, named, visible
+from inn.data.base import BytesDecoder, Decoder, Vocabulary, spellable, visible
 from inn.data.files import plain_errors
 from inn.data.subwords import LETTERS, shown, tokenizers_library
 from inn.errors import InputError
@@ -107,17 +107,7 @@ class Tokens(Vocabulary):
 
         What the tokenizer has no token for is its own unknown token, if there is one, or is left out by `skip`.
         """
-        check_unknown(unknown)
-        text = as_text(text)
-        try:
-            text.encode()
-        except UnicodeEncodeError as e:
-            if unknown == "error":
-                name = named(text[e.start])
-                raise InputError(
-                    f"the text has {name}, which UTF-8 has no bytes for; leave it out, or use --unknown skip"
-                ) from None
-            text = text.encode("utf-8", "ignore").decode()
+        text = spellable(text, unknown)
         ids = np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=self.dtype)
         return ids[ids != self._unknown] if unknown == "skip" and self._unknown is not None else ids
 
