@@ -77,8 +77,10 @@ class GraphConfig(MemoryConfig):
     """One set of weights for all rounds; the state stays one per round and neuron."""
     input: Literal["copy", "split"] = "split"
     """`copy`: every neuron receives the whole input (width D); `split`: its own N-th of an N x D wide one."""
-    weights: Literal["shared", "separate"] = "separate"
-    """One set of weights for all neurons, or one per neuron."""
+    weights: Literal["shared", "separate", "communal"] = "separate"
+    """One set for all neurons; one per neuron; `communal`: the same, made of states, those of what they read shared."""
+    communal_states: int = 32
+    """Numbers per neuronal state (k) of communal weights."""
     identity: Literal["none", "embedding", "silent"] = "none"
     """`embedding`: a learned vector per neuron, added to its input; `silent`: the same, times a gain from zero on."""
     identity_std: float = 0.02
@@ -129,11 +131,17 @@ class GraphConfig(MemoryConfig):
             raise InputError(
                 "timescales 'spread' needs weights 'separate': shared weights have one set of time constants"
             )
+        inputs = self.width * (self.neurons if self.router == "dendrites" else 1)
+        if self.weights == "communal" and not 1 <= self.communal_states < inputs:
+            raise InputError(
+                f"communal_states must be from 1 to {inputs - 1}, fewer than the {inputs} numbers that a neuron reads, "
+                f"not {self.communal_states}"
+            )
 
     @property
     def populations(self) -> int:
-        """Sets of weights in the population: N when separate, 1 when shared."""
-        return self.neurons if self.weights == "separate" else 1
+        """Sets of weights in the population: 1 when shared, else N."""
+        return 1 if self.weights == "shared" else self.neurons
 
     @property
     def channels(self) -> int:

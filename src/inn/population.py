@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,19 @@ from torch import Tensor, nn
 from inn.ops import neuron_linear, neuron_norm
 from inn.ops.norm.reference import EPSILON
 
+if TYPE_CHECKING:
+    from inn.config import GraphConfig
+
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, sizes: Sequence[int] | None = None
 ) -> tuple[Tensor, ...]:
-    """`neuron_linear` that heeds autocast, as PyTorch's own `linear` does: see `inn.ops.linear.reference`."""
+    """`neuron_linear` that heeds autocast, as PyTorch's own `linear` does: see `inn.ops.linear.reference`.
+
+    An input of one, `[B, T, 1, I]`, is heard by every neuron that has a matrix.
+    """
+    if weight.shape[0] > x.shape[2]:
+        x = x.expand(-1, -1, weight.shape[0], -1)
     if torch.is_autocast_enabled(x.device.type):
         kind = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
@@ -77,6 +85,69 @@ class NeuronLinear(nn.Module):
         return f"{i} -> {o}, {'shared' if p == 1 else f'{p} separate'}, bias={self.bias is not None}"
 
 
+class CommunalLinear(nn.Module):
+    """A linear map per neuron, made of neuronal states: `[B, T, N, I]` -> `[B, T, N, O]`.
+
+    W_n[j, i] = q_n[j] . p[i]: the population shares the states p of its inputs, each neuron has those of its outputs to
+    itself (*Neuronal Group Communication*, arXiv 2510.16851; reconstructed). Where one input `[B, T, 1, I]` goes to all
+    neurons, what is read of it is computed once. k (I + N O) parameters in place of N O I.
+
+    Args:
+        neurons: N.
+        inputs, outputs: widths I and O.
+        states: numbers per state (k).
+        bias: whether every neuron adds one.
+
+    >>> CommunalLinear(8, 16, 32, states=4)(torch.randn(2, 5, 8, 16)).shape
+    torch.Size([2, 5, 8, 32])
+    """
+
+    def __init__(self, neurons: int, inputs: int, outputs: int, states: int, *, bias: bool = False):
+        super().__init__()
+        self.read = NeuronLinear(1, inputs, states)
+        self.write = NeuronLinear(neurons, states, outputs, bias=bias)
+        # What is read is as large as the inputs are, and so the map starts as a plain one would.
+        bound = math.sqrt(3 / inputs)
+        nn.init.uniform_(self.read.weight, -bound, bound)
+
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, *sizes: int) -> tuple[Tensor, ...]: ...
+
+    def forward(self, x: Tensor, *sizes: int) -> Tensor | tuple[Tensor, ...]:
+        return self.write(self.read(x), *sizes)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights `[N, O, I]` that the states amount to, made anew; the map itself never needs them."""
+        return self.write.weight @ self.read.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.write.bias
+
+    def flops(self, neurons: int, readers: int | None = None) -> float:
+        """FLOPs for one symbol of `neurons` neurons, which read `readers` different inputs; as many when not given."""
+        return self.read.flops(neurons if readers is None else readers) + self.write.flops(neurons)
+
+
+NeuronMap = NeuronLinear | CommunalLinear
+"""A linear map of a population, of either make."""
+
+
+def neuron_map(config: GraphConfig, inputs: int, outputs: int, *, own: bool = False, bias: bool = False) -> NeuronMap:
+    """A map that the neurons of one round read one another or themselves through, made as `config.weights` says.
+
+    With `own` even shared weights have one per neuron. The maps inside a memory are not of this kind: its channels are
+    a neuron's own, and there is no reading in common.
+    """
+    if config.weights == "communal":
+        return CommunalLinear(config.neurons, inputs, outputs, config.communal_states, bias=bias)
+    return NeuronLinear(config.neurons if own else config.populations, inputs, outputs, bias=bias)
+
+
 class NeuronNorm(nn.Module):
     """Layer norm over the width with a gain and a bias per set of weights: `[B, T, N, D]` -> the same.
 
@@ -101,9 +172,9 @@ class NeuronNorm(nn.Module):
 def bare(*maps: nn.Module | None) -> bool:
     """Whether maps are what they were built as: kernels may then read their weights and pass their `forward` by.
 
-    An adapter (LoRA) stands in a map's place and adds to what its `forward` gives.
+    An adapter (LoRA) stands in a map's place and adds to what its `forward` gives, and a hook waits for its input.
     """
-    return all(type(m) is NeuronLinear for m in maps if m is not None)
+    return all(type(m) is NeuronLinear and not m._forward_pre_hooks for m in maps if m is not None)
 
 
 def no_decay(parameter: nn.Parameter) -> nn.Parameter:

@@ -113,3 +113,56 @@ def test_an_interrupted_compression_leaves_nothing(model, tmp_path, monkeypatch,
     monkeypatch.setattr(inn.compress.folder, "save", stop)
     assert main(words(model, out=str(tmp_path / "small"))) == 130
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def spelled(trained, tmp_path):
+    """A text that the run can read, as a file."""
+    from inn.commands.evaluate import load_with_data
+
+    _, dataset = load_with_data(str(trained))
+    (tmp_path / "text").write_text(dataset.vocabulary.decode(dataset.train[:4000]))
+    return tmp_path / "text"
+
+
+def test_an_inn_becomes_communal_and_is_opened_again(inn, own_run, spelled, tmp_path):
+    import inn as library
+
+    out = tmp_path / "small"
+    more = ["--calibrate", spelled, "--out", out, "--rows", "4", "--length", "64", "--keep", "0.5"]
+    found = json.loads(inn("compress", own_run, *more, "--json").out)
+    small = library.load(out)
+    assert small.config.weights == "communal"
+    assert small.num_parameters == found["after"]["parameters"] < found["before"]["parameters"]
+    assert found["after"]["projections"] / found["before"]["projections"] == pytest.approx(0.5, abs=0.05)
+    parts = found["after"]["projections"] + found["after"]["embeddings"]
+    assert parts < found["after"]["parameters"]
+    assert found["after"]["flops_per_symbol"] < found["before"]["flops_per_symbol"]
+    assert inn("generate", out, "--tokens", "5").code == 0
+
+
+def test_a_table_for_an_inn(inn, own_run, spelled, tmp_path):
+    out = tmp_path / "small"
+    told = inn("compress", own_run, "--calibrate", spelled, "--out", out, "--rows", "4", "--length", "64").out
+    assert "maps of the population" in told
+    assert f"wrote {out}; `inn generate` and `inn.load` open it" in told
+
+
+@pytest.mark.parametrize(
+    "more, says",
+    [
+        (["--plan", "qkv"], "--plan and --roles are for decoders"),
+        (["--keep", "2"], "keep must be above 0 and at most 1, not 2.0"),
+        (["--rows", "4000"], "symbols, and 4000 rows"),
+    ],
+)
+def test_mistakes_with_an_inn(refused, own_run, spelled, tmp_path, more, says):
+    small = ["--rows", "4", "--length", "32", "--calibrate", spelled, "--out", tmp_path / "small"]
+    assert says in refused("compress", own_run, *small, *more)
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_communal_inn_is_not_compressed_again(inn, refused, own_run, spelled, tmp_path):
+    more = ["--calibrate", spelled, "--rows", "4", "--length", "64", "--out"]
+    assert inn("compress", own_run, *more, tmp_path / "small").code == 0
+    assert "has nothing to share" in refused("compress", tmp_path / "small", *more, tmp_path / "smaller")

@@ -65,9 +65,10 @@ def test_bits_per_byte_are_those_of_inn_eval(trained, capsys, vocabulary, part, 
         assert abs(carried["bpb"] - theirs) > 1e-3  # the state carried is another question
 
 
-def test_the_tasks_by_name_are_of_the_corpora():
+def test_the_tasks_by_name():
     manager = TaskManager(include_path=TASKS, include_defaults=False)
-    assert set(manager.all_tasks) == {"inn_text8", "inn_enwik8", "inn_corpus"}
+    answers = {"inn_answers", "inn_answers_sampled"}
+    assert set(manager.all_tasks) == {"inn_text8", "inn_enwik8", "inn_corpus", *answers}
 
 
 def test_a_part_is_one_document(tmp_path, cache):

@@ -178,6 +178,7 @@ def test_copies_begin_alike_and_part_as_they_are_trained(pretrained, fields):
         ({"input": "split"}, "model.input is copy"),
         ({"zero_start": False}, "model.zero_start is True"),
         ({"readout": "concat"}, "readout 'concat' would need another head"),
+        ({"weights": "communal", "communal_states": 4}, "communal weights are of low rank"),
         ({"identity": "embedding"}, "identity 'embedding' of deviation 1.0"),
         ({"identity": "none"}, "leaves the neurons alike for ever"),
         ({"identity_std": 0.0}, "leaves the neurons alike for ever"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from inn.compress.measure import Size
+    from inn.evaluation import Score
+
+Save = Callable[[Path], None]
 USAGE = "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] [--plan auto|svd-llm|basis-sharing|qkv-ug-d|...]"
 HELD_OUT = 0.1
 """Share of the calibration text, at its end, that is scored where no other text is given."""
@@ -30,14 +35,9 @@ def main(argv: list[str]) -> int:
     out = Path(args.out)
     if out.exists():
         raise InputError(f"'{out}' exists already; give a new folder")
-    model, tokenizer = _load(args.model)
-    text, held_out = _texts(args, tokenizer)
-    found = run(args, model, text, held_out)
+    found, save = (of_inn if _is_inn(Path(args.model)) else of_decoder)(args)
     with atomic_folder(out) as folder:
-        from inn.compress.folder import save
-
-        save(model, folder)
-        tokenizer.save_pretrained(folder)
+        save(folder)
     found["out"] = str(out)
     if args.json:
         print_json(found)
@@ -49,11 +49,13 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
     parser = OptionParser("inn compress", USAGE, "Make a trained model smaller: neuronal states in place of weights.")
-    parser.positional("model", "A folder with a decoder of Hugging Face's, or a GGUF file.")
+    parser.positional("model", "A folder with a decoder of Hugging Face's, a GGUF file, or a run of an INN.")
     parser.option("--calibrate", help="A text file of the kind the model is for; what it does with it is preserved.")
     parser.option("--out", help="The folder to write; must be new.")
-    parser.option("--keep", type=float, default=0.8, help="Share of the projections' parameters to keep, in (0, 1].")
-    parser.option("--plan", default="auto", help="A plan by name, or a topology such as qkv-ug-d.")
+    parser.option(
+        "--keep", type=float | None, help="Share of the projections' parameters to keep, in (0, 1]: 0.8; of an INN 0.6."
+    )
+    parser.option("--plan", help="A plan by name, or a topology such as qkv-ug-d; auto when not given.")
     parser.option("--roles", help="Compress only these projections, as letters: qkv, or qkvougd for all.")
     parser.option("--rows", type=int, default=32, help="Stretches of the text to calibrate on.")
     parser.option("--length", type=int, default=512, help="Symbols per stretch, and per window that is scored.")
@@ -71,33 +73,96 @@ def parse(argv: list[str]) -> Namespace:
     return args
 
 
-def run(args: Namespace, model: nn.Module, text: torch.Tensor, held_out: torch.Tensor) -> dict[str, Any]:
-    """Compress the model in place; what was kept, lost and measured."""
+def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
+    """Compress a decoder of Hugging Face's; what was kept, lost and measured, and how the result is written."""
     from inn.commands.display import working
     from inn.compress import compress, rows_of
     from inn.compress.blocks import find_blocks
-    from inn.compress.measure import score, size, writing_speeds
+    from inn.compress.measure import score, size
 
+    model, tokenizer = _load(args.model)
+    plan, keep = args.plan or "auto", 0.8 if args.keep is None else args.keep
+    text, held_out = _texts(args, lambda content: tokenizer(content, verbose=False)["input_ids"])
     blocks = find_blocks(model)
     rows = rows_of(text, args.rows, args.length, args.seed)
     dense = copy.deepcopy(model)
     with working("compressing") as report:
-        outcome = compress(
-            model, rows, args.plan, args.keep, roles=args.roles, report=lambda what, done, of: report(done, of)
-        )
+        outcome = compress(model, rows, plan, keep, roles=args.roles, report=lambda what, done, of: report(done, of))
+    models = {"before": dense, "after": model}
     with working("scoring") as report:
-        before, after = (score(m, held_out, args.length, report) for m in (dense, model))
+        scores = {when: score(m, held_out, args.length, report) for when, m in models.items()}
     named = [block for group, _ in outcome.groups for block in group]
-    sizes = {"before": size(dense, blocks, named), "after": size(model, blocks, named)}
-    speeds = writing_speeds({"before": dense, "after": model}, rows[0, : min(args.length, 64)])
-    return {
+    found = {
         "model": args.model,
-        "plan": args.plan,
-        "keep": args.keep,
+        "plan": plan,
+        "keep": keep,
         "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
         "lost": {str(block): share for block, share in outcome.lost.items()},
         "left_dense": [str(block) for block in outcome.dense],
-        "scored_symbols": before.count,
+        **_measured(models, {when: size(m, blocks, named) for when, m in models.items()}, scores, rows[0]),
+    }
+
+    def save(folder: Path) -> None:
+        import inn.compress.folder
+
+        inn.compress.folder.save(model, folder)
+        tokenizer.save_pretrained(folder)
+
+    return found, save
+
+
+def of_inn(args: Namespace) -> tuple[dict[str, Any], Save]:
+    """The same for an INN, whose neurons come to share the states of what they read."""
+    from inn.commands.display import working
+    from inn.compress.calibrate import rows_of
+    from inn.compress.measure import size_of_inn
+    from inn.compress.population import communal
+    from inn.evaluation import evaluate
+    from inn.model import INN
+    from inn.runs import load
+
+    if args.plan is not None or args.roles is not None:
+        raise InputError("--plan and --roles are for decoders of Hugging Face's; the neurons of an INN are one group")
+    model, keep = load(args.model), 0.6 if args.keep is None else args.keep
+    if not isinstance(model, INN) or model.vocabulary is None:
+        raise InputError(f"'{args.model}' is no INN with a vocabulary; only its neurons can share states")
+    text, held_out = _texts(args, model.vocabulary.encode)
+    rows = rows_of(text, args.rows, args.length, args.seed)
+    with working("compressing") as report:
+        small, lost = communal(model, rows, keep, report=report)
+    models = {"before": model, "after": small}
+    with working("scoring") as report:
+        scores = {when: evaluate(m, held_out.numpy(), progress=report) for when, m in models.items()}
+    found = {
+        "model": args.model,
+        "keep": keep,
+        "groups": [{"blocks": [path], "rank": small.config.communal_states} for path in lost],
+        "lost": lost,
+        "left_dense": [],
+        **_measured(models, {when: size_of_inn(m, lost) for when, m in models.items()}, scores, rows[0]),
+    }
+
+    def save(folder: Path) -> None:
+        from transformers.utils.logging import disable_progress_bar
+
+        from inn.hf.export import write
+        from inn.hf.model import INNForCausalLM
+
+        disable_progress_bar()
+        write(INNForCausalLM.wrap(small), folder)
+
+    return found, save
+
+
+def _measured(
+    models: Mapping[str, nn.Module], sizes: Mapping[str, Size], scores: Mapping[str, Score], prompt: torch.Tensor
+) -> dict[str, Any]:
+    """What there is to say of the models `before` and `after`."""
+    from inn.compress.measure import writing_speeds
+
+    speeds = writing_speeds(models, prompt[:64])
+    return {
+        "scored_symbols": scores["before"].count,
         **{
             when: {
                 "parameters": s.total,
@@ -105,14 +170,20 @@ def run(args: Namespace, model: nn.Module, text: torch.Tensor, held_out: torch.T
                 "embeddings": s.embeddings,
                 "without_embeddings": s.total - s.embeddings,
                 "flops_per_symbol": s.flops,
-                "megabytes": sum(p.numel() * p.element_size() for p in m.parameters()) / 1e6,
-                "perplexity": found.perplexity,
-                "bits": found.bits,
+                "megabytes": sum(p.numel() * p.element_size() for p in models[when].parameters()) / 1e6,
+                "perplexity": scores[when].perplexity,
+                "bits": scores[when].bits,
                 "symbols_per_second": speeds[when],
             }
-            for (when, s), m, found in zip(sizes.items(), (dense, model), (before, after))
+            for when, s in sizes.items()
         },
     }
+
+
+def _is_inn(path: Path) -> bool:
+    from inn.exported import is_exported
+
+    return (path / "config.yaml").is_file() or path.parent.name == "checkpoints" or is_exported(path)
 
 
 def _load(path: str) -> tuple[Any, Any]:
@@ -146,14 +217,14 @@ def _plain(model: Any) -> Any:
     return plain.eval()
 
 
-def _texts(args: Namespace, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _texts(args: Namespace, encode: Callable[[str], Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """What is calibrated on, and what is scored, as symbols."""
-    text = _symbols(args.calibrate, tokenizer)
+    text = _symbols(args.calibrate, encode)
     if args.evaluate is None:
         at = len(text) - int(len(text) * HELD_OUT)
         text, held_out = text[:at], text[at:]
     else:
-        held_out = _symbols(args.evaluate, tokenizer)
+        held_out = _symbols(args.evaluate, encode)
     if len(held_out) < args.length:
         raise InputError(
             f"the text to score has {len(held_out):,} symbols and a window takes {args.length:,}; "
@@ -162,7 +233,8 @@ def _texts(args: Namespace, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]
     return text, held_out[: args.windows * args.length]
 
 
-def _symbols(path: str, tokenizer: Any) -> torch.Tensor:
+def _symbols(path: str, encode: Callable[[str], Any]) -> torch.Tensor:
+    import numpy as np
     import torch
 
     from inn.data.files import plain_errors
@@ -173,7 +245,7 @@ def _symbols(path: str, tokenizer: Any) -> torch.Tensor:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at {error.start:,}") from None
-    return torch.tensor(tokenizer(text, verbose=False)["input_ids"], dtype=torch.long)
+    return torch.as_tensor(np.asarray(encode(text)).astype(np.int64))
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -185,23 +257,29 @@ def _print(found: dict[str, Any]) -> None:
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for name, key, shown in (
         ("parameters", "parameters", "{:,}"),
-        ("  projections named by the plan", "projections", "{:,}"),
+        ("  projections that were compressed", "projections", "{:,}"),
         ("  embeddings", "embeddings", "{:,}"),
         ("  all but embeddings", "without_embeddings", "{:,}"),
         ("FLOPs per symbol", "flops_per_symbol", "{:,.0f}"),
         ("megabytes of weights", "megabytes", "{:,.1f}"),
         ("symbols per second, writing", "symbols_per_second", "{:,.1f}"),
         ("perplexity", "perplexity", "{:,.2f}"),
+        ("bits per symbol", "bits", "{:,.3f}"),
     ):
         share = after[key] / before[key] if before[key] else math.nan
         table.add_row(name, shown.format(before[key]), shown.format(after[key]), f"{share:.3f}")
     tell.print(table)
+    scored = f"scored on {found['scored_symbols']:,} symbols"
+    if "plan" not in found:  # an INN
+        maps, rank = len(found["groups"]), found["groups"][0]["rank"]
+        tell.print(f"{maps} maps of the population, {rank} numbers per neuronal state; {scored}", soft_wrap=True)
+        tell.print(f"wrote {found['out']}; `inn generate` and `inn.load` open it", soft_wrap=True)
+        return
     together = sum(len(group["blocks"]) > 1 for group in found["groups"])
     blocks = sum(len(group["blocks"]) for group in found["groups"])
     dense = f", {len(found['left_dense'])} left dense" if found["left_dense"] else ""
     tell.print(
-        f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; "
-        f"scored on {found['scored_symbols']:,} symbols",
+        f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,
     )
     tell.print(f"wrote {found['out']}; transformers opens it after `import inn.compress.folder`", soft_wrap=True)

@@ -14,6 +14,8 @@ from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
 from inn.compress.modules import NeuronalLinear
 from inn.compress.plan import Block
 from inn.evaluation import Score
+from inn.model import INN
+from inn.sequence import SequenceModel
 
 
 @torch.no_grad()
@@ -76,6 +78,20 @@ def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[B
     return Size(projections, sum(embeddings.values()), total - projections - sum(embeddings.values()), _flops(model))
 
 
+def size_of_inn(model: INN, paths: Iterable[str]) -> Size:
+    """Count an INN; `projections` are the maps at `paths`, separate or communal, their biases left out."""
+    inside = [f"{path}." for path in paths]
+    projections = sum(
+        p.numel()
+        for name, p in model.named_parameters()
+        if name.endswith("weight") and any(name.startswith(path) for path in inside)
+    )
+    ends = {id(p): p.numel() for p in (model.embedding.weight, *model.head.parameters()) if p.ndim > 1}
+    embeddings = sum(ends.values())
+    rest = model.num_parameters - projections - embeddings
+    return Size(projections, embeddings, rest, sum(model.flops().values()))
+
+
 def _flops(model: nn.Module) -> float:
     """2 x the multiplications of all linear layers; what the projections of a layer read together is read once."""
     inside = {id(layer.write) for _, layer in neuronal(model)}
@@ -93,14 +109,34 @@ def _flops(model: nn.Module) -> float:
 def writing_speeds(
     models: Mapping[str, nn.Module], prompt: Tensor, symbols: int = 16, rounds: int = 5
 ) -> dict[str, float]:
-    """Symbols per second that each model writes greedily after a prompt `[T]`, batch 1: medians, interleaved."""
+    """Symbols per second that each model writes greedily after a prompt `[T]`, batch 1: medians, interleaved.
+
+    Models are of Hugging Face's, or INNs.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
         for name, model in models.items():
-            out = model(input_ids=prompt[None], use_cache=True)
-            began = time.perf_counter()
-            for _ in range(symbols):
-                drawn = out.logits[:, -1:].argmax(-1)
-                out = model(input_ids=drawn, past_key_values=out.past_key_values, use_cache=True)
-            seconds[name].append(time.perf_counter() - began)
+            if isinstance(model, SequenceModel):
+                seconds[name].append(_write_inn(model, prompt, symbols))
+            else:
+                seconds[name].append(_write(model, prompt, symbols))
     return {name: symbols / statistics.median(taken) for name, taken in seconds.items()}
+
+
+def _write(model: nn.Module, prompt: Tensor, symbols: int) -> float:
+    """Seconds to write so many symbols after a prompt, the reading of which is not counted."""
+    out = model(input_ids=prompt[None], use_cache=True)
+    began = time.perf_counter()
+    for _ in range(symbols):
+        drawn = out.logits[:, -1:].argmax(-1)
+        out = model(input_ids=drawn, past_key_values=out.past_key_values, use_cache=True)
+    return time.perf_counter() - began
+
+
+def _write_inn(model: SequenceModel, prompt: Tensor, symbols: int) -> float:
+    logits, state = model(prompt[None])
+    logits = logits[:, -1]
+    began = time.perf_counter()
+    for _ in range(symbols):
+        logits, state = model.step_(logits.argmax(-1), state, learn=False)
+    return time.perf_counter() - began

@@ -152,6 +152,8 @@ class Pretrained:
                     f"model.{name} is {value} in a population made of '{self.folder}', not {getattr(config, name)}; "
                     "leave it out"
                 )
+        if config.weights == "communal":
+            raise InputError("communal weights are of low rank and cannot hold the pretrained ones; use separate")
         if config.readout == "concat":
             raise InputError("readout 'concat' would need another head than the pretrained one; use mean or attention")
         if config.neurons > 1 and not (config.identity == "silent" and config.identity_std):

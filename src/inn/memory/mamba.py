@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inn.memory.base import Memory, Parts
 from inn.ops import causal_conv, memory_step, selective_scan
-from inn.population import NeuronLinear, bare, no_decay
+from inn.population import NeuronLinear, bare, neuron_map, no_decay
 
 if TYPE_CHECKING:
     from inn.config import GraphConfig
@@ -29,7 +29,7 @@ class Mamba(Memory):
         D, E, S, K, R = config.width, config.channels, config.state, config.conv, config.rank
         self.sizes = (E, S, K, R)
         # Dendrites are an in-projection, from all neurons at once.
-        self.in_proj = None if config.router == "dendrites" else NeuronLinear(P, D, config.memory_inputs)
+        self.in_proj = None if config.router == "dendrites" else neuron_map(config, D, config.memory_inputs)
         bound = 1 / math.sqrt(K)
         self.conv_weight = nn.Parameter(torch.empty(P, E, K).uniform_(-bound, bound))
         self.conv_bias = no_decay(nn.Parameter(torch.empty(P, E).uniform_(-bound, bound)))

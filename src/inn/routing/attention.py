@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.ops import neuron_attention
-from inn.population import NeuronLinear, bare, linear, no_decay
+from inn.population import bare, linear, neuron_map, no_decay
 from inn.routing.base import Parts, WeightedRouter, emitted
 from inn.routing.edges import Edges
 
@@ -28,8 +28,8 @@ class Attention(WeightedRouter):
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         self.heads, self.dropout = config.heads, config.routing_dropout
-        self.query = NeuronLinear(config.populations, config.width, config.width, bias=True)
-        self.key = NeuronLinear(config.populations, config.width, config.width, bias=True)
+        self.query = neuron_map(config, config.width, config.width, bias=True)
+        self.key = neuron_map(config, config.width, config.width, bias=True)
         gain = (config.populations, config.width // config.heads)
         self.query_gain = no_decay(nn.Parameter(torch.ones(gain))) if config.qk_norm else None
         self.key_gain = no_decay(nn.Parameter(torch.ones(gain))) if config.qk_norm else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from inn.population import NeuronLinear
+from inn.population import NeuronLinear, neuron_map
 from inn.routing.edges import Edges
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Router(nn.Module, ABC):
 
     def __init__(self, config: GraphConfig):
         super().__init__()
-        self.neurons = config.neurons
+        self.neurons, self.width = config.neurons, config.width
 
     def initial_state(self, batch: int) -> Parts:
         """The state before the first step, parts `[B, N, ...]`; empty for a router that looks at the present only."""
@@ -82,15 +82,14 @@ class WeightedRouter(Router):
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         silent = config.zero_start and config.update != "message-norm"
-        self.value = NeuronLinear(config.populations, config.width, config.width, bias=True)
+        self.value = neuron_map(config, config.width, config.width, bias=True)
         self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
 
     def values(self, x: Tensor, gate: Tensor | None) -> Tensor:
         return emitted(self.value(x), gate)
 
     def flops(self) -> dict[str, float]:
-        width = self.value.weight.shape[1]
         return {
             "routing.matrices": self.value.flops(self.neurons) + self.out.flops(self.neurons),
-            "routing.messages": 2.0 * self.neurons**2 * width,
+            "routing.messages": 2.0 * self.neurons**2 * self.width,
         }

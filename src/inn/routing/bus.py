@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from inn.population import NeuronLinear
+from inn.population import neuron_map
 from inn.routing.base import Parts, Router
 from inn.routing.edges import Edges
 
@@ -29,9 +29,9 @@ class Bus(Router):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        P, N, D, m = config.populations, config.neurons, config.width, config.bus_width
-        self.write = NeuronLinear(P, D, m, bias=True)
-        self.write_gate = NeuronLinear(P, D, m, bias=True)
+        N, D, m = config.neurons, config.width, config.bus_width
+        self.write = neuron_map(config, D, m, bias=True)
+        self.write_gate = neuron_map(config, D, m, bias=True)
         silent = config.zero_start and config.update != "message-norm"
         bound = 0.0 if silent else 1 / math.sqrt(N * m)
         self.read = nn.Parameter(torch.empty(N, D, N, m).uniform_(-bound, bound))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from inn.population import NeuronLinear, linear
+from inn.population import CommunalLinear, linear, neuron_map
 from inn.routing.base import Parts, Router, emitted
 from inn.routing.edges import Edges
 
@@ -29,7 +29,7 @@ class Dendrites(Router):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.hear = NeuronLinear(config.neurons, config.neurons * config.width, config.memory_inputs)
+        self.hear = neuron_map(config, config.neurons * config.width, config.memory_inputs, own=True)
 
     def forward(
         self,
@@ -54,9 +54,11 @@ class Dendrites(Router):
         return linear(everyone(x), weight)[0], {}
 
     def flops(self) -> dict[str, float]:
+        if isinstance(self.hear, CommunalLinear):
+            return {"routing.messages": self.hear.flops(self.neurons, readers=1)}
         return {"routing.messages": self.hear.flops(self.neurons)}
 
 
 def everyone(x: Tensor) -> Tensor:
-    """All neurons side by side, for each of them: `[B, T, N, D]` -> `[B, T, N, N x D]`."""
-    return x.flatten(2)[:, :, None].expand(-1, -1, x.shape[2], -1)
+    """All neurons side by side, one input for each of them: `[B, T, N, D]` -> `[B, T, 1, N x D]`."""
+    return x.flatten(2)[:, :, None]
