@@ -105,3 +105,10 @@ def test_every_study_has_every_scale_and_its_recipes(name):
     assert set(study.sizes()) == set(SCALES)
     for size in study.sizes().values():
         assert read_recipe(size.recipe)["models"]
+
+
+def test_a_model_may_have_a_sweep_of_its_own(lab, size):
+    apart = replace(size, rates_of={"slow": (1e-5, 1e-3)})
+    slow, usual = tune(lab, apart, {"slow": {}, "usual": {}}, seeds=1)
+    assert list(slow.sweep) == ["1e-05", "0.001"]
+    assert list(usual.sweep) == ["0.0001", "0.01"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from inn.studies.comparison import Comparison
 from inn.studies.paper import TABLE_5
-from inn.studies.sizes import TEXT8, Size, published
+from inn.studies.sizes import POST_NORM, TEXT8, Size, published
 
 _QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
 
@@ -15,6 +15,7 @@ WORDS = {
     "cpu": Size(
         "ptb",
         {**_QUIET, "train.symbols": 929_589, "train.eval_every": 227, "train.weight_decay": 0.01},
+        rates_of=POST_NORM,
         seeds=3,
         scored=None,
         models={  # about 1.12 million parameters each, most of them the embedding

@@ -55,7 +55,7 @@ def jobs(size: Size, label: str, settings: Fields, rates: Iterable[float], seeds
 
 
 def tune(lab: Lab, size: Size, models: Mapping[str, Fields], seeds: int) -> list[Tuned]:
-    """Train every model at every rate of the sweep (seed 0), then at its own best rate with the other seeds.
+    """Train every model at every rate of its sweep (seed 0), then at its own best rate with the other seeds.
 
     While the best rate is the last one at an end of the sweep, the sweep goes on beyond it, by the ratio that it has
     there, at most `size.further` rates. The rate is chosen on what training validates on. A model that diverges at
@@ -65,7 +65,7 @@ def tune(lab: Lab, size: Size, models: Mapping[str, Fields], seeds: int) -> list
         models: settings by label, over `size.settings`.
     """
     found: dict[str, dict[float, Run]] = {label: {} for label in models}
-    wanted = {label: list(size.rates) for label in models}
+    wanted = {label: list(size.rates_of.get(label, size.rates)) for label in models}
     while wanted:
         sweeps = {label: jobs(size, label, models[label], rates, [0]) for label, rates in wanted.items()}
         lab.train([job for sweep in sweeps.values() for job in sweep])

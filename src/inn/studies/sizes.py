@@ -22,6 +22,8 @@ class Size:
     """Settings over the recipe's, for every run: values by dotted name."""
     rates: tuple[float, ...] = (3e-3, 6e-3, 1.2e-2)
     """The sweep of peak learning rates that each model's best one is taken from."""
+    rates_of: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Sweeps of models that learn nothing at those rates, by label."""
     further: int = 3
     """Rates that the sweep may add beyond its ends, while the best one is the last."""
     seeds: int = 1
@@ -56,6 +58,9 @@ def distinct(**fields: Any) -> dict[str, Any]:
     return {"kind": "inn", "preset": "distinct", **fields}
 
 
+POST_NORM = {"transformer-paper": (3e-4, 6e-4, 1.2e-3)}
+"""From 1.5e-3 on the published Transformer, whose norms come after, stays at the unigram floor."""
+
 _QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
 _SMOKE = {
     **_QUIET, "data.corpus": "pydoc", "data.vocabulary": "characters", "data.batch": 8, "data.window": 32,
@@ -70,7 +75,7 @@ TEXT8 = {
                 "inn-distinct": distinct(neurons=3, width=12, rounds=2, heads=2)},
     ),
     "cpu": Size(
-        "text8-small", {**_QUIET, "train.eval_every": 100, "train.eval_symbols": 200_000}, seeds=3,
+        "text8-small", {**_QUIET, "train.eval_every": 100, "train.eval_symbols": 200_000}, seeds=3, rates_of=POST_NORM,
         models={"inn-paper-fixed": published(neurons=4, width=112, rounds=3),
                 "inn-paper": published(neurons=4, width=112, rounds=3, embedding_std=1.0),
                 "inn-distinct": distinct(neurons=4, width=56, rounds=3)},
