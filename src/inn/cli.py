@@ -16,6 +16,10 @@ COMMANDS = {
     "train": ("inn.commands.train", "train a model: a recipe's, or one of your own settings"),
     "eval": ("inn.commands.evaluate", "score a run on held-out text, beside n-gram floors"),
     "analyze": ("inn.commands.analyze", "look inside a run: what each neuron does, carries and causes"),
+    "stability": (
+        "inn.commands.stability",
+        "how a push fades over symbols and grows over depth, in models of any kind",
+    ),
     "score": ("inn.commands.score", "what every line of a text or a pipe costs a run; the surprising ones stand out"),
     "compress-text": ("inn.commands.compress_text", "write a text in the bits that a run needs to predict it"),
     "decompress-text": ("inn.commands.decompress_text", "get the text back, byte for byte, with the same run"),

@@ -190,7 +190,7 @@ def _chance(null: dict[str, float]) -> str:
     return f"{null['observed']:.2f} (by chance {null['mean']:.2f}, p = {null['p']:.3f})"
 
 
-def _law(found: dict[str, Any]) -> str:
+def law(found: dict[str, Any]) -> str:
     """The law that a push fades by, where one could be fitted."""
     if found["better"] is None:
         return "–"
@@ -206,7 +206,7 @@ def show_stability(found: dict[str, Any], out: Console) -> None:
     for what, one in {**pushes, "the whole state": found["state"]}.items():
         if one is not None:
             life = one["half_life"]
-            table.add_row(what, _law(one), "–" if life is None else f"{life:.1f}")
+            table.add_row(what, law(one), "–" if life is None else f"{life:.1f}")
     out.print()
     out.print(table)
     exponent, time = found["depth"]["exponent"], found["time"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from inn.commands.common import JSON_HELP, console, print_json
+from inn.commands.opening import is_inn, open_decoder, symbols_of
 from inn.errors import InputError
 from inn.options import OptionParser
 
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     out = Path(args.out)
     if out.exists():
         raise InputError(f"'{out}' exists already; give a new folder")
-    found, save = (of_inn if _is_inn(Path(args.model)) else of_decoder)(args)
+    found, save = (of_inn if is_inn(Path(args.model)) else of_decoder)(args)
     with atomic_folder(out) as folder:
         save(folder)
     found["out"] = str(out)
@@ -80,7 +81,7 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
 
-    model, tokenizer = _load(args.model)
+    model, tokenizer = open_decoder(args.model)
     plan, keep = args.plan or "auto", 0.8 if args.keep is None else args.keep
     text, held_out = _texts(args, lambda content: tokenizer(content, verbose=False)["input_ids"])
     blocks = find_blocks(model)
@@ -180,72 +181,20 @@ def _measured(
     }
 
 
-def _is_inn(path: Path) -> bool:
-    from inn.exported import is_exported
-
-    return (path / "config.yaml").is_file() or path.parent.name == "checkpoints" or is_exported(path)
-
-
-def _load(path: str) -> tuple[Any, Any]:
-    """A model in float32 and its tokenizer, from a folder or a GGUF file; nothing is downloaded."""
-    try:
-        import transformers
-    except ImportError:
-        raise InputError("inn compress needs transformers; pip install 'inn-torch[hf]'") from None
-    import torch
-
-    transformers.utils.logging.disable_progress_bar()
-    there = Path(path)
-    if not there.exists():
-        raise InputError(f"model '{path}' does not exist; give a folder with config.json, or a GGUF file")
-    where: dict[str, Any] = {"pretrained_model_name_or_path": str(there)}
-    if there.is_file():
-        where = {"pretrained_model_name_or_path": str(there.parent), "gguf_file": there.name}
-    try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).eval()
-        tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"'{path}' cannot be opened by transformers: {' '.join(str(error).split())[:300]}") from error
-    return _plain(model) if there.is_file() else model, tokenizer
-
-
-def _plain(model: Any) -> Any:
-    """A model that was read from a GGUF file as an ordinary one, which can be saved."""
-    settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
-    plain = type(model)(type(model.config).from_dict(settings))
-    plain.load_state_dict({name: t.float() for name, t in model.state_dict().items()})
-    return plain.eval()
-
-
 def _texts(args: Namespace, encode: Callable[[str], Any]) -> tuple[torch.Tensor, torch.Tensor]:
     """What is calibrated on, and what is scored, as symbols."""
-    text = _symbols(args.calibrate, encode)
+    text = symbols_of(args.calibrate, encode)
     if args.evaluate is None:
         at = len(text) - int(len(text) * HELD_OUT)
         text, held_out = text[:at], text[at:]
     else:
-        held_out = _symbols(args.evaluate, encode)
+        held_out = symbols_of(args.evaluate, encode)
     if len(held_out) < args.length:
         raise InputError(
             f"the text to score has {len(held_out):,} symbols and a window takes {args.length:,}; "
             "give a longer one by --evaluate, or a smaller --length"
         )
     return text, held_out[: args.windows * args.length]
-
-
-def _symbols(path: str, encode: Callable[[str], Any]) -> torch.Tensor:
-    import numpy as np
-    import torch
-
-    from inn.data.files import plain_errors
-
-    with plain_errors(path):
-        content = Path(path).read_bytes()
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at {error.start:,}") from None
-    return torch.as_tensor(np.asarray(encode(text)).astype(np.int64))
 
 
 def _print(found: dict[str, Any]) -> None:

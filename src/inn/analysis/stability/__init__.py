@@ -2,7 +2,8 @@
 
 The family of measures that *Neuronal Group Communication* (arXiv 2510.16851) speaks of. Its own formulas were not to be
 had; these are reconstructions: perturbation decay along the sequence (S1), growth over depth (S2), contraction towards
-stored patterns (S3), and the Lyapunov exponents over time of models that have a state.
+stored patterns (S3), what turns one group's neuronal states into the next one's (S4), and the Lyapunov exponents over
+time of models that have a state.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from inn.analysis.stability.decay import decay, half_life, interval
 from inn.analysis.stability.depths import Change, Depths, Hidden
 from inn.analysis.stability.lyapunov import exact, exponents_over_time, lyapunov
 from inn.analysis.stability.patterns import contraction
+from inn.analysis.stability.transport import transport
 from inn.baselines.window import WindowedModel
 from inn.errors import InputError
 from inn.evaluation import device_of, evaluating
@@ -200,4 +202,14 @@ def _over_blocks(patterns: list[dict[str, float]], seed: int) -> dict[str, Any]:
     return {name: interval(values, seed) for name, values in columns.items()}
 
 
-__all__ = ["Depths", "Hidden", "contraction", "decay", "exponents_over_time", "half_life", "lyapunov", "stability"]
+__all__ = [
+    "Depths",
+    "Hidden",
+    "contraction",
+    "decay",
+    "exponents_over_time",
+    "half_life",
+    "lyapunov",
+    "stability",
+    "transport",
+]
