@@ -49,11 +49,25 @@ def test_a_smaller_folder_that_transformers_opens(model, tmp_path, capsys):
 
 def test_a_table_for_people(model, tmp_path, capsys):
     out = tmp_path / "small"
-    assert main(words(model, "--plan", "qkv-ug", "--roles", "qkv", out=str(out))) == 0
+    assert main(words(model, "--plan", "qkv-ug", "--roles", "qkv", "--tune", "1", out=str(out))) == 0
     told = capsys.readouterr().out
     assert "perplexity" in told
     assert "6 projections in 2 groups, 2 of them shared; scored on 93 symbols" in told
     assert f"wrote {out}" in told
+
+
+def test_dense_layers_for_others(model, tmp_path, capsys):
+    assert main(words(model, "--keep", "0.5", out=str(tmp_path / "small"))) == 0
+    assert main(words(model, "--keep", "0.5", "--dense", out=str(tmp_path / "dense"))) == 0
+    assert "transformers opens it\n" in capsys.readouterr().out
+    config = json.loads((tmp_path / "dense/config.json").read_text())
+    assert "quantization_config" not in config
+    assert not (tmp_path / "dense/neuronal.py").exists()
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    tokens = torch.arange(9)[None]
+    with torch.no_grad():
+        one, other = (load(tmp_path / name).eval()(tokens).logits for name in ("small", "dense"))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +81,7 @@ def test_a_table_for_people(model, tmp_path, capsys):
         (["--rows", "400"], "400 rows of 32 need 12,800"),
         (["--length", "1"], "--length must be at least 2, not 1"),
         (["--evaluate", "/nowhere"], "/nowhere"),
+        (["--tune", "-1"], "--tune must be at least 0, not -1"),
         (["--length", "1000", "--rows", "1"], "and a window takes 1,000"),
     ],
 )
@@ -151,7 +166,7 @@ def test_a_table_for_an_inn(inn, own_run, spelled, tmp_path):
 @pytest.mark.parametrize(
     "more, says",
     [
-        (["--plan", "qkv"], "--plan and --roles are for decoders"),
+        (["--plan", "qkv"], "--plan, --roles, --tune and --dense are for decoders"),
         (["--keep", "2"], "keep must be above 0 and at most 1, not 2.0"),
         (["--rows", "4000"], "symbols, and 4000 rows"),
     ],

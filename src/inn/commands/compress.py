@@ -62,6 +62,8 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--length", type=int, default=512, help="Symbols per stretch, and per window that is scored.")
     parser.option("--evaluate", help="A text file to score; the last tenth of the calibration text when absent.")
     parser.option("--windows", type=int, default=16, help="Windows to score, at most.")
+    parser.option("--tune", type=int, default=0, help="Epochs of the NGC authors' fine-tuning, block by block.")
+    parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")
     parser.option("--seed", type=int, default=0, help="Of the draw of the stretches.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
@@ -71,6 +73,8 @@ def parse(argv: list[str]) -> Namespace:
     for name in ("rows", "length", "windows"):
         if getattr(args, name) < (2 if name == "length" else 1):
             raise InputError(f"--{name} must be at least {2 if name == 'length' else 1}, not {getattr(args, name)}")
+    if args.tune < 0:
+        raise InputError(f"--tune must be at least 0, not {args.tune}")
     return args
 
 
@@ -89,6 +93,11 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
     dense = copy.deepcopy(model)
     with working("compressing") as report:
         outcome = compress(model, rows, plan, keep, roles=args.roles, report=lambda what, done, of: report(done, of))
+    if args.tune:
+        from inn.compress.tune import tune
+
+        with working("tuning") as report:
+            tune(model, dense, rows, args.tune, report=report)
     models = {"before": dense, "after": model}
     with working("scoring") as report:
         scores = {when: score(m, held_out, args.length, report) for when, m in models.items()}
@@ -97,6 +106,8 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
         "model": args.model,
         "plan": plan,
         "keep": keep,
+        "tuned": args.tune,
+        "dense": args.dense,
         "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
         "lost": {str(block): share for block, share in outcome.lost.items()},
         "left_dense": [str(block) for block in outcome.dense],
@@ -106,7 +117,10 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
     def save(folder: Path) -> None:
         import inn.compress.folder
 
-        inn.compress.folder.save(model, folder)
+        if args.dense:
+            inn.compress.folder.merge(model).save_pretrained(folder)  # type: ignore[operator]
+        else:
+            inn.compress.folder.save(model, folder)
         tokenizer.save_pretrained(folder)
 
     return found, save
@@ -122,8 +136,8 @@ def of_inn(args: Namespace) -> tuple[dict[str, Any], Save]:
     from inn.model import INN
     from inn.runs import load
 
-    if args.plan is not None or args.roles is not None:
-        raise InputError("--plan and --roles are for decoders of Hugging Face's; the neurons of an INN are one group")
+    if args.plan is not None or args.roles is not None or args.tune or args.dense:
+        raise InputError("--plan, --roles, --tune and --dense are for decoders of Hugging Face's; an INN is one group")
     model, keep = load(args.model), 0.6 if args.keep is None else args.keep
     if not isinstance(model, INN) or model.vocabulary is None:
         raise InputError(f"'{args.model}' is no INN with a vocabulary; only its neurons can share states")
@@ -231,4 +245,5 @@ def _print(found: dict[str, Any]) -> None:
         f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,
     )
-    tell.print(f"wrote {found['out']}; transformers opens it after `import inn.compress.folder`", soft_wrap=True)
+    opens = "opens it" if found["dense"] else "opens it after `import inn.compress.folder`"
+    tell.print(f"wrote {found['out']}; transformers {opens}", soft_wrap=True)
