@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inn.studies import STUDIES
 from inn.studies.lab_book import lab_book
-from inn.studies.report import report, with_tables
+from inn.studies.report import PAGES, report, with_tables
 from inn.studies.results import ENTRY
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +25,8 @@ def test_the_tables_of_the_readme_are_those_of_the_results():
 
 
 def test_the_reports_are_those_of_the_results():
-    assert (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8") == report(RESULTS)
+    for page in PAGES:
+        assert (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") == report(RESULTS, page)
     assert (ROOT / "docs" / "lab-book.md").read_text(encoding="utf-8") == lab_book(RESULTS)
 
 

@@ -158,12 +158,9 @@ def of_inn(args: Namespace) -> tuple[dict[str, Any], Save]:
     }
 
     def save(folder: Path) -> None:
-        from transformers.utils.logging import disable_progress_bar
-
         from inn.hf.export import write
         from inn.hf.model import INNForCausalLM
 
-        disable_progress_bar()
         write(INNForCausalLM.wrap(small), folder)
 
     return found, save

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 USAGE = "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show] [--json], or inn study --report"
 RUNS = Path("runs/studies")
-REPORT = Path("docs/reproduction.md")
+DOCS = Path("docs")
 LAB_BOOK = Path("docs/lab-book.md")
 README = Path("README.md")
 
@@ -34,15 +34,15 @@ def main(argv: list[str]) -> int:
         from inn.studies.lab_book import RECORDS, write_lab_book
         from inn.studies.report import write_report, write_tables
 
-        if not (args.results.exists() or REPORT.parent.exists()):
+        if not (args.results.exists() or DOCS.exists()):
             raise InputError(
-                f"--report writes {REPORT} from '{args.results}', and neither is here; run it in a checkout"
+                f"--report writes pages of {DOCS} from '{args.results}', and neither is here; run it in a checkout"
             )
-        write_report(args.results, REPORT)
+        write_report(args.results, DOCS)
         write_tables(args.results, README)
         if (args.results / RECORDS).exists():
             write_lab_book(args.results, LAB_BOOK)
-        print(f"{REPORT}, {LAB_BOOK} and the tables of {README} are written from {args.results}")
+        print(f"the reports in {DOCS}, {LAB_BOOK} and the tables of {README} are written from {args.results}")
         return 0
     study = open_study(args.name)
     entry = kept(study, args) if args.show else conduct(study, args)
@@ -63,7 +63,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--resume", "Go on with what is done already (the default).")
     parser.flag("--no-resume", "Train everything afresh, in place of the runs that are there.")
     parser.flag("--show", "Print what was measured, without running anything.")
-    parser.flag("--report", f"Write {REPORT}, {LAB_BOOK} and the tables of {README} from all results.")
+    parser.flag("--report", f"Write the reports in {DOCS}, {LAB_BOOK} and the tables of {README} from all results.")
     parser.option("--results", type=Path, default=Path("results"), help="The folder of results.")
     parser.flag("--json", JSON_HELP)
     parser.epilog = f"Runs are kept in {RUNS} and shared by the studies that need them; a finished run is used again."

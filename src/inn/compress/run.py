@@ -119,11 +119,16 @@ def compress(
     wanted = known if roles is None else list(roles)
     for role in wanted:
         lookup("projection", role, dict.fromkeys(known))
-    work = _Work(model, rows, how, blocks, report)
-    if how.topology == "search":
-        groups = work.search([block for block in work.called if block.role in wanted], keep)
-    else:
-        groups = only(plan(how.topology, blocks), wanted)
+    search = how.topology == "search"
+    groups = [] if search else only(plan(how.topology, blocks), wanted)
+    mine = {block for block in blocks if block.role in wanted} if search else {b for group in groups for b in group}
+    if not mine:
+        raise InputError(
+            f"topology '{how.topology}' names none of the projections to compress, which are {', '.join(wanted)}"
+        )
+    work = _Work(model, rows, how, {block: blocks[block] for block in mine}, report)
+    if search:
+        groups = work.search(work.called, keep)
     ranks = work.ranks(groups, keep)
     outcome = Outcome()
     if how.gate is not None:

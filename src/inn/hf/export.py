@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 from transformers import GenerationConfig
+from transformers.utils import logging
 
 from inn.errors import InputError
 from inn.exported import EXPERIENCE, VOCABULARY
@@ -57,7 +58,11 @@ def write(model: INNForCausalLM, folder: Path) -> None:
             bos_token_id=start_symbol(vocabulary), pad_token_id=tokenizer.pad_token_id, do_sample=True, top_k=0
         )
         tokenizer.save_pretrained(folder)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     model.save_pretrained(folder)
+    if shown:
+        logging.enable_progress_bar()
 
 
 def write_beside(model: Any, folder: Path, found: dict[str, Path | None]) -> None:

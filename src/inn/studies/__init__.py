@@ -29,6 +29,8 @@ STUDIES: dict[str, str] = {
     "ptb-sweep": "inn.studies.ptb_sweep:PtbSweep",
     "vocabulary": "inn.studies.vocabulary:VocabularyStudy",
     "cost": "inn.studies.cost:Cost",
+    "ngc": "inn.studies.ngc:Ngc",
+    "communal": "inn.studies.communal:Communal",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""
 

@@ -119,6 +119,23 @@ class Lab:
         self._spread(_measure, waiting.values())
         return [json.loads(file.read_text()) if file.exists() else None for file in files]
 
+    def compute(self, function: Callable[..., Any], cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Return `function(**case)` for each case, by its label, as plain data; kept beside the runs and used again.
+
+        For what needs no run: `function` is a module's own, its options are plain data too, and say what is kept, not
+        the label. Each result has `commit` beside what the function gives.
+        """
+        files, waiting = {}, {}
+        for label, case in cases.items():
+            name = hashlib.sha256(json.dumps(case, sort_keys=True).encode()).hexdigest()[:10]
+            file = files[label] = self.root / "computed" / f"{function.__name__}-{name}.json"
+            fresh = not self.resume and file not in self._trained
+            self._trained.add(file)
+            if fresh or not file.exists():
+                waiting[file] = (f"{function.__name__}: {label}", (function, dict(case), str(file)))
+        self._spread(_compute, waiting.values())
+        return {label: json.loads(file.read_text())["found"] for label, file in files.items()}
+
     def busy(self, job: Job) -> bool:
         """Whether another process trains this run now."""
         return taken(self.root / digest(job.config()))
@@ -197,13 +214,26 @@ def _measure(function: Callable[..., Any], run: str, options: dict[str, Any], fi
     import torch
 
     torch.set_num_threads(1)
-    found = function(run, **options)
+    _keep(function(run, **options), Path(file), f"{function.__name__} of run '{run}'")
+
+
+def _compute(function: Callable[..., Any], case: dict[str, Any], file: str) -> None:
+    import torch
+
+    from inn.training import provenance
+
+    torch.set_num_threads(1)
+    found = {**function(**case), "commit": provenance.commit()}
+    _keep({"case": case, "found": found}, Path(file), f"{function.__name__} of {case}")
+
+
+def _keep(found: Any, file: Path, what: str) -> None:
     try:
         text = json.dumps(found, allow_nan=False)
     except ValueError as error:
-        raise InputError(f"{function.__name__} of run '{run}' is not finite: {error}") from error
-    Path(file).parent.mkdir(exist_ok=True)
-    replace_file(Path(file), text + "\n")
+        raise InputError(f"{what} is not finite: {error}") from error
+    file.parent.mkdir(exist_ok=True, parents=True)
+    replace_file(file, text + "\n")
 
 
 def _word(value: Any) -> str:

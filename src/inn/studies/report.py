@@ -1,4 +1,4 @@
-"""`docs/reproduction.md`: the paper's numbers, ours, and what became of each, generated from the results files."""
+"""`docs/reproduction.md` and `docs/neuronal-groups.md`: what was measured, generated from the results files."""
 
 from __future__ import annotations
 
@@ -12,12 +12,25 @@ from inn.studies.rows import markdown
 from inn.studies.study import Verdict
 from inn.training.files import check_writable, replace_file
 
-HEAD = """# What holds of the paper, and what does not
+PAGES = {
+    "reproduction": """# What holds of the paper, and what does not
 
 *Intelligent Neural Networks* (arXiv 2511.22813), every table and figure, measured again. This page is written by
 `inn study --report` from the files in `results/`; no number in it was typed by hand. *Artefact*: the number can be
 had, but not for the reason the paper gives.
-"""
+""",
+    "neuronal-groups": """# Neuronal groups, measured
+
+*Neuronal Group Communication* (arXiv 2510.16851) makes a weight an interaction of two neuronal states and lets blocks
+share those of their inputs. Its method is reconstructed from the abstract and the authors' released code, and so are
+the definitions of stability; nothing of their code is used. SVD, FWSVD, ASVD, SVD-LLM and Basis Sharing are plans of
+the same factorisation (equal to their published algebra to 1e-8, `tests/compress`), all compared in one run.
+The accuracies that the authors released are of other models and tasks, after fine-tuning, and the gains are best of
+five over topologies, so none of them is set beside ours. This page is written by `inn study --report` from the files in
+`results/`; no number in it was typed by hand. [How to use it](how-to/compress.md).
+""",
+}
+"""The generated pages of `docs/`, by name, with how they begin."""
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
@@ -26,10 +39,10 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     return markdown(["claim", "paper", "ours", "verdict", "because"], rows)
 
 
-def report(results: Path) -> str:
-    """The whole page as Markdown; studies without results say so."""
-    parts = [HEAD]
-    for study in map(open_study, STUDIES):
+def report(results: Path, page: str = "reproduction") -> str:
+    """A whole page as Markdown; studies without results say so."""
+    parts = [PAGES[page]]
+    for study in (study for study in map(open_study, STUDIES) if study.page == page):
         parts.append(f"## {study.name}: {study.source}\n\n{study.question}\n")
         entry = largest(read(study, results))
         if entry is None:
@@ -50,11 +63,12 @@ def report(results: Path) -> str:
     return "\n".join(parts)
 
 
-def write_report(results: Path, path: Path) -> None:
-    """Write the page."""
-    page = report(results)
-    check_writable(path.parent)
-    replace_file(path, page)
+def write_report(results: Path, folder: Path) -> None:
+    """Write all pages into a folder."""
+    pages = {f"{page}.md": report(results, page) for page in PAGES}
+    check_writable(folder)
+    for name, page in pages.items():
+        replace_file(folder / name, page)
 
 
 def with_tables(text: str, results: Path) -> str:

@@ -45,6 +45,8 @@ class Study(ABC):
     """The paper's tables and figures that it re-creates."""
     question: ClassVar[str]
     """What it asks, in a sentence."""
+    page: ClassVar[str] = "reproduction"
+    """The page of `docs/` that its result is on: one of `inn.studies.report.PAGES`."""
 
     @abstractmethod
     def sizes(self) -> dict[str, Size]:

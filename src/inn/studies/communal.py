@@ -1,0 +1,219 @@
+"""How few parameters an INN needs when its neurons share the states of what they read (`weights: communal`)."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inn.studies.lab import Job, Lab
+from inn.studies.rows import best_bits, facts, jobs, markdown, score, spread, tune
+from inn.studies.sizes import TEXT8, Fields, Size
+from inn.studies.study import Study, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+
+    from inn.training.run import Run
+
+SEPARATE, SMALLER, TRAINED, MADE, TUNED, LONGER = (
+    "separate", "separate, narrower", "communal from the start", "made communal", "made communal, trained on",
+    "separate, trained on",
+)  # fmt: skip
+CALIBRATION = 2**21
+"""Symbols of the training part that calibration rows are drawn from."""
+NEAR, SHARE = 0.01, 0.6
+"""The goal: bits per character that communal weights may cost, at no more than this share of the parameters."""
+
+
+@dataclass(frozen=True)
+class CommunalSize(Size):
+    """`models` has the separate form, a narrower one and the communal one, of about equal parameters."""
+
+    keep: float = 0.48
+    """Share of what neurons read one another through that is kept when a trained model is made communal."""
+    on: float = 0.25
+    """Symbols that are trained on afterwards, as a share of `train.symbols`."""
+    gentle: float = 1e-3
+    """Peak learning rate then."""
+    rows: int = 64
+
+
+def _communal(size: Size, models: Fields, **fields: Any) -> CommunalSize:
+    return CommunalSize(**{**vars(size), "models": models, **fields})
+
+
+SIZES: dict[str, CommunalSize] = {
+    "smoke": _communal(
+        TEXT8["smoke"],
+        {
+            SEPARATE: {"kind": "inn", "neurons": 3, "width": 12, "rounds": 2},
+            SMALLER: {"kind": "inn", "neurons": 3, "width": 9, "rounds": 2},
+            TRAINED: {
+                "kind": "inn", "neurons": 3, "width": 12, "rounds": 2, "weights": "communal", "communal_states": 9,
+            },
+        },
+        rows=4,
+    ),
+    "cpu": _communal(
+        replace(TEXT8["cpu"], rates=(6e-3, 1.2e-2)),
+        {
+            SEPARATE: {"kind": "inn", "neurons": 8, "width": 19, "rounds": 4},
+            SMALLER: {"kind": "inn", "neurons": 8, "width": 14, "rounds": 4},
+            TRAINED: {
+                "kind": "inn", "neurons": 8, "width": 19, "rounds": 4, "weights": "communal", "communal_states": 58,
+            },
+        },
+    ),
+    "gpu": _communal(
+        Size("text8-1m", {"train.sample_every": 0}, rates=(6e-3, 1.2e-2), seeds=3),
+        {
+            SEPARATE: {"kind": "inn", "neurons": 8, "width": 30, "rounds": 4},
+            SMALLER: {"kind": "inn", "neurons": 8, "width": 22, "rounds": 4},
+            TRAINED: {
+                "kind": "inn", "neurons": 8, "width": 30, "rounds": 4, "weights": "communal", "communal_states": 92,
+            },
+        },
+    ),
+}  # fmt: skip
+
+
+class Communal(Study):
+    name = "communal"
+    source = "NGC's neuronal states in an INN"
+    question = "How few parameters does an INN need when its neurons share the states of what they read?"
+    page = "neuronal-groups"
+
+    def sizes(self) -> dict[str, Size]:
+        return dict(SIZES)
+
+    def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
+        assert isinstance(size, CommunalSize)
+        fields = {label: {f"model.{k}": v for k, v in size.models[label].items()} for label in size.models}
+        tuned = {model.label: model for model in tune(lab, size, fields, seeds)}
+        separate = tuned[SEPARATE].runs
+        made = lab.measure(make, separate, keep=size.keep, rows=size.rows, limit=size.scored)
+        on = replace(size, rates=(size.gentle,)).but(
+            train_symbols=round(tuned[SEPARATE].runs[0].config().train.symbols * size.on)
+        )
+        further = {
+            TUNED: [self._on(lab, on, TUNED, folder["folder"], seed) for seed, folder in enumerate(made)],
+            LONGER: [self._on(lab, on, LONGER, str(run.path), seed) for seed, run in enumerate(separate)],
+        }
+        groups: dict[str, list[Run]] = {label: model.runs for label, model in tuned.items()}
+        groups |= {label: lab.train(wanted) for label, wanted in further.items()}
+        rows = []
+        for label, runs in groups.items():
+            kept = [run for run in runs if best_bits(run) is not None]
+            bits = [found["bits"] for found in lab.measure(score, kept, split="test", limit=size.scored)]
+            before = separate[0].summary() or {}
+            symbols = facts(kept[0])["symbols"] + (before["symbols"] if label in further else 0)
+            valid = [best_bits(run) for run in kept]
+            rate = tuned[label].rate if label in tuned else size.gentle
+            rows.append(
+                {
+                    **facts(kept[0]),
+                    "label": label,
+                    "lr": rate,
+                    "valid_bits": valid,
+                    "test_bits": bits,
+                    "symbols": symbols,
+                }
+            )
+        first = made[0]
+        shared = {name: value for name, value in rows[0].items() if name not in ("valid_bits", "lr")}
+        shared |= {name: first[name] for name in ("parameters", "training_flops_per_symbol")}
+        rows.append(
+            {**shared, "label": MADE, "lr": None, "valid_bits": [], "test_bits": [found["bits"] for found in made]}
+        )
+        return {"rows": rows, "states": first["states"]}
+
+    def _on(self, lab: Lab, size: Size, label: str, start: str, seed: int) -> Job:
+        """The run that goes on from a folder's weights."""
+        from inn.runs import load
+
+        model = load(start).config
+        fields = {f"model.{name}": value for name, value in vars(model).items() if name in _OWN}
+        (job,) = jobs(size, label, {**fields, "train.start": start}, size.rates, [seed])
+        return job
+
+    def table(self, result: dict[str, Any]) -> str:
+        whole = next(row for row in result["rows"] if row["label"] == SEPARATE)
+        rows = [
+            [
+                row["label"],
+                f"{row['parameters']:,}",
+                f"{row['parameters'] / whole['parameters']:.1%}",
+                f"{row['training_flops_per_symbol'] / 1e6:.2f} M",
+                f"{row['symbols']:,}",
+                "–" if row["lr"] is None else f"{row['lr']:g}",
+                spread(row["test_bits"]),
+                "–" if row is whole else spread([a - b for a, b in zip(row["test_bits"], whole["test_bits"])]),
+            ]
+            for row in sorted(result["rows"], key=lambda row: statistics.mean(row["test_bits"]))
+        ]
+        head = [
+            "weights", "parameters:", "share:", "training FLOPs per symbol:", "symbols in all:", "lr:", "test BPC:",
+            "behind separate:",
+        ]  # fmt: skip
+        near = [row for row in result["rows"] if row["parameters"] <= SHARE * whole["parameters"]]
+        best = min(near, key=lambda row: statistics.mean(row["test_bits"]), default=None)
+        met = "no row is as small"
+        if best is not None:
+            gap = statistics.mean(best["test_bits"]) - statistics.mean(whole["test_bits"])
+            met = f"{best['label']}, {gap:+.3f}, {'reached' if gap <= NEAR else 'not reached'}"
+        return (
+            f"The default model with a state of {result['states']} numbers; *made*: a trained separate one, its maps "
+            "factorised on text that it was trained on. Goal: within "
+            f"{NEAR} of separate weights at {SHARE:.0%} of their parameters: {met}.\n\n" + markdown(head, rows)
+        )
+
+    def draw(self, result: dict[str, Any], figure: Figure) -> bool:
+        axes = figure.subplots()
+        for row in result["rows"]:
+            mean = statistics.mean(row["test_bits"])
+            axes.plot(row["parameters"], mean, "o" if "separate" in row["label"] else "s", label=row["label"])
+        axes.set(xlabel="parameters", ylabel="test bits per character", xlim=(0, None))
+        axes.legend(fontsize="small")
+        return True
+
+    def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
+        return []
+
+
+_OWN = ("kind", "neurons", "width", "rounds", "weights", "communal_states")
+"""Fields of the model that the study chooses."""
+
+
+def make(run: str, keep: float, rows: int, limit: int | None) -> dict[str, Any]:
+    """Make a trained run communal, as a folder beside it, and score that (a measure for `Lab.measure`)."""
+    import torch
+
+    from inn.commands.evaluate import load_with_data
+    from inn.compress.calibrate import rows_of
+    from inn.compress.population import communal
+    from inn.evaluation import as_tokens, evaluate
+    from inn.hf.export import write
+    from inn.hf.model import INNForCausalLM
+    from inn.model import INN
+    from inn.studies.rows import STREAMS
+    from inn.training.files import remove_folder
+
+    model, dataset = load_with_data(run)
+    assert isinstance(model, INN)
+    text = as_tokens(dataset.train[:CALIBRATION], torch.device("cpu"))
+    small, lost = communal(model, rows_of(text, rows, min(512, len(text) // rows)), keep)
+    folder = Path(run) / "communal"
+    if folder.exists():
+        remove_folder(folder)
+    folder.mkdir()
+    write(INNForCausalLM.wrap(small), folder)
+    return {
+        "folder": str(folder),
+        "states": small.config.communal_states,
+        "parameters": small.num_parameters,
+        "training_flops_per_symbol": small.training_flops,
+        "lost": lost,
+        "bits": evaluate(small, dataset.test[:limit], streams=STREAMS).bits,
+    }

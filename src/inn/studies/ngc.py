@@ -1,0 +1,354 @@
+"""Neuronal groups against their peers: trained models compressed, at one budget, on one text, in one run."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from inn.analysis.lead import lead
+from inn.compress.run import PLANS, Plan
+from inn.studies.compressing import compressed, cost, steadiness, trained_steadiness, writing
+from inn.studies.lab import Job, Lab
+from inn.studies.rows import markdown, spread
+from inn.studies.sizes import TEXT8, Size
+from inn.studies.study import Study, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is compressed, how far, and by how much the perplexity is to be below the better rival's."""
+
+    label: str
+    roles: str | None
+    """Letters of projections; None for all."""
+    keep: float
+    goal: float
+    topologies: tuple[str, ...]
+    """That are looked at beside the rivals' own."""
+
+
+_ATTENTION = (
+    "qk-v", "qq-kv", "kk-qv", "vv-qk", "qkv", "qqkkvv", "hybrid1", "hybrid2", "hybrid3", "hybrid4", "hybrid5",
+)  # fmt: skip
+SETTINGS = (
+    Setting("q, k, v at 50 %", "qkv", 0.5, 0.05, _ATTENTION),
+    Setting("q, k, v at 30 %", "qkv", 0.3, 0.10, _ATTENTION),
+    Setting("all at 80 %", None, 0.8, 0.10, ("in-layer", "qkv-o-ugd", "qkv-o-uugg-d")),
+)
+
+RIVALS = {
+    "SVD-LLM": PLANS["svd-llm"],
+    "SVD-LLM, sequential": replace(PLANS["svd-llm"], sequential=True),
+    "Basis Sharing": PLANS["basis-sharing"],
+    "Basis Sharing, updated": replace(PLANS["basis-sharing"], refit=True, sequential=True),
+}
+"""Rivals as published, and with their own updates on what the compressed layers give."""
+OTHERS = {"SVD": PLANS["svd"], "FWSVD": PLANS["fwsvd"], "ASVD": PLANS["asvd"]}
+SEARCH, HAND_MADE = "search", ("svd-llm", "basis-sharing", "in-layer")
+"""Topologies that are looked at with all else that `auto` does."""
+PUBLISHED = Plan("svd-llm", "moments", False, "even", False)
+"""How a topology is compressed by the NGC authors' code, fine-tuning aside: pooled, without a refit."""
+COSTS = ("svd-llm", "in-layer", "auto")
+"""Plans whose time and memory are measured."""
+FINAL = 2
+"""Plans of our own that are confirmed, beside the better form of each rival."""
+
+
+@dataclass(frozen=True)
+class NgcSize(Size):
+    """How large the study is; `settings` are those of the run whose training is followed."""
+
+    model: str = "smollm2"
+    corpus: str = "wikitext2"
+    rows: int = 32
+    length: int = 512
+    screened: int = 8
+    """Windows that plans are screened on."""
+    confirmed: int = 129
+    """Windows that the final ones are scored on: 65,919 symbols of 512 a window."""
+    blocks: int = 8
+    """Of text, that stability is measured on."""
+    scales: tuple[Setting, ...] = SETTINGS
+
+
+def _ngc(size: Size, **fields: Any) -> NgcSize:
+    return NgcSize(**{**vars(size), "seeds": 3, **fields})
+
+
+_FOLLOWED = {"train.keep": 100, "train.checkpoint_every": 60, "train.symbols": 1_000_000, "train.eval_every": 61}
+SIZES: dict[str, NgcSize] = {
+    "smoke": _ngc(
+        TEXT8["smoke"].but(train_keep=100, train_checkpoint_every=8), model="tiny", corpus="pydoc", rows=4, length=32,
+        screened=2, confirmed=4, blocks=2,
+        scales=tuple(replace(s, topologies=s.topologies[:2]) for s in SETTINGS[1:]),
+    ),
+    "cpu": _ngc(replace(TEXT8["cpu"], settings={**TEXT8["cpu"].settings, **_FOLLOWED})),
+    "gpu": _ngc(replace(TEXT8["cpu"], settings={**TEXT8["cpu"].settings, **_FOLLOWED}), rows=128, confirmed=480),
+}  # fmt: skip
+
+
+class Ngc(Study):
+    name = "ngc"
+    source = "Neuronal Group Communication (arXiv 2510.16851)"
+    question = "Which blocks should share neuronal states, and is it better than compressing each on its own?"
+    page = "neuronal-groups"
+
+    def sizes(self) -> dict[str, Size]:
+        return dict(SIZES)
+
+    def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
+        assert isinstance(size, NgcSize)
+        base = {"model": size.model, "corpus": size.corpus, "rows": size.rows, "length": size.length}
+        dense = lab.compute(compressed, {"dense": {**base, "plan": None, "windows": size.screened}})["dense"]
+        settings = [self._setting(lab, size, setting, base, seeds) for setting in size.scales]
+        symbols, auto = min(256, size.length), asdict(PLANS["auto"])
+        costs = {name: {**base, "plan": asdict(PLANS[name]), "roles": "qkvugd"} for name in COSTS}
+        steady = {
+            name: {**base, "blocks": size.blocks, "symbols": symbols, "plan": plan, "keep": keep}
+            for name, plan, keep in (("dense", None, 1.0), ("80 %", auto, 0.8), ("50 %", auto, 0.5))
+        }
+        (run,) = lab.train([Job("inn followed", size.recipe, {**size.settings, "model.kind": "inn"})])
+        return {
+            "model": size.model,
+            "calibration": {"rows": size.rows, "length": size.length, "text": f"{size.corpus}, validation part"},
+            "dense": dense,
+            "settings": settings,
+            "costs": lab.compute(cost, costs),
+            "writing": lab.compute(writing, {"auto, 50 %": {**base, "plan": auto, "keep": 0.5}})["auto, 50 %"],
+            "stability": lab.compute(steadiness, steady),
+            "followed": lab.measure(trained_steadiness, [run], blocks=size.blocks, symbols=symbols)[0],
+        }
+
+    def _setting(self, lab: Lab, size: NgcSize, setting: Setting, base: dict[str, Any], seeds: int) -> dict[str, Any]:
+        """Screen all plans on a few windows of one draw, then confirm the rivals and the best of ours."""
+        at = {**base, "roles": setting.roles, "keep": setting.keep}
+        tried = {name: asdict(plan) for name, plan in plans(setting).items()}
+        cases = {name: {**at, "plan": plan, "windows": size.screened} for name, plan in tried.items()}
+        found = lab.compute(compressed, {f"{setting.label}, {name}": case for name, case in cases.items()})
+        screened = dict(zip(tried, found.values(), strict=True))
+        final = finalists(screened)
+        scored = {**at, "windows": size.confirmed, "precision": "bfloat16"}
+        found = lab.compute(
+            compressed,
+            {
+                f"{setting.label}, {name}, draw {draw}": {**scored, "plan": tried[name], "draw": draw}
+                for name in final
+                for draw in range(seeds)
+            },
+        )
+        draws = list(found.values())
+        confirmed = {name: draws[i * seeds : (i + 1) * seeds] for i, name in enumerate(final)}
+        whole = lab.compute(compressed, {"dense, all windows": {**scored, "roles": None, "keep": 1.0, "plan": None}})
+        return {
+            "label": setting.label,
+            "goal": setting.goal,
+            "screened": [{"plan": name, **brief(found)} for name, found in screened.items()],
+            "confirmed": [
+                {
+                    "plan": name,
+                    **brief(found[0]),
+                    "perplexity": [one["perplexity"] for one in found],
+                    "seconds": [one["seconds"] for one in found],
+                    "nats": [one["nats"] for one in found],
+                }
+                for name, found in confirmed.items()
+            ],
+            "dense": whole["dense, all windows"]["perplexity"],
+        }
+
+    def table(self, result: dict[str, Any]) -> str:
+        said = result["calibration"]
+        parts = [
+            f"{result['model']}, one-shot, calibrated on {said['rows']} rows of {said['length']} symbols of "
+            f"{said['text']}, scored on its test part in disjoint windows. *Keep* is the share of the parameters of "
+            "the projections that are compressed, *of the model* that of the whole model's. The text is tokenised and "
+            "has `<unk>`: perplexities are not comparable with published ones, only with one another."
+        ]
+        for setting in result["settings"]:
+            parts += [f"### {setting['label'].capitalize()}", _confirmed(setting), _screened(setting)]
+        parts += ["### What it costs, and what it gains", _costs(result), "### Stability", _stability(result)]
+        return "\n\n".join(parts)
+
+    def draw(self, result: dict[str, Any], figure: Figure) -> bool:
+        panels = figure.subplots(1, len(result["settings"]), squeeze=False)[0]
+        for axes, setting in zip(panels, result["settings"], strict=True):
+            rows = sorted(setting["screened"], key=lambda row: row["perplexity"], reverse=True)
+            rows = [row for row in rows if row["perplexity"] < 4 * min(r["perplexity"] for r in rows)]
+            colours = ["0.6" if row["plan"] in RIVALS else "C0" for row in rows]
+            axes.barh([row["plan"] for row in rows], [row["perplexity"] for row in rows], color=colours)
+            axes.axvline(result["dense"]["perplexity"], color="black", lw=0.8, linestyle=":")
+            axes.tick_params(axis="y", labelsize=6)
+            axes.set(title=setting["label"], xlabel="perplexity, screened")
+        return True
+
+    def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
+        return []
+
+
+def plans(setting: Setting) -> dict[str, Plan]:
+    """All plans that are looked at in a setting, by name: rivals, published topologies, ours."""
+    hand_made = HAND_MADE if setting.roles is None else tuple(dict.fromkeys((*HAND_MADE[:2], "qkv")))
+    return {
+        **OTHERS,
+        **RIVALS,
+        **{topology: replace(PUBLISHED, topology=topology) for topology in setting.topologies},
+        **{f"ours, {topology}": replace(PLANS["auto"], topology=topology) for topology in (*hand_made, SEARCH)},
+    }
+
+
+def finalists(screened: dict[str, dict[str, Any]]) -> list[str]:
+    """The better form of each rival, and the best plans of all others."""
+    order = sorted(screened, key=lambda label: screened[label]["perplexity"])
+    rivals = [next(label for label in order if label.startswith(name)) for name in ("SVD-LLM", "Basis Sharing")]
+    own = [label for label in order if label not in (*RIVALS, *OTHERS)][:FINAL]
+    search = f"ours, {SEARCH}"
+    return [*rivals, *(own if search in own else [*own[:-1], search])]
+
+
+def brief(found: dict[str, Any]) -> dict[str, Any]:
+    """What the results keep of a compressed model."""
+    kept = ("perplexity", "symbols", "parameters", "share", "share_of_model", "flops", "lost", "seconds", "commit")
+    return {**{name: found[name] for name in kept}, "groups": len(found["groups"])}
+
+
+def ahead(setting: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """By which share each confirmed plan's perplexity is below the better rival's, with its 95 % interval.
+
+    Paired over draws of the calibration text and windows of the scored one, by a bootstrap over both.
+    """
+    rows = {row["plan"]: row for row in setting["confirmed"]}
+    better = min((row for name, row in rows.items() if name in RIVALS), key=lambda r: statistics.mean(r["perplexity"]))
+    theirs = np.array(better["nats"])
+    found = {}
+    for name, row in rows.items():
+        if name not in RIVALS:
+            gap = lead(np.array(row["nats"]), theirs)
+            found[name] = (1 - np.exp(-gap.bits), 1 - np.exp(-gap.low), 1 - np.exp(-gap.high))
+    return {name: tuple(map(float, values)) for name, values in found.items()}  # type: ignore[misc]
+
+
+def _confirmed(setting: dict[str, Any]) -> str:
+    leads = ahead(setting)
+    rows = []
+    for row in sorted(setting["confirmed"], key=lambda row: statistics.mean(row["perplexity"])):
+        below = leads.get(row["plan"])
+        rows.append(
+            [
+                row["plan"],
+                f"{row['share']:.1%}",
+                f"{row['share_of_model']:.1%}",
+                spread(row["perplexity"], 2),
+                "–" if below is None else "{:.1%} [{:.1%}, {:.1%}]".format(*below),
+                f"{statistics.mean(row['seconds']):.0f} s",
+            ]
+        )
+    head = ["plan", "keep:", "of the model:", "perplexity:", "below the better rival by [95 %]:", "compressing:"]
+    best = max(leads.items(), key=lambda item: item[1][0])
+    reached = "reached" if best[1][0] >= setting["goal"] else "not reached"
+    draws, first = len(setting["confirmed"][0]["perplexity"]), setting["confirmed"][0]
+    return (
+        f"{draws} draws of the calibration text, {first['symbols']:,} symbols scored; dense "
+        f"{setting['dense']:.2f}. Goal: {setting['goal']:.0%} below the better rival; {best[0]} is "
+        f"{best[1][0]:.1%} below: {reached}.\n\n{markdown(head, rows)}"
+    )
+
+
+def _screened(setting: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["plan"],
+            f"{row['perplexity']:.2f}",
+            f"{row['lost']:.4f}",
+            f"{row['share']:.1%}",
+            f"{row['seconds']:.0f} s",
+        ]
+        for row in sorted(setting["screened"], key=lambda row: row["perplexity"])
+    ]
+    head = ["plan", "perplexity:", "output energy lost:", "keep:", "compressing:"]
+    ours = {row["plan"]: row for row in setting["screened"] if row["plan"].startswith("ours, ")}
+    search = ours[f"ours, {SEARCH}"]
+    name, hand = min(
+        ((name, row) for name, row in ours.items() if row is not search), key=lambda item: item[1]["perplexity"]
+    )
+    good = "at least as good" if search["perplexity"] <= hand["perplexity"] else "not as good"
+    return (
+        f"All plans, screened on one draw and {setting['screened'][0]['symbols']:,} symbols (no interval, so small "
+        f"gaps mean nothing). The search, found in {search['seconds']:.0f} s on one core, is {good} as the best "
+        f"hand-made topology with all else alike ({name.removeprefix('ours, ')}): {search['perplexity']:.2f} against "
+        f"{hand['perplexity']:.2f}.\n\n{markdown(head, rows)}"
+    )
+
+
+def _costs(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            f"{found['seconds']:.0f} s",
+            f"{found['memory_bytes'] / 2**30:.2f} GiB",
+            f"{found['weights'] / 2**30:.2f} GiB",
+        ]
+        for name, found in result["costs"].items()
+    ]
+    table = markdown(["plan", "time:", "peak memory of the process:", "the model's weights:"], rows)
+    w = result["writing"]
+    return (
+        f"Compressing q, k, v and the MLP, with all cores:\n\n{table}\n\nWriting with all projections at 50 % (auto), "
+        f"one stream, one thread: {w['speeds']['compressed']:.1f} symbols per second against "
+        f"{w['speeds']['dense']:.1f}, {w['gain']:.2f} times as fast; {w['possible']:.2f} times by arithmetic alone, so "
+        f"{(w['gain'] - 1) / (w['possible'] - 1):.0%} of the gain there could be."
+    )
+
+
+def _stability(result: dict[str, Any]) -> str:
+    rows = []
+    for name, one in result["stability"].items():
+        last, exponent, drive = one["embedding"][-1], one["depth"]["exponent"], one["patterns"]["drive"]
+        power, life = last["power"], last["half_life"]
+        rows.append(
+            [
+                name,
+                "–" if power is None else _interval(power["exponent"]),
+                "–" if life is None else f"{life:.1f}",
+                _interval(exponent, 3),
+                _interval(drive, 3),
+            ]
+        )
+    head = ["model", "decay lag^-x, x [95 %]:", "half-life in symbols:", "growth per layer:", "drive:"]
+    dense = markdown(head, rows)
+    passed = {name: one["transport"] for name, one in result["stability"].items() if one["transport"]}
+    transports = markdown(
+        ["model", "group of", "norm:", "flatness:", "overlap:", "of random spans:"],
+        [
+            [name, role, *(f"{found[key]:.3f}" for key in ("norm", "flatness", "overlap", "chance"))]
+            for name, roles in passed.items()
+            for role, found in roles.items()
+        ],
+    )
+    steps = markdown(
+        ["step:", "half-life in symbols:", "growth per round:", "largest exponent over time:", "drive:"],
+        [
+            [
+                step,
+                "–" if one["half_life"] is None else f"{one['half_life']:.1f}",
+                _interval(one["exponent"], 3),
+                "–" if one["time"] is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*one["time"]),
+                _interval(one["drive"], 3),
+            ]
+            for step, one in result["followed"].items()
+        ],
+    )
+    return (
+        "A push of one symbol's embedding by 1 %, followed over the symbols after it at the last layer, and over the "
+        f"layers at that symbol:\n\n{dense}\n\nS4, from the states of one layer's group to the next layer's, means "
+        f"over the depth:\n\n{transports}\n\nAn INN while it is trained:\n\n{steps}"
+    )
+
+
+def _interval(found: dict[str, float], digits: int = 2) -> str:
+    return f"{found['mean']:.{digits}f} [{found['low']:.{digits}f}, {found['high']:.{digits}f}]"

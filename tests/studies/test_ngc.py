@@ -1,0 +1,103 @@
+"""The study of neuronal groups: what is looked at, what is confirmed, and how leads are counted."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+
+from inn.studies import compressing
+from inn.studies.ngc import RIVALS, SETTINGS, Ngc, ahead, finalists, plans
+
+
+def test_what_was_computed_is_kept(lab):
+    said = []
+    lab.report = lambda what, done, of: said.append(what)
+    case = {"model": "tiny", "corpus": "pydoc", "plan": None, "rows": 2, "length": 16, "windows": 2}
+    (first,) = lab.compute(compressing.compressed, {"dense": case}).values()
+    assert said == ["compressed: dense"]
+    assert first["symbols"] == 30
+    assert (first["share"], first["groups"]) == (1.0, [])
+    assert "commit" in first
+    (again,) = lab.compute(compressing.compressed, {"by another name": case}).values()
+    assert again == first
+    assert len(said) == 1
+    lab.compute(compressing.compressed, {"more": {**case, "windows": 3}})
+    assert len(said) == 2
+
+
+def test_a_plan_keeps_what_it_says():
+    found = compressing.compressed("tiny", "pydoc", {"topology": "qkv"}, "qkv", 0.5, rows=2, length=32, windows=2)
+    assert found["share"] == pytest.approx(0.5, abs=0.06)
+    assert found["share_of_model"] > found["share"]
+    assert found["flops"] < 1
+    assert len(found["nats"]) == 2
+    assert math.log(found["perplexity"]) == pytest.approx(sum(found["nats"]) / 2)
+
+
+def test_windows_are_spread_over_the_text():
+    text = torch.arange(100)
+    assert compressing.spaced(text, 3, 10).view(3, 10)[:, 0].tolist() == [0, 40, 90]
+    with pytest.raises(compressing.InputError, match="no 11 windows of 10"):
+        compressing.spaced(text, 11, 10)
+
+
+def test_rivals_are_as_published():
+    tried = plans(SETTINGS[0])
+    assert tried["SVD-LLM"].weigh == "moments"
+    assert not tried["SVD-LLM"].refit
+    assert tried["SVD-LLM"].allocate == tried["qkv"].allocate == "even"
+    assert tried["ours, qkv"].allocate == tried["ours, search"].allocate == "energy"
+    assert {f"hybrid{i}" for i in range(1, 6)} < set(tried)
+    assert "ours, in-layer" in plans(SETTINGS[2])
+
+
+def test_the_final_four():
+    screened = {name: {"perplexity": 50.0 + i} for i, name in enumerate(plans(SETTINGS[2]))}
+    screened["SVD-LLM, sequential"]["perplexity"] = 40.0
+    screened["in-layer"]["perplexity"] = 30.0
+    screened["ours, in-layer"]["perplexity"] = 31.0
+    screened["SVD"]["perplexity"] = 1.0  # no plan of ours, no matter how good
+    four = finalists(screened)
+    assert four == ["SVD-LLM, sequential", "Basis Sharing", "in-layer", "ours, search"]
+    screened["ours, search"]["perplexity"] = 20.0
+    assert finalists(screened)[2:] == ["ours, search", "in-layer"]
+
+
+def setting(**nats):
+    rows = [{"plan": name, "nats": n, "perplexity": [math.exp(sum(d) / len(d)) for d in n]} for name, n in nats.items()]
+    return {"confirmed": rows}
+
+
+def test_a_lead_is_a_share_of_the_better_rivals_perplexity():
+    better, worse = list(RIVALS)[:2]
+    draws = [[3.0, 4.0, 5.0], [3.1, 4.1, 5.1]]
+    lower = [[n + math.log(0.9) for n in draw] for draw in draws]
+    worst = [[n + 1 for n in draw] for draw in draws]
+    found = ahead(setting(**{better: draws, worse: worst, "qkv": lower}))
+    assert list(found) == ["qkv"]
+    assert found["qkv"] == pytest.approx((0.1, 0.1, 0.1))
+    assert ahead(setting(**{better: draws, "qkv": worst}))["qkv"][0] == pytest.approx(1 - math.e)
+
+
+def test_transport_between_layers():
+    from inn.compress import compress
+
+    model, encode = compressing.decoder("tiny")
+    assert compressing.transports(model) == {}
+    compress(model, encode("a graph of neurons " * 20)[:128].view(4, 32), "svd-llm", 0.5)
+    found = compressing.transports(model)
+    assert set(found) == {f"{role}_proj" for role in ("q", "k", "v", "o", "up", "gate", "down")}
+    assert all(0 < one["overlap"] <= 1 for one in found.values())
+
+
+def test_it_is_on_its_own_page(tmp_path):
+    from inn.studies.report import report
+
+    assert Ngc.page == "neuronal-groups"
+    assert "## ngc" not in report(tmp_path)
+    assert "## ngc" in report(tmp_path, "neuronal-groups")
+    assert "## text8" not in report(tmp_path, "neuronal-groups")
