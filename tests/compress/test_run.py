@@ -9,13 +9,14 @@ import torch
 
 from inn.compress.blocks import find_blocks, neuronal, weight_of
 from inn.compress.calibrate import Stream, importances, rows_of
+from inn.compress.following import Read, stages
 from inn.compress.plan import Block
 from inn.compress.run import PLANS, Plan, compress, named_plan
 from inn.errors import InputError
 
 from .conftest import TOKENS
 
-EXACT = Plan("q-k-v-o-u-g-d", "moments", refit=False, allocate="even", sequential=False)
+EXACT = dataclasses.replace(PLANS["svd-llm"], topology="q-k-v-o-u-g-d")
 
 
 def logits(model):
@@ -136,11 +137,62 @@ def test_sequential_calibration_sees_what_the_layers_before_have_become(small):
     plan = dataclasses.replace(EXACT, refit=True)
     once, again = copy.deepcopy(small), copy.deepcopy(small)
     compress(once, TOKENS, plan, 0.3)
-    compress(again, TOKENS, dataclasses.replace(plan, sequential=True), 0.3)
+    compress(again, TOKENS, dataclasses.replace(plan, sequential="inputs"), 0.3)
     assert error(once, dense) != error(again, dense)
     first = [{str(p.path): m.weight for p, m in neuronal(twin)} for twin in (once, again)]
     same = "model.layers.0.self_attn.q_proj"
     torch.testing.assert_close(first[0][same], first[1][same])  # before the first layer there is nothing
+
+
+def test_corrected_weights_make_up_for_what_was_lost_before(model):
+    """Every plan of the kind is closer to the dense model when it aims at what that gives out."""
+    if type(model).__name__ == "MambaForCausalLM":
+        pytest.skip("it has no queries, keys and values")
+    dense, gaps = logits(model), {}
+    for sequential in ("no", "inputs", "outputs"):
+        twin = copy.deepcopy(model)
+        compress(twin, TOKENS, dataclasses.replace(PLANS["svd-llm"], sequential=sequential), 0.4)
+        gaps[sequential] = error(twin, dense)
+    assert gaps["outputs"] < gaps["inputs"]
+    assert gaps["outputs"] < gaps["no"]
+
+
+@pytest.mark.parametrize("topology", ["qqkkvv", "hybrid5", "qkv-o-ugd", "search"])
+def test_groups_across_layers_and_inputs_are_followed(small, topology):
+    twin = copy.deepcopy(small)
+    dense = logits(small)
+    compress(small, TOKENS, Plan(topology, allocate="even"), 1.0)
+    compress(twin, TOKENS, Plan(topology, allocate="even"), 0.5)
+    assert error(small, dense) < error(twin, dense)
+
+
+def test_inputs_that_are_mapped_are_mapped_back():
+    torch.manual_seed(0)
+    x, turn = (torch.linalg.qr(torch.randn(n, 6, dtype=torch.float64)).Q * n**0.5 for n in (400, 6))
+    w = torch.randn(3, 6, dtype=torch.float64)
+    there = x @ turn
+    found = Read(there.T @ there * 1e6, there.T @ x * 1e6).corrected(w)
+    gap = (there @ found.T - x @ w.T).norm() / (x @ w.T).norm()
+    assert gap < 0.05  # the ridge
+    same = Read(x.T @ x, x.T @ x).corrected(w)
+    torch.testing.assert_close(same, w)
+    nothing = Read(torch.zeros(6, 6, dtype=torch.float64), torch.zeros(6, 6, dtype=torch.float64)).corrected(w)
+    torch.testing.assert_close(nothing, w)
+
+
+def test_groups_are_reached_in_the_order_of_reading(small):
+    blocks = find_blocks(small)
+    order = Stream(small, TOKENS[:1]).order(blocks)
+    assert [order[Block(1, role)] for role in "qkvogud"] == [0, 0, 0, 1, 2, 2, 3]
+    groups = [(Block(0, "d"),), (Block(0, "q"), Block(1, "q")), (Block(0, "k"),), (Block(1, "o"), Block(1, "q"))]
+    assert list(stages(order, groups)) == [(0, [1, 2]), (0, [0]), (1, [3])]
+
+
+def test_a_layer_that_breaks_on_the_way_is_named(small):
+    with torch.no_grad():
+        small.model.layers[2].self_attn.v_proj.weight[0, 0] = torch.inf
+    with pytest.raises(InputError, match=r"layers\.2\.self_attn\.o_proj' are not finite"):
+        compress(small, TOKENS, Plan("q-k-o-u-g-d", allocate="even"), 0.5)
 
 
 def test_the_gate_leaves_what_would_lose_most_dense(small):

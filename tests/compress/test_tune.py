@@ -10,13 +10,13 @@ import torch
 
 from inn.compress import compress, folder
 from inn.compress.blocks import neuronal
-from inn.compress.run import Plan
+from inn.compress.run import PLANS
 from inn.compress.tune import tune
 from inn.errors import InputError
 
 from .conftest import TOKENS
 
-UNFITTED = Plan("svd-llm", "none", False, "even", False)
+UNFITTED = PLANS["svd"]
 """Plain SVD: there is something left to learn."""
 
 

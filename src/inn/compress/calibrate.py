@@ -48,13 +48,14 @@ class Stream:
                 self.batches.append(_input(model, self.layers[0], part))
 
     @torch.no_grad()
-    def run(self, layer: int, batches: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """What a layer makes of its inputs; hooks on it see them pass."""
+    def run(self, layer: int, batches: Sequence[Tensor] | None = None, module: nn.Module | None = None) -> list[Tensor]:
+        """What a layer, or a `module` in its place, makes of its inputs; hooks on it see them pass."""
         batches = self.batches if batches is None else batches
+        module = self.layers[layer] if module is None else module
         made = []
         for x in batches:
             args, kwargs = (self._extra if len(x) == _BATCH else self._short)[layer]
-            out = self.layers[layer](x, *args, **kwargs)
+            out = module(x, *args, **kwargs)
             made.append(out[0] if isinstance(out, tuple) else out)
         return made
 
@@ -93,10 +94,43 @@ class Stream:
                 made += self.run(layer, [x])
                 seen.clear()
         for path, moment in sums.items():
-            if not torch.isfinite(moment).all():
-                raise InputError(f"the inputs of '{path}' are not finite on this text; use float32, or another text")
+            check_finite(moment, path)
         # What a layer never calls (Mamba takes the weight of its dt_proj by hand) has no moment.
         return {block: sums[same.get(path, path)] for block, path in mine.items() if same.get(path, path) in sums}, made
+
+    def order(self, blocks: Mapping[Block, Projection]) -> dict[Block, int]:
+        """When each block reads, within its layer: 0 for the first tensor that any reads, and so on.
+
+        Blocks that the model never calls as layers are not in it. Goes through the whole text; give a short one.
+        """
+        found: dict[Block, int] = {}
+        for layer in range(len(self.layers)):
+            mine = {block: p.path for block, p in blocks.items() if block.layer == layer}
+            seen: list[Tensor] = []
+            at: dict[str, int] = {}
+
+            def watch(path: str, seen: list[Tensor] = seen, at: dict[str, int] = at) -> Callable[..., None]:
+                def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+                    known = [i for i, x in enumerate(seen) if x is args[0]]
+                    if not known:
+                        seen.append(args[0])
+                    at[path] = known[0] if known else len(seen) - 1
+
+                return hook
+
+            with ExitStack() as hooks:
+                for path in dict.fromkeys(mine.values()):
+                    handle = self.model.get_submodule(path).register_forward_pre_hook(watch(path))
+                    hooks.callback(handle.remove)
+                self.batches = self.run(layer, self.batches[:1])
+            found |= {block: at[path] for block, path in mine.items() if path in at}
+        return found
+
+
+def check_finite(moment: Tensor, path: str) -> None:
+    """Raise `InputError` where what the layer at `path` reads is not finite."""
+    if not torch.isfinite(moment).all():
+        raise InputError(f"the inputs of '{path}' are not finite on this text; use float32, or another text")
 
 
 def importances(

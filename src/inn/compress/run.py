@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from inn.compress.allocate import spread
 from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
+from inn.compress.following import Following, Read, stages
 from inn.compress.plan import ROLES, TOPOLOGIES, Block, Group, only, plan
 from inn.compress.search import Priced, merged, price, price_at
-from inn.compress.states import States, energies, factorise, lost, per_rank, rank_for, refit
+from inn.compress.states import States, energies, energy, factorise, lost, per_rank, rank_for, refit
 from inn.errors import InputError, lookup
 
 Report = Callable[[str, int, int], None]
@@ -33,28 +35,37 @@ class Plan:
         refit: whether every block's own states are fitted anew beside the shared ones.
         allocate: `even` keeps the same share everywhere; `energy` the directions that carry the most, wherever they
             are.
-        sequential: whether a layer is calibrated on what the compressed layers before it make of the text.
+        balance: whether blocks that share count by their size, not by how large their outputs are.
+        sequential: `no`; `inputs`: a group is calibrated on what the compressed ones before it make of the text;
+            `outputs`: the same, its weights corrected to give there what the dense model gives.
         gate: a block that loses more than this many times the mean share of output energy stays dense (the NGC authors'
             code has 1.5); None replaces all.
     """
 
     topology: str = "search"
-    weigh: str = "fisher"
+    weigh: str = "moments"
     refit: bool = True
     allocate: str = "energy"
-    sequential: bool = True
+    sequential: str = "outputs"
     gate: float | None = None
+    balance: bool = True
 
 
 WEIGHTS = ("none", "activations", "gradients", "moments", "fisher")
+SEQUENTIAL = ("no", "inputs", "outputs")
 PLANS = {
     "auto": Plan(),
-    "svd": Plan("svd-llm", "none", False, "even", False),
-    "fwsvd": Plan("svd-llm", "gradients", False, "even", False),
-    "asvd": Plan("svd-llm", "activations", False, "even", False),
-    "svd-llm": Plan("svd-llm", "moments", False, "even", False),
-    "basis-sharing": Plan("basis-sharing", "moments", False, "even", False),
-    "in-layer": Plan("in-layer", "moments", False, "even", False),
+    **{
+        name: Plan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)
+        for name, topology, weigh in (
+            ("svd", "svd-llm", "none"),
+            ("fwsvd", "svd-llm", "gradients"),
+            ("asvd", "svd-llm", "activations"),
+            ("svd-llm", "svd-llm", "moments"),
+            ("basis-sharing", "basis-sharing", "moments"),
+            ("in-layer", "in-layer", "moments"),
+        )
+    },
 }
 """Plans that have a name; the published ones as published. Any topology is one too."""
 
@@ -114,6 +125,7 @@ def compress(
     if not 0 < keep <= 1:
         raise InputError(f"keep must be above 0 and at most 1, not {keep}; 0.8 keeps four fifths of the parameters")
     lookup("weighing", how.weigh, dict.fromkeys(WEIGHTS))
+    lookup("sequence", how.sequential, dict.fromkeys(SEQUENTIAL))
     blocks = find_blocks(model)
     known = sorted({block.role for block in blocks})
     wanted = known if roles is None else list(roles)
@@ -140,6 +152,18 @@ def compress(
     return outcome
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """A group's weights `[m, n]` and moments `[n, n]`, in units in which all errors count alike.
+
+    `scales` are what the weights' outputs were multiplied by for that.
+    """
+
+    weights: list[Tensor]
+    moments: list[Tensor]
+    scales: list[Tensor]
+
+
 class _Work:
     """A compression under way: what errors are measured by, and passes over the layers."""
 
@@ -153,12 +177,7 @@ class _Work:
     @property
     def called(self) -> list[Block]:
         """The blocks that the model calls as layers."""
-        stream = Stream(self.model, self.rows[:1])
-        found: list[Block] = []
-        for layer in range(len(stream.layers)):
-            moments, stream.batches = stream.moments(self.blocks, layer, stream.batches)
-            found += moments
-        return found
+        return list(Stream(self.model, self.rows[:1]).order(self.blocks))
 
     def ranks(self, groups: Sequence[Group], keep: float) -> list[int]:
         """The rank of every group."""
@@ -169,7 +188,7 @@ class _Work:
 
     def spectra(self, groups: Sequence[Group]) -> list[Tensor]:
         """The energies of every group."""
-        found = {i: energies(w, c) for i, _, w, c in self.sections(groups, "energies", replace=False)}
+        found = {i: energies(w.weights, w.moments) for i, w in self.sections(groups, "energies")}
         return [found[i] for i in range(len(groups))]
 
     def search(self, blocks: Iterable[Block], keep: float) -> list[Group]:
@@ -191,7 +210,8 @@ class _Work:
             known = {block: c for block, c in known.items() if block.layer == layer - 1} | here
 
             def cost(group: Group, known: Moments = known) -> Priced:
-                return price(*self.weighed(group, known), per)
+                found = self.weighed(group, known)
+                return price(found.weights, found.moments, per)
 
             def same_input(a: Group, b: Group, known: Moments = known) -> bool:
                 return known[a[0]] is known[b[0]]
@@ -207,57 +227,58 @@ class _Work:
     ) -> tuple[list[Group], list[int], list[Block]]:
         """The groups without the blocks that would lose too much, and these."""
         shares: dict[Block, float] = {}
-        for i, group, weights, moments in self.sections(groups, "errors", replace=False):
-            shares.update(zip(group, self.losses(weights, moments, ranks[i]), strict=True))
+        for i, found in self.sections(groups, "errors"):
+            states = self._states(found, ranks[i])
+            shares.update(zip(groups[i], lost(states, found.weights, found.moments), strict=True))
         limit = gate * sum(shares.values()) / len(shares)
         dense = [block for block, share in shares.items() if share >= limit]
         kept = [tuple(block for block in group if block not in dense) for group in groups]
         both = [(group, rank) for group, rank in zip(kept, ranks) if group]
         return [group for group, _ in both], [rank for _, rank in both], dense
 
-    def losses(self, weights: Sequence[Tensor], moments: Sequence[Tensor], rank: int) -> list[float]:
-        """The shares of output energy that a group's blocks lose at a rank."""
-        return lost(self._states(weights, moments, rank), weights, moments)
-
     def walk(self, groups: Sequence[Group], ranks: Sequence[int]) -> Iterator[tuple[Group, int, States, list[float]]]:
         """Factorise every group: yields it with its rank, states and the shares of output energy lost."""
-        for i, group, weights, moments in self.sections(groups, "states", replace=self.how.sequential):
-            states = self._states(weights, moments, min(ranks[i], len(weights[0].T), sum(map(len, weights))))
-            shares = lost(states, weights, moments)
-            outputs = tuple(q / self._minds(b)[:, None] for q, b in zip(states.outputs, group))
-            yield group, states.rank, States(states.inputs, outputs, states.energies), shares
+        found = self.sections(groups, "states") if self.how.sequential == "no" else self.following(groups)
+        for i, one in found:
+            states = self._states(one, min(ranks[i], len(one.weights[0].T), sum(map(len, one.weights))))
+            shares = lost(states, one.weights, one.moments)
+            outputs = tuple(q / scale for q, scale in zip(states.outputs, one.scales))
+            yield groups[i], states.rank, States(states.inputs, outputs, states.energies), shares
 
     def shapes(self, group: Group) -> list[tuple[int, int]]:
         """(outputs, inputs) of a group's blocks."""
         return [(len(w), w.shape[1]) for w in (weight_of(self.model, self.blocks[b]) for b in group)]
 
-    def sections(
-        self, groups: Sequence[Group], what: str, *, replace: bool
-    ) -> Iterator[tuple[int, Group, list[Tensor], list[Tensor]]]:
-        """Every group as soon as the moments of its blocks are known: its number, itself, weights and moments.
+    def sections(self, groups: Sequence[Group], what: str) -> Iterator[tuple[int, Weighed]]:
+        """Every group, by its number, as soon as the moments of its blocks in the dense model are known."""
+        stream, known = Stream(self.model, self.rows), Moments()
+        ends = [max(block.layer for block in group) for group in groups]
+        for layer in range(len(stream.layers)):
+            found, stream.batches = stream.moments(self.blocks, layer, stream.batches)
+            known |= found
+            for i, end in enumerate(ends):
+                if end == layer:
+                    yield i, self.weighed(groups[i], known)
+            open_ = {b for i, group in enumerate(groups) if ends[i] > layer for b in group}
+            known = {block: c for block, c in known.items() if block in open_}
+            self.report(what, layer + 1, len(stream.layers))
 
-        Layers that a group ties together are one section: its moments are all taken before any of it is replaced, and
-        then its layers are run again as they have become, if those after them are to see that.
-        """
-        stream = Stream(self.model, self.rows)
-        for section in _tied(groups, len(stream.layers)):
-            mine = [(i, g) for i, g in enumerate(groups) if g[0].layer in section]
-            wanted = {block for _, group in mine for block in group}
-            before, batches, known = stream.batches, stream.batches, {}
-            for layer in section:
-                found, batches = stream.moments(self.blocks, layer, batches)
-                known |= {block: c for block, c in found.items() if block in wanted}
-                self.report(what, layer + 1, len(stream.layers))
-            for i, group in mine:
-                yield i, group, *self.weighed(group, known)
-            if replace:
-                batches = before
-                for layer in section:
-                    batches = stream.run(layer, batches)
-            stream.batches = batches
+    def following(self, groups: Sequence[Group]) -> Iterator[tuple[int, Weighed]]:
+        """Every group, by its number, as what is before it has become; whoever is handed one replaces it."""
+        follow = Following(self.model, self.rows)
+        order = Stream(self.model, self.rows[:1]).order(self.blocks)
+        for layer, numbers in stages(order, groups):
+            follow.advance(layer)
+            wanted = [block for i in numbers for block in groups[i]]
+            follow.touch(wanted)
+            reads = follow.read({block: self.blocks[block] for block in wanted})
+            moments = {block: read.moment for block, read in reads.items()}
+            for i in numbers:
+                yield i, self.weighed(groups[i], moments, reads if self.how.sequential == "outputs" else {})
+            self.report("states", layer + 1, len(follow.stream.layers))
 
-    def weighed(self, group: Group, known: Moments) -> tuple[list[Tensor], list[Tensor]]:
-        """A group's weights and moments as the plan weighs errors."""
+    def weighed(self, group: Group, known: Moments, reads: Mapping[Block, Read] = MappingProxyType({})) -> Weighed:
+        """A group's weights and moments as the plan weighs errors, weights corrected where `reads` says for what."""
         for block in group:
             if block not in known:
                 raise InputError(
@@ -265,6 +286,7 @@ class _Work:
                     f"weight by hand; leave '{block.role}' out of the topology"
                 )
         weights = [weight_of(self.model, self.blocks[b]).detach().double() for b in group]
+        weights = [reads[b].corrected(w) if b in reads else w for w, b in zip(weights, group)]
         moments = [known[b] for b in group]
         if self.how.weigh == "none":
             moments = [torch.eye(len(c), dtype=c.dtype, device=c.device) for c in moments]
@@ -272,41 +294,29 @@ class _Work:
             moments = [torch.diag(c.diagonal().sqrt() + 1e-6) for c in moments]
         elif self.how.weigh == "gradients":
             moments = [torch.diag(self.minded[b]) for b in group]
-        return [w * self._minds(b)[:, None] for w, b in zip(weights, group)], moments
+        scales = [self._scale(b, w, c) for b, w, c in zip(group, weights, moments)]
+        return Weighed([w * scale for w, scale in zip(weights, scales)], moments, scales)
 
-    def _states(self, weights: Sequence[Tensor], moments: Sequence[Tensor], rank: int) -> States:
-        states = factorise(weights, moments, rank)
-        return refit(states, weights, moments) if self.how.refit and len(weights) > 1 else states
+    def _states(self, found: Weighed, rank: int) -> States:
+        states = factorise(found.weights, found.moments, rank)
+        again = self.how.refit and len(found.weights) > 1
+        return refit(states, found.weights, found.moments) if again else states
 
-    def _minds(self, block: Block) -> Tensor:
-        """What the outputs of a block are multiplied by before errors are counted."""
-        if self.how.weigh != "fisher":
-            return torch.ones(1, dtype=torch.float64)
-        found = self.minded[block]
-        return (found + 1e-3 * found.mean()).clamp(min=1e-30).sqrt()  # an output that never mattered may still
+    def _scale(self, block: Block, weight: Tensor, moment: Tensor) -> Tensor:
+        """What the outputs of a block are multiplied by before errors are counted, `[m, 1]` or `[1, 1]`."""
+        scale = torch.ones(1, 1, dtype=torch.float64, device=weight.device)
+        if self.how.weigh == "fisher":
+            found = self.minded[block][:, None]  # an output that never mattered may still
+            scale = (found + 1e-3 * found.mean()).clamp(min=1e-30).sqrt()
+        if self.how.balance:
+            size = energy(weight * scale, moment)
+            scale = scale * (weight.numel() / size) ** 0.5 if size > 0 else scale
+        return scale
 
 
 def _in_step(a: Group, b: Group) -> bool:
     """Whether two groups are the same projections of different layers."""
     return {x.layer for x in a}.isdisjoint(x.layer for x in b) and [x.role for x in a] == [x.role for x in b]
-
-
-def _tied(groups: Sequence[Group], layers: int) -> list[range]:
-    """The layers in sections that no group reaches across."""
-    ends: dict[int, int] = {}
-    for group in groups:
-        first = group[0].layer
-        ends[first] = max(ends.get(first, first), *(block.layer for block in group))
-    sections, start = [], 0
-    while start < layers:
-        end = start
-        at = start
-        while at <= end:
-            end = max(end, ends.get(at, at))
-            at += 1
-        sections.append(range(start, end + 1))
-        start = end + 1
-    return sections
 
 
 def _replace(model: nn.Module, blocks: Mapping[Block, Projection], group: Group, states: States) -> None:

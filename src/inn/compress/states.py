@@ -112,7 +112,7 @@ def refit(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) 
 
 def lost(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) -> list[float]:
     """The share of each block's output energy that its states lose: 0 is exact, 1 as bad as silence."""
-    whole = [_energy(w.double(), c) for w, c in zip(weights, moments, strict=True)]
+    whole = [energy(w.double(), c) for w, c in zip(weights, moments, strict=True)]
     return [gone / all_ if all_ > 0 else 0.0 for gone, all_ in zip(_gone(states, weights, moments), whole)]
 
 
@@ -137,11 +137,11 @@ def shared_out(energies: Tensor, moments: Sequence[Tensor]) -> Tensor:
 
 def _gone(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) -> list[float]:
     blocks = enumerate(zip(weights, moments, strict=True))
-    return [_energy(w.double() - states.weight(b, w.shape[1]), c) for b, (w, c) in blocks]
+    return [energy(w.double() - states.weight(b, w.shape[1]), c) for b, (w, c) in blocks]
 
 
-def _energy(weight: Tensor, moment: Tensor) -> float:
-    """||X W^T||^2."""
+def energy(weight: Tensor, moment: Tensor) -> float:
+    """The output energy of a block, ||X W^T||^2."""
     return float(((weight @ moment.double()) * weight).sum())
 
 

@@ -44,15 +44,15 @@ SETTINGS = (
 
 RIVALS = {
     "SVD-LLM": PLANS["svd-llm"],
-    "SVD-LLM, sequential": replace(PLANS["svd-llm"], sequential=True),
+    "SVD-LLM, sequential": replace(PLANS["svd-llm"], sequential="inputs"),
     "Basis Sharing": PLANS["basis-sharing"],
-    "Basis Sharing, updated": replace(PLANS["basis-sharing"], refit=True, sequential=True),
+    "Basis Sharing, updated": replace(PLANS["basis-sharing"], refit=True, sequential="inputs"),
 }
 """Rivals as published, and with their own updates on what the compressed layers give."""
 OTHERS = {"SVD": PLANS["svd"], "FWSVD": PLANS["fwsvd"], "ASVD": PLANS["asvd"]}
 SEARCH, HAND_MADE = "search", ("svd-llm", "basis-sharing", "in-layer")
 """Topologies that are looked at with all else that `auto` does."""
-PUBLISHED = Plan("svd-llm", "moments", False, "even", False)
+PUBLISHED = PLANS["svd-llm"]
 """How a topology is compressed by the NGC authors' code, fine-tuning aside: pooled, without a refit."""
 COSTS = ("svd-llm", "in-layer", "auto")
 """Plans whose time and memory are measured."""
