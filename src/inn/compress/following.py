@@ -36,7 +36,7 @@ class Read:
 
         W* = W B^T, B = (X'^T X' + r)^-1 (X'^T X + r): least squares with a ridge r towards W itself.
         """
-        ridge = RIDGE * self.moment.diagonal().mean().clamp_min(torch.finfo(self.moment.dtype).tiny)
+        ridge = RIDGE * self.moment.diagonal().mean().clamp_min(1e-30)
         eye = ridge * torch.eye(len(self.moment), dtype=self.moment.dtype, device=self.moment.device)
         return weight @ torch.linalg.solve(self.moment + eye, self.cross + eye).T
 
