@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from inn.models import build_model
-from inn.studies.comparison import MODELS, judged
+from inn.studies.comparison import MODELS, SHALLOW, judged
 from inn.studies.ptb import Ptb, PtbCharacters
 from inn.studies.rows import jobs, model_settings
 from inn.studies.wikitext2 import WikiText2
@@ -81,3 +81,10 @@ def test_models_are_about_equal_in_parameters(study, vocab):
         model = jobs(size, label, model_settings(size, label), [1e-3], [0])[0].config().model
         counts[label] = build_model(replace(model, vocab=vocab)).num_parameters
     assert max(counts.values()) < 1.06 * min(counts.values()), counts
+
+
+def test_the_better_lstm_is_the_one_that_counts():
+    (lstm, *_) = Ptb().verdicts(result(**{SHALLOW: [100.0]}))
+    assert lstm.ours == "100.0 PPL"
+    (lstm, *_) = Ptb().verdicts(result(**{SHALLOW: [1000.0]}))
+    assert lstm.ours == "161.0 ± 1.4 PPL"

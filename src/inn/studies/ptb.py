@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inn.studies.comparison import Comparison
+from inn.studies.comparison import SHALLOW, Comparison
 from inn.studies.paper import TABLE_5
 from inn.studies.sizes import POST_NORM, TEXT8, Size, published
 
 _QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
 
 WORDS = {
-    "smoke": replace(TEXT8["smoke"], rates=(3e-3,), settings={**TEXT8["smoke"].settings, "data.vocabulary": "words"}),
+    "smoke": replace(
+        TEXT8["smoke"],
+        rates=(3e-3,),
+        settings={**TEXT8["smoke"].settings, "data.vocabulary": "words"},
+        models={**TEXT8["smoke"].models, SHALLOW: {"kind": "lstm", "width": 16, "layers": 1}},
+    ),
     "cpu": Size(
         "ptb",
         {**_QUIET, "train.symbols": 929_589, "train.eval_every": 227, "train.weight_decay": 0.01},
@@ -20,6 +25,7 @@ WORDS = {
         scored=None,
         models={  # about 1.12 million parameters each, most of them the embedding
             "lstm": {"kind": "lstm", "width": 96, "dropout": 0.0},
+            SHALLOW: {"kind": "lstm", "width": 102, "layers": 1, "dropout": 0.0},
             "transformer-paper": {"kind": "transformer-paper", "width": 96, "hidden": 200, "dropout": 0.0},
             "transformer": {"kind": "transformer", "width": 96, "hidden": 152, "dropout": 0.0},
             "mamba-stack": {"kind": "mamba-stack", "width": 92, "dropout": 0.0},
@@ -33,6 +39,7 @@ WORDS = {
         seeds=3,
         scored=None,
         models={
+            SHALLOW: {"kind": "lstm", "width": 240, "layers": 1, "dropout": 0.4},
             "inn-paper-fixed": published(neurons=32, width=208, rounds=2, dropout=0.3),
         },
     ),
@@ -46,7 +53,10 @@ CHARACTERS = {
     "cpu": replace(
         TEXT8["cpu"],
         settings={**TEXT8["cpu"].settings, **_CHARACTERS},
-        models={"inn-paper-fixed": published(neurons=4, width=116, rounds=3)},
+        models={
+            SHALLOW: {"kind": "lstm", "width": 236, "layers": 1},
+            "inn-paper-fixed": published(neurons=4, width=116, rounds=3),
+        },
     ),
     "gpu": Size(
         "text8",
@@ -55,6 +65,7 @@ CHARACTERS = {
         seeds=3,
         scored=None,
         models={
+            SHALLOW: {"kind": "lstm", "width": 700, "layers": 1},
             "inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
         },
     ),

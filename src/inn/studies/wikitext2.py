@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inn.studies.comparison import Comparison
+from inn.studies.comparison import SHALLOW, Comparison
 from inn.studies.paper import TABLE_4
 from inn.studies.sizes import TEXT8, Size, published
 
@@ -13,12 +13,17 @@ _CPU = {
 }  # fmt: skip
 
 SIZES = {
-    "smoke": replace(TEXT8["smoke"], rates=(3e-3,)),
+    "smoke": replace(
+        TEXT8["smoke"],
+        rates=(3e-3,),
+        models={**TEXT8["smoke"].models, SHALLOW: {"kind": "lstm", "width": 16, "layers": 1}},
+    ),
     "cpu": replace(
         TEXT8["cpu"],
         settings={**TEXT8["cpu"].settings, **_CPU},
         models={  # about 467,000 parameters each, with the embedding of 283 characters
             "lstm": {"kind": "lstm", "width": 154},
+            SHALLOW: {"kind": "lstm", "width": 208, "layers": 1},
             "transformer-paper": {"kind": "transformer-paper", "hidden": 376},
             "transformer": {"kind": "transformer", "hidden": 256},
             "mamba-stack": {"kind": "mamba-stack", "width": 122},
@@ -32,6 +37,7 @@ SIZES = {
         seeds=3,
         scored=None,
         models={
+            SHALLOW: {"kind": "lstm", "width": 690, "layers": 1},
             "inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
         },
     ),
