@@ -143,7 +143,7 @@ def test_no_resume_trains_afresh(whole, inn, monkeypatch):
     assert result.code == 0, result
     assert not (run / "stale").exists()
     assert (RUNS / "other-0123456789").exists()
-    assert "6 of 6: trained" in result.err
+    assert "7 of 7: trained" in result.err
 
 
 @pytest.mark.slow

@@ -30,9 +30,10 @@ def tensors(shape, separate, seed, offset=0.0):
     ]
 
 
+# Not of width 2: there a norm gives ±1 whatever it reads, its gradient is zero but for what rounding leaves of it.
 @pytest.mark.parametrize("backend, kind", [("torch", "float64"), ("cpu", "float32"), ("cpu", "bfloat16")])
 @given(
-    shape=st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 4), st.sampled_from([2, 5, 16, 17, 32, 70])),
+    shape=st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 4), st.sampled_from([3, 5, 16, 17, 32, 70])),
     separate=st.booleans(),
     layout=st.sampled_from(["dense", "neurons", "half", "channels"]),
     seed=st.integers(0, 99),
