@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 import torch
@@ -140,7 +141,7 @@ def compress(
         )
     work = _Work(model, rows, how, {block: blocks[block] for block in mine}, report)
     if search:
-        groups = work.search(work.called, keep)
+        groups = work.search(work.order, keep)
     ranks = work.ranks(groups, keep)
     outcome = Outcome()
     if how.gate is not None:
@@ -174,10 +175,10 @@ class _Work:
             found = importances if how.weigh == "fisher" else weight_importances
             self.minded = found(model, rows, blocks, lambda done, of: report("gradients", done, of))
 
-    @property
-    def called(self) -> list[Block]:
-        """The blocks that the model calls as layers."""
-        return list(Stream(self.model, self.rows[:1]).order(self.blocks))
+    @cached_property
+    def order(self) -> dict[Block, int]:
+        """When each block that the dense model calls as a layer reads, within its layer."""
+        return Stream(self.model, self.rows[:1]).order(self.blocks)
 
     def ranks(self, groups: Sequence[Group], keep: float) -> list[int]:
         """The rank of every group."""
@@ -266,8 +267,7 @@ class _Work:
     def following(self, groups: Sequence[Group]) -> Iterator[tuple[int, Weighed]]:
         """Every group, by its number, as what is before it has become; whoever is handed one replaces it."""
         follow = Following(self.model, self.rows)
-        order = Stream(self.model, self.rows[:1]).order(self.blocks)
-        for layer, numbers in stages(order, groups):
+        for layer, numbers in stages(self.order, groups):
             follow.advance(layer)
             wanted = [block for i in numbers for block in groups[i]]
             follow.touch(wanted)

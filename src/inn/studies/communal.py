@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inn.studies.lab import Job, Lab
-from inn.studies.rows import best_bits, facts, jobs, markdown, score, spread, tune
+from inn.studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
 from inn.studies.sizes import TEXT8, Fields, Size
 from inn.studies.study import Study, Verdict
 
@@ -90,16 +90,18 @@ class Communal(Study):
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, CommunalSize)
-        fields = {label: {f"model.{k}": v for k, v in size.models[label].items()} for label in size.models}
+        fields = {label: model_settings(size, label) for label in size.models}
         tuned = {model.label: model for model in tune(lab, size, fields, seeds)}
         separate = tuned[SEPARATE].runs
         made = lab.measure(make, separate, keep=size.keep, rows=size.rows, limit=size.scored)
         on = replace(size, rates=(size.gentle,)).but(
             train_symbols=round(tuned[SEPARATE].runs[0].config().train.symbols * size.on)
         )
+        states = made[0]["states"]
+        sharing = {**fields[SEPARATE], "model.weights": "communal", "model.communal_states": states}
         further = {
-            TUNED: [self._on(lab, on, TUNED, folder["folder"], seed) for seed, folder in enumerate(made)],
-            LONGER: [self._on(lab, on, LONGER, str(run.path), seed) for seed, run in enumerate(separate)],
+            TUNED: [_on(on, TUNED, sharing, found["folder"], seed) for seed, found in enumerate(made)],
+            LONGER: [_on(on, LONGER, fields[SEPARATE], str(run.path), seed) for seed, run in enumerate(separate)],
         }
         groups: dict[str, list[Run]] = {label: model.runs for label, model in tuned.items()}
         groups |= {label: lab.train(wanted) for label, wanted in further.items()}
@@ -127,16 +129,7 @@ class Communal(Study):
         rows.append(
             {**shared, "label": MADE, "lr": None, "valid_bits": [], "test_bits": [found["bits"] for found in made]}
         )
-        return {"rows": rows, "states": first["states"]}
-
-    def _on(self, lab: Lab, size: Size, label: str, start: str, seed: int) -> Job:
-        """The run that goes on from a folder's weights."""
-        from inn.runs import load
-
-        model = load(start).config
-        fields = {f"model.{name}": value for name, value in vars(model).items() if name in _OWN}
-        (job,) = jobs(size, label, {**fields, "train.start": start}, size.rates, [seed])
-        return job
+        return {"rows": rows, "states": states}
 
     def table(self, result: dict[str, Any]) -> str:
         whole = next(row for row in result["rows"] if row["label"] == SEPARATE)
@@ -182,8 +175,10 @@ class Communal(Study):
         return []
 
 
-_OWN = ("kind", "neurons", "width", "rounds", "weights", "communal_states")
-"""Fields of the model that the study chooses."""
+def _on(size: Size, label: str, fields: Fields, start: str, seed: int) -> Job:
+    """The run that goes on from a folder's weights."""
+    (job,) = jobs(size, label, {**fields, "train.start": start}, size.rates, [seed])
+    return job
 
 
 def make(run: str, keep: float, rows: int, limit: int | None) -> dict[str, Any]:
