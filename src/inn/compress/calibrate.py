@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, layers_of, weight_of
 from inn.compress.plan import Block
+from inn.compress.watch import Watch
 from inn.errors import InputError
 
 Moments = dict[Block, Tensor]
@@ -36,7 +37,7 @@ class Stream:
         if rows.ndim != 2 or not rows.numel():
             raise InputError(f"a text to calibrate on must be rows of symbols, not {list(rows.shape)}")
         self.model = model
-        _, self.layers = layers_of(model)
+        self.path, self.layers = layers_of(model)
         self.at = 0
         self.batches: list[Tensor] = []
         self._extra: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -66,37 +67,22 @@ class Stream:
 
         Blocks that read the same tensor share one moment. Raises `InputError` for inputs that are not finite.
         """
-        mine = {block: p.path for block, p in blocks.items() if block.layer == layer}
+        paths = self.paths(blocks, layer)
         sums: dict[str, Tensor] = {}
-        same: dict[str, str] = {}
-        seen: dict[int, tuple[Tensor, str]] = {}
-
-        def watch(path: str) -> Callable[..., None]:
-            def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-                x: Tensor = args[0]
-                known = seen.get(id(x))
-                if known is not None and known[0] is x:
-                    same[path] = known[1]
-                    return
-                seen[id(x)] = (x, path)
-                flat = x.detach().flatten(0, -2).float()
+        first: dict[str, str] = {}
+        made = []
+        for x in batches:
+            with Watch(self.layers[layer], paths.values()) as seen:
+                made += self.run(layer, [x])
+            for one in seen:
+                path, flat = one.readers[0], one.tensor.flatten(0, -2).float()
                 moment = (flat.T @ flat).double()
                 sums[path] = sums[path] + moment if path in sums else moment
-
-            return hook
-
-        with ExitStack() as hooks:
-            for path in dict.fromkeys(mine.values()):
-                handle = self.model.get_submodule(path).register_forward_pre_hook(watch(path))
-                hooks.callback(handle.remove)
-            made = []
-            for x in batches:
-                made += self.run(layer, [x])
-                seen.clear()
+                first.update(dict.fromkeys(one.readers, path))
         for path, moment in sums.items():
-            check_finite(moment, path)
+            check_finite(moment, next(blocks[block].path for block, at in paths.items() if at == path))
         # What a layer never calls (Mamba takes the weight of its dt_proj by hand) has no moment.
-        return {block: sums[same.get(path, path)] for block, path in mine.items() if same.get(path, path) in sums}, made
+        return {block: sums[first[path]] for block, path in paths.items() if path in first}, made
 
     def order(self, blocks: Mapping[Block, Projection]) -> dict[Block, int]:
         """When each block reads, within its layer: 0 for the first tensor that any reads, and so on.
@@ -105,26 +91,17 @@ class Stream:
         """
         found: dict[Block, int] = {}
         for layer in range(len(self.layers)):
-            mine = {block: p.path for block, p in blocks.items() if block.layer == layer}
-            seen: list[Tensor] = []
-            at: dict[str, int] = {}
-
-            def watch(path: str, seen: list[Tensor] = seen, at: dict[str, int] = at) -> Callable[..., None]:
-                def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-                    known = [i for i, x in enumerate(seen) if x is args[0]]
-                    if not known:
-                        seen.append(args[0])
-                    at[path] = known[0] if known else len(seen) - 1
-
-                return hook
-
-            with ExitStack() as hooks:
-                for path in dict.fromkeys(mine.values()):
-                    handle = self.model.get_submodule(path).register_forward_pre_hook(watch(path))
-                    hooks.callback(handle.remove)
+            paths = self.paths(blocks, layer)
+            with Watch(self.layers[layer], paths.values()) as seen:
                 self.batches = self.run(layer, self.batches[:1])
-            found |= {block: at[path] for block, path in mine.items() if path in at}
+            at = {path: i for i, one in enumerate(seen) for path in one.readers}
+            found |= {block: at[path] for block, path in paths.items() if path in at}
         return found
+
+    def paths(self, blocks: Mapping[Block, Projection], layer: int) -> dict[Block, str]:
+        """The blocks of a layer, and where in it they are."""
+        inside = f"{self.path}.{layer}."
+        return {block: p.path.removeprefix(inside) for block, p in blocks.items() if block.layer == layer}
 
 
 def check_finite(moment: Tensor, path: str) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from inn.compress.blocks import Projection
 from inn.compress.calibrate import Stream, check_finite
 from inn.compress.plan import Block
+from inn.compress.watch import Seen, Watch
 
 RIDGE = 1e-2
 """Of the moments' mean diagonal, added where inputs are mapped: with no text to say otherwise they stay as they are."""
@@ -77,66 +76,35 @@ class Following:
         Blocks that read the same tensor share what is returned. Raises `InputError` for inputs that are not finite.
         """
         last = max(block.layer for block in blocks)
-        paths = {block: _inside(p.path, block.layer) for block, p in blocks.items()}
+        paths = {layer: self.stream.paths(blocks, layer) for layer in range(self.at, last + 1)}
         sums: dict[tuple[int, str], list[Tensor]] = {}
-        same: dict[tuple[int, str], tuple[int, str]] = {}
+        first: dict[tuple[int, str], str] = {}
         for old, new in zip(self.dense, self.stream.batches, strict=True):
-            for layer in range(self.at, last + 1):
-                wanted = {path for block, path in paths.items() if block.layer == layer}
-                stop = layer == last
-                inputs = []
-                for x, module in ((old, self._kept.get(layer)), (new, None)):
-                    with _Watching(module or self.stream.layers[layer], wanted, stop) as seen:
-                        try:
-                            (y,) = self.stream.run(layer, [x], module)
-                        except _Seen:
-                            y = x
-                    inputs.append((seen, y))
-                (before, old), (after, new) = inputs
-                first: dict[int, str] = {}
-                for path, x in after.items():
-                    twin = first.setdefault(id(x), path)
-                    same[layer, path] = (layer, twin)
-                    if twin != path:
-                        continue
-                    one, other = (t.flatten(0, -2).float() for t in (x, before[path]))
-                    found = [(one.T @ one).double(), (one.T @ other).double()]
+            for layer, inside in paths.items():
+                wanted, stop = set(inside.values()), layer == last
+                before, old = self._watched(layer, old, self._kept.get(layer), wanted, stop)
+                after, new = self._watched(layer, new, None, wanted, stop)
+                was = {path: one.tensor for one in before for path in one.readers}
+                for one in after:
+                    path = one.readers[0]
+                    x, y = (t.flatten(0, -2).float() for t in (one.tensor, was[path]))
+                    found = [(x.T @ x).double(), (x.T @ y).double()]
                     known = sums.get((layer, path))
                     sums[layer, path] = found if known is None else [a + b for a, b in zip(known, found)]
+                    first.update({(layer, reader): path for reader in one.readers})
         reads = {key: Read(*found) for key, found in sums.items()}
         for (layer, path), found in reads.items():
-            check_finite(found.moment, next(p.path for b, p in blocks.items() if (b.layer, paths[b]) == (layer, path)))
-        return {b: reads[same[b.layer, paths[b]]] for b in blocks if (b.layer, paths[b]) in same}
+            check_finite(found.moment, next(blocks[block].path for block, at in paths[layer].items() if at == path))
+        keys = {block: (layer, path) for layer, inside in paths.items() for block, path in inside.items()}
+        return {block: reads[key[0], first[key]] for block, key in keys.items() if key in first}
 
-
-class _Seen(Exception):
-    """All inputs that are wanted have been seen: what is after them is not run."""
-
-
-class _Watching:
-    """The inputs of modules inside a layer, by path, while it runs; `stop` ends the run when all are there."""
-
-    def __init__(self, layer: nn.Module, paths: set[str], stop: bool):
-        self.layer, self.paths, self.stop = layer, paths, stop
-        self.seen: dict[str, Tensor] = {}
-        self.hooks = ExitStack()
-
-    def __enter__(self) -> dict[str, Tensor]:
-        for path in self.paths:
-            handle = self.layer.get_submodule(path).register_forward_pre_hook(self._hook(path))
-            self.hooks.callback(handle.remove)
-        return self.seen
-
-    def __exit__(self, *error: Any) -> None:
-        self.hooks.close()
-
-    def _hook(self, path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            self.seen[path] = args[0]
-            if self.stop and len(self.seen) == len(self.paths):
-                raise _Seen
-
-        return hook
+    def _watched(
+        self, layer: int, x: Tensor, module: nn.Module | None, paths: set[str], stop: bool
+    ) -> tuple[list[Seen], Tensor]:
+        """What modules of a layer, or of a `module` in its place, read, and what it makes of `x`; `x` when stopped."""
+        with Watch(module or self.stream.layers[layer], paths, stop) as seen:
+            (x,) = self.stream.run(layer, [x], module)
+        return seen, x
 
 
 def stages(order: Mapping[Block, int], groups: Iterable[tuple[Block, ...]]) -> Iterator[tuple[int, list[int]]]:
@@ -153,8 +121,3 @@ def stages(order: Mapping[Block, int], groups: Iterable[tuple[Block, ...]]) -> I
         at.setdefault((layer, min(order.get(b, 0) for b in group if b.layer == layer)), []).append(i)
     for (layer, _), numbers in sorted(at.items()):
         yield layer, numbers
-
-
-def _inside(path: str, layer: int) -> str:
-    """A path from its layer on."""
-    return path.split(f".{layer}.", 1)[1]
