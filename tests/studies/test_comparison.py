@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from inn.models import build_model
-from inn.studies.comparison import MODELS, SHALLOW, judged
+from inn.studies.comparison import MODELS, judged
 from inn.studies.ptb import Ptb, PtbCharacters
 from inn.studies.rows import jobs, model_settings
+from inn.studies.sizes import SHALLOW
 from inn.studies.wikitext2 import WikiText2
 
 PPL = {

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from inn.studies.lab import Lab
 from inn.studies.rows import markdown, model_settings, scored_rows, spread, tune
-from inn.studies.sizes import Size
+from inn.studies.sizes import SHALLOW, Size
 from inn.studies.study import Outcome, Study, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
-SHALLOW = "lstm, one layer"
-"""Learns faster than two layers, which stay where symbols are predicted by their frequency for long."""
 MODELS = ("lstm", SHALLOW, "transformer-paper", "transformer", "mamba-stack", "inn", "inn-paper-fixed")
 OURS = {"inn-paper": "inn-paper-fixed"}
 """Which of our rows stands for a row of the paper, where the names differ."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inn.studies.comparison import SHALLOW, Comparison
+from inn.studies.comparison import Comparison
 from inn.studies.paper import TABLE_5
-from inn.studies.sizes import POST_NORM, TEXT8, Size, published
+from inn.studies.sizes import POST_NORM, SHALLOW, TEXT8, Size, published
 
 _QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
 
@@ -15,7 +15,6 @@ WORDS = {
         TEXT8["smoke"],
         rates=(3e-3,),
         settings={**TEXT8["smoke"].settings, "data.vocabulary": "words"},
-        models={**TEXT8["smoke"].models, SHALLOW: {"kind": "lstm", "width": 16, "layers": 1}},
     ),
     "cpu": Size(
         "ptb",

@@ -61,6 +61,9 @@ def distinct(**fields: Any) -> dict[str, Any]:
 POST_NORM = {"transformer-paper": (3e-4, 6e-4, 1.2e-3)}
 """From 1.5e-3 on the published Transformer, whose norms come after, stays at the unigram floor."""
 
+SHALLOW = "lstm, one layer"
+"""Learns faster than two layers, which stay where symbols are predicted by their frequency for long."""
+
 _QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
 _SMOKE = {
     **_QUIET, "data.corpus": "pydoc", "data.vocabulary": "characters", "data.batch": 8, "data.window": 32,
@@ -72,19 +75,22 @@ TEXT8 = {
         "study-smoke", _SMOKE, rates=(3e-3, 1e-2), further=0, seeds=1, scored=2000,
         models={"inn-paper-fixed": published(neurons=3, width=16, rounds=2, heads=2),
                 "inn-paper": published(neurons=3, width=16, rounds=2, heads=2, embedding_std=1.0),
-                "inn-distinct": distinct(neurons=3, width=12, rounds=2, heads=2)},
+                "inn-distinct": distinct(neurons=3, width=12, rounds=2, heads=2),
+                SHALLOW: {"kind": "lstm", "width": 16, "layers": 1}},
     ),
     "cpu": Size(
         "text8-small", {**_QUIET, "train.eval_every": 100, "train.eval_symbols": 200_000}, seeds=3, rates_of=POST_NORM,
         models={"inn-paper-fixed": published(neurons=4, width=112, rounds=3),
                 "inn-paper": published(neurons=4, width=112, rounds=3, embedding_std=1.0),
-                "inn-distinct": distinct(neurons=4, width=56, rounds=3)},
+                "inn-distinct": distinct(neurons=4, width=56, rounds=3),
+                SHALLOW: {"kind": "lstm", "width": 240, "layers": 1}},
     ),
     "gpu": Size(
         "text8-paper", {}, rates=(2e-4, 4e-4, 8e-4, 1.6e-3), seeds=3, scored=None,
         models={"inn-paper-fixed": {"kind": "inn", "preset": "paper-fixed"},
                 "inn-paper": {"kind": "inn", "preset": "paper"},
-                "inn-distinct": distinct(neurons=8, width=96, rounds=5)},
+                "inn-distinct": distinct(neurons=8, width=96, rounds=5),
+                SHALLOW: {"kind": "lstm", "width": 720, "layers": 1}},
     ),
 }  # fmt: skip
 """text8 at about equal parameters: under 0.5 M and 2 M characters on a CPU; the published 4.2 M, one pass, on a GPU."""

@@ -51,9 +51,11 @@ def _inn(**fields: Any) -> dict[str, Any]:
 
 
 def _lstm(**fields: Any) -> dict[str, Any]:
-    return {"kind": "lstm", "layers": 2, "tied": True, "embedding_std": 0.1, "dropout": 0.0, **fields}
+    return {"kind": "lstm", "layers": 1, "tied": True, "embedding_std": 0.1, "dropout": 0.0, **fields}
 
 
+_STEEP = {f"lstm {symbols}": (1.2e-2, 2.4e-2) for symbols in SYMBOLS}
+"""Where sweeps of an LSTM start that reads the text once: below, it is far from done."""
 _SMOKE = {"neurons": 2, "heads": 2, "rounds": 1}
 
 SIZES: dict[str, TextSize] = {
@@ -61,29 +63,29 @@ SIZES: dict[str, TextSize] = {
         "study-smoke", TEXT8["smoke"].settings, rates=(3e-3,), seeds=1, scored=2000, passes=0.02,
         models={
             "inn words": _inn(**_SMOKE, width=8),
-            "lstm words": _lstm(width=16, layers=1),
+            "lstm words": _lstm(width=16),
             "inn words, narrow": _inn(**_SMOKE, width=8, embedding_width=4),
             "inn words, adaptive head": _inn(**_SMOKE, width=8, embedding_width=4),
             "inn bpe 512": _inn(**_SMOKE, width=8),
-            "lstm characters": _lstm(width=16, layers=1),
+            "lstm characters": _lstm(width=16),
         },
     ),
     "cpu": TextSize(
         "ptb",
         {"train.sample_every": 0, "train.checkpoint_every": 1_000_000, "train.weight_decay": 0.01},
-        rates=(3e-3, 6e-3), seeds=1, scored=None,
+        rates=(3e-3, 6e-3), rates_of=_STEEP, seeds=1, scored=None,
         models={  # 0.58 to 0.61 million parameters each
             "inn words": _inn(width=11),
-            "lstm words": _lstm(width=54),
+            "lstm words": _lstm(width=57),
             "inn words, narrow": _inn(width=27, embedding_width=24),
-            "lstm words, narrow": _lstm(width=128, embedding_width=32),
+            "lstm words, narrow": _lstm(width=176, embedding_width=32),
             "inn words, adaptive head": _inn(width=18, embedding_width=16),
             "inn bpe 512": _inn(width=38),
             "inn bpe 1024": _inn(width=36),
             "inn bpe 4096": _inn(width=22),
-            "lstm bpe 1024": _lstm(width=164),
+            "lstm bpe 1024": _lstm(width=212),
             "inn characters": _inn(width=42),
-            "lstm characters": _lstm(width=192),
+            "lstm characters": _lstm(width=264),
         },
     ),
     "gpu": TextSize(
@@ -92,16 +94,16 @@ SIZES: dict[str, TextSize] = {
             label: {**fields, "dropout": 0.4}
             for label, fields in {
                 "inn words": _inn(width=48),
-                "lstm words": _lstm(width=214),
+                "lstm words": _lstm(width=214, layers=2),
                 "inn words, narrow": _inn(width=72, embedding_width=96),
-                "lstm words, narrow": _lstm(width=330, embedding_width=96),
+                "lstm words, narrow": _lstm(width=330, embedding_width=96, layers=2),
                 "inn words, adaptive head": _inn(width=62, embedding_width=64),
                 "inn bpe 512": _inn(width=92),
                 "inn bpe 1024": _inn(width=88),
                 "inn bpe 4096": _inn(width=70),
-                "lstm bpe 1024": _lstm(width=380),
+                "lstm bpe 1024": _lstm(width=380, layers=2),
                 "inn characters": _inn(width=94),
-                "lstm characters": _lstm(width=418),
+                "lstm characters": _lstm(width=418, layers=2),
             }.items()
         },
     ),

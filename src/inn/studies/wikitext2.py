@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inn.studies.comparison import SHALLOW, Comparison
+from inn.studies.comparison import Comparison
 from inn.studies.paper import TABLE_4
-from inn.studies.sizes import TEXT8, Size, published
+from inn.studies.sizes import SHALLOW, TEXT8, Size, published
 
 _CPU = {
     "data.corpus": "wikitext2", "train.symbols": 1_000_000, "train.eval_every": 61, "train.eval_symbols": 200_000,
@@ -16,7 +16,6 @@ SIZES = {
     "smoke": replace(
         TEXT8["smoke"],
         rates=(3e-3,),
-        models={**TEXT8["smoke"].models, SHALLOW: {"kind": "lstm", "width": 16, "layers": 1}},
     ),
     "cpu": replace(
         TEXT8["cpu"],
