@@ -43,49 +43,60 @@ class Read:
 class Following:
     """Two streams of one text, layer by layer: through the dense layers, and through what they have become.
 
-    Held are the inputs of one layer, and dense copies of the layers that were touched and are not passed yet.
+    Held are the inputs of one layer, what its dense blocks read, and dense copies of later layers that were touched.
 
     Args:
         model: the model, dense still.
         rows: `[S, T]` int64, the text.
+        blocks: all that are to be replaced.
     """
 
-    def __init__(self, model: nn.Module, rows: Tensor):
+    def __init__(self, model: nn.Module, rows: Tensor, blocks: Mapping[Block, Projection]):
         self.stream = Stream(model, rows)
-        self.dense = list(self.stream.batches)
-        self.at = 0
+        self.blocks = blocks
+        self.at = -1
+        self._after = list(self.stream.batches)
+        """What the dense layer `at` makes of the text."""
+        self._read: list[dict[str, Tensor]] = []
+        """What its blocks read, by path, for every batch."""
         self._kept: dict[int, nn.Module] = {}
 
-    def touch(self, blocks: Iterable[Block]) -> None:
-        """Keep the layers of blocks that are about to be replaced, as they are."""
-        for layer in {block.layer for block in blocks} - self._kept.keys():
-            self._kept[layer] = copy.deepcopy(self.stream.layers[layer])
-
     def advance(self, layer: int) -> None:
-        """Go on to the input of a layer."""
+        """Go on to the input of a layer, none of its own blocks replaced yet but by groups of earlier layers."""
         while self.at < layer:
-            self.dense = self.stream.run(self.at, self.dense, self._kept.get(self.at))
-            self.stream.batches = self.stream.run(self.at)
-            self._kept.pop(self.at, None)
+            if self.at >= 0:
+                self.stream.batches = self.stream.run(self.at)
             self.at += 1
+            paths = set(self.stream.paths(self.blocks, self.at).values())
+            before, dense = self._after, self._kept.pop(self.at, None)
+            self._after, self._read = [], []
+            for x in before:
+                seen, x = self._watched(self.at, x, dense, paths)
+                self._after.append(x)
+                self._read.append(_by_reader(seen))
 
     @torch.no_grad()
-    def read(self, blocks: Mapping[Block, Projection]) -> dict[Block, Read]:
+    def read(self, group: Iterable[Block]) -> dict[Block, Read]:
         """What blocks read, none of them replaced yet; from the layer that both streams have reached, or later ones.
 
         Blocks that read the same tensor share what is returned. Raises `InputError` for inputs that are not finite.
         """
+        blocks = {block: self.blocks[block] for block in group}
         last = max(block.layer for block in blocks)
         paths = {layer: self.stream.paths(blocks, layer) for layer in range(self.at, last + 1)}
+        for layer in range(self.at + 1, last + 1):  # about to be replaced, and the dense stream has yet to pass
+            if paths[layer] and layer not in self._kept:
+                self._kept[layer] = copy.deepcopy(self.stream.layers[layer])
         sums: dict[tuple[int, str], list[Tensor]] = {}
         first: dict[tuple[int, str], str] = {}
-        for old, new in zip(self.dense, self.stream.batches, strict=True):
+        for was, old, new in zip(self._read, self._after, self.stream.batches, strict=True):
             for layer, inside in paths.items():
                 wanted, stop = set(inside.values()), layer == last
-                before, old = self._watched(layer, old, self._kept.get(layer), wanted, stop)
-                after, new = self._watched(layer, new, None, wanted, stop)
-                was = {path: one.tensor for one in before for path in one.readers}
-                for one in after:
+                if layer > self.at:
+                    seen, old = self._watched(layer, old, self._kept.get(layer), wanted, stop)
+                    was = _by_reader(seen)
+                seen, new = self._watched(layer, new, None, wanted, stop)
+                for one in seen:
                     path = one.readers[0]
                     x, y = (t.flatten(0, -2).float() for t in (one.tensor, was[path]))
                     found = [(x.T @ x).double(), (x.T @ y).double()]
@@ -98,13 +109,18 @@ class Following:
         keys = {block: (layer, path) for layer, inside in paths.items() for block, path in inside.items()}
         return {block: reads[key[0], first[key]] for block, key in keys.items() if key in first}
 
+    @torch.no_grad()
     def _watched(
-        self, layer: int, x: Tensor, module: nn.Module | None, paths: set[str], stop: bool
+        self, layer: int, x: Tensor, module: nn.Module | None, paths: set[str], stop: bool = False
     ) -> tuple[list[Seen], Tensor]:
         """What modules of a layer, or of a `module` in its place, read, and what it makes of `x`; `x` when stopped."""
         with Watch(module or self.stream.layers[layer], paths, stop) as seen:
             (x,) = self.stream.run(layer, [x], module)
         return seen, x
+
+
+def _by_reader(seen: Iterable[Seen]) -> dict[str, Tensor]:
+    return {path: one.tensor for one in seen for path in one.readers}
 
 
 def stages(order: Mapping[Block, int], groups: Iterable[tuple[Block, ...]]) -> Iterator[tuple[int, list[int]]]:

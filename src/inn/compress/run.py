@@ -15,7 +15,7 @@ from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.following import Following, Read, stages
 from inn.compress.plan import ROLES, TOPOLOGIES, Block, Group, only, plan
-from inn.compress.search import Priced, merged, price, price_at
+from inn.compress.search import merged, price, price_at
 from inn.compress.states import States, energies, energy, factorise, lost, per_rank, rank_for, refit
 from inn.errors import InputError, lookup
 
@@ -52,6 +52,11 @@ class Plan:
     balance: bool = True
 
 
+ENOUGH = 4
+"""Symbols for every input of the widest block: so much of the text decides which blocks share, and what rank they get.
+
+The states themselves are found on all of it.
+"""
 WEIGHTS = ("none", "activations", "gradients", "moments", "fisher")
 SEQUENTIAL = ("no", "inputs", "outputs")
 PLANS = {
@@ -174,6 +179,15 @@ class _Work:
         if how.weigh in ("fisher", "gradients"):
             found = importances if how.weigh == "fisher" else weight_importances
             self.minded = found(model, rows, blocks, lambda done, of: report("gradients", done, of))
+        self.known: dict[Group, Tensor] = {}
+
+    @cached_property
+    def few(self) -> Tensor:
+        """As many rows as have `ENOUGH` symbols, from all over the text."""
+        widest = max(weight_of(self.model, p).shape[1] for p in self.blocks.values())
+        enough = -(-ENOUGH * widest // max(1, self.rows.shape[-1]))
+        rows = min(len(self.rows), enough)
+        return self.rows[torch.linspace(0, len(self.rows) - 1, rows).round().long()]
 
     @cached_property
     def order(self) -> dict[Block, int]:
@@ -188,9 +202,11 @@ class _Work:
         return spread(self.spectra(groups), shapes, keep)
 
     def spectra(self, groups: Sequence[Group]) -> list[Tensor]:
-        """The energies of every group."""
-        found = {i: energies(w.weights, w.moments) for i, w in self.sections(groups, "energies")}
-        return [found[i] for i in range(len(groups))]
+        """The energies of every group, on a part of the text; known are those that the search has looked at."""
+        new = [group for group in groups if group not in self.known]
+        for i, found in self.sections(new, "energies", self.few):
+            self.known[new[i]] = energies(found.weights, found.moments)
+        return [self.known[group] for group in groups]
 
     def search(self, blocks: Iterable[Block], keep: float) -> list[Group]:
         """The groups that lose least at the budget, as a greedy search finds them.
@@ -205,14 +221,18 @@ class _Work:
         per = price_at(self.spectra(alone), [per_rank(shape) for shape in shapes], budget)
 
         found: list[Group] = []
-        stream, known = Stream(self.model, self.rows), Moments()
+        costs: dict[Group, float] = {}
+        stream, known = Stream(self.model, self.few), Moments()
         for layer in range(len(stream.layers)):
             here, stream.batches = stream.moments(self.blocks, layer, stream.batches)
             known = {block: c for block, c in known.items() if block.layer == layer - 1} | here
 
-            def cost(group: Group, known: Moments = known) -> Priced:
-                found = self.weighed(group, known)
-                return price(found.weights, found.moments, per)
+            def cost(group: Group, known: Moments = known) -> float:
+                if group not in costs:
+                    one = self.weighed(group, known)
+                    priced = price(one.weights, one.moments, per)
+                    self.known[group], costs[group] = priced.energies, priced.cost
+                return costs[group]
 
             def same_input(a: Group, b: Group, known: Moments = known) -> bool:
                 return known[a[0]] is known[b[0]]
@@ -250,9 +270,17 @@ class _Work:
         """(outputs, inputs) of a group's blocks."""
         return [(len(w), w.shape[1]) for w in (weight_of(self.model, self.blocks[b]) for b in group)]
 
-    def sections(self, groups: Sequence[Group], what: str) -> Iterator[tuple[int, Weighed]]:
-        """Every group, by its number, as soon as the moments of its blocks in the dense model are known."""
-        stream, known = Stream(self.model, self.rows), Moments()
+    def sections(self, groups: Sequence[Group], what: str, rows: Tensor | None = None) -> Iterator[tuple[int, Weighed]]:
+        """Every group, by its number, as soon as the moments of its blocks in the dense model are known.
+
+        Args:
+            groups: the groups.
+            what: what it is for, to report.
+            rows: of the text; all when None.
+        """
+        if not groups:
+            return
+        stream, known = Stream(self.model, self.rows if rows is None else rows), Moments()
         ends = [max(block.layer for block in group) for group in groups]
         for layer in range(len(stream.layers)):
             found, stream.batches = stream.moments(self.blocks, layer, stream.batches)
@@ -266,12 +294,10 @@ class _Work:
 
     def following(self, groups: Sequence[Group]) -> Iterator[tuple[int, Weighed]]:
         """Every group, by its number, as what is before it has become; whoever is handed one replaces it."""
-        follow = Following(self.model, self.rows)
+        follow = Following(self.model, self.rows, self.blocks)
         for layer, numbers in stages(self.order, groups):
             follow.advance(layer)
-            wanted = [block for i in numbers for block in groups[i]]
-            follow.touch(wanted)
-            reads = follow.read({block: self.blocks[block] for block in wanted})
+            reads = follow.read(block for i in numbers for block in groups[i])
             moments = {block: read.moment for block, read in reads.items()}
             for i in numbers:
                 yield i, self.weighed(groups[i], moments, reads if self.how.sequential == "outputs" else {})

@@ -12,13 +12,20 @@ from torch import Tensor
 from inn.compress.plan import Group
 from inn.compress.states import factorise, lost_energy, per_rank, refit, shared_out
 
-Cost = Callable[[Group], "Priced"]
+Cost = Callable[[Group], float]
 
 
 @dataclass(frozen=True)
 class Priced:
-    """A group at a price per parameter: the rank that is best there, and what it costs, energy lost and parameters."""
+    """A group at a price per parameter.
 
+    Attributes:
+        energies: `[r]`, of its directions, falling.
+        rank: the best there.
+        cost: what it costs then, in energy lost and parameters.
+    """
+
+    energies: Tensor
     rank: int
     cost: float
 
@@ -31,11 +38,12 @@ def price(weights: Sequence[Tensor], moments: Sequence[Tensor], per_parameter: f
     """
     each = per_rank([(len(w), w.shape[1]) for w in weights])
     full = factorise(weights, moments, min(sum(map(len, weights)), max(w.shape[1] for w in weights)))
-    rank = max(1, int((shared_out(full.energies, moments) > per_parameter * each).sum()))
+    carried = shared_out(full.energies, moments)
+    rank = max(1, int((carried > per_parameter * each).sum()))
     states = full.cut(rank)
     if len({id(c) for c in moments}) > 1:
         states = refit(states, weights, moments)
-    return Priced(rank, lost_energy(states, weights, moments) + per_parameter * rank * each)
+    return Priced(carried, rank, lost_energy(states, weights, moments) + per_parameter * rank * each)
 
 
 def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bool] = lambda a, b: True) -> list[Group]:
@@ -47,10 +55,10 @@ def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bo
         may: whether two groups may be merged.
 
     >>> costs = {"a": 3, "b": 3, "c": 1, "ab": 4, "ac": 5, "bc": 5, "abc": 9}
-    >>> ["".join(group) for group in merged([("a",), ("b",), ("c",)], lambda g: Priced(1, costs["".join(g)]))]
+    >>> ["".join(group) for group in merged([("a",), ("b",), ("c",)], lambda g: costs["".join(g)])]
     ['c', 'ab']
     """
-    now, known = list(groups), {group: cost(group).cost for group in groups}
+    now, known = list(groups), {group: cost(group) for group in groups}
     while len(now) > 1:
         best: tuple[float, Group, Group, Group] | None = None
         for a, b in combinations(now, 2):
@@ -58,7 +66,7 @@ def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bo
                 continue
             both = tuple(sorted(a + b))
             if both not in known:
-                known[both] = cost(both).cost
+                known[both] = cost(both)
             saved = known[a] + known[b] - known[both]
             if saved > 0 and (best is None or saved > best[0]):
                 best = (saved, a, b, both)
