@@ -112,6 +112,16 @@ def test_the_search_is_ahead_of_the_published_plans(found):
     assert found["auto"] < 0.7 * min(found[plan] for plan in published)
 
 
+def test_weights_stay_dense_where_states_would_cost_as_much(weights, written):
+    model = read(weights)
+    outcome = compress(model, written[:12], "auto", 0.8)
+    assert 0.3 < len(outcome.dense) / len(outcome.blocks) < 0.9
+    # What the even share loses everywhere is lost in few places then.
+    even = read(weights)
+    compress(even, written[:12], replace(PLANS["auto"], allocate="even"), 0.8)
+    assert perplexity(model, written[12:]) < 0.8 * perplexity(even, written[12:])
+
+
 def test_the_search_is_as_good_as_hand_made_topologies(weights, written, found):
     for topology in ("svd-llm", "in-layer"):
         model = read(weights)

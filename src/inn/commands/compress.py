@@ -101,7 +101,6 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
     models = {"before": dense, "after": model}
     with working("scoring") as report:
         scores = {when: score(m, held_out, args.length, report) for when, m in models.items()}
-    named = [block for group, _ in outcome.groups for block in group]
     found = {
         "model": args.model,
         "plan": plan,
@@ -111,7 +110,7 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
         "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
         "lost": {str(block): share for block, share in outcome.lost.items()},
         "left_dense": [str(block) for block in outcome.dense],
-        **_measured(models, {when: size(m, blocks, named) for when, m in models.items()}, scores, rows[0]),
+        **_measured(models, {when: size(m, blocks, outcome.blocks) for when, m in models.items()}, scores, rows[0]),
     }
 
     def save(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from inn.compress.states import per_rank, rank_for
@@ -12,11 +13,13 @@ from inn.compress.states import per_rank, rank_for
 Shapes = Sequence[tuple[int, int]]
 
 
-def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, least: float = 0.2) -> list[int]:
+def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, least: float = 0.2) -> list[int | None]:
     """The ranks that lose the least energy for a share of the parameters: the best direction first, wherever it is.
 
     A direction of a group costs sum(m) + max(n) parameters and carries its energy. Energies fall within a group, so
-    taking the best ratio each time is optimal up to the last direction.
+    taking the best ratio each time is optimal up to the last direction. Dense weights, sum(m n) parameters that lose
+    nothing, are the last step of a group, from the rank of `dense_step`: of more states than that, it would be better
+    dense.
 
     Args:
         energies: `[r]` of every group, falling, in a unit common to all.
@@ -24,22 +27,73 @@ def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, le
         keep: the share of all their parameters, in (0, 1].
         least: of the rank that an even share would give, every group keeps at least this much.
 
-    Returns the rank of every group; together they cost at most the share, or the least there can be.
+    Returns the rank of every group, None where it is better left dense; together they cost at most the share, or the
+    least there can be.
     """
     costs = [per_rank(s) for s in shapes]
-    budget = keep * sum(m * n for s in shapes for m, n in s)
-    # A group of full rank costs more than its dense weights; beyond them there is nothing to gain.
+    sizes = [sum(m * n for m, n in s) for s in shapes]
     most = [min(len(e), rank_for(1.0, s)) for e, s in zip(energies, shapes)]
     ranks = [max(1, min(top, int(least * rank_for(keep, s)))) for s, top in zip(shapes, most)]
-    left = budget - sum(rank * cost for rank, cost in zip(ranks, costs))
-    waiting = [(-float(e[rank]) / c, g) for g, (e, c, rank) in enumerate(zip(energies, costs, ranks)) if rank < most[g]]
-    heapq.heapify(waiting)
+    left = keep * sum(sizes) - sum(rank * cost for rank, cost in zip(ranks, costs))
+    turns = [dense_step(e, s, rank) for e, s, rank in zip(energies, shapes, ranks)]
+    dense: set[int] = set()
+    waiting: list[tuple[float, int]] = []
+
+    def offer(g: int) -> None:
+        """The next step of a group: a direction, or all that is left of it."""
+        rank, (turn, ratio) = ranks[g], turns[g]
+        if rank == turn:
+            heapq.heappush(waiting, (-ratio, g))
+        elif rank < most[g]:
+            heapq.heappush(waiting, (-float(energies[g][rank]) / costs[g], g))
+
+    for g in range(len(ranks)):
+        offer(g)
     while waiting:
         _, g = heapq.heappop(waiting)
-        if costs[g] > left:
-            continue
-        ranks[g] += 1
-        left -= costs[g]
-        if ranks[g] < most[g]:
-            heapq.heappush(waiting, (-float(energies[g][ranks[g]]) / costs[g], g))
-    return ranks
+        whole = ranks[g] == turns[g][0]
+        cost = sizes[g] - ranks[g] * costs[g] if whole else costs[g]
+        if cost <= left:
+            left -= cost
+            if whole:
+                dense.add(g)
+            else:
+                ranks[g] += 1
+                offer(g)
+        elif whole:  # what is left does not do for that, but may for more states
+            turns[g] = (-1, 0.0)
+            offer(g)
+    return [None if g in dense else rank for g, rank in enumerate(ranks)]
+
+
+def dense_step(energies: Tensor, shapes: Shapes, least: int = 0) -> tuple[int, float]:
+    """The rank from which a group had better be dense than have more states, and the energy per parameter of that step.
+
+    It is the rank, of at least `least`, at which the step to dense is the least steep: up to there every direction is
+    worth more by the parameter, beyond it every one is worth less.
+
+    >>> dense_step(torch.tensor([9.0, 1.0, 1.0, 1.0]), [(4, 4)])
+    (1, 0.375)
+    """
+    cost, size = per_rank(shapes), sum(m * n for m, n in shapes)
+    tails = torch.cat([energies.flip(0).cumsum(0).flip(0), energies.new_zeros(1)])
+    room = size - cost * torch.arange(len(tails))
+    inside = torch.arange(len(tails))[(room > 0)][least:]
+    if not len(inside):
+        return least, 0.0
+    ratios = tails[inside] / room[inside]
+    best = int(ratios.argmin())
+    return int(inside[best]), float(ratios[best])
+
+
+def price_at(energies: Sequence[Tensor], shapes: Sequence[Shapes], budget: float) -> float:
+    """The price per parameter at which groups of these energies, each as it is best there, cost `budget` parameters."""
+    ratios, sizes = [], []
+    for e, s in zip(energies, shapes):
+        cost, (turn, ratio) = per_rank(s), dense_step(e, s)
+        ratios += [e[:turn] / cost, e.new_full((1,), ratio)]
+        rest = sum(m * n for m, n in s) - turn * cost
+        sizes += [e.new_full((turn,), float(cost)), e.new_full((1,), float(rest))]
+    order = torch.cat(ratios).argsort(descending=True)
+    last = int((torch.cat(sizes)[order].cumsum(0) <= budget).sum())
+    return float(torch.cat(ratios)[order[min(last, len(order) - 1)]])

@@ -10,13 +10,13 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from inn.compress.allocate import spread
+from inn.compress.allocate import price_at, spread
 from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.following import Following, Read, stages
 from inn.compress.plan import ROLES, TOPOLOGIES, Block, Group, only, plan
-from inn.compress.search import merged, price, price_at
-from inn.compress.states import States, energies, energy, factorise, lost, per_rank, rank_for, refit
+from inn.compress.search import merged, price
+from inn.compress.states import States, energies, energy, factorise, lost, rank_for, refit
 from inn.errors import InputError, lookup
 
 Report = Callable[[str, int, int], None]
@@ -35,7 +35,7 @@ class Plan:
             loss minds an error there.
         refit: whether every block's own states are fitted anew beside the shared ones.
         allocate: `even` keeps the same share everywhere; `energy` the directions that carry the most, wherever they
-            are.
+            are, and dense weights where states would cost as much.
         balance: whether blocks that share count by their size, not by how large their outputs are.
         sequential: `no`; `inputs`: a group is calibrated on what the compressed ones before it make of the text;
             `outputs`: the same, its weights corrected to give there what the dense model gives.
@@ -83,12 +83,17 @@ class Outcome:
     Attributes:
         groups: the groups that were compressed, with their ranks.
         lost: the share of output energy that each block lost on the text.
-        dense: blocks that the gate left as they were.
+        dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
     """
 
     groups: list[tuple[Group, int]] = field(default_factory=list)
     lost: dict[Block, float] = field(default_factory=dict)
     dense: list[Block] = field(default_factory=list)
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All that the plan named, whatever became of them."""
+        return sorted([*(block for group, _ in self.groups for block in group), *self.dense])
 
 
 def named_plan(name: str) -> Plan:
@@ -151,10 +156,15 @@ def compress(
     outcome = Outcome()
     if how.gate is not None:
         groups, ranks, outcome.dense = work.gated(groups, ranks, how.gate)
-    for group, rank, states, shares in work.walk(groups, ranks):
-        outcome.groups.append((group, rank))
-        outcome.lost.update(zip(group, shares, strict=True))
-        _replace(model, blocks, group, states)
+    for group, states, shares in work.walk(groups, ranks):
+        if isinstance(states, States):
+            outcome.groups.append((group, states.rank))
+            outcome.lost.update(zip(group, shares, strict=True))
+            _replace(model, blocks, group, states)
+        else:
+            outcome.dense += group
+            for block, weight in zip(group, states, strict=True):
+                weight_of(model, blocks[block]).copy_(weight)
     return outcome
 
 
@@ -194,8 +204,8 @@ class _Work:
         """When each block that the dense model calls as a layer reads, within its layer."""
         return Stream(self.model, self.rows[:1]).order(self.blocks)
 
-    def ranks(self, groups: Sequence[Group], keep: float) -> list[int]:
-        """The rank of every group."""
+    def ranks(self, groups: Sequence[Group], keep: float) -> list[int | None]:
+        """The rank of every group; None leaves it dense."""
         shapes = [self.shapes(group) for group in groups]
         if self.how.allocate == "even":
             return [rank_for(keep, shape) for shape in shapes]
@@ -213,12 +223,12 @@ class _Work:
 
         Merged are blocks of a layer that read the same, and groups of the same projections in adjacent layers, while
         that lowers energy lost + price x parameters; the price is the one at which every block on its own, at its best
-        rank, would meet the budget.
+        rank or dense, would meet the budget.
         """
         alone: list[Group] = [(block,) for block in sorted(blocks)]
         shapes = [self.shapes(group) for group in alone]
         budget = keep * sum(m * n for shape in shapes for m, n in shape)
-        per = price_at(self.spectra(alone), [per_rank(shape) for shape in shapes], budget)
+        per = price_at(self.spectra(alone), shapes, budget)
 
         found: list[Group] = []
         costs: dict[Group, float] = {}
@@ -244,27 +254,34 @@ class _Work:
         return sorted(found)
 
     def gated(
-        self, groups: Sequence[Group], ranks: Sequence[int], gate: float
-    ) -> tuple[list[Group], list[int], list[Block]]:
+        self, groups: Sequence[Group], ranks: Sequence[int | None], gate: float
+    ) -> tuple[list[Group], list[int | None], list[Block]]:
         """The groups without the blocks that would lose too much, and these."""
         shares: dict[Block, float] = {}
         for i, found in self.sections(groups, "errors"):
-            states = self._states(found, ranks[i])
-            shares.update(zip(groups[i], lost(states, found.weights, found.moments), strict=True))
-        limit = gate * sum(shares.values()) / len(shares)
+            if (rank := ranks[i]) is not None:
+                states = self._states(found, rank)
+                shares.update(zip(groups[i], lost(states, found.weights, found.moments), strict=True))
+        limit = gate * sum(shares.values()) / max(1, len(shares))
         dense = [block for block, share in shares.items() if share >= limit]
         kept = [tuple(block for block in group if block not in dense) for group in groups]
         both = [(group, rank) for group, rank in zip(kept, ranks) if group]
         return [group for group, _ in both], [rank for _, rank in both], dense
 
-    def walk(self, groups: Sequence[Group], ranks: Sequence[int]) -> Iterator[tuple[Group, int, States, list[float]]]:
-        """Factorise every group: yields it with its rank, states and the shares of output energy lost."""
+    def walk(
+        self, groups: Sequence[Group], ranks: Sequence[int | None]
+    ) -> Iterator[tuple[Group, States | list[Tensor], list[float]]]:
+        """What becomes of every group: states and the shares of output energy lost, or weights where it stays dense."""
         found = self.sections(groups, "states") if self.how.sequential == "no" else self.following(groups)
         for i, one in found:
-            states = self._states(one, min(ranks[i], len(one.weights[0].T), sum(map(len, one.weights))))
+            rank = ranks[i]
+            if rank is None:
+                yield groups[i], [w / scale for w, scale in zip(one.weights, one.scales)], []
+                continue
+            states = self._states(one, min(rank, len(one.weights[0].T), sum(map(len, one.weights))))
             shares = lost(states, one.weights, one.moments)
             outputs = tuple(q / scale for q, scale in zip(states.outputs, one.scales))
-            yield groups[i], states.rank, States(states.inputs, outputs, states.energies), shares
+            yield groups[i], States(states.inputs, outputs, states.energies), shares
 
     def shapes(self, group: Group) -> list[tuple[int, int]]:
         """(outputs, inputs) of a group's blocks."""

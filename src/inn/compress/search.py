@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import torch
 from torch import Tensor
 
 from inn.compress.plan import Group
@@ -21,17 +20,15 @@ class Priced:
 
     Attributes:
         energies: `[r]`, of its directions, falling.
-        rank: the best there.
-        cost: what it costs then, in energy lost and parameters.
+        cost: what it costs at its best, in energy lost and parameters.
     """
 
     energies: Tensor
-    rank: int
     cost: float
 
 
 def price(weights: Sequence[Tensor], moments: Sequence[Tensor], per_parameter: float) -> Priced:
-    """The rank of a group that minimises energy lost + price x parameters, and that minimum.
+    """The least that a group costs, energy lost + price x parameters: of the best rank, or dense, which loses nothing.
 
     The rank is found on the pooled energies, shared out over the different inputs that were pooled; what it then loses
     is measured with each block's own inputs, after the refit.
@@ -43,7 +40,8 @@ def price(weights: Sequence[Tensor], moments: Sequence[Tensor], per_parameter: f
     states = full.cut(rank)
     if len({id(c) for c in moments}) > 1:
         states = refit(states, weights, moments)
-    return Priced(carried, rank, lost_energy(states, weights, moments) + per_parameter * rank * each)
+    factored = lost_energy(states, weights, moments) + per_parameter * rank * each
+    return Priced(carried, min(factored, per_parameter * sum(w.numel() for w in weights)))
 
 
 def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bool] = lambda a, b: True) -> list[Group]:
@@ -75,13 +73,3 @@ def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bo
         _, a, b, both = best
         now = [group for group in now if group not in (a, b)] + [both]
     return now
-
-
-def price_at(spectra: Sequence[Tensor], costs: Sequence[int], budget: float) -> float:
-    """The price per parameter at which groups of these energies, each at its best rank, cost `budget` parameters."""
-    gains = torch.cat([e / c for e, c in zip(spectra, costs)])
-    sizes = torch.cat([torch.full((len(e),), float(c)) for e, c in zip(spectra, costs)])
-    order = gains.argsort(descending=True)
-    spent = sizes[order].cumsum(0)
-    last = int((spent <= budget).sum())
-    return float(gains[order[min(last, len(order) - 1)]])

@@ -90,9 +90,9 @@ def compressed(
     found: dict[str, Any] = {"groups": [], "lost": 0.0}
     if plan is not None:
         outcome = compress(decoder_, rows_of(calibration, rows, length, draw), Plan(**plan), keep, roles=roles)
-        named = [block for group, _ in outcome.groups for block in group]
+        named = outcome.blocks
         found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
-        found["lost"] = sum(outcome.lost.values()) / len(outcome.lost)
+        found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
     compressing = time.perf_counter() - began
     after = size(decoder_, blocks, named)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
@@ -159,9 +159,8 @@ def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: in
     calibration, _ = texts(corpus, encode)
     small, blocks = copy.deepcopy(dense), find_blocks(dense)
     outcome = compress(small, rows_of(calibration, rows, length), Plan(**plan), keep)
-    named = [block for group, _ in outcome.groups for block in group]
     speeds = writing_speeds({"dense": dense, "compressed": small}, calibration[:64], symbols=32, rounds=9)
-    sizes = {"dense": size(dense, blocks, named), "compressed": size(small, blocks, named)}
+    sizes = {"dense": size(dense, blocks, outcome.blocks), "compressed": size(small, blocks, outcome.blocks)}
     return {
         "speeds": speeds,
         "gain": speeds["compressed"] / speeds["dense"],
