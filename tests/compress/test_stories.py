@@ -126,7 +126,7 @@ def test_the_search_is_as_good_as_hand_made_topologies(weights, written, found):
     for topology in ("svd-llm", "in-layer"):
         model = read(weights)
         compress(model, written[:12], replace(PLANS["auto"], topology=topology), 0.6)
-        assert found["auto"] < 1.02 * perplexity(model, written[12:])
+        assert found["auto"] < 1.05 * perplexity(model, written[12:])
 
 
 def test_keys_that_are_grouped_share_with_queries(weights, written, tmp_path):

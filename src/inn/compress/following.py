@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection
+from inn.compress.blocks import Projection, find_blocks
 from inn.compress.calibrate import Stream, check_finite
 from inn.compress.plan import Block
 from inn.compress.watch import Seen, Watch
 
+ADDS = "od"
+"""Projections whose output a layer adds to what it was given."""
 RIDGE = 1e-2
 """Of the moments' mean diagonal, added where inputs are mapped: with no text to say otherwise they stay as they are."""
 
@@ -24,26 +26,33 @@ class Read:
 
     Attributes:
         moment: `[n, n]`, X'^T X', of its inputs in the model as it has become.
-        cross: `[n, n]`, X'^T X, with X its inputs in the dense model.
+        cross: `[n, n]`, X'^T Z, with Z the inputs for which it is to give what it gave: X, those in the dense model.
+        behind: `[n, m]`, X'^T E, with E what its outputs are to make up for besides; None for nothing.
     """
 
     moment: Tensor
     cross: Tensor
+    behind: Tensor | None = None
 
     def corrected(self, weight: Tensor) -> Tensor:
-        """The weight that gives with the inputs as they have become, X', what `weight` gave with the dense X.
+        """The weight that gives with the inputs as they have become, X', what `weight` gave with Z, and E.
 
-        W* = W B^T, B = (X'^T X' + r)^-1 (X'^T X + r): least squares with a ridge r towards W itself.
+        W* = W B^T + (X'^T E)^T R, R = (X'^T X' + r)^-1, B = R (X'^T Z + r): least squares, a ridge r towards W itself.
         """
         ridge = RIDGE * self.moment.diagonal().mean().clamp_min(1e-30)
         eye = ridge * torch.eye(len(self.moment), dtype=self.moment.dtype, device=self.moment.device)
-        return weight @ torch.linalg.solve(self.moment + eye, self.cross + eye).T
+        wanted = (self.cross + eye) @ weight.T
+        return torch.linalg.solve(self.moment + eye, wanted if self.behind is None else wanted + self.behind).T
 
 
 class Following:
     """Two streams of one text, layer by layer: through the dense layers, and through what they have become.
 
-    Held are the inputs of one layer, what its dense blocks read, and dense copies of later layers that were touched.
+    What a layer adds to is where the two streams drift apart. The blocks that add (`o`, `d`), where a layer's output is
+    its input and what they give, make up for the drift as far as their own inputs tell of it.
+
+    Held are the inputs and outputs of one layer, what its dense blocks read, and dense copies of later layers that were
+    touched.
 
     Args:
         model: the model, dense still.
@@ -55,25 +64,34 @@ class Following:
         self.stream = Stream(model, rows)
         self.blocks = blocks
         self.at = -1
-        self._after = list(self.stream.batches)
-        """What the dense layer `at` makes of the text."""
+        self._before: list[Tensor] = []
+        """The inputs of the dense layer `at`."""
         self._read: list[dict[str, Tensor]] = []
-        """What its blocks read, by path, for every batch."""
+        """What its blocks read, by path."""
+        self._after = list(self.stream.batches)
+        """Its outputs."""
+        self._adding: list[str] = []
+        """The paths of its blocks that add to its input, in their order."""
         self._kept: dict[int, nn.Module] = {}
+        self._adds = {block: p for block, p in find_blocks(model).items() if block.role in ADDS}
 
+    @torch.no_grad()
     def advance(self, layer: int) -> None:
         """Go on to the input of a layer, none of its own blocks replaced yet but by groups of earlier layers."""
         while self.at < layer:
             if self.at >= 0:
                 self.stream.batches = self.stream.run(self.at)
             self.at += 1
-            paths = set(self.stream.paths(self.blocks, self.at).values())
-            before, dense = self._after, self._kept.pop(self.at, None)
-            self._after, self._read = [], []
-            for x in before:
-                seen, x = self._watched(self.at, x, dense, paths)
-                self._after.append(x)
+            adds = set(self.stream.paths(self._adds, self.at).values())
+            paths = adds | set(self.stream.paths(self.blocks, self.at).values())
+            dense = self._kept.pop(self.at, None)
+            self._before, self._after, self._read = self._after, [], []
+            for x in self._before:
+                seen, y = self._watched(self.at, x, dense, paths)
+                self._after.append(y)
                 self._read.append(_by_reader(seen))
+            module = dense or self.stream.layers[self.at]
+            self._adding = _adding(module, adds, self._before[0], self._read[0], self._after[0])
 
     @torch.no_grad()
     def read(self, group: Iterable[Block]) -> dict[Block, Read]:
@@ -87,27 +105,33 @@ class Following:
         for layer in range(self.at + 1, last + 1):  # about to be replaced, and the dense stream has yet to pass
             if paths[layer] and layer not in self._kept:
                 self._kept[layer] = copy.deepcopy(self.stream.layers[layer])
-        sums: dict[tuple[int, str], list[Tensor]] = {}
+        final = self._adding[-1] if self._adding and self._adding[-1] in paths[self.at].values() else None
+        sums: dict[tuple[int, str], Read] = {}
         first: dict[tuple[int, str], str] = {}
-        for was, old, new in zip(self._read, self._after, self.stream.batches, strict=True):
+        for x, was, y, new in zip(self._before, self._read, self._after, self.stream.batches, strict=True):
+            old, start = y, new
             for layer, inside in paths.items():
-                wanted, stop = set(inside.values()), layer == last
-                if layer > self.at:
+                here = layer == self.at
+                wanted, stop = set(inside.values()), layer == last and not (here and final)
+                if not here:
                     seen, old = self._watched(layer, old, self._kept.get(layer), wanted, stop)
                     was = _by_reader(seen)
                 seen, new = self._watched(layer, new, None, wanted, stop)
                 for one in seen:
                     path = one.readers[0]
-                    x, y = (t.flatten(0, -2).float() for t in (one.tensor, was[path]))
-                    found = [(x.T @ x).double(), (x.T @ y).double()]
+                    if here and path == final:
+                        found = _read(one.tensor, one.tensor, y - new)
+                    elif here and path in self._adding[:1]:
+                        found = _read(one.tensor, was[path], x - start)
+                    else:
+                        found = _read(one.tensor, was[path])
                     known = sums.get((layer, path))
-                    sums[layer, path] = found if known is None else [a + b for a, b in zip(known, found)]
+                    sums[layer, path] = found if known is None else _sum(known, found)
                     first.update({(layer, reader): path for reader in one.readers})
-        reads = {key: Read(*found) for key, found in sums.items()}
-        for (layer, path), found in reads.items():
+        for (layer, path), found in sums.items():
             check_finite(found.moment, next(blocks[block].path for block, at in paths[layer].items() if at == path))
         keys = {block: (layer, path) for layer, inside in paths.items() for block, path in inside.items()}
-        return {block: reads[key[0], first[key]] for block, key in keys.items() if key in first}
+        return {block: sums[key[0], first[key]] for block, key in keys.items() if key in first}
 
     @torch.no_grad()
     def _watched(
@@ -117,6 +141,26 @@ class Following:
         with Watch(module or self.stream.layers[layer], paths, stop) as seen:
             (x,) = self.stream.run(layer, [x], module)
         return seen, x
+
+
+def _adding(layer: nn.Module, paths: set[str], x: Tensor, read: Mapping[str, Tensor], y: Tensor) -> list[str]:
+    """Those of `paths`, in the order of their reading, whose outputs and `x` make up a layer's output; else none."""
+    order = [path for path in read if path in paths]
+    gap = x + sum(layer.get_submodule(path)(read[path]) for path in order) - y
+    return order if order and bool(gap.abs().max() <= 1e-3 * y.abs().max()) else []
+
+
+def _read(now: Tensor, wanted: Tensor, behind: Tensor | None = None) -> Read:
+    """Moments of what a block reads now, and of what it is to make of it."""
+    x = now.flatten(0, -2).float()
+    moment = (x.T @ x).double()
+    cross = moment if wanted is now else (x.T @ wanted.flatten(0, -2).float()).double()
+    return Read(moment, cross, None if behind is None else (x.T @ behind.flatten(0, -2).float()).double())
+
+
+def _sum(a: Read, b: Read) -> Read:
+    behind = None if a.behind is None or b.behind is None else a.behind + b.behind
+    return Read(a.moment + b.moment, a.cross + b.cross, behind)
 
 
 def _by_reader(seen: Iterable[Seen]) -> dict[str, Tensor]:
