@@ -121,7 +121,7 @@ class Following:
                     path = one.readers[0]
                     if here and path == final:
                         found = _read(one.tensor, one.tensor, y - new)
-                    elif here and path in self._adding[:1]:
+                    elif here and final is None and path in self._adding[:1]:  # one of both makes up for it, not twice
                         found = _read(one.tensor, was[path], x - start)
                     else:
                         found = _read(one.tensor, was[path])

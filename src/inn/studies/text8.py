@@ -72,7 +72,7 @@ class Text8(Study):
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
         ours = {row["label"]: row["test_bits"] for row in result["rows"]}
-        if ours["lstm"] and ours.get(SHALLOW):
+        if ours.get("lstm") and ours.get(SHALLOW):
             ours["lstm"] = min(ours["lstm"], ours[SHALLOW], key=statistics.mean)  # the better of both
         unigram = result["floors"]["unigram"]
         return [
