@@ -80,7 +80,7 @@ class Stream:
                 sums[path] = sums[path] + moment if path in sums else moment
                 first.update(dict.fromkeys(one.readers, path))
         for path, moment in sums.items():
-            check_finite(moment, next(blocks[block].path for block, at in paths.items() if at == path))
+            check_finite(moment, f"{self.path}.{layer}.{path}")
         # What a layer never calls (Mamba takes the weight of its dt_proj by hand) has no moment.
         return {block: sums[first[path]] for block, path in paths.items() if path in first}, made
 

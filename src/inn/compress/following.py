@@ -129,7 +129,7 @@ class Following:
                     sums[layer, path] = found if known is None else _sum(known, found)
                     first.update({(layer, reader): path for reader in one.readers})
         for (layer, path), found in sums.items():
-            check_finite(found.moment, next(blocks[block].path for block, at in paths[layer].items() if at == path))
+            check_finite(found.moment, f"{self.stream.path}.{layer}.{path}")
         keys = {block: (layer, path) for layer, inside in paths.items() for block, path in inside.items()}
         return {block: sums[key[0], first[key]] for block, key in keys.items() if key in first}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inn.studies.lab import Lab
-from inn.studies.rows import markdown, model_settings, scored_rows, spread, tune
+from inn.studies.rows import better_lstm, markdown, model_settings, scored_rows, spread, tune
 from inn.studies.sizes import SHALLOW, Size
 from inn.studies.study import Outcome, Study, Verdict
 
@@ -71,9 +71,7 @@ class Comparison(Study):
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
-        ours = {row["label"]: row["valid_ppl"] for row in result["rows"]}
-        if ours["lstm"] and ours.get(SHALLOW):
-            ours["lstm"] = min(ours["lstm"], ours[SHALLOW], key=statistics.mean)  # the better of both
+        ours = better_lstm({row["label"]: row["valid_ppl"] for row in result["rows"]})
         return [
             Verdict(label, f"{ppl} PPL ({self.place})", *judged(label, ours, self.paper, self.digits))
             for label, ppl in self.paper.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 from inn.settings import read_recipe
 from inn.studies.lab import Job, Lab
-from inn.studies.sizes import Fields, Size
+from inn.studies.sizes import SHALLOW, Fields, Size
 from inn.training.run import Run
 
 STREAMS = 4
@@ -39,6 +39,18 @@ class Tuned:
     """Best validation bits by learning rate, seed 0; None where the run diverged."""
     runs: list[Run]
     """At the best rate, one per seed."""
+
+
+def better_lstm(scores: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """Scores by label, the lower the better, with that of the better of its two depths for `lstm`.
+
+    >>> better_lstm({"lstm": [3.0], "lstm, one layer": [2.0]})["lstm"]
+    [2.0]
+    """
+    found = dict(scores)
+    if found.get("lstm") and found.get(SHALLOW):
+        found["lstm"] = min(found["lstm"], found[SHALLOW], key=statistics.mean)
+    return found
 
 
 def jobs(size: Size, label: str, settings: Fields, rates: Iterable[float], seeds: Iterable[int]) -> list[Job]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from inn.studies.lab import Lab
 from inn.studies.paper import TABLE_2
-from inn.studies.rows import markdown, model_settings, scored_rows, spread, tune
+from inn.studies.rows import better_lstm, markdown, model_settings, scored_rows, spread, tune
 from inn.studies.sizes import SHALLOW, TEXT8, Size
 from inn.studies.study import Outcome, Study, Verdict
 
@@ -71,9 +71,7 @@ class Text8(Study):
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
-        ours = {row["label"]: row["test_bits"] for row in result["rows"]}
-        if ours.get("lstm") and ours.get(SHALLOW):
-            ours["lstm"] = min(ours["lstm"], ours[SHALLOW], key=statistics.mean)  # the better of both
+        ours = better_lstm({row["label"]: row["test_bits"] for row in result["rows"]})
         unigram = result["floors"]["unigram"]
         return [
             Verdict(label, f"{bits} BPC (Table 2)", *judged(label, ours, unigram)) for label, bits in TABLE_2.items()

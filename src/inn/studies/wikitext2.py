@@ -13,10 +13,7 @@ _CPU = {
 }  # fmt: skip
 
 SIZES = {
-    "smoke": replace(
-        TEXT8["smoke"],
-        rates=(3e-3,),
-    ),
+    "smoke": replace(TEXT8["smoke"], rates=(3e-3,)),
     "cpu": replace(
         TEXT8["cpu"],
         settings={**TEXT8["cpu"].settings, **_CPU},
