@@ -15,6 +15,7 @@ def row(label, bits, flops=1e6, seeds=3):
         "parameters": 1000,
         "training_flops_per_symbol": flops,
         "lr": 0.01,
+        "sweep_valid_bits": {"0.01": bits + 0.5, "0.02": bits + 0.6, "0.04": None},
         "valid_bits": [bits] * seeds,
         "test_blocks": [[bits - 0.1, bits + 0.1]] * seeds,
         "test_by_age": {"0-256": bits + 1, "256-1024": bits},
@@ -36,6 +37,9 @@ def test_a_lead_that_is_large_enough():
     assert "The best rival is 'one wide neuron': the graph is ahead by at least 0.02 BPC (+0.050" in text
     assert "Without communication it loses +0.100" in text
     assert "| inn | 2.700 | 1.700 |" in text
+    assert (
+        "inn 2.200, one wide neuron 2.250, no communication 2.300, mamba-stack 2.400. There the graph is ahead" in text
+    )
     assert "2 neurons amount to 4.8 (goal: at least 1)" in text
     assert "0.010 to 0.300 BPC: every neuron costs something" in text
 

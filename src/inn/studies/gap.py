@@ -77,11 +77,12 @@ class Gap(Study):
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
         axes = figure.subplots()
         for row in result["rows"]:
-            steps = [step for step, _, _ in row["curve"]]
-            axes.plot(steps, [valid - train for _, train, valid in row["curve"]], label=row["label"])
+            curve = row["curve"][1:]  # the first training loss is a mean over the fall from chance
+            steps = [step for step, _, _ in curve]
+            axes.plot(steps, [valid - train for _, train, valid in curve], label=row["label"])
         axes.axhline(0.0, linestyle=":", color="grey")
         axes.set(xlabel="training step", ylabel="validation less training BPC", title="Gap over training, seed 0")
-        axes.legend(fontsize="small")
+        figure.legend(loc="outside right upper", fontsize="small")
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:

@@ -129,7 +129,7 @@ class Rivals(Study):
             )
         head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "seeds:", "valid BPC:", "test BPC:"]
         leads = markdown([*head, "inn is ahead by [95 %]:"], rows)
-        return "\n\n".join([leads, _remark(result), _ages(result), _neurons(result["population"])])
+        return "\n\n".join([leads, _remark(result), _shorter(result), _ages(result), _neurons(result["population"])])
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
         return []
@@ -199,11 +199,24 @@ def _remark(result: dict[str, Any]) -> str:
     best = min(rivals, key=_test)
     found, silent = _lead(ours, best), _lead(ours, _row(result, SILENT))
     flops = ours["training_flops_per_symbol"] / best["training_flops_per_symbol"]
+    seeds = "seed" if found.seeds == 1 else "seeds"
     won = found.bits >= LEAD and found.low > 0 and flops <= 1.1
     return (
         f"The best rival is '{best['label']}': the graph is {'' if won else 'not '}ahead by at least {LEAD} BPC "
-        f"({found}, {found.seeds} seeds, {found.blocks} blocks of text) at {flops:.2f} times its training FLOPs. "
+        f"({found}, {found.seeds} {seeds}, {found.blocks} blocks of text) at {flops:.2f} times its training FLOPs. "
         f"Without communication it loses {silent} BPC (goal: at least {LOSS})."
+    )
+
+
+def _shorter(result: dict[str, Any]) -> str:
+    """What the sweep says of less text."""
+    swept = {row["label"]: row["sweep_valid_bits"].values() for row in result["rows"]}
+    best = {label: min(bits for bits in found if bits is not None) for label, found in swept.items()}
+    gap = best[ALONE] - best[OURS]
+    each = ", ".join(f"{label} {bits:.3f}" for label, bits in sorted(best.items(), key=lambda item: item[1]))
+    return (
+        "With less text, in the shorter runs that the learning rates were found in (one seed, each at its best rate, "
+        f"valid BPC): {each}. There the graph is {'ahead of' if gap > 0 else 'behind'} '{ALONE}' by {abs(gap):.3f}."
     )
 
 

@@ -67,7 +67,7 @@ class Text8(Study):
             axes.plot(*zip(*row["curve"], strict=True), label=row["label"])
         axes.axhline(result["floors"]["bigram"], linestyle=":", color="grey", label="bigram floor")
         axes.set(xlabel="training step", ylabel="validation BPC", title="text8, seed 0, each at its best learning rate")
-        axes.legend()
+        figure.legend(loc="outside right upper", fontsize="small")
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
