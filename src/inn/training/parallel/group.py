@@ -107,8 +107,7 @@ class Group:
 
     def wait(self) -> None:
         """Go on when all processes are here."""
-        if self.world > 1:
-            self.sum()
+        self.sum(0.0)  # a number is sent: for an empty tensor gloo does not wait at all
 
 
 ALONE = Group()
