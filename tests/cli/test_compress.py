@@ -75,6 +75,7 @@ def test_dense_layers_for_others(model, tmp_path, capsys):
     [
         (["--keep", "0"], "keep must be above 0 and at most 1, not 0.0"),
         (["--keep", "1.5"], "keep must be above 0 and at most 1, not 1.5"),
+        (["--keep", "1"], "with --keep 1 every projection had better stay a dense weight; keep less"),
         (["--plan", "sdv"], "unknown plan 'sdv'; did you mean 'svd'?"),
         (["--plan", "q-k-{x}"], "names the projection 'x', and this model has d, g, k, o, q, u, v"),
         (["--roles", "qx"], "unknown projection 'x'"),

@@ -67,6 +67,15 @@ def test_every_plan_runs_and_says_what_it_lost(small, name):
     assert len(outcome.lost) == sum(len(group) for group, _ in outcome.groups)
 
 
+def test_in_bfloat16_much_the_same_and_weights_stay_what_they_were(model):
+    twin = copy.deepcopy(model)
+    outcome = compress(model, TOKENS, "auto", 0.6)
+    with torch.autocast("cpu", torch.bfloat16):
+        again = compress(twin, TOKENS, "auto", 0.6)
+    assert {p.dtype for p in twin.parameters()} == {torch.float32}
+    assert sum(again.lost.values()) == pytest.approx(sum(outcome.lost.values()), rel=0.05)
+
+
 def test_whitening_beats_plain_svd_and_fisher_with_energy_beats_both(small):
     """On what they are for: the loss on the text itself, at half the parameters."""
     small.train()  # a model that knows its text, so that losing something costs something

@@ -84,6 +84,7 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
     from inn.compress import compress, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
+    from inn.device import quick_products
 
     model, tokenizer = open_decoder(args.model)
     plan, keep = args.plan or "auto", 0.8 if args.keep is None else args.keep
@@ -91,8 +92,10 @@ def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
     blocks = find_blocks(model)
     rows = rows_of(text, args.rows, args.length, args.seed)
     dense = copy.deepcopy(model)
-    with working("compressing") as report:
+    with working("compressing") as report, quick_products():
         outcome = compress(model, rows, plan, keep, roles=args.roles, report=lambda what, done, of: report(done, of))
+    if not outcome.groups:
+        raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
     if args.tune:
         from inn.compress.tune import tune
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, find_blocks
-from inn.compress.calibrate import Stream, check_finite
+from inn.compress.calibrate import Stream, check_finite, product
 from inn.compress.plan import Block
 from inn.compress.watch import Seen, Watch
 
@@ -146,16 +146,15 @@ class Following:
 def _adding(layer: nn.Module, paths: set[str], x: Tensor, read: Mapping[str, Tensor], y: Tensor) -> list[str]:
     """Those of `paths`, in the order of their reading, whose outputs and `x` make up a layer's output; else none."""
     order = [path for path in read if path in paths]
-    gap = x + sum(layer.get_submodule(path)(read[path]) for path in order) - y
+    gap = sum((layer.get_submodule(path)(read[path]) for path in order), x) - y
     return order if order and bool(gap.abs().max() <= 1e-3 * y.abs().max()) else []
 
 
 def _read(now: Tensor, wanted: Tensor, behind: Tensor | None = None) -> Read:
     """Moments of what a block reads now, and of what it is to make of it."""
-    x = now.flatten(0, -2).float()
-    moment = (x.T @ x).double()
-    cross = moment if wanted is now else (x.T @ wanted.flatten(0, -2).float()).double()
-    return Read(moment, cross, None if behind is None else (x.T @ behind.flatten(0, -2).float()).double())
+    moment = product(now, now)
+    cross = moment if wanted is now else product(now, wanted)
+    return Read(moment, cross, None if behind is None else product(now, behind))
 
 
 def _sum(a: Read, b: Read) -> Read:

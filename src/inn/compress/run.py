@@ -240,7 +240,7 @@ class _Work:
             def cost(group: Group, known: Moments = known) -> float:
                 if group not in costs:
                     one = self.weighed(group, known)
-                    priced = price(one.weights, one.moments, per)
+                    priced = price(one.weights, one.moments, per, self.known.get(group))
                     self.known[group], costs[group] = priced.energies, priced.cost
                 return costs[group]
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from torch import Tensor
 
 from inn.compress.plan import Group
-from inn.compress.states import factorise, lost_energy, per_rank, refit, shared_out
+from inn.compress.states import energies, factorise, lost_energy, per_rank, refit, shared_out
 
 Cost = Callable[[Group], float]
 
@@ -27,21 +27,35 @@ class Priced:
     cost: float
 
 
-def price(weights: Sequence[Tensor], moments: Sequence[Tensor], per_parameter: float) -> Priced:
+def price(
+    weights: Sequence[Tensor], moments: Sequence[Tensor], per_parameter: float, known: Tensor | None = None
+) -> Priced:
     """The least that a group costs, energy lost + price x parameters: of the best rank, or dense, which loses nothing.
 
-    The rank is found on the pooled energies, shared out over the different inputs that were pooled; what it then loses
-    is measured with each block's own inputs, after the refit.
+    Blocks that read the same (moments that are one tensor) lose the energies beyond the rank. Where inputs differ, the
+    rank is found on the pooled energies, shared out over the inputs that were pooled; what it then loses is measured
+    with each block's own inputs, after the refit.
+
+    Args:
+        weights: `[m_b, n_b]` each.
+        moments: `[n_b, n_b]` each.
+        per_parameter: the price.
+        known: the energies of blocks that read the same, where they have been found before.
     """
     each = per_rank([(len(w), w.shape[1]) for w in weights])
-    full = factorise(weights, moments, min(sum(map(len, weights)), max(w.shape[1] for w in weights)))
-    carried = shared_out(full.energies, moments)
-    rank = max(1, int((carried > per_parameter * each).sum()))
-    states = full.cut(rank)
+    states = None
     if len({id(c) for c in moments}) > 1:
-        states = refit(states, weights, moments)
-    factored = lost_energy(states, weights, moments) + per_parameter * rank * each
-    return Priced(carried, min(factored, per_parameter * sum(w.numel() for w in weights)))
+        states = factorise(weights, moments, min(sum(map(len, weights)), max(w.shape[1] for w in weights)))
+        carried = shared_out(states.energies, moments)
+    else:
+        carried = energies(weights, moments) if known is None else known
+    rank = max(1, int((carried > per_parameter * each).sum()))
+    if states is None:
+        left = float(carried[rank:].sum())
+    else:
+        left = lost_energy(refit(states.cut(rank), weights, moments), weights, moments)
+    dense = per_parameter * sum(w.numel() for w in weights)
+    return Priced(carried, min(left + per_parameter * rank * each, dense))
 
 
 def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bool] = lambda a, b: True) -> list[Group]:

@@ -127,7 +127,13 @@ def energies(weights: Sequence[Tensor], moments: Sequence[Tensor]) -> Tensor:
     Exact for one block, and for several that have the same moment (the same tensor). Where moments differ, pooling
     counts every block on all of them, and the mean over them is an estimate.
     """
-    return shared_out(_directions(_stacked(weights), _pooled(moments))[1], moments)
+    stacked, moment = _stacked(weights), _pooled(moments)
+    if len(stacked) <= len(moment):
+        small = stacked @ moment @ stacked.T
+    else:  # the same values from the smaller side
+        root = _root(moment)
+        small = root.T @ (stacked.T @ stacked) @ root
+    return shared_out(torch.linalg.eigvalsh(small).flip(0).clamp(min=0), moments)
 
 
 def shared_out(energies: Tensor, moments: Sequence[Tensor]) -> Tensor:
@@ -167,10 +173,14 @@ def _directions(stacked: Tensor, moment: Tensor) -> tuple[Tensor, Tensor]:
         found, directions = torch.linalg.eigh(stacked @ moment @ stacked.T)
         return directions.flip(1), found.flip(0).clamp(min=0)
     # Fewer inputs than outputs: the same directions from the smaller side, W C^1/2 = U S V^T.
-    values, vectors = torch.linalg.eigh(moment)
-    root = vectors * values.clamp(min=0).sqrt()
-    directions, sizes, _ = torch.linalg.svd(stacked @ root, full_matrices=False)
+    directions, sizes, _ = torch.linalg.svd(stacked @ _root(moment), full_matrices=False)
     return directions, sizes.square()
+
+
+def _root(moment: Tensor) -> Tensor:
+    """R with R R^T = C for a moment C of any rank."""
+    values, vectors = torch.linalg.eigh(moment)
+    return vectors * values.clamp(min=0).sqrt()
 
 
 def _solve(a: Tensor, b: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from inn.errors import InputError
@@ -51,6 +52,17 @@ def texts(corpus: str, encode: Callable[[str], Tensor]) -> tuple[Tensor, Tensor]
     return valid, test
 
 
+@contextmanager
+def in_bfloat16() -> Iterator[None]:
+    """Layers in bfloat16, and other products as quick as can be."""
+    import torch
+
+    from inn.device import quick_products
+
+    with quick_products(), torch.autocast("cpu", torch.bfloat16):
+        yield
+
+
 def compressed(
     model: str,
     corpus: str,
@@ -61,22 +73,18 @@ def compressed(
     rows: int = 32,
     length: int = 512,
     windows: int = 8,
-    precision: str = "float32",
 ) -> dict[str, Any]:
-    """Compress a model and score it; without a plan the dense one.
+    """Compress a model and score it, both in bfloat16; without a plan the dense one.
 
     Args:
         plan: fields of `inn.compress.Plan`.
         roles: the projections, as letters; all when None.
         draw: the seed of the draw of the calibration rows.
         windows: of `length` symbols each, spread over the text to score, as `inn.compress.measure.score` has it.
-        precision: `bfloat16` scores under autocast.
 
     Returns nats by window, sizes, seconds for compressing and scoring, the groups, and the mean share of output energy
     that was lost.
     """
-    import torch
-
     from inn.compress import Plan, compress, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
@@ -86,17 +94,17 @@ def compressed(
     blocks = find_blocks(decoder_)
     named = [block for block in blocks if roles is None or block.role in roles]
     before = size(decoder_, blocks, named)
-    began = time.perf_counter()
     found: dict[str, Any] = {"groups": [], "lost": 0.0}
-    if plan is not None:
-        outcome = compress(decoder_, rows_of(calibration, rows, length, draw), Plan(**plan), keep, roles=roles)
-        named = outcome.blocks
-        found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
-        found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
-    compressing = time.perf_counter() - began
-    after = size(decoder_, blocks, named)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+    with in_bfloat16():
+        began = time.perf_counter()
+        if plan is not None:
+            outcome = compress(decoder_, rows_of(calibration, rows, length, draw), Plan(**plan), keep, roles=roles)
+            named = outcome.blocks
+            found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
+            found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
+        compressing = time.perf_counter() - began
         scored = score(decoder_, spaced(held_out, windows, length), length)
+    after = size(decoder_, blocks, named)
     return {
         **found,
         "nats": [part.nats for part in scored.parts],
@@ -132,16 +140,18 @@ def cost(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int, l
 
 
 def costing(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int, length: int) -> dict[str, Any]:
-    """`cost`, in the process that is measured."""
+    """`cost`, in the process that is measured; as `inn compress` does it, in float32."""
     import torch
 
     from inn.compress import Plan, compress, rows_of
+    from inn.device import quick_products
     from inn.training.provenance import peak_memory
 
     decoder_, encode = decoder(model)
     calibration, _ = texts(corpus, encode)
     began = time.perf_counter()
-    compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), 0.8, roles=roles)
+    with quick_products():
+        compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), 0.8, roles=roles)
     seconds = time.perf_counter() - began
     weights = sum(p.numel() * p.element_size() for p in decoder_.parameters())
     return {"seconds": seconds, "weights": weights, **peak_memory(torch.device("cpu"))}
@@ -158,7 +168,8 @@ def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: in
     dense, encode = decoder(model)
     calibration, _ = texts(corpus, encode)
     small, blocks = copy.deepcopy(dense), find_blocks(dense)
-    outcome = compress(small, rows_of(calibration, rows, length), Plan(**plan), keep)
+    with in_bfloat16():
+        outcome = compress(small, rows_of(calibration, rows, length), Plan(**plan), keep)
     speeds = writing_speeds({"dense": dense, "compressed": small}, calibration[:64], symbols=32, rounds=9)
     sizes = {"dense": size(dense, blocks, outcome.blocks), "compressed": size(small, blocks, outcome.blocks)}
     return {
@@ -186,7 +197,8 @@ def steadiness(
     decoder_, encode = decoder(model)
     calibration, held_out = texts(corpus, encode)
     if plan is not None:
-        compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), keep)
+        with in_bfloat16():
+            compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), keep)
     found = stability(decoder_, spaced(held_out, blocks, symbols).view(blocks, symbols))
     return {**found, "transport": transports(decoder_)}
 

@@ -38,7 +38,7 @@ _ATTENTION = (
 )  # fmt: skip
 SETTINGS = (
     Setting("q, k, v at 50 %", "qkv", 0.5, 0.05, _ATTENTION),
-    Setting("q, k, v at 30 %", "qkv", 0.3, 0.10, _ATTENTION),
+    Setting("q, k, v at 30 %", "qkv", 0.3, 0.10, ("qk-v", "kk-qv", "qkv", "qqkkvv")),
     Setting("all at 80 %", None, 0.8, 0.10, ("in-layer", "qkv-o-ugd", "qkv-o-uugg-d")),
 )
 
@@ -133,7 +133,7 @@ class Ngc(Study):
         found = lab.compute(compressed, {f"{setting.label}, {name}": case for name, case in cases.items()})
         screened = dict(zip(tried, found.values(), strict=True))
         final = finalists(screened)
-        scored = {**at, "windows": size.confirmed, "precision": "bfloat16"}
+        scored = {**at, "windows": size.confirmed}
         found = lab.compute(
             compressed,
             {
@@ -166,9 +166,10 @@ class Ngc(Study):
         said = result["calibration"]
         parts = [
             f"{result['model']}, one-shot, calibrated on {said['rows']} rows of {said['length']} symbols of "
-            f"{said['text']}, scored on its test part in disjoint windows. *Keep* is the share of the parameters of "
-            "the projections that are compressed, *of the model* that of the whole model's. The text is tokenised and "
-            "has `<unk>`: perplexities are not comparable with published ones, only with one another."
+            f"{said['text']}, scored on its test part in disjoint windows, both in bfloat16. *Keep* is the share of "
+            "the parameters of the projections that are compressed, *of the model* that of the whole model's. The "
+            "text is tokenised and has `<unk>`: perplexities are not comparable with published ones, only with one "
+            "another."
         ]
         for setting in result["settings"]:
             parts += [f"### {setting['label'].capitalize()}", _confirmed(setting), _screened(setting)]
