@@ -46,6 +46,11 @@ def test_the_losses_are_those_of_one_process(groups, settings, alone, same_curve
     assert len("".join(model.generate(tokens=5, seed=0))) == 5
 
 
+def test_processes_wait_for_the_last(groups, settings, tmp_path):
+    told = groups(settings=settings(), run=str(tmp_path / "run"), world=2, late=1)["told"]
+    assert min(one["passed"] for one in told) >= max(one["came"] for one in told)
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_a_run_goes_on_in_another_number_of_processes(groups, settings, alone, same_curve, tmp_path, parallel):
     run, config = tmp_path / "run", settings(parallel=parallel)

@@ -1,8 +1,8 @@
 """Starts groups of processes that train; started by the tests, with PyTorch loaded once for all.
 
-Reads lines of JSON, a job each: `settings`, `run`, `world`, and perhaps `resume` and `stop` (the step in which the last
-process sends itself SIGTERM). Forks `world` processes, waits
-for them and answers with a line of JSON: their exit codes, and what each has to tell.
+Reads lines of JSON, a job each: `settings`, `run`, `world`, and perhaps `resume`, `stop` (the step in which the last
+process sends itself SIGTERM) and `late` (the step in which the others wait for it). Forks `world` processes, waits for
+them and answers with a line of JSON: their exit codes, and what each has to tell.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ def work(job: dict[str, Any], rank: int, answer: Path) -> None:
     def begin(self, step: int, batch: int) -> None:
         if last and step == job.get("stop"):
             os.kill(os.getpid(), signal.SIGTERM)
+        if step == job.get("late"):
+            if last:
+                time.sleep(0.5)
+            told["came"] = time.monotonic()
+            self.group.wait()
+            told["passed"] = time.monotonic()
         stepped(self, step, batch)
         if step == 1:
             traffic.watch(self)
