@@ -53,6 +53,8 @@ def test_rivals_are_as_published():
     assert tried["ours, qkv"].allocate == tried["ours, search"].allocate == "energy"
     assert {f"hybrid{i}" for i in range(1, 6)} < set(tried)
     assert "ours, in-layer" in plans(SETTINGS[2])
+    assert "FWSVD" in tried
+    assert "FWSVD" not in plans(SETTINGS[2])
 
 
 def test_the_final_four():
@@ -60,7 +62,7 @@ def test_the_final_four():
     screened["SVD-LLM, sequential"]["perplexity"] = 40.0
     screened["in-layer"]["perplexity"] = 30.0
     screened["ours, in-layer"]["perplexity"] = 31.0
-    screened["SVD"]["perplexity"] = 1.0  # no plan of ours, no matter how good
+    screened["SVD"] = {"perplexity": 1.0}  # no plan of ours, no matter how good
     four = finalists(screened)
     assert four == ["SVD-LLM, sequential", "Basis Sharing", "in-layer", "ours, search"]
     screened["ours, search"]["perplexity"] = 20.0

@@ -10,7 +10,7 @@ import pytest
 from inn.cli import main
 from inn.studies import STUDIES, open_study, results
 
-WITHOUT_FIGURE = ("samples",)
+WITHOUT_FIGURE = ("samples", "ngc-cost")
 
 
 @pytest.fixture(scope="module")

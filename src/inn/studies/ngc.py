@@ -10,8 +10,8 @@ import numpy as np
 
 from inn.analysis.lead import lead
 from inn.compress.run import PLANS, Plan
-from inn.studies.compressing import compressed, cost, steadiness, trained_steadiness, writing
-from inn.studies.lab import Job, Lab
+from inn.studies.compressing import compressed
+from inn.studies.lab import Lab
 from inn.studies.rows import markdown, spread
 from inn.studies.sizes import TEXT8, Size
 from inn.studies.study import Study, Verdict
@@ -56,15 +56,13 @@ SEARCH, HAND_MADE = "search", ("svd-llm", "basis-sharing", "in-layer")
 """Topologies that are looked at with all else that `auto` does."""
 PUBLISHED = PLANS["svd-llm"]
 """How a topology is compressed by the NGC authors' code, fine-tuning aside: pooled, without a refit."""
-COSTS = ("svd-llm", "in-layer", "auto")
-"""Plans whose time and memory are measured."""
 FINAL = 2
 """Plans of our own that are confirmed, beside the better form of each rival."""
 
 
 @dataclass(frozen=True)
 class NgcSize(Size):
-    """How large the study is; `settings` are those of the run whose training is followed."""
+    """How large the studies of neuronal groups are."""
 
     model: str = "smollm2"
     corpus: str = "wikitext2"
@@ -76,22 +74,24 @@ class NgcSize(Size):
     """Windows that the final ones are scored on: 65,919 symbols of 512 a window."""
     blocks: int = 8
     """Of text, that stability is measured on."""
-    scales: tuple[Setting, ...] = SETTINGS
+    compared: tuple[Setting, ...] = SETTINGS
+
+    def base(self) -> dict[str, Any]:
+        """What is compressed, and the text it is calibrated on: options of the measures in `compressing`."""
+        return {"model": self.model, "corpus": self.corpus, "rows": self.rows, "length": self.length}
 
 
 def _ngc(size: Size, **fields: Any) -> NgcSize:
     return NgcSize(**{**vars(size), "seeds": 3, **fields})
 
 
-_FOLLOWED = {"train.keep": 100, "train.checkpoint_every": 60, "train.symbols": 1_000_000, "train.eval_every": 61}
 SIZES: dict[str, NgcSize] = {
     "smoke": _ngc(
-        TEXT8["smoke"].but(train_keep=100, train_checkpoint_every=8), model="tiny", corpus="pydoc", rows=4, length=32,
-        screened=2, confirmed=4, blocks=2,
-        scales=tuple(replace(s, topologies=s.topologies[:2]) for s in SETTINGS[1:]),
+        TEXT8["smoke"], model="tiny", corpus="pydoc", rows=4, length=32, screened=2, confirmed=4, blocks=2,
+        compared=tuple(replace(s, topologies=s.topologies[:2]) for s in SETTINGS[1:]),
     ),
-    "cpu": _ngc(replace(TEXT8["cpu"], settings={**TEXT8["cpu"].settings, **_FOLLOWED})),
-    "gpu": _ngc(replace(TEXT8["cpu"], settings={**TEXT8["cpu"].settings, **_FOLLOWED}), rows=128, confirmed=480),
+    "cpu": _ngc(TEXT8["cpu"]),
+    "gpu": _ngc(TEXT8["cpu"], rows=128, confirmed=480),
 }  # fmt: skip
 
 
@@ -106,25 +106,13 @@ class Ngc(Study):
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, NgcSize)
-        base = {"model": size.model, "corpus": size.corpus, "rows": size.rows, "length": size.length}
+        base = size.base()
         dense = lab.compute(compressed, {"dense": {**base, "plan": None, "windows": size.screened}})["dense"]
-        settings = [self._setting(lab, size, setting, base, seeds) for setting in size.scales]
-        symbols, auto = min(256, size.length), asdict(PLANS["auto"])
-        costs = {name: {**base, "plan": asdict(PLANS[name]), "roles": "qkvugd"} for name in COSTS}
-        steady = {
-            name: {**base, "blocks": size.blocks, "symbols": symbols, "plan": plan, "keep": keep}
-            for name, plan, keep in (("dense", None, 1.0), ("80 %", auto, 0.8), ("50 %", auto, 0.5))
-        }
-        (run,) = lab.train([Job("inn followed", size.recipe, {**size.settings, "model.kind": "inn"})])
         return {
             "model": size.model,
             "calibration": {"rows": size.rows, "length": size.length, "text": f"{size.corpus}, validation part"},
             "dense": dense,
-            "settings": settings,
-            "costs": lab.compute(cost, costs),
-            "writing": lab.compute(writing, {"auto, 50 %": {**base, "plan": auto, "keep": 0.5}})["auto, 50 %"],
-            "stability": lab.compute(steadiness, steady),
-            "followed": lab.measure(trained_steadiness, [run], blocks=size.blocks, symbols=symbols)[0],
+            "settings": [self._setting(lab, size, setting, base, seeds) for setting in size.compared],
         }
 
     def _setting(self, lab: Lab, size: NgcSize, setting: Setting, base: dict[str, Any], seeds: int) -> dict[str, Any]:
@@ -175,7 +163,6 @@ class Ngc(Study):
         ]
         for setting in result["settings"]:
             parts += [f"### {setting['label'].capitalize()}", _confirmed(setting), _screened(setting)]
-        parts += ["### What it costs, and what it gains", _costs(result), "### Stability", _stability(result)]
         return "\n\n".join(parts)
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
@@ -286,72 +273,3 @@ def _screened(setting: dict[str, Any]) -> str:
         f"hand-made topology with all else alike ({name.removeprefix('ours, ')}): {search['perplexity']:.2f} against "
         f"{hand['perplexity']:.2f}.\n\n{markdown(head, rows)}"
     )
-
-
-def _costs(result: dict[str, Any]) -> str:
-    rows = [
-        [
-            name,
-            f"{found['seconds']:.0f} s",
-            f"{found['memory_bytes'] / 2**30:.2f} GiB",
-            f"{found['weights'] / 2**30:.2f} GiB",
-        ]
-        for name, found in result["costs"].items()
-    ]
-    table = markdown(["plan", "time:", "peak memory of the process:", "the model's weights:"], rows)
-    w = result["writing"]
-    return (
-        f"Compressing q, k, v and the MLP, with all cores:\n\n{table}\n\nWriting with all projections at 50 % (auto), "
-        f"one stream, one thread: {w['speeds']['compressed']:.1f} symbols per second against "
-        f"{w['speeds']['dense']:.1f}, {w['gain']:.2f} times as fast; {w['possible']:.2f} times by arithmetic alone, so "
-        f"{(w['gain'] - 1) / (w['possible'] - 1):.0%} of the gain there could be."
-    )
-
-
-def _stability(result: dict[str, Any]) -> str:
-    rows = []
-    for name, one in result["stability"].items():
-        last, exponent, drive = one["embedding"][-1], one["depth"]["exponent"], one["patterns"]["drive"]
-        power, life = last["power"], last["half_life"]
-        rows.append(
-            [
-                name,
-                "–" if power is None else _interval(power["exponent"]),
-                "–" if life is None else f"{life:.1f}",
-                _interval(exponent, 3),
-                _interval(drive, 3),
-            ]
-        )
-    head = ["model", "decay lag^-x, x [95 %]:", "half-life in symbols:", "growth per layer:", "drive:"]
-    dense = markdown(head, rows)
-    passed = {name: one["transport"] for name, one in result["stability"].items() if one["transport"]}
-    transports = markdown(
-        ["model", "group of", "norm:", "flatness:", "overlap:", "of random spans:"],
-        [
-            [name, role, *(f"{found[key]:.3f}" for key in ("norm", "flatness", "overlap", "chance"))]
-            for name, roles in passed.items()
-            for role, found in roles.items()
-        ],
-    )
-    steps = markdown(
-        ["step:", "half-life in symbols:", "growth per round:", "largest exponent over time:", "drive:"],
-        [
-            [
-                step,
-                "–" if one["half_life"] is None else f"{one['half_life']:.1f}",
-                _interval(one["exponent"], 3),
-                "–" if one["time"] is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*one["time"]),
-                _interval(one["drive"], 3),
-            ]
-            for step, one in result["followed"].items()
-        ],
-    )
-    return (
-        "A push of one symbol's embedding by 1 %, followed over the symbols after it at the last layer, and over the "
-        f"layers at that symbol:\n\n{dense}\n\nS4, from the states of one layer's group to the next layer's, means "
-        f"over the depth:\n\n{transports}\n\nAn INN while it is trained:\n\n{steps}"
-    )
-
-
-def _interval(found: dict[str, float], digits: int = 2) -> str:
-    return f"{found['mean']:.{digits}f} [{found['low']:.{digits}f}, {found['high']:.{digits}f}]"

@@ -1,0 +1,102 @@
+"""How a push spreads over time and depth, in a dense model, in compressed ones, and in an INN while it is trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from inn.compress.run import PLANS
+from inn.studies.compressing import steadiness, trained_steadiness
+from inn.studies.lab import Job, Lab
+from inn.studies.ngc import SIZES, NgcSize
+from inn.studies.rows import markdown
+from inn.studies.sizes import Size
+from inn.studies.study import Study, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+
+_LONG = {"train_symbols": 1_000_000, "train_keep": 100, "train_checkpoint_every": 60, "train_eval_every": 61}
+FOLLOWED = {"smoke": {"train_keep": 100, "train_checkpoint_every": 8}, "cpu": _LONG, "gpu": _LONG}
+"""Settings of the run that is looked at while it is trained."""
+
+
+class NgcStability(Study):
+    name = "ngc-stability"
+    source = "Neuronal Group Communication (arXiv 2510.16851)"
+    question = "Does compression make a model less stable, and what does training do to the stability of an INN?"
+    page = "neuronal-groups"
+
+    def sizes(self) -> dict[str, Size]:
+        return {scale: replace(size, seeds=1).but(**FOLLOWED[scale]) for scale, size in SIZES.items()}
+
+    def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
+        assert isinstance(size, NgcSize)
+        symbols, auto = min(256, size.length), asdict(PLANS["auto"])
+        steady = {
+            name: {**size.base(), "blocks": size.blocks, "symbols": symbols, "plan": plan, "keep": keep}
+            for name, plan, keep in (("dense", None, 1.0), ("80 %", auto, 0.8), ("50 %", auto, 0.5))
+        }
+        (run,) = lab.train([Job("inn followed", size.recipe, {**size.settings, "model.kind": "inn"})])
+        return {
+            "model": size.model,
+            "stability": lab.compute(steadiness, steady),
+            "followed": lab.measure(trained_steadiness, [run], blocks=size.blocks, symbols=symbols)[0],
+        }
+
+    def table(self, result: dict[str, Any]) -> str:
+        rows = []
+        for name, one in result["stability"].items():
+            last, exponent, drive = one["embedding"][-1], one["depth"]["exponent"], one["patterns"]["drive"]
+            power, life = last["power"], last["half_life"]
+            rows.append(
+                [
+                    name,
+                    "–" if power is None else _interval(power["exponent"]),
+                    "–" if life is None else f"{life:.1f}",
+                    _interval(exponent, 3),
+                    _interval(drive, 3),
+                ]
+            )
+        head = ["model", "decay lag^-x, x [95 %]:", "half-life in symbols:", "growth per layer:", "drive:"]
+        dense = markdown(head, rows)
+        passed = {name: one["transport"] for name, one in result["stability"].items() if one["transport"]}
+        transports = markdown(
+            ["model", "group of", "norm:", "flatness:", "overlap:", "of random spans:"],
+            [
+                [name, role, *(f"{found[key]:.3f}" for key in ("norm", "flatness", "overlap", "chance"))]
+                for name, roles in passed.items()
+                for role, found in roles.items()
+            ],
+        )
+        steps = markdown(
+            ["step:", "half-life in symbols:", "growth per round:", "largest exponent over time:", "drive:"],
+            [
+                [
+                    step,
+                    "–" if one["half_life"] is None else f"{one['half_life']:.1f}",
+                    _interval(one["exponent"], 3),
+                    "–" if one["time"] is None else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*one["time"]),
+                    _interval(one["drive"], 3),
+                ]
+                for step, one in result["followed"].items()
+            ],
+        )
+        return (
+            "A push of one symbol's embedding by 1 %, followed over the symbols after it at the last layer, and over "
+            f"the layers at that symbol:\n\n{dense}\n\nS4, from the states of one layer's group to the next layer's, "
+            f"means over the depth:\n\n{transports}\n\nAn INN while it is trained:\n\n{steps}"
+        )
+
+    def draw(self, result: dict[str, Any], figure: Figure) -> bool:
+        from inn.analysis.stability.plot import draw
+
+        draw(result["stability"], figure)
+        return True
+
+    def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
+        return []
+
+
+def _interval(found: dict[str, float], digits: int = 2) -> str:
+    return f"{found['mean']:.{digits}f} [{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
