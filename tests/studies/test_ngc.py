@@ -85,6 +85,23 @@ def test_a_lead_is_a_share_of_the_better_rivals_perplexity():
     assert ahead(setting(**{better: draws, "qkv": worst}))["qkv"][0] == pytest.approx(1 - math.e)
 
 
+def test_the_search_is_held_against_the_best_made_by_hand():
+    draws = [[3.0, 4.0, 5.0], [3.1, 4.1, 5.1]]
+    plans_ = {"ours, search": [[n - 0.02 for n in d] for d in draws], "ours, qkv": draws, "SVD-LLM": draws}
+    one = setting(**plans_)
+    rest = {"share": 0.5, "share_of_model": 0.8, "symbols": 6, "lost": 0.1, "seconds": 2.0}
+    whole = {
+        "label": "q", "goal": 0.05, "dense": 20.0, "screened": [{"plan": "qkv", "perplexity": 40.0, **rest}],
+        "confirmed": [{**row, **rest, "seconds": [60.0, 62.0]} for row in one["confirmed"]],
+    }  # fmt: skip
+    said = Ngc().table({"model": "m", "calibration": {"rows": 1, "length": 2, "text": "t"}, "settings": [whole]})
+    assert "The search is 2.0% [2.0%, 2.0%] below the best topology made by hand (ours, qkv): at least as good" in said
+    assert "not reached" in said
+    whole["confirmed"][0]["nats"] = [[n + 0.02 for n in d] for d in draws]
+    said = Ngc().table({"model": "m", "calibration": {"rows": 1, "length": 2, "text": "t"}, "settings": [whole]})
+    assert "not as good" in said
+
+
 def test_transport_between_layers():
     from inn.compress import compress
 
