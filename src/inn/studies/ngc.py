@@ -171,12 +171,15 @@ class Ngc(Study):
         panels = figure.subplots(1, len(result["settings"]), squeeze=False)[0]
         for axes, setting in zip(panels, result["settings"], strict=True):
             rows = sorted(setting["screened"], key=lambda row: row["perplexity"], reverse=True)
-            rows = [row for row in rows if row["perplexity"] < 4 * min(r["perplexity"] for r in rows)]
-            colours = ["0.6" if row["plan"] in RIVALS else "C0" for row in rows]
-            axes.barh([row["plan"] for row in rows], [row["perplexity"] for row in rows], color=colours)
-            axes.axvline(result["dense"]["perplexity"], color="black", lw=0.8, linestyle=":")
-            axes.tick_params(axis="y", labelsize=6)
+            rows = [row for row in rows if row["perplexity"] < 4 * rows[-1]["perplexity"]]
+            for kind, colour in (("ours", "C0"), ("topologies as published", "C1"), ("rivals", "0.6")):
+                mine = [row for row in rows if _kind(row["plan"]) == kind]
+                at = [rows.index(row) for row in mine]
+                axes.barh(at, [row["perplexity"] for row in mine], color=colour, label=kind)
+            axes.axvline(result["dense"]["perplexity"], color="black", lw=0.8, linestyle=":", label="dense")
+            axes.set_yticks(range(len(rows)), [row["plan"].removeprefix("ours, ") for row in rows], fontsize=6)
             axes.set(title=setting["label"], xlabel="perplexity, screened")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
@@ -201,6 +204,12 @@ def finalists(screened: dict[str, dict[str, Any]]) -> list[str]:
     own = [label for label in order if label not in (*RIVALS, *OTHERS)][:FINAL]
     search = f"ours, {SEARCH}"
     return [*rivals, *(own if search in own else [*own[:-1], search])]
+
+
+def _kind(plan: str) -> str:
+    if plan in (*RIVALS, *OTHERS):
+        return "rivals"
+    return "ours" if plan.startswith("ours, ") else "topologies as published"
 
 
 def brief(found: dict[str, Any]) -> dict[str, Any]:
