@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,15 @@ from inn.studies.study import Study, Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
-_LONG = {"train_symbols": 1_000_000, "train_keep": 100, "train_checkpoint_every": 60, "train_eval_every": 61}
+_LONG = {"train_symbols": 1_000_000, "train_keep": 100, "train_checkpoint_every": 20, "train_eval_every": 20}
 FOLLOWED = {"smoke": {"train_keep": 100, "train_checkpoint_every": 8}, "cpu": _LONG, "gpu": _LONG}
 """Settings of the run that is looked at while it is trained."""
+
+_MEASURES: dict[str, Callable[[dict[str, Any]], dict[str, float] | None]] = {
+    "decay": lambda one: one["embedding"][-1]["power"] and one["embedding"][-1]["power"]["exponent"],
+    "growth": lambda one: one["depth"]["exponent"],
+    "drive": lambda one: one["patterns"]["drive"],
+}
 
 
 class NgcStability(Study):
@@ -47,15 +54,14 @@ class NgcStability(Study):
     def table(self, result: dict[str, Any]) -> str:
         rows = []
         for name, one in result["stability"].items():
-            last, exponent, drive = one["embedding"][-1], one["depth"]["exponent"], one["patterns"]["drive"]
-            power, life = last["power"], last["half_life"]
+            decay, growth, drive = (of(one) for of in _MEASURES.values())
+            life = one["embedding"][-1]["half_life"]
             rows.append(
                 [
                     name,
-                    "–" if power is None else _interval(power["exponent"]),
+                    _interval(decay),
                     "–" if life is None else f"{life:.1f}",
-                    _interval(exponent, 3),
-                    _interval(drive, 3),
+                    *(_interval(found, 3) for found in (growth, drive)),
                 ]
             )
         head = ["model", "decay lag^-x, x [95 %]:", "half-life in symbols:", "growth per layer:", "drive:"]
@@ -82,10 +88,17 @@ class NgcStability(Study):
                 for step, one in result["followed"].items()
             ],
         )
-        return (
-            "A push of one symbol's embedding by 1 %, followed over the symbols after it at the last layer, and over "
-            f"the layers at that symbol:\n\n{dense}\n\nS4, from the states of one layer's group to the next layer's, "
-            f"means over the depth:\n\n{transports}\n\nAn INN while it is trained:\n\n{steps}"
+        return "\n\n".join(
+            [
+                "A push of one symbol's embedding by 1 %, followed over the symbols after it at the last layer, and "
+                "over the layers at that symbol:",
+                dense,
+                _changed(result["stability"]),
+                "S4, from the states of one layer's group to the next layer's, means over the depth:",
+                transports,
+                "An INN while it is trained:",
+                steps,
+            ]
         )
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
@@ -98,5 +111,19 @@ class NgcStability(Study):
         return []
 
 
-def _interval(found: dict[str, float], digits: int = 2) -> str:
-    return f"{found['mean']:.{digits}f} [{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
+def _changed(found: dict[str, Any]) -> str:
+    """What of the compressed models lies beyond the dense one's interval."""
+    beyond = []
+    for what, of in _MEASURES.items():
+        here = of(found["dense"])
+        for name, one in found.items():
+            there = of(one)
+            if here and there and (there["low"] > here["high"] or there["high"] < here["low"]):
+                beyond.append(f"{what} at {name}")
+    return f"Intervals of dense and compressed do not meet for: {', '.join(beyond) or 'nothing'}."
+
+
+def _interval(found: dict[str, float] | None, digits: int = 2) -> str:
+    return (
+        "–" if found is None else f"{found['mean']:.{digits}f} [{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
+    )
