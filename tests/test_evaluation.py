@@ -223,7 +223,7 @@ def test_xz_knows_more_after_the_training_text():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("INN_DATA" not in os.environ, reason="needs text8-69m in INN_DATA")
+@pytest.mark.skipif(not os.environ.get("INN_DATA"), reason="needs text8-69m in INN_DATA")
 def test_the_floors_of_text8():
     """The values known for this text, with held-out part valid and test together."""
     data = prepare(DataConfig(corpus="text8-69m"))

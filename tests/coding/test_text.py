@@ -106,7 +106,8 @@ def test_so_it_is_with_an_inn_its_header_of_55_bytes_aside(kind):
     packed = compress(model, TEXT.encode())
     bits = score.nats_total / math.log(2) + math.log2(model.config.vocab)  # and the first symbol
     assert packed.model_bits == pytest.approx(bits, rel=1e-4)
-    assert bits * 0.9999 < 8 * (len(packed.content) - 55) < 1.005 * bits + 8
+    # By chance a short number lies in the last interval: each bit that it saves, half as often as the one before.
+    assert bits - 24 < 8 * (len(packed.content) - 55) < 1.005 * bits + 8
 
 
 def test_streams_side_by_side_cost_little():
