@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inn.compress.states import per_rank, rank_for
+from inn.compress.states import dense_size, per_rank, rank_for
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -31,7 +31,7 @@ def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, le
     least there can be.
     """
     costs = [per_rank(s) for s in shapes]
-    sizes = [sum(m * n for m, n in s) for s in shapes]
+    sizes = [dense_size(s) for s in shapes]
     most = [min(len(e), rank_for(1.0, s)) for e, s in zip(energies, shapes)]
     ranks = [max(1, min(top, int(least * rank_for(keep, s)))) for s, top in zip(shapes, most)]
     left = keep * sum(sizes) - sum(rank * cost for rank, cost in zip(ranks, costs))
@@ -75,7 +75,7 @@ def dense_step(energies: Tensor, shapes: Shapes, least: int = 0) -> tuple[int, f
     >>> dense_step(torch.tensor([9.0, 1.0, 1.0, 1.0]), [(4, 4)])
     (1, 0.375)
     """
-    cost, size = per_rank(shapes), sum(m * n for m, n in shapes)
+    cost, size = per_rank(shapes), dense_size(shapes)
     tails = torch.cat([energies.flip(0).cumsum(0).flip(0), energies.new_zeros(1)])
     room = size - cost * torch.arange(len(tails))
     inside = torch.arange(len(tails))[(room > 0)][least:]
@@ -92,7 +92,7 @@ def price_at(energies: Sequence[Tensor], shapes: Sequence[Shapes], budget: float
     for e, s in zip(energies, shapes):
         cost, (turn, ratio) = per_rank(s), dense_step(e, s)
         ratios += [e[:turn] / cost, e.new_full((1,), ratio)]
-        rest = sum(m * n for m, n in s) - turn * cost
+        rest = dense_size(s) - turn * cost
         sizes += [e.new_full((turn,), float(cost)), e.new_full((1,), float(rest))]
     order = torch.cat(ratios).argsort(descending=True)
     last = int((torch.cat(sizes)[order].cumsum(0) <= budget).sum())

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.compress.states import factorise, lost, per_rank, refit
+from inn.compress.states import dense_size, factorise, lost, per_rank, refit
 from inn.errors import InputError
 from inn.evaluation import evaluating
 from inn.model import INN
@@ -59,7 +59,7 @@ def communal(
     moments = moments_of(model, rows, report)
     weights = {path: list(model.get_parameter(f"{path}.weight").double()) for path in moments}
     shapes = [[(len(w), w.shape[1]) for w in each] for each in weights.values()]
-    dense, costs = sum(m * n for s in shapes for m, n in s), sum(map(per_rank, shapes))
+    dense, costs = sum(map(dense_size, shapes)), sum(map(per_rank, shapes))
     states = max(1, min(round(keep * dense / costs), shapes[0][0][1] - 1))
     small = INN(replace(c, weights="communal", communal_states=states)).to(next(model.parameters()))
     for name, parameter in small.named_parameters():

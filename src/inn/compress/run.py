@@ -16,7 +16,7 @@ from inn.compress.calibrate import Moments, Stream, importances, weight_importan
 from inn.compress.following import Following, Read, stages
 from inn.compress.plan import ROLES, TOPOLOGIES, Block, Group, only, plan
 from inn.compress.search import merged, price
-from inn.compress.states import States, energies, energy, factorise, lost, rank_for, refit
+from inn.compress.states import States, dense_size, energies, energy, factorise, lost, rank_for, refit
 from inn.errors import InputError, lookup
 
 Report = Callable[[str, int, int], None]
@@ -227,7 +227,7 @@ class _Work:
         """
         alone: list[Group] = [(block,) for block in sorted(blocks)]
         shapes = [self.shapes(group) for group in alone]
-        budget = keep * sum(m * n for shape in shapes for m, n in shape)
+        budget = keep * sum(map(dense_size, shapes))
         per = price_at(self.spectra(alone), shapes, budget)
 
         found: list[Group] = []

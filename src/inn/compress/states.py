@@ -56,8 +56,13 @@ def rank_for(keep: float, shapes: Sequence[tuple[int, int]]) -> int:
     (144, 180)
     """
     outputs, inputs = sum(m for m, _ in shapes), max(n for _, n in shapes)
-    wanted = round(keep * sum(m * n for m, n in shapes) / per_rank(shapes))
+    wanted = round(keep * dense_size(shapes) / per_rank(shapes))
     return max(1, min(wanted, outputs, inputs))
+
+
+def dense_size(shapes: Sequence[tuple[int, int]]) -> int:
+    """Parameters of dense blocks of these (outputs m, inputs n): sum(m n)."""
+    return sum(m * n for m, n in shapes)
 
 
 def per_rank(shapes: Sequence[tuple[int, int]]) -> int:

@@ -22,6 +22,8 @@ SEPARATE, SMALLER, TRAINED, MADE, TUNED, LONGER = (
     "separate", "separate, narrower", "communal from the start", "made communal", "made communal, trained on",
     "separate, trained on",
 )  # fmt: skip
+EQUAL = ", equal FLOPs"
+"""After the name of communal weights trained on more symbols: with as much arithmetic as separate ones took."""
 CALIBRATION = 2**21
 """Symbols of the training part that calibration rows are drawn from."""
 NEAR, SHARE = 0.01, 0.6
@@ -95,15 +97,24 @@ class Communal(Study):
         tuned = {model.label: model for model in tune(lab, size, fields, seeds)}
         separate = tuned[SEPARATE].runs
         made = lab.measure(make, separate, keep=size.keep, rows=size.rows, limit=size.scored)
-        on = size.but(train_symbols=round(separate[0].config().train.symbols * size.on))
         states = made[0]["states"]
         sharing = {**fields[SEPARATE], "model.weights": "communal", "model.communal_states": states}
         groups: dict[str, list[Run]] = {label: model.runs for label, model in tuned.items()}
         rates = {label: model.rate for label, model in tuned.items()}
-        for label, settings, starts in (
-            (TUNED, sharing, [found["folder"] for found in made]),
-            (LONGER, fields[SEPARATE], [str(run.path) for run in separate]),
+        symbols = separate[0].config().train.symbols
+        cheaper = facts(separate[0])["training_flops_per_symbol"] / made[0]["training_flops_per_symbol"]
+        longer = size.but(train_symbols=round(symbols * cheaper))
+        groups[TRAINED + EQUAL] = lab.train(
+            jobs(longer, TRAINED + EQUAL, fields[TRAINED], [rates[TRAINED]], range(seeds))
+        )
+        rates[TRAINED + EQUAL] = rates[TRAINED]
+        folders = [found["folder"] for found in made]
+        for label, settings, starts, share in (
+            (TUNED, sharing, folders, size.on),
+            (TUNED + EQUAL, sharing, folders, size.on * cheaper),
+            (LONGER, fields[SEPARATE], [str(run.path) for run in separate], size.on),
         ):
+            on = size.but(train_symbols=round(symbols * share))
             swept = lab.train([_on(on, label, settings, starts[0], 0, rate) for rate in size.gentle])
             _, rates[label] = min((best_bits(run) or math.inf, rate) for run, rate in zip(swept, size.gentle))
             wanted = [_on(on, label, settings, start, seed, rates[label]) for seed, start in enumerate(starts)]
@@ -112,17 +123,16 @@ class Communal(Study):
         for label, runs in groups.items():
             kept = [run for run in runs if best_bits(run) is not None]
             bits = [found["bits"] for found in lab.measure(score, kept, split="test", limit=size.scored)]
-            before = separate[0].summary() or {}
-            symbols = facts(kept[0])["symbols"] + (0 if label in tuned else before["symbols"])
-            valid = [best_bits(run) for run in kept]
+            found = facts(kept[0])
+            started = found["config"]["train"]["start"] is not None
             rows.append(
                 {
-                    **facts(kept[0]),
+                    **found,
                     "label": label,
                     "lr": rates[label],
-                    "valid_bits": valid,
+                    "valid_bits": [best_bits(run) for run in kept],
                     "test_bits": bits,
-                    "symbols": symbols,
+                    "symbols": found["symbols"] + started * facts(separate[0])["symbols"],
                 }
             )
         first = made[0]
@@ -153,16 +163,19 @@ class Communal(Study):
             "behind separate:",
         ]  # fmt: skip
         bits = {row["label"]: row["test_bits"] for row in result["rows"]}
-        behind = [a - b for a, b in zip(bits[TUNED], bits[LONGER])]
-        share = next(row["parameters"] for row in result["rows"] if row["label"] == TUNED) / whole["parameters"]
-        met = "reached" if statistics.mean(behind) <= NEAR and share <= SHARE else "not reached"
-        before = statistics.mean(bits[TUNED]) - statistics.mean(bits[SEPARATE])
+        shares = {row["label"]: row["parameters"] / whole["parameters"] for row in result["rows"]}
+
+        def stands(label: str, of: str) -> str:
+            behind = [a - b for a, b in zip(bits[label], bits[of])]
+            met = "reached" if statistics.mean(behind) <= NEAR and shares[label] <= SHARE else "not reached"
+            return f"'{label}' is {spread(behind)} behind '{of}': {met}"
+
         return (
             f"The default model with a state of {result['states']} numbers; *made*: a trained separate one, its maps "
             "factorised on text that it was trained on. Goal: within "
-            f"{NEAR} of separate weights at {SHARE:.0%} of their parameters. After as many symbols, '{TUNED}' is "
-            f"{spread(behind)} behind '{LONGER}': {met}. From the separate weights that it was made of it is "
-            f"{before:+.3f}.\n\n" + markdown(head, rows)
+            f"{NEAR} of separate weights at {SHARE:.0%} of their parameters. After as many symbols, "
+            f"{stands(TUNED, LONGER)}. After as much arithmetic, which is more symbols as each takes less, "
+            f"{stands(TUNED + EQUAL, LONGER)}; {stands(TRAINED + EQUAL, SEPARATE)}.\n\n" + markdown(head, rows)
         )
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
