@@ -5,16 +5,17 @@ from __future__ import annotations
 import lzma
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from inn.errors import InputError
+from inn.modes import as_tokens as as_tokens
+from inn.modes import device_of as device_of
+from inn.modes import evaluating as evaluating
 from inn.sequence import SequenceModel
 
 FLOOR_NAMES = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
@@ -47,31 +48,6 @@ class Score:
     def perplexity(self) -> float:
         """exp(nats per symbol); infinite where a float cannot hold it."""
         return math.exp(self.nats) if self.nats < 700 else math.inf
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode (no dropout); afterwards every submodule is back in the mode it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """The device that a model's numbers are on (its first parameter or buffer; cpu for a model without any)."""
-    for tensors in (model.parameters(), model.buffers()):
-        for tensor in tensors:
-            return tensor.device
-    return torch.device("cpu")
-
-
-def as_tokens(symbols: np.ndarray | list, device: torch.device) -> torch.Tensor:
-    """Copy (possibly memory-mapped) symbols of any integer type to an int64 tensor on a device."""
-    return torch.from_numpy(np.asarray(symbols).astype(np.int64)).to(device)
 
 
 def evaluate(

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from inn.data.vocabulary import Vocabulary
 from inn.errors import InputError
-from inn.evaluation import device_of, evaluating
-from inn.sequence import SequenceModel
+from inn.modes import device_of, evaluating
 from inn.state import State
 
 _CHUNK = 256
 """Symbols of the prompt read at once."""
+
+
+class Writer(Protocol):
+    """What can be written with: see `inn.sequence.SequenceModel`, which every model of the library is."""
+
+    vocabulary: Vocabulary | None
+    experience: State | None
+
+    def __call__(self, *args: Any, **options: Any) -> tuple[Tensor, State]: ...
+
+    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]: ...
 
 
 def check_sampling(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> None:
@@ -60,7 +71,7 @@ def sample(
 
 
 def generate(
-    model: SequenceModel,
+    model: Writer,
     prompt: str = "",
     tokens: int | None = None,
     *,
@@ -86,7 +97,7 @@ def generate(
         top_p: draw from the most likely symbols that together reach this share, in (0, 1].
         seed: of the draws; None differs from call to call.
         unknown: what to do about symbols of the prompt that the vocabulary lacks: `error` or `skip`.
-        fresh: start as if nothing had been read before, not from the model's experience (`SequenceModel.experience`).
+        fresh: start as if nothing had been read before, not from the model's experience (`inn.sequence.SequenceModel.experience`).
 
     Raises `InputError`, at the call and not at the first piece, for bad values, a prompt the vocabulary cannot spell,
     and a model without a vocabulary.
@@ -120,7 +131,7 @@ def generate(
 
 @torch.no_grad()
 def complete(
-    model: SequenceModel,
+    model: Writer,
     prompts: Sequence[str],
     tokens: int,
     *,
@@ -158,7 +169,7 @@ def complete(
 
 
 def _prepare(
-    model: SequenceModel,
+    model: Writer,
     tokens: int | None,
     temperature: float,
     top_k: int | None,
@@ -193,7 +204,7 @@ def start_symbol(vocabulary: Vocabulary) -> int:
 
 @torch.no_grad()
 def read_prompts(
-    model: SequenceModel, prompts: Sequence[Sequence[int]], before: State | None = None
+    model: Writer, prompts: Sequence[Sequence[int]], before: State | None = None
 ) -> tuple[Tensor, State | None]:
     """Read prompts of any lengths side by side, in chunks of time; each needs at least one symbol.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from inn.generation import generate
 from inn.state import State
 
 if TYPE_CHECKING:
@@ -100,6 +101,4 @@ class SequenceModel(nn.Module, ABC):
 
     def generate(self, prompt: str = "", tokens: int | None = None, **options: Any) -> Iterator[str]:
         """Continue `prompt`, one piece of text per symbol, in constant memory; see `inn.generation.generate`."""
-        from inn.generation import generate
-
         return generate(self, prompt, tokens, **options)

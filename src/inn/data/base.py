@@ -38,9 +38,15 @@ class Vocabulary(ABC):
         metric: what a model's loss per symbol is reported as.
     """
 
+    kinds: ClassVar[dict[str, type[Vocabulary]]] = {}
+    """Every subclass by its kind."""
     kind: ClassVar[str]
     unit: ClassVar[str]
     metric: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in vars(cls):
+            Vocabulary.kinds[cls.kind] = cls
 
     @property
     @abstractmethod
@@ -104,14 +110,12 @@ class Vocabulary(ABC):
         >>> Vocabulary.from_json('{"format": 1, "kind": "characters", "size": 4, "symbols": "ehlo"}').size
         4
         """
-        from inn.data.vocabulary import VOCABULARIES  # here, because it is made of subclasses
-
         try:
             tree = json.loads(text) if isinstance(text, str) else text
             kind, version = tree["kind"], tree["format"]
             if version != FORMAT:
                 raise InputError(f"a vocabulary of format {version} cannot be read; this version of inn reads {FORMAT}")
-            vocabulary = lookup("kind of vocabulary", kind, VOCABULARIES).from_symbols(tree["symbols"])
+            vocabulary = lookup("kind of vocabulary", kind, Vocabulary.kinds).from_symbols(tree["symbols"])
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:

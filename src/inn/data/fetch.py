@@ -24,7 +24,7 @@ from inn.data.files import BLOCK, atomic_file, only_one, plain_errors, sha256_of
 from inn.errors import InputError
 
 if TYPE_CHECKING:
-    from inn.data.corpora import Download, File
+    from inn.data.corpus import Download, File
 
 Report = Callable[[str, int, int], None]
 """Told of progress: (what is going on, done, in all); bytes, or 0 in all where that is unknown."""

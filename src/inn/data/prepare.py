@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import numpy as np
 from inn.cache import cache_dir
 from inn.config import DataConfig
 from inn.data.corpora import corpus_text, find_corpus
+from inn.data.encode import encoded
 from inn.data.fetch import Report
 from inn.data.files import atomic_folder, only_one, plain_errors, sha256_of
 from inn.data.shards import open_shards
-from inn.data.subwords import between_pieces
 from inn.data.text import PARTS, CorpusText
 from inn.data.tokens import Tokens, read_symbols
 from inn.data.vocabulary import Vocabulary, build_vocabulary
@@ -233,20 +232,3 @@ def _learned(text: CorpusText, config: DataConfig) -> Vocabulary:
     if kind == "characters":
         return build_vocabulary("characters", (block for part in PARTS for block in text.text_blocks(part)))
     return build_vocabulary(kind)
-
-
-def encoded(
-    text: CorpusText, part: str, vocabulary: Vocabulary, unknown: str = "error"
-) -> Iterator[tuple[np.ndarray, bytes]]:
-    """Yield the symbols of a part in blocks, each with the bytes of text it was made from."""
-    if vocabulary.kind == "bytes":
-        for block in text.byte_blocks(part):
-            yield vocabulary.encode(block, unknown), block
-        return
-    blocks = text.text_blocks(part, whole_words=vocabulary.kind == "words")
-    if isinstance(vocabulary, Tokens):
-        blocks = vocabulary.stretches(blocks)
-    elif vocabulary.kind == "bpe":
-        blocks = between_pieces(blocks)
-    for block in blocks:
-        yield vocabulary.encode(block, unknown), block.encode()

@@ -19,6 +19,7 @@ import numpy as np
 
 from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
+from inn.data.encode import encoded
 from inn.data.fetch import Report
 from inn.data.files import atomic_file, only_one, plain_errors
 from inn.data.text import PARTS, CorpusText, Segment, cut
@@ -212,8 +213,6 @@ def _characters(job: tuple[str, Segment]) -> set[str]:
 
 def _encode(job: tuple[Path, str, Segment, str]) -> int:
     """Write the symbols of one piece; returns its bytes of text."""
-    from inn.data.prepare import encoded
-
     path, name, segment, vocabulary = job
     text = CorpusText(name, "", {"piece": (segment,)})
     with atomic_file(path) as out:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from safetensors.torch import save_file
 from transformers import GenerationConfig
 from transformers.utils import logging
 
 from inn.errors import InputError
-from inn.exported import EXPERIENCE, VOCABULARY
 from inn.generation import start_symbol
 from inn.hf.model import INNForCausalLM
 from inn.hf.tokenizer import build_tokenizer
@@ -20,8 +16,6 @@ from inn.runs import load
 from inn.sequence import SequenceModel
 from inn.training.files import new_folder
 from inn.training.run import Run
-
-MODELING = "modeling_inn.py"
 
 
 def export(run: str | Path, folder: str | Path) -> Path:
@@ -63,23 +57,6 @@ def write(model: INNForCausalLM, folder: Path) -> None:
     model.save_pretrained(folder)
     if shown:
         logging.enable_progress_bar()
-
-
-def write_beside(model: Any, folder: Path, found: dict[str, Path | None]) -> None:
-    """Write what `inn.load` needs beside the weights, and the module that a folder is opened through.
-
-    `found` says where the model was loaded from has it; what the model itself holds comes first.
-    """
-    inn: SequenceModel = model.inn
-    source = files("inn") / "hf" / "modeling.py.txt"
-    (folder / MODELING).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-    for name, path in found.items():
-        if path is not None and not (folder / name).exists():
-            (folder / name).write_bytes(path.read_bytes())
-    if inn.vocabulary is not None:
-        inn.vocabulary.save(folder / VOCABULARY)
-    if inn.experience is not None:
-        save_file(inn.experience.to_tensors(), folder / EXPERIENCE)
 
 
 def model_card(inn: SequenceModel, run: Run) -> str:

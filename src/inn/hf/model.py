@@ -16,6 +16,7 @@ from inn.errors import InputError
 from inn.exported import EXPERIENCE, VOCABULARY, read_experience
 from inn.hf.cache import Block, INNCache
 from inn.hf.config import INNConfig
+from inn.hf.folder import write_beside
 from inn.hf.packed import resets
 from inn.model import INN
 from inn.models import build_model
@@ -109,8 +110,6 @@ class INNPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **options: Any) -> None:
         """See `PreTrainedModel.save_pretrained`; what `inn.load` needs beside the weights is saved too."""
-        from inn.hf.export import write_beside
-
         found = {name: self._beside(name) for name in (VOCABULARY, EXPERIENCE)}
         super().save_pretrained(save_directory, *args, **options)
         write_beside(self, Path(save_directory), found)

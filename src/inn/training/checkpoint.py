@@ -102,7 +102,7 @@ def load(path: str | Path, parts: Iterable[str] = PARTS, whole: bool = True) -> 
     tensors = {part: _read_tensors(path / f"{part}.safetensors", record["files"]) for part in parts}
     for part, found in tensors.items():
         if pieces := [name for name in record["files"] if name.startswith(f"{part}/")]:
-            from inn.training.parallel.shards import read_whole
+            from inn.training.pieces import read_whole  # here: torch.distributed takes its time
 
             for name in pieces:
                 _check_file(path / name, record["files"][name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inn.ops.cpu.library import why_not
+from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse
 from inn.ops.tensors import needs_gradient
 
@@ -31,6 +31,7 @@ def refuses(q, k, v, edges=None, dropout=0.0, want_weights=False) -> str | None:
     return refuse((q, k, v), ()) or why_not()
 
 
+@when_loaded
 def register() -> None:
     """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
     torch.library.register_fake("inn::neuron_attention_fwd", _forward_shapes)

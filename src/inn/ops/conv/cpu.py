@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inn.ops.cpu.library import why_not
+from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse
 from inn.ops.tensors import rows
 
@@ -34,6 +34,7 @@ def refuses(x, weight, bias, state, reset=None, mask=None) -> str | None:
     return refuse((x,), (weight, bias, state)) or why_not()
 
 
+@when_loaded
 def register() -> None:
     """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
     torch.library.register_fake("inn::causal_conv_fwd", _forward_shapes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 
 import torch
 
@@ -12,6 +13,13 @@ from inn.ops.cpu import build
 
 _tried = threading.Lock()
 _reason: str | None = "not tried"
+_registrations: list[Callable[[], None]] = []
+
+
+def when_loaded(register: Callable[[], None]) -> Callable[[], None]:
+    """Have a function called once the kernels are loaded: every op tells PyTorch its shapes and gradients there."""
+    _registrations.append(register)
+    return register
 
 
 @torch.compiler.assume_constant_result
@@ -39,19 +47,6 @@ def _load() -> str | None:
         warnings.warn(f"{reason} (using slower PyTorch code)", stacklevel=2)
         return reason
     torch.ops.inn.keep_memory()  # see arena.h
-    from inn.ops.attention import cpu as attention
-    from inn.ops.conv import cpu as conv
-    from inn.ops.linear import cpu as linear
-    from inn.ops.norm import cpu as norm
-    from inn.ops.recall import cpu as recall
-    from inn.ops.scan import cpu as scan
-    from inn.ops.step import cpu as step
-
-    attention.register()
-    conv.register()
-    linear.register()
-    norm.register()
-    recall.register()
-    scan.register()
-    step.register()
+    for register in _registrations:
+        register()
     return None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inn.ops.cpu.library import why_not
+from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import empty_result, refuse
 
 
@@ -28,6 +28,7 @@ def refuses(x, weight, bias=None, sizes=None) -> str | None:
     return refuse((x,), (weight,)) or why_not()
 
 
+@when_loaded
 def register() -> None:
     """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
     torch.library.register_fake("inn::neuron_linear_fwd", _forward_shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inn.ops.cpu.library import why_not
+from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse
 from inn.ops.norm.reference import EPSILON
 from inn.ops.tensors import rows
@@ -21,6 +21,7 @@ def refuses(x, weight, bias) -> str | None:
     return refuse((x,), (weight, bias)) or why_not()
 
 
+@when_loaded
 def register() -> None:
     """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
     torch.library.register_fake("inn::neuron_norm_fwd", lambda x, weight, bias, epsilon: torch.empty_like(rows(x)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inn.ops.cpu.library import why_not
+from inn.ops.cpu.library import when_loaded, why_not
 
 
 def recall_cpu(
@@ -33,6 +33,7 @@ def refuses(tokens, table, recent, orders, reset=None, mask=None, learn=True) ->
     return why_not()
 
 
+@when_loaded
 def register() -> None:
     """Tell PyTorch the operator's shape; once it is loaded."""
     torch.library.register_fake(

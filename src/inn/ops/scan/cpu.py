@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inn.ops.cpu.library import why_not
+from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse
 from inn.ops.tensors import needs_gradient, rows
 
@@ -41,6 +41,7 @@ def refuses(x, dt, A, B, C, D, z, state, reset=None, mask=None) -> str | None:
     return refuse((x, dt, B, C, z), (A, D, state)) or why_not()
 
 
+@when_loaded
 def register() -> None:
     """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
     torch.library.register_fake("inn::selective_scan_fwd", _forward_shapes)

@@ -7,7 +7,7 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
-from inn.ops.cpu.library import why_not
+from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import empty_result
 from inn.ops.tensors import needs_gradient
 
@@ -31,6 +31,7 @@ def refuses(*given: Tensor | None) -> str | None:
     return why_not()
 
 
+@when_loaded
 def register() -> None:
     """Tell PyTorch the operator's shape; once it is loaded."""
     torch.library.register_fake("inn::memory_step", _result)

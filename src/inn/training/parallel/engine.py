@@ -26,6 +26,7 @@ from inn.training.checkpoint import Checkpoint, pack_rng, unpack_rng
 from inn.training.finite import not_finite, not_finite_state
 from inn.training.parallel import shards
 from inn.training.parallel.group import ALONE, Group
+from inn.training.pieces import read_into
 
 
 class Engine:
@@ -255,14 +256,14 @@ class Shards(Copies):
         assert optimizer is not None
         shards.restore_weights(self.model, path)
         moments = shards.empty_moments(self.model, optimizer)
-        shards.read_into(path, "optimizer", {n: t for n, t in moments.items() if t.ndim})
+        read_into(path, "optimizer", {n: t for n, t in moments.items() if t.ndim})
         scalars = {n: t for n, t in found.tensors["optimizer"].items() if not t.ndim}
         checkpoints.unpack_optimizer(self.model, optimizer, {**moments, **scalars})
         if not found.meta["carried"]:
             return None
         rows = self.group.rows(found.meta["carried"])
         carried = shards.by_rows(self.model.initial_state(rows.stop - rows.start), self.mesh)
-        shards.read_into(path, "state", carried)
+        read_into(path, "state", carried)
         return State.from_tensors({name: t.to_local() for name, t in carried.items()})
 
 

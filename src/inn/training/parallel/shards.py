@@ -9,16 +9,13 @@ either, and a plain checkpoint reads the same way.
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint import HuggingFaceStorageWriter
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
@@ -26,6 +23,7 @@ from inn.state import State
 from inn.training import checkpoint as checkpoints
 from inn.training.checkpoint import Checkpoint
 from inn.training.parallel.group import Group
+from inn.training.pieces import quietly, read_into
 
 
 def save(folder: Path, checkpoint: Checkpoint, shared: dict[str, dict[str, Tensor]], group: Group) -> Path:
@@ -40,7 +38,7 @@ def save(folder: Path, checkpoint: Checkpoint, shared: dict[str, dict[str, Tenso
         for part, tensors in shared.items():
             if tensors:
                 here = temporary / part
-                with _quietly():
+                with quietly():
                     dcp.save(tensors, storage_writer=HuggingFaceStorageWriter(str(here), save_distributed=True))
                 mine = sorted(here.glob("*.safetensors"))[group.rank :: group.world]
                 for found in group.each({f"{part}/{file.name}": checkpoints.describe(file) for file in mine}):
@@ -92,30 +90,3 @@ def restore_weights(model: nn.Module, path: Path) -> None:
     weights = dict(model.named_parameters())
     buffers = {name: t for name, t in model.named_buffers() if name in model.state_dict()}
     read_into(path, "model", {**{n: p.detach() for n, p in weights.items()}, **buffers})
-
-
-def read_into(path: Path, part: str, tensors: dict[str, Any]) -> None:
-    """Fill tensors, shared or not, with what the checkpoint at `path` holds under their names."""
-    with _quietly():
-        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(_folder(path, part))))
-
-
-def read_whole(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder of shards, whole, in this process alone."""
-    found = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
-    tensors: dict[str, Any] = {n: torch.empty(m.size, dtype=m.properties.dtype) for n, m in found.items()}  # type: ignore[union-attr]
-    with _quietly():
-        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
-    return tensors
-
-
-def _folder(path: Path, part: str) -> Path:
-    """Where a part is: in a folder of shards, or in a file beside those of the other parts."""
-    return path / part if (path / part).is_dir() else path
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

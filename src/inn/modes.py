@@ -1,0 +1,35 @@
+"""A model's mode and device, and symbols as tensors: what everything that reads with a model needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put the model in evaluation mode (no dropout); afterwards every submodule is back in the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device that a model's numbers are on (its first parameter or buffer; cpu for a model without any)."""
+    for tensors in (model.parameters(), model.buffers()):
+        for tensor in tensors:
+            return tensor.device
+    return torch.device("cpu")
+
+
+def as_tokens(symbols: np.ndarray | list, device: torch.device) -> torch.Tensor:
+    """Copy (possibly memory-mapped) symbols of any integer type to an int64 tensor on a device."""
+    return torch.from_numpy(np.asarray(symbols).astype(np.int64)).to(device)

@@ -1,0 +1,41 @@
+"""Reading tensors of a checkpoint that lie in pieces, by PyTorch's DCP."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.checkpoint import HuggingFaceStorageReader
+
+
+def read_into(path: Path, part: str, tensors: dict[str, Any]) -> None:
+    """Fill tensors, shared or not, with what the checkpoint at `path` holds under their names."""
+    with quietly():
+        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(_folder(path, part))))
+
+
+def read_whole(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder of shards, whole, in this process alone."""
+    found = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
+    tensors: dict[str, Any] = {n: torch.empty(m.size, dtype=m.properties.dtype) for n, m in found.items()}  # type: ignore[union-attr]
+    with quietly():
+        dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
+    return tensors
+
+
+def _folder(path: Path, part: str) -> Path:
+    """Where a part is: in a folder of shards, or in a file beside those of the other parts."""
+    return path / part if (path / part).is_dir() else path
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
