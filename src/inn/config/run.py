@@ -1,0 +1,155 @@
+"""The options of a run: its model, its data, its training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from inn.config.checks import check_at_least, check_fraction, check_literals
+from inn.config.graph import MemoryConfig
+from inn.config.models import model_config
+from inn.errors import InputError, nearest
+
+
+@dataclass
+class DataConfig:
+    """What the model reads, and how it is cut into windows."""
+
+    corpus: str = "pydoc"
+    """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, or `shards:FOLDER`, prepared."""
+    vocabulary: Literal["bytes", "characters", "words", "bpe", "tokenizer"] = "characters"
+    """What counts as a symbol; `bpe`: sub-words, learned from the training part; `tokenizer`: those of a file."""
+    tokenizer: str | None = None
+    """A tokenizer.json, or a folder that holds one; or a run, whose symbols are used. Else the text decides."""
+    units: int = 2048
+    """Sub-words of `bpe`, the 256 bytes among them; fewer where the text repeats no more."""
+    batch: int = 16
+    """Streams read side by side (B)."""
+    window: int = 256
+    """Symbols per stream and step (T): how far gradients reach back."""
+    order: Literal["contiguous", "shuffled", "random"] = "contiguous"
+    """`contiguous`: streams go on where they were, state carried; `shuffled`: over stretches of the text in another
+    order in every pass; `random`: windows from anywhere, state fresh."""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        check_at_least(self, 1, "batch", "window")
+        check_at_least(self, 256, "units")
+        if self.vocabulary == "tokenizer" and not self.tokenizer:
+            raise InputError(
+                "vocabulary 'tokenizer' needs data.tokenizer: a tokenizer.json, or a folder that holds one"
+            )
+
+
+@dataclass
+class TrainConfig:
+    """How the model learns, what is logged and kept, and on what machine."""
+
+    symbols: int = 2_000_000
+    """Symbols to train on, all streams together; may exceed the corpus (it is read again)."""
+    lr: float = 3e-3
+    """Peak learning rate."""
+    schedule: Literal["cosine", "onecycle", "wsd"] = "cosine"
+    """Learning rate over time: warm-up then cosine, PyTorch's OneCycleLR (the paper's), or warm-up-stable-decay."""
+    warmup: float = 0.05
+    """Share of the steps that warm up (onecycle: 0.3 is the published value)."""
+    decay: float = 0.2
+    """Share of the steps that decay at the end (wsd only)."""
+    lr_floor: float = 0.01
+    """Last learning rate, as a share of the peak (cosine and wsd)."""
+    weight_decay: float = 0.01
+    """AdamW weight decay; none on biases, norms, embeddings' identities and time constants."""
+    beta1: float = 0.9
+    """AdamW's first moment."""
+    beta2: float = 0.99
+    """AdamW's second moment (the paper: 0.999)."""
+    clip: float = 1.0
+    """Largest gradient norm; 0 turns clipping off."""
+    accumulate: int = 1
+    """Backward passes per update, each on its own rows of the batch."""
+    seed: int = 0
+    """Seed of weights, dropout and data order."""
+    start: str | None = None
+    """A run whose weights training begins with, as `inn train --from RUN` sets it; fresh weights when not given."""
+    device: str = "auto"
+    """auto, cpu, cuda (or cuda:1, ...) or mps."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16 trains under autocast; weights and the recurrent state stay float32."""
+    checkpoint_rounds: bool = False
+    """Recompute each round of the graph in the backward pass: less memory, a third more work, the same results."""
+    threads: int = 0
+    """CPU threads; 0 takes one for each physical core."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes (torchrun) train one model: `ddp`, a copy in each; `fsdp`, each holds a part of all."""
+    log_every: int = 20
+    """Steps between log lines."""
+    eval_every: int = 500
+    """Steps between validations."""
+    eval_symbols: int = 100_000
+    """Symbols of the validation part that a validation reads while training; 0 reads all."""
+    sample_every: int = 500
+    """Steps between samples; 0 turns them off."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Recent checkpoints to keep, beside the best."""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
+        check_at_least(self, 1, "symbols", "accumulate", "log_every", "eval_every", "checkpoint_every", "keep")
+        check_at_least(self, 0, "clip", "weight_decay", "threads", "eval_symbols", "sample_every", "seed")
+        check_fraction(self, "warmup", "decay", "beta1", "beta2")
+        if self.lr <= 0:
+            raise InputError(f"lr must be above 0, not {self.lr}")
+
+
+def of_its_version(tree: dict[str, Any]) -> dict[str, Any]:
+    """A configuration as the version meant that wrote it: runs of version 0.1 know nothing of recall, and had none.
+
+    A run writes every field out; what a person wrote, who leaves out the defaults, comes back as it is.
+
+    >>> of_its_version({"model": {"kind": "inn", "width": 32}})
+    {'model': {'kind': 'inn', 'width': 32}}
+    """
+    model = tree.get("model")
+    if isinstance(model, dict) and model.get("kind") == "inn" and {f.name for f in fields(MemoryConfig)} <= set(model):
+        return {**tree, "model": {"recall": [], **model}}
+    return tree
+
+
+@dataclass
+class RunConfig:
+    """Everything needed to repeat a run: the model, the data, the training."""
+
+    model: Any
+    data: DataConfig
+    train: TrainConfig
+
+    def __post_init__(self) -> None:
+        if getattr(self.model, "head", "linear") == "adaptive" and self.data.vocabulary != "words":
+            raise InputError(
+                f"head 'adaptive' needs symbols that are numbered by frequency, as those of vocabulary 'words' are and "
+                f"those of '{self.data.vocabulary}' are not; set model.head linear"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain data, every field written out."""
+        return {"model": asdict(self.model), "data": asdict(self.data), "train": asdict(self.train)}
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> RunConfig:
+        """Build a configuration from plain data; raises `InputError` for unknown sections, fields and values."""
+        sections = {"model", "data", "train"}
+        for name in tree:
+            if name not in sections:
+                raise InputError(f"unknown section '{name}' in the configuration{nearest(name, sections)}")
+        for name, section in (("data", DataConfig), ("train", TrainConfig)):
+            known = {f.name for f in fields(section)}
+            for key in tree.get(name, {}):
+                if key not in known:
+                    raise InputError(f"unknown field '{name}.{key}'{nearest(key, known)}")
+        return cls(
+            model_config(**tree.get("model", {})),
+            DataConfig(**tree.get("data", {})),
+            TrainConfig(**tree.get("train", {})),
+        )
