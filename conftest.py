@@ -12,7 +12,7 @@ import torch
 from hypothesis import settings
 from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
 
-from inn.cache import cache_dir
+from inn.system.cache import cache_dir
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its kernels are then run on the CPU

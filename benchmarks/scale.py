@@ -27,10 +27,10 @@ ROWS, WINDOW = 32, 1024
 
 def measure(effort: Any, model: dict[str, Any]) -> dict[str, Any]:
     """Symbols per second of each way, in turns, and bytes by collective."""
-    from inn.bench.ddp import Workers
-    from inn.bench.measure import in_turns, spread
-    from inn.bench.steps import StepSize
-    from inn.training import provenance
+    from inn.system import provenance
+    from inn_benchmarks.ddp import Workers
+    from inn_benchmarks.measure import in_turns, spread
+    from inn_benchmarks.steps import StepSize
 
     whole, half = StepSize(16, 256, model), StepSize(8, 256, model)
     with (
@@ -64,9 +64,9 @@ def measure(effort: Any, model: dict[str, Any]) -> dict[str, Any]:
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
     """The tables of the page by name, from what was measured and from the formulas."""
-    from inn.bench.plan import Machine, cost, sizes_of
-    from inn.bench.traffic import volume
-    from inn.config import INNConfig
+    from inn.config.models import INNConfig
+    from inn_benchmarks.plan import Machine, cost, sizes_of
+    from inn_benchmarks.traffic import volume
 
     t = {name: times["median"] for name, times in result["seconds"].items()}
     names = {
@@ -125,7 +125,7 @@ def page(text: str, found: dict[str, str]) -> str:
 
 
 def main() -> int:
-    from inn.bench.measure import NORMAL, Effort
+    from inn_benchmarks.measure import NORMAL, Effort
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--show", action="store_true", help="measure nothing")

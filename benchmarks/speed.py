@@ -24,7 +24,7 @@ BEGIN, END = "<!-- table: speed -->\n", "<!-- end -->"
 
 def study(only: str | None, threads: int | None) -> dict[str, dict[str, Any]]:
     """Run `inn bench`; returns its rows."""
-    from inn.commands.bench import bench, parse
+    from inn_benchmarks.command import bench, parse
 
     argv = [*(("--only", only) if only else ()), *(("--threads", str(threads)) if threads else ())]
     return bench(parse(argv))
@@ -32,9 +32,9 @@ def study(only: str | None, threads: int | None) -> dict[str, dict[str, Any]]:
 
 def merged(kept: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
     """The results with these rows in place of the old ones, in the benchmark's order, and what made them."""
-    from inn.bench import ROWS
-    from inn.bench.environment import PINS
-    from inn.training.provenance import versions
+    from inn.system.provenance import versions
+    from inn_benchmarks.environment import PINS
+    from inn_benchmarks.rows import ROWS
 
     old = kept.get("rows", {})
     measured = {name: row for name, row in rows.items() if not (row["skipped"] and name in old)}
@@ -49,7 +49,7 @@ def merged(kept: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as a Markdown table, and where it was measured."""
-    from inn.commands.bench import limit, number, verdict
+    from inn_benchmarks.command import limit, number, verdict
 
     lines = ["| id | what is measured | ratio | limit | |", "| --- | --- | ---: | ---: | --- |"]
     for name, row in result["rows"].items():

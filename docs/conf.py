@@ -84,7 +84,7 @@ def _pages(app: object, name: str, source: list[str]) -> None:
             r"^(\S+\*)\n", lambda m: m[0] if list(here.glob(f"{m[1]}.*")) else "", source[0], flags=re.MULTILINE
         )
     if name == "command-line":
-        from inn.cli import COMMANDS
+        from inn.cli.main import COMMANDS
 
         parts = []
         for command, (module, text) in COMMANDS.items():

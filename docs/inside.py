@@ -35,10 +35,10 @@ EXAMPLE = "set.\n\nNew in version 3.9.\n\n"
 
 def measure(run: str) -> dict[str, Any]:
     """What `inn analyze RUN --json` says of both held-out parts, and what its neurons are worth at capitals."""
-    from inn.analysis.survey import survey
-    from inn.commands.evaluate import load_with_data
-    from inn.training.provenance import commit, versions
-    from inn.training.run import Run
+    from inn.analysis.overview import survey
+    from inn.cli.evaluate import load_with_data
+    from inn.runs.directory import Run
+    from inn.system.provenance import commit, versions
 
     model, dataset = load_with_data(run)
     told = Run(run).summary() or {}
@@ -80,10 +80,10 @@ def capitals(model: Any, dataset: Any, split: str, seed: int = 0) -> dict[str, A
     import torch
 
     from inn.analysis import cut, mean_replaced, shuffled_identities, silenced
-    from inn.analysis.cause import unlesioned
+    from inn.analysis.controls.untrained import untrained
+    from inn.analysis.lesions.cause import unlesioned
     from inn.analysis.observe import observe
-    from inn.analysis.stretches import stretches
-    from inn.analysis.untrained import untrained
+    from inn.analysis.recording.stretches import stretches
 
     text, neurons = stretches(dataset.split(split)), range(model.config.neurons)
     vocabulary = dataset.vocabulary
@@ -136,7 +136,7 @@ def _that_and_which(model: Any, text: Any, lesion: Any, upper: Any) -> Any:
     """Bits `[2, K, T]` of whether an upper-case letter comes, and of the symbol among those of its kind."""
     import torch
 
-    from inn.analysis.stretches import entering, recalled, warmed
+    from inn.analysis.recording.stretches import entering, recalled, warmed
 
     found = []
     with torch.no_grad():
@@ -153,7 +153,7 @@ def _that_and_which(model: Any, text: Any, lesion: Any, upper: Any) -> Any:
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
     """The tables of the page by name, as Markdown."""
-    from inn.studies.rows import markdown
+    from inn_studies.rows import markdown
 
     survey, shown = result["surveys"]["valid"], result["capitals"]
     untrained, spread, found = survey["control"]["untrained"], survey["roles"]["hubs"], survey["communities"]

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inn import INN
-from inn.analysis import record
-from inn.config import INNConfig
-from inn.errors import InputError
-from inn.population import CommunalLinear, NeuronLinear
-from inn.routing import Edges
+from inn.analysis.recording.record import record
+from inn.config.models import INNConfig
+from inn.nn.population import CommunalLinear, NeuronLinear
+from inn.nn.routing.edges import Edges
+from inn.system.errors import InputError
 
 ROUTERS = {"dendrites": 12, "attention": 5, "bus": 5, "static": 5, "mixing": 5, "none": 5}
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from inn.cli import COMMANDS, main
+from inn.cli.main import COMMANDS, main
 from inn.explorer.server import LocalServer
-from inn.sequence import SequenceModel
+from inn.models.sequence import SequenceModel
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = {"docs/lab-book.md", "docs/reproduction.md"}

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from inn.config import DataConfig, NgramConfig, model_config
+from inn.config.models import NgramConfig, model_config
+from inn.config.run import DataConfig
 from inn.data.prepare import prepare
-from inn.errors import InputError
-from inn.evaluation import (
+from inn.inference.evaluate import (
     Score,
     evaluate,
     evaluate_windows,
@@ -24,9 +24,10 @@ from inn.evaluation import (
     ngram_counts,
     xz_bits,
 )
-from inn.models import build_model
-from inn.sequence import SequenceModel
-from inn.state import State
+from inn.models.build import build_model
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+from inn.system.errors import InputError
 
 FIELDS = {
     "inn": {"neurons": 2, "width": 8, "rounds": 2, "recall_slots": 64, "state": 4, "dropout": 0.3},
@@ -196,7 +197,7 @@ def test_floors_agree_with_the_ngram_model(order):
 
 
 def test_floors_are_counted_the_same_in_chunks_and_in_large_tables(monkeypatch):
-    from inn import evaluation
+    from inn.inference import evaluate as evaluation
 
     train, held_out = text(5000), text(500, seed=1)
     whole = floors(train, held_out, 7)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from inn.cli import main
+from inn.cli.main import main
 
 PAGE = (Path(__file__).parents[1] / "docs/everyday.md").read_text(encoding="utf-8")
 TINY = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.heads 2 --train.symbols 2048 --data.window 32"
@@ -32,7 +32,7 @@ def folder(tmp_path_factory, cache) -> Path:
     assert main(["train", "demo", "--run", str(path / "runs/demo"), *TINY.split(), "--train.eval_every", "1"]) == 0
     (path / "bin").mkdir()
     command = path / "bin/inn"
-    command.write_text(f"#!{sys.executable}\nimport sys\nfrom inn.cli import main\nsys.exit(main())\n")
+    command.write_text(f"#!{sys.executable}\nimport sys\nfrom inn.cli.main import main\nsys.exit(main())\n")
     command.chmod(0o755)
     return path
 

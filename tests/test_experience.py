@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 import inn
-from inn.data import build_vocabulary
-from inn.generation import complete, generate
-from inn.model import RECALL
+from inn.data.vocabulary import build_vocabulary
+from inn.models.generate import complete, generate
+from inn.models.inn import RECALL
 
 SMALL = {"vocab": 27, "neurons": 3, "width": 8, "rounds": 1, "recall": [2, 3], "recall_slots": 64}
 

@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.config import model_config
+from inn.config.models import model_config
 from inn.data.vocabulary import build_vocabulary
-from inn.errors import InputError
-from inn.generation import complete, generate, sample, start_symbol
-from inn.models import build_model
+from inn.models.build import build_model
+from inn.models.generate import complete, generate, sample, start_symbol
+from inn.system.errors import InputError
 
 ALPHABET = "abcdefgh \n"
 FIELDS = {

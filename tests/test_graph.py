@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inn import Edges, Graph, InputError
-from inn.config import GraphConfig
+from inn.config.graph import GraphConfig
 
 SMALL = {"neurons": 3, "width": 8, "rounds": 2, "state": 4, "heads": 2, "bus_width": 4, "zero_start": False}
 FORMS = [

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 import inn
-from inn.config import TrainConfig
+from inn.config.run import TrainConfig
 from inn.training.optim import build_optimizer
 
 pytestmark = [

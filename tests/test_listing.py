@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inn.config import DataConfig, RunConfig, TrainConfig, model_config
-from inn.data import build_vocabulary
-from inn.errors import InputError
-from inn.listing import SORTS, Listed, arranged, draw_curves, list_runs, spark
-from inn.training.run import Run
+from inn.config.models import model_config
+from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.data.vocabulary import build_vocabulary
+from inn.runs.directory import Run
+from inn.runs.listing import SORTS, Listed, arranged, draw_curves, list_runs, spark
+from inn.system.errors import InputError
 
 
 def make(path: Path, kind: str = "lstm", corpus: str = "pydoc", bits: float | None = 2.0, **summary) -> Run:

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 import inn
-from inn.analysis import effective_neurons, measure_effective_neurons, record
+from inn.analysis import effective_neurons, measure_effective_neurons
+from inn.analysis.recording.record import record
 from inn.ops import use_backend
 
 PAPER = {"vocab": 27, "neurons": 4, "width": 32, "rounds": 2}
@@ -99,7 +100,7 @@ def test_neurons_stay_distinct_in_training_and_identical_ones_stay_identical():
 
 def test_changing_a_symbol_changes_nothing_before_it():
     torch.manual_seed(0)
-    for preset in inn.config.PRESETS:
+    for preset in inn.config.models.PRESETS:
         model = inn.INN(preset=preset, **PAPER).double().eval()
         tokens = torch.randint(27, (1, 30))
         changed = tokens.clone()

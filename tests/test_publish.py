@@ -14,8 +14,8 @@ from threading import Thread
 
 import pytest
 
-from inn.errors import InputError
-from inn.publish import check_repo, contents, upload, without_folders
+from inn.runs.publish import check_repo, contents, upload, without_folders
+from inn.system.errors import InputError
 
 pytest.importorskip("huggingface_hub")
 TOKEN = "hf_a-token-of-nobody"
@@ -226,7 +226,7 @@ def test_what_is_no_exported_model_is_refused(tmp_path):
 
 
 def inn(*argv: object, **environ: str) -> subprocess.CompletedProcess:
-    command = "import sys; from inn.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = "import sys; from inn.cli.main import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run(
         [sys.executable, "-c", command, *map(str, argv)], capture_output=True, text=True, timeout=120,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_DISABLE_XET": "1", **environ},

@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import inn
-from inn.analysis import record
-from inn.cli import main
-from inn.config import INNConfig, RunConfig, of_its_version
+from inn.analysis.recording.record import record
+from inn.cli.main import main
+from inn.config.models import INNConfig
+from inn.config.run import RunConfig, of_its_version
+from inn.config.settings import resolve_settings
 from inn.data.vocabulary import build_vocabulary
-from inn.model import RECALL
-from inn.ops.recall import EMPTY, RUNS
-from inn.recall import Recall
-from inn.routing import Edges
-from inn.settings import resolve_settings
-from inn.state import State
+from inn.models.inn import RECALL
+from inn.nn.recall import Recall
+from inn.nn.routing.edges import Edges
+from inn.nn.state import State
+from inn.ops.lookup import EMPTY, RUNS
 
 VOCAB = 5
 SMALL = {"vocab": VOCAB, "neurons": 3, "width": 6, "rounds": 2, "state": 3, "recall_slots": 40, "embedding_std": 0.5}
@@ -310,7 +311,7 @@ def old(tmp_path):
 
 
 def test_a_run_from_before_recall_is_what_it_was(tmp_path, capsys):
-    from inn.training.run import Run
+    from inn.runs.directory import Run
 
     meant = old(tmp_path)
     assert Run(tmp_path).config() == meant

@@ -5,10 +5,10 @@ import re
 import runpy
 from pathlib import Path
 
-from inn.studies import STUDIES
-from inn.studies.lab_book import lab_book
-from inn.studies.report import PAGES, report, with_tables
-from inn.studies.results import ENTRY
+from inn_studies import STUDIES
+from inn_studies.lab_book import lab_book
+from inn_studies.report import PAGES, report, with_tables
+from inn_studies.results import ENTRY
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"

@@ -6,9 +6,10 @@ from dataclasses import fields
 
 import pytest
 
-from inn.config import MODEL_CONFIGS, PRESETS, INNConfig, LSTMConfig, RunConfig
-from inn.errors import InputError
-from inn.settings import read_recipe, recipes, resolve, resolve_settings, split_overrides
+from inn.config.models import MODEL_CONFIGS, PRESETS, INNConfig, LSTMConfig
+from inn.config.run import RunConfig
+from inn.config.settings import read_recipe, recipes, resolve, resolve_settings, split_overrides
+from inn.system.errors import InputError
 
 NAMES = ["demo", "enwik8", "ptb", "study-smoke", "text8", "text8-1m", "text8-paper", "text8-small", "wikitext2"]
 KINDS = ["inn", "lstm", "transformer", "transformer-paper", "mamba-stack", "ngram"]

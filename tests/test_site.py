@@ -14,7 +14,7 @@ pytest.importorskip("furo")
 pytest.importorskip("myst_parser")
 
 import inn
-from inn.cli import COMMANDS
+from inn.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 

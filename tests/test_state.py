@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inn.state import State
+from inn.nn.state import State
 
 
 def tree():

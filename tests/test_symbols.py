@@ -14,11 +14,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import inn
-from inn.config import DataConfig, RunConfig, TrainConfig, model_config
-from inn.errors import InputError
-from inn.models import build_model
+from inn.config.models import model_config
+from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.models.build import build_model
+from inn.nn.symbols import AdaptiveHead
 from inn.ops import use_backend
-from inn.symbols import AdaptiveHead
+from inn.system.errors import InputError
 
 VOCAB = 30
 SMALL = {

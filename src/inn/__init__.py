@@ -13,30 +13,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from inn.analysis import record
-    from inn.config import GraphConfig, INNConfig, model_config
-    from inn.errors import InputError
-    from inn.graph import Graph
-    from inn.model import INN
-    from inn.models import build_model
-    from inn.routing import Edges
-    from inn.runs import load
-    from inn.state import State
-    from inn.surgery import collapse
+    from inn.analysis.recording.record import record
+    from inn.config.graph import GraphConfig
+    from inn.config.models import INNConfig, model_config
+    from inn.models.build import build_model
+    from inn.models.inn import INN
+    from inn.nn.graph import Graph
+    from inn.nn.routing.edges import Edges
+    from inn.nn.state import State
+    from inn.runs.load import load
+    from inn.surgery.collapse import collapse
+    from inn.system.errors import InputError
 
 _HOME = {
-    "INN": "inn.model",
-    "Graph": "inn.graph",
-    "INNConfig": "inn.config",
-    "GraphConfig": "inn.config",
-    "model_config": "inn.config",
-    "build_model": "inn.models",
-    "State": "inn.state",
-    "Edges": "inn.routing",
-    "InputError": "inn.errors",
-    "collapse": "inn.surgery",
-    "load": "inn.runs",
-    "record": "inn.analysis",
+    "INN": "inn.models.inn",
+    "Graph": "inn.nn.graph",
+    "INNConfig": "inn.config.models",
+    "GraphConfig": "inn.config.graph",
+    "model_config": "inn.config.models",
+    "build_model": "inn.models.build",
+    "State": "inn.nn.state",
+    "Edges": "inn.nn.routing.edges",
+    "InputError": "inn.system.errors",
+    "collapse": "inn.surgery.collapse",
+    "load": "inn.runs.load",
+    "record": "inn.analysis.recording.record",
 }
 __all__ = [
     "INN",

@@ -2,7 +2,7 @@
 
 import sys
 
-from inn.cli import main
+from inn.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import inn
-from inn.analysis import Connectivity, effective_neurons, measure_effective_neurons, record
+from inn.analysis import Connectivity, effective_neurons, measure_effective_neurons
+from inn.analysis.recording.record import record
 
 SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2, "zero_start": False}
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.cause import bits_under, cost, worth_of
-from inn.analysis.importance import importance
-from inn.analysis.lead import lead
-from inn.analysis.lesion import forgetful, silenced
-from inn.analysis.stretches import bits_of, entering, recalled, stretches
-from inn.errors import InputError
+from inn.analysis.controls.lead import lead
+from inn.analysis.lesions.cause import bits_under, cost, worth_of
+from inn.analysis.lesions.importance import importance
+from inn.analysis.lesions.lesion import forgetful, silenced
+from inn.analysis.recording.stretches import bits_of, entering, recalled, stretches
+from inn.system.errors import InputError
 
 TEXT = np.random.default_rng(0).integers(7, size=900)
 

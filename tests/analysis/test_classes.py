@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inn.analysis.classes import symbol_classes
+from inn.analysis.measures.classes import symbol_classes
 from inn.data.vocabulary import Bytes, Characters, Words, build_vocabulary
 
 TEXT = "Hé said: (the 3 cats)\n“no”."

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.analysis.communities import agreement, communities, expected, modularity, rewired
-from inn.errors import InputError
+from inn.analysis.measures.communities import agreement, communities, expected, modularity, rewired
+from inn.system.errors import InputError
 
 LEIDEN = pytest.param(
     "leiden", marks=pytest.mark.skipif(find_spec("leidenalg") is None, reason="leidenalg is not installed")

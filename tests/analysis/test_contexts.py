@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.analysis.contexts import Contexts
-from inn.errors import InputError
+from inn.analysis.measures.contexts import Contexts
+from inn.system.errors import InputError
 
 
 def slowly(activity, top, apart):

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.analysis.importance import importance
-from inn.errors import InputError
+from inn.analysis.lesions.importance import importance
+from inn.system.errors import InputError
 
 
 def game(players, seed):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from inn.analysis.information import information, levels, mutual_information
-from inn.errors import InputError
+from inn.analysis.measures.information import information, levels, mutual_information
+from inn.system.errors import InputError
 
 
 def test_bits_of_known_tables():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.analysis.lead import lead
+from inn.analysis.controls.lead import lead
 
 
 def test_a_lead_is_the_mean_difference_with_the_better_first():

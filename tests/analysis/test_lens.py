@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 import inn
-from inn.analysis.lens import logit_lens
-from inn.errors import InputError
+from inn.analysis.measures.lens import logit_lens
+from inn.system.errors import InputError
 
 
 def model(**fields):

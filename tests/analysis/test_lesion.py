@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.lesion import averaging, cut, forgetful, mean_replaced, silenced, skipped
-from inn.errors import InputError
+from inn.analysis.lesions.lesion import averaging, cut, forgetful, mean_replaced, silenced, skipped
+from inn.system.errors import InputError
 
 ROUTERS = ["dendrites", "attention", "bus", "mixing", "static"]
 

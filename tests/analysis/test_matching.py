@@ -7,8 +7,8 @@ import torch
 
 import inn
 from inn.analysis import cka
-from inn.analysis.matching import match, permuted, same_roles
-from inn.errors import InputError
+from inn.analysis.comparison.matching import match, permuted, same_roles
+from inn.system.errors import InputError
 
 ORDER = [3, 0, 4, 1, 2]
 

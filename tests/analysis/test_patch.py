@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.patch import patch, transplanted
-from inn.errors import InputError
+from inn.analysis.lesions.patch import patch, transplanted
+from inn.system.errors import InputError
 
 
 def model(**fields):

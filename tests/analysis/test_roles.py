@@ -9,14 +9,14 @@ import inn
 from inn.analysis import (
     effective_degree,
     received,
-    record,
     relabelled,
     relative,
     shuffled_identities,
     sparsity,
     thresholded_degree,
-    trace,
 )
+from inn.analysis.recording.record import record
+from inn.analysis.recording.trace import trace
 
 SMALL = {
     "vocab": 27,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import inn
 from inn.analysis.observe import graph_inputs, observe
-from inn.analysis.stretches import bits_of, entering, recalled, stretches
-from inn.errors import InputError
+from inn.analysis.recording.stretches import bits_of, entering, recalled, stretches
+from inn.system.errors import InputError
 
 
 @given(st.integers(256, 9000), st.integers(256, 12000))
@@ -93,7 +93,7 @@ def test_what_is_observed_is_what_a_trace_keeps(router):
         _, state = m(torch.from_numpy(TEXT[far : int(part.starts) - part.warmup])[None])
         state = inn.State({**m.initial_state(1), **{key: t for key, t in state.items() if key[0] == -1}})
         _, state = m(part.tokens[:, part.before - part.warmup : part.before], state)
-        with inn.analysis.trace(m, "routing", "activity", "outputs") as tape:
+        with inn.analysis.recording.trace(m, "routing", "activity", "outputs") as tape:
             m(part.inputs, state)
     torch.testing.assert_close(seen.activity[:, 2], tape.values("activity"), rtol=1e-4, atol=1e-6)
     values = tape.values("routing").double()  # [R, symbols, heads, N, N]

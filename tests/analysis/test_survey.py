@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.survey import survey
+from inn.analysis.overview import survey
 from inn.data.prepare import Dataset
 from inn.data.vocabulary import Bytes
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 KEYS = {
     "run", "corpus", "split", "symbols", "bits", "metric", "parameters", "neurons", "rounds", "router", "mass",
@@ -83,9 +83,9 @@ def test_what_the_vowel_neuron_carries_and_causes(planted, found):
 
 
 def test_importance_adds_up_to_the_loss_of_all(planted, found):
-    from inn.analysis.cause import worth_of
-    from inn.analysis.stretches import stretches
-    from inn.analysis.survey import FEW
+    from inn.analysis.lesions.cause import worth_of
+    from inn.analysis.overview import FEW
+    from inn.analysis.recording.stretches import stretches
 
     worth = worth_of(planted.model, stretches(planted.dataset.valid, 4096).some(FEW))
     whole = worth(frozenset(range(4))) - worth(frozenset())
@@ -105,7 +105,7 @@ def test_it_is_plain_whole_and_the_same_again(planted, found):
 
 def test_shuffled_text_tells_nothing(planted):
     """The control of every card's information: an activity that has nothing to do with the text stays at its null."""
-    from inn.analysis.information import information
+    from inn.analysis.measures.information import information
 
     generator = torch.Generator().manual_seed(0)
     labels = {"vowel": np.random.default_rng(0).random(4096) < 0.3}
@@ -159,9 +159,9 @@ def test_mistakes(planted):
 def test_each_card_is_of_its_own_neuron():
     from contextlib import nullcontext
 
-    from inn.analysis.cause import bits_under
-    from inn.analysis.lesion import forgetful, silenced
-    from inn.analysis.stretches import stretches
+    from inn.analysis.lesions.cause import bits_under
+    from inn.analysis.lesions.lesion import forgetful, silenced
+    from inn.analysis.recording.stretches import stretches
 
     torch.manual_seed(0)
     model = inn.INN(vocab=256, neurons=3, width=8, rounds=1, recall=[1, 2, 3], recall_slots=64)

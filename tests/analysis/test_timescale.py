@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.timescale import decay, half_life, half_lives, spectrum, time_constants
-from inn.errors import InputError
+from inn.analysis.measures.timescale import decay, half_life, half_lives, spectrum, time_constants
+from inn.system.errors import InputError
 
 STEPS = (0.5, 0.1, 0.02)
 

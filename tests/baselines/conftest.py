@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from inn.baselines.ngram import Ngram
-from inn.config import model_config
-from inn.models import build_model
+from inn.config.models import model_config
+from inn.models.build import build_model
+from inn.models.ngram import Ngram
 
 VOCAB = 7
 SMALL = {

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from inn.config import MODEL_CONFIGS, model_config
-from inn.errors import InputError
-from inn.models import MODELS, build_model
-from inn.sequence import SequenceModel
-from inn.state import State
+from inn.config.models import MODEL_CONFIGS, model_config
+from inn.models.build import MODELS, build_model
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+from inn.system.errors import InputError
 
 VOCAB = 7
 KINDS = sorted(set(MODELS) - {"inn"})

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.baselines.lstm import segments
+from inn.models.lstm import segments
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+import inn.baselines.ngram as ngram
 import numpy as np
 import pytest
 import torch
@@ -11,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-import inn.baselines.ngram as ngram
-from inn.baselines.ngram import Ngram
-from inn.config import NgramConfig
-from inn.errors import InputError
-from inn.evaluation import floors
+from inn.config.models import NgramConfig
+from inn.inference.evaluate import floors
+from inn.models.ngram import Ngram
+from inn.system.errors import InputError
 
 
 def brute(text, history, vocab, order):

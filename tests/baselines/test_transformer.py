@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inn.baselines.transformer import Layer, Transformer
-from inn.config import TransformerConfig
-from inn.errors import InputError
+from inn.config.models import TransformerConfig
+from inn.models.transformer import Layer, Transformer
+from inn.system.errors import InputError
 
 
 def rms(x, weight):

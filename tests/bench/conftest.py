@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inn.bench.measure import Effort, Times
+from inn_benchmarks.measure import Effort, Times
 
 TOY = Effort(rounds=1, seconds=0.0, most=1, sample=0.0, product=16)
 
@@ -25,6 +25,6 @@ def clock(monkeypatch):
                 work()
             return {name: Times((seconds.get(name, 1.0),)) for name in works}
 
-        monkeypatch.setattr(f"inn.bench.{module}.in_turns", in_turns)
+        monkeypatch.setattr(f"inn_benchmarks.{module}.in_turns", in_turns)
 
     return set_clock

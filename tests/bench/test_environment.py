@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from inn.bench import environment
-from inn.bench.environment import PINS, Unavailable
+from inn_benchmarks import environment
+from inn_benchmarks.environment import PINS, Unavailable
 
 
 @pytest.fixture

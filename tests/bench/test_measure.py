@@ -8,9 +8,9 @@ import time
 import pytest
 import torch
 
-from inn.bench.measure import Effort, Product, Times, in_turns, matmul_rate, slope, spread, train_step
-from inn.config import model_config
-from inn.models import build_model
+from inn.config.models import model_config
+from inn.models.build import build_model
+from inn_benchmarks.measure import Effort, Product, Times, in_turns, matmul_rate, slope, spread, train_step
 
 
 def test_works_take_turns_after_a_warm_up():

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from inn import INN
-from inn.bench import page as pages
-from inn.bench.look import TextSize
-from inn.bench.rows import Skipped
-from inn.data import build_vocabulary
-from inn.explorer import build_page, read_passage
+from inn.data.vocabulary import build_vocabulary
+from inn.explorer.page import build_page
+from inn.explorer.passage import read_passage
+from inn_benchmarks import page as pages
+from inn_benchmarks.look import TextSize
+from inn_benchmarks.rows import Skipped
 
 
 @pytest.fixture

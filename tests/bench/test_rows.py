@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from inn.bench import ROWS, gpu, growth, hf, look, memory, peers, scan, score, steps, stream
-from inn.bench.measure import Times
-from inn.bench.rows import Row, Skipped
-from inn.bench.steps import StepSize
 from inn.ops import selective_scan
 from inn.ops.dispatch import Backend
+from inn_benchmarks import gpu, growth, hf, look, memory, peers, scan, score, steps, stream
+from inn_benchmarks.measure import Times
+from inn_benchmarks.rows import ROWS, Row, Skipped
+from inn_benchmarks.steps import StepSize
 
 PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_rank": 2})
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})

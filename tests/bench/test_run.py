@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from inn.bench import environment, run
-from inn.bench.run import Broken, call, run_rows
-from inn.errors import InputError
+from inn.system.errors import InputError
+from inn_benchmarks import environment, run
+from inn_benchmarks.run import Broken, call, run_rows
 
 MACHINE = {"cpu": "a cpu", "cores": 2, "threads": 1}
 OUTCOME = {"ratio": 21.0, "dtype": "float32", "sizes": "B 1", "details": {}, "threads": 1, "machine": MACHINE}
@@ -100,4 +100,4 @@ def test_a_process_has_its_threads_and_this_library():
 def test_a_row_runs_in_a_process_with_its_threads():
     assert call("torch:get_num_threads", threads=2) == 2
     sizes = {"batch": 2, "length": 16, "model": {"width": 16, "layers": 1, "state": 4}}
-    assert call("inn.bench.memory:peak", sizes, threads=1)["bytes"] >= 0
+    assert call("inn_benchmarks.memory:peak", sizes, threads=1)["bytes"] >= 0

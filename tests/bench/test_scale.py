@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from inn.bench.ddp import Workers, ddp_2, model_of
-from inn.bench.plan import Machine, Model, cost, sizes_of
-from inn.bench.steps import StepSize
-from inn.bench.traffic import on_the_wire, volume
-from inn.cli import COMMANDS
-from inn.config import INNConfig
+from inn.cli.main import COMMANDS
+from inn.config.models import INNConfig
+from inn_benchmarks.ddp import Workers, ddp_2, model_of
+from inn_benchmarks.plan import Machine, Model, cost, sizes_of
+from inn_benchmarks.steps import StepSize
+from inn_benchmarks.traffic import on_the_wire, volume
 
 ROOT = Path(__file__).parents[2]
 SMALL = StepSize(4, 16, {"neurons": 4, "width": 8, "rounds": 2, "state": 4, "recall_slots": 64})

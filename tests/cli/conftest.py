@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inn.cli import main
+from inn.cli.main import main
 
 SMALL = [
     *("--model.neurons", "2", "--model.width", "16", "--model.rounds", "1", "--model.recall_slots", "64"),

@@ -173,7 +173,7 @@ def test_no_space_left_on_the_device(refused, small, corpus, tmp_path, monkeypat
 
 
 def test_a_full_disk_in_the_middle_of_a_run_keeps_what_was_saved(inn, refused, small, corpus, tmp_path, monkeypatch):
-    from inn.training import checkpoint
+    from inn.runs import checkpoint
 
     run, save = tmp_path / "run", checkpoint.save
 

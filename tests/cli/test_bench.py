@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from inn.bench import run
-from inn.bench.rows import ROWS
-from inn.bench.run import Broken
+from inn_benchmarks import run
+from inn_benchmarks.rows import ROWS
+from inn_benchmarks.run import Broken
 
 MACHINE = {"cpu": "a cpu", "cores": 2, "threads": 1}
 COME_TO = {"scan": 24.0, "paper-step": 0.3, "reference-step": 3.0, "gpu-paper": "no CUDA device was found"}
@@ -97,7 +97,7 @@ def test_threads(inn, refused):
 
 
 def test_all_rows_are_run_when_none_is_named(inn, outcomes, monkeypatch):
-    from inn.bench import environment
+    from inn_benchmarks import environment
 
     monkeypatch.setattr(environment, "python", lambda: sys.executable)
     outcomes.update(dict.fromkeys(ROWS, 1.0))

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from inn.cli import main
+from inn.cli.main import main
 
 transformers = pytest.importorskip("transformers")
 
@@ -134,7 +134,7 @@ def test_an_interrupted_compression_leaves_nothing(model, tmp_path, monkeypatch,
 @pytest.fixture
 def spelled(trained, tmp_path):
     """A text that the run can read, as a file."""
-    from inn.commands.evaluate import load_with_data
+    from inn.cli.evaluate import load_with_data
 
     _, dataset = load_with_data(str(trained))
     (tmp_path / "text").write_text(dataset.vocabulary.decode(dataset.train[:4000]))

@@ -9,8 +9,9 @@ from itertools import pairwise
 
 import pytest
 
-from inn.cli import COMMANDS
-from inn.config import MODEL_CONFIGS, DataConfig, TrainConfig
+from inn.cli.main import COMMANDS
+from inn.config.models import MODEL_CONFIGS
+from inn.config.run import DataConfig, TrainConfig
 
 
 def docstrings(cls: type) -> dict[str, str]:

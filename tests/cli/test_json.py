@@ -42,7 +42,7 @@ def test_a_mistake_leaves_stdout_empty(refused, argv):
 
 
 def test_numbers_that_json_cannot_say_become_null(capsys):
-    from inn.commands.common import print_json
+    from inn.cli.common import print_json
 
     print_json({"a": float("inf"), "b": [float("nan"), 1.5], "c": {"d": None}})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": {"d": None}}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inn.commands import look
+from inn.cli import look
 
 
 @pytest.fixture
@@ -86,12 +86,12 @@ def test_runs_of_other_symbols_are_not_compared(inn, refused, quick, own_run, sm
 
 
 def test_a_survey_that_cannot_be_made_is_left_out(inn, own_run, monkeypatch):
-    from inn.errors import InputError
+    from inn.system.errors import InputError
 
     def survey(*_, **__):
         raise InputError("the text is too short")
 
-    monkeypatch.setattr(import_module("inn.analysis.survey"), "survey", survey)
+    monkeypatch.setattr(import_module("inn.analysis.overview"), "survey", survey)
     result = inn("look", own_run)
     assert result.code == 0
     assert result.err == "inn: the page has no survey of the neurons: the text is too short\n"

@@ -14,7 +14,13 @@ pytestmark = pytest.mark.loopback
 
 
 def test_the_command_serves_until_it_is_interrupted(own_run):
-    command = [sys.executable, "-c", "import sys; from inn.cli import main; sys.exit(main())", "play", str(own_run)]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from inn.cli.main import main; sys.exit(main())",
+        "play",
+        str(own_run),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = next(line.strip() for line in process.stdout if "http://" in line)

@@ -27,7 +27,7 @@ def test_a_mistake_is_one_line_and_exit_code_2():
 
 @pytest.mark.parametrize("argv", [["--help"], ["--version"], ["data", "list"], ["train", "--help"], ["eval", "--help"]])
 def test_what_needs_no_model_does_not_wait_for_torch(argv):
-    code = f"import sys; from inn.cli import main; main({argv!r}); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from inn.cli.main import main; main({argv!r}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode == 0
 
 

@@ -9,10 +9,10 @@ import shutil
 import pytest
 import yaml
 
+from inn.config.settings import resolve_settings
 from inn.data.subwords import SubWords
 from inn.data.tokens import EXAMPLE
-from inn.runs import load
-from inn.settings import resolve_settings
+from inn.runs.load import load
 
 
 def test_a_run_directory_is_complete(trained):

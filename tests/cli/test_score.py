@@ -143,7 +143,7 @@ def test_what_the_run_does_not_know_can_be_an_error(inn, trained, tmp_path):
 
 
 def start(trained, *argv: str, out: int = subprocess.PIPE) -> subprocess.Popen:
-    command = "import sys; from inn.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = "import sys; from inn.cli.main import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.Popen(
         [sys.executable, "-c", command, "score", str(trained), *argv],
         stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE, bufsize=0,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from inn.studies import lab as labs
-from inn.training.run import Run
+from inn.runs.directory import Run
+from inn_studies import lab as labs
 
 SMOKE = ["study", "wikitext2", "--scale", "smoke", "--workers", "1"]
 """Six runs of a second."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.coding.ranges import TOTAL, Decoder, Encoder, shares
+from inn.inference.coding.ranges import TOTAL, Decoder, Encoder, shares
 
 
 def coded(symbols, counts) -> bytes:

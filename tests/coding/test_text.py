@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from inn import INN
-from inn.coding import compress, decompress, model_digest, text
-from inn.config import NgramConfig, model_config
-from inn.data import build_vocabulary
-from inn.data.vocabulary import Words
-from inn.errors import InputError
-from inn.evaluation import evaluate
-from inn.models import build_model
-from inn.sequence import SequenceModel
-from inn.state import State
+from inn.config.models import NgramConfig, model_config
+from inn.data.vocabulary import Words, build_vocabulary
+from inn.inference.coding import text
+from inn.inference.coding.text import compress, decompress, model_digest
+from inn.inference.evaluate import evaluate
+from inn.models.build import build_model
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+from inn.system.errors import InputError
 
 _DRAW = random.Random(0)
 TEXT = " ".join(

@@ -12,7 +12,7 @@ from inn.compress import compress, folder
 from inn.compress.blocks import find_blocks, neuronal
 from inn.compress.measure import score, size, writing_speeds
 from inn.compress.run import Plan
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 from .conftest import TOKENS
 

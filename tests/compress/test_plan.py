@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.compress.plan import TOPOLOGIES, Block, only, plan
-from inn.errors import InputError
+from inn.compress.plans import TOPOLOGIES, Block, only, plan
+from inn.system.errors import InputError
 
 
 def model(layers: int, roles: str = "qkvougd") -> list[Block]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from inn import INN
-from inn.compress.population import communal, moments_of
-from inn.errors import InputError
+from inn.surgery.communal import communal, moments_of
+from inn.system.errors import InputError
 
 
 def separate(router="dendrites", **fields):

@@ -10,9 +10,9 @@ import torch
 from inn.compress.blocks import find_blocks, neuronal, weight_of
 from inn.compress.calibrate import Stream, importances, rows_of
 from inn.compress.following import Read, stages
-from inn.compress.plan import Block
+from inn.compress.plans import Block
 from inn.compress.run import PLANS, Plan, compress, named_plan
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 from .conftest import TOKENS
 

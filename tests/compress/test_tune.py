@@ -12,7 +12,7 @@ from inn.compress import compress, folder
 from inn.compress.blocks import neuronal
 from inn.compress.run import PLANS
 from inn.compress.tune import tune
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 from .conftest import TOKENS
 

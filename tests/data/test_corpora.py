@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.data import get, list_corpora, verify
+from inn.data.catalogue import get, list_corpora, verify
 from inn.data.corpora import CORPORA, corpus_text, find_corpus
 from inn.data.text import PARTS, CorpusText, Segment, cut
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 NAMES = ["pydoc", "text8", "text8-69m", "enwik8", "wikitext2", "wikitext2-raw", "ptb", "tinyshakespeare"]
 

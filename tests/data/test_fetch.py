@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from inn.data.fetch import Found, download, find, locate
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 TALE = b"Once upon a time there was a neuron.\n" * 500
 

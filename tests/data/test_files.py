@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from inn.cache import cache_dir
-from inn.data.files import atomic_file, atomic_folder, only_one, plain_errors
-from inn.errors import InputError
+from inn.system.cache import cache_dir
+from inn.system.errors import InputError
+from inn.system.files import atomic_file, atomic_folder, only_one, plain_errors
 
 
 def names(folder: Path) -> list[str]:

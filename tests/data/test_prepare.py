@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import requests
 
-from inn.config import DataConfig
+from inn.config.run import DataConfig
 from inn.data.prepare import prepare
 from inn.data.text import PARTS
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 STORY = "The naïve cat sat on the mat.\nThe dog 🐕 sat on the cat .\n" * 40
 

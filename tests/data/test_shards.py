@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.config import DataConfig
+from inn.config.run import DataConfig
 from inn.data import shards
 from inn.data.prepare import prepare
 from inn.data.shards import DatasetTexts, Shards, open_shards, prepare_shards, stream_texts
 from inn.data.streams import Streams
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 SOURCE = Path(__file__).parents[2] / "src"
 PARTS = ("train", "valid", "test")
@@ -216,7 +216,7 @@ def test_without_the_library_datasets(monkeypatch):
 
 @pytest.mark.slow
 def test_the_command(tmp_path, texts, capsys):
-    from inn.cli import main
+    from inn.cli.main import main
 
     to = ["--to", str(tmp_path / "shards"), "--vocabulary", "bytes"]
     assert main(["data", "prepare", f"file:{texts}", *to, "--json"]) == 0
@@ -236,8 +236,10 @@ def test_the_command(tmp_path, texts, capsys):
 @pytest.mark.slow
 def test_training_reads_shards(tmp_path, prepared):
     """A shuffled run over shards, stopped and resumed, is the run that was not."""
-    from inn.config import RunConfig, TrainConfig, model_config
-    from inn.training import checkpoint, train
+    from inn.config.models import model_config
+    from inn.config.run import RunConfig, TrainConfig
+    from inn.runs import checkpoint
+    from inn.training.trainer import train
 
     def config(symbols: int) -> RunConfig:
         data = DataConfig(corpus=f"shards:{prepared}", vocabulary="bytes", batch=2, window=8, order="shuffled")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.config import DataConfig
+from inn.config.run import DataConfig
 from inn.data.prepare import prepare
 from inn.data.size import TextSize, scored_size, size_of
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inn.data.streams import Streams
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 # Streams, window, and a text that is long enough for them, by little or by much.
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 20), st.integers(0, 300)).map(

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.config import DataConfig
+from inn.config.run import DataConfig
 from inn.data.prepare import prepare
 from inn.data.subwords import SubWords, between_pieces
 from inn.data.text import PARTS
 from inn.data.vocabulary import Vocabulary, build_vocabulary
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 ENGLISH = "the cat sat on the mat, and the other cat's hat was 100 times the hat of the cat \\ 42.\n" * 20
 LEARNED = build_vocabulary("bpe", ENGLISH, 280)

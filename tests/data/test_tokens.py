@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from inn.config import DataConfig
+from inn.config.run import DataConfig
+from inn.config.settings import resolve_settings
 from inn.data.prepare import encode_corpus, prepare
 from inn.data.size import scored_size
 from inn.data.tokens import Tokens, read_symbols
 from inn.data.vocabulary import Characters, Vocabulary
-from inn.errors import InputError
-from inn.settings import resolve_settings
+from inn.system.errors import InputError
 
 ENGLISH = "The cat sat on the mat, and the other cat's hat was 100 times the hat of the cat \\ 42.\n" * 20
 QUIET = {"show_progress": False}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inn.data.tokens import EXAMPLE, Tokens
 from inn.data.vocabulary import VOCABULARIES, Bytes, Characters, Vocabulary, Words, build_vocabulary
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 TOKENIZER = Tokens(json.loads(EXAMPLE))
 texts = st.text(max_size=200)

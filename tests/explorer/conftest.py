@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from inn import INN
-from inn.bench.page import browser
-from inn.bench.rows import Skipped
-from inn.data import build_vocabulary
+from inn.data.vocabulary import build_vocabulary
+from inn_benchmarks.page import browser
+from inn_benchmarks.rows import Skipped
 
 CLASSES = ("vowel", "consonant", "space", "digit")
 

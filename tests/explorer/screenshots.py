@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from inn.bench.page import browser
-from inn.commands.play import parse, serve
+from inn.cli.play import parse, serve
+from inn_benchmarks.page import browser
 
 PICTURES = {
     "look-passage": ("passage", (1280, 800), "light", 130),

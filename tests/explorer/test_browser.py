@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from inn.explorer import build_page, read_passage
+from inn.explorer.page import build_page
+from inn.explorer.passage import read_passage
 
 SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"

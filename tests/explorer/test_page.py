@@ -10,11 +10,12 @@ import re
 import numpy as np
 import pytest
 
-from inn.errors import InputError
-from inn.explorer import build_page, history, read_passage
 from inn.explorer.pack import pack_dense, pack_strongest, packed
-from inn.explorer.page import as_script_data
-from inn.training.run import Run
+from inn.explorer.page import as_script_data, build_page
+from inn.explorer.passage import read_passage
+from inn.runs.directory import Run
+from inn.runs.history import history
+from inn.system.errors import InputError
 
 HOSTILE = "</script><script>alert(1)</script><!--  {{script}} &lt;"
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inn.analysis import relative, trace
-from inn.config import MODEL_CONFIGS
-from inn.data import build_vocabulary
-from inn.errors import InputError
-from inn.explorer import read_passage
-from inn.models import build_model
+from inn.analysis import relative
+from inn.analysis.recording.trace import trace
+from inn.config.models import MODEL_CONFIGS
+from inn.data.vocabulary import build_vocabulary
+from inn.explorer.passage import read_passage
+from inn.models.build import build_model
+from inn.system.errors import InputError
 
 TEXT = "the graph of neurons listens and speaks " * 8
 

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from inn.explorer import build_page
+from inn.explorer.page import build_page
 from inn.explorer.player import Player
 from inn.explorer.server import LocalServer
 

@@ -10,11 +10,11 @@ import torch
 
 from inn import InputError
 from inn.analysis import silenced
-from inn.evaluation import evaluating
 from inn.explorer import player as players
 from inn.explorer.passage import read_passage
 from inn.explorer.player import Player
 from inn.explorer.server import Superseded
+from inn.inference.evaluate import evaluating
 
 TEXT = "the cat sat on the mat and "
 

@@ -7,8 +7,9 @@ import random
 import pytest
 import yaml
 
-from inn.config import DataConfig, RunConfig, TrainConfig, model_config
-from inn.training import train
+from inn.config.models import model_config
+from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.training.trainer import train
 
 
 @pytest.fixture(scope="session")

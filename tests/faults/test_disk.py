@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from inn.errors import InputError
-from inn.training import checkpoint as checkpoints
-from inn.training import events, files, train
-from inn.training import run as run_module
-from inn.training.run import Run
+from inn.runs import checkpoint as checkpoints
+from inn.runs import directory as run_module
+from inn.runs.directory import Run
+from inn.system import outputs as files
+from inn.system.errors import InputError
+from inn.training import events
+from inn.training.trainer import train
 
 
 def folder_of(run: Path) -> Path:

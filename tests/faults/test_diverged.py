@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from inn.errors import InputError
-from inn.evaluation import Score
-from inn.models import build_model
-from inn.state import State
-from inn.training import TrainingDiverged, events, train, trainer
-from inn.training import checkpoint as checkpoints
+from inn.inference.evaluate import Score
+from inn.models.build import build_model
+from inn.nn.state import State
+from inn.runs import checkpoint as checkpoints
+from inn.runs.directory import Run
+from inn.system.errors import InputError
+from inn.training import events, trainer
 from inn.training.finite import not_finite, not_finite_state
-from inn.training.run import Run
+from inn.training.trainer import TrainingDiverged, train
 
 
 class Break:

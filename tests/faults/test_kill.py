@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from inn.training import checkpoint as checkpoints
-from inn.training import events, train
-from inn.training.run import Run
+from inn.runs import checkpoint as checkpoints
+from inn.runs.directory import Run
+from inn.training import events
+from inn.training.trainer import train
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 SOURCE = Path(__file__).parents[2] / "src"

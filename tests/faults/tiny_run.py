@@ -15,8 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from inn.config import RunConfig
-from inn.training import checkpoint, train
+from inn.config.run import RunConfig
+from inn.runs import checkpoint
+from inn.training.trainer import train
 
 
 def die_at(number: int) -> None:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from transformers.utils import logging
 
-from inn.cli import main
-from inn.config import model_config
+from inn.cli.main import main
+from inn.config.models import model_config
 from inn.hf import INNForCausalLM
-from inn.models import build_model
+from inn.models.build import build_model
 
 logging.disable_progress_bar()
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 import inn.hf.lm_eval
-from inn.errors import InputError
 from inn.hf.lm_eval.answers import final, judged, questions
+from inn.system.errors import InputError
 
 ROWS = [
     {"question": "2 + 2?", "answer": "Two and two.\n#### 4"},

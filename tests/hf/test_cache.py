@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from inn import InputError
 from inn.hf import INNCache
-from inn.state import State
+from inn.nn.state import State
 
 
 def equal(a: State | None, b: State | None, within: float = 1e-12) -> bool:

@@ -17,10 +17,10 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 import inn
 from inn import InputError
-from inn.cli import main
-from inn.exported import load_exported
+from inn.cli.main import main
 from inn.hf import INNForCausalLM
 from inn.hf.export import export
+from inn.runs.exported import load_exported
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_what_a_file_lacks_is_named_and_made_as_a_new_model_has_it(build, tmp_pa
     model = build(dtype=torch.float32)
     model.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
-    missing = ["inn.graph.rounds.0.memory.A_log", "inn.recall.gain", "inn.graph.ids"]
+    missing = ["inn.nn.graph.rounds.0.memory.A_log", "inn.nn.recall.gain", "inn.nn.graph.ids"]
     save_file({k: t for k, t in tensors.items() if k not in missing}, tmp_path / "model.safetensors", {"format": "pt"})
     again, report = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert sorted(report["missing_keys"]) == sorted(missing)

@@ -13,7 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 import inn.hf.lm_eval
-from inn.cli import main
+from inn.cli.main import main
 
 TASKS = inn.hf.lm_eval.__path__[0]
 TEXT = "The naïve graph of neurons 🐕 listens,\nand every neuron speaks \\ when it has something to say…\n" * 60

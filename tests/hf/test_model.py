@@ -7,9 +7,9 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCache, LlamaConfig
 
 from inn import INN, InputError
-from inn.config import model_config
+from inn.config.models import model_config
 from inn.hf import INNCache, INNConfig, INNForCausalLM, INNModel
-from inn.models import build_model
+from inn.models.build import build_model
 
 KINDS = ("default", "distinct", "paper", "adaptive", "shared rounds", "bus", "stack")
 TINY = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "recall_slots": 64}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from inn.cli import main
+from inn.cli.main import main
 
 PAGE = Path(__file__).parents[2] / "docs/pretrained.md"
 BLOCKS = re.findall(r"^```(python|sh)\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)

@@ -16,7 +16,7 @@ import inn
 from inn.data.vocabulary import Characters
 from inn.hf import build_tokenizer
 from inn.hf.model import projections
-from inn.population import NeuronLinear
+from inn.nn.population import NeuronLinear
 
 TEXTS = ["abcabcabcabc", "abcab", "bcabcabca", "cabcabcabc"] * 4
 

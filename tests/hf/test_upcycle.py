@@ -10,14 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inn.cli import main
+from inn.cli.main import main
 from inn.data.tokens import EXAMPLE
-from inn.errors import InputError
-from inn.evaluation import evaluate
-from inn.generation import complete
-from inn.hf.upcycle import Pretrained, upcycle
-from inn.runs import load
-from inn.training.run import Run
+from inn.inference.evaluate import evaluate
+from inn.models.generate import complete
+from inn.runs.directory import Run
+from inn.runs.load import load
+from inn.surgery.upcycle import Pretrained, upcycle
+from inn.system.errors import InputError
 
 transformers = pytest.importorskip("transformers", reason="needs the extra [hf]")
 SIZES = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "state_size": 4}
@@ -319,7 +319,7 @@ def test_a_full_disk_leaves_nothing(with_tokenizer, tmp_path, monkeypatch):
     def full(*_):
         raise InputError("no space left")
 
-    monkeypatch.setattr("inn.hf.upcycle.save", full)
+    monkeypatch.setattr("inn.surgery.upcycle.save", full)
     assert main(["upcycle", str(with_tokenizer), str(tmp_path / "up")]) == 2
     assert list(tmp_path.iterdir()) == []
 

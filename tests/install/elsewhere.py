@@ -118,7 +118,7 @@ def main() -> None:
         return
     # A console that knows neither ≥ nor é, as a pipe has on Windows.
     sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="cp1252")
-    from inn.cli import main as inn
+    from inn.cli.main import main as inn
 
     for line in sys.argv[1:]:
         code = inn(line.split())

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from inn.bench import install
-from inn.bench.rows import Skipped
+from inn_benchmarks import install
+from inn_benchmarks.rows import Skipped
 
 pytest.importorskip("build")
 from packaging.requirements import Requirement

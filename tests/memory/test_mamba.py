@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.config import GraphConfig
-from inn.memory import Mamba
+from inn.config.graph import GraphConfig
+from inn.nn.memory.mamba import Mamba
 from inn.ops import use_backend
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from inn.errors import InputError
 from inn.ops.dispatch import Backend, Op, use_backend
+from inn.system.errors import InputError
 
 OP = Op(
     "double",

@@ -9,10 +9,10 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inn.errors import InputError
-from inn.ops import recall, use_backend
-from inn.ops.recall import EMPTY, RUNS
-from inn.ops.recall.reference import place
+from inn.ops import use_backend
+from inn.ops.lookup import EMPTY, RUNS, recall
+from inn.ops.lookup.reference import place
+from inn.system.errors import InputError
 
 SYMBOLS = 3
 """So few that contexts come again and again."""

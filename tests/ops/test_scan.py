@@ -7,8 +7,8 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inn.errors import InputError
 from inn.ops import selective_scan, use_backend
+from inn.system.errors import InputError
 
 NAMES = "y last gx gdt gA gB gC gD gz gstate"
 LAYOUTS = ["dense", "neurons", "half", "half-neurons", "channels"]

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inn import INN
-from inn.errors import InputError
 from inn.ops import causal_conv, neuron_attention, neuron_linear, selective_scan, use_backend
+from inn.system.errors import InputError
 
 pytest.importorskip("triton")
 

@@ -7,10 +7,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import inn
-from inn.config import GraphConfig
+from inn.config.graph import GraphConfig
+from inn.nn.routing.dendrites import Dendrites
+from inn.nn.routing.edges import Edges
+from inn.nn.tape import Tape
 from inn.ops import use_backend
-from inn.routing import Dendrites, Edges
-from inn.tape import Tape
 
 N, D = 4, 6
 

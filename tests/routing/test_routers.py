@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from inn.config import GraphConfig
-from inn.routing import ROUTERS, Edges, Gate
-from inn.tape import Tape
+from inn.config.graph import GraphConfig
+from inn.nn.routing.edges import Edges
+from inn.nn.routing.gate import Gate
+from inn.nn.tape import Tape
+from inn.registry import ROUTERS
 
 KINDS = sorted(ROUTERS)
 SPEAKING = [kind for kind in KINDS if not ROUTERS[kind].into_memory]

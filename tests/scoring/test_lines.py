@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inn import INN
-from inn.config import model_config
-from inn.data import build_vocabulary
-from inn.errors import InputError
-from inn.evaluation import evaluate
-from inn.models import build_model
-from inn.scoring import UNKNOWN_BITS, LineScorer
-from inn.scoring import lines as lines_module
+from inn.config.models import model_config
+from inn.data.vocabulary import build_vocabulary
+from inn.inference.evaluate import evaluate
+from inn.inference.scoring import lines as lines_module
+from inn.inference.scoring.lines import UNKNOWN_BITS, LineScorer
+from inn.models.build import build_model
+from inn.system.errors import InputError
 
 _DRAW = random.Random(0)
 TEXT = "".join(_DRAW.choice(["the cat sat on the mat\n", "über alles\n", "\n", "a  b\tc\n"]) for _ in range(60)) + "end"

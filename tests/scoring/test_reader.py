@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.data import build_vocabulary
-from inn.errors import InputError
-from inn.scoring import reader
-from inn.scoring.reader import LACKING, LEFT_OUT, LineReader
+from inn.data.vocabulary import build_vocabulary
+from inn.inference.scoring import reader
+from inn.inference.scoring.reader import LACKING, LEFT_OUT, LineReader
+from inn.system.errors import InputError
 
 TEXT = "the cat sat\n\non a  mat, ünder the\tsun\r\n  and € then\n\n\n the cats sat again \nlast"
 KINDS = ("bytes", "characters", "words", "bpe")

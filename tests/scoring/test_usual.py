@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from inn.config import NgramConfig
-from inn.data import build_vocabulary
-from inn.models import build_model
-from inn.scoring import STANDS_OUT, LineScorer
-from inn.scoring.usual import Usual
+from inn.config.models import NgramConfig
+from inn.data.vocabulary import build_vocabulary
+from inn.inference.scoring.lines import LineScorer
+from inn.inference.scoring.usual import STANDS_OUT, Usual
+from inn.models.build import build_model
 
 PLANTED = [
     "12:00:00 ERROR kernel: segfault at 0000000000000018 in libssl.so",

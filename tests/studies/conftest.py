@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inn.studies.lab import Job, Lab
+from inn_studies.lab import Job, Lab
 
 TINY = {
     "data.batch": 4, "data.window": 16, "train.symbols": 4 * 16 * 8, "train.log_every": 2, "train.eval_every": 4,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inn.studies.ablation import OWN_ROWS, PAPER_ROWS, Ablation, paired, settings, sizes
-from inn.studies.paper import TABLE_3
-from inn.studies.rows import jobs
+from inn_studies.ablation import OWN_ROWS, PAPER_ROWS, Ablation, paired, settings, sizes
+from inn_studies.paper import TABLE_3
+from inn_studies.rows import jobs
 
 
 def row(label: str, valid: list[float], diverged: int = 0) -> dict:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from inn.models import build_model
-from inn.studies.comparison import MODELS, judged
-from inn.studies.ptb import Ptb, PtbCharacters
-from inn.studies.rows import jobs, model_settings
-from inn.studies.sizes import SHALLOW
-from inn.studies.wikitext2 import WikiText2
+from inn.models.build import build_model
+from inn_studies.comparison import MODELS, judged
+from inn_studies.ptb import Ptb, PtbCharacters
+from inn_studies.rows import jobs, model_settings
+from inn_studies.sizes import SHALLOW
+from inn_studies.wikitext2 import WikiText2
 
 PPL = {
     "lstm": [160.0, 162.0], "transformer-paper": [300.0], "transformer": [150.0], "mamba-stack": [140.0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inn.studies.cost import FORMULAS, SIZES, Cost, judged, slope_of, sweeps
+from inn_studies.cost import FORMULAS, SIZES, Cost, judged, slope_of, sweeps
 
 
 def points(power: float, sizes: tuple[int, ...] = (2, 4, 8, 16)) -> list[dict]:

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import inn
-from inn.config import DataConfig, RunConfig, TrainConfig, model_config
+from inn.config.models import model_config
+from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.data.streams import Streams
-from inn.evaluation import evaluate
-from inn.studies.gap import Gap, bits_of, gap_perplexity, over_training, stretches
-from inn.studies.text8 import MODELS
+from inn.inference.evaluate import evaluate
+from inn_studies.gap import Gap, bits_of, gap_perplexity, over_training, stretches
+from inn_studies.text8 import MODELS
 
 
 def config(symbols, batch=4, order="contiguous"):

@@ -3,7 +3,7 @@
 import pytest
 
 import inn
-from inn.studies.gate import SILENT, Gates, emission_flops, failed
+from inn_studies.gate import SILENT, Gates, emission_flops, failed
 
 FLOORS = {"bigram": 3.43}
 

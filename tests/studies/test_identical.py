@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import inn
-from inn.studies.identical import Identical, apartness
-from inn.studies.sizes import published
+from inn_studies.identical import Identical, apartness
+from inn_studies.sizes import published
 
 SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2, "router": "attention", "recall": []}
 TOKENS = torch.randint(27, (2, 40), generator=torch.Generator().manual_seed(0))

@@ -11,12 +11,12 @@ import time
 import pytest
 import yaml
 
-from inn.errors import InputError
-from inn.studies import lab as labs
-from inn.studies.lab import Lab, status
+from inn.runs.directory import Run
+from inn.system.errors import InputError
 from inn.training.finite import TrainingDiverged
-from inn.training.run import Run
 from inn.training.trainer import train
+from inn_studies import lab as labs
+from inn_studies.lab import Lab, status
 
 
 def weights(run: Run) -> bytes:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from inn.errors import InputError
-from inn.studies.lab_book import lab_book
+from inn.system.errors import InputError
+from inn_studies.lab_book import lab_book
 
 RUN = {
     "command": "inn train text8-small --model.kind inn --train.eval_every 122 --train.eval_symbols 5 --train.lr 6e-3",

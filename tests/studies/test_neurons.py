@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import inn
-from inn.studies.neurons import DISTINCT, PUBLISHED, UNTRAINED, Neurons, statistics_of
-from inn.studies.sizes import published
+from inn_studies.neurons import DISTINCT, PUBLISHED, UNTRAINED, Neurons, statistics_of
+from inn_studies.sizes import published
 
 SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2, "router": "attention", "recall": []}
 BLOCKS = torch.randint(27, (6, 30), generator=torch.Generator().manual_seed(0))

@@ -9,8 +9,8 @@ import torch
 
 pytest.importorskip("transformers")
 
-from inn.studies import compressing
-from inn.studies.ngc import RIVALS, SETTINGS, Ngc, ahead, finalists, plans
+from inn_studies import compressing
+from inn_studies.ngc import RIVALS, SETTINGS, Ngc, ahead, finalists, plans
 
 
 def test_what_was_computed_is_kept(lab):
@@ -114,7 +114,7 @@ def test_transport_between_layers():
 
 
 def test_it_is_on_its_own_page(tmp_path):
-    from inn.studies.report import report
+    from inn_studies.report import report
 
     assert Ngc.page == "neuronal-groups"
     assert "## ngc" not in report(tmp_path)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from inn.studies.lab import digest
-from inn.studies.one_pass import CURVES, MODEL, OnePass, fitted
-from inn.studies.rivals import OURS, SIZES
-from inn.studies.rows import jobs, model_settings
+from inn_studies.lab import digest
+from inn_studies.one_pass import CURVES, MODEL, OnePass, fitted
+from inn_studies.rivals import OURS, SIZES
+from inn_studies.rows import jobs, model_settings
 
 
 def curve(points, corpus="text8-69m", ahead=64_000_000):

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from inn.studies import lab as labs
-from inn.studies.lab import Lab
-from inn.studies.paper import TABLE_6
-from inn.studies.ptb_sweep import PtbSweep, Search, SweepSize
 from inn.training.trainer import train
+from inn_studies import lab as labs
+from inn_studies.lab import Lab
+from inn_studies.paper import TABLE_6
+from inn_studies.ptb_sweep import PtbSweep, Search, SweepSize
 
 
 def result(**changed: float | None) -> dict:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from inn.errors import InputError
-from inn.studies import open_study, results
-from inn.studies.report import report
-from inn.studies.study import Study, Verdict
+from inn.system.errors import InputError
+from inn_studies import open_study, results
+from inn_studies.report import report
+from inn_studies.study import Study, Verdict
 
 
 class One(Study):
@@ -99,7 +99,7 @@ def test_the_report_has_every_study_measured_or_not(tmp_path):
 
 
 def test_the_report_is_the_results(tmp_path, monkeypatch):
-    monkeypatch.setattr("inn.studies.report.open_study", lambda name: One() if name == "text8" else open_study(name))
+    monkeypatch.setattr("inn_studies.report.open_study", lambda name: One() if name == "text8" else open_study(name))
     results.write(One(), tmp_path, entry(value=5.0))
     text = report(tmp_path)
     assert "## text8: nowhere\n\nHow many?\n\nvalue 5.0\n" in text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inn.models import build_model
-from inn.studies.rivals import MODELS, OURS, SIZES, SWEEP, Rivals
-from inn.studies.rows import jobs, model_settings
+from inn.models.build import build_model
+from inn_studies.rivals import MODELS, OURS, SIZES, SWEEP, Rivals
+from inn_studies.rows import jobs, model_settings
 
 
 def row(label, bits, flops=1e6, seeds=3):

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from inn.settings import read_recipe
-from inn.studies import STUDIES, open_study
-from inn.studies import lab as labs
-from inn.studies.rows import best_bits, markdown, model_settings, scored_rows, spread, tune
-from inn.studies.sizes import SCALES, Size
+from inn.config.settings import read_recipe
+from inn.runs.directory import Run
 from inn.training.finite import TrainingDiverged
-from inn.training.run import Run
 from inn.training.trainer import train
+from inn_studies import STUDIES, open_study
+from inn_studies import lab as labs
+from inn_studies.rows import best_bits, markdown, model_settings, scored_rows, spread, tune
+from inn_studies.sizes import SCALES, Size
 
 
 @pytest.fixture

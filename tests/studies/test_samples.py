@@ -2,8 +2,8 @@
 
 import pytest
 
-from inn.studies.samples import PROMPTS, Samples, word_facts
-from inn.studies.text8 import MODELS
+from inn_studies.samples import PROMPTS, Samples, word_facts
+from inn_studies.text8 import MODELS
 
 
 def test_word_facts():

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from inn.cli import main
-from inn.studies import STUDIES, open_study, results
+from inn.cli.main import main
+from inn_studies import STUDIES, open_study, results
 
 WITHOUT_FIGURE = ("samples", "ngc-cost")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inn.studies.stability import (
+from inn_studies.stability import (
     MODELS,
     PUBLISHED_EMBEDDING,
     SIZES,

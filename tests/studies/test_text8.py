@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from inn.studies.text8 import judged
+from inn_studies.text8 import judged
 
 UNIGRAM = 4.11
 OURS = {

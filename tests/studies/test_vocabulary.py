@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inn.config import model_config
-from inn.models import build_model
-from inn.studies.vocabulary import SIZES, SYMBOLS, VocabularyStudy
+from inn.config.models import model_config
+from inn.models.build import build_model
+from inn_studies.vocabulary import SIZES, SYMBOLS, VocabularyStudy
 
 
 def result(**ppl: list[float]) -> dict:

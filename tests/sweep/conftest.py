@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from inn.sweep import Plan, Space, plan_sweep
-from inn.sweep.space import Choice, Range
+from inn.sweep.space import Choice, Range, Space
+from inn.sweep.work import Plan, plan_sweep
 
 TINY = (
     "--data.batch=4 --data.window=16 --train.symbols=512 --train.log_every=2 --train.eval_every=2 "

@@ -7,8 +7,8 @@ import sys
 import optuna
 import pytest
 
-from inn.sweep import Choice, Range, Space
 from inn.sweep.plot import draw
+from inn.sweep.space import Choice, Range, Space
 
 SPACE = Space({"a": Range(1e-3, 1.0, log=True), "b": Choice(("x", "y"))})
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.errors import InputError
 from inn.sweep.space import Choice, Range, Space, read_space
+from inn.system.errors import InputError
 
 
 def space_of(tmp_path: Path, text: str, kind: str = "inn") -> Space:

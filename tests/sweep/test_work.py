@@ -12,12 +12,13 @@ import time
 import optuna
 import pytest
 
-from inn.errors import InputError
-from inn.settings import resolve
-from inn.sweep import plan_sweep, run_sweep, search, work
+from inn.config.settings import resolve
+from inn.runs.directory import Run
+from inn.sweep import search, work
 from inn.sweep.search import counted
 from inn.sweep.space import Choice, Range, Space
-from inn.training.run import Run
+from inn.sweep.work import plan_sweep, run_sweep
+from inn.system.errors import InputError
 from inn.training.trainer import train
 
 

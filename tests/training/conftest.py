@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from inn.config import DataConfig, RunConfig, TrainConfig, model_config
+from inn.config.models import model_config
+from inn.config.run import DataConfig, RunConfig, TrainConfig
 
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()
 

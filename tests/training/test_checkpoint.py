@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from inn.errors import InputError
-from inn.training import checkpoint as checkpoints
-from inn.training.checkpoint import Checkpoint, DamagedCheckpoint
+from inn.runs import checkpoint as checkpoints
+from inn.runs.checkpoint import Checkpoint, DamagedCheckpoint
+from inn.system.errors import InputError
 
 
 def make(step: int) -> Checkpoint:

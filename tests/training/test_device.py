@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inn import device
-from inn.device import resolve_device
-from inn.errors import InputError
+from inn.system import device
+from inn.system.device import resolve_device
+from inn.system.errors import InputError
 
 
 def test_auto_prefers_an_accelerator_and_falls_back_to_the_cpu(monkeypatch):

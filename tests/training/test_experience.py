@@ -7,8 +7,8 @@ import torch
 
 import inn
 from inn.data.prepare import prepare
-from inn.evaluation import as_tokens
-from inn.model import RECALL
+from inn.inference.evaluate import as_tokens
+from inn.models.inn import RECALL
 from inn.training import looks
 from inn.training.trainer import train
 

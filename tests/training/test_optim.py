@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from inn.config import TrainConfig, model_config
-from inn.models import build_model
+from inn.config.models import model_config
+from inn.config.run import TrainConfig
+from inn.models.build import build_model
 from inn.training.optim import build_optimizer, build_schedule, decays
 
 

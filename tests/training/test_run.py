@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from inn.data.vocabulary import build_vocabulary
-from inn.errors import InputError
-from inn.training.run import Run
+from inn.runs.directory import Run
+from inn.system.errors import InputError
 
 VOCABULARY = build_vocabulary("characters", "abcé\n")
 

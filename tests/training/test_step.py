@@ -6,10 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inn.config import TrainConfig, model_config
-from inn.models import build_model
+from inn.config.models import model_config
+from inn.config.run import TrainConfig
+from inn.models.build import build_model
 from inn.training.optim import build_optimizer
-from inn.training.parallel import Engine
+from inn.training.parallel.engine import Engine
 from inn.training.step import IGNORED, Stepper, trim
 
 FIELDS = {

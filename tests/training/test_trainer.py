@@ -14,17 +14,18 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from inn.config import RunConfig
+from inn.config.run import RunConfig
 from inn.data.prepare import prepare
-from inn.errors import InputError
-from inn.evaluation import evaluate
-from inn.runs import load
-from inn.sequence import SequenceModel
-from inn.state import State
-from inn.training import checkpoint as checkpoints
-from inn.training import events, train, trainer
+from inn.inference.evaluate import evaluate
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+from inn.runs import checkpoint as checkpoints
+from inn.runs.directory import Run
+from inn.runs.load import load
+from inn.system.errors import InputError
+from inn.training import events, trainer
 from inn.training.optim import build_schedule
-from inn.training.run import Run
+from inn.training.trainer import train
 
 KINDS = ["inn", "lstm", "transformer", "mamba-stack"]
 CLOCKS = ("time", "symbols_per_s")

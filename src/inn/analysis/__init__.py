@@ -1,27 +1,25 @@
 """What the neurons do: recordings, lesions, and pure functions from recordings to tables."""
 
-from inn.analysis.activity import relative, sparsity
-from inn.analysis.cause import Cost, bits_under, cost
-from inn.analysis.classes import symbol_classes
-from inn.analysis.communities import agreement, communities
-from inn.analysis.contexts import Context, Contexts
-from inn.analysis.degree import effective_degree, received, thresholded_degree
-from inn.analysis.effective import effective_neurons, measure_effective_neurons
-from inn.analysis.importance import Importance, importance
-from inn.analysis.information import Information, information
-from inn.analysis.lead import Lead, lead
-from inn.analysis.lens import Lens, logit_lens
-from inn.analysis.lesion import averaging, cut, forgetful, mean_replaced, silenced, skipped
-from inn.analysis.matching import Matching, match, same_roles
-from inn.analysis.patch import Patch, patch, transplanted
-from inn.analysis.record import record
-from inn.analysis.shuffle import Null, relabelled, shuffled_identities
-from inn.analysis.similarity import cka
-from inn.analysis.stability import stability
-from inn.analysis.survey import survey
-from inn.analysis.timescale import decay, half_life, half_lives, time_constants
-from inn.analysis.trace import Trace, trace
-from inn.tape import Connectivity, Tape
+from inn.analysis.comparison.matching import Matching, match, same_roles
+from inn.analysis.controls.lead import Lead, lead
+from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities
+from inn.analysis.lesions.cause import Cost, bits_under, cost
+from inn.analysis.lesions.importance import Importance, importance
+from inn.analysis.lesions.lesion import averaging, cut, forgetful, mean_replaced, silenced, skipped
+from inn.analysis.lesions.patch import Patch, patch, transplanted
+from inn.analysis.measures.activity import relative, sparsity
+from inn.analysis.measures.classes import symbol_classes
+from inn.analysis.measures.communities import agreement, communities
+from inn.analysis.measures.contexts import Context, Contexts
+from inn.analysis.measures.degree import effective_degree, received, thresholded_degree
+from inn.analysis.measures.effective import effective_neurons, measure_effective_neurons
+from inn.analysis.measures.information import Information, information
+from inn.analysis.measures.lens import Lens, logit_lens
+from inn.analysis.measures.similarity import cka
+from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
+from inn.analysis.recording.record import record
+from inn.analysis.recording.trace import Trace, trace
+from inn.nn.tape import Connectivity, Tape
 
 __all__ = [
     "Connectivity",
@@ -67,8 +65,6 @@ __all__ = [
     "silenced",
     "skipped",
     "sparsity",
-    "stability",
-    "survey",
     "symbol_classes",
     "thresholded_degree",
     "time_constants",

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inn.analysis.degree import shares
-from inn.analysis.lesion import Averages, averaging
-from inn.analysis.record import writing_on
-from inn.analysis.stretches import Stretches, entering, recalled, warmed, window
-from inn.evaluation import evaluating
-from inn.model import INN
-from inn.state import State
-from inn.tape import RoundTape, Tape
+from inn.analysis.lesions.lesion import Averages, averaging
+from inn.analysis.measures.degree import shares
+from inn.analysis.recording.record import writing_on
+from inn.analysis.recording.stretches import Stretches, entering, recalled, warmed, window
+from inn.inference.evaluate import evaluating
+from inn.models.inn import INN
+from inn.nn.state import State
+from inn.nn.tape import RoundTape, Tape
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
     Memory grows by 4 R N bytes a symbol. `report` is called with (symbols done, symbols to do).
 
     >>> import numpy as np
-    >>> from inn.analysis.stretches import stretches
+    >>> from inn.analysis.recording.stretches import stretches
     >>> model = INN(vocab=5, neurons=3, width=8, rounds=2, recall=[])
     >>> seen = observe(model, stretches(np.arange(600) % 5, 300))
     >>> seen.activity.shape, seen.maps.shape

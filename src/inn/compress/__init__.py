@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from inn.compress.calibrate import rows_of
 from inn.compress.modules import InputStates, MetricLinear, NeuronalLinear
-from inn.compress.plan import TOPOLOGIES, plan
+from inn.compress.plans import TOPOLOGIES, plan
 from inn.compress.run import PLANS, Outcome, Plan, compress, named_plan
 
 __all__ = [

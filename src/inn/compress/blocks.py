@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.modules import InputStates, NeuronalLinear
-from inn.compress.plan import Block
-from inn.errors import InputError
+from inn.compress.plans import Block
+from inn.system.errors import InputError
 
 _LETTERS = {
     "q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o", "out_proj": "o",

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, layers_of, weight_of
-from inn.compress.plan import Block
+from inn.compress.plans import Block
 from inn.compress.watch import Watch
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 Moments = dict[Block, Tensor]
 _BATCH = 4

@@ -19,7 +19,7 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from inn.compress.blocks import Joined, Projection, dense_again, neuronal, put_group, unite
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 METHOD = "neuronal_groups"
 _CODE = """# Opens a model made of neuronal groups; it takes inn-torch[hf] (https://pypi.org/project/inn-torch).

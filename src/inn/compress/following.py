@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, find_blocks
 from inn.compress.calibrate import Stream, check_finite, product
-from inn.compress.plan import Block
+from inn.compress.plans import Block
 from inn.compress.watch import Seen, Watch
 
 ADDS = "od"

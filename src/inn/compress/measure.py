@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
 from inn.compress.modules import NeuronalLinear
-from inn.compress.plan import Block
-from inn.evaluation import Score
-from inn.model import INN
-from inn.sequence import SequenceModel
+from inn.compress.plans import Block
+from inn.inference.evaluate import Score
+from inn.models.inn import INN
+from inn.models.sequence import SequenceModel
 
 
 @torch.no_grad()

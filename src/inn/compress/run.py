@@ -14,10 +14,10 @@ from inn.compress.allocate import price_at, spread
 from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.following import Following, Read, stages
-from inn.compress.plan import ROLES, TOPOLOGIES, Block, Group, only, plan
+from inn.compress.plans import ROLES, TOPOLOGIES, Block, Group, only, plan
 from inn.compress.search import merged, price
 from inn.compress.states import States, dense_size, energies, energy, factorise, lost, rank_for, refit
-from inn.errors import InputError, lookup
+from inn.system.errors import InputError, lookup
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -28,7 +28,7 @@ class Plan:
     """How a model is compressed; every published method of this family is one.
 
     Attributes:
-        topology: which blocks share input states: see `inn.compress.plan.plan`; `search` looks for the best.
+        topology: which blocks share input states: see `inn.compress.plans.plan`; `search` looks for the best.
         weigh: what an error is measured by: `none` the weights themselves (plain SVD); `activations` inputs by their
             mean size (ASVD); `gradients` inputs by their weights' mean squared gradient (FWSVD); `moments` what the
             outputs lose on the text (SVD-LLM and all that follow); `fisher` the same with every output by how much the

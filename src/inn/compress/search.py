@@ -8,7 +8,7 @@ from itertools import combinations
 
 from torch import Tensor
 
-from inn.compress.plan import Group
+from inn.compress.plans import Group
 from inn.compress.states import energies, factorise, lost_energy, per_rank, refit, shared_out
 
 Cost = Callable[[Group], float]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import neuronal, weight_of
 from inn.compress.modules import NeuronalLinear
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 
 def tune(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import get_type_hints
 
-from inn.errors import InputError, nearest
+from inn.system.errors import InputError, nearest
 
 
 def check_literals(config) -> None:

@@ -7,7 +7,7 @@ from math import ceil
 from typing import Literal
 
 from inn.config.checks import check_at_least, check_fraction, check_literals
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from inn.config.checks import check_at_least, check_fraction, check_literals
 from inn.config.graph import GraphConfig, MemoryConfig
-from inn.errors import InputError, lookup, nearest
+from inn.system.errors import InputError, lookup, nearest
 
 
 @dataclass

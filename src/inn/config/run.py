@@ -8,7 +8,7 @@ from typing import Any, Literal
 from inn.config.checks import check_at_least, check_fraction, check_literals
 from inn.config.graph import MemoryConfig
 from inn.config.models import model_config
-from inn.errors import InputError, nearest
+from inn.system.errors import InputError, nearest
 
 
 @dataclass

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from inn.data.files import atomic_file, plain_errors
-from inn.errors import InputError, lookup, nearest
+from inn.system.errors import InputError, lookup, nearest
+from inn.system.files import atomic_file, plain_errors
 
 FORMAT = 1
 

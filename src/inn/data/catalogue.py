@@ -8,8 +8,8 @@ from typing import Any
 
 from inn.data.corpora import CORPORA, corpus_text, find_corpus, pydoc_text
 from inn.data.fetch import Report, find, unpacked
-from inn.data.files import sha256_of
-from inn.errors import InputError
+from inn.system.errors import InputError
+from inn.system.files import sha256_of
 
 
 def list_corpora() -> list[dict[str, Any]]:

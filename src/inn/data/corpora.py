@@ -9,9 +9,9 @@ from pathlib import Path
 
 from inn.data.corpus import Corpus, Download, File
 from inn.data.fetch import Report, locate
-from inn.data.files import plain_errors
 from inn.data.text import PARTS, CorpusText, Segment, cut
-from inn.errors import InputError, nearest
+from inn.system.errors import InputError, nearest
+from inn.system.files import plain_errors
 
 _TEXT8 = Download(
     "https://mattmahoney.net/dc/text8.zip",

@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from inn.cache import cache_dir
-from inn.data.files import BLOCK, atomic_file, only_one, plain_errors, sha256_of
-from inn.errors import InputError
+from inn.system.cache import cache_dir
+from inn.system.errors import InputError
+from inn.system.files import BLOCK, atomic_file, only_one, plain_errors, sha256_of
 
 if TYPE_CHECKING:
     from inn.data.corpus import Download, File

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from inn.cache import cache_dir
-from inn.config import DataConfig
+from inn.config.run import DataConfig
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.encode import encoded
 from inn.data.fetch import Report
-from inn.data.files import atomic_folder, only_one, plain_errors, sha256_of
 from inn.data.shards import open_shards
 from inn.data.text import PARTS, CorpusText
 from inn.data.tokens import Tokens, read_symbols
 from inn.data.vocabulary import Vocabulary, build_vocabulary
-from inn.errors import InputError, lookup
+from inn.system.cache import cache_dir
+from inn.system.errors import InputError, lookup
+from inn.system.files import atomic_folder, only_one, plain_errors, sha256_of
 
 FORMAT = 1
 """Raised whenever the same corpus would be cut or encoded otherwise; what the cache holds is then left unused."""

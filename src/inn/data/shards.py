@@ -21,10 +21,10 @@ from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
 from inn.data.encode import encoded
 from inn.data.fetch import Report
-from inn.data.files import atomic_file, only_one, plain_errors
 from inn.data.text import PARTS, CorpusText, Segment, cut
 from inn.data.vocabulary import build_vocabulary
-from inn.errors import InputError
+from inn.system.errors import InputError
+from inn.system.files import atomic_file, only_one, plain_errors
 
 FORMAT = 1
 PIECE = 256 << 20

@@ -13,7 +13,7 @@ from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
 from inn.data.prepare import Dataset
 from inn.data.vocabulary import UNKNOWN, split_words
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 _CHUNK = 2**20  # symbols decoded at a time
 _WORD = re.compile(r"\n|\S+")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from inn.data.shards import Shards
-from inn.errors import InputError, nearest
+from inn.system.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, spellable
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from inn.data.files import BLOCK, plain_errors, sha256_of
-from inn.errors import InputError, lookup
+from inn.system.errors import InputError, lookup
+from inn.system.files import BLOCK, plain_errors, sha256_of
 
 PARTS = ("train", "valid", "test")
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, spellable, visible
-from inn.data.files import plain_errors
 from inn.data.subwords import LETTERS, shown, tokenizers_library
-from inn.errors import InputError
+from inn.system.errors import InputError
+from inn.system.files import plain_errors
 
 _LOST = "\ufffd"
 """What the library decodes to where a character is not complete yet."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from inn.config import DataConfig
+from inn.config.run import DataConfig
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, as_text, check_unknown, named, visible
 from inn.data.subwords import SubWords
 from inn.data.tokens import Tokens
-from inn.errors import InputError, lookup
+from inn.system.errors import InputError, lookup
 
 UNKNOWN, END = "<unk>", "<eos>"
 """The two words that every vocabulary of words has: any word it lacks, and the end of a line."""

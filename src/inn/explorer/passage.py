@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inn.analysis.degree import shares
-from inn.analysis.record import writing_on
-from inn.analysis.trace import trace
+from inn.analysis.measures.degree import shares
+from inn.analysis.recording.record import writing_on
+from inn.analysis.recording.trace import trace
 from inn.data.base import Vocabulary
-from inn.errors import InputError
-from inn.evaluation import as_tokens, device_of, evaluating
 from inn.explorer.pack import DENSE_NEURONS, STRONGEST, in_steps, pack_dense, pack_strongest, packed
-from inn.graph import Graph
-from inn.sequence import SequenceModel
-from inn.state import State
-from inn.tape import Tape
+from inn.inference.evaluate import as_tokens, device_of, evaluating
+from inn.models.sequence import SequenceModel
+from inn.nn.graph import Graph
+from inn.nn.state import State
+from inn.nn.tape import Tape
+from inn.system.errors import InputError
 
 SYMBOLS = 2000
 """Symbols of a passage, by default."""
@@ -55,7 +55,7 @@ def read_passage(
     Raises `InputError` for fewer than two symbols, a model without a vocabulary, and one without a graph of neurons.
 
     >>> from inn import INN
-    >>> from inn.data import build_vocabulary
+    >>> from inn.data.vocabulary import build_vocabulary
     >>> model = INN(vocab=3, neurons=2, width=8, rounds=1)
     >>> model.vocabulary = build_vocabulary("characters", "abc")
     >>> read_passage(model, np.array([0, 1, 2]))["text"]

@@ -12,12 +12,12 @@ import torch
 
 from inn.analysis import silenced
 from inn.data.base import visible
-from inn.errors import InputError
-from inn.evaluation import evaluating
 from inn.explorer.passage import SYMBOLS, Reading
 from inn.explorer.server import Superseded
-from inn.generation import generate
-from inn.model import INN
+from inn.inference.evaluate import evaluating
+from inn.models.generate import generate
+from inn.models.inn import INN
+from inn.system.errors import InputError
 
 WRITTEN = 2000
 """Symbols that are written at once, at most."""

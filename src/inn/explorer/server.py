@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LIMIT = 1_000_000

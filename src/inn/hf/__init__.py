@@ -9,7 +9,7 @@ torch.Size([1, 5, 27])
 
 from __future__ import annotations
 
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 try:
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from inn.errors import InputError
-from inn.state import State
+from inn.nn.state import State
+from inn.system.errors import InputError
 
 
 @dataclass

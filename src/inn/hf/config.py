@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from inn.config import model_config
-from inn.errors import InputError
-from inn.exported import MODEL_TYPE
+from inn.config.models import model_config
+from inn.runs.exported import MODEL_TYPE
+from inn.system.errors import InputError
 
 KINDS = ("inn", "mamba-stack")
 """Kinds of models that `transformers` can be given: those that run through `inn.INN`."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from transformers import GenerationConfig
 from transformers.utils import logging
 
-from inn.errors import InputError
-from inn.generation import start_symbol
 from inn.hf.model import INNForCausalLM
 from inn.hf.tokenizer import build_tokenizer
-from inn.runs import load
-from inn.sequence import SequenceModel
-from inn.training.files import new_folder
-from inn.training.run import Run
+from inn.models.generate import start_symbol
+from inn.models.sequence import SequenceModel
+from inn.runs.directory import Run
+from inn.runs.load import load
+from inn.system.errors import InputError
+from inn.system.outputs import new_folder
 
 
 def export(run: str | Path, folder: str | Path) -> Path:

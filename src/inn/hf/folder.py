@@ -8,8 +8,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from inn.exported import EXPERIENCE, VOCABULARY
-from inn.sequence import SequenceModel
+from inn.models.sequence import SequenceModel
+from inn.runs.exported import EXPERIENCE, VOCABULARY
 
 MODELING = "modeling_inn.py"
 

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from inn.errors import InputError
-from inn.exported import EXPERIENCE, VOCABULARY, read_experience
 from inn.hf.cache import Block, INNCache
 from inn.hf.config import INNConfig
 from inn.hf.folder import write_beside
 from inn.hf.packed import resets
-from inn.model import INN
-from inn.models import build_model
-from inn.population import Linear, NeuronLinear
-from inn.state import State
+from inn.models.build import build_model
+from inn.models.inn import INN
+from inn.nn.population import Linear, NeuronLinear
+from inn.nn.state import State
+from inn.runs.exported import EXPERIENCE, VOCABULARY, read_experience
+from inn.system.errors import InputError
 
 
 class INNPreTrainedModel(PreTrainedModel):
@@ -305,7 +305,7 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
         """Write as every model of `transformers` does; see `GenerationMixin.generate`.
 
         The prompt is read and may be recalled; what the model itself writes is no evidence of what follows what, and is
-        not (as in `inn.generation.generate`). A cache that is given is gone on from and changed.
+        not (as in `inn.models.generate.generate`). A cache that is given is gone on from and changed.
         """
         given = self.generation_config if generation_config is None else generation_config
         use_cache = options.get("use_cache", given.use_cache)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from inn.data.subwords import SubWords
 from inn.data.tokens import Tokens
 from inn.data.vocabulary import END, UNKNOWN, Bytes, Characters, Vocabulary, Words
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 PAD = "<pad>"
 _SPACE = r"[\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"

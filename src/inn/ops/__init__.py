@@ -7,8 +7,8 @@ from inn.ops.attention import neuron_attention
 from inn.ops.conv import causal_conv
 from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
+from inn.ops.lookup import recall
 from inn.ops.norm import neuron_norm
-from inn.ops.recall import recall
 from inn.ops.scan import selective_scan
 from inn.ops.step import memory_step
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from inn.errors import InputError, lookup
+from inn.system.errors import InputError, lookup
 
 _forced: ContextVar[str | None] = ContextVar("inn_backend", default=None)
 

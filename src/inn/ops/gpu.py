@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inn.errors import InputError
 from inn.ops import tensors
 from inn.ops.dispatch import _forced_name
 from inn.ops.tensors import needs_gradient as needs_gradient
 from inn.ops.tensors import rows as rows
+from inn.system.errors import InputError
 
 _DEVICES = frozenset(("cuda", "xpu"))  # an AMD GPU calls itself cuda in PyTorch
 

@@ -1,5 +1,1 @@
-"""Changing a trained graph: for now, collapsing a population of identical neurons."""
-
-from inn.surgery.collapse import collapse
-
-__all__ = ["collapse"]
+"""Changing a trained graph: collapse identical neurons, share what neurons read, make a population of a Mamba."""

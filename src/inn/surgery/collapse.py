@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from inn.errors import InputError
-from inn.model import INN
+from inn.models.inn import INN
+from inn.system.errors import InputError
 
 
 def collapse(model: INN) -> INN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]

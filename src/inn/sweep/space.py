@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 import yaml
 
-from inn.config import MODEL_CONFIGS, DataConfig, TrainConfig
-from inn.data.files import plain_errors
-from inn.errors import InputError, nearest
-from inn.options import OptionParser
-from inn.settings import SECTIONS, add_settings
+from inn.config.models import MODEL_CONFIGS
+from inn.config.options import OptionParser
+from inn.config.run import DataConfig, TrainConfig
+from inn.config.settings import SECTIONS, add_settings
+from inn.system.errors import InputError, nearest
+from inn.system.files import plain_errors
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]

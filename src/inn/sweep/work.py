@@ -14,14 +14,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from inn.config import RunConfig
-from inn.data.files import only_one
-from inn.errors import InputError
-from inn.settings import Settings, resolve
+from inn.config.run import RunConfig
+from inn.config.settings import Settings, resolve
 from inn.sweep.search import counted, fail_lost, load_optuna, open_study, origin, retry, sampler
 from inn.sweep.space import Space
+from inn.system.errors import InputError
+from inn.system.files import only_one
+from inn.system.outputs import check_writable
 from inn.training.events import Event, Started, Validated
-from inn.training.files import check_writable
 from inn.training.finite import TrainingDiverged
 from inn.training.signals import stop_when_let_go
 from inn.training.trainer import train
@@ -283,7 +283,7 @@ def _for_this_worker(settings: Settings, worker: int, workers: int) -> RunConfig
     import torch
 
     from inn.data.prepare import prepare
-    from inn.device import good_threads
+    from inn.system.device import good_threads
 
     config = settings.with_vocab(prepare(settings.config.data).vocabulary.size)
     own: dict[str, Any] = {}

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from inn.training.files import writing
+from inn.system.outputs import writing
 
 
 class Board:

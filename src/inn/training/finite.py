@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from inn.errors import InputError
-from inn.state import State
+from inn.nn.state import State
+from inn.system.errors import InputError
 
 
 class TrainingDiverged(InputError):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inn.config import RunConfig
-from inn.evaluation import (
+from inn.config.run import RunConfig
+from inn.inference.evaluate import (
     FLOOR_NAMES,
     TABLE_LIMIT,
     Score,
@@ -22,11 +22,11 @@ from inn.evaluation import (
     ngram_bits,
     ngram_counts,
 )
-from inn.generation import generate
-from inn.sequence import SequenceModel
-from inn.state import State
-from inn.training.checkpoint import pack_rng, unpack_rng
-from inn.training.parallel import ALONE, Group
+from inn.models.generate import generate
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+from inn.runs.checkpoint import pack_rng, unpack_rng
+from inn.training.parallel.group import ALONE, Group
 
 if TYPE_CHECKING:
     from inn.data.prepare import Dataset
@@ -85,7 +85,7 @@ def experience(model: SequenceModel, train: np.ndarray) -> State | None:
 
 def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:
     """Effective neurons on the first rows of a batch `[B, T]`; None for a model without a population."""
-    from inn.analysis.effective import measure_effective_neurons
+    from inn.analysis.measures.effective import measure_effective_neurons
 
     with aside(model):
         return measure_effective_neurons(model, inputs[:_ROWS])

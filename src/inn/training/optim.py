@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from inn.config import TrainConfig
+from inn.config.run import TrainConfig
 
 Schedule = Callable[[int], float]
 

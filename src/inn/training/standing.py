@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inn.config import RunConfig
-from inn.sequence import SequenceModel
-from inn.training import provenance
+from inn.config.run import RunConfig
+from inn.models.sequence import SequenceModel
+from inn.system import provenance
 
 if TYPE_CHECKING:
     from inn.data.prepare import Dataset

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from inn.config import TrainConfig
-from inn.state import State
+from inn.config.run import TrainConfig
+from inn.nn.state import State
 from inn.training.finite import TrainingDiverged, first_not_finite
-from inn.training.parallel import Engine
+from inn.training.parallel.engine import Engine
 
 IGNORED = -100
 """The target of a position that is not trained on."""

@@ -12,21 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from inn.config import RunConfig
-from inn.device import good_threads
-from inn.errors import InputError
-from inn.graph import Graph
-from inn.models import build_model
-from inn.sequence import SequenceModel
-from inn.state import State
-from inn.training import checkpoint as checkpoints
-from inn.training import events, looks, provenance, watch
+from inn.config.run import RunConfig
+from inn.models.build import build_model
+from inn.models.sequence import SequenceModel
+from inn.nn.graph import Graph
+from inn.nn.state import State
+from inn.runs import checkpoint as checkpoints
+from inn.runs.checkpoint import Checkpoint
+from inn.runs.directory import Run, Watched
+from inn.system import provenance
+from inn.system.device import good_threads
+from inn.system.errors import InputError
+from inn.training import events, looks, watch
 from inn.training.board import Board
-from inn.training.checkpoint import Checkpoint
 from inn.training.finite import TrainingDiverged
 from inn.training.optim import build_optimizer, build_schedule
-from inn.training.parallel import ALONE, Engine, Group, build_engine, joined, launcher, local_device
-from inn.training.run import Run, Watched
+from inn.training.parallel.engine import Engine, build_engine
+from inn.training.parallel.group import ALONE, Group, joined, launcher, local_device
 from inn.training.signals import StopSignals
 from inn.training.standing import Standing, Tally, summarize
 from inn.training.step import Stepper, trim
@@ -132,7 +134,7 @@ def _prepare(config: RunConfig, run: Run | None) -> Dataset:
 
 def _start_from(start: str, model: SequenceModel) -> None:
     """Give a fresh model the weights of a run; raises `InputError` where they are of another model or other symbols."""
-    from inn.runs import load
+    from inn.runs.load import load
 
     source = load(start)
     if source.vocabulary != model.vocabulary:

@@ -8,9 +8,9 @@ from torch import nn
 
 import inn
 from inn.analysis.stability.depths import Depths
-from inn.config import model_config
-from inn.errors import InputError
-from inn.models import build_model
+from inn.config.models import model_config
+from inn.models.build import build_model
+from inn.system.errors import InputError
 
 TOKENS = torch.arange(24).view(2, 12) % 11
 

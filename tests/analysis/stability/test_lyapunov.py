@@ -10,9 +10,9 @@ import torch
 
 import inn
 from inn.analysis.stability.lyapunov import exponents_over_time, lyapunov
-from inn.config import model_config
-from inn.errors import InputError
-from inn.models import build_model
+from inn.config.models import model_config
+from inn.models.build import build_model
+from inn.system.errors import InputError
 
 
 def test_a_linear_system():

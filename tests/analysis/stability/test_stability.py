@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.stability import contraction, stability
-from inn.config import model_config
-from inn.errors import InputError
-from inn.models import build_model
+from inn.analysis.stability.measure import stability
+from inn.analysis.stability.patterns import contraction
+from inn.config.models import model_config
+from inn.models.build import build_model
+from inn.system.errors import InputError
 
 EMBEDDING = torch.randn(11, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

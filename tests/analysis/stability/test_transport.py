@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inn.analysis.stability import transport
-from inn.errors import InputError
+from inn.analysis.stability.transport import transport
+from inn.system.errors import InputError
 
 
 def basis(n, k, seed=0):

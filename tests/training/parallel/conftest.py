@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
-from inn.config import DataConfig, RunConfig, TrainConfig, model_config
+from inn.config.models import model_config
+from inn.config.run import DataConfig, RunConfig, TrainConfig
 
 SOURCE = Path(__file__).parents[3] / "src"
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()

@@ -12,13 +12,13 @@ import pytest
 import torch
 import yaml
 
-from inn.errors import InputError
-from inn.evaluation import evaluate
-from inn.runs import load
-from inn.training import checkpoint as checkpoints
-from inn.training import train
-from inn.training.parallel import Group
-from inn.training.run import Run
+from inn.inference.evaluate import evaluate
+from inn.runs import checkpoint as checkpoints
+from inn.runs.directory import Run
+from inn.runs.load import load
+from inn.system.errors import InputError
+from inn.training.parallel.group import Group
+from inn.training.trainer import train
 
 pytestmark = pytest.mark.slow
 SOURCE = Path(__file__).parents[3] / "src"
@@ -180,8 +180,8 @@ def test_torchrun_starts_a_killed_process_again_and_the_run_goes_on(settings, al
 
 
 def test_a_plain_run_is_no_launchers(settings, tmp_path, monkeypatch):
-    from inn.config import RunConfig
-    from inn.training.parallel import launcher
+    from inn.config.run import RunConfig
+    from inn.training.parallel.group import launcher
 
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     assert launcher() == f"process-{os.getppid()}"

@@ -21,10 +21,11 @@ from typing import Any
 import torch
 import yaml
 
-from inn.bench.traffic import Traffic
-from inn.config import RunConfig
-from inn.training import events, train
+from inn.config.run import RunConfig
+from inn.training import events
 from inn.training.parallel import engine, group
+from inn.training.trainer import train
+from inn_benchmarks.traffic import Traffic
 
 
 def free_port() -> int:

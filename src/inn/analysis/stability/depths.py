@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from inn.errors import InputError
-from inn.evaluation import evaluating
-from inn.graph import Graph
-from inn.sequence import SequenceModel
-from inn.state import State
+from inn.inference.evaluate import evaluating
+from inn.models.sequence import SequenceModel
+from inn.nn.graph import Graph
+from inn.nn.state import State
+from inn.system.errors import InputError
 
 Change = Callable[[Tensor], Tensor]
 """What is done to the embedded symbols `[B, T, F]` before the model reads them."""

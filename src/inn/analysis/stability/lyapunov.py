@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inn.errors import InputError
-from inn.evaluation import device_of, evaluating
-from inn.graph import Graph
-from inn.sequence import SequenceModel
-from inn.state import Key, State
+from inn.inference.evaluate import device_of, evaluating
+from inn.models.sequence import SequenceModel
+from inn.nn.graph import Graph
+from inn.nn.state import Key, State
+from inn.system.errors import InputError
 
 LOST = 100.0
 """Growth below this many rounding errors of a difference counts as gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 SHUFFLES = 20
 

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from inn.errors import InputError
+from inn.system.errors import InputError
 
 _NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?")
 
@@ -26,7 +26,7 @@ def questions(file: str | None = None, count: int | None = None, **_: Any) -> di
     """
     from datasets import Dataset
 
-    from inn.data.files import plain_errors
+    from inn.system.files import plain_errors
 
     if file is None:
         raise InputError('the task needs its questions: --metadata \'{"file": "QUESTIONS.jsonl"}\'')

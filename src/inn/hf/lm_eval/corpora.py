@@ -11,7 +11,7 @@ def part_of(corpus: str = "text8", part: str = "test", characters: int | None = 
     """The data set of a task, `{"test": one document}`; the arguments come from the task's `metadata`.
 
     `corpus` is one by name (`inn data list`) or `file:PATH`; `characters` keeps the first of them only. Raises
-    `InputError` as `inn.data.corpus_text` does.
+    `InputError` as `inn.data.corpora.corpus_text` does.
     """
     from datasets import Dataset
 

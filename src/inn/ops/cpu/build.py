@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from inn.cache import cache_dir
+from inn.system.cache import cache_dir
 
 SOURCES = Path(__file__).parent
 LIBRARY = "kernels.so"

@@ -16,17 +16,17 @@ from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from inn.evaluation import device_of
-from inn.graph import Graph
-from inn.recall import Recall
-from inn.sequence import SequenceModel
-from inn.state import State
-from inn.training import checkpoint as checkpoints
-from inn.training.checkpoint import Checkpoint, pack_rng, unpack_rng
+from inn.inference.evaluate import device_of
+from inn.models.sequence import SequenceModel
+from inn.nn.graph import Graph
+from inn.nn.recall import Recall
+from inn.nn.state import State
+from inn.runs import checkpoint as checkpoints
+from inn.runs.checkpoint import Checkpoint, pack_rng, unpack_rng
+from inn.runs.pieces import read_into
 from inn.training.finite import not_finite, not_finite_state
 from inn.training.parallel import shards
 from inn.training.parallel.group import ALONE, Group
-from inn.training.pieces import read_into
 
 
 class Engine:
@@ -89,7 +89,7 @@ class Engine:
         return checkpoints.save(folder, Checkpoint(step, parts, {"aliases": aliases, **meta}))
 
     def load_latest(self, folder: Path) -> tuple[Checkpoint | None, list[str]]:
-        """The newest good checkpoint; see `inn.training.checkpoint.load_latest`."""
+        """The newest good checkpoint; see `inn.runs.checkpoint.load_latest`."""
         return checkpoints.load_latest(folder)
 
     def restore(self, path: Path, found: Checkpoint, optimizer: Optimizer | None) -> State | None:

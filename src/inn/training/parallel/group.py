@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from inn.device import resolve_device
-from inn.errors import InputError
+from inn.system.device import resolve_device
+from inn.system.errors import InputError
 
 T = TypeVar("T")
 

@@ -19,11 +19,11 @@ from torch.distributed.checkpoint import HuggingFaceStorageWriter
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
-from inn.state import State
-from inn.training import checkpoint as checkpoints
-from inn.training.checkpoint import Checkpoint
+from inn.nn.state import State
+from inn.runs import checkpoint as checkpoints
+from inn.runs.checkpoint import Checkpoint
+from inn.runs.pieces import quietly, read_into
 from inn.training.parallel.group import Group
-from inn.training.pieces import quietly, read_into
 
 
 def save(folder: Path, checkpoint: Checkpoint, shared: dict[str, dict[str, Tensor]], group: Group) -> Path:

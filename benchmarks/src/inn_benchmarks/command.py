@@ -1,0 +1,148 @@
+"""`inn bench`: what this machine makes of the kernels, as ratios beside the limits they must reach."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jsonargparse import Namespace
+
+from inn.cli.common import JSON_HELP, console, print_json
+from inn.config.options import OptionParser
+from inn.system.errors import InputError, lookup
+from inn_benchmarks.rows import ROWS
+from inn_benchmarks.run import Report
+
+USAGE = "inn bench [--only ID[,ID...]] [--threads N] [--json]"
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn bench`; returns 1 where a row broke, 0 whether or not the limits are reached."""
+    args = parse(argv)
+    results = bench(args)
+    if args.json:
+        print_json(results)
+    else:
+        show(results)
+    return int(any(row["error"] is not None for row in results.values()))
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments; `only` is a list of ids."""
+    description = "Measure the speed of training, writing and the kernels against peers and against the machine."
+    parser = OptionParser("inn bench", USAGE, description)
+    parser.option("--only", type=str | None, help="Rows by id, separated by commas; all when not given.")
+    parser.option("--threads", type=int | None, help="CPU threads; as many as training takes when not given.")
+    parser.flag("--json", JSON_HELP)
+    parser.epilog = "Rows: " + ", ".join(ROWS) + ". The whole takes about ten minutes on two cores."
+    args = parser.parse(argv)
+    ids = list(ROWS) if args.only is None else [name.strip() for name in args.only.split(",") if name.strip()]
+    if not ids:
+        raise InputError(f"--only names no row; known: {', '.join(ROWS)}")
+    for name in ids:
+        lookup("benchmark row", name, ROWS)
+    if args.threads is not None and args.threads < 1:
+        raise InputError(f"--threads must be at least 1, not {args.threads}")
+    args.only = list(dict.fromkeys(ids))
+    return args
+
+
+def bench(args: Namespace) -> dict[str, dict[str, Any]]:
+    """Run the rows that were asked for; says on stderr where it is."""
+    from inn_benchmarks.run import run_rows
+
+    with watching() as report:
+        return run_rows(args.only, args.threads or default_threads(), report)
+
+
+def default_threads() -> int:
+    """The threads that training takes when it is told nothing."""
+    from inn.system.device import good_threads
+
+    return good_threads()
+
+
+@contextmanager
+def watching() -> Iterator[Report]:
+    """One line on stderr that says which row runs; nothing where nobody looks."""
+    from rich.status import Status
+
+    status = Status("", console=console(to_stderr=True))
+    if not sys.stderr.isatty():
+        yield lambda what, at, of: None
+        return
+    with status:
+        yield lambda what, at, of: status.update(f"row {at} of {of}: {what}")
+
+
+def show(results: dict[str, dict[str, Any]]) -> None:
+    """The table, what is not reached, and what could not be measured."""
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("id", "ratio", "limit", "verdict", "what is measured"):
+        numeric = column in ("ratio", "limit")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=column != "what is measured")
+    for name, row in results.items():
+        threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
+        what = f"{row['what']}\n{row['sizes']}; {row['dtype']}, {threads}" if row["sizes"] else row["what"]
+        cells = (number(row["ratio"], row["unit"]), limit(row), verdict(row), what)
+        table.add_row(name, *cells, style="bold" if row["reached"] is False else "")
+    out.print(table)
+    machine = next((row["machine"] for row in results.values() if row["machine"]), None)
+    first = next(iter(results.values()))
+    where = f"{machine['cpu']}, {machine['cores']} cores" if machine else "nothing measured"
+    out.print(f"\n{where}, torch {first['torch']}, commit {first['commit']}", soft_wrap=True)
+    for sentence in remarks(results):
+        out.print(sentence, soft_wrap=True)
+
+
+def remarks(results: dict[str, dict[str, Any]]) -> list[str]:
+    """What a reader of the table must know, in sentences."""
+    missed = [name for name, row in results.items() if row["reached"] is False]
+    said = [f"Limits not reached: {', '.join(missed)}."] if missed else []
+    said += [f"{name} is skipped: {row['skipped']}." for name, row in results.items() if row["skipped"]]
+    said += [f"{name} broke: {row['error']}" for name, row in results.items() if row["error"] is not None]
+    plots = {name: row["details"].get("plot") for name, row in results.items()}
+    said += [f"The plot of {name} is in {path}." for name, path in plots.items() if path]
+    return said
+
+
+def number(value: float | None, unit: str) -> str:
+    """A row's number for people.
+
+    >>> number(24.06, "x"), number(0.618, "share"), number(210000.4, "characters/s"), number(None, "x")
+    ('24.1×', '0.62', '210,000/s', '–')
+    >>> number(41.3, "s"), number(38.0, "ms"), number(7.25, "MB"), number(58.6, "/s"), number(2e-6, "difference")
+    ('41.3 s', '38.0 ms', '7.2 MB', '58.6/s', '2e-06')
+    """
+    if value is None:
+        return "–"
+    if unit == "x":
+        return f"{value:.1f}×" if value >= 10 else f"{value:.2f}×"
+    if unit == "characters/s":
+        return f"{value:,.0f}/s"
+    if unit in ("s", "ms", "MB"):
+        return f"{value:,.1f} {unit}"
+    if unit == "difference":
+        return f"{value:.0e}"
+    return f"{value:.1f}/s" if unit == "/s" else f"{value:.2f}"
+
+
+def limit(row: dict[str, Any]) -> str:
+    """The limit with its side, for people."""
+    if row["limit"] is None:
+        return "report"
+    return f"{'≥' if row['better'] == 'at least' else '≤'} {number(row['limit'], row['unit'])}"
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """What became of a row, in a word or two."""
+    if row["error"] is not None:
+        return "broke"
+    if row["skipped"]:
+        return "skipped"
+    return {True: "reached", False: "not reached", None: "reported"}[row["reached"]]

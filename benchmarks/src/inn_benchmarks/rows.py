@@ -1,0 +1,161 @@
+"""What the benchmark measures: one row per ratio, with the limit it must reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Row:
+    """A ratio to measure, or a time where a person waits.
+
+    Attributes:
+        what: what the ratio is, in one line.
+        unit: how the number reads: `x` (times), `share`, `slope`, `characters/s`; what a person waits for is no ratio
+            but seconds `s`, milliseconds `ms`, frames `/s` and megabytes `MB`; what is to be equal has a `difference`.
+        run: the function that measures it, as `module:function`.
+        limit: what must be reached; None where the ratio is only reported.
+        better: which side of the limit is the good one.
+        peers: whether the row needs the packages of `environment.py`, or only makes use of them.
+    """
+
+    what: str
+    unit: Literal["x", "share", "slope", "characters/s", "s", "ms", "/s", "MB", "difference"]
+    run: str
+    limit: float | None = None
+    better: Literal["at least", "at most"] | None = None
+    peers: Literal["needed", "welcome"] | None = None
+
+    def reached(self, ratio: float) -> bool | None:
+        """Whether a ratio is on the good side of the limit; None where there is none.
+
+        >>> Row("", "x", "", 5, "at least").reached(5.0), Row("", "x", "", 1.15, "at most").reached(1.2)
+        (True, False)
+        """
+        if self.limit is None:
+            return None
+        return ratio >= self.limit if self.better == "at least" else ratio <= self.limit
+
+
+@dataclass
+class Measured:
+    """What a row's function hands back.
+
+    Attributes:
+        ratio: the row's number.
+        dtype: of the model's arithmetic, as `torch.autocast` or the weights have it.
+        sizes: model, batch and time, in words.
+        details: what the ratio was made of: times in seconds with their spread, FLOPs, further comparisons.
+    """
+
+    ratio: float
+    dtype: str
+    sizes: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Skipped(Exception):
+    """This machine cannot measure the row; the message says why."""
+
+
+ROWS: dict[str, Row] = {
+    "scan": Row(
+        "scan, forward + backward: the sequential PyTorch loop ÷ the fused op",
+        "x", "inn_benchmarks.scan:scan", 20.0, "at least",
+    ),
+    "paper-step": Row(
+        "training step of preset paper, dropout on: (analytic FLOPs ÷ G) ÷ time",
+        "share", "inn_benchmarks.steps:paper_step", 0.60, "at least",
+    ),
+    "reference-step": Row(
+        "training step of preset paper: on reference ops ÷ as it is",
+        "x", "inn_benchmarks.steps:reference_step",
+    ),
+    "gemm-share": Row(
+        "training step, Mamba stack 2.6 M, bf16: (analytic FLOPs ÷ G) ÷ time",
+        "share", "inn_benchmarks.steps:gemm_share", 0.60, "at least",
+    ),
+    "peers-train": Row(
+        "training step, Mamba 2.6 M: the better of mambapy and transformers ÷ inn",
+        "x", "inn_benchmarks.peers:train", 5.0, "at least", "needed",
+    ),
+    "separate-8": Row(
+        "training step, separate weights, 8 neurons of width 64: (matrix FLOPs ÷ G + S) ÷ time",
+        "share", "inn_benchmarks.steps:separate_8", 0.70, "at least",
+    ),
+    "separate-32": Row(
+        "training step, separate weights, 32 neurons of width 32: (matrix FLOPs ÷ G + S) ÷ time",
+        "share", "inn_benchmarks.steps:separate_32", 0.45, "at least",
+    ),
+    "memory": Row(
+        "peak bytes per symbol of a training step: state 64 ÷ state 16",
+        "x", "inn_benchmarks.memory:memory", 1.15, "at most",
+    ),
+    "step-flat": Row(
+        "one-symbol step: time at position 100,000 ÷ at position 10 (equal within noise)",
+        "x", "inn_benchmarks.stream:step_flat", 1.05, "at most",
+    ),
+    "peers-generate": Row(
+        "generation, batch 1, Mamba 2.6 M: transformers ÷ inn, time per symbol",
+        "x", "inn_benchmarks.peers:generate", 5.0, "at least", "needed",
+    ),
+    "growth": Row(
+        "growth of a training step's time with its length T, 256 to 65,536: slope of log time over log T",
+        "slope", "inn_benchmarks.growth:growth", 1.05, "at most", "welcome",
+    ),
+    "record": Row(
+        "recording routing and activity while a text is scored: added time ÷ time without",
+        "share", "inn_benchmarks.look:record_cost", 0.15, "at most",
+    ),
+    "look": Row(
+        "`inn look` on a run of the demo's size",
+        "s", "inn_benchmarks.look:look_time", 60.0, "at most",
+    ),
+    "page": Row(
+        "the page of a passage: its file",
+        "MB", "inn_benchmarks.page:page_size", 10.0, "at most",
+    ),
+    "page-paint": Row(
+        "opening it, until something is to be seen",
+        "s", "inn_benchmarks.page:page_paint", 2.0, "at most",
+    ),
+    "page-frames": Row(
+        "moving its slider: pictures drawn per second",
+        "/s", "inn_benchmarks.page:page_frames", 20.0, "at least",
+    ),
+    "play": Row(
+        "`inn play`: from a key to the picture",
+        "ms", "inn_benchmarks.page:keystroke", 100.0, "at most",
+    ),
+    "hf-generate": Row(
+        "time per symbol: `inn generate` ÷ the model inside transformers' `generate`, the loop of which is taken off",
+        "x", "inn_benchmarks.hf:generate", 0.85, "at least",
+    ),
+    "left-pad": Row(
+        "in transformers, a batch padded on the left against each prompt alone: greatest difference of a logit",
+        "difference", "inn_benchmarks.hf:left_pad", 1e-5, "at most",
+    ),
+    "install": Row(
+        "clean `pip install` of the wheel to the first text, downloads aside; kernels compiled, two training steps",
+        "s", "inn_benchmarks.install:install_time", 60.0, "at most",
+    ),
+    "ddp-2": Row(
+        "training step of the default model: 1 process with 2 threads ÷ 2 processes with 1 thread (DDP)",
+        "x", "inn_benchmarks.ddp:ddp_2", 0.9, "at least",
+    ),
+    "score": Row(
+        "`inn score` on a pipe: its speed ÷ that of `inn eval` in one strict stream",
+        "share", "inn_benchmarks.score:score_speed", 0.80, "at least",
+    ),
+    "score-memory": Row(
+        "`inn score` on a pipe of 100 MB: resident memory at its end, less that after 1 MB",
+        "MB", "inn_benchmarks.score:score_memory", 5.0, "at most",
+    ),
+    "gpu-paper": Row(
+        "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
+        "characters/s", "inn_benchmarks.gpu:gpu_paper", 200_000.0, "at least",
+    ),
+}  # fmt: skip
+"""Every row by its id. G: the rate of a 2048³ matrix product of the row's own dtype and threads, measured in turns with
+the step. S: the scan op's own time, forward and backward, at the step's shapes, measured in turns too."""

@@ -1,0 +1,1 @@
+"""Two models side by side: which neuron of one is which of the other."""

@@ -1,0 +1,1 @@
+"""Controls: shuffled identities, untrained models, paired intervals."""

@@ -1,0 +1,1 @@
+"""Lesions and patches: what a model can do without some of its parts, and what that costs."""

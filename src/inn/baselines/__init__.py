@@ -1,1 +1,0 @@
-"""The rivals of the graph of neurons: same interface, same trainer."""

@@ -1,0 +1,71 @@
+"""What several commands share: printing one JSON object, and options that cover a run's settings."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inn.config.options import OptionParser
+from inn.config.settings import ALIASES, add_settings, model_kind, recipes, resolve_settings
+from inn.system.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON_HELP = "Print one JSON object on stdout, and nothing else."
+SETTINGS_USAGE = "[--section.field value ...]"
+
+
+def console(*, to_stderr: bool = False) -> Console:
+    """Where text for people goes, as it is: a bracket in a path or a sample is no markup."""
+    from rich.console import Console
+
+    return Console(stderr=to_stderr, highlight=False, markup=False)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object; numbers that JSON has no word for (infinity, NaN) become null."""
+    print(json.dumps(_plain(value), ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def with_settings(parser: OptionParser, own: Sequence[str], overrides: Sequence[str]) -> OptionParser:
+    """Let `parser` document every setting, for the recipe and the kind of model that the command line names."""
+    recipe = next((t for t in own if t in recipes() or t.endswith((".yaml", ".yml"))), None)
+    asked = any(token in ("-h", "--help") for token in own)
+    defaults = resolve_settings(recipe, overrides) if asked else None
+    add_settings(parser, defaults.model.kind if defaults else model_kind(overrides), defaults)
+    short = ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
+    parser.epilog = f"Short names: {short}. `--model.kind KIND --help` documents another kind of model."
+    return parser
+
+
+def is_run(path: str) -> bool:
+    """Whether `path` is a run directory, rather than the name of a recipe."""
+    return (Path(path) / "config.yaml").is_file()
+
+
+def measure(bits: float, metric: str) -> float:
+    """Bits per symbol in the text's own measure: themselves, or the perplexity."""
+    if metric != "PPL":
+        return bits
+    return 2.0**bits if bits < 1000 else math.inf
+
+
+def one_of(name: str, value: str, *known: str) -> str:
+    """Return `value`, or raise an `InputError` where it is none of the known ones."""
+    if value not in known:
+        raise InputError(f"{name} cannot be '{value}'{nearest(value, known)}")
+    return value

@@ -1,0 +1,115 @@
+"""`inn data`: the corpora, where they are, whether they are what they should be, and shards made of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from inn.cli.common import JSON_HELP, console, one_of, print_json
+from inn.config.options import OptionParser
+from inn.data.catalogue import get, list_corpora, verify
+from inn.system.errors import InputError
+
+USAGE = "inn data list | get NAME | verify NAME | prepare NAME --to FOLDER [--vocabulary KIND] [--workers N] [--json]"
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn data`."""
+    args = parse(argv)
+    {"list": show_list, "get": show_get, "verify": show_verify, "prepare": show_prepare}[args.action](args)
+    return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments."""
+    does = "List the corpora, fetch one, check one against its sha256, or encode one into a folder of shards."
+    parser = OptionParser("inn data", USAGE, does)
+    parser.positional("action", "list, get, verify or prepare.")
+    parser.positional(
+        "name", "A corpus by name, or file:PATH; to prepare, datasets:NAME too (not for list).", required=False
+    )
+    parser.option("--to", help="The folder that prepare writes, for --data.corpus shards:FOLDER.")
+    parser.option("--vocabulary", default="characters", help="Symbols to encode into: bytes, characters, words or bpe.")
+    parser.option("--units", type=int, default=2048, help="Sub-words of bpe.")
+    parser.option("--workers", type=int, default=1, help="Processes that encode, each a shard at a time.")
+    parser.option("--split", default="train", help="Of datasets:NAME, the split that is read.")
+    parser.option("--column", default="text", help="Of datasets:NAME, the column that holds the text.")
+    parser.flag("--json", JSON_HELP)
+    args = parser.parse(argv)
+    one_of("action", args.action, "list", "get", "verify", "prepare")
+    one_of("--vocabulary", args.vocabulary, "bytes", "characters", "words", "bpe")
+    if (args.to is None) == (args.action == "prepare"):
+        raise InputError(f"--to FOLDER belongs to inn data prepare, which needs it: {USAGE}")
+    if (args.name is None) != (args.action == "list"):
+        wrong = f"takes no name, but was given '{args.name}'" if args.name else "needs the name of a corpus"
+        raise InputError(f"inn data {args.action} {wrong}: {USAGE}")
+    return args
+
+
+def show_list(args: Namespace) -> None:
+    """Every corpus, and where it would be read from."""
+    from rich.table import Table
+
+    corpora = list_corpora()
+    if args.json:
+        return print_json({"corpora": corpora})
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in ("corpus", "bytes", "where", "what it is, and its licence"):
+        table.add_column(column, justify="right" if column == "bytes" else "left", no_wrap=" " not in column)
+    for c in corpora:
+        size = f"{c['bytes']:,}" if c["bytes"] else ""
+        table.add_row(c["name"], size, c["where"], f"{c['description']} ({c['licence']})")
+    table.add_row("file:PATH", "", "yours", "your own text: a file, a folder or a glob")
+    table.add_row("shards:FOLDER", "", "yours", "what `inn data prepare` has encoded")
+    return console().print(table)
+
+
+def show_get(args: Namespace) -> None:
+    """Fetch a corpus where it is not here already, and say where it is."""
+    from inn.cli.display import fetching
+
+    with fetching() as report:
+        facts = get(args.name, report=report)
+    if args.json:
+        return print_json(facts)
+    print(f"{args.name} is here: {facts['bytes']:,} bytes, sha256 {facts['sha256']}")
+    for file in facts["files"]:
+        print(f"  {file['path']}")
+    return None
+
+
+def show_verify(args: Namespace) -> None:
+    """Compare a corpus with its sha256; raises `InputError` where it differs or is not here."""
+    checks = verify(args.name)
+    bad = [check for check in checks if not check.ok]
+    if args.json:
+        facts: dict[str, Any] = {"name": args.name, "ok": not bad, "files": [check.to_dict() for check in checks]}
+        print_json(facts)
+    if bad:
+        raise InputError(f"{bad[0].file}: {bad[0].note}")
+    if not args.json:
+        for check in checks:
+            print(f"{check.file}: {check.note or 'is what it should be'}, sha256 {check.found}")
+
+
+def show_prepare(args: Namespace) -> None:
+    """Encode a corpus into a folder of shards; a preparation that was killed goes on."""
+    from inn.cli.display import fetching
+    from inn.data.shards import DatasetTexts, open_shards, prepare_shards, stream_texts
+
+    corpus = args.name
+    if corpus.startswith("datasets:"):
+        texts = DatasetTexts(corpus.removeprefix("datasets:"), args.split, args.column)
+        corpus = f"file:{stream_texts(texts, Path(args.to) / 'text')}"
+    with fetching() as report:
+        folder = prepare_shards(corpus, args.to, args.vocabulary, units=args.units, workers=args.workers, report=report)
+    parts, vocabulary, sha256 = open_shards(folder)
+    sizes = {part: len(symbols) for part, symbols in parts.items()}
+    shards = len(list(folder.glob("*.bin")))
+    if args.json:
+        facts = {"corpus": corpus, "folder": str(folder), "symbols": sizes, "shards": shards}
+        return print_json({**facts, "vocabulary": vocabulary.size, "sha256": sha256})
+    print(f"{sum(sizes.values()):,} {vocabulary.kind} in {shards} shards; read them with --data.corpus shards:{folder}")
+    return None

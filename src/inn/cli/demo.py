@@ -1,0 +1,120 @@
+"""`inn demo`: a small graph of neurons learns the interpreter's own documentation and shows what came out."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from inn.cli.common import SETTINGS_USAGE, console, with_settings
+from inn.cli.evaluate import load_with_data, score
+from inn.cli.train import start, tell_what_next
+from inn.config.options import OptionParser
+from inn.config.settings import Settings, resolve, split_overrides
+
+USAGE = f"inn demo [--run DIR] {SETTINGS_USAGE}"
+PROMPT = "The "
+SAMPLE = 300
+"""Symbols of the text that is shown at the end."""
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn demo`; returns 130 where a signal stopped it."""
+    args, settings = parse(argv)
+    run = args.run or free_run()
+    print(f"{settings.description}\nThe text: corpus '{settings.config.data.corpus}'. Stop with Ctrl-C at any time.\n")
+    summary = start(settings, run)
+    if summary["status"] == "stopped":
+        tell_what_next(run, summary)
+        return 130
+    show(run, summary, settings.config.train.device)
+    return 0
+
+
+def parse(argv: list[str]) -> tuple[Namespace, Settings]:
+    """The command's arguments, and the settings they come to."""
+    own, overrides = split_overrides(argv)
+    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph of neurons, here and now.")
+    parser.option("--run", help="Where the run is written; the first of runs/demo, runs/demo-2, ... that is free.")
+    args = with_settings(parser, ["demo", *own], overrides).parse(own)
+    return args, resolve("demo", overrides)
+
+
+def free_run() -> str:
+    """The first of runs/demo, runs/demo-2, ... that does not exist."""
+    names = ("runs/demo" if i == 1 else f"runs/demo-{i}" for i in count(1))
+    return next(name for name in names if not Path(name).exists())
+
+
+def show(run: str, summary: dict[str, Any], device: str) -> None:
+    """What was learned, on text the model has never seen, the page of its neurons, and what to try next."""
+    from inn.cli import look
+    from inn.inference.evaluate import xz_bits
+    from inn.models.inn import INN
+    from inn.runs.directory import Run
+
+    facts = score(run, "test", device=device)
+    model, dataset = load_with_data(run)
+    decode = dataset.vocabulary.decode
+    xz = xz_bits(decode(dataset.train), decode(dataset.test), len(dataset.test))
+    pieces = model.generate(PROMPT, SAMPLE, temperature=0.7, seed=1, unknown="skip")
+    text = PROMPT + "".join(pieces)
+    Run(run).log_sample(summary["step"], text)
+
+    unit = facts["unit"]
+    rows = {
+        **facts["floors"],
+        "xz": xz["alone"],
+        "xz that has read the training text": xz["primed"],
+        f"this {summary['config']['model']['kind']}": facts["bits"],
+    }
+    width = max(map(len, rows))
+    out = console()
+    out.print(f"\nHeld-out text: {facts['count']:,} {unit}s it has never seen, in bits per {unit}", style="bold")
+    for name, bits in rows.items():
+        out.print(f"  {name:<{width}}  {bits:6.3f}", style="bold" if name.startswith("this ") else "")
+    out.print("\nWhat it writes at temperature 0.7", style="bold")
+    out.print("  " + "\n  ".join(text.splitlines()), soft_wrap=True)
+    out.print("\nWhat was learned", style="bold")
+    for sentence in learned(rows, facts, Run(run).metrics(), summary):
+        out.print(f"  {sentence}", soft_wrap=True)
+    if isinstance(model, INN):
+        out.print("\nWhat its neurons do", style="bold")
+        look.main([run])
+    out.print("\nWhat to try next", style="bold")
+    ideas = {
+        f"inn play {run}": "type, watch the neurons, silence some",
+        f"inn analyze {run}": "what each neuron carries, and what is lost without it",
+        f"inn generate {run} --prompt 'A class '": "let it write",
+        "inn train demo --run runs/lstm --model.kind lstm": "a rival of the same size, on the same text",
+        "inn train demo --run runs/silent --model.router none": "the same neurons, not talking",
+        "inn train demo --run runs/mine --data.corpus file:PATH": "your own text",
+        "inn info text8-paper": "the published model",
+    }
+    width = max(map(len, ideas))
+    for command, why in ideas.items():
+        out.print(f"  {command:<{width}}  {why}", soft_wrap=True)
+
+
+def learned(
+    rows: dict[str, float], facts: dict[str, Any], metrics: list[dict[str, Any]], summary: dict[str, Any]
+) -> list[str]:
+    """What the numbers say, in sentences."""
+    bits, unit = facts["bits"], facts["unit"]
+    unsure, of = facts["perplexity"], 2 ** rows["uniform"]
+    sentences = [f"Before each {unit} it is as unsure as between {unsure:.1f} equally likely ones, of {of:.0f}."]
+    beaten = [name for name, floor in rows.items() if floor > bits]
+    unbeaten = [name for name, floor in rows.items() if floor < bits]
+    if beaten:
+        sentences.append(f"It predicts better than {', '.join(beaten)}.")
+    if unbeaten:
+        sentences.append(f"It does not reach {', '.join(unbeaten)}: train it longer (--train.symbols), or larger.")
+    sizes = [line["effective_neurons"] for line in metrics if line.get("effective_neurons") is not None]
+    neurons = summary["config"]["model"].get("neurons")
+    if sizes and neurons:
+        sentences.append(
+            f"Its {neurons} neurons amount to {sizes[-1]:.1f} unrelated ones (1: all alike, {neurons}: all unrelated)."
+        )
+    return sentences

@@ -1,0 +1,133 @@
+"""`inn runs`: the runs of a folder, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from jsonargparse import Namespace
+
+from inn.cli.common import JSON_HELP, console, measure, one_of, print_json
+from inn.config.options import OptionParser
+
+if TYPE_CHECKING:
+    from inn.runs.listing import Listed, Listing
+
+USAGE = "inn runs [DIR] [--sort FIELD] [--kind KIND] [--corpus NAME] [--curves FILE.png] [--json]"
+COLUMNS: dict[str, Literal["left", "right"]] = {
+    "run": "left", "valid": "right", "test": "right", "status": "left", "curve": "left", "kind": "left", "text": "left",
+    "parameters": "right", "symbols": "right", "minutes": "right", "when": "left", "best checkpoint": "left",
+}  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn runs`."""
+    args = parse(argv)
+    from inn.runs.listing import arranged, draw_curves, list_runs
+
+    listing = list_runs(args.dir)
+    runs = arranged((run for run in listing.runs if chosen(run, args)), args.sort)
+    drawn = draw_curves(runs, args.curves) if args.curves else None
+    if args.json:
+        print_json(facts(args.dir, runs, listing))
+    else:
+        show(args.dir, runs, listing)
+        if drawn:
+            console().print(f"wrote {drawn}", soft_wrap=True)
+    return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments."""
+    from inn.runs.listing import SORTS
+
+    parser = OptionParser("inn runs", USAGE, "List the runs below a folder, the best of each text first.")
+    parser.positional("dir", "The folder to look through; runs when absent.", required=False)
+    parser.option("--sort", default="bits", help=f"One of {', '.join(SORTS)}; runs of one text stay together by bits.")
+    parser.option("--kind", help="Only models of this kind.")
+    parser.option("--corpus", help="Only runs on this corpus.")
+    parser.option("--curves", help="Draw validation bits against symbols read into this file: .png, .svg or .pdf.")
+    parser.flag("--json", JSON_HELP)
+    args = parser.parse(argv)
+    one_of("--sort", args.sort, *SORTS)
+    args.dir = args.dir or "runs"
+    return args
+
+
+def chosen(run: Listed, args: Namespace) -> bool:
+    """Whether a run is of the kind and corpus that were asked for."""
+    return args.kind in (None, run.kind) and args.corpus in (None, run.corpus)
+
+
+def facts(folder: str, runs: Sequence[Listed], listing: Listing) -> dict[str, Any]:
+    """All that is known, as plain data."""
+    return {
+        "folder": folder,
+        "runs": [asdict(run) for run in runs],
+        "damaged": listing.damaged,
+        "foreign": list(listing.foreign),
+    }
+
+
+def show(folder: str, runs: Sequence[Listed], listing: Listing) -> None:
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    out = console()
+    rows = [cells(run, runs) for run in runs]
+    for count in range(len(COLUMNS), 1, -1):  # what matters less stands right, and goes where a terminal is too narrow
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name, side in list(COLUMNS.items())[:count]:
+            table.add_column(name, justify=side, no_wrap=True)
+        for row in rows:
+            table.add_row(*row[:count])
+        whole = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
+        if whole <= out.width or not out.is_terminal:
+            break
+    if runs:
+        out.width = max(out.width, whole)
+        out.print(table)
+    else:
+        out.print(f"no runs in '{folder}' to show", soft_wrap=True)
+    for name, reason in listing.damaged.items():
+        out.print(f"damaged: {name}: {reason}", style="yellow", soft_wrap=True)
+    if listing.foreign:
+        out.print(f"no run in: {', '.join(listing.foreign)}", style="dim", soft_wrap=True)
+
+
+def cells(run: Listed, runs: Sequence[Listed]) -> list[str]:
+    """A run's row, as `COLUMNS` has it."""
+    from inn.runs.listing import spark
+
+    return [
+        run.name,
+        score(run.bits, run.metric),
+        score(run.test, run.metric),
+        run.status,
+        spark(run.curve, [point for other in runs if other.text == run.text for point in other.curve]),
+        run.kind,
+        f"{short(run.corpus)}, {run.vocabulary}",
+        number(run.parameters),
+        number(run.symbols),
+        "" if run.minutes is None else f"{run.minutes:,.1f}",
+        (run.when or "")[:16].replace("T", " "),
+        run.checkpoint or "",
+    ]
+
+
+def score(bits: float | None, metric: str | None) -> str:
+    """A score in the text's own measure."""
+    if bits is None or metric is None:
+        return ""
+    return f"{measure(bits, metric):,.{1 if metric == 'PPL' else 3}f} {metric}"
+
+
+def short(corpus: str) -> str:
+    """A corpus by name; of a file, the last part of its path."""
+    return f"file:{Path(corpus).name}" if corpus.startswith("file:") else corpus
+
+
+def number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"

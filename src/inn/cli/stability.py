@@ -1,0 +1,146 @@
+"""`inn stability`: how models of any kind forget a disturbance; dense against compressed, or one during training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from inn.cli.analyze import law
+from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.opening import is_inn, open_decoder, symbols_of
+from inn.config.options import OptionParser
+from inn.system.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+USAGE = "inn stability MODEL [MODEL ...] --text FILE [--blocks 8] [--length 256] [--plot FILE.png] [--json]"
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn stability`."""
+    args = parse(argv)
+    found = {name: measured(name, args) for name in args.models}
+    shown = dict(zip(short(args.models), found.values(), strict=True))
+    if args.plot is not None:
+        plot(shown, args.plot)
+    if args.json:
+        print_json(found)
+        return 0
+    show(shown)
+    if args.plot is not None:
+        console().print(f"wrote {args.plot}", soft_wrap=True)
+    return 0
+
+
+def parse(argv: list[str]) -> Namespace:
+    """The command's arguments."""
+    parser = OptionParser("inn stability", USAGE, "Push a symbol's embedding a little, and follow what becomes of it.")
+    parser.positional("models", "Runs, checkpoints, exported folders, decoders of Hugging Face's.", many=True)
+    parser.option("--text", help="A text file that every model reads in its own symbols.")
+    parser.option("--blocks", type=int, default=8, help="Stretches of the text, spread over it; intervals are of them.")
+    parser.option("--length", type=int, default=256, help="Symbols per stretch; a quarter of the way one is pushed.")
+    parser.option("--seed", type=int, default=0, help="Of the directions of the pushes.")
+    parser.option("--plot", help="Draw the curves into this file: .png, .svg or .pdf.")
+    parser.flag("--json", JSON_HELP)
+    args = parser.parse(argv)
+    if not args.models or args.text is None:
+        raise InputError(f"{'--text' if args.models else 'MODEL'} is missing: {USAGE}")
+    if len(set(args.models)) < len(args.models):
+        raise InputError("a model is given twice; name each once")
+    for name in ("blocks", "length"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} must be at least 1, not {getattr(args, name)}")
+    return args
+
+
+def measured(name: str, args: Namespace) -> dict[str, Any]:
+    """`inn.analysis.stability` of one model on blocks spread over the text."""
+    from inn.analysis.stability.measure import stability
+
+    model, symbols = _open(name, args.text)
+    if len(symbols) < args.blocks * args.length:
+        raise InputError(
+            f"{args.text} has {len(symbols):,} symbols for '{name}', and {args.blocks} blocks of {args.length} need "
+            f"{args.blocks * args.length:,}; give a longer text, or fewer or shorter blocks"
+        )
+    step = len(symbols) // args.blocks
+    blocks = symbols[: args.blocks * step].view(args.blocks, step)[:, : args.length]
+    return stability(model, blocks, seed=args.seed)
+
+
+def _open(name: str, text: str) -> tuple[nn.Module, torch.Tensor]:
+    """A model, and the text in its symbols."""
+    if is_inn(Path(name)):
+        from inn.runs.load import load
+
+        model = load(name)
+        if model.vocabulary is None:
+            raise InputError(f"'{name}' has no vocabulary to read a text with; give a run")
+        return model, symbols_of(text, model.vocabulary.encode)
+    decoder, tokenizer = open_decoder(name)
+    return decoder, symbols_of(text, lambda content: tokenizer(content, verbose=False)["input_ids"])
+
+
+def short(names: list[str]) -> list[str]:
+    """The last parts of paths, as many as tell them apart.
+
+    >>> short(["runs/a/checkpoints/step-1", "runs/b/checkpoints/step-1"])
+    ['a/checkpoints/step-1', 'b/checkpoints/step-1']
+    """
+    parts = [Path(name).parts for name in names]
+    for count in range(1, max(map(len, parts)) + 1):
+        found = ["/".join(part[-count:]) for part in parts]
+        if len(set(found)) == len(found):
+            return found
+    return names
+
+
+def plot(found: dict[str, dict[str, Any]], path: str) -> None:
+    """Draw what was found."""
+    from inn.analysis.stability.plot import draw
+    from inn.system.files import plain_errors
+
+    try:
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise InputError("--plot needs Matplotlib; pip install 'inn-torch[explore]'") from None
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    draw(found, figure)
+    with plain_errors(path, "write"):
+        try:
+            figure.savefig(path, dpi=120, metadata={"Software": None} if path.endswith(".png") else None)
+        except ValueError as error:
+            raise InputError(f"--plot {path}: {error}") from None
+
+
+def show(found: dict[str, dict[str, Any]]) -> None:
+    """A table for people, a model per row."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for i, head in enumerate(("model", "a push decays as", "half-life", "growth per depth", "over time", "drive")):
+        table.add_column(head, justify="left" if i < 2 else "right", overflow="fold")
+    for name, one in found.items():
+        last, exponent, time = one["embedding"][-1], one["depth"]["exponent"], one["time"]
+        drive = one["patterns"]["drive"]
+        table.add_row(
+            name,
+            law(last),
+            "–" if last["half_life"] is None else f"{last['half_life']:.1f}",
+            f"{exponent['mean']:+.3f}",
+            "–" if time is None else f"{time['exponents']['mean'][0]:+.4f}",
+            f"{drive['mean']:.3f}",
+        )
+    out, first = console(), next(iter(found.values()))
+    out.print(table)
+    out.print(
+        f"{first['blocks']} blocks of {first['symbols']} symbols, one pushed by {first['size']:.0%} at {first['at']}; "
+        "half-life in symbols, at the last depth; growth: ln per round or layer; over time: the largest Lyapunov "
+        "exponent, of models with a state; drive: how far a state moves across the way to where it has been",
+        style="dim",
+        soft_wrap=True,
+    )

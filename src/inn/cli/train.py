@@ -1,0 +1,129 @@
+"""`inn train`: from settings to a run directory, with one live line of progress."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
+from inn.config.options import OptionParser
+from inn.config.settings import Settings, read_recipe, resolve, resolve_tree, split_overrides
+from inn.system.errors import InputError
+
+USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn train --resume RUN"
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn train`; returns 0, or 130 where a signal stopped the run (it can be resumed).
+
+    Under `torchrun` it is one of several processes, the first of which prints. One that was started again, because a
+    process had died, goes on with the run that its first life began.
+    """
+    args, settings = parse(argv)
+    from inn.runs.directory import Run
+    from inn.training.parallel.group import ToldElsewhere, launcher, restarted, speaks
+    from inn.training.trainer import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
+
+    if args["from"] is not None:
+        settings = resolve_from(args["from"], args.recipe, args.overrides)
+    again = restarted() and Run.was_created_by(launcher(), args.run)  # one of the processes had died
+    try:
+        if settings is None or again:
+            summary = resume(args.run, quiet=args.json)
+        else:
+            summary = start(settings, args.run, quiet=args.json)
+    except (ToldElsewhere, TrainingDiverged):
+        if not speaks():
+            return 2
+        raise
+    if not speaks():
+        pass
+    elif args.json:
+        print_json({"run": args.run, **summary})
+    else:
+        tell_what_next(args.run, summary)
+    # torchrun takes anything but 0 for a process that died, and would start the run again.
+    return 130 if summary["status"] == "stopped" and launcher() is None else 0
+
+
+def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
+    """The command's arguments, `run` always set, and the settings of a new run; None where another run has them."""
+    own, overrides = split_overrides(argv)
+    parser = OptionParser("inn train", USAGE, "Train a model: a recipe by name, or a YAML file of your own.")
+    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False)
+    parser.option("--run", help="Where the run is written; runs/RECIPE when not given.")
+    parser.option("--from", help="A run whose model, weights and symbols to start with; its settings without RECIPE.")
+    parser.option("--resume", help="A run directory to go on with, under its own settings.")
+    parser.flag("--json", JSON_HELP + " Progress goes to stderr.")
+    args = with_settings(parser, own, overrides).parse(own)
+    if args.resume is not None:
+        if args.recipe or args.run or overrides or args["from"]:
+            raise InputError("--resume goes on under the run's own settings; leave out everything else but --json")
+        args.run = args.resume
+        return args, None
+    if args["from"] is not None:
+        if args.run is None:
+            raise InputError(f"--from {args['from']} needs --run DIR: where the new run is written")
+        args.overrides = overrides
+        return args, None
+    if args.recipe is None:
+        raise InputError(f"RECIPE is missing: {USAGE}")
+    args.run = args.run or f"runs/{Path(args.recipe).stem}"
+    return args, resolve(args.recipe, overrides)
+
+
+def resolve_from(source: str, recipe: str | None, overrides: Sequence[str]) -> Settings:
+    """The settings of a run that starts with another's weights: its model, and its symbols on whatever text.
+
+    Data and training are the recipe's where one is named, else those of the run `source`.
+    """
+    from inn.runs.directory import Run
+
+    run = Run(source)
+    own = run.config().to_dict()
+    tree = own if recipe is None else read_recipe(recipe)
+    data = {**(tree.get("data") or {})}
+    if not any(given.startswith(("--data.vocabulary", "--data.tokenizer")) for given in overrides):
+        data |= {name: own["data"][name] for name in ("vocabulary", "units", "tokenizer")}
+        corpus = resolve_tree({"data": data}, [o for o in overrides if o.startswith("--data.")]).config.data.corpus
+        if data["vocabulary"] != "bytes" and (data["tokenizer"] or corpus != own["data"]["corpus"]):
+            data["tokenizer"] = source  # another text would have other symbols, and a folder may be gone
+    train = {**(tree.get("train") or {}), "start": source}
+    return resolve_tree({"model": own["model"], "data": data, "train": train}, overrides, f"run '{source}'")
+
+
+def start(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Train a new run and return its summary; `quiet` keeps stdout free and shows progress on stderr."""
+    from inn.cli.display import Display, fetching
+    from inn.data.prepare import prepare
+    from inn.runs.directory import Run
+    from inn.system.device import resolve_device
+    from inn.training.trainer import train
+
+    Run.check_free(run)  # before anything is downloaded
+    resolve_device(settings.config.train.device)
+    out = console(to_stderr=quiet)
+    with fetching() as report:
+        config = settings.with_vocab(prepare(settings.config.data, report=report).vocabulary.size)
+    with Display(out) as display:
+        return train(config, run, report=display)
+
+
+def resume(run: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Go on with a run that was stopped, and return its summary."""
+    from inn.cli.display import Display
+    from inn.training.trainer import train
+
+    with Display(console(to_stderr=quiet)) as display:
+        return train(None, run, resume=True, report=display)
+
+
+def tell_what_next(run: str, summary: dict[str, Any]) -> None:
+    """Where the run is, and what to do with it."""
+    if summary["status"] == "stopped":
+        print(f"stopped at step {summary['step']:,} of {summary['steps']:,}; go on with: inn train --resume {run}")
+        return
+    print(f"\nthe run is in {run}; now try\n  inn eval {run}\n  inn generate {run} --temperature 0.8")

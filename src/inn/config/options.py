@@ -1,0 +1,153 @@
+"""Typed, dotted options made from dataclasses: field docstrings are the help, every mistake is one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import threading
+import types
+from argparse import ArgumentError
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from inn.system.errors import InputError, nearest
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+PARSING = threading.RLock()
+"""Held while a parser is made or used: jsonargparse puts a class of argparse's aside meanwhile, for all threads."""
+
+
+class OptionParser(ArgumentParser):
+    """An argument parser that raises `InputError` (it never exits, but after `--help`).
+
+    >>> parser = OptionParser("inn example", "inn example [--count N]", "An example.")
+    >>> parser.option("--count", type=int, default=1, help="How many.")
+    >>> parser.parse(["--count", "3"]).count
+    3
+    >>> parser.parse(["--cuont", "3"])
+    Traceback (most recent call last):
+    inn.system.errors.InputError: unknown option '--cuont'; did you mean '--count'?
+    """
+
+    def __init__(self, prog: str, usage: str, description: str):
+        super().__init__(prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False)
+        self._types: dict[str, Any] = {}  # option string -> its type, to say what it expects
+        self._shown: dict[str, str] = {}  # positional argument -> its name in the usage
+
+    def option(self, name: str, *, type: Any = str, default: Any = None, help: str) -> None:
+        """Add an option with a value."""
+        self.add_argument(name, type=type, default=default, help=help)
+        self._types[name] = type
+
+    def flag(self, name: str, help: str) -> None:
+        """Add an option without a value, false when absent."""
+        self.add_argument(name, action="store_true", help=help)
+        self._types[name] = None
+
+    def positional(
+        self, name: str, help: str, *, required: bool = True, metavar: str | None = None, many: bool = False
+    ) -> None:
+        """Add a positional argument; it is None where it is not required and not given. `many`: a list, maybe empty."""
+        self._shown[name] = metavar or name.upper()
+        if many:
+            self.add_argument(name, metavar=self._shown[name], nargs="*", default=[], help=help)
+        else:
+            self.add_argument(name, metavar=self._shown[name], nargs=None if required else "?", help=help)
+
+    def section(self, name: str, config: type, defaults: Mapping[str, Any], extra: Mapping[str, str] = {}) -> None:
+        """Add every field of the dataclass `config` as `--name.field`, with its docstring as help.
+
+        `extra` maps names to the help of text options that stand before the fields, in place of a field of that name.
+        """
+        group = self.add_argument_group(name, (config.__doc__ or "").strip())
+        for key, text in extra.items():
+            group.add_argument(f"--{name}.{key}", type=str, default=defaults.get(key), help=text)
+            self._types[f"--{name}.{key}"] = str
+        skip: set[str | int] = {f.name for f in fields(config) if f.name in extra}
+        group.add_class_arguments(config, name, as_group=False, skip=skip)
+        self.set_defaults({f"{name}.{key}": value for key, value in defaults.items()})
+        self._types.update(
+            {f"--{name}.{key}": hint for key, hint in get_type_hints(config).items() if key not in extra}
+        )
+
+    def require(self, name: str) -> None:
+        """Raise `InputError`, naming the nearest, where there is no option of this name."""
+        if name not in self._types:
+            raise unknown_option(name, self._types)
+
+    def parse(self, argv: Sequence[str]) -> Namespace:
+        """Parse `argv`; raises `InputError` with one sentence for anything unknown, missing or of the wrong type."""
+        for token in argv:
+            name = token.split("=", 1)[0]
+            if name.startswith("--") and name != "--help":
+                self.require(name)
+        try:
+            with PARSING:
+                return self.parse_args(list(argv))
+        except ArgumentError as error:
+            raise InputError(self._sentence(str(error), argv)) from None
+
+    def _sentence(self, message: str, argv: Sequence[str]) -> str:
+        if found := re.search(r'Parser key "([^"]+)"', message):
+            name = next(option for option in self._types if option[2:].replace("-", "_") == found[1])
+            hint = self._types.get(name)
+            value = _given(name, argv)
+            if get_origin(hint) is Literal:
+                return f"{name} cannot be '{value}'{nearest(value, map(str, get_args(hint)))}"
+            return f"{name} expects {expects(hint)}, not '{value}'"
+        if found := re.search(r"argument (--\S+): expected one argument", message):
+            return f"{found[1]} needs a value: {expects(self._types.get(found[1]))}"
+        if found := re.search(r"argument (--\S+): ignored explicit argument '(.*)'", message):
+            return f"{found[1]} takes no value, but was given '{found[2]}'"
+        if found := re.search(r"arguments are required: (.*)", message):
+            missing = [self._shown.get(name, name) for name in found[1].split(", ")]
+            return f"{' and '.join(missing)} is missing: {self.usage}"
+        if found := re.search(r"(?i)unrecognized arguments: (.*)", message):
+            return f"unexpected argument '{found[1]}': {self.usage}"
+        return " ".join(message.split())
+
+
+def unknown_option(name: str, known: Iterable[str]) -> InputError:
+    """The error for an option that does not exist; finds `--model.width` for `--width` too."""
+    known = sorted(known)
+    section, _, field = name.removeprefix("--").partition(".")
+    if in_section := [option.split(".", 1)[1] for option in known if option.startswith(f"--{section}.")]:
+        return InputError(f"unknown field '{section}.{field}'{nearest(field, in_section)}")
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    if not close:
+        leaves = {option.removeprefix("--").split(".")[-1]: option for option in known}
+        leaf = difflib.get_close_matches(name.removeprefix("--").split(".")[-1], leaves, n=1, cutoff=0.6)
+        close = [leaves[leaf[0]]] if leaf else []
+    return InputError(
+        f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; --help lists them")
+    )
+
+
+def expects(hint: Any) -> str:
+    """What a value of this type looks like, in words.
+
+    >>> expects(int | None)
+    'a whole number or null'
+    """
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(expects(part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is list:
+        return "a list like [1,2]"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    return words.get(hint, "a value")
+
+
+def _given(name: str, argv: Sequence[str]) -> str:
+    """The value that `argv` gives to the option `name`, the last one where it is given twice."""
+    value = ""
+    for i, token in enumerate(argv):
+        if token == name and i + 1 < len(argv):
+            value = argv[i + 1]
+        elif token.startswith(f"{name}="):
+            value = token.split("=", 1)[1]
+    return value

@@ -1,0 +1,214 @@
+"""A text in as many bits as a model finds in it, and back, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from inn.data.base import Vocabulary
+from inn.inference.coding.ranges import Decoder, Encoder, shares
+from inn.inference.evaluate import as_tokens, device_of, evaluating
+from inn.models.sequence import SequenceModel
+from inn.system.errors import InputError
+
+MAGIC, FORMAT = b"INNT", 1
+_HEADER = struct.Struct("<4sB16s4s16sHQ")  # magic, format, model, rounding, text, streams, symbols
+_CHECK = struct.Struct("<I")  # crc32 of the header and of what follows
+_PROBE = 32
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A compressed text.
+
+    Attributes:
+        content: the file.
+        symbols: of the text.
+        model_bits: what the model's own predictions add up to, the first symbol of every stream (at log2 of the
+            vocabulary's size) included: the least that any coder could write.
+    """
+
+    content: bytes
+    symbols: int
+    model_bits: float
+
+
+def compress(model: SequenceModel, data: bytes, *, streams: int = 1, progress: Progress | None = None) -> Packed:
+    """Write a text in the bits that a model needs to predict it.
+
+    The model reads symbol by symbol (`step_`), from a fresh state, on one thread, exactly as `decompress` will. All of
+    the text is held in memory.
+
+    Args:
+        model: with a `vocabulary`.
+        data: any bytes that the vocabulary spells exactly: a vocabulary of bytes spells all.
+        streams: parts of the text that are read side by side. More are faster and cost size: each begins in the dark,
+            and what a model recalls it recalls of its own part.
+        progress: called with (symbols written, symbols to write) now and then.
+
+    Raises `InputError` for a model without a vocabulary or with predictions that are no numbers, a text that would not
+    come back byte for byte, and streams outside 1 to 65,535.
+
+    Example: ``compress(inn.load("runs/demo"), Path("notes.txt").read_bytes()).content``
+    """
+    vocabulary = _vocabulary(model)
+    if not 1 <= streams < 1 << 16:
+        raise InputError(f"streams must be between 1 and 65,535, not {streams}")
+    symbols = _spelt(vocabulary, data)
+    steps = math.ceil(len(symbols) / streams)
+    rows = np.zeros((streams, steps), dtype=np.int64)
+    rows.reshape(-1)[: len(symbols)] = symbols
+    encoder, bits = Encoder(), 0.0
+    with _alike(model):
+        for at, (counts, chances) in enumerate(_Predictions(model, streams).over(rows, steps)):
+            starts = np.cumsum(counts, axis=1) - counts
+            for row in _active(len(symbols), streams, steps, at):
+                symbol = rows[row, at]
+                encoder.put(int(starts[row, symbol]), int(counts[row, symbol]))
+                bits -= math.log2(max(chances[row, symbol], 5e-324))
+            _tell(progress, at, steps, len(symbols))
+        rounding = _rounding(model, streams)
+    header = _HEADER.pack(MAGIC, FORMAT, model_digest(model), rounding, _text_digest(data), streams, len(symbols))
+    payload = encoder.finish()
+    check = _CHECK.pack(zlib.crc32(payload, zlib.crc32(header)))
+    return Packed(header + check + payload, len(symbols), bits)
+
+
+def decompress(model: SequenceModel, content: bytes, *, progress: Progress | None = None) -> bytes:
+    """Undo `compress`, with the same model, on a machine that computes alike.
+
+    Raises `InputError` for what is damaged, cut short or no such file, for another model than the one it was written
+    with, and where this machine rounds the model's predictions otherwise than the one that wrote it.
+
+    Example: ``decompress(inn.load("runs/demo"), Path("notes.inn").read_bytes())``
+    """
+    vocabulary, body = _vocabulary(model), _HEADER.size + _CHECK.size
+    if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
+        raise InputError("it is not a text that inn has compressed")
+    if len(content) > len(MAGIC) and content[len(MAGIC)] != FORMAT:
+        raise InputError(f"it is of format {content[len(MAGIC)]}; this version of inn reads {FORMAT}")
+    header, payload = content[: _HEADER.size], content[body:]
+    if len(content) < body or content[_HEADER.size : body] != _CHECK.pack(zlib.crc32(payload, zlib.crc32(header))):
+        raise InputError("it is damaged or cut short: its checksum does not fit; get it again")
+    _, _, digest, rounding, text, streams, length = _HEADER.unpack(header)
+    if digest != model_digest(model):
+        raise InputError(
+            f"it was compressed with another model ({digest.hex()[:8]}) than this one "
+            f"({model_digest(model).hex()[:8]}); give the run that wrote it"
+        )
+    steps = math.ceil(length / streams)
+    rows, decoder = np.zeros((streams, steps), dtype=np.int64), Decoder(payload)
+    with _alike(model):
+        if rounding != _rounding(model, streams):
+            raise InputError(
+                "the model's predictions are rounded otherwise here than where it was compressed; "
+                "use the same kind of machine, with the same version of torch"
+            )
+        for at, (counts, _) in enumerate(_Predictions(model, streams).over(rows, steps)):
+            ends = np.cumsum(counts, axis=1)
+            for row in _active(length, streams, steps, at):
+                rows[row, at] = decoder.get(ends[row])
+            _tell(progress, at, steps, length)
+    data = vocabulary.decode_bytes(rows.reshape(-1)[:length])
+    if _text_digest(data) != text:
+        raise InputError("what came out is not the text that went in: the model's predictions differed on the way")
+    return data
+
+
+class _Predictions:
+    """What the model expects of every stream, step by step, as shares for the coder."""
+
+    def __init__(self, model: SequenceModel, streams: int):
+        self.model, self.streams, self.device = model, streams, device_of(model)
+        self.vocab: int = model.config.vocab
+
+    def over(self, rows: np.ndarray, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield shares and probabilities `[streams, V]` before each symbol of `rows`, read only then."""
+        state = self.model.initial_state(self.streams)
+        logits = np.zeros((self.streams, self.vocab))  # of the first symbols nothing is known
+        for at in range(steps):
+            if at:
+                out, state = self.model.step_(as_tokens(rows[:, at - 1], self.device), state)
+                logits = out.float().cpu().numpy()
+            try:
+                yield shares(logits)
+            except ValueError as error:
+                raise InputError(f"nothing can be compressed with this model: {error}") from None
+
+
+def model_digest(model: SequenceModel) -> bytes:
+    """16 bytes that tell a model from any other: of its settings, its vocabulary and every number it holds."""
+    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
+    digest.update(_vocabulary(model).to_json().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.digest()[:16]
+
+
+def _rounding(model: SequenceModel, streams: int) -> bytes:
+    """4 bytes that differ where a machine rounds the model's predictions otherwise, as far as a few steps can show."""
+    rows = (np.arange(streams * _PROBE) * 7919 % model.config.vocab).reshape(streams, _PROBE)
+    digest = hashlib.sha256()
+    for counts, _ in _Predictions(model, streams).over(rows, _PROBE):
+        digest.update(counts.astype("<i8").tobytes())
+    return digest.digest()[:4]
+
+
+@contextmanager
+def _alike(model: SequenceModel) -> Iterator[None]:
+    """Compute as ever: in evaluation mode, without gradients, on one thread, so that sums are taken in one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with evaluating(model), torch.no_grad(), torch.autocast(device_of(model).type, enabled=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _active(length: int, streams: int, steps: int, at: int) -> range:
+    """The streams that have a symbol at this step; the last ones may be shorter."""
+    return range(min(streams, max(0, math.ceil((length - at) / steps))))
+
+
+def _vocabulary(model: SequenceModel) -> Vocabulary:
+    if model.vocabulary is None:
+        raise InputError("this model has no vocabulary to read with; load a run, or set model.vocabulary")
+    return model.vocabulary
+
+
+def _spelt(vocabulary: Vocabulary, data: bytes) -> np.ndarray:
+    """The symbols of a text; raises `InputError` where they would not give its bytes back."""
+    try:
+        symbols = vocabulary.encode(data, "skip")
+    except InputError:  # not UTF-8
+        symbols = vocabulary.encode(data.decode("utf-8", "ignore"), "skip")
+    back = vocabulary.decode_bytes(symbols)
+    if back != data:
+        at = next((i for i, (a, b) in enumerate(zip(data, back)) if a != b), min(len(data), len(back)))
+        there = f" (0x{data[at]:02x})" if at < len(data) else ""
+        raise InputError(
+            f"this model's {vocabulary!r} do not spell the text exactly: byte {at:,}{there} would not come back; "
+            "use a run that reads bytes (--data.vocabulary bytes)"
+        )
+    return symbols
+
+
+def _text_digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:16]
+
+
+def _tell(progress: Progress | None, at: int, steps: int, symbols: int) -> None:
+    if progress is not None and (at % 64 == 0 or at == steps - 1):
+        progress(symbols * (at + 1) // steps, symbols)

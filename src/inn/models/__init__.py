@@ -1,0 +1,1 @@
+"""Every kind of model: the graph of neurons and its rivals, behind one interface."""

@@ -1,0 +1,68 @@
+"""What the rivals share: the embedding, the head, and a look at the input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from inn.nn.population import Linear, no_decay, project
+from inn.nn.state import State
+from inn.nn.symbols import AdaptiveHead, products
+
+if TYPE_CHECKING:
+    from inn.config.models import LSTMConfig, TransformerConfig
+
+
+def symbol_embedding(vocab: int, width: int, std: float) -> nn.Embedding:
+    """An embedding `[vocab, width]` that starts at N(0, std); weight decay leaves it alone, as in `inn.INN`."""
+    embedding = nn.Embedding(vocab, width)
+    nn.init.normal_(embedding.weight, std=std)
+    no_decay(embedding.weight)  # type: ignore[arg-type]
+    return embedding
+
+
+class Head(nn.Module):
+    """Logits of the symbols, `[..., width]` -> `[..., vocab]`.
+
+    A tied head owns no weights and is handed the embedding's at every call, so a checkpoint holds each tensor once.
+    Where the embedding is narrower than the model, a map (`bridge`) leads to it.
+
+    >>> embedding = symbol_embedding(27, 8, std=0.02)
+    >>> Head(27, 8, tied=True, bias=True)(torch.zeros(2, 3, 8), embedding).shape
+    torch.Size([2, 3, 27])
+    """
+
+    def __init__(self, vocab: int, width: int, *, tied: bool, bias: bool, embedding_width: int | None = None):
+        super().__init__()
+        self.bridge = Linear(width, embedding_width, bias=False) if tied and embedding_width else nn.Identity()
+        self.weight = None if tied else nn.Parameter(torch.randn(vocab, width) * 0.02)
+        self.bias = nn.Parameter(torch.zeros(vocab)) if bias else None
+
+    def forward(self, x: Tensor, embedding: nn.Embedding) -> Tensor:
+        weight = embedding.weight if self.weight is None else self.weight
+        return project(self.bridge(x), weight, self.bias)
+
+
+def symbol_head(config: LSTMConfig | TransformerConfig, *, bias: bool) -> Head | AdaptiveHead:
+    """The head that a configuration asks for; `bias` is that of a linear one."""
+    c = config
+    if c.head == "adaptive":
+        return AdaptiveHead(c.width, c.vocab, c.cuts(c.vocab))
+    return Head(c.vocab, c.width, tied=c.tied, bias=bias, embedding_width=c.embedding_width)
+
+
+def symbol_flops(embedding: nn.Embedding, widen: nn.Module, head: Head | AdaptiveHead) -> dict[str, float]:
+    """FLOPs per symbol of the way in and the way out, by part."""
+    tied = isinstance(head, Head) and head.weight is None
+    parts = {"head": products(head) + (products(embedding) if tied else 0.0)}
+    return {"embedding": products(widen), **parts} if isinstance(widen, Linear) else parts
+
+
+def check_input(tokens: Tensor, state: State | None) -> None:
+    """Raise `ValueError` unless tokens are `[batch, time]`, both at least 1, and the state is of the same batch."""
+    if tokens.ndim != 2 or 0 in tokens.shape:
+        raise ValueError(f"tokens must be [batch, time] with batch, time >= 1, not {list(tokens.shape)}")
+    if state is not None:
+        state.check_batch(tokens.shape[0])

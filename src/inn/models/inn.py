@@ -1,0 +1,169 @@
+"""The Intelligent Neural Network: embedding, graph of neurons, head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inn.config.models import INNConfig, model_config
+from inn.models.sequence import SequenceModel
+from inn.nn.graph import Graph
+from inn.nn.population import Linear, no_decay
+from inn.nn.recall import Recall
+from inn.nn.routing.edges import Edges
+from inn.nn.state import State
+from inn.nn.symbols import AdaptiveHead, products, widening
+from inn.ops.norm.reference import EPSILON
+
+RECALL = -1
+"""Where the state keeps what neurons recall: before the first round."""
+
+
+class INN(SequenceModel):
+    """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
+
+    By default each neuron has weights and a part of the embedding of its own, hears every other through a matrix of its
+    own (router `dendrites`), remembers with a Mamba memory, and recalls what followed the last time after its own number of
+    symbols (`inn.nn.recall.Recall`). The preset `paper` is the published model.
+
+    Args:
+        config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`).
+
+    Raises:
+        InputError: for an unknown field or a value that does not fit.
+
+    >>> import torch
+    >>> model = INN(vocab=256, neurons=8, width=64, rounds=4)
+    >>> logits, state = model(torch.randint(256, (2, 10)))
+    >>> logits.shape
+    torch.Size([2, 10, 256])
+    """
+
+    config: INNConfig
+
+    def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
+        super().__init__(config or model_config("inn", preset, **fields))
+        c = self.config
+        embedded = c.embedding_width or c.input_width
+        self.embedding = nn.Embedding(c.vocab, embedded)
+        self.widen = widening(c.embedding_width, c.input_width)
+        self.recall = Recall(c) if c.recall else None
+        self.graph = Graph(c)
+        self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
+        # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
+        bridged = c.tied and (c.embedding_width is not None or c.readout_width != c.input_width)
+        self.bridge = Linear(c.readout_width, embedded, bias=False) if bridged else nn.Identity()
+        if c.head == "adaptive":
+            self.head = AdaptiveHead(c.readout_width, c.vocab, c.cuts(c.vocab))
+        else:
+            self.head = Linear(embedded if c.tied else c.readout_width, c.vocab)
+        self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
+        nn.init.normal_(self.embedding.weight, std=c.embedding_std)
+        if isinstance(self.head, Linear):
+            nn.init.normal_(self.head.weight, std=0.02)
+            nn.init.zeros_(self.head.bias)
+        if c.tied:
+            self.head.weight = self.embedding.weight
+        no_decay(self.embedding.weight)  # type: ignore[arg-type]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        edges: Edges | None = None,
+    ) -> tuple[Tensor, State]:
+        """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
+
+        `edges` says which edges the routers may use; None is the complete graph.
+        """
+        hidden, state = self.hidden(tokens, state, reset=reset, mask=mask, edges=edges)
+        return self.predict(hidden), state
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        state: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        edges: Edges | None = None,
+        learn: bool = True,
+    ) -> tuple[Tensor, State]:
+        """`forward` up to the head: the normalised readout `[B, T, readout_width]`, for `predict`, and the state.
+
+        Without `learn` the symbols are not to be recalled later, as in `step_`.
+        """
+        if tokens.ndim != 2:
+            raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
+        x, recalled = self._read(tokens), {}
+        if state is not None:
+            state.check_batch(len(tokens))
+        if self.recall is not None:
+            found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, learn)
+            x = x + found
+        x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
+        return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
+
+    def _write(self, x: Tensor) -> Tensor:
+        """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
+        return self.predict(self.norm(self.graph.readout(x)))
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        """Logits `[..., vocab]` of what `hidden` gives, `[..., readout_width]`."""
+        return self.head(self.dropout(self.bridge(hidden)))
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
+        return self.graph.distribute(self.dropout(self.widen(self.embedding(tokens))))
+
+    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]:
+        """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
+
+        The state is changed in place and returned; while a tape records, a new one is made as ever.
+        """
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        if self.graph.tape is not None:
+            logits, after = self.step(tokens, state)
+            if self.recall is not None and not learn:
+                after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
+            return logits, after
+        state.check_batch(len(tokens))
+        with torch.inference_mode():
+            x = self._read(tokens[:, None])
+            if self.recall is not None:
+                x = x + self.recall.read_(tokens[:, None], state.round(RECALL), learn=learn)
+            logits = self._write(self.graph.run_(x, state))[:, 0]
+        return logits.clone(), state  # the copy is an ordinary tensor
+
+    def initial_state(self, batch: int) -> State:
+        state = self.graph.initial_state(batch)
+        return state if self.recall is None else _joined(state, self.recall.initial_state(batch))
+
+    def after_reading(self, symbols: Tensor) -> State | None:
+        """The state of one stream, on the CPU, that can recall a text `[n]` and remembers nothing else.
+
+        None without recall. It costs a look-up per symbol and neuron, no arithmetic.
+        """
+        if self.recall is None:
+            return None
+        return _joined(self.graph.initial_state(1).to("cpu"), self.recall.after_reading(symbols))
+
+    @property
+    def penalty(self) -> Tensor | float:
+        return self.graph.penalty
+
+    def flops(self) -> dict[str, float]:
+        parts = self.graph.flops()
+        if isinstance(self.widen, Linear):
+            parts["embedding"] = products(self.widen)
+        parts["head"] = products(self.bridge, self.head)
+        return parts | (self.recall.flops() if self.recall is not None else {})
+
+
+def _joined(state: State, recalled: dict[str, Tensor]) -> State:
+    return State({**state, **{(RECALL, name): t for name, t in recalled.items()}})

@@ -1,0 +1,87 @@
+"""A stack of LSTM layers (Hochreiter & Schmidhuber 1997), as PyTorch builds it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from inn.config.models import LSTMConfig
+from inn.models.common import check_input, symbol_embedding, symbol_flops, symbol_head
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+from inn.nn.symbols import widening
+
+
+class LSTM(SequenceModel):
+    """Embedding, LSTM layers of the same width, linear head with bias.
+
+    The state holds `(layer, "h")` and `(layer, "c")`, each `[B, 1, width]` in the weights' dtype.
+
+    >>> from inn.config.models import LSTMConfig
+    >>> logits, state = LSTM(LSTMConfig(vocab=27, width=16))(torch.zeros(2, 5, dtype=torch.long))
+    >>> logits.shape, state[1, "c"].shape
+    (torch.Size([2, 5, 27]), torch.Size([2, 1, 16]))
+    """
+
+    def __init__(self, config: LSTMConfig):
+        super().__init__(config)
+        c = config
+        self.embedding = symbol_embedding(c.vocab, c.embedding_width or c.width, c.embedding_std)
+        self.widen = widening(c.embedding_width, c.width)
+        # PyTorch warns about dropout "between layers" when there is only one.
+        self.lstm = nn.LSTM(c.width, c.width, c.layers, batch_first=True, dropout=c.dropout if c.layers > 1 else 0.0)
+        self.dropout = nn.Dropout(c.dropout)
+        self.head = symbol_head(c, bias=True)
+
+    def forward(
+        self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """See `SequenceModel.forward`. A reset at a masked position still clears the state."""
+        check_input(tokens, state)
+        state = self.initial_state(len(tokens)) if state is None else state
+        h, c = (torch.stack([state[i, part][:, 0] for i in range(self.config.layers)]) for part in "hc")
+        x = self.widen(self.embedding(tokens))
+        outputs = []
+        for start, end in segments(tokens.shape[1], reset, mask):
+            if reset is not None:
+                keep = ~reset[:, start, None]
+                h, c = h * keep, c * keep
+            y, (new_h, new_c) = self.lstm(x[:, start:end], (h.contiguous(), c.contiguous()))
+            new_h, new_c = new_h.to(h.dtype), new_c.to(c.dtype)  # autocast may have left them in bfloat16
+            if mask is not None:
+                live = mask[:, start, None]
+                new_h, new_c = torch.where(live, new_h, h), torch.where(live, new_c, c)
+            h, c = new_h, new_c
+            outputs.append(y)
+        parts = {(i, part): t[i][:, None] for part, t in (("h", h), ("c", c)) for i in range(self.config.layers)}
+        return self.head(self.dropout(torch.cat(outputs, dim=1)), self.embedding), State(parts)
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros."""
+        zeros = self.embedding.weight.new_zeros(batch, 1, self.config.width)
+        return State({(i, part): zeros.clone() for part in "hc" for i in range(self.config.layers)})
+
+    def flops(self) -> dict[str, float]:
+        """Matrix products of the four gates (from the input and from h), and of the head."""
+        c = self.config
+        return {"lstm": 2.0 * c.layers * 8 * c.width**2, **symbol_flops(self.embedding, self.widen, self.head)}
+
+
+def segments(steps: int, reset: Tensor | None, mask: Tensor | None) -> list[tuple[int, int]]:
+    """Cut `steps` positions where any row resets or any row's mask changes.
+
+    Inside a segment nothing happens but the recurrence itself, so PyTorch's fused kernel can run it whole.
+
+    >>> segments(6, torch.tensor([[False, False, True, False, False, False]]), None)
+    [(0, 2), (2, 6)]
+    """
+    cuts = torch.zeros(steps, dtype=torch.bool)
+    if reset is not None:
+        cuts |= reset.any(0).cpu()
+    if mask is not None:
+        cuts[1:] |= (mask[:, 1:] != mask[:, :-1]).any(0).cpu()
+    inner = [i for i in cuts.nonzero()[:, 0].tolist() if i > 0]
+    edges = [0, *inner, steps]
+    return list(pairwise(edges))

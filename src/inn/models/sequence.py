@@ -1,0 +1,104 @@
+"""What every model of the library has in common: the graph of neurons and its rivals share one interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from inn.models.generate import generate
+from inn.nn.state import State
+
+if TYPE_CHECKING:
+    from inn.data.vocabulary import Vocabulary
+
+
+class SequenceModel(nn.Module, ABC):
+    """A causal model of symbol sequences that carries its state.
+
+    Subclasses take their configuration dataclass and implement `forward`, `initial_state` and `flops`.
+
+    Attributes:
+        config: the dataclass the model was built from (`config.vocab` symbols).
+        vocabulary: how symbols read as text; set by `inn.load` and by training, None for a bare model.
+        experience: the state of one stream that writing starts from, what the model can recall of its training text;
+            set by `inn.load`, None for a bare model and for models that recall nothing.
+    """
+
+    vocabulary: Vocabulary | None = None
+    experience: State | None = None
+
+    def __init__(self, config: Any):
+        super().__init__()
+        self.config = config
+
+    @abstractmethod
+    def forward(
+        self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Predict the next symbol at every position.
+
+        Args:
+            tokens: `[B, T]` integer symbols in `[0, vocab)`.
+            state: what an earlier call returned; None starts afresh. Never changed in place.
+            reset: `[B, T]` bool; where true the state starts afresh before this position.
+            mask: `[B, T]` bool; where false the position is padding and the state passes through unchanged.
+
+        Returns:
+            logits `[B, T, vocab]` and the state after the last position. Any split of the time axis
+            gives the same logits as one pass.
+        """
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` streams before their first symbol, on the model's device."""
+
+    @abstractmethod
+    def flops(self) -> dict[str, float]:
+        """Forward FLOPs per symbol by part (matrix products, scan, routing; a multiply-add counts two)."""
+
+    def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Predict after one symbol per stream: `[B]` -> logits `[B, vocab]` and the state; `forward` with T = 1."""
+        logits, after = self(tokens[:, None], state)
+        return logits[:, 0], after
+
+    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]:
+        """`step` that uses up the state it is given: what comes back may be the same one, changed in place.
+
+        Without `learn` the symbols are not to be recalled later: what a model writes is no evidence of what follows
+        what, and one that believed itself would repeat itself. Models that recall nothing have nothing to heed.
+        """
+        return self.step(tokens, state)
+
+    def after_reading(self, symbols: Tensor) -> State | None:
+        """The state of one stream that can recall a text `[n]` and remembers nothing else; None where none can."""
+        return None
+
+    @property
+    def penalty(self) -> Tensor | float:
+        """What the last forward pass adds to the training loss, in nats (0 for most models)."""
+        return 0.0
+
+    def parameters_by_part(self) -> dict[str, int]:
+        """Parameters by top-level part; a tied head counts once, with the embedding."""
+        parts: dict[str, int] = {}
+        for name, p in self.named_parameters():  # named_parameters yields a tied weight once
+            part = name.split(".")[0]
+            parts[part] = parts.get(part, 0) + p.numel()
+        return parts
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers, a tied weight counted once."""
+        return sum(self.parameters_by_part().values())
+
+    @property
+    def training_flops(self) -> float:
+        """Training FLOPs per symbol: forward, and backward counted as twice the forward."""
+        return 3 * sum(self.flops().values())
+
+    def generate(self, prompt: str = "", tokens: int | None = None, **options: Any) -> Iterator[str]:
+        """Continue `prompt`, one piece of text per symbol, in constant memory; see `inn.models.generate.generate`."""
+        return generate(self, prompt, tokens, **options)

@@ -1,0 +1,177 @@
+"""The window of a Transformer that streams: which earlier symbols a symbol attends to, and what is kept of them.
+
+A cache holds, per layer, the keys and values of the last `window - 1` symbols, oldest first and packed to the right;
+`length` says how many of those slots are in use. Masked symbols never enter it; a reset empties it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inn.models.common import check_input
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+
+
+@dataclass
+class Plan:
+    """What a run of T new symbols attends to; made once, used by every layer.
+
+    Attributes:
+        positions: `[B or 1, T]` int64; where the new symbols stand. Sliding: counted from the oldest cache slot
+            (slot i stands at i), so they stay below `2 * window` for ever. Blocks: counted from the block's start.
+        allowed: bool `[B or 1, 1, T, L]` over the keys (the cache if used, then the new ones); None means causal
+            among the new symbols alone.
+        cached: whether the cache's keys are among the L.
+        packing: `[B, slots]` int64, which of the L keys the next cache takes; None takes the last ones.
+        length: `[B]` int64; slots in use afterwards.
+        slots: slots of the cache, `window - 1`.
+    """
+
+    positions: Tensor
+    allowed: Tensor | None
+    cached: bool
+    packing: Tensor | None
+    length: Tensor
+    slots: int
+
+    def join(self, cache: Tensor, new: Tensor) -> Tensor:
+        """All keys (or values) to attend to: cache `[B, 1, slots, D]` and new `[B, T, D]` -> `[B, L, D]`."""
+        return torch.cat((cache[:, 0].to(new.dtype), new), dim=1) if self.cached else new
+
+    def keep(self, joined: Tensor, dtype: torch.dtype) -> Tensor:
+        """The next cache `[B, 1, slots, D]` out of what `join` gave; slots that are not in use hold zeros."""
+        if self.packing is not None:
+            kept = joined.gather(1, self.packing[..., None].expand(-1, -1, joined.shape[-1]))
+        else:
+            kept = joined[:, max(0, joined.shape[1] - self.slots) :]
+        kept = F.pad(kept, (0, 0, self.slots - kept.shape[1], 0))
+        used = torch.arange(self.slots, device=kept.device) >= self.slots - self.length[:, None]
+        return torch.where(used[..., None], kept, 0).to(dtype)[:, None]
+
+
+def plan(
+    length: Tensor,
+    steps: int,
+    window: int,
+    *,
+    blocks: bool,
+    reset: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Plan:
+    """Plan the attention of `steps <= window` new symbols.
+
+    Args:
+        length: `[B]` int64, cache slots in use.
+        steps: new symbols per row (T).
+        window: symbols that a symbol sees at most, itself included (W).
+        blocks: False: it sees the last W. True: the stream is cut into blocks of W symbols and it sees its own block
+            up to itself; a reset starts a new block.
+        reset: `[B, T]` bool or None, as in `SequenceModel.forward`.
+        mask: `[B, T]` bool or None.
+    """
+    slots, device = window - 1, length.device
+    fresh = not bool(length.any())  # nothing cached in any row: leave the cache out
+    if fresh and reset is None and mask is None:
+        positions = torch.arange(steps, device=device)[None] + (0 if blocks else slots)
+        after = length + steps
+        return Plan(positions, None, False, None, _slots_in_use(after, window, blocks), slots)
+
+    shape = (len(length), steps)
+    live = torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask
+    starts = torch.zeros(shape, dtype=torch.bool, device=device) if reset is None else reset
+    count = live.long().cumsum(1)  # live symbols of this run so far
+    before = torch.where(starts, count - live.long(), -length[:, None]).cummax(1).values
+    rank = count - before  # live symbols since the last reset, cached ones and this one included
+    clock = count - 1 + slots  # the cache's slots are 0 .. slots - 1
+    segment = starts.long().cumsum(1)
+    block = (rank - 1).div(window, rounding_mode="floor") if blocks else torch.zeros_like(rank)
+
+    key_live, key_clock, key_segment, key_block = live, clock, segment, block
+    if not fresh:
+        slot = torch.arange(slots, device=device).expand(len(length), -1)
+        key_live = torch.cat((slot >= slots - length[:, None], live), dim=1)
+        key_clock = torch.cat((slot, clock), dim=1)
+        key_segment = F.pad(segment, (slots, 0))
+        key_block = F.pad(block, (slots, 0))
+    age = clock[:, :, None] - key_clock[:, None]
+    allowed = key_live[:, None] & (age >= 0) & (age < window)
+    allowed &= (segment[:, :, None] == key_segment[:, None]) & (block[:, :, None] == key_block[:, None])
+    # A masked symbol's output is nobody's business, but a kernel may give NaN for a softmax over nothing.
+    allowed[:, :, -steps:] |= torch.eye(steps, dtype=torch.bool, device=device)
+
+    packing = None
+    if mask is not None and slots:  # live symbols to the right, in order
+        packing = key_live.long().argsort(dim=1, stable=True)[:, -slots:]
+    positions = (rank - 1) % window if blocks else clock
+    after = _slots_in_use(rank[:, -1], window, blocks)
+    return Plan(positions, allowed[:, None], not fresh, packing, after, slots)
+
+
+def _slots_in_use(rank: Tensor, window: int, blocks: bool) -> Tensor:
+    return rank % window if blocks else rank.clamp(max=window - 1)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, dropout: float = 0.0) -> Tensor:
+    """Scaled dot-product attention: q `[B, H, T, d]`, k and v `[B, H, L, d]` -> `[B, T, H * d]`."""
+    y = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=plan.allowed, dropout_p=dropout, is_causal=plan.allowed is None
+    )
+    return y.transpose(1, 2).flatten(2)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """`[B, L, D]` -> `[B, H, L, D / H]`."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+class WindowedModel(SequenceModel):
+    """A Transformer that streams for ever in constant memory; subclasses say what a layer does.
+
+    The state holds `(layer, "k")` and `(layer, "v")`, each `[B, 1, window - 1, width]` in the weights' dtype and
+    without positions, and `(0, "length")` `[B, 1]` int64: how many of the slots are in use. A run longer than the
+    window is read in pieces of one window, so memory grows with the window and not with the run.
+    """
+
+    blocks: ClassVar[bool]
+    embedding: nn.Embedding
+
+    @abstractmethod
+    def encode(
+        self, tokens: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]]
+    ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Logits `[B, T, vocab]` of `tokens` `[B, T]`, T <= window, and per layer the joined keys and values."""
+
+    def forward(
+        self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """See `SequenceModel.forward`. A reset at a masked position still empties the cache."""
+        check_input(tokens, state)
+        state = self.initial_state(len(tokens)) if state is None else state
+        window, dtype = self.config.window, self.embedding.weight.dtype
+        outputs = []
+        for start in range(0, tokens.shape[1], window):
+            piece, starts, live = (None if t is None else t[:, start : start + window] for t in (tokens, reset, mask))
+            assert piece is not None
+            steps = plan(state[0, "length"][:, 0], piece.shape[1], window, blocks=self.blocks, reset=starts, mask=live)
+            caches = [(state[i, "k"], state[i, "v"]) for i in range(self.config.layers)]
+            logits, joined = self.encode(piece, steps, caches)
+            outputs.append(logits)
+            parts = {(0, "length"): steps.length[:, None]}
+            for i, (k, v) in enumerate(joined):
+                parts[i, "k"], parts[i, "v"] = steps.keep(k, dtype), steps.keep(v, dtype)
+            state = State(parts)
+        return torch.cat(outputs, dim=1), state
+
+    def initial_state(self, batch: int) -> State:
+        """An empty cache."""
+        c, weight = self.config, self.embedding.weight
+        parts = {(i, part): weight.new_zeros(batch, 1, c.window - 1, c.width) for i in range(c.layers) for part in "kv"}
+        parts[0, "length"] = torch.zeros(batch, 1, dtype=torch.int64, device=weight.device)
+        return State(parts)

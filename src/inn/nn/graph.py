@@ -1,0 +1,172 @@
+"""The graph of neurons: rounds of memory and communication over a population, and the state they carry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from inn.config.graph import GraphConfig
+from inn.nn.population import no_decay
+from inn.nn.readout import Readout
+from inn.nn.round import Round
+from inn.nn.routing.edges import Edges
+from inn.nn.state import State
+
+if TYPE_CHECKING:
+    from inn.nn.tape import Tape
+
+
+class Graph(nn.Module):
+    """A graph of neurons as a layer: `[B, T, F]` -> `[B, T, F]`, causal, with a state.
+
+    With `input: split` and `readout: concat` (the default) F is N x D, with `copy` and `mean` it is D.
+
+    Args:
+        config: a `GraphConfig`; or give its fields by name.
+
+    Attributes:
+        checkpoint_rounds: while training, keep only what goes into each round and run it again in the backward pass:
+            memory for one round instead of all of them, for a third more work. The results are the same.
+        ids: the neurons' stable names, `[N]` integers, kept through surgery and checkpoints.
+
+    >>> layer = Graph(neurons=4, width=16, rounds=2)
+    >>> y, state = layer(torch.randn(2, 10, 64))
+    >>> y.shape
+    torch.Size([2, 10, 64])
+    """
+
+    tape: Tape | None = None
+    checkpoint_rounds: bool = False
+    ids: Tensor
+
+    def __init__(self, config: GraphConfig | None = None, **fields: Any):
+        super().__init__()
+        self.config = config = config or GraphConfig(**fields)
+        self.register_buffer("ids", torch.arange(config.neurons))
+        self.identity = self.identity_gain = None
+        if config.identity != "none":
+            self.identity = no_decay(nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std))
+        if config.identity == "silent":
+            self.identity_gain = no_decay(nn.Parameter(torch.zeros(config.width)))
+        self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
+        self.readout = Readout(config)
+        self.penalty: Tensor | float = 0.0
+
+    def round(self, r: int) -> Round:
+        """The module of round `r`; all rounds have the same one under `share_rounds`."""
+        return self.rounds[0 if self.config.share_rounds else r]  # type: ignore[return-value]
+
+    def initial_state(self, batch: int) -> State:
+        """The state of `batch` streams before their first step."""
+        parts = ((r, self.round(r).initial_state(batch)) for r in range(self.config.rounds))
+        return State({(r, name): t for r, tree in parts for name, t in tree.items()})
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        edges: Edges | None = None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Run the graph over a stretch of time.
+
+        Args:
+            x: `[B, T, F]` inputs, F = `config.input_width`.
+            state: what an earlier call returned; None starts afresh.
+            edges: which edges the routers may use; None is the complete graph.
+            reset: `[B, T]` bool, the state starts afresh before these steps.
+            mask: `[B, T]` bool, where false the state passes through unchanged.
+
+        Returns:
+            `[B, T, config.readout_width]` and the state after the last step.
+
+        Raises:
+            ValueError: if the input's width or the state's batch does not fit.
+        """
+        neurons, state = self.run(self.distribute(x), state, edges=edges, reset=reset, mask=mask)
+        return self.readout(neurons), state
+
+    def run_(self, x: Tensor, state: State) -> Tensor:
+        """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
+        state.check_batch(x.shape[0])
+        return self._rounds(x, state, None, None, None, in_place=True)[0]
+
+    def distribute(self, x: Tensor) -> Tensor:
+        """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
+        c = self.config
+        if x.ndim != 3 or x.shape[-1] != c.input_width or 0 in x.shape:
+            raise ValueError(
+                f"the graph takes [batch, time, {c.input_width}] with batch, time >= 1, not {list(x.shape)}"
+            )
+        x = x.unflatten(-1, (c.neurons, c.width)) if c.input == "split" else x[:, :, None].expand(-1, -1, c.neurons, -1)
+        if self.identity is not None:
+            own = self.identity if self.identity_gain is None else self.identity * self.identity_gain
+            x = x + own.to(x.dtype)
+        if c.populations == 1:
+            return x
+        # In memory neuron by neuron, as separate maps want their rows; all that follows keeps this order.
+        return x.permute(2, 0, 1, 3).contiguous().permute(1, 2, 0, 3)
+
+    def run(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        edges: Edges | None = None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """All rounds on neurons `[B, T, N, D]`, without input and readout."""
+        state = state if state is not None else self.initial_state(x.shape[0])
+        state.check_batch(x.shape[0])
+        if x.shape[1] == 1 or all(self.round(r).parallel_in_time for r in range(self.config.rounds)):
+            return self._rounds(x, state, edges, reset, mask)
+        # A message feeds the next step's memory: there is no way but step by step.
+        steps = []
+        for t in range(x.shape[1]):
+            at = slice(t, t + 1)
+            y, state = self._rounds(
+                x[:, at], state, edges, None if reset is None else reset[:, at], None if mask is None else mask[:, at]
+            )
+            steps.append(y)
+        return torch.cat(steps, dim=1), state
+
+    def _rounds(
+        self,
+        x: Tensor,
+        state: State,
+        edges: Edges | None,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        in_place: bool = False,
+    ) -> tuple[Tensor, State]:
+        new: dict[tuple[int, str], Tensor] = {}
+        gates = []
+        for r in range(self.config.rounds):
+            tape = None if self.tape is None else self.tape.at(r, mask)
+            options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
+            if self.checkpoint_rounds and tape is None and torch.is_grad_enabled():
+                x, parts, g = checkpoint(self.round(r), x, state.round(r), **options, use_reentrant=False)
+            else:
+                x, parts, g = self.round(r)(x, state.round(r), **options, in_place=in_place)
+            new.update({(r, name): t for name, t in parts.items()})
+            if g is not None:
+                gates.append(g.mean())
+        self.penalty = self.config.gate_penalty * torch.stack(gates).mean() if gates else 0.0
+        if self.tape is not None:
+            self.tape.outputs(x)
+        return x, state if in_place else State(new)
+
+    def flops(self) -> dict[str, float]:
+        """Forward FLOPs for one step of the whole graph, by part (a multiply-add counts two)."""
+        total: dict[str, float] = {}
+        for r in range(self.config.rounds):
+            for part in (self.round(r).memory, self.round(r).router):
+                for name, n in (part.flops() if part is not None else {}).items():
+                    total[name] = total.get(name, 0.0) + n
+        return total

@@ -1,0 +1,1 @@
+"""What a neuron remembers with: one file per kind, one protocol (`inn.Memory`)."""

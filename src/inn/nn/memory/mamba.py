@@ -1,0 +1,101 @@
+"""Mamba as the memory of a neuron: a selective state space (Gu & Dao 2023, arXiv 2312.00752, section 3.4)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inn.nn.memory.base import Memory, Parts
+from inn.nn.population import NeuronLinear, bare, neuron_map, no_decay
+from inn.ops import causal_conv, memory_step, selective_scan
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+
+
+class Mamba(Memory):
+    """In-projection, short convolution, selective scan, output gate, out-projection; no norm, no residual.
+
+    State parts: `conv` `[B, N, K-1, E]`, the last inputs of the convolution, and `ssm` `[B, N, E, S]`.
+    """
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        self.neurons, P = config.neurons, config.populations
+        D, E, S, K, R = config.width, config.channels, config.state, config.conv, config.rank
+        self.sizes = (E, S, K, R)
+        # Dendrites are an in-projection, from all neurons at once.
+        self.in_proj = None if config.router == "dendrites" else neuron_map(config, D, config.memory_inputs)
+        bound = 1 / math.sqrt(K)
+        self.conv_weight = nn.Parameter(torch.empty(P, E, K).uniform_(-bound, bound))
+        self.conv_bias = no_decay(nn.Parameter(torch.empty(P, E).uniform_(-bound, bound)))
+        self.x_proj = NeuronLinear(P, E, R + 2 * S)
+        self.dt_proj = NeuronLinear(P, R, E, bias=True)
+        self.A_log = no_decay(
+            nn.Parameter(torch.arange(1, S + 1, dtype=torch.get_default_dtype()).log().repeat(P, E, 1))
+        )
+        self.D = no_decay(nn.Parameter(torch.ones(P, E)))
+        self.out_proj = NeuronLinear(P, E, D)
+        with torch.no_grad():
+            bound = R**-0.5
+            self.dt_proj.weight.uniform_(-bound, bound)
+            assert self.dt_proj.bias is not None
+            self.dt_proj.bias.copy_(_inverse_softplus(_first_steps(config)))
+
+    def initial_state(self, batch: int) -> Parts:
+        E, S, K, _ = self.sizes
+        like = {"device": self.D.device, "dtype": torch.promote_types(self.D.dtype, torch.float32)}
+        return {
+            "conv": torch.zeros(batch, self.neurons, K - 1, E, **like),
+            "ssm": torch.zeros(batch, self.neurons, E, S, **like),
+        }
+
+    def forward(
+        self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Parts]:
+        E, S, _, R = self.sizes
+        u, z = x.split(E, -1) if self.in_proj is None else self.in_proj(x, E, E)
+        u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
+        dt, B, C = self.x_proj(u, R, S, S)
+        y, ssm = selective_scan(
+            u, self.dt_proj(dt), -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask
+        )  # fmt: skip
+        return self.out_proj(y), {"conv": conv, "ssm": ssm}
+
+    def step_(self, x: Tensor, state: Parts) -> Tensor:
+        maps = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
+        if torch.is_autocast_enabled(x.device.type) or not bare(*maps):
+            return super().step_(x, state)
+        into = None if self.in_proj is None else self.in_proj.weight
+        return memory_step(
+            x, into, self.conv_weight, self.conv_bias, self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias,
+            self.A_log, self.D, self.out_proj.weight, state["conv"], state["ssm"],
+        )  # fmt: skip
+
+    def flops(self) -> dict[str, float]:
+        E, S, K, _ = self.sizes
+        maps = [self.x_proj, self.dt_proj, self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
+        return {
+            "memory.matrices": sum(m.flops(self.neurons) for m in maps),
+            # per channel K multiply-adds; per state number: exponent, decay, input, update (2), readout (2)
+            "memory.scan": self.neurons * E * (2.0 * K + 7.0 * S),
+        }
+
+
+def _first_steps(config: GraphConfig) -> Tensor:
+    """Step sizes at the start, `[P, E]`: log-uniform in dt_min..dt_max, or in the neuron's own part of that range."""
+    low, high = math.log(config.dt_min), math.log(config.dt_max)
+    where = torch.rand(config.populations, config.channels)
+    if config.timescales == "spread":
+        where = (torch.arange(config.neurons)[:, None] + where) / config.neurons
+    return torch.exp(low + where * (high - low)).clamp_min(1e-4)
+
+
+def _inverse_softplus(x: Tensor) -> Tensor:
+    y = x + torch.log(-torch.expm1(-x))
+    assert x.is_meta or torch.allclose(F.softplus(y), x, rtol=1e-3)
+    return y

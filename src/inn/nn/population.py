@@ -1,0 +1,183 @@
+"""The layers of a population: the same layer for all neurons, or one for each, on the `B T N D` layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inn.ops import neuron_linear, neuron_norm
+from inn.ops.norm.reference import EPSILON
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, sizes: Sequence[int] | None = None
+) -> tuple[Tensor, ...]:
+    """`neuron_linear` that heeds autocast, as PyTorch's own `linear` does: see `inn.ops.linear.reference`.
+
+    An input of one, `[B, T, 1, I]`, is heard by every neuron that has a matrix.
+    """
+    if weight.shape[0] > x.shape[2]:
+        x = x.expand(-1, -1, weight.shape[0], -1)
+    if torch.is_autocast_enabled(x.device.type):
+        kind = torch.get_autocast_dtype(x.device.type)
+        x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
+    return neuron_linear(x, weight, bias, sizes)
+
+
+def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """PyTorch's `linear` through the kernels of a population of one: `[B, T, I]` -> `[B, T, O]`."""
+    return linear(x[:, :, None], weight[None], None if bias is None else bias[None])[0][:, :, 0]
+
+
+class Linear(nn.Linear):
+    """PyTorch's linear layer on `[B, T, I]`, through the kernels of a population of one."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return project(input, self.weight, self.bias)
+
+
+class NeuronLinear(nn.Module):
+    """A linear map per neuron: `[B, T, N, I]` -> `[B, T, N, O]`.
+
+    Args:
+        populations: sets of weights, 1 (shared by all neurons) or N.
+        inputs, outputs: widths I and O.
+        bias: whether to add one.
+        zero: start at zero instead of U(±1/√I), PyTorch's default for a linear layer.
+
+    >>> NeuronLinear(8, 16, 32)(torch.randn(2, 5, 8, 16)).shape
+    torch.Size([2, 5, 8, 32])
+    """
+
+    def __init__(self, populations: int, inputs: int, outputs: int, *, bias: bool = False, zero: bool = False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(populations, outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(populations, outputs)) if bias else None
+        if self.bias is not None:
+            no_decay(self.bias)
+        bound = 0.0 if zero else 1 / math.sqrt(inputs)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, *sizes: int) -> tuple[Tensor, ...]: ...
+
+    def forward(self, x: Tensor, *sizes: int) -> Tensor | tuple[Tensor, ...]:
+        """The map's result; with `sizes` as several tensors, the first `sizes[0]` of its O numbers, then `sizes[1]`."""
+        return linear(x, self.weight, self.bias, sizes) if sizes else linear(x, self.weight, self.bias)[0]
+
+    def flops(self, neurons: int) -> float:
+        """FLOPs for one symbol of `neurons` neurons."""
+        return 2.0 * neurons * self.weight.shape[1] * self.weight.shape[2]
+
+    def extra_repr(self) -> str:
+        p, o, i = self.weight.shape
+        return f"{i} -> {o}, {'shared' if p == 1 else f'{p} separate'}, bias={self.bias is not None}"
+
+
+class CommunalLinear(nn.Module):
+    """A linear map per neuron, made of neuronal states: `[B, T, N, I]` -> `[B, T, N, O]`.
+
+    W_n[j, i] = q_n[j] . p[i]: the population shares the states p of its inputs, each neuron has those of its outputs to
+    itself (*Neuronal Group Communication*, arXiv 2510.16851; reconstructed). Where one input `[B, T, 1, I]` goes to all
+    neurons, what is read of it is computed once. k (I + N O) parameters in place of N O I.
+
+    Args:
+        neurons: N.
+        inputs, outputs: widths I and O.
+        states: numbers per state (k).
+        bias: whether every neuron adds one.
+
+    >>> CommunalLinear(8, 16, 32, states=4)(torch.randn(2, 5, 8, 16)).shape
+    torch.Size([2, 5, 8, 32])
+    """
+
+    def __init__(self, neurons: int, inputs: int, outputs: int, states: int, *, bias: bool = False):
+        super().__init__()
+        self.read = NeuronLinear(1, inputs, states)
+        self.write = NeuronLinear(neurons, states, outputs, bias=bias)
+        # What is read is as large as the inputs are, and so the map starts as a plain one would.
+        bound = math.sqrt(3 / inputs)
+        nn.init.uniform_(self.read.weight, -bound, bound)
+
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: Tensor, *sizes: int) -> tuple[Tensor, ...]: ...
+
+    def forward(self, x: Tensor, *sizes: int) -> Tensor | tuple[Tensor, ...]:
+        return self.write(self.read(x), *sizes)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights `[N, O, I]` that the states amount to, made anew; the map itself never needs them."""
+        return self.write.weight @ self.read.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.write.bias
+
+    def flops(self, neurons: int, readers: int | None = None) -> float:
+        """FLOPs for one symbol of `neurons` neurons, which read `readers` different inputs; as many when not given."""
+        return self.read.flops(neurons if readers is None else readers) + self.write.flops(neurons)
+
+
+NeuronMap = NeuronLinear | CommunalLinear
+"""A linear map of a population, of either make."""
+
+
+def neuron_map(config: GraphConfig, inputs: int, outputs: int, *, own: bool = False, bias: bool = False) -> NeuronMap:
+    """A map that the neurons of one round read one another or themselves through, made as `config.weights` says.
+
+    With `own` even shared weights have one per neuron. The maps inside a memory are not of this kind: its channels are
+    a neuron's own, and there is no reading in common.
+    """
+    if config.weights == "communal":
+        return CommunalLinear(config.neurons, inputs, outputs, config.communal_states, bias=bias)
+    return NeuronLinear(config.neurons if own else config.populations, inputs, outputs, bias=bias)
+
+
+class NeuronNorm(nn.Module):
+    """Layer norm over the width with a gain and a bias per set of weights: `[B, T, N, D]` -> the same.
+
+    `gain` is where the gain starts; 0 makes a norm that begins silent. With `kind` `rms` it is the RMS norm (Zhang &
+    Sennrich 2019), which takes no mean off and has no bias.
+
+    >>> NeuronNorm(1, 2, kind="rms")(torch.tensor([3.0, 3.0]).expand(1, 1, 4, 2))[0, 0, 0]
+    tensor([1.0000, 1.0000], grad_fn=<SelectBackward0>)
+    """
+
+    def __init__(self, populations: int, width: int, *, gain: float = 1.0, kind: str = "layer"):
+        super().__init__()
+        self.weight = no_decay(nn.Parameter(torch.full((populations, width), gain)))
+        self.bias = no_decay(nn.Parameter(torch.zeros(populations, width))) if kind == "layer" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * self.weight.to(x.dtype)
+        return neuron_norm(x, self.weight, self.bias)
+
+
+def bare(*maps: nn.Module | None) -> bool:
+    """Whether maps are what they were built as: kernels may then read their weights and pass their `forward` by.
+
+    An adapter (LoRA) stands in a map's place and adds to what its `forward` gives, and a hook waits for its input.
+    """
+    return all(type(m) is NeuronLinear and not m._forward_pre_hooks for m in maps if m is not None)
+
+
+def no_decay(parameter: nn.Parameter) -> nn.Parameter:
+    """Mark a parameter that weight decay leaves alone (biases, gains, time constants, identities)."""
+    parameter._no_decay = True  # type: ignore[attr-defined]
+    return parameter

@@ -1,0 +1,99 @@
+"""One round: communication and memory, in the order that the router asks for (the paper's "layer")."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from inn.nn.population import NeuronNorm
+from inn.nn.routing.edges import Edges
+from inn.nn.routing.gate import Gate
+from inn.registry import MEMORIES, ROUTERS
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+    from inn.nn.tape import RoundTape
+
+Parts = dict[str, Tensor]
+
+
+class Round(nn.Module):
+    """Every neuron remembers, then all talk; in one of three published forms (`GraphConfig.update`):
+
+    - `sequential` (published code): x ← x + M(LN₁ x), then x ← x + R(LN₂ x);
+    - `parallel` (Equation 1): x ← x + M(LN₁ x) + R(LN₂ x);
+    - `message-norm` (Algorithm 1): x ← x + M(LN₁ x), then x ← x + LN₂(R(x)).
+
+    With a router that leads into the memory (`dendrites`) it is communication, then memory: x ← x + M(R(LN₁ x)).
+    """
+
+    def __init__(self, config: GraphConfig):
+        super().__init__()
+        self.update = config.update
+        P, D = config.populations, config.width
+        self.memory_norm = NeuronNorm(P, D, kind=config.norm)
+        self.memory = MEMORIES[config.memory](config)
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        self.router = self.gate = self.router_norm = None
+        if config.router != "none":
+            self.router = ROUTERS[config.router](config)
+            if not self.router.into_memory:
+                silent_norm = config.update == "message-norm" and config.zero_start
+                self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
+            self.gate = Gate(config) if config.gate != "none" else None
+
+    @property
+    def parallel_in_time(self) -> bool:
+        return self.router is None or self.router.parallel_in_time
+
+    def initial_state(self, batch: int) -> Parts:
+        state = self.memory.initial_state(batch)
+        return state if self.router is None else {**state, **self.router.initial_state(batch)}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Parts,
+        *,
+        edges: Edges | None = None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        tape: RoundTape | None = None,
+        in_place: bool = False,
+    ) -> tuple[Tensor, Parts, Tensor | None]:
+        """Return the neurons after the round, `[B, T, N, D]`, the new state, and the gates `[B, T, N]`, if any.
+
+        With `in_place` (one step, neither reset nor mask) the new state is the given one, changed.
+        """
+        options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
+        heard, routed, g = self.memory_norm(x), {}, None
+        if self.router is not None and self.router.into_memory:
+            heard, routed, g = self._communicate(heard, state, options)
+        if in_place:
+            recalled, new_state = self.memory.step_(heard, state), state
+        else:
+            recalled, new_state = self.memory(heard, state, reset=reset, mask=mask)
+        if tape is not None:
+            tape.add("activity", recalled)
+            tape.add("state", new_state["ssm"] if "ssm" in new_state else next(iter(new_state.values())))
+        y = x + self.dropout(recalled)
+        if self.router is not None and self.router_norm is not None:
+            source = x if self.update == "parallel" else y
+            normed = source if self.update == "message-norm" else self.router_norm(source)
+            message, routed, g = self._communicate(normed, state, options)
+            y = y + self.dropout(self.router_norm(message) if self.update == "message-norm" else message)
+        if in_place:
+            for name, part in routed.items():
+                state[name].copy_(part)
+            return y, state, g
+        return y, {**new_state, **routed}, g
+
+    def _communicate(self, x: Tensor, state: Parts, options: dict[str, Any]) -> tuple[Tensor, Parts, Tensor | None]:
+        """What the neurons `x` `[B, T, N, D]` hear from one another, the router's new state, and the gates, if any."""
+        assert self.router is not None
+        emit, g = (None, None) if self.gate is None else self.gate(x)
+        if emit is not None and options["tape"] is not None:
+            options["tape"].add("gate", emit)
+        message, routed = self.router(x, state, gate=emit, **options)
+        return message, routed, g

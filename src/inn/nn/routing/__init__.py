@@ -1,0 +1,1 @@
+"""How neurons talk: one file per kind, one protocol (`inn.Router`)."""

@@ -1,0 +1,95 @@
+"""The protocol of a router, and what the routers by weights have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from inn.nn.population import NeuronLinear, neuron_map
+from inn.nn.routing.edges import Edges
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+    from inn.nn.tape import RoundTape
+
+Parts = dict[str, Tensor]
+
+
+class Router(nn.Module, ABC):
+    """Carries messages between the neurons of a population; the message at t depends on steps ≤ t only.
+
+    Attributes:
+        mass: what the rows of its routing weights sum to; None where that is free.
+        parallel_in_time: False for a router whose message feeds the next step's memory; the graph then steps.
+        into_memory: True for a router whose message is what the memory takes in, `[B, T, N, config.memory_inputs]`;
+            a round is then communication, then memory.
+    """
+
+    mass: ClassVar[float | None] = 1.0
+    parallel_in_time: ClassVar[bool] = True
+    into_memory: ClassVar[bool] = False
+
+    def __init__(self, config: GraphConfig):
+        super().__init__()
+        self.neurons, self.width = config.neurons, config.width
+
+    def initial_state(self, batch: int) -> Parts:
+        """The state before the first step, parts `[B, N, ...]`; empty for a router that looks at the present only."""
+        return {}
+
+    @abstractmethod
+    def forward(
+        self,
+        x: Tensor,
+        state: Parts | None = None,
+        *,
+        edges: Edges | None = None,
+        gate: Tensor | None = None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        tape: RoundTape | None = None,
+    ) -> tuple[Tensor, Parts]:
+        """Return the message that each neuron receives, `[B, T, N, D]`, and the new state.
+
+        Args:
+            x: `[B, T, N, D]` the neurons after their norm.
+            state: the parts that `initial_state` names; None where there are none.
+            edges: which edges may be used; None is the complete graph.
+            gate: `[B, T, N]` factor on what each neuron sends.
+            reset, mask: `[B, T]` bool as in `Memory`; only routers with a state need them.
+            tape: what records routing weights, `[B, T, H, N_to, N_from]`, when someone looks.
+        """
+
+    @abstractmethod
+    def flops(self) -> dict[str, float]:
+        """Forward FLOPs for one symbol of the whole population, by part."""
+
+
+def emitted(values: Tensor, gate: Tensor | None) -> Tensor:
+    """What neurons send, `[B, T, N, D]`: their values, times their gates `[B, T, N]` where they have them."""
+    return values if gate is None else values * gate[..., None].to(values.dtype)
+
+
+class WeightedRouter(Router):
+    """A router whose message is a weighted sum of values: Σ_j w_ij V x_j, then an output map.
+
+    Subclasses give the weights. `zero_start` begins with the output map at zero: the neurons begin silent. With the
+    update form `message-norm` the norm after it starts at zero instead, since it would blow up a message near zero.
+    """
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        silent = config.zero_start and config.update != "message-norm"
+        self.value = neuron_map(config, config.width, config.width, bias=True)
+        self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
+
+    def values(self, x: Tensor, gate: Tensor | None) -> Tensor:
+        return emitted(self.value(x), gate)
+
+    def flops(self) -> dict[str, float]:
+        return {
+            "routing.matrices": self.value.flops(self.neurons) + self.out.flops(self.neurons),
+            "routing.messages": 2.0 * self.neurons**2 * self.width,
+        }

@@ -1,0 +1,64 @@
+"""A gated bus: every neuron writes a few numbers, every neuron reads all of them through its own matrix."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from inn.nn.population import neuron_map
+from inn.nn.routing.base import Parts, Router
+from inn.nn.routing.edges import Edges
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+    from inn.nn.tape import RoundTape
+
+
+class Bus(Router):
+    """Neuron j writes w_j = σ(G x_j) ⊙ (W x_j), m numbers; neuron i hears Σ_j R_ij w_j with a matrix R_ij per edge.
+
+    Messages are not averages: what a reader takes from each writer is free. The routing weight of an edge is the
+    size of what went over it, ‖R_ij w_j‖, so rows have no fixed sum. Readers have their own matrices even where
+    the other weights are shared.
+    """
+
+    mass = None
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        N, D, m = config.neurons, config.width, config.bus_width
+        self.write = neuron_map(config, D, m, bias=True)
+        self.write_gate = neuron_map(config, D, m, bias=True)
+        silent = config.zero_start and config.update != "message-norm"
+        bound = 0.0 if silent else 1 / math.sqrt(N * m)
+        self.read = nn.Parameter(torch.empty(N, D, N, m).uniform_(-bound, bound))
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Parts | None = None,
+        *,
+        edges: Edges | None = None,
+        gate: Tensor | None = None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        tape: RoundTape | None = None,
+    ) -> tuple[Tensor, Parts]:
+        written = torch.sigmoid(self.write_gate(x)) * self.write(x)  # [B, T, N, m]
+        if gate is not None:
+            written = written * gate[..., None].to(written.dtype)
+        read = self.read if edges is None else self.read * edges.dense()[:, None, :, None]
+        read = read.to(written.dtype)
+        if tape is not None:
+            tape.add_sizes(written, read)
+        heard = written.flatten(2) @ read.flatten(2).flatten(0, 1).T  # one product for all readers
+        return heard.unflatten(-1, (self.neurons, -1)), {}
+
+    def flops(self) -> dict[str, float]:
+        return {
+            "routing.matrices": self.write.flops(self.neurons) + self.write_gate.flops(self.neurons),
+            "routing.messages": 2.0 * self.read.numel(),
+        }

@@ -1,0 +1,189 @@
+"""The tape: what a run recorded, aggregated while it ran; and the first thing to ask it, who listens to whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from inn.system.errors import InputError, lookup
+
+CHANNELS = {
+    "routing": "routing weights [H, N_to, N_from]; where they are sizes, their root mean square",
+    "activity": "root mean square over the width of what a neuron's memory adds [N]",
+    "gate": "a neuron's decision to emit [N]",
+    "state": "root mean square of a neuron's memory after each call [N]",
+    "outputs": "the neurons after the last round, of the latest call only [B, T, N, D]",
+}
+"""What can be recorded; all but `outputs` are averages over every symbol seen, by round."""
+
+
+class Tape:
+    """What a run recorded. `tape.mean("activity")[r]` is `[N]` for round r; `tape.connectivity()` the routing.
+
+    Attributes:
+        each: whether every symbol's values are kept, not only their averages; see `inn.analysis.recording.trace`.
+        symbols: symbols seen by the first round, masked ones left out.
+        last_outputs: `[B, T, N, D]` of the latest call, when "outputs" is recorded.
+    """
+
+    each: ClassVar[bool] = False
+
+    def __init__(self, channels: tuple[str, ...]):
+        for name in channels:
+            lookup("channel to record", name, CHANNELS)
+        self.channels = channels
+        self.last_outputs: Tensor | None = None
+        self._sums: dict[tuple[str, int], Tensor] = {}
+        self._squares: dict[tuple[str, int], Tensor] = {}
+        self._counts: dict[tuple[str, int], int] = {}
+
+    def at(self, r: int, mask: Tensor | None) -> RoundTape:
+        """The recorder of round `r` for one call."""
+        return RoundTape(self, r, mask)
+
+    def outputs(self, x: Tensor) -> None:
+        if "outputs" in self.channels:
+            self.last_outputs = x.detach()
+
+    def accumulate(self, channel: str, r: int, values: Tensor) -> None:
+        """Add values `[samples, ...]` of one call to the running sums, in float64."""
+        values = values.double()
+        key = channel, r
+        self._counts[key] = self._counts.get(key, 0) + values.shape[0]
+        self._sums[key] = self._sums.get(key, 0) + values.sum(0)
+        self._squares[key] = self._squares.get(key, 0) + values.square().sum(0)
+
+    def accumulate_squares(self, channel: str, r: int, squares: Tensor, count: int) -> None:
+        """Add the sum of squares of `count` samples of which nothing else is known; the mean is their root."""
+        key = channel, r
+        self._counts[key] = self._counts.get(key, 0) + count
+        self._squares[key] = self._squares.get(key, 0) + squares.double()
+
+    def keep(self, channel: str, r: int, values: Tensor) -> None:
+        """Keep values `[samples, ...]` of one call as they are; a tape that keeps averages only lets them go."""
+
+    @property
+    def symbols(self) -> int:
+        return max((n for (_, r), n in self._counts.items() if r == 0), default=0)
+
+    def mean(self, channel: str) -> Tensor:
+        """Mean of a channel by round: `[R, ...]`; the root mean square of routing weights that are sizes.
+
+        Raises `InputError` if nothing of the channel was recorded.
+        """
+        return torch.stack([self._mean(channel, r) for r in self._rounds(channel)])
+
+    def _mean(self, channel: str, r: int) -> Tensor:
+        key = channel, r
+        if key in self._sums:
+            return self._sums[key] / self._counts[key]
+        return (self._squares[key] / self._counts[key]).sqrt()
+
+    def variance(self, channel: str) -> Tensor:
+        """Variance over symbols of a channel by round: `[R, ...]`.
+
+        Raises `InputError` if nothing of the channel was recorded, and for routing weights that are sizes.
+        """
+        mean = self.mean(channel)
+        if (channel, self._rounds(channel)[0]) not in self._sums:
+            raise InputError(
+                f"of '{channel}' this router tells a root mean square only; use inn.analysis.recording.trace"
+            )
+        squares = [self._squares[channel, r] / self._counts[channel, r] for r in self._rounds(channel)]
+        return (torch.stack(squares) - mean.square()).clamp_min(0)
+
+    def connectivity(self) -> Connectivity:
+        """Mean routing weights by round; record "routing" for it."""
+        return Connectivity(self.mean("routing").mean(1), self.symbols)
+
+    def _rounds(self, channel: str) -> list[int]:
+        rounds = sorted(r for name, r in self._counts if name == channel)
+        if not rounds:
+            raise InputError(
+                f"nothing was recorded of '{channel}'; record it, and run the model inside the `with` block"
+            )
+        return rounds
+
+
+@dataclass(frozen=True)
+class RoundTape:
+    """Records one call of one round; routers and rounds get it and need not know what is wanted."""
+
+    tape: Tape
+    r: int
+    mask: Tensor | None
+
+    def wants(self, channel: str) -> bool:
+        return channel in self.tape.channels
+
+    def add(self, channel: str, value: Tensor) -> None:
+        """Record routing `[B, T, H, N, N]`, activity `[B, T, N, D]`, gate `[B, T, N]` or state `[B, N, ...]`."""
+        if not self.wants(channel):
+            return
+        value = value.detach()
+        if channel == "state":
+            values = _root_mean_square(value.flatten(2))
+        else:
+            values = self._samples(_root_mean_square(value) if channel == "activity" else value)
+        self.tape.accumulate(channel, self.r, values)
+        self.tape.keep(channel, self.r, values)
+
+    def add_sizes(self, sent: Tensor, matrices: Tensor) -> None:
+        """Record as routing the size of what goes over each edge, ‖R_ij x_j‖, for x `sent` `[B, T, N, D]`.
+
+        Args:
+            matrices: R, `[N_to, I, N_from, D]`.
+        """
+        if not self.wants("routing"):
+            return
+        x = self._samples(sent.detach()).float()
+        gram = torch.einsum("iojd,ioje->ijde", matrices.detach().float(), matrices.detach().float())
+        # Σ_x ‖R x‖² = <R'R, Σ_x x x'>: second moments of the senders in place of a message per edge and symbol.
+        moments = torch.einsum("sjd,sje->jde", x, x)
+        squares = (gram * moments).sum((-2, -1)).clamp_min(0)
+        self.tape.accumulate_squares("routing", self.r, squares[None], len(x))
+        if self.tape.each:
+            sizes = torch.einsum("sjd,ijde,sje->sij", x, gram, x).clamp_min(0).sqrt()
+            self.tape.keep("routing", self.r, sizes[:, None])
+
+    def _samples(self, values: Tensor) -> Tensor:
+        """`[B, T, ...]` -> `[samples, ...]`, masked symbols left out."""
+        flat = values.flatten(0, 1)
+        return flat if self.mask is None else flat[self.mask.flatten()]
+
+
+def _root_mean_square(x: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=-1) / x.shape[-1] ** 0.5
+
+
+@dataclass(frozen=True)
+class Connectivity:
+    """Mean routing weights of a recording.
+
+    Attributes:
+        weights: `[R, N_to, N_from]` mean over batch, time and heads, by round; where they are sizes, root mean squares.
+        symbols: neuron-free count of symbols the mean was taken over.
+    """
+
+    weights: Tensor
+    symbols: int
+
+    def received(self) -> Tensor:
+        """Attention that each neuron receives, averaged over listeners and rounds, `[N]`; 1 is the average neuron.
+
+        >>> Connectivity(torch.full((2, 4, 4), 0.25), 1).received().tolist()
+        [1.0, 1.0, 1.0, 1.0]
+        """
+        total = self.weights.mean((0, 1))
+        return total / total.mean().clamp_min(torch.finfo(total.dtype).tiny)
+
+    def hubs(self, threshold: float = 1.5) -> list[int]:
+        """Neurons that receive more than `threshold` times the average attention (arXiv 2511.22813, A.3)."""
+        return (self.received() > threshold).nonzero().flatten().tolist()
+
+    def specialists(self, threshold: float = 0.6) -> list[int]:
+        """Neurons that receive less than `threshold` times the average attention (arXiv 2511.22813, A.3)."""
+        return (self.received() < threshold).nonzero().flatten().tolist()

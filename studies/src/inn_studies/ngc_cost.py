@@ -1,0 +1,63 @@
+"""What compressing takes, and how much faster the smaller model writes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from inn.compress.run import PLANS
+from inn_studies.compressing import cost, writing
+from inn_studies.lab import Lab
+from inn_studies.ngc import SIZES, NgcSize
+from inn_studies.rows import markdown
+from inn_studies.sizes import Size
+from inn_studies.study import Study, Verdict
+
+COSTS = ("svd-llm", "in-layer", "auto")
+"""Plans whose time and memory are measured."""
+
+
+class NgcCost(Study):
+    name = "ngc-cost"
+    source = "Neuronal Group Communication (arXiv 2510.16851)"
+    question = "What does compression take in time and memory, and how much faster is generation afterwards?"
+    page = "neuronal-groups"
+
+    def sizes(self) -> dict[str, Size]:
+        return {scale: replace(size, seeds=1) for scale, size in SIZES.items()}
+
+    def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
+        assert isinstance(size, NgcSize)
+        base, half = size.base(), "auto, 50 %"
+        return {
+            "model": size.model,
+            # One after another, each with all cores.
+            "costs": {
+                name: lab.compute(cost, {name: {**base, "plan": asdict(PLANS[name]), "roles": "qkvugd"}})[name]
+                for name in COSTS
+            },
+            "writing": lab.compute(writing, {half: {**base, "plan": asdict(PLANS["auto"]), "keep": 0.5}})[half],
+        }
+
+    def table(self, result: dict[str, Any]) -> str:
+        rows = [
+            [
+                name,
+                f"{found['seconds']:.0f} s",
+                f"{found['memory_bytes'] / 2**30:.2f} GiB",
+                f"{found['weights'] / 2**30:.2f} GiB",
+            ]
+            for name, found in result["costs"].items()
+        ]
+        table = markdown(["plan", "time:", "peak memory of the process:", "the model's weights:"], rows)
+        w = result["writing"]
+        speeds, gained = w["speeds"], (w["gain"] - 1) / (w["possible"] - 1)
+        return (
+            f"Compressing q, k, v and the MLP to 80 %, with all cores:\n\n{table}\n\nWriting with all projections at "
+            f"50 % (auto), one stream, one thread: {speeds['compressed']:.1f} symbols per second against "
+            f"{speeds['dense']:.1f}, {w['gain']:.2f} times as fast; {w['possible']:.2f} times by arithmetic alone, so "
+            f"{gained:.0%} of the gain there could be."
+        )
+
+    def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
+        return []

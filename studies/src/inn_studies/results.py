@@ -1,0 +1,105 @@
+"""The committed results: one JSON file per study, one entry per scale, with what made them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from inn.system import provenance
+from inn.system.errors import InputError
+from inn.system.outputs import check_writable, replace_file
+from inn_studies.lab import Lab
+from inn_studies.study import Study, Verdict
+
+ENTRY = ("command", "scale", "seeds", "commit", "hardware", "versions", "result")
+"""What is kept of a study at a scale."""
+
+
+def conduct(study: Study, scale: str, lab: Lab, seeds: int | None = None) -> dict[str, Any]:
+    """Run a study at a scale and return what its results file keeps of it."""
+    import torch
+
+    size = study.sizes()[scale]
+    count = seeds or size.seeds
+    found = study.run(lab, size, count)
+    return {
+        "command": f"inn study {study.name} --scale {scale} --seeds {count}",
+        "scale": scale,
+        "seeds": count,
+        "commit": provenance.commit(),
+        "hardware": provenance.hardware(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "versions": provenance.versions(),
+        "result": found,
+    }
+
+
+def path_of(study: Study, folder: Path) -> Path:
+    """The study's results file."""
+    return folder / f"{study.name}.json"
+
+
+def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
+    """What is kept of a study, by scale; empty where nothing is.
+
+    Raises `InputError` where the file is no results file.
+    """
+    path = path_of(study, folder)
+    if not path.is_file():
+        return {}
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        for scale, entry in kept.items():
+            if missing := [name for name in ENTRY if name not in dict(entry)]:
+                raise ValueError(f"scale '{scale}' has no {missing[0]}")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"'{path}' is not a results file of a study ({error}); restore it, or run the study again"
+        ) from error
+    return kept
+
+
+def tell(study: Study, entry: dict[str, Any]) -> tuple[str, list[Verdict]]:
+    """A study's table and verdicts; raises `InputError` where the entry is not what this version's study writes."""
+    try:
+        return study.table(entry["result"]), study.verdicts(entry["result"])
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(
+            f"the kept result of study '{study.name}' at scale {entry['scale']} was changed, or is another version's "
+            f"({type(error).__name__}: {error}); run it again: {entry['command']}"
+        ) from error
+
+
+def check(study: Study, folder: Path) -> None:
+    """Raise `InputError` where `write` would in the end, before hours are spent."""
+    read(study, folder)
+    check_writable(folder)
+
+
+def write(study: Study, folder: Path, entry: dict[str, Any]) -> Path:
+    """Put one scale's entry into the study's results file, and its figure beside it; returns the file."""
+    kept = read(study, folder)
+    kept[entry["scale"]] = entry
+    path = path_of(study, folder)
+    check_writable(folder)
+    replace_file(path, json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    draw(study, entry, path.with_suffix(".png"))
+    return path
+
+
+def draw(study: Study, entry: dict[str, Any], path: Path) -> bool:
+    """Draw a study's figure; False where it has none, or where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return False
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    if not study.draw(entry["result"], figure):
+        return False
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return True
+
+
+def largest(kept: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The entry of the largest scale that was run."""
+    return next((kept[scale] for scale in ("gpu", "cpu", "smoke") if scale in kept), None)
