@@ -38,7 +38,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml studies/pyproject.toml benchmarks/pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
 	@if $(BIN)/python $(HAS_TORCH); then \
 		echo "using the torch that $(PYTHON) already has"; \
@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml constraints.txt
 	else \
 		$(PYTHON) -m venv --clear $(VENV) && cp constraints.txt $(VENV)/constraints.txt; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[dev]' -e studies -e benchmarks
 	@touch $@
 
 clean:

@@ -59,6 +59,11 @@ class Kinds(Mapping[str, Any]):
         distribution = self._brought[name].dist
         return "an installed package" if distribution is None else f"{distribution.name} {distribution.version}"
 
+    def summary(self, name: str) -> str:
+        """What the distribution that brings a kind says of itself, in a line."""
+        distribution = self._brought[name].dist if name in self._brought else None
+        return (distribution.metadata.get("Summary") if distribution is not None else None) or self.origin(name)
+
     def check(self, name: str, origin: str | None = None) -> None:
         """Raise `InputError` for a name that nobody has; `origin` is where it came from when it was written down."""
         if name in self:
@@ -70,7 +75,7 @@ class Kinds(Mapping[str, Any]):
             raise InputError(
                 f"{self.what} '{name}' comes with {origin}, which is not installed here; pip install {package}"
             )
-        raise InputError(f"{self.what} cannot be '{name}'{nearest(name, self)}")
+        raise InputError(f"unknown {self.what} '{name}'{nearest(name, self)}")
 
     def __getitem__(self, name: str) -> Any:
         if name in self._registered:

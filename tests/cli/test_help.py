@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from inn.cli.main import COMMANDS
+from inn.cli.main import COMMANDS, summaries
 from inn.config.models import MODEL_CONFIGS
 from inn.config.run import DataConfig, TrainConfig
 
@@ -65,7 +65,7 @@ def test_the_overview_names_every_command(inn):
     for argv in ([], ["--help"], ["-h"]):
         result = inn(*argv)
         assert result.code == 0
-        for command, (_, text) in COMMANDS.items():
+        for command, text in summaries().items():
             assert f"  {command}" in result.out
             assert text in result.out
 

@@ -25,8 +25,8 @@ class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
     By default each neuron has weights and a part of the embedding of its own, hears every other through a matrix of its
-    own (router `dendrites`), remembers with a Mamba memory, and recalls what followed the last time after its own number of
-    symbols (`inn.nn.recall.Recall`). The preset `paper` is the published model.
+    own (router `dendrites`), remembers with a Mamba memory, and recalls what followed the last time after its own
+    number of symbols (`inn.nn.recall.Recall`). The preset `paper` is the published model.
 
     Args:
         config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`).
