@@ -13,11 +13,9 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any
 
 from inn.system.errors import InputError, nearest
-
-T = TypeVar("T")
 
 
 class Kinds(Mapping[str, Any]):

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 
-import inn.baselines.ngram as ngram
+import inn.models.ngram as ngram
 import numpy as np
 import pytest
 import torch
