@@ -119,9 +119,10 @@ def test_message_forms_start_silent():
 
 def test_gate_penalty_is_the_mean_gate():
     g = Graph(**SMALL, gate="soft", gate_penalty=0.5)
-    g(torch.randn(1, 4, 24))
-    assert g.penalty.item() == pytest.approx(0.5 * torch.sigmoid(torch.tensor(2.0)).item())
-    assert Graph(**SMALL).penalty == 0.0
+    x = torch.randn(1, 4, 24)
+    _, state = g(x)
+    assert state.penalties["gate"].item() == pytest.approx(0.5 * torch.sigmoid(torch.tensor(2.0)).item())
+    assert state.detach().penalties == g.eval()(x)[1].penalties == Graph(**SMALL)(x)[1].penalties == {}
 
 
 def test_a_router_that_feeds_the_next_step_makes_the_graph_step(monkeypatch):

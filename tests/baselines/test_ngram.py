@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 
-import inn.models.ngram as ngram
 import numpy as np
 import pytest
 import torch
@@ -12,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+import inn.models.ngram as ngram
 from inn.config.models import NgramConfig
 from inn.inference.evaluate import floors
 from inn.models.ngram import Ngram

@@ -84,8 +84,9 @@ def test_the_penalty_of_gates_is_part_of_the_training_loss(build, tokens):
     x = tokens(2, 7)
     torch.manual_seed(0)
     trained = model(x, labels=x).loss
-    assert model.inn.penalty > 0.1
-    torch.testing.assert_close(trained - model.eval()(x, labels=x).loss, model.inn.penalty)
+    penalty = model.inn(x)[1].penalties["gate"]
+    assert penalty > 0.1
+    torch.testing.assert_close(trained - model.eval()(x, labels=x).loss, penalty)
 
 
 @pytest.mark.parametrize("side, ids", [("left", 0), ("left", 11), ("right", 7)])

@@ -69,8 +69,11 @@ def test_the_loss_is_the_mean_over_targets_and_the_penalty_stands_beside_it():
     model, step = make("inn")
     inputs, targets = batch(0)
     with torch.no_grad():
-        logits, _ = model(inputs)
-        expected, penalty = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item(), float(model.penalty)
+        logits, state = model(inputs)
+        expected, penalty = (
+            F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item(),
+            float(state.penalties["gate"]),
+        )
     result = step(inputs, targets, None, None, 1e-3, 1)
     assert result.loss == pytest.approx(expected, rel=1e-5)
     assert penalty > 0

@@ -129,9 +129,12 @@ class INNPreTrainedModel(PreTrainedModel):
 
     def _read(
         self, tokens: Tensor, mask: Tensor | None, reset: Tensor | None, cache: INNCache | None, written: int | None
-    ) -> Tensor:
-        """The hidden states `[B, T, F]` of new symbols; the cache goes on. At a masked position: those of the last
-        symbol before it, so that what stands on the right of a text changes nothing."""
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The hidden states `[B, T, F]` of new symbols, and what the model adds to the loss of training.
+
+        The cache goes on. At a masked position: the hidden states of the last symbol before it, so that what stands on
+        the right of a text changes nothing.
+        """
         if cache is not None:
             self._catch_up(cache)
         state, begin = (None, 0) if cache is None else (cache.state, cache.length)
@@ -147,12 +150,13 @@ class INNPreTrainedModel(PreTrainedModel):
                 cache.keep(state, Block(part, part_mask))
                 if written is not None and end < written:
                     cache.commit()
+        assert state is not None
         hidden = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         if mask is None:
-            return hidden
+            return hidden, state.penalties
         last = torch.where(mask, torch.arange(tokens.shape[1], device=mask.device), -1).cummax(1).values
         last = torch.where(last < 0, torch.arange(tokens.shape[1], device=mask.device), last)
-        return hidden.gather(1, last[..., None].expand_as(hidden))
+        return hidden.gather(1, last[..., None].expand_as(hidden)), state.penalties
 
     def _catch_up(self, cache: INNCache) -> None:
         """Read what a cache still has to, after symbols were taken back."""
@@ -227,7 +231,7 @@ class INNModel(INNPreTrainedModel):
         """See `INNForCausalLM.forward`."""
         tokens, mask, reset = self._inputs(input_ids, attention_mask, past_key_values, options)
         cache = self._cache(past_key_values, use_cache)  # type: ignore[arg-type]
-        hidden = self._read(tokens, mask, reset, cache, None)
+        hidden, _ = self._read(tokens, mask, reset, cache, None)
         out = BaseModelOutputWithPast(last_hidden_state=hidden, past_key_values=cache)  # type: ignore[arg-type]
         return out.to_tuple() if return_dict is False else out
 
@@ -280,7 +284,7 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
             logits = self._step(tokens, cache)[:, None]  # type: ignore[arg-type]
             out = CausalLMOutputWithPast(logits=logits, past_key_values=cache)  # type: ignore[arg-type]
             return out.to_tuple() if return_dict is False else out
-        hidden = self._read(tokens, mask, reset, cache, written_from)
+        hidden, penalties = self._read(tokens, mask, reset, cache, written_from)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits, loss = self.inn.predict(hidden[:, kept]), None
         if labels is not None:
@@ -289,8 +293,7 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
                 labels = labels.masked_fill(~(mask & begun), -100)
             options = {k: v for k, v in options.items() if k in ("num_items_in_batch", "shift_labels", "ignore_index")}
             loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.vocab_size, **options)
-            if self.training:
-                loss = loss + self.inn.penalty
+            loss = loss + sum(penalties.values())
         out = CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=cache)  # type: ignore[arg-type]
         return out.to_tuple() if return_dict is False else out
 

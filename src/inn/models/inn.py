@@ -153,10 +153,6 @@ class INN(SequenceModel):
             return None
         return _joined(self.graph.initial_state(1).to("cpu"), self.recall.after_reading(symbols))
 
-    @property
-    def penalty(self) -> Tensor | float:
-        return self.graph.penalty
-
     def flops(self) -> dict[str, float]:
         parts = self.graph.flops()
         if isinstance(self.widen, Linear):
@@ -166,4 +162,4 @@ class INN(SequenceModel):
 
 
 def _joined(state: State, recalled: dict[str, Tensor]) -> State:
-    return State({**state, **{(RECALL, name): t for name, t in recalled.items()}})
+    return State({**state, **{(RECALL, name): t for name, t in recalled.items()}}, state.penalties)

@@ -47,8 +47,8 @@ class SequenceModel(nn.Module, ABC):
             mask: `[B, T]` bool; where false the position is padding and the state passes through unchanged.
 
         Returns:
-            logits `[B, T, vocab]` and the state after the last position. Any split of the time axis
-            gives the same logits as one pass.
+            logits `[B, T, vocab]` and the state after the last position, whose `penalties` a trainer adds to the loss.
+            Any split of the time axis gives the same logits as one pass.
         """
 
     @abstractmethod
@@ -75,11 +75,6 @@ class SequenceModel(nn.Module, ABC):
     def after_reading(self, symbols: Tensor) -> State | None:
         """The state of one stream that can recall a text `[n]` and remembers nothing else; None where none can."""
         return None
-
-    @property
-    def penalty(self) -> Tensor | float:
-        """What the last forward pass adds to the training loss, in nats (0 for most models)."""
-        return 0.0
 
     def parameters_by_part(self) -> dict[str, int]:
         """Parameters by top-level part; a tied head counts once, with the embedding."""

@@ -53,7 +53,6 @@ class Graph(nn.Module):
             self.identity_gain = no_decay(nn.Parameter(torch.zeros(config.width)))
         self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = Readout(config)
-        self.penalty: Tensor | float = 0.0
 
     def round(self, r: int) -> Round:
         """The module of round `r`; all rounds have the same one under `share_rounds`."""
@@ -146,21 +145,28 @@ class Graph(nn.Module):
         in_place: bool = False,
     ) -> tuple[Tensor, State]:
         new: dict[tuple[int, str], Tensor] = {}
-        gates = []
+        found: dict[str, list[Tensor]] = {}
         for r in range(self.config.rounds):
             tape = None if self.tape is None else self.tape.at(r, mask)
             options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
             if self.checkpoint_rounds and tape is None and torch.is_grad_enabled():
-                x, parts, g = checkpoint(self.round(r), x, state.round(r), **options, use_reentrant=False)
+                x, parts, penalties = checkpoint(self.round(r), x, state.round(r), **options, use_reentrant=False)
             else:
-                x, parts, g = self.round(r)(x, state.round(r), **options, in_place=in_place)
+                x, parts, penalties = self.round(r)(x, state.round(r), **options, in_place=in_place)
             new.update({(r, name): t for name, t in parts.items()})
-            if g is not None:
-                gates.append(g.mean())
-        self.penalty = self.config.gate_penalty * torch.stack(gates).mean() if gates else 0.0
+            for name, penalty in penalties.items():
+                found.setdefault(name, []).append(penalty)
         if self.tape is not None:
             self.tape.outputs(x)
-        return x, state if in_place else State(new)
+        return x, state if in_place else State(new, self._penalties(found))
+
+    def _penalties(self, found: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+        """What the parts add to the training loss, in nats by name: the mean over the rounds that have such a part."""
+        if not self.training:
+            return {}
+        weights = {"gate": self.config.gate_penalty}
+        means = {name: torch.stack(values).mean() for name, values in found.items()}
+        return {name: weights.get(name, 1.0) * mean for name, mean in means.items() if weights.get(name, 1.0)}
 
     def flops(self) -> dict[str, float]:
         """Forward FLOPs for one step of the whole graph, by part (a multiply-add counts two)."""

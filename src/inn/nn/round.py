@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inn.nn.tape import RoundTape
 
 Parts = dict[str, Tensor]
+Penalties = dict[str, Tensor]
 
 
 class Round(nn.Module):
@@ -61,19 +62,21 @@ class Round(nn.Module):
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
         in_place: bool = False,
-    ) -> tuple[Tensor, Parts, Tensor | None]:
-        """Return the neurons after the round, `[B, T, N, D]`, the new state, and the gates `[B, T, N]`, if any.
+    ) -> tuple[Tensor, Parts, Penalties]:
+        """Return the neurons after the round, `[B, T, N, D]`, the new state, and what parts add to the loss, by name.
 
         With `in_place` (one step, neither reset nor mask) the new state is the given one, changed.
         """
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
-        heard, routed, g = self.memory_norm(x), {}, None
+        heard, routed = self.memory_norm(x), {}
+        penalties: Penalties = {}
         if self.router is not None and self.router.into_memory:
-            heard, routed, g = self._communicate(heard, state, options)
+            heard, routed = self._communicate(heard, state, options, penalties)
         if in_place:
             recalled, new_state = self.memory.step_(heard, state), state
         else:
-            recalled, new_state = self.memory(heard, state, reset=reset, mask=mask)
+            recalled, new_state, *found = self.memory(heard, state, reset=reset, mask=mask)
+            penalties.update(*found)
         if tape is not None:
             tape.add("activity", recalled)
             tape.add("state", new_state["ssm"] if "ssm" in new_state else next(iter(new_state.values())))
@@ -81,19 +84,24 @@ class Round(nn.Module):
         if self.router is not None and self.router_norm is not None:
             source = x if self.update == "parallel" else y
             normed = source if self.update == "message-norm" else self.router_norm(source)
-            message, routed, g = self._communicate(normed, state, options)
+            message, routed = self._communicate(normed, state, options, penalties)
             y = y + self.dropout(self.router_norm(message) if self.update == "message-norm" else message)
         if in_place:
             for name, part in routed.items():
                 state[name].copy_(part)
-            return y, state, g
-        return y, {**new_state, **routed}, g
+            return y, state, {}
+        return y, {**new_state, **routed}, penalties
 
-    def _communicate(self, x: Tensor, state: Parts, options: dict[str, Any]) -> tuple[Tensor, Parts, Tensor | None]:
-        """What the neurons `x` `[B, T, N, D]` hear from one another, the router's new state, and the gates, if any."""
+    def _communicate(
+        self, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties
+    ) -> tuple[Tensor, Parts]:
+        """What the neurons `x` `[B, T, N, D]` hear from one another, and the router's new state."""
         assert self.router is not None
         emit, g = (None, None) if self.gate is None else self.gate(x)
         if emit is not None and options["tape"] is not None:
             options["tape"].add("gate", emit)
-        message, routed = self.router(x, state, gate=emit, **options)
-        return message, routed, g
+        message, routed, *found = self.router(x, state, gate=emit, **options)
+        penalties.update(*found)
+        if g is not None:
+            penalties["gate"] = g.mean()
+        return message, routed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,10 @@ class State(Mapping[Key, Tensor]):
     States are values: every method returns a new one and none changes the tensors it was given. Models without a
     population (an LSTM, say) keep N = 1 and count their layers as rounds.
 
+    Attributes:
+        penalties: what the call in training that returned this state adds to its loss, in nats by name; scalars. They
+            belong to that call alone: no state made of this one has them.
+
     >>> s = State({(0, "ssm"): torch.zeros(2, 4, 8)})
     >>> s.select_neurons([1, 3])[0, "ssm"].shape
     torch.Size([2, 2, 8])
@@ -25,8 +29,9 @@ class State(Mapping[Key, Tensor]):
 
     VERSION = 1
 
-    def __init__(self, tensors: Mapping[Key, Tensor]):
+    def __init__(self, tensors: Mapping[Key, Tensor], penalties: Mapping[str, Tensor] | None = None):
         self._tensors = dict(tensors)
+        self.penalties = dict(penalties or {})
 
     def __getitem__(self, key: Key) -> Tensor:
         return self._tensors[key]
@@ -106,18 +111,30 @@ class State(Mapping[Key, Tensor]):
 
 
 def _flatten_with_keys(state: State) -> tuple[list[tuple[KeyEntry, Any]], Any]:
-    parts: list[tuple[Any, Any]] = [(MappingKey(key), t) for key, t in state.items()]
-    return parts, list(state)
+    parts: list[tuple[Any, Any]] = [(MappingKey(key), t) for key, t in (*state.items(), *state.penalties.items())]
+    return parts, _keys(state)
+
+
+def _keys(state: State) -> list[Any]:
+    """What the tensors of a flattened state are: keys of its parts, then names of its penalties."""
+    return [*state, *state.penalties]
+
+
+def _unflatten(tensors: Iterable[Any], keys: list[Any]) -> State:
+    found = dict(zip(keys, tensors, strict=True))
+    return State(
+        {k: t for k, t in found.items() if isinstance(k, tuple)}, {k: t for k, t in found.items() if isinstance(k, str)}
+    )
 
 
 # What PyTorch needs to see through a state: `torch.compile`, `torch.export` (and writing what was exported to a file).
 register_pytree_node(
     State,
-    lambda state: (list(state.values()), list(state)),
-    lambda tensors, keys: State(dict(zip(keys, tensors, strict=True))),
+    lambda state: ([*state.values(), *state.penalties.values()], _keys(state)),
+    _unflatten,
     flatten_with_keys_fn=_flatten_with_keys,
     serialized_type_name="inn.State",
-    to_dumpable_context=lambda keys: [list(key) for key in keys],
-    from_dumpable_context=lambda keys: [tuple(key) for key in keys],
+    to_dumpable_context=lambda keys: [key if isinstance(key, str) else list(key) for key in keys],
+    from_dumpable_context=lambda keys: [key if isinstance(key, str) else tuple(key) for key in keys],
 )
 torch.serialization.add_safe_globals([State])  # the example inputs in such a file; a state is tensors and nothing else

@@ -136,12 +136,12 @@ class Stepper:
             with self.engine.syncing(last=int(rows[-1]) == batch - 1):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
                     logits, new = self.engine.forward(inputs[chosen], part, reset=starts)
-                    extra = self.model.penalty
                 nats = F.cross_entropy(
                     logits.float().flatten(0, 1), targets[chosen].flatten(), ignore_index=IGNORED, reduction="sum"
                 )
                 nats = nats / symbols
-                extra = torch.as_tensor(extra, dtype=torch.float32, device=device) * (len(rows) / (batch * world))
+                extra = sum((p.float() for p in new.penalties.values()), torch.zeros((), device=device))
+                extra = extra * (len(rows) / (batch * world))
                 (nats + extra if world == 1 else (nats + extra) * world).backward()
             loss += nats.detach()
             penalty += extra.detach()

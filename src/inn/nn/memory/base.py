@@ -33,6 +33,8 @@ class Memory(nn.Module, ABC):
     ) -> tuple[Tensor, Parts]:
         """Read `x` `[B, T, N, D]` and return what each neuron recalls, `[B, T, N, D]`, with the new state.
 
+        A third value, if any, is what the memory adds to the training loss: scalars in nats, by name.
+
         Args:
             x: the neurons' inputs; behind dendrites, what these bring in, `[B, T, N, config.memory_inputs]`.
             state: the parts that `initial_state` names.

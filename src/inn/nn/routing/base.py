@@ -53,6 +53,8 @@ class Router(nn.Module, ABC):
     ) -> tuple[Tensor, Parts]:
         """Return the message that each neuron receives, `[B, T, N, D]`, and the new state.
 
+        A third value, if any, is what the router adds to the training loss: scalars in nats, by name.
+
         Args:
             x: `[B, T, N, D]` the neurons after their norm.
             state: the parts that `initial_state` names; None where there are none.
