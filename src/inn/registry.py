@@ -60,7 +60,7 @@ class Kinds(Mapping[str, Any]):
     def summary(self, name: str) -> str:
         """What the distribution that brings a kind says of itself, in a line."""
         distribution = self._brought[name].dist if name in self._brought else None
-        return (distribution.metadata.get("Summary") if distribution is not None else None) or self.origin(name)
+        return (distribution.metadata["Summary"] if distribution is not None else None) or self.origin(name)
 
     def check(self, name: str, origin: str | None = None) -> None:
         """Raise `InputError` for a name that nobody has; `origin` is where it came from when it was written down."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inn.data.vocabulary import Vocabulary
 from inn.nn.modes import device_of, evaluating
@@ -111,7 +111,7 @@ def generate(
         decoder = vocabulary.decoder()
         for symbol in start:  # so that what follows is spelt as a continuation
             decoder.feed(symbol)
-        with evaluating(model):
+        with evaluating(cast(nn.Module, model)):
             before = None if fresh else model.experience
             logits, state = read_prompts(model, [start or [start_symbol(vocabulary)]], before)
             written = 0
@@ -157,7 +157,7 @@ def complete(
         for symbol in start:
             decoder.feed(symbol)
     texts = ["" for _ in prompts]
-    with evaluating(model):
+    with evaluating(cast(nn.Module, model)):
         before = None if fresh else model.experience
         logits, state = read_prompts(model, [start or [start_symbol(vocabulary)] for start in starts], before)
         for written in range(tokens):
@@ -213,7 +213,7 @@ def read_prompts(
     Returns:
         logits `[B, V]` after each prompt's last symbol, and the state of all streams after them.
     """
-    device, lengths = device_of(model), torch.tensor([len(p) for p in prompts])
+    device, lengths = device_of(cast(nn.Module, model)), torch.tensor([len(p) for p in prompts])
     tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = torch.tensor(prompt)
