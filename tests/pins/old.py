@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str]) -> int:
     """The command line, in this process."""
-    from inn.cli import main
+    from inn.cli.main import main
 
     return main(list(argv))
 
 
 def train_until(recipe: str, overrides: Sequence[str], run: str, step: int) -> None:
     """Begin a run and interrupt it after `step` steps, as Ctrl-C would. Only `make.py` needs this."""
-    from inn.settings import resolve
-    from inn.training import train
+    from inn.config.settings import resolve
+    from inn.training.trainer import train
 
     def interrupt(event) -> None:
         if type(event).__name__ == "Progress" and event.step == step:
