@@ -11,7 +11,7 @@ from inn import INN
 from inn.analysis.recording.record import record
 from inn.config.models import INNConfig
 from inn.nn.population import CommunalLinear, NeuronLinear
-from inn.nn.routing.edges import Edges
+from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
 
 ROUTERS = {"dendrites": 12, "attention": 5, "bus": 5, "static": 5, "mixing": 5, "none": 5}

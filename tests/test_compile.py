@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import inn
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 
 SMALL = {"vocab": 27, "neurons": 3, "width": 16, "rounds": 2, "zero_start": False}

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from inn.config.models import NgramConfig, model_config
+from inn.config.assemble import model_config
+from inn.config.rivals import NgramConfig
 from inn.config.run import DataConfig
 from inn.data.prepare import prepare
 from inn.inference.evaluate import (

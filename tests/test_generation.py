@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.data.vocabulary import build_vocabulary
 from inn.models.build import build_model
 from inn.models.generate import complete, generate, sample, start_symbol

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.data.vocabulary import build_vocabulary
 from inn.runs.directory import Run

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 import inn
 from inn.analysis.recording.record import record
 from inn.cli.main import main
+from inn.config.migrate import migrate
 from inn.config.models import INNConfig
-from inn.config.run import RunConfig, of_its_version
+from inn.config.run import RunConfig
 from inn.config.settings import resolve_settings
 from inn.data.vocabulary import build_vocabulary
 from inn.models.inn import RECALL
 from inn.nn.recall import Recall
-from inn.nn.routing.edges import Edges
 from inn.nn.state import State
+from inn.nn.topology.edges import Edges
 from inn.ops.lookup import EMPTY, RUNS
 
 VOCAB = 5
@@ -324,7 +325,7 @@ def test_a_run_from_before_recall_is_what_it_was(tmp_path, capsys):
 
 def test_a_run_with_recall_and_a_recipe_are_read_as_they_are():
     new = resolve_settings("text8-small", ["--model.recall=[3,1]"])
-    assert RunConfig.from_dict(of_its_version(new.to_dict())) == new
+    assert RunConfig.from_dict(migrate(new.to_dict())) == new
     assert resolve_settings("text8-small").model.recall == INNConfig().recall != []
 
 

@@ -6,9 +6,11 @@ from dataclasses import fields
 
 import pytest
 
-from inn.config.models import MODEL_CONFIGS, PRESETS, INNConfig, LSTMConfig
+from inn.config.models import PRESETS, INNConfig
+from inn.config.rivals import LSTMConfig
 from inn.config.run import RunConfig
 from inn.config.settings import read_recipe, recipes, resolve, resolve_settings, split_overrides
+from inn.registry import MODELS
 from inn.system.errors import InputError
 
 NAMES = ["demo", "enwik8", "ptb", "study-smoke", "text8", "text8-1m", "text8-paper", "text8-small", "wikitext2"]
@@ -24,7 +26,7 @@ def test_a_recipe_says_everything_and_has_every_kind(name):
     tree = read_recipe(name)
     assert tree["description"]
     assert set(KINDS) <= set(tree["models"])
-    for kind in MODEL_CONFIGS:
+    for kind in MODELS:
         config = resolve_settings(name, ["--model.kind", kind])
         assert config.model.kind == kind
         assert RunConfig.from_dict(config.to_dict()) == config

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import inn
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.models.build import build_model
 from inn.nn.symbols import AdaptiveHead
@@ -149,7 +149,7 @@ def test_flops_of_the_way_in_and_out_are_those_that_torch_counts(kind, options):
     with torch.no_grad(), use_backend("torch"), FlopCounterMode(display=False) as counter:
         out = model.widen(model.embedding(x))
         if "stack" in kind or kind == "inn":
-            model._write(torch.randn(2, 5, model.graph.config.neurons, 16).double())
+            model.logits(torch.randn(2, 5, model.graph.config.neurons, 16).double())
         else:
             model.head(out, model.embedding)
     ours = sum(n for part, n in model.flops().items() if part in ("embedding", "head"))

@@ -14,13 +14,22 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from inn.analysis.recording.record import record
+    from inn.config.assemble import graph_config, model_config
     from inn.config.graph import GraphConfig
-    from inn.config.models import INNConfig, model_config
+    from inn.config.models import INNConfig
+    from inn.config.parts import Options
     from inn.models.build import build_model
     from inn.models.inn import INN
+    from inn.models.sequence import SequenceModel
     from inn.nn.graph import Graph
-    from inn.nn.routing.edges import Edges
+    from inn.nn.memory.base import Memory
+    from inn.nn.population import NeuronLinear
+    from inn.nn.readout import Readout
+    from inn.nn.routing.base import Router, WeightedRouter
     from inn.nn.state import State
+    from inn.nn.topology.base import Topology
+    from inn.nn.topology.edges import Edges
+    from inn.registry import register
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
     from inn.system.errors import InputError
@@ -28,16 +37,26 @@ if TYPE_CHECKING:
 _HOME = {
     "INN": "inn.models.inn",
     "Graph": "inn.nn.graph",
+    "State": "inn.nn.state",
+    "Edges": "inn.nn.topology.edges",
+    "Memory": "inn.nn.memory.base",
+    "Router": "inn.nn.routing.base",
+    "WeightedRouter": "inn.nn.routing.base",
+    "Topology": "inn.nn.topology.base",
+    "Readout": "inn.nn.readout",
+    "SequenceModel": "inn.models.sequence",
+    "NeuronLinear": "inn.nn.population",
+    "Options": "inn.config.parts",
     "INNConfig": "inn.config.models",
     "GraphConfig": "inn.config.graph",
-    "model_config": "inn.config.models",
-    "build_model": "inn.models.build",
-    "State": "inn.nn.state",
-    "Edges": "inn.nn.routing.edges",
     "InputError": "inn.system.errors",
+    "build_model": "inn.models.build",
     "collapse": "inn.surgery.collapse",
+    "graph_config": "inn.config.assemble",
     "load": "inn.runs.load",
+    "model_config": "inn.config.assemble",
     "record": "inn.analysis.recording.record",
+    "register": "inn.registry",
 }
 __all__ = [
     "INN",
@@ -46,13 +65,23 @@ __all__ = [
     "GraphConfig",
     "INNConfig",
     "InputError",
+    "Memory",
+    "NeuronLinear",
+    "Options",
+    "Readout",
+    "Router",
+    "SequenceModel",
     "State",
+    "Topology",
+    "WeightedRouter",
     "__version__",
     "build_model",
     "collapse",
+    "graph_config",
     "load",
     "model_config",
     "record",
+    "register",
 ]
 
 

@@ -9,13 +9,15 @@ A package brings a kind by an entry point:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
-from inn.system.errors import InputError, nearest
+from inn.system.errors import InputError, lookup, nearest
+
+T = TypeVar("T")
 
 
 class Kinds(Mapping[str, Any]):
@@ -24,19 +26,19 @@ class Kinds(Mapping[str, Any]):
     Args:
         what: what they are, in the singular, as errors say it.
         group: the group of entry points that installed packages bring theirs by.
-        built_in: name -> `module:attribute`, or `module` alone.
+        built_in: name -> `module:attribute`, or `module` alone; empty for a name that stands for nothing (`none`).
+        options: name -> `module:class` of the options, for built-in kinds whose options need no PyTorch.
     """
 
-    def __init__(self, what: str, group: str, built_in: Mapping[str, str]):
+    def __init__(self, what: str, group: str, built_in: Mapping[str, str], options: Mapping[str, str] | None = None):
         self.what, self.group = what, group
-        self._built_in = dict(built_in)
+        self._built_in, self._options = dict(built_in), dict(options or {})
         self._registered: dict[str, Any] = {}
 
     def register(self, name: str, kind: Any) -> None:
         """Add a kind for this process; raises `InputError` where the name is taken by another one.
 
-        The same class again, as a module that is imported twice or a notebook cell that is run twice registers it,
-        takes the place of the one before.
+        The same class again, as a notebook cell that is run twice registers it, takes the place of the one before.
         """
         before = self._registered.get(name)
         same = before is not None and (before.__module__, before.__qualname__) == (kind.__module__, kind.__qualname__)
@@ -47,6 +49,11 @@ class Kinds(Mapping[str, Any]):
     @cached_property
     def _brought(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=self.group)}
+
+    def options(self, name: str) -> Any:
+        """The class of a kind's options; None where it has none."""
+        path = self._options.get(name)
+        return getattr(self[name], "Options", None) if path is None else _imported(path)
 
     def origin(self, name: str) -> str:
         """Where a kind comes from: `built in`, a distribution and its version, or the module that registered it."""
@@ -80,8 +87,9 @@ class Kinds(Mapping[str, Any]):
             return self._registered[name]
         if name in self._built_in:
             return _imported(self._built_in[name])
+        entry = self._brought[name]
         try:
-            return self._brought[name].load()
+            return entry.load()
         except (ImportError, AttributeError) as error:
             raise InputError(f"{self.what} '{name}' of {self.origin(name)} cannot be imported: {error}") from error
 
@@ -97,10 +105,17 @@ class Kinds(Mapping[str, Any]):
 
 def _imported(path: str) -> Any:
     module, _, attribute = path.partition(":")
+    if not module:
+        return None
     return getattr(import_module(module), attribute) if attribute else import_module(module)
 
 
-MEMORIES = Kinds("memory", "inn.memories", {"mamba": "inn.nn.memory.mamba:Mamba"})
+MEMORIES = Kinds(
+    "memory",
+    "inn.memories",
+    {"mamba": "inn.nn.memory.mamba:Mamba"},
+    {"mamba": "inn.nn.memory.options:MambaOptions"},
+)
 ROUTERS = Kinds(
     "router",
     "inn.routers",
@@ -110,5 +125,91 @@ ROUTERS = Kinds(
         "mixing": "inn.nn.routing.mixing:Mixing",
         "bus": "inn.nn.routing.bus:Bus",
         "dendrites": "inn.nn.routing.dendrites:Dendrites",
+        "none": "",
+    },
+    {
+        "attention": "inn.nn.routing.options:AttentionOptions",
+        "static": "inn.nn.routing.options:MessageOptions",
+        "mixing": "inn.nn.routing.options:MessageOptions",
+        "bus": "inn.nn.routing.options:BusOptions",
+        "dendrites": "inn.nn.routing.options:DendritesOptions",
     },
 )
+TOPOLOGIES = Kinds(
+    "topology",
+    "inn.topologies",
+    {
+        "complete": "inn.nn.topology.complete:Complete",
+        "ring": "inn.nn.topology.ring:Ring",
+        "small-world": "inn.nn.topology.ring:SmallWorld",
+        "groups": "inn.nn.topology.groups:Groups",
+        "edges": "inn.nn.topology.listed:Listed",
+        "file": "inn.nn.topology.listed:Listed",
+    },
+    {
+        "complete": "inn.config.parts:Options",
+        "ring": "inn.nn.topology.options:RingOptions",
+        "small-world": "inn.nn.topology.options:SmallWorldOptions",
+        "groups": "inn.nn.topology.options:GroupsOptions",
+        "edges": "inn.nn.topology.options:EdgesOptions",
+        "file": "inn.nn.topology.options:FileOptions",
+    },
+)
+READOUTS = Kinds(
+    "readout",
+    "inn.readouts",
+    {
+        "mean": "inn.nn.readout:Mean",
+        "attention": "inn.nn.readout:Attention",
+        "concat": "inn.nn.readout:Concat",
+    },
+    dict.fromkeys(("mean", "attention", "concat"), "inn.config.parts:Options"),
+)
+MODELS = Kinds(
+    "model kind",
+    "inn.models",
+    {
+        "inn": "inn.models.inn:INN",
+        "lstm": "inn.models.lstm:LSTM",
+        "transformer": "inn.models.transformer:Transformer",
+        "transformer-paper": "inn.models.paper_transformer:PaperTransformer",
+        "mamba-stack": "inn.models.mamba_stack:MambaStack",
+        "mamba-stack-transposed": "inn.models.mamba_stack:TransposedMambaStack",
+        "ngram": "inn.models.ngram:Ngram",
+    },
+    {
+        "inn": "inn.config.models:INNConfig",
+        "lstm": "inn.config.rivals:LSTMConfig",
+        "transformer": "inn.config.rivals:TransformerConfig",
+        "transformer-paper": "inn.config.rivals:PaperTransformerConfig",
+        "mamba-stack": "inn.config.rivals:MambaStackConfig",
+        "mamba-stack-transposed": "inn.config.rivals:MambaStackConfig",
+        "ngram": "inn.config.rivals:NgramConfig",
+    },
+)
+
+TABLES = {"memory": MEMORIES, "router": ROUTERS, "topology": TOPOLOGIES, "readout": READOUTS, "model": MODELS}
+"""What `register` takes, and `inn kinds` lists."""
+
+
+def register(what: str, name: str) -> Callable[[T], T]:
+    """Register a class as a kind of this process, by a decorator.
+
+    Args:
+        what: `memory`, `router`, `topology`, `readout`, `model`, ... (the keys of `TABLES`).
+        name: how configurations name it.
+
+    Raises `InputError` for another `what`, and where the name is taken.
+
+    >>> from inn.nn.topology.ring import Ring
+    >>> @register("topology", "my-ring")
+    ... class MyRing(Ring):
+    ...     '''A ring of my own.'''
+    """
+    table = lookup("sort of kind", what, TABLES)
+
+    def registered(kind: T) -> T:
+        table.register(name, kind)
+        return kind
+
+    return registered

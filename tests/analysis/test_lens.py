@@ -60,7 +60,7 @@ def test_where_only_one_neuron_varies_the_lens_is_the_model():
     x[:, :, 2] = torch.linspace(2, -1, 8) * 3
     x[:, :, [0, 2]] = x[:1, :1, [0, 2]]
     with torch.no_grad():
-        nats = F.cross_entropy(m._write(x).flatten(0, 1), y.flatten())
+        nats = F.cross_entropy(m.logits(x).flatten(0, 1), y.flatten())
     lenses = logit_lens(m, x, y, loud)
     assert lenses[1].bits == pytest.approx(nats.item() / math.log(2), rel=1e-3)
     for n in (0, 2):

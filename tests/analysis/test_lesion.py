@@ -42,9 +42,9 @@ def test_silence_is_zero_weights_from_the_neuron():
         for round_ in by_hand.graph.rounds:
             weight = round_.router.hear.weight  # [to, 2E, from x D]
             weight[0, :, 8:16] = weight[2, :, 8:16] = 0.0
-        found, _ = by_hand.graph.run(by_hand._read(x) + by_hand.recall(x, None)[0])
+        found, _ = by_hand.graph.run(by_hand.embed(x) + by_hand.recall(x, None)[0])
         found[:, :, 1] = 0.0
-        theirs = by_hand._write(found)
+        theirs = by_hand.logits(found)
     torch.testing.assert_close(ours, theirs)
 
 
@@ -123,9 +123,9 @@ def test_silencing_all_leaves_the_bias():
 def test_cutting_all_that_a_neuron_says_and_its_readout_is_silence():
     m, x = model(), tokens(2, 20)
     with torch.no_grad(), cut(m, [(0, 1), (2, 1)]):
-        found, _ = m.graph.run(m._read(x) + m.recall(x, None)[0])
+        found, _ = m.graph.run(m.embed(x) + m.recall(x, None)[0])
         found[:, :, 1] = 0.0
-        by_hand = m._write(found)
+        by_hand = m.logits(found)
     with silenced(m, [1]):
         torch.testing.assert_close(logits(m, x), by_hand)
 
@@ -134,7 +134,7 @@ def test_cutting_all_that_a_neuron_says_and_its_readout_is_silence():
 def test_an_edge_in_one_round_is_that_rounds_alone(share):
     m, x = model(router="mixing", share_rounds=share, recall=[]), tokens(2, 20)
     with torch.no_grad():
-        y, state = m._read(x), m.graph.initial_state(2)
+        y, state = m.embed(x), m.graph.initial_state(2)
         for r in range(2):  # by hand: the weight is zero while round 1 runs
             weights = m.graph.round(r).router.weights
             kept = weights[0, 2].item()
@@ -142,7 +142,7 @@ def test_an_edge_in_one_round_is_that_rounds_alone(share):
                 weights[0, 2] = 0.0
             y, _, _ = m.graph.round(r)(y, state.round(r))
             weights[0, 2] = kept
-        by_hand = m._write(y)
+        by_hand = m.logits(y)
     with cut(m, [(0, 2)], rounds=[1]):
         torch.testing.assert_close(logits(m, x), by_hand)
     with cut(m, [(0, 2)], rounds=[0, 1]):
@@ -156,8 +156,8 @@ def test_an_edge_in_one_round_is_that_rounds_alone(share):
 def test_a_round_left_out_is_a_graph_of_the_others(router, share):
     m, x = model(router=router, heads=2, share_rounds=share, recall=[]), tokens(2, 20)
     with torch.no_grad():
-        y, _, _ = m.graph.round(1)(m._read(x), m.graph.initial_state(2).round(1))
-        by_hand = m._write(y)
+        y, _, _ = m.graph.round(1)(m.embed(x), m.graph.initial_state(2).round(1))
+        by_hand = m.logits(y)
     with skipped(m, 0):
         torch.testing.assert_close(logits(m, x), by_hand)
 
@@ -168,11 +168,11 @@ def test_without_its_communication_a_round_is_its_memory(update):
     with torch.no_grad():
         if update == "message-norm":
             m.graph.round(0).router_norm.bias.fill_(0.5)
-        y, state = m._read(x), m.graph.initial_state(2)
+        y, state = m.embed(x), m.graph.initial_state(2)
         part = m.graph.round(0)
         y = y + part.memory(part.memory_norm(y), state.round(0))[0]
         y, _, _ = m.graph.round(1)(y, state.round(1))
-        by_hand = m._write(y)
+        by_hand = m.logits(y)
     with skipped(m, 0, "communication"):
         torch.testing.assert_close(logits(m, x), by_hand)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.models.ngram import Ngram
 

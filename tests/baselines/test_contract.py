@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from inn.config.models import MODEL_CONFIGS, model_config
+from inn.config.assemble import model_config
+from inn.config.models import MODEL_CONFIGS
 from inn.models.build import MODELS, build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State

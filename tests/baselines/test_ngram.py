@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import inn.models.ngram as ngram
-from inn.config.models import NgramConfig
+from inn.config.rivals import NgramConfig
 from inn.inference.evaluate import floors
 from inn.models.ngram import Ngram
 from inn.system.errors import InputError

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inn.config.models import TransformerConfig
+from inn.config.rivals import TransformerConfig
 from inn.models.transformer import Layer, Transformer
 from inn.system.errors import InputError
 

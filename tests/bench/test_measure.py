@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn_benchmarks.measure import Effort, Product, Times, in_turns, matmul_rate, slope, spread, train_step
 

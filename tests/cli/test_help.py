@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 from inn.cli.main import COMMANDS, summaries
-from inn.config.models import MODEL_CONFIGS
 from inn.config.run import DataConfig, TrainConfig
+from inn.registry import MODELS
 
 
 def docstrings(cls: type) -> dict[str, str]:
@@ -30,13 +30,13 @@ def wide(monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")
 
 
-@pytest.mark.parametrize("kind", MODEL_CONFIGS)
+@pytest.mark.parametrize("kind", list(MODELS))
 @pytest.mark.parametrize("command", [["train"], ["train", "text8"], ["info"], ["demo"]])
 def test_every_field_is_documented(inn, kind, command):
     result = inn(*command, "--help", "--model.kind", kind)
     assert result.code == 0
     text = " ".join(result.out.split())
-    for section, cls in (("model", MODEL_CONFIGS[kind]), ("data", DataConfig), ("train", TrainConfig)):
+    for section, cls in (("model", MODELS.options(kind)), ("data", DataConfig), ("train", TrainConfig)):
         documented = docstrings(cls)
         for field in fields(cls):
             assert f"--{section}.{field.name} " in text

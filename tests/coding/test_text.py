@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from inn import INN
-from inn.config.models import NgramConfig, model_config
+from inn.config.assemble import model_config
+from inn.config.rivals import NgramConfig
 from inn.data.vocabulary import Words, build_vocabulary
 from inn.inference.coding import text
 from inn.inference.coding.text import compress, decompress, model_digest

@@ -236,7 +236,7 @@ def test_the_command(tmp_path, texts, capsys):
 @pytest.mark.slow
 def test_training_reads_shards(tmp_path, prepared):
     """A shuffled run over shards, stopped and resumed, is the run that was not."""
-    from inn.config.models import model_config
+    from inn.config.assemble import model_config
     from inn.config.run import RunConfig, TrainConfig
     from inn.runs import checkpoint
     from inn.training.trainer import train

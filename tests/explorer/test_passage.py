@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from inn.analysis import relative
 from inn.analysis.recording.trace import trace
-from inn.config.models import MODEL_CONFIGS
+from inn.config.assemble import model_config
 from inn.data.vocabulary import build_vocabulary
 from inn.explorer.passage import read_passage
 from inn.models.build import build_model
@@ -139,7 +139,7 @@ def test_what_cannot_be_looked_at(model_of):
     model.vocabulary = None
     with pytest.raises(InputError, match="no vocabulary"):
         read_passage(model, np.zeros(9, np.uint8))
-    rival = build_model(MODEL_CONFIGS["lstm"](vocab=27))
+    rival = build_model(model_config("lstm", vocab=27))
     rival.vocabulary = build_vocabulary("characters", "abc")
     with pytest.raises(InputError, match="no graph of neurons"):
         read_passage(rival, np.zeros(9, np.uint8))

@@ -7,7 +7,7 @@ import random
 import pytest
 import yaml
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.training.trainer import train
 

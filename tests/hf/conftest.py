@@ -9,7 +9,7 @@ import torch
 from transformers.utils import logging
 
 from inn.cli.main import main
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.hf import INNForCausalLM
 from inn.models.build import build_model
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCache, LlamaConfig
 
 from inn import INN, InputError
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.hf import INNCache, INNConfig, INNForCausalLM, INNModel
 from inn.models.build import build_model
 

@@ -139,7 +139,7 @@ def test_copies_begin_alike_and_part_as_they_are_trained(pretrained, fields):
 
     def outputs():
         with torch.no_grad():
-            return model.graph.run(model._read(tokens))[0]  # [B, T, N, D]
+            return model.graph.run(model.embed(tokens))[0]  # [B, T, N, D]
 
     start = outputs()
     assert (start - start[:, :, :1]).abs().max() < 1e-6

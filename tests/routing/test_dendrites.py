@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import inn
 from inn.config.graph import GraphConfig
 from inn.nn.routing.dendrites import Dendrites
-from inn.nn.routing.edges import Edges
 from inn.nn.tape import Tape
+from inn.nn.topology.edges import Edges
 from inn.ops import use_backend
 
 N, D = 4, 6

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from inn.config.graph import GraphConfig
-from inn.nn.routing.edges import Edges
 from inn.nn.routing.gate import Gate
 from inn.nn.tape import Tape
+from inn.nn.topology.edges import Edges
 from inn.registry import ROUTERS
 
 KINDS = sorted(ROUTERS)

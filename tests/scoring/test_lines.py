@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inn import INN
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.data.vocabulary import build_vocabulary
 from inn.inference.evaluate import evaluate
 from inn.inference.scoring import lines as lines_module

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from inn.config.models import NgramConfig
+from inn.config.rivals import NgramConfig
 from inn.data.vocabulary import build_vocabulary
 from inn.inference.scoring.lines import LineScorer
 from inn.inference.scoring.usual import STANDS_OUT, Usual

@@ -27,7 +27,7 @@ def test_blocks_of_a_run_add_up_to_its_score(lab, job):
 @given(st.integers(2, 200), st.integers(1, 9), st.integers(1, 5), st.integers(1, 40))
 def test_blocks_are_the_same_whatever_the_streams(symbols, blocks, streams, window):
     """A bigram table predicts from one symbol alone, so how a text is read changes nothing."""
-    model = inn.models.build.build_model(inn.config.models.model_config("ngram", vocab=5, order=2))
+    model = inn.models.build.build_model(inn.config.assemble.model_config("ngram", vocab=5, order=2))
     model.fit(np.random.default_rng(0).integers(5, size=300))
     text = np.random.default_rng(1).integers(5, size=symbols)
     one = evaluate(model, text, blocks=blocks)

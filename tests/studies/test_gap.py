@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import inn
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.data.streams import Streams
 from inn.inference.evaluate import evaluate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn_studies.vocabulary import SIZES, SYMBOLS, VocabularyStudy
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import TrainConfig
 from inn.models.build import build_model
 from inn.training.optim import build_optimizer, build_schedule, decays

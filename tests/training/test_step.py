@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import TrainConfig
 from inn.models.build import build_model
 from inn.training.optim import build_optimizer

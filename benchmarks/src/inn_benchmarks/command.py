@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.system.errors import InputError, lookup
 from inn_benchmarks.rows import ROWS
 from inn_benchmarks.run import Report

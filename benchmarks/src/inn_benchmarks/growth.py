@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn_benchmarks.measure import BRIEF, Effort, in_turns, slope, train_step
 from inn_benchmarks.rows import Measured

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.data.vocabulary import build_vocabulary
 from inn.models.build import build_model
 from inn.system.errors import InputError

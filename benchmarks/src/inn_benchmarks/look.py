@@ -15,7 +15,8 @@ import torch
 
 from inn.analysis.recording.record import record
 from inn.cli import look
-from inn.config.models import INNConfig, model_config
+from inn.config.assemble import model_config
+from inn.config.models import INNConfig
 from inn.config.settings import resolve_settings
 from inn.inference.evaluate import evaluate
 from inn.models.build import build_model

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from inn.cli.score import as_text
-from inn.config.models import NgramConfig, model_config
+from inn.config.assemble import model_config
+from inn.config.rivals import NgramConfig
 from inn.data.vocabulary import build_vocabulary
 from inn.inference.evaluate import evaluate
 from inn.inference.scoring.lines import LineScorer

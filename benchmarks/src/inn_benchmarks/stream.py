@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State

@@ -100,7 +100,7 @@ def survey(
         "parameters": model.num_parameters,
         "neurons": model.config.neurons,
         "rounds": model.config.rounds,
-        "router": model.config.router,
+        "router": model.config.router.kind,
         "mass": None if model.graph.round(0).router is None else model.graph.round(0).router.mass,  # type: ignore
         **graph,
         "roles": {"hubs": asdict(_roles(seen, seed))} if seen.maps is not None else None,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.config.settings import ALIASES, add_settings, model_kind, recipes, resolve_settings
 from inn.system.errors import InputError, nearest
 

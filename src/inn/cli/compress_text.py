@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
 USAGE = "inn compress-text RUN FILE OUT [--streams K] [--json]"

@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, one_of, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.data.catalogue import get, list_corpora, verify
 from inn.system.errors import InputError
 

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import console
 from inn.cli.compress_text import check_free, write_new
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
 USAGE = "inn decompress-text RUN FILE OUT"

@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from inn.cli.common import SETTINGS_USAGE, console, with_settings
 from inn.cli.evaluate import load_with_data, score
 from inn.cli.train import start, tell_what_next
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.config.settings import Settings, resolve, split_overrides
 
 USAGE = f"inn demo [--run DIR] {SETTINGS_USAGE}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, measure, one_of, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 
 USAGE = "inn export RUN DIR [--json]"
 

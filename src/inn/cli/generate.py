@@ -7,7 +7,7 @@ import sys
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, one_of, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 
 USAGE = "inn generate RUN [--prompt TEXT] [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--seed S] [--fresh]"
 

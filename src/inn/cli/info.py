@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, is_run, print_json, with_settings
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.config.settings import Settings, resolve, split_overrides
 
 USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--json]"

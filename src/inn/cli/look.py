@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from inn.cli.common import console, one_of
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:

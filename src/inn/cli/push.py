@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 
 USAGE = "inn push RUN REPO [--dry-run] [--public] [--json]"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, measure, one_of, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 
 if TYPE_CHECKING:
     from inn.runs.listing import Listed, Listing

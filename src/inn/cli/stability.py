@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from inn.cli.analyze import law
 from inn.cli.common import JSON_HELP, console, print_json
 from inn.cli.opening import is_inn, open_decoder, symbols_of
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, measure, one_of, print_json, with_settings
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.config.settings import resolve, split_overrides
 from inn.system.errors import InputError
 

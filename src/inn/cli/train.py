@@ -9,7 +9,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.config.settings import Settings, read_recipe, resolve, resolve_tree, split_overrides
 from inn.system.errors import InputError
 

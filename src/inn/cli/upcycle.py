@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, print_json, with_settings
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.config.settings import split_overrides
 
 USAGE = f"inn upcycle MAMBA_DIR RUN {SETTINGS_USAGE}"
@@ -56,7 +56,7 @@ def make(folder: str, run: str, overrides: list[str]) -> dict[str, Any]:
         "from": folder,
         "neurons": config.model.neurons,
         "weights": config.model.weights,
-        "router": config.model.router,
+        "router": config.model.router.kind,
         "parameters": model.num_parameters,
         "vocabulary": config.model.vocab,
     }

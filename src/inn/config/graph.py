@@ -1,42 +1,23 @@
-"""The options of a graph of neurons."""
+"""The options of a graph of neurons; each memory, router, topology and readout brings its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-from inn.config.checks import check_at_least, check_fraction, check_literals
+from inn.config.checks import check_at_least, check_fraction, check_idle, check_literals, needs
+from inn.config.parts import part, parts_of, settle_parts, settled
+from inn.registry import MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 
-@dataclass
-class MemoryConfig:
-    """The Mamba memory inside a neuron (Gu & Dao 2023): its sizes and where its time constants start."""
-
-    memory: Literal["mamba"] = "mamba"
-    """The primitive inside a neuron that carries state over time."""
-    state: int = 16
-    """State numbers per channel of the memory (S)."""
-    conv: int = 4
-    """Taps of the memory's causal convolution."""
-    expand: int = 2
-    """Channels of the memory per unit of width (E = expand x width)."""
-    dt_rank: int | None = None
-    """Rank of the step-size projection; width / 16, rounded up, when not given."""
-    dt_min: float = 1e-3
-    """Smallest step size at the start; the longest time constant is 1 / dt_min symbols."""
-    dt_max: float = 1e-1
-    """Largest step size at the start."""
-
-    def check_memory(self) -> None:
-        check_at_least(self, 1, "state", "conv", "expand", "dt_rank")
-        if not 0 < self.dt_min <= self.dt_max:
-            raise InputError(f"dt_min ({self.dt_min}) must be above 0 and not above dt_max ({self.dt_max})")
+def _some(value: Any) -> bool:
+    return value != "none"
 
 
 @dataclass
-class GraphConfig(MemoryConfig):
+class GraphConfig:
     """A graph of neurons: population, memory, router, readout. By default N separate neurons that dendrites join."""
 
     neurons: int = 8
@@ -51,64 +32,76 @@ class GraphConfig(MemoryConfig):
     """`copy`: every neuron receives the whole input (width D); `split`: its own N-th of an N x D wide one."""
     weights: Literal["shared", "separate", "communal"] = "separate"
     """One set for all neurons; one per neuron; `communal`: the same, made of states, those of what they read shared."""
-    communal_states: int = 32
+    communal_states: int = needs(32, "weights", "communal".__eq__, "communal")
     """Numbers per neuronal state (k) of communal weights."""
     identity: Literal["none", "embedding", "silent"] = "none"
     """`embedding`: a learned vector per neuron, added to its input; `silent`: the same, times a gain from zero on."""
-    identity_std: float = 0.02
+    identity_std: float = needs(0.02, "identity", _some, "embedding")
     """Standard deviation of the identity embedding at the start."""
-    timescales: Literal["same", "spread"] = "same"
-    """`spread`: neuron n starts in its own part of the log-range dt_min..dt_max (needs separate weights)."""
-    router: Literal["attention", "static", "mixing", "bus", "dendrites", "none"] = "dendrites"
+    memory: Any = part(MEMORIES, "mamba")
+    """The primitive inside a neuron that carries state over time."""
+    population: list[dict[str, Any]] = field(default_factory=list)
+    """Groups of neurons with memories of their own: [{neurons: 6}, {neurons: 2, memory: mamba}]; [] for one memory."""
+    topology: Any = part(TOPOLOGIES, "complete")
+    """Who may hear whom."""
+    router: Any = part(ROUTERS, "dendrites")
     """How neurons exchange messages at one time step; `dendrites` lead into the memory, the others come after it."""
-    heads: int = 4
-    """Attention heads of the router."""
-    qk_norm: bool = False
-    """Normalise queries and keys of the attention router (RMS, with a learned gain)."""
-    zero_start: bool = True
-    """Start the messages at zero: the neurons begin silent and learn to talk. Not so dendrites."""
-    bus_width: int = 64
-    """Numbers that each neuron writes on the bus (m)."""
-    routing_dropout: float = 0.0
-    """Dropout on the routing weights."""
     norm: Literal["layer", "rms"] = "layer"
     """Layer norm, or RMS norm: no mean taken off and no bias, as in published Mambas."""
-    update: Literal["sequential", "parallel", "message-norm"] = "sequential"
+    update: Literal["sequential", "parallel", "message-norm"] = needs("sequential", "router", _some, "attention")
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
-    gate: Literal["none", "soft", "hard"] = "none"
+    gate: Literal["none", "soft", "hard"] = needs("none", "router", _some, "dendrites")
     """A neuron's decision to emit at a step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
-    gate_penalty: float = 0.0
+    gate_penalty: float = needs(0.0, "gate", _some, "soft")
     """Weight (nats) of the mean gate in the training loss: what it costs to talk."""
-    readout: Literal["mean", "attention", "concat"] = "concat"
+    readout: Any = part(READOUTS, "concat")
     """How the population becomes one vector."""
     dropout: float = 0.0
     """Dropout on the input, on what memory and messages add, and before the head."""
 
     def __post_init__(self) -> None:
         check_literals(self)
-        self.check_memory()
-        check_at_least(self, 1, "neurons", "width", "rounds", "heads", "bus_width")
-        check_fraction(self, "dropout", "routing_dropout")
+        settle_parts(self)
+        self._settle_population()
+        check_at_least(self, 1, "neurons", "width", "rounds")
+        check_fraction(self, "dropout")
         check_at_least(self, 0, "gate_penalty", "identity_std")
-        if self.router == "attention" and self.width % self.heads:
-            raise InputError(
-                f"width {self.width} is not divisible by heads {self.heads}; choose heads that divide the width"
-            )
-        if self.router == "dendrites" and self.update != "sequential":
-            raise InputError(
-                f"update '{self.update}' has no meaning with router 'dendrites', where messages come before memory; "
-                "leave it out"
-            )
-        if self.timescales == "spread" and self.weights == "shared":
-            raise InputError(
-                "timescales 'spread' needs weights 'separate': shared weights have one set of time constants"
-            )
-        inputs = self.width * (self.neurons if self.router == "dendrites" else 1)
+        check_idle(self)
+        if self.router.kind == "none" and self.topology.kind != "complete":
+            raise InputError(f"topology '{self.topology.kind}' does nothing with router 'none'; set a router")
+        inputs = self.router.inputs(self)
         if self.weights == "communal" and not 1 <= self.communal_states < inputs:
             raise InputError(
                 f"communal_states must be from 1 to {inputs - 1}, fewer than the {inputs} numbers that a neuron reads, "
                 f"not {self.communal_states}"
             )
+        for name in parts_of(type(self)):
+            getattr(self, name).check(self)
+        for group in self.population:
+            group["memory"].check(self)
+
+    def _settle_population(self) -> None:
+        if not self.population:
+            return
+        groups = []
+        for group in self.population:
+            if not isinstance(group, Mapping) or not isinstance(n := group.get("neurons"), int) or n < 1:
+                raise InputError(f"a group of the population must say its neurons, like {{neurons: 2}}, not {group!r}")
+            if unknown := set(group) - {"neurons", "memory", "memory_options"}:
+                raise InputError(f"a group of the population has neurons and memory, not '{min(unknown)}'")
+            memory = group.get("memory", self.memory)
+            if options := group.get("memory_options"):
+                kind = memory if isinstance(memory, str) else settled("memory", MEMORIES, memory).kind
+                memory = {"kind": kind, **options}
+            groups.append({"neurons": n, "memory": settled("memory", MEMORIES, memory)})
+        self.population, self.neurons = groups, sum(g["neurons"] for g in groups)
+
+    @property
+    def groups(self) -> list[GraphConfig]:
+        """The configuration of each group's memory, N being that of the group; this one itself where there are none."""
+        if not self.population:
+            return [self]
+        return [replace(self, topology="complete", population=[], **group) for group in self.population]
 
     @property
     def populations(self) -> int:
@@ -116,19 +109,15 @@ class GraphConfig(MemoryConfig):
         return 1 if self.weights == "shared" else self.neurons
 
     @property
-    def channels(self) -> int:
-        """Channels of a memory, E = expand x width."""
-        return self.expand * self.width
-
-    @property
     def memory_inputs(self) -> int:
-        """Numbers per neuron that its in-projection, or its dendrites, hand to a memory: signal and gate of a Mamba."""
-        return 2 * self.channels
+        """Numbers per neuron that a router into the memory hands over; of a mixed population, to the widest memory."""
+        return max(MEMORIES[c.memory.kind].inputs(c) for c in self.groups)
 
     @property
-    def rank(self) -> int:
-        """Rank of the step-size projection."""
-        return self.dt_rank or ceil(self.width / 16)
+    def into_memory(self) -> bool:
+        """Whether the router's messages are what memories take in."""
+        router = ROUTERS[self.router.kind]
+        return router is not None and router.into_memory
 
     @property
     def input_width(self) -> int:
@@ -138,4 +127,4 @@ class GraphConfig(MemoryConfig):
     @property
     def readout_width(self) -> int:
         """Width of what the graph gives out: N x D concatenated, else D."""
-        return self.width * (self.neurons if self.readout == "concat" else 1)
+        return READOUTS[self.readout.kind].width(self)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from inn.config.assemble import drafted, stored_model
 from inn.config.checks import check_at_least, check_fraction, check_literals
-from inn.config.graph import MemoryConfig
-from inn.config.models import model_config
+from inn.config.parts import plain
 from inn.system.errors import InputError, nearest
 
 
@@ -103,20 +103,6 @@ class TrainConfig:
             raise InputError(f"lr must be above 0, not {self.lr}")
 
 
-def of_its_version(tree: dict[str, Any]) -> dict[str, Any]:
-    """A configuration as the version meant that wrote it: runs of version 0.1 know nothing of recall, and had none.
-
-    A run writes every field out; what a person wrote, who leaves out the defaults, comes back as it is.
-
-    >>> of_its_version({"model": {"kind": "inn", "width": 32}})
-    {'model': {'kind': 'inn', 'width': 32}}
-    """
-    model = tree.get("model")
-    if isinstance(model, dict) and model.get("kind") == "inn" and {f.name for f in fields(MemoryConfig)} <= set(model):
-        return {**tree, "model": {"recall": [], **model}}
-    return tree
-
-
 @dataclass
 class RunConfig:
     """Everything needed to repeat a run: the model, the data, the training."""
@@ -134,7 +120,7 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain data, every field written out."""
-        return {"model": asdict(self.model), "data": asdict(self.data), "train": asdict(self.train)}
+        return {"model": plain(self.model), "data": plain(self.data), "train": plain(self.train)}
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> RunConfig:
@@ -143,13 +129,6 @@ class RunConfig:
         for name in tree:
             if name not in sections:
                 raise InputError(f"unknown section '{name}' in the configuration{nearest(name, sections)}")
-        for name, section in (("data", DataConfig), ("train", TrainConfig)):
-            known = {f.name for f in fields(section)}
-            for key in tree.get(name, {}):
-                if key not in known:
-                    raise InputError(f"unknown field '{name}.{key}'{nearest(key, known)}")
-        return cls(
-            model_config(**tree.get("model", {})),
-            DataConfig(**tree.get("data", {})),
-            TrainConfig(**tree.get("train", {})),
-        )
+        data = drafted(DataConfig, tree.get("data") or {}, lenient=True, of=" of data").tree
+        train = drafted(TrainConfig, tree.get("train") or {}, lenient=True, of=" of train").tree
+        return cls(stored_model(tree.get("model") or {}), DataConfig(**data), TrainConfig(**train))

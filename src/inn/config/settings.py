@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from inn.config.models import MODEL_CONFIGS, PRESETS, model_config
-from inn.config.options import PARSING, OptionParser
-from inn.config.run import DataConfig, RunConfig, TrainConfig, of_its_version
-from inn.system.errors import InputError, lookup, nearest
+from inn.config.assemble import Draft, add, drafted, model_draft, preset_of
+from inn.config.checks import idle
+from inn.config.migrate import migrate
+from inn.config.models import PRESETS
+from inn.config.parser import PARSING, OptionParser
+from inn.config.parts import check_option, parts_of
+from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.registry import MODELS
+from inn.system.errors import InputError, nearest
 
 SECTIONS = ("model", "data", "train")
 ALIASES = {"--device": "--train.device", "--dtype": "--train.dtype", "--seed": "--train.seed"}
@@ -21,8 +27,9 @@ ALIASES = {"--device": "--train.device", "--dtype": "--train.dtype", "--seed": "
 
 _RECIPE_KEYS = {"description", "vocab", "models", *SECTIONS}
 _MODEL_EXTRA = {
-    "kind": f"The kind of model: {', '.join(MODEL_CONFIGS)}. Its fields are those below; --help shows the kind's own.",
+    "kind": f"The kind of model: {', '.join(MODELS)}. Its fields are those below; --help shows the kind's own.",
     "preset": f"A starting point in place of the recipe's model (kind inn): {', '.join(PRESETS)}.",
+    "parameters": "Parameters to come near to, as in 470k or 2.5M: the width is found, and written down.",
 }
 
 
@@ -36,6 +43,8 @@ class Settings:
     """What the recipe is for, in a sentence."""
     vocab: int | None
     """The vocabulary's size where the recipe or the user declares it; None where only the data can tell."""
+    parameters: int | None = None
+    """Parameters that the model is to have, by a width that `inn.models.size.sized` finds; None: the width is given."""
 
     def with_vocab(self, size: int) -> RunConfig:
         """The settings for data of `size` distinct symbols; raises `InputError` where another size was declared."""
@@ -70,36 +79,145 @@ def resolve_tree(tree: Mapping[str, Any], overrides: Sequence[str] = (), name: s
     rest, given = split_overrides(overrides)
     if rest:
         raise InputError(f"unexpected argument '{rest[0]}' among the settings; write them as --section.field value")
-    kind, base = _model_base(tree, given)
-    tokens = [*_tokens(base, "model"), *_tokens(tree.get("data"), "data"), *_tokens(tree.get("train"), "train")]
-    tokens, given = _with_tokenizer(tokens), _with_tokenizer(given)
+    kind, preset, base = _model_base(tree, given)
+    given = _with_tokenizer(given)
     with PARSING:
-        parser = OptionParser("inn", "--section.field value ...", "Settings.")
-        add_settings(parser, kind)
         try:
+            drafts = _drafts(tree, kind, preset, base)
+            tokens = _with_tokenizer(
+                [token for section, draft in drafts.items() for token in _tokens(draft.tree, section)]
+            )
+            parser = OptionParser("inn", "--section.field value ...", "Settings.")
+            add_settings(parser, kind, chosen={section: draft.kinds() for section, draft in drafts.items()})
             defaults = parser.parse(tokens).as_dict()
         except InputError as error:
             raise InputError(f"in {name}: {error}") from None
+        given = choose_kinds(drafts, given)
+        for draft in drafts.values():
+            draft.drop_idle()
+        tokens = _all_tokens(drafts)
+        parser = OptionParser("inn", "--section.field value ...", "Settings.")
+        add_settings(parser, kind, chosen={section: draft.kinds() for section, draft in drafts.items()})
         parsed = parser.parse([*tokens, *given]).as_dict()
-    model = {key: value for key, value in parsed["model"].items() if key not in _MODEL_EXTRA}
-    data = parsed["data"]
+    sections = {section: dict(parsed[section]) for section in SECTIONS}
+    parameters = parsed["model"].get("parameters")
+    sections["model"] = {key: value for key, value in sections["model"].items() if key not in _MODEL_EXTRA}
+    data = sections["data"]
 
-    vocab = model["vocab"] if _value("--model.vocab", given) else None
+    vocab = sections["model"]["vocab"] if _value("--model.vocab", given) else None
     same_symbols = all(data[key] == defaults["data"][key] for key in ("corpus", "vocabulary", "tokenizer", "units"))
     if vocab is None and same_symbols:  # what the recipe says of its own data holds for no other
         vocab = base.get("vocab", tree.get("vocab"))
-        model["vocab"] = model["vocab"] if vocab is None else _whole(vocab, name)
-    config = RunConfig(model_config(kind, **model), DataConfig(**data), TrainConfig(**parsed["train"]))
-    return Settings(config, str(tree.get("description", "")).strip(), vocab)
+        sections["model"]["vocab"] = sections["model"]["vocab"] if vocab is None else _whole(vocab, name)
+    for section, draft in drafts.items():
+        named = {token.split("=", 1)[0].removeprefix(f"--{section}.") for token in given}
+        for field in set(idle(draft.config_type, sections[section])) - named:
+            del sections[section][field]  # as the recipe has it, it means nothing beside what was given
+    model = drafts["model"].config_type(**sections["model"], kind=kind)
+    config = RunConfig(model, DataConfig(**data), TrainConfig(**sections["train"]))
+    if parameters is not None:
+        if _value("--model.width", given):
+            raise InputError("model.parameters finds the width; leave out either of model.parameters and model.width")
+        parameters = count_of(parameters)
+    return Settings(config, str(tree.get("description", "")).strip(), vocab, parameters)
 
 
-def add_settings(parser: OptionParser, kind: str, defaults: RunConfig | None = None) -> None:
-    """Add every field of a run's settings to `parser`, for a model of this kind; `defaults` are shown by the help."""
+def _drafts(tree: Mapping[str, Any], kind: str, preset: str | None, base: Mapping[str, Any]) -> dict[str, Draft]:
+    """The sections of a recipe; the model's begins with a preset, if one is named."""
+    model = model_draft(kind, preset_of(kind, preset) if preset else {})
+    add(model, base, lenient=True, of=f" of model kind '{kind}'")
+    return {
+        "model": model,
+        "data": drafted(DataConfig, tree.get("data") or {}, lenient=True, of=" of data"),
+        "train": drafted(TrainConfig, tree.get("train") or {}, lenient=True, of=" of train"),
+    }
+
+
+def _all_tokens(drafts: Mapping[str, Draft]) -> list[str]:
+    return _with_tokenizer([token for section, draft in drafts.items() for token in _tokens(draft.tree, section)])
+
+
+def choose_kinds(drafts: Mapping[str, Draft], given: Sequence[str]) -> list[str]:
+    """Choose the kinds that overrides name, and address every option of a part by its place: `--model.memory.state=8`.
+
+    >>> drafts = {"model": model_draft("inn", {})}
+    >>> choose_kinds(drafts, ["--model.state=8", "--model.router=bus", "--model.width=16"])
+    ['--model.memory.state=8', '--model.router.kind=bus', '--model.width=16']
+    """
+    split = []
+    for token in given:
+        option, _, value = token.partition("=")
+        section, _, path = option.removeprefix("--").partition(".")
+        parts = parts_of(drafts[section].config_type) if section in drafts else {}
+        field, _, inner = path.partition(".")
+        if field in parts and inner in ("", "kind"):
+            if value not in parts[field]:
+                raise InputError(f"--{section}.{field} cannot be '{value}'{nearest(value, parts[field])}")
+            drafts[section].choose(field, value)
+            path = f"{field}.kind"
+        split.append((section, path, "=" in token, value))
+    found = []
+    for section, path, has_value, value in split:
+        draft = drafts.get(section)
+        if draft is not None:
+            path = _place(draft, section, path)
+        found.append(f"--{section}.{path}={value}" if has_value else f"--{section}.{path}")
+    return found
+
+
+def _place(draft: Draft, section: str, path: str) -> str:
+    """Where an option is: as it was given, or under the part that has it; raises for one that no chosen kind has."""
+    parts = parts_of(draft.config_type)
+    field, _, inner = path.partition(".")
+    if field in parts and inner and inner != "kind":
+        check_option(f"{section}.{field}", parts[field], draft.kinds()[field], inner)
+        return path
+    if inner or field in {f.name for f in fields(draft.config_type)} or field in _MODEL_EXTRA:
+        return path
+    if (owner := draft.owner(field)) is not None:
+        return f"{owner}.{field}"
+    if (where := draft.elsewhere(field)) is not None:
+        raise InputError(f"field '{section}.{field}' {where.replace('; set ', f'; set {section}.')}, or leave it out")
+    return path  # which the parser knows nothing of, and says so
+
+
+def add_settings(
+    parser: OptionParser,
+    kind: str,
+    defaults: RunConfig | None = None,
+    chosen: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """Add every field of a run's settings to `parser`, for a model of this kind; `defaults` are shown by the help.
+
+    `chosen` names the kinds of the parts by section: their options are added.
+    """
     shown = defaults.to_dict() if defaults else {}
-    model = {"kind": kind, **shown.get("model", {})}
-    parser.section("model", lookup("model kind", kind, MODEL_CONFIGS), model, _MODEL_EXTRA)
-    parser.section("data", DataConfig, shown.get("data", {}))
-    parser.section("train", TrainConfig, shown.get("train", {}))
+    MODELS.check(kind)
+    types = {"model": MODELS.options(kind), "data": DataConfig, "train": TrainConfig}
+    for section, config_type in types.items():
+        values = shown.get(section, {})
+        kinds = {
+            **Draft(config_type).kinds(),
+            **{part: values[part]["kind"] for part in parts_of(config_type) if part in values},
+        }
+        kinds.update((chosen or {}).get(section, {}))
+        extra = _MODEL_EXTRA if section == "model" else {}
+        if section == "model":
+            values = {"kind": kind, **values}
+        parser.section(section, config_type, values, extra, kinds)
+
+
+def count_of(text: str | int) -> int:
+    """A number of parameters as a person writes it.
+
+    >>> count_of("470k"), count_of("1.5M"), count_of(12000)
+    (470000, 1500000, 12000)
+    """
+    units = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}
+    found = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?)([kmbg]?)", str(text).strip().lower().replace("_", ""))
+    if not found or not (count := round(float(found[1]) * units.get(found[2], 1))):
+        raise InputError(f"model.parameters expects a number like 470k or 2.5M, not '{text}'")
+    return count
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -154,43 +272,43 @@ def read_recipe(recipe: str) -> dict[str, Any]:
     for name, section in sections.items():
         _mapping(section, recipe, name)
     for kind in tree.get("models") or {}:
-        if kind not in MODEL_CONFIGS:
-            raise InputError(f"recipe '{recipe}': unknown model kind '{kind}'{nearest(str(kind), MODEL_CONFIGS)}")
-    return of_its_version(tree)
+        if kind not in MODELS:
+            raise InputError(f"recipe '{recipe}': unknown model kind '{kind}'{nearest(str(kind), MODELS)}")
+    return migrate(tree)
 
 
 def model_kind(given: Sequence[str], default: str = "inn") -> str:
     """The kind of model that overrides of the form `--model.kind=KIND` name; raises `InputError` for an unknown one."""
     kind = _value("--model.kind", given) or default
-    lookup("model kind", kind, MODEL_CONFIGS)
+    MODELS.check(kind)
     return kind
 
 
-def _model_base(tree: Mapping[str, Any], given: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The model's kind, and the fields it starts from before the overrides."""
+def _model_base(tree: Mapping[str, Any], given: Sequence[str]) -> tuple[str, str | None, dict[str, Any]]:
+    """The model's kind, and the preset and the fields it starts from before the overrides."""
     section = dict(tree.get("model") or {})
     kind_of_recipe = section.pop("kind", "inn")
     kind = model_kind(given, kind_of_recipe)
     if preset := _value("--model.preset", given):
-        model_config(kind, preset)  # raises where the kind has no such preset
-        return kind, dict(PRESETS[preset])
+        preset_of(kind, preset)  # raises where the kind has no such preset
+        return kind, preset, {}
     models = tree.get("models") or {}
     base = dict(models.get(kind) or models.get(kind.removesuffix("-transposed")) or {})
     if kind == kind_of_recipe:
         base.update(section)
-    if preset := base.pop("preset", None):
-        model_config(kind, preset)
-        base = {**PRESETS[preset], **base}
-    return kind, base
+    return kind, base.pop("preset", None), base
 
 
 def _tokens(section: Mapping[str, Any] | None, name: str) -> list[str]:
     """A section of a recipe as the command line would say it: one way of checking for both."""
     words = {True: "true", False: "false", None: "null"}
-    return [
-        f"--{name}.{key}={words[value] if isinstance(value, bool | None) else value}"
-        for key, value in (section or {}).items()
-    ]
+    found = []
+    for key, value in (section or {}).items():
+        if isinstance(value, Mapping):
+            found += _tokens({k: v for k, v in value.items() if k != "from"}, f"{name}.{key}")
+        else:
+            found.append(f"--{name}.{key}={words[value] if isinstance(value, bool | None) else value}")
+    return found
 
 
 def _with_tokenizer(given: Sequence[str]) -> list[str]:

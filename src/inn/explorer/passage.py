@@ -82,11 +82,10 @@ class Reading:
         with writing_on(model, Tape(())):  # says so where there is no graph
             self.graph = next(m for m in model.modules() if isinstance(m, Graph))
         self.model, self.vocabulary = model, vocabulary
-        config = self.graph.config
-        self.neurons, self.rounds = config.neurons, config.rounds
-        self.channels = ["activity"]
-        if config.router != "none":
-            self.channels += ["routing"] + ["gate"] * (config.gate != "none")
+        first = self.graph.round(0)
+        self.neurons, self.rounds = self.graph.config.neurons, self.graph.config.rounds
+        self.channels = ["activity"] + ["routing"] * (first.router is not None) + ["gate"] * (first.gate is not None)
+        self.heads = 1 if first.router is None else first.router.heads
         self.kept: dict[str, list[np.ndarray]] = {name: [] for name in (*self.channels, "sources")}
         self.bits: list[float | None] = []
         self.top: list[Tensor] = []
@@ -103,8 +102,7 @@ class Reading:
 
     def read(self, symbols: np.ndarray) -> None:
         """Read the next symbols of the passage."""
-        heads = self.graph.config.heads if self.graph.config.router == "attention" else 1
-        size = max(1, min(256, _NUMBERS // (self.rounds * heads * self.neurons**2)))
+        size = max(1, min(256, _NUMBERS // (self.rounds * self.heads * self.neurons**2)))
         for at in range(0, len(symbols), size):
             tokens = as_tokens(symbols[at : at + size], device_of(self.model))
             with trace(self.model, *self.channels) as tape:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from transformers import PreTrainedConfig
 
-from inn.config.models import model_config
+from inn.config.assemble import stored_model
+from inn.config.parts import plain
 from inn.runs.exported import MODEL_TYPE
 from inn.system.errors import InputError
 
@@ -33,11 +33,11 @@ class INNConfig(PreTrainedConfig):
     keys_to_ignore_at_inference = ["past_key_values"]
 
     def __init__(self, inn: Any = None, use_cache: bool = True, **options: Any):
-        config = model_config(**(inn or {})) if inn is None or isinstance(inn, dict) else inn
+        config = stored_model(inn or {}) if inn is None or isinstance(inn, dict) else inn
         if getattr(config, "kind", None) not in KINDS:
             kind = getattr(config, "kind", type(config).__name__)
             raise InputError(f"a model of kind '{kind}' cannot be given to transformers; those of {_listed()} can")
-        self.inn = asdict(config)
+        self.inn = plain(config)
         self.use_cache = use_cache
         # Where a folder is opened before `inn.hf` was imported: a file beside the weights imports it.
         self.auto_map = {
@@ -49,7 +49,7 @@ class INNConfig(PreTrainedConfig):
 
     def build(self) -> Any:
         """The dataclass that `inn.build_model` takes."""
-        return model_config(**self.inn)
+        return stored_model(self.inn)
 
     @property
     def vocab_size(self) -> int:

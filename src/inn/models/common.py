@@ -12,7 +12,7 @@ from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products
 
 if TYPE_CHECKING:
-    from inn.config.models import LSTMConfig, TransformerConfig
+    from inn.config.rivals import LSTMConfig, TransformerConfig
 
 
 def symbol_embedding(vocab: int, width: int, std: float) -> nn.Embedding:

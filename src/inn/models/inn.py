@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.config.models import INNConfig, model_config
+from inn.config.assemble import model_config
+from inn.config.models import INNConfig
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
 from inn.nn.population import Linear, no_decay
 from inn.nn.recall import Recall
-from inn.nn.routing.edges import Edges
 from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
+from inn.nn.topology.edges import Edges
 from inn.ops.norm.reference import EPSILON
 
 RECALL = -1
@@ -100,7 +101,7 @@ class INN(SequenceModel):
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
-        x, recalled = self._read(tokens), {}
+        x, recalled = self.embed(tokens), {}
         if state is not None:
             state.check_batch(len(tokens))
         if self.recall is not None:
@@ -109,7 +110,7 @@ class INN(SequenceModel):
         x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
         return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
 
-    def _write(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
         return self.predict(self.norm(self.graph.readout(x)))
 
@@ -117,7 +118,7 @@ class INN(SequenceModel):
         """Logits `[..., vocab]` of what `hidden` gives, `[..., readout_width]`."""
         return self.head(self.dropout(self.bridge(hidden)))
 
-    def _read(self, tokens: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor) -> Tensor:
         """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
         return self.graph.distribute(self.dropout(self.widen(self.embedding(tokens))))
 
@@ -134,10 +135,10 @@ class INN(SequenceModel):
             return logits, after
         state.check_batch(len(tokens))
         with torch.inference_mode():
-            x = self._read(tokens[:, None])
+            x = self.embed(tokens[:, None])
             if self.recall is not None:
                 x = x + self.recall.read_(tokens[:, None], state.round(RECALL), learn=learn)
-            logits = self._write(self.graph.run_(x, state))[:, 0]
+            logits = self.logits(self.graph.run_(x, state))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from inn.config.models import LSTMConfig
+from inn.config.rivals import LSTMConfig
 from inn.models.common import check_input, symbol_embedding, symbol_flops, symbol_head
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
@@ -19,7 +19,7 @@ class LSTM(SequenceModel):
 
     The state holds `(layer, "h")` and `(layer, "c")`, each `[B, 1, width]` in the weights' dtype.
 
-    >>> from inn.config.models import LSTMConfig
+    >>> from inn.config.rivals import LSTMConfig
     >>> logits, state = LSTM(LSTMConfig(vocab=27, width=16))(torch.zeros(2, 5, dtype=torch.long))
     >>> logits.shape, state[1, "c"].shape
     (torch.Size([2, 5, 27]), torch.Size([2, 1, 16]))

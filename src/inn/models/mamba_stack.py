@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from inn.config.models import INNConfig, MambaStackConfig
+from inn.config.models import INNConfig
+from inn.config.rivals import MambaStackConfig
 from inn.models.common import check_input
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
-from inn.nn.routing.edges import Edges
 from inn.nn.state import State
+from inn.nn.topology.edges import Edges
 
 
 class MambaStack(INN):
@@ -17,7 +18,7 @@ class MambaStack(INN):
 
     Dropout falls where INN has it: on the input, on what each block adds, and before the head.
 
-    >>> from inn.config.models import MambaStackConfig
+    >>> from inn.config.rivals import MambaStackConfig
     >>> MambaStack(MambaStackConfig(vocab=27)).num_parameters
     2637083
     """
@@ -64,7 +65,6 @@ def one_neuron(c: MambaStackConfig) -> INNConfig:
     """The graph that is this stack."""
     return INNConfig(
         vocab=c.vocab, neurons=1, width=c.width, rounds=c.layers, router="none", input="copy", weights="shared",
-        readout="mean", dropout=c.dropout, tied=c.tied, embedding_std=c.embedding_std, memory=c.memory, state=c.state,
-        conv=c.conv, expand=c.expand, dt_rank=c.dt_rank, dt_min=c.dt_min, dt_max=c.dt_max,
+        readout="mean", dropout=c.dropout, tied=c.tied, embedding_std=c.embedding_std, memory=c.memory,
         embedding_width=c.embedding_width, head=c.head, cutoffs=c.cutoffs, recall=[],
     )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inn.config.models import NgramConfig
+from inn.config.rivals import NgramConfig
 from inn.models.common import check_input
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.config.models import PaperTransformerConfig
+from inn.config.rivals import PaperTransformerConfig
 from inn.models.common import Head, symbol_embedding
 from inn.models.window import Plan, WindowedModel, attend, split_heads
 from inn.nn.population import project
@@ -19,7 +19,7 @@ class PaperTransformer(WindowedModel):
     under which absolute positions stay within the window *and* any split of the stream equals one pass: a window that
     slid would give a symbol a new position, and so new keys, at every step. A reset starts a new block.
 
-    >>> from inn.config.models import PaperTransformerConfig
+    >>> from inn.config.rivals import PaperTransformerConfig
     >>> PaperTransformer(PaperTransformerConfig(vocab=27)).num_parameters
     4745499
     """

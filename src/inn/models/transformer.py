@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.config.models import TransformerConfig
+from inn.config.rivals import TransformerConfig
 from inn.models.common import symbol_embedding, symbol_flops, symbol_head
 from inn.models.window import Plan, WindowedModel, attend, split_heads
 from inn.nn.population import Linear
@@ -26,7 +26,7 @@ class Transformer(WindowedModel):
     positions stay small however long the stream. As in Transformer-XL, what a cached key has itself seen is kept:
     with L layers, a prediction draws on up to L x (window - 1) + 1 symbols.
 
-    >>> from inn.config.models import TransformerConfig
+    >>> from inn.config.rivals import TransformerConfig
     >>> model = Transformer(TransformerConfig(vocab=27, width=16, heads=2, layers=2, window=8))
     >>> logits, state = model(torch.zeros(2, 20, dtype=torch.long))
     >>> logits.shape, state[1, "k"].shape

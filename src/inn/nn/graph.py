@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
 from inn.nn.population import no_decay
-from inn.nn.readout import Readout
 from inn.nn.round import Round
-from inn.nn.routing.edges import Edges
 from inn.nn.state import State
+from inn.nn.topology.base import edges_of
+from inn.nn.topology.edges import Edges
+from inn.registry import READOUTS
 
 if TYPE_CHECKING:
     from inn.nn.tape import Tape
@@ -44,19 +46,31 @@ class Graph(nn.Module):
 
     def __init__(self, config: GraphConfig | None = None, **fields: Any):
         super().__init__()
-        self.config = config = config or GraphConfig(**fields)
+        self.config = config = config or graph_config(**fields)
         self.register_buffer("ids", torch.arange(config.neurons))
+        edges = edges_of(config)
+        if edges is not None:
+            self.register_buffer("edge_sources", edges.sources)
+            self.register_buffer("edge_open", edges.open)
+            self.register_buffer("edge_signs", edges.signs)
         self.identity = self.identity_gain = None
         if config.identity != "none":
             self.identity = no_decay(nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std))
         if config.identity == "silent":
             self.identity_gain = no_decay(nn.Parameter(torch.zeros(config.width)))
         self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
-        self.readout = Readout(config)
+        self.readout = READOUTS[config.readout.kind](config)
 
     def round(self, r: int) -> Round:
         """The module of round `r`; all rounds have the same one under `share_rounds`."""
         return self.rounds[0 if self.config.share_rounds else r]  # type: ignore[return-value]
+
+    @property
+    def edges(self) -> Edges | None:
+        """The edges of the topology; None for the complete graph."""
+        if not hasattr(self, "edge_sources"):
+            return None
+        return Edges(self.edge_sources, self.edge_open, self.edge_signs)  # type: ignore[arg-type]
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` streams before their first step."""
@@ -77,7 +91,7 @@ class Graph(nn.Module):
         Args:
             x: `[B, T, F]` inputs, F = `config.input_width`.
             state: what an earlier call returned; None starts afresh.
-            edges: which edges the routers may use; None is the complete graph.
+            edges: which of the topology's edges the routers may use; None: all of them.
             reset: `[B, T]` bool, the state starts afresh before these steps.
             mask: `[B, T]` bool, where false the state passes through unchanged.
 
@@ -93,7 +107,7 @@ class Graph(nn.Module):
     def run_(self, x: Tensor, state: State) -> Tensor:
         """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
         state.check_batch(x.shape[0])
-        return self._rounds(x, state, None, None, None, in_place=True)[0]
+        return self._rounds(x, state, self.edges, None, None, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
@@ -123,6 +137,8 @@ class Graph(nn.Module):
         """All rounds on neurons `[B, T, N, D]`, without input and readout."""
         state = state if state is not None else self.initial_state(x.shape[0])
         state.check_batch(x.shape[0])
+        if (own := self.edges) is not None:
+            edges = own if edges is None else own.within(edges)
         if x.shape[1] == 1 or all(self.round(r).parallel_in_time for r in range(self.config.rounds)):
             return self._rounds(x, state, edges, reset, mask)
         # A message feeds the next step's memory: there is no way but step by step.

@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from inn.config.parts import Options as PartOptions
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
 
-class Readout(nn.Module):
-    """`mean` (the paper), `attention` (a learned query weighs the neurons, step by step) or `concat`.
+class Readout(nn.Module, ABC):
+    """Makes one vector of the neurons: `[B, T, N, D]` -> `[B, T, width(config)]`.
 
-    `[B, T, N, D]` -> `[B, T, D]`, or `[B, T, N x D]` for `concat`.
+    Attributes:
+        Options: the dataclass of the readout's options, which are `config.readout`.
+        exchangeable: True where neurons that are alike give what one of them gives (`inn.collapse`).
     """
+
+    Options: type[PartOptions] = PartOptions
+    exchangeable: ClassVar[bool] = False
 
     def __init__(self, config: GraphConfig):
         super().__init__()
-        self.kind = config.readout
-        self.query = nn.Parameter(torch.zeros(config.width)) if self.kind == "attention" else None
+
+    @classmethod
+    def width(cls, config: GraphConfig) -> int:
+        """Width of what the readout gives: D unless it says otherwise."""
+        return config.width
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """One vector per step, `[B, T, F]`, of the neurons `x` `[B, T, N, D]`."""
+
+
+class Mean(Readout):
+    """The mean over the neurons (the paper)."""
+
+    exchangeable = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kind == "concat":
-            return x.flatten(2)
-        if self.query is None:
-            return x.mean(2)
+        return x.mean(2)
+
+
+class Attention(Readout):
+    """A learned query weighs the neurons, step by step."""
+
+    exchangeable = True
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        self.query = nn.Parameter(torch.zeros(config.width))
+
+    def forward(self, x: Tensor) -> Tensor:
         weights = (x @ self.query.to(x.dtype) * x.shape[-1] ** -0.5).softmax(2)  # [B, T, N]
         return torch.einsum("btn,btnd->btd", weights, x)
+
+
+class Concat(Readout):
+    """All neurons side by side: N x D numbers."""
+
+    @classmethod
+    def width(cls, config: GraphConfig) -> int:
+        return config.neurons * config.width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from inn.nn.memory.groups import build_memory
 from inn.nn.population import NeuronNorm
-from inn.nn.routing.edges import Edges
 from inn.nn.routing.gate import Gate
-from inn.registry import MEMORIES, ROUTERS
+from inn.nn.topology.edges import Edges
+from inn.registry import ROUTERS
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -34,13 +36,18 @@ class Round(nn.Module):
         self.update = config.update
         P, D = config.populations, config.width
         self.memory_norm = NeuronNorm(P, D, kind=config.norm)
-        self.memory = MEMORIES[config.memory](config)
+        self.memory = build_memory(config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.router = self.gate = self.router_norm = None
-        if config.router != "none":
-            self.router = ROUTERS[config.router](config)
+        if (router := ROUTERS[config.router.kind]) is not None:
+            self.router = router(config)
+            if self.router.into_memory and config.update != "sequential":
+                raise InputError(
+                    f"update '{config.update}' has no meaning with router '{config.router.kind}', where messages come "
+                    "before memory; leave it out"
+                )
             if not self.router.into_memory:
-                silent_norm = config.update == "message-norm" and config.zero_start
+                silent_norm = config.update == "message-norm" and getattr(config.router, "zero_start", False)
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
             self.gate = Gate(config) if config.gate != "none" else None
 
@@ -79,7 +86,7 @@ class Round(nn.Module):
             penalties.update(*found)
         if tape is not None:
             tape.add("activity", recalled)
-            tape.add("state", new_state["ssm"] if "ssm" in new_state else next(iter(new_state.values())))
+            tape.add("state", self.memory.sizes(new_state))
         y = x + self.dropout(recalled)
         if self.router is not None and self.router_norm is not None:
             source = x if self.update == "parallel" else y

@@ -12,6 +12,17 @@ from torch.utils._pytree import KeyEntry, MappingKey, register_pytree_node
 Key = tuple[int, str]
 
 
+def grouped(part: str, group: int) -> str:
+    """The name of a part that belongs to one group of a mixed population: `ssm@1`."""
+    return f"{part}@{group}"
+
+
+def ungrouped(parts: Mapping[str, Tensor], group: int) -> dict[str, Tensor]:
+    """The parts of one group, under their own names."""
+    suffix = f"@{group}"
+    return {name.removesuffix(suffix): t for name, t in parts.items() if name.endswith(suffix)}
+
+
 class State(Mapping[Key, Tensor]):
     """A tree of tensors keyed by (round, part), each `[B, N, ...]`: batch first, neurons second.
 
@@ -80,13 +91,38 @@ class State(Mapping[Key, Tensor]):
         return self._map(lambda t: t[torch.as_tensor(rows, device=t.device)])
 
     def select_neurons(self, neurons: Sequence[int] | Tensor) -> State:
-        """Keep these neurons, in this order."""
-        return self._map(lambda t: t[:, torch.as_tensor(neurons, device=t.device)])
+        """Keep these neurons, in this order; of a mixed population group by group."""
+        chosen = torch.as_tensor(neurons).tolist()
+        found = {}
+        for (r, part), t in self.items():
+            first, size = self._range(r, part)
+            own = chosen if first is None else [n - first for n in chosen if first <= n < first + size]
+            found[r, part] = t[:, torch.as_tensor(own, dtype=torch.long, device=t.device)]
+        if chosen != sorted(chosen) and any("@" in part for _, part in self):
+            raise ValueError("the neurons of a mixed population stay in the order of their groups")
+        return State(found)
+
+    def neuron(self, key: Key, n: int) -> int | None:
+        """Where neuron `n` stands in a part; None in a part of another group of a mixed population."""
+        first, size = self._range(*key)
+        if first is None:
+            return n
+        return n - first if first <= n < first + size else None
+
+    def _range(self, r: int, part: str) -> tuple[int | None, int]:
+        """The first neuron of a part that belongs to a group, and how many it has; None for a part of all neurons."""
+        if "@" not in part:
+            return None, 0
+        group = int(part.rpartition("@")[2])
+        sizes = {int(name.rpartition("@")[2]): t.shape[1] for name, t in self.round(r).items() if "@" in name}
+        return sum(n for g, n in sizes.items() if g < group), sizes[group]
 
     def concat_neurons(self, other: State) -> State:
         """Join two populations that run side by side; both need the same rounds and parts."""
         if set(self) != set(other):
             raise ValueError("states of different rounds or parts cannot be joined")
+        if any("@" in part for _, part in self):
+            raise ValueError("states of mixed populations cannot be joined: their neurons are in groups")
         return State({key: torch.cat((t, other[key]), dim=1) for key, t in self.items()})
 
     @property

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from inn.nn.topology.edges import Edges, spread
 from inn.system.errors import InputError, lookup
 
 CHANNELS = {
@@ -51,10 +52,14 @@ class Tape:
     def accumulate(self, channel: str, r: int, values: Tensor) -> None:
         """Add values `[samples, ...]` of one call to the running sums, in float64."""
         values = values.double()
+        self.accumulate_sums(channel, r, values.sum(0), values.square().sum(0), values.shape[0])
+
+    def accumulate_sums(self, channel: str, r: int, sums: Tensor, squares: Tensor, count: int) -> None:
+        """Add the sums, and the sums of squares, of `count` samples."""
         key = channel, r
-        self._counts[key] = self._counts.get(key, 0) + values.shape[0]
-        self._sums[key] = self._sums.get(key, 0) + values.sum(0)
-        self._squares[key] = self._squares.get(key, 0) + values.square().sum(0)
+        self._counts[key] = self._counts.get(key, 0) + count
+        self._sums[key] = self._sums.get(key, 0) + sums
+        self._squares[key] = self._squares.get(key, 0) + squares
 
     def accumulate_squares(self, channel: str, r: int, squares: Tensor, count: int) -> None:
         """Add the sum of squares of `count` samples of which nothing else is known; the mean is their root."""
@@ -120,22 +125,37 @@ class RoundTape:
         return channel in self.tape.channels
 
     def add(self, channel: str, value: Tensor) -> None:
-        """Record routing `[B, T, H, N, N]`, activity `[B, T, N, D]`, gate `[B, T, N]` or state `[B, N, ...]`."""
+        """Record activity `[B, T, N, D]`, gate `[B, T, N]` or how much is remembered, state `[B, N]`."""
         if not self.wants(channel):
             return
         value = value.detach()
         if channel == "state":
-            values = _root_mean_square(value.flatten(2))
+            values = value
         else:
             values = self._samples(_root_mean_square(value) if channel == "activity" else value)
         self.tape.accumulate(channel, self.r, values)
         self.tape.keep(channel, self.r, values)
 
-    def add_sizes(self, sent: Tensor, matrices: Tensor) -> None:
+    def add_routing(self, weights: Tensor, edges: Edges | None = None) -> None:
+        """Record routing weights `[B, T, H, N_to, N_from]`, or `[B, T, H, N_to, K]` of the edges given."""
+        if not self.wants("routing"):
+            return
+        values = self._samples(weights.detach())
+        if edges is None:
+            self.tape.accumulate("routing", self.r, values)
+            self.tape.keep("routing", self.r, values)
+            return
+        values = values.double()
+        sums, squares = (spread(v.sum(0), edges) for v in (values, values.square()))
+        self.tape.accumulate_sums("routing", self.r, sums, squares, len(values))
+        if self.tape.each:
+            self.tape.keep("routing", self.r, spread(values, edges))
+
+    def add_sizes(self, sent: Tensor, matrices: Tensor, edges: Edges | None = None) -> None:
         """Record as routing the size of what goes over each edge, ‖R_ij x_j‖, for x `sent` `[B, T, N, D]`.
 
         Args:
-            matrices: R, `[N_to, I, N_from, D]`.
+            matrices: R, `[N_to, I, N_from, D]`, or `[N_to, I, K, D]` of the edges given.
         """
         if not self.wants("routing"):
             return
@@ -143,10 +163,19 @@ class RoundTape:
         gram = torch.einsum("iojd,ioje->ijde", matrices.detach().float(), matrices.detach().float())
         # Σ_x ‖R x‖² = <R'R, Σ_x x x'>: second moments of the senders in place of a message per edge and symbol.
         moments = torch.einsum("sjd,sje->jde", x, x)
+        if edges is not None:
+            moments = moments[edges.sources]
         squares = (gram * moments).sum((-2, -1)).clamp_min(0)
+        if edges is not None:
+            squares = spread(squares, edges)
         self.tape.accumulate_squares("routing", self.r, squares[None], len(x))
         if self.tape.each:
-            sizes = torch.einsum("sjd,ijde,sje->sij", x, gram, x).clamp_min(0).sqrt()
+            if edges is None:
+                sizes = torch.einsum("sjd,ijde,sje->sij", x, gram, x).clamp_min(0).sqrt()
+            else:
+                arriving = x[:, edges.sources]
+                sizes = torch.einsum("sikd,ikde,sike->sik", arriving, gram, arriving).clamp_min(0).sqrt()
+                sizes = spread(sizes, edges)
             self.tape.keep("routing", self.r, sizes[:, None])
 
     def _samples(self, values: Tensor) -> Tensor:

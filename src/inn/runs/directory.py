@@ -11,7 +11,8 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from inn.config.run import RunConfig, of_its_version
+from inn.config.migrate import migrate
+from inn.config.run import RunConfig
 from inn.data.vocabulary import Vocabulary
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -88,7 +89,7 @@ class Run:
             raise InputError(f"cannot read '{path}': {' '.join(str(error).split())}") from error
         if not isinstance(tree, dict):
             raise InputError(f"'{path}' is not the configuration of a run; it was changed or truncated")
-        return RunConfig.from_dict(of_its_version(tree))
+        return RunConfig.from_dict(migrate(tree))
 
     def vocabulary(self) -> Vocabulary:
         """The vocabulary the run was trained with."""

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from inn.config.models import model_config
+from inn.config.assemble import stored_model
 from inn.data.vocabulary import Vocabulary
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
@@ -50,7 +50,7 @@ def load_exported(path: str | Path) -> SequenceModel:
     fields = _json(path / "config.json").get("inn")
     if not isinstance(fields, dict):
         raise InputError(f"'{path / 'config.json'}' does not say what model it is of; export the run again")
-    model = build_model(model_config(**fields))
+    model = build_model(stored_model(fields))
     tensors = {name.removeprefix(PREFIX): t for name, t in read_weights(path).items()}
     _, tied = pack_model(model)  # in the file once, under either name
     shapes = {name: t.shape for name, t in model.state_dict().items()}

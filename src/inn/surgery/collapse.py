@@ -7,6 +7,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from inn.models.inn import INN
+from inn.nn.topology.base import edges_of
+from inn.registry import READOUTS
 from inn.system.errors import InputError
 
 
@@ -32,14 +34,19 @@ def collapse(model: INN) -> INN:
     c = model.config
     if c.input != "copy":
         raise InputError(f"cannot collapse: with input '{c.input}' every neuron receives its own part of the embedding")
-    if c.readout == "concat":
-        raise InputError("cannot collapse: readout 'concat' gives every neuron its own part of the head")
-    if c.router in ("mixing", "bus", "dendrites"):
-        raise InputError(f"cannot collapse: router '{c.router}' gives every neuron its own matrix")
+    if c.population:
+        raise InputError("cannot collapse: the neurons of a mixed population remember in different ways")
+    if not READOUTS[c.readout.kind].exchangeable:
+        raise InputError(f"cannot collapse: readout '{c.readout.kind}' gives every neuron its own part of the head")
+    if edges_of(c) is not None:
+        raise InputError(f"cannot collapse: in topology '{c.topology.kind}' neurons hear different ones")
+    router = model.graph.round(0).router
+    if router is not None and not router.exchangeable:
+        raise InputError(f"cannot collapse: router '{c.router.kind}' does not say that alike neurons hear the same")
     if c.recall:
         raise InputError("cannot collapse: every neuron recalls in its own way; it needs a model with recall=[]")
     old = model.state_dict()
-    one = INN(replace(c, neurons=1, weights="shared", timescales="same", identity=c.identity))
+    one = INN(replace(c, neurons=1))
     new: dict[str, Tensor] = {}
     for name, single in one.state_dict().items():
         value = old[name]

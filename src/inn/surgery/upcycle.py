@@ -13,12 +13,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from inn.config.models import INNConfig, model_config
+from inn.config.assemble import add, model_draft, value_of
+from inn.config.models import INNConfig
+from inn.config.parts import plain
 from inn.config.run import RunConfig
 from inn.models.inn import INN
 from inn.nn.memory.mamba import Mamba
+from inn.nn.memory.options import MambaOptions
 from inn.nn.routing.dendrites import Dendrites
+from inn.nn.topology.base import edges_of
 from inn.ops.norm.reference import EPSILON
+from inn.registry import READOUTS
 from inn.runs.checkpoint import Checkpoint, pack_model, save
 from inn.runs.directory import Run
 from inn.system.errors import InputError
@@ -139,7 +144,9 @@ class Pretrained:
         """The configuration of the population: what the weights decide, `START`, and over it the `fields` given."""
         width = self.fields["width"]
         heads = next(h for h in (4, 2, 1) if width % h == 0)
-        config = model_config("inn", **{**self.fields, **START, "heads": heads, **fields})
+        draft = model_draft("inn", {**self.fields, **START, "heads": heads})
+        add(draft, fields, of=" of model kind 'inn'")
+        config = INNConfig(**draft.tree)
         self.check(config)
         return config
 
@@ -147,22 +154,31 @@ class Pretrained:
         """Raise `InputError` where a population of this configuration would not compute what the pretrained does."""
         if config.kind != "inn":
             raise InputError(f"a population is of kind 'inn', not '{config.kind}'; leave model.kind out")
+        if config.population or not isinstance(config.memory, MambaOptions):
+            raise InputError("the neurons of a pretrained Mamba remember with memory 'mamba'; leave model.memory out")
+        if edges_of(config) is not None:
+            raise InputError(
+                f"topology '{config.topology.kind}' is not of a population of copies; leave model.topology out"
+            )
         for name, value in self.fields.items():
-            if getattr(config, name) != value:
+            found = value_of(config, name)
+            if found not in (value, None):
                 raise InputError(
-                    f"model.{name} is {value} in a population made of '{self.folder}', not {getattr(config, name)}; "
-                    "leave it out"
+                    f"model.{name} is {value} in a population made of '{self.folder}', not {found}; leave it out"
                 )
         if config.weights == "communal":
             raise InputError("communal weights are of low rank and cannot hold the pretrained ones; use separate")
-        if config.readout == "concat":
-            raise InputError("readout 'concat' would need another head than the pretrained one; use mean or attention")
+        if not READOUTS[config.readout.kind].exchangeable:
+            raise InputError(
+                f"readout '{config.readout.kind}' would need another head than the pretrained one; "
+                "use mean or attention"
+            )
         if config.neurons > 1 and not (config.identity == "silent" and config.identity_std):
             raise InputError(
                 f"identity '{config.identity}' of deviation {config.identity_std} changes the function, or leaves the "
                 "neurons alike for ever; use model.identity silent with model.identity_std 1"
             )
-        if config.router == "dendrites" and config.gate != "none":
+        if config.into_memory and config.gate != "none":
             raise InputError("a gate on dendrites changes what neurons read from the start; leave model.gate out")
 
 
@@ -281,9 +297,7 @@ def write_run(pretrained: Pretrained, path: str | Path, config: RunConfig) -> IN
 
 def settings_of(pretrained: Pretrained) -> Mapping[str, Any]:
     """What a run of this model starts from, as the sections of a recipe; its tokenizer, where the folder holds one."""
-    from dataclasses import asdict
-
     data = {}
     if (pretrained.folder / "tokenizer.json").is_file():
         data = {"vocabulary": "tokenizer", "tokenizer": str(pretrained.folder)}
-    return {"model": asdict(pretrained.config()), "data": data}
+    return {"model": plain(pretrained.config()), "data": data}

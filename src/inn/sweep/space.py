@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 
 import yaml
 
-from inn.config.models import MODEL_CONFIGS
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.config.run import DataConfig, TrainConfig
 from inn.config.settings import SECTIONS, add_settings
+from inn.registry import MODELS
 from inn.system.errors import InputError, nearest
 from inn.system.files import plain_errors
 
@@ -197,6 +197,6 @@ def _number(name: str, key: str, value: Any, number: type[int] | type[float]) ->
 def _hint(name: str, kind: str) -> Any:
     """The type of a setting; None where it is a text."""
     section, _, field = name.partition(".")
-    config = {"model": MODEL_CONFIGS[kind], "data": DataConfig, "train": TrainConfig}[section]
+    config = {"model": MODELS.options(kind), "data": DataConfig, "train": TrainConfig}[section]
     hint = get_type_hints(config).get(field)
     return hint if hint in (int, float) or get_origin(hint) in (Union, UnionType) else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, one_of, print_json
-from inn.config.options import OptionParser
+from inn.config.parser import OptionParser
 from inn.system.errors import InputError, lookup
 from inn_studies import STUDIES, open_study
 

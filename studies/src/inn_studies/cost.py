@@ -173,7 +173,7 @@ def measured(
 
 def growth(points: list[dict[str, Any]], effort: Effort) -> list[dict[str, Any]]:
     """Seconds, bytes and FLOPs of a training step at each point of a sweep, smallest first."""
-    from inn.config.models import model_config
+    from inn.config.assemble import model_config
     from inn.models.build import build_model
 
     models = [build_model(model_config(**point["model"], vocab=VOCAB)).to(_device()) for point in points]
@@ -245,7 +245,7 @@ def bytes_of(fields: dict[str, Any], length: int, threads: int) -> int:
     """What a training step's memory peaks at, above weights and optimiser."""
     import torch
 
-    from inn.config.models import model_config
+    from inn.config.assemble import model_config
     from inn.models.build import build_model
     from inn_benchmarks.memory import added_peak
 

@@ -45,7 +45,7 @@ class Size:
 def published(**fields: Any) -> dict[str, Any]:
     """Fields of `--model` for the paper's architecture at another size (`paper-fixed`; `paper` has embedding_std=1).
 
-    >>> from inn.config.models import model_config
+    >>> from inn.config.assemble import model_config
     >>> at_its_size = published(neurons=32, width=256, rounds=6, dt_rank=16)
     >>> model_config(**at_its_size) == model_config(preset="paper-fixed")
     True

@@ -8,7 +8,7 @@ from torch import nn
 
 import inn
 from inn.analysis.stability.depths import Depths
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.system.errors import InputError
 
@@ -26,7 +26,7 @@ def test_an_inn(share, fields):
     model = small("inn", neurons=3, width=8, rounds=2, share_rounds=share, **fields)
     found = Depths(model)(TOKENS)
     with torch.no_grad():
-        x = model._read(TOKENS)
+        x = model.embed(TOKENS)
         if model.recall is not None:
             x = x + model.recall(TOKENS, None)[0]
         torch.testing.assert_close(found[0], x.flatten(2))
@@ -53,7 +53,7 @@ def test_rivals(kind, fields, depths):
         logits = model(TOKENS)[0]
         last = found[-1]
         norm = getattr(model, "norm", nn.Identity())
-        again = model.head(norm(last), model.embedding) if kind != "mamba-stack" else model._write(last[:, :, None])
+        again = model.head(norm(last), model.embedding) if kind != "mamba-stack" else model.logits(last[:, :, None])
     torch.testing.assert_close(again, logits)
 
 

@@ -10,7 +10,7 @@ import torch
 
 import inn
 from inn.analysis.stability.lyapunov import exponents_over_time, lyapunov
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.system.errors import InputError
 

@@ -12,7 +12,7 @@ import torch
 import inn
 from inn.analysis.stability.measure import stability
 from inn.analysis.stability.patterns import contraction
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.system.errors import InputError
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from inn.config.models import model_config
+from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 
 SOURCE = Path(__file__).parents[3] / "src"

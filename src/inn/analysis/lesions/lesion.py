@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from inn.nn.graph import Graph
 from inn.nn.recall import Recall
 from inn.nn.routing.base import Parts, Router
-from inn.nn.routing.edges import Edges
+from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
 
 

@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.inference.evaluate import evaluating
 from inn.nn.graph import Graph
-from inn.nn.memory.mamba import Mamba
-from inn.nn.state import State
+from inn.nn.state import Key, State
 from inn.system.errors import InputError
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -24,7 +22,7 @@ _SILENT = 1e-12
 
 @torch.no_grad()
 def decay(
-    graph: Graph, x: Tensor, state: State, neurons: Sequence[int], times: Sequence[int], part: str = "ssm"
+    graph: Graph, x: Tensor, state: State, neurons: Sequence[int], times: Sequence[int], part: str | None = None
 ) -> Tensor:
     """What is left of a perturbation of one neuron's state, 1 at the start: `[neurons, times]`.
 
@@ -40,7 +38,7 @@ def decay(
         state: before the first of them.
         neurons: which to perturb, one after the other.
         times: symbols after the perturbation, rising, none above T.
-        part: of the state, a tensor `[B, N, ...]` in each round.
+        part: of the state, a tensor `[B, N, ...]` in each round; when not given, the one that the memory lives in.
 
     Raises `InputError` for a single stream, for times that do not rise or go beyond T, and for a state without `part`.
     """
@@ -49,40 +47,48 @@ def decay(
         raise InputError("a state is exchanged with another stream's; give at least 2 streams")
     if list(times) != sorted(set(times)) or not times or times[0] < 1 or times[-1] > x.shape[1]:
         raise InputError(f"times {list(times)} must rise within the {x.shape[1]} symbols that follow")
-    rounds = [r for r in range(graph.config.rounds) if (r, part) in state]
-    if not rounds:
-        raise InputError(f"there is no '{part}' in the state; its parts: {sorted({name for _, name in state})}")
+    places = {n: _places(graph, n, part) for n in neurons}
+    if missing := [key[1] for keys in places.values() for key, _ in keys if key not in state]:
+        raise InputError(f"there is no '{missing[0]}' in the state; its parts: {sorted({name for _, name in state})}")
     each = {}
     for key, t in state.items():  # the undisturbed streams, and one copy of them for each neuron
         copies = [t]
         for n in neurons:
             other = t.clone()
-            if key[1] == part:
-                other[:, n] = t.roll(1, 0)[:, n]
+            for place, at in places[n]:
+                if place == key:
+                    other[:, at] = t.roll(1, 0)[:, at]
             copies.append(other)
         each[key] = torch.cat(copies)
     wide = x.repeat(1 + len(neurons), 1, 1, 1)
     found, now, at = [], State(each), 0
-    first = _distances(now, rounds, part, B, neurons)
+    first = _distances(now, places, B)
     with evaluating(graph):
         for time in times:
             _, now = graph.run(wide[:, at:time], now)
             at = time
-            found.append(_distances(now, rounds, part, B, neurons))
+            found.append(_distances(now, places, B))
     moved = first > _SILENT  # [n, R, B]
     left = torch.stack([torch.where(moved, d / first.clamp_min(_SILENT), torch.nan) for d in found], -1)
     return left.flatten(1, 2).nanmean(1)
 
 
-def _distances(state: State, rounds: list[int], part: str, B: int, neurons: Sequence[int]) -> Tensor:
+def _places(graph: Graph, neuron: int, part: str | None) -> list[tuple[Key, int]]:
+    """Where a neuron's state is, round by round: the key, and the place on its second axis."""
+    found = []
+    for r in range(graph.config.rounds):
+        name, at = graph.round(r).memory.place(neuron) if part is None else (part, neuron)
+        found.append(((r, name), at))
+    return found
+
+
+def _distances(state: State, places: dict[int, list[tuple[Key, int]]], B: int) -> Tensor:
     """`[neurons, R, B]` how far each perturbed neuron's state is from the undisturbed one."""
-    by_round = []
-    for r in rounds:
-        t = state[r, part].double().flatten(2)
-        by_round.append(
-            torch.stack([(t[(i + 1) * B : (i + 2) * B, n] - t[:B, n]).norm(dim=-1) for i, n in enumerate(neurons)])
-        )
-    return torch.stack(by_round, 1)
+    found = []
+    for i, keys in enumerate(places.values()):
+        rounds = [state[key][:, at].double().flatten(1) for key, at in keys]
+        found.append(torch.stack([(t[(i + 1) * B : (i + 2) * B] - t[:B]).norm(dim=-1) for t in rounds]))
+    return torch.stack(found)
 
 
 def half_life(left: Sequence[float], times: Sequence[int]) -> float | None:
@@ -117,12 +123,11 @@ def half_lives(graph: Graph, x: Tensor, state: State, horizon: int = HORIZON) ->
         if not times or int(k) > times[-1]:
             times.append(int(k))
         k *= 2**0.5
-    part = "ssm" if (0, "ssm") in state else next((name for (r, name), t in state.items() if r == 0), "ssm")
     found: list[float | None] = []
     size = max(1, 64 // x.shape[0])
     for at in range(0, graph.config.neurons, size):
         some = range(at, min(at + size, graph.config.neurons))
-        found += [half_life(row, times) for row in decay(graph, x, state, some, times, part).tolist()]
+        found += [half_life(row, times) for row in decay(graph, x, state, some, times).tolist()]
     return found
 
 
@@ -130,29 +135,23 @@ def half_lives(graph: Graph, x: Tensor, state: State, horizon: int = HORIZON) ->
 def time_constants(graph: Graph, x: Tensor, state: State | None = None) -> Tensor | None:
     """Time constants of each neuron's memory in symbols, `[N, R x E x S]`; None for memories without any.
 
-    A state number of a selective state space decays by exp(Δ A) at every symbol (Gu & Dao 2023, arXiv 2312.00752,
-    equation 4); here τ = 1 / (Δ |A|), with Δ = softplus(dt) averaged over the symbols of `x` `[B, T, N, D]`.
+    Each memory tells its own over what it takes in of `x` `[B, T, N, D]`; see `Mamba.time_constants`.
     """
-    steps: list[tuple[Mamba, Tensor]] = []
+    found: list[Tensor | None] = []
 
-    def note(memory: Mamba):
-        def hook(module: nn.Module, args: tuple, result: Tensor) -> None:
-            steps.append((memory, F.softplus(result.double()).mean((0, 1))))  # [N, E]
+    def note(module: nn.Module, args: tuple, kwargs: dict) -> None:
+        found.append(module.time_constants(args[0], args[1]))  # type: ignore[operator]
 
-        return hook
-
-    memories = [m for m in graph.rounds.modules() if isinstance(m, Mamba)]
-    hooks = [m.dt_proj.register_forward_hook(note(m)) for m in memories]
+    hooks = [r.memory.register_forward_pre_hook(note, with_kwargs=True) for r in graph.rounds]  # type: ignore[union-attr]
     try:
         with evaluating(graph):
             graph.run(x, state)
     finally:
         for hook in hooks:
             hook.remove()
-    if not steps:
+    if not found or any(t is None for t in found):
         return None
-    found = [1 / (dt[..., None] * m.A_log.double().exp()).clamp_min(1e-300) for m, dt in steps]  # [N, E, S]
-    return torch.stack(found, 1).flatten(1)
+    return torch.stack([t for t in found if t is not None], 1).flatten(1)
 
 
 def spectrum(constants: Tensor) -> list[list[float]]:

@@ -130,7 +130,7 @@ def entering(model: INN, part: Stretches, tables: Parts) -> Tensor:
     No lesion of the graph changes it: it is the same for all of them. `tables` is what `recalled` gives.
     """
     read = part.tokens[:, part.before - part.warmup : -1]
-    x = model._read(read)
+    x = model.embed(read)
     if model.recall is None:
         return x
     return x + model.recall.read_(read, {name: t.clone() for name, t in tables.items()})
@@ -147,8 +147,9 @@ def warmed(model: INN, part: Stretches, x: Tensor) -> tuple[Tensor, State]:
 
 def window(model: INN, rows: int) -> int:
     """Symbols that one pass of `rows` stretches may read so that what it makes fits into memory."""
-    c = model.config
-    largest = max(c.vocab, c.heads * c.neurons**2, c.neurons * c.width * 16)
+    c, router = model.config, model.graph.round(0).router
+    heads = 1 if router is None else router.heads
+    largest = max(c.vocab, heads * c.neurons**2, c.neurons * c.width * 16)
     return max(16, _NUMBERS // (rows * largest))
 
 
@@ -160,6 +161,6 @@ def bits_of(model: INN, part: Stretches, x: Tensor) -> Tensor:
     for at in range(0, x.shape[1], size):
         y, state = model.graph.run(x[:, at : at + size], state)
         targets = part.targets[:, at : at + size]
-        losses = F.cross_entropy(model._write(y).float().flatten(0, 1), targets.flatten(), reduction="none")
+        losses = F.cross_entropy(model.logits(y).float().flatten(0, 1), targets.flatten(), reduction="none")
         found.append(losses.view(targets.shape).cpu() / math.log(2))
     return torch.cat(found, 1)

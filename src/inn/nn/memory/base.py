@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
+
+from inn.config.parts import Options as PartOptions
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -18,10 +21,26 @@ class Memory(nn.Module, ABC):
 
     Any split of the time axis gives the same result as one pass; gradients flow through the output and through the
     state both ways; the state given is never changed.
+
+    Args:
+        config: of the graph; in a mixed population of this memory's group, N being the group's. The memory's own
+            options are `config.memory`, an instance of its class's `Options`.
+
+    Attributes:
+        Options: the dataclass of the memory's options.
+        main_part: the part of the state that the memory lives in; the first one when not given.
     """
+
+    Options: type[PartOptions] = PartOptions
+    main_part: ClassVar[str | None] = None
 
     def __init__(self, config: GraphConfig):
         super().__init__()
+
+    @classmethod
+    def inputs(cls, config: GraphConfig) -> int:
+        """Numbers per neuron that a router into the memory (`dendrites`) hands over; D unless a memory overrides it."""
+        return config.width
 
     @abstractmethod
     def initial_state(self, batch: int) -> Parts:
@@ -36,7 +55,8 @@ class Memory(nn.Module, ABC):
         A third value, if any, is what the memory adds to the training loss: scalars in nats, by name.
 
         Args:
-            x: the neurons' inputs; behind dendrites, what these bring in, `[B, T, N, config.memory_inputs]`.
+            x: the neurons' inputs; behind a router into the memory (`config.into_memory`), what this one brings in,
+                `[B, T, N, self.inputs(config)]`.
             state: the parts that `initial_state` names.
             reset: `[B, T]` bool; where true the state starts afresh before this step.
             mask: `[B, T]` bool; where false the state passes through unchanged (the output there means nothing).
@@ -48,6 +68,22 @@ class Memory(nn.Module, ABC):
         for name, part in new.items():
             state[name].copy_(part)
         return y
+
+    def sizes(self, state: Parts) -> Tensor:
+        """How much each neuron remembers, `[B, N]`: the root mean square of the state's main part."""
+        part = state[self.place(0)[0]].flatten(2)
+        return torch.linalg.vector_norm(part, dim=-1) / part.shape[-1] ** 0.5
+
+    def place(self, neuron: int) -> tuple[str, int]:
+        """Where a neuron's memory lives: the state's part, and the neuron's place on its second axis."""
+        return self.main_part or next(iter(self.initial_state(1))), neuron
+
+    def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:
+        """Time constants in steps of each neuron's memory over inputs as `forward` takes them, `[N, M]`.
+
+        None for a memory that has none.
+        """
+        return None
 
     @abstractmethod
     def flops(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.nn.memory.base import Memory, Parts
+from inn.nn.memory.options import MambaOptions
 from inn.nn.population import NeuronLinear, bare, neuron_map, no_decay
 from inn.ops import causal_conv, memory_step, selective_scan
 
@@ -23,13 +24,18 @@ class Mamba(Memory):
     State parts: `conv` `[B, N, K-1, E]`, the last inputs of the convolution, and `ssm` `[B, N, E, S]`.
     """
 
+    Options = MambaOptions
+    main_part = "ssm"
+
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         self.neurons, P = config.neurons, config.populations
-        D, E, S, K, R = config.width, config.channels, config.state, config.conv, config.rank
-        self.sizes = (E, S, K, R)
-        # Dendrites are an in-projection, from all neurons at once.
-        self.in_proj = None if config.router == "dendrites" else neuron_map(config, D, config.memory_inputs)
+        own: MambaOptions = config.memory
+        D, S, K = config.width, own.state, own.conv
+        E, R = own.channels(D), own.rank(D)
+        self.dims = (E, S, K, R)
+        # A router into the memory is an in-projection, from all neurons at once.
+        self.in_proj = None if config.into_memory else neuron_map(config, D, 2 * E)
         bound = 1 / math.sqrt(K)
         self.conv_weight = nn.Parameter(torch.empty(P, E, K).uniform_(-bound, bound))
         self.conv_bias = no_decay(nn.Parameter(torch.empty(P, E).uniform_(-bound, bound)))
@@ -46,8 +52,13 @@ class Mamba(Memory):
             assert self.dt_proj.bias is not None
             self.dt_proj.bias.copy_(_inverse_softplus(_first_steps(config)))
 
+    @classmethod
+    def inputs(cls, config: GraphConfig) -> int:
+        """Signal and gate: two numbers for every channel."""
+        return 2 * config.memory.channels(config.width)
+
     def initial_state(self, batch: int) -> Parts:
-        E, S, K, _ = self.sizes
+        E, S, K, _ = self.dims
         like = {"device": self.D.device, "dtype": torch.promote_types(self.D.dtype, torch.float32)}
         return {
             "conv": torch.zeros(batch, self.neurons, K - 1, E, **like),
@@ -57,7 +68,7 @@ class Mamba(Memory):
     def forward(
         self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Parts]:
-        E, S, _, R = self.sizes
+        E, S, _, R = self.dims
         u, z = x.split(E, -1) if self.in_proj is None else self.in_proj(x, E, E)
         u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
         dt, B, C = self.x_proj(u, R, S, S)
@@ -65,6 +76,14 @@ class Mamba(Memory):
             u, self.dt_proj(dt), -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask
         )  # fmt: skip
         return self.out_proj(y), {"conv": conv, "ssm": ssm}
+
+    def time_constants(self, x: Tensor, state: Parts) -> Tensor:
+        """A state number decays by exp(Δ A) at every symbol (equation 4): τ = 1 / (Δ |A|), Δ the mean over `x`."""
+        E, S, _, R = self.dims
+        u = x.split(E, -1)[0] if self.in_proj is None else self.in_proj(x, E, E)[0]
+        u, _ = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"])
+        steps = F.softplus(self.dt_proj(self.x_proj(u, R, S, S)[0]).double()).mean((0, 1))  # [N, E]
+        return (1 / (steps[..., None] * self.A_log.double().exp()).clamp_min(1e-300)).flatten(1)
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
         maps = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
@@ -77,7 +96,7 @@ class Mamba(Memory):
         )  # fmt: skip
 
     def flops(self) -> dict[str, float]:
-        E, S, K, _ = self.sizes
+        E, S, K, _ = self.dims
         maps = [self.x_proj, self.dt_proj, self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
         return {
             "memory.matrices": sum(m.flops(self.neurons) for m in maps),
@@ -88,9 +107,10 @@ class Mamba(Memory):
 
 def _first_steps(config: GraphConfig) -> Tensor:
     """Step sizes at the start, `[P, E]`: log-uniform in dt_min..dt_max, or in the neuron's own part of that range."""
-    low, high = math.log(config.dt_min), math.log(config.dt_max)
-    where = torch.rand(config.populations, config.channels)
-    if config.timescales == "spread":
+    own: MambaOptions = config.memory
+    low, high = math.log(own.dt_min), math.log(own.dt_max)
+    where = torch.rand(config.populations, own.channels(config.width))
+    if own.timescales == "spread":
         where = (torch.arange(config.neurons)[:, None] + where) / config.neurons
     return torch.exp(low + where * (high - low)).clamp_min(1e-4)
 

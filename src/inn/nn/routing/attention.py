@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from inn.nn.population import bare, linear, neuron_map, no_decay
 from inn.nn.routing.base import Parts, WeightedRouter, emitted
-from inn.nn.routing.edges import Edges
+from inn.nn.routing.options import AttentionOptions
+from inn.nn.topology.edges import Edges, heard
 from inn.ops import neuron_attention
 
 if TYPE_CHECKING:
@@ -25,14 +26,18 @@ class Attention(WeightedRouter):
     can run away.
     """
 
+    Options = AttentionOptions
+    exchangeable = True
+
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.heads, self.dropout = config.heads, config.routing_dropout
+        own: AttentionOptions = config.router
+        self.heads, self.dropout = own.heads, own.routing_dropout
         self.query = neuron_map(config, config.width, config.width, bias=True)
         self.key = neuron_map(config, config.width, config.width, bias=True)
-        gain = (config.populations, config.width // config.heads)
-        self.query_gain = no_decay(nn.Parameter(torch.ones(gain))) if config.qk_norm else None
-        self.key_gain = no_decay(nn.Parameter(torch.ones(gain))) if config.qk_norm else None
+        gain = (config.populations, config.width // own.heads)
+        self.query_gain = no_decay(nn.Parameter(torch.ones(gain))) if own.qk_norm else None
+        self.key_gain = no_decay(nn.Parameter(torch.ones(gain))) if own.qk_norm else None
 
     def forward(
         self,
@@ -56,15 +61,31 @@ class Attention(WeightedRouter):
         if self.query_gain is not None and self.key_gain is not None:
             q = F.rms_norm(q, q.shape[-1:]) * self.query_gain[:, None].to(q.dtype)
             k = F.rms_norm(k, k.shape[-1:]) * self.key_gain[:, None].to(k.dtype)
-        open_edges = None if edges is None else edges.dense()
-        look = tape is not None and tape.wants("routing")
-        heard, weights = neuron_attention(q, k, v, open_edges, self.dropout if self.training else 0.0, look)
+        dropout, look = self.dropout if self.training else 0.0, tape is not None and tape.wants("routing")
+        if self.sparse and edges is not None:
+            message, weights = _over_edges(q, k, v, edges, dropout)
+        else:
+            message, weights = neuron_attention(q, k, v, None if edges is None else edges.dense(), dropout, look)
         if tape is not None and weights is not None:
-            tape.add("routing", weights)
-        return self.out(heard.flatten(-2)), {}
+            tape.add_routing(weights, edges if self.sparse else None)
+        return self.out(message.flatten(-2)), {}
 
     def flops(self) -> dict[str, float]:
         parts = super().flops()
         parts["routing.matrices"] += self.query.flops(self.neurons) + self.key.flops(self.neurons)
         parts["routing.messages"] *= 2  # scores and sums
         return parts
+
+
+def _over_edges(q: Tensor, k: Tensor, v: Tensor, edges: Edges, dropout: float) -> tuple[Tensor, Tensor]:
+    """Attention of each neuron to its K sources: what it hears `[B, T, N, H, d]`, and the weights `[B, T, H, N, K]`.
+
+    A neuron all of whose edges are closed hears nothing. A sign is a factor on what comes over an edge, not on how
+    much is listened to it.
+    """
+    unsigned = Edges(edges.sources, edges.open)
+    scores = torch.einsum("btnhd,btnkhd->bthnk", q, heard(k, unsigned)) * q.shape[-1] ** -0.5
+    weights = scores.float().masked_fill(~edges.open, -torch.inf).softmax(-1).nan_to_num(0.0)
+    dropped = F.dropout(weights, dropout) if dropout else weights
+    message = torch.einsum("bthnk,btnkhd->btnhd", dropped.to(v.dtype), heard(v, edges))
+    return message, weights if edges.signs is None else weights * edges.signs

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from inn.config.parts import Options as PartOptions
 from inn.nn.population import NeuronLinear, neuron_map
-from inn.nn.routing.edges import Edges
+from inn.nn.routing.options import MessageOptions
+from inn.nn.topology.base import edges_of
+from inn.nn.topology.edges import Edges
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -25,15 +28,27 @@ class Router(nn.Module, ABC):
         parallel_in_time: False for a router whose message feeds the next step's memory; the graph then steps.
         into_memory: True for a router whose message is what the memory takes in, `[B, T, N, config.memory_inputs]`;
             a round is then communication, then memory.
+        exchangeable: True for a router that lets neurons which are alike hear the same, whatever their number: one may
+            then stand for all (`inn.collapse`).
+        Options: the dataclass of the router's options, which are `config.router`.
+        heads: routing weights per edge that the tape records.
+        sparse: whether the topology lists edges, K sources for each neuron; the complete graph lists none.
+        degree: K, the sources of a neuron.
     """
 
     mass: ClassVar[float | None] = 1.0
     parallel_in_time: ClassVar[bool] = True
     into_memory: ClassVar[bool] = False
+    exchangeable: ClassVar[bool] = False
+    Options: type[PartOptions] = PartOptions
+    heads: int = 1
 
     def __init__(self, config: GraphConfig):
         super().__init__()
         self.neurons, self.width = config.neurons, config.width
+        edges = edges_of(config)
+        self.sparse = edges is not None
+        self.degree = config.neurons if edges is None else edges.sources.shape[1]
 
     def initial_state(self, batch: int) -> Parts:
         """The state before the first step, parts `[B, N, ...]`; empty for a router that looks at the present only."""
@@ -58,15 +73,22 @@ class Router(nn.Module, ABC):
         Args:
             x: `[B, T, N, D]` the neurons after their norm.
             state: the parts that `initial_state` names; None where there are none.
-            edges: which edges may be used; None is the complete graph.
+            edges: which edges may be used; None is the complete graph. Where the topology lists edges (`self.sparse`)
+                they are those, in `[N, K]`, some perhaps closed by a lesion.
             gate: `[B, T, N]` factor on what each neuron sends.
             reset, mask: `[B, T]` bool as in `Memory`; only routers with a state need them.
-            tape: what records routing weights, `[B, T, H, N_to, N_from]`, when someone looks.
+            tape: what records routing weights, `[B, T, H, N_to, N_from]`, or `[B, T, H, N_to, K]` with the edges they
+                are of (`tape.add_routing`), when someone looks.
         """
 
     @abstractmethod
     def flops(self) -> dict[str, float]:
         """Forward FLOPs for one symbol of the whole population, by part."""
+
+
+def starts_silent(config: GraphConfig) -> bool:
+    """Whether a router's last map starts at zero. Under `message-norm` the norm after it does instead."""
+    return getattr(config.router, "zero_start", False) and config.update != "message-norm"
 
 
 def emitted(values: Tensor, gate: Tensor | None) -> Tensor:
@@ -81,9 +103,11 @@ class WeightedRouter(Router):
     update form `message-norm` the norm after it starts at zero instead, since it would blow up a message near zero.
     """
 
+    Options = MessageOptions
+
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        silent = config.zero_start and config.update != "message-norm"
+        silent = starts_silent(config)
         self.value = neuron_map(config, config.width, config.width, bias=True)
         self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
 
@@ -93,5 +117,5 @@ class WeightedRouter(Router):
     def flops(self) -> dict[str, float]:
         return {
             "routing.matrices": self.value.flops(self.neurons) + self.out.flops(self.neurons),
-            "routing.messages": 2.0 * self.neurons**2 * self.width,
+            "routing.messages": 2.0 * self.neurons * self.degree * self.width,
         }

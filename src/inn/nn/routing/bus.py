@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from inn.nn.population import neuron_map
-from inn.nn.routing.base import Parts, Router
-from inn.nn.routing.edges import Edges
+from inn.nn.population import linear, neuron_map
+from inn.nn.routing.base import Parts, Router, starts_silent
+from inn.nn.routing.options import BusOptions
+from inn.nn.topology.edges import Edges, heard
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -26,15 +27,15 @@ class Bus(Router):
     """
 
     mass = None
+    Options = BusOptions
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        N, D, m = config.neurons, config.width, config.bus_width
+        N, D, m, K = config.neurons, config.width, config.router.bus_width, self.degree
         self.write = neuron_map(config, D, m, bias=True)
         self.write_gate = neuron_map(config, D, m, bias=True)
-        silent = config.zero_start and config.update != "message-norm"
-        bound = 0.0 if silent else 1 / math.sqrt(N * m)
-        self.read = nn.Parameter(torch.empty(N, D, N, m).uniform_(-bound, bound))
+        bound = 0.0 if starts_silent(config) else 1 / math.sqrt(K * m)
+        self.read = nn.Parameter(torch.empty(N, D, K, m).uniform_(-bound, bound))
 
     def forward(
         self,
@@ -50,12 +51,17 @@ class Bus(Router):
         written = torch.sigmoid(self.write_gate(x)) * self.write(x)  # [B, T, N, m]
         if gate is not None:
             written = written * gate[..., None].to(written.dtype)
+        if self.sparse and edges is not None:
+            read = self.read.to(written.dtype)
+            if tape is not None:
+                tape.add_sizes(written, read, edges)
+            return linear(heard(written, edges).flatten(-2), read.flatten(2))[0], {}
         read = self.read if edges is None else self.read * edges.dense()[:, None, :, None]
         read = read.to(written.dtype)
         if tape is not None:
             tape.add_sizes(written, read)
-        heard = written.flatten(2) @ read.flatten(2).flatten(0, 1).T  # one product for all readers
-        return heard.unflatten(-1, (self.neurons, -1)), {}
+        message = written.flatten(2) @ read.flatten(2).flatten(0, 1).T  # one product for all readers
+        return message.unflatten(-1, (self.neurons, -1)), {}
 
     def flops(self) -> dict[str, float]:
         return {

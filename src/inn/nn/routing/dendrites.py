@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from inn.nn.population import CommunalLinear, linear, neuron_map
 from inn.nn.routing.base import Parts, Router, emitted
-from inn.nn.routing.edges import Edges
+from inn.nn.routing.options import DendritesOptions
+from inn.nn.topology.edges import Edges, heard
+from inn.registry import MEMORIES
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -26,10 +30,18 @@ class Dendrites(Router):
 
     mass = None
     into_memory = True
+    Options = DendritesOptions
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.hear = neuron_map(config, config.neurons * config.width, config.memory_inputs, own=True)
+        read = self.degree * config.width
+        groups = [(c, MEMORIES[c.memory.kind].inputs(c)) for c in config.groups]
+        self.outputs = max(n for _, n in groups)
+        self.hear: nn.Module
+        if len({n for _, n in groups}) == 1:
+            self.hear = neuron_map(config, read, self.outputs, own=True)
+        else:  # memories that take in different numbers; a message is filled up to the widest
+            self.hear = nn.ModuleList(neuron_map(c, read, n, own=True) for c, n in groups)
 
     def forward(
         self,
@@ -43,9 +55,13 @@ class Dendrites(Router):
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
         x = emitted(x, gate)
+        if self.sparse and edges is not None:
+            if tape is not None:
+                tape.add_sizes(x, self._weight().unflatten(2, (self.degree, -1)), edges)
+            return self._heard(heard(x, edges).flatten(-2)), {}
         if edges is None and tape is None:
-            return self.hear(everyone(x)), {}
-        weight = self.hear.weight  # [N, I, N x D]
+            return self._heard(everyone(x)), {}
+        weight = self._weight()
         if edges is not None:
             open_edges = edges.dense()[:, None, :, None].to(weight.dtype)
             weight = (weight.unflatten(2, (self.neurons, -1)) * open_edges).flatten(2)
@@ -53,10 +69,30 @@ class Dendrites(Router):
             tape.add_sizes(x, weight.unflatten(2, (self.neurons, -1)))
         return linear(everyone(x), weight)[0], {}
 
+    def _heard(self, x: Tensor) -> Tensor:
+        """What neurons take in of `[B, T, N, K x D]`, or of one input for all, `[B, T, 1, N x D]`."""
+        if not isinstance(self.hear, nn.ModuleList):
+            return self.hear(x)
+        sizes = [m.weight.shape[0] for m in self.hear]  # type: ignore[union-attr]
+        parts = x.split(sizes, 2) if x.shape[2] > 1 or self.neurons == 1 else [x] * len(sizes)
+        results = [m(part) for m, part in zip(self.hear, parts)]
+        return torch.cat([F.pad(y, (0, self.outputs - y.shape[-1])) for y in results], 2)
+
+    def _weight(self) -> Tensor:
+        """All matrices, `[N, I, K x D]`; rows that fill a message up are zero."""
+        if not isinstance(self.hear, nn.ModuleList):
+            return self.hear.weight  # type: ignore[return-value]
+        weights = [m.weight for m in self.hear]
+        return torch.cat([F.pad(w, (0, 0, 0, self.outputs - w.shape[1])) for w in weights])  # type: ignore[arg-type]
+
     def flops(self) -> dict[str, float]:
-        if isinstance(self.hear, CommunalLinear):
-            return {"routing.messages": self.hear.flops(self.neurons, readers=1)}
-        return {"routing.messages": self.hear.flops(self.neurons)}
+        maps = self.hear if isinstance(self.hear, nn.ModuleList) else [self.hear]
+        total = 0.0
+        for m in maps:
+            own = m.weight.shape[0]  # type: ignore[union-attr]
+            shared = isinstance(m, CommunalLinear) and not self.sparse
+            total += m.flops(own, readers=1) if shared else m.flops(own)  # type: ignore[operator]
+        return {"routing.messages": total}
 
 
 def everyone(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.routing.base import Parts, WeightedRouter
-from inn.nn.routing.edges import Edges
+from inn.nn.topology.edges import Edges, heard
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -22,7 +22,7 @@ class Mixing(WeightedRouter):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.weights = nn.Parameter(torch.full((config.neurons, config.neurons), 1 / config.neurons))
+        self.weights = nn.Parameter(torch.full((config.neurons, self.degree), 1 / self.degree))
 
     def forward(
         self,
@@ -35,8 +35,13 @@ class Mixing(WeightedRouter):
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
-        weights = self.weights if edges is None else self.weights * edges.dense()
         v = self.values(x, gate)
+        if self.sparse and edges is not None:
+            weights = self.weights * edges.factors(self.weights.dtype)
+            message = torch.einsum("ik,btikd->btid", self.weights.to(v.dtype), heard(v, edges))
+        else:
+            weights = self.weights if edges is None else self.weights * edges.dense()
+            message = torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)
         if tape is not None:
-            tape.add("routing", weights.expand(*x.shape[:2], 1, -1, -1))
-        return self.out(torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)), {}
+            tape.add_routing(weights.expand(*x.shape[:2], 1, -1, -1), edges if self.sparse else None)
+        return self.out(message), {}

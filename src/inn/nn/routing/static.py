@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inn.nn.routing.base import Parts, WeightedRouter
-from inn.nn.routing.edges import Edges
+from inn.nn.topology.edges import Edges, heard
 
 if TYPE_CHECKING:
     from inn.nn.tape import RoundTape
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 class Static(WeightedRouter):
     """Fixed uniform weights, 1/N (1/K where only K edges are open)."""
+
+    exchangeable = True
 
     def forward(
         self,
@@ -29,13 +31,16 @@ class Static(WeightedRouter):
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
         v = self.values(x, gate)
-        if edges is None:
+        if self.sparse and edges is not None:
+            weights = edges.factors(torch.float32) / edges.open.sum(1, keepdim=True).clamp_min(1)
+            message = torch.einsum("ik,btikd->btid", weights.abs().to(v.dtype), heard(v, edges))
+        elif edges is None:
             weights = torch.full((self.neurons, self.neurons), 1 / self.neurons, device=x.device)
-            heard = v.mean(2, keepdim=True).expand_as(v)  # the same for all: no need for the product
+            message = v.mean(2, keepdim=True).expand_as(v)  # the same for all: no need for the product
         else:
             weights = edges.dense().float()
             weights = weights / weights.sum(1, keepdim=True).clamp_min(1)
-            heard = torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)
+            message = torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)
         if tape is not None:
-            tape.add("routing", weights.expand(*x.shape[:2], 1, -1, -1))
-        return self.out(heard), {}
+            tape.add_routing(weights.expand(*x.shape[:2], 1, -1, -1), edges if self.sparse else None)
+        return self.out(message), {}

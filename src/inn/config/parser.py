@@ -11,8 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from docstring_parser import parse_from_object
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from inn.config.parts import Options, option_names, options_of, parts_of
+from inn.registry import Kinds
 from inn.system.errors import InputError, nearest
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -57,21 +60,46 @@ class OptionParser(ArgumentParser):
         else:
             self.add_argument(name, metavar=self._shown[name], nargs=None if required else "?", help=help)
 
-    def section(self, name: str, config: type, defaults: Mapping[str, Any], extra: Mapping[str, str] = {}) -> None:
+    def section(
+        self,
+        name: str,
+        config: type,
+        defaults: Mapping[str, Any],
+        extra: Mapping[str, str] = {},
+        chosen: Mapping[str, str] = {},
+    ) -> None:
         """Add every field of the dataclass `config` as `--name.field`, with its docstring as help.
 
         `extra` maps names to the help of text options that stand before the fields, in place of a field of that name.
+        Of a field that holds a part, `--name.part` is its kind, `chosen` or the default one, and `--name.part.option`
+        an option of that kind.
         """
         group = self.add_argument_group(name, (config.__doc__ or "").strip())
         for key, text in extra.items():
-            group.add_argument(f"--{name}.{key}", type=str, default=defaults.get(key), help=text)
-            self._types[f"--{name}.{key}"] = str
-        skip: set[str | int] = {f.name for f in fields(config) if f.name in extra}
+            self._text(group, f"--{name}.{key}", defaults.get(key), text)
+        parts = parts_of(config)
+        hints = {key: hint for key, hint in get_type_hints(config).items() if key not in extra and key not in parts}
+        skip: set[str | int] = {*extra, *parts} & {f.name for f in fields(config)}
         group.add_class_arguments(config, name, as_group=False, skip=skip)
-        self.set_defaults({f"{name}.{key}": value for key, value in defaults.items()})
-        self._types.update(
-            {f"--{name}.{key}": hint for key, hint in get_type_hints(config).items() if key not in extra}
-        )
+        self.set_defaults({f"{name}.{key}": value for key, value in defaults.items() if key not in parts})
+        self._types.update({f"--{name}.{key}": hint for key, hint in hints.items()})
+        for part, kinds in parts.items():
+            self._part(f"{name}.{part}", kinds, chosen[part], field_help(config, part), defaults.get(part) or {})
+
+    def _text(self, group: Any, option: str, default: Any, text: str) -> None:
+        group.add_argument(option, type=str, default=default, help=text)
+        self._types[option] = str
+
+    def _part(self, name: str, kinds: Kinds, kind: str, text: str, defaults: Mapping[str, Any]) -> None:
+        """Add the kind of a part as `--name.kind`, which may be written `--name`, and the options of this kind."""
+        options = options_of(kinds, kind)
+        group = self.add_argument_group(name, (options.__doc__ or "").strip() if options is not Options else None)
+        self._text(group, f"--{name}.kind", kind, f"{text} One of {', '.join(kinds)}. `--{name}` is short for it.")
+        self._types[f"--{name}"] = str
+        group.add_class_arguments(options, name, as_group=False, skip={"kind"})
+        hints = {key: hint for key, hint in get_type_hints(options).items() if key in option_names(kinds, kind)}
+        self._types.update({f"--{name}.{key}": hint for key, hint in hints.items()})
+        self.set_defaults({f"{name}.{key}": value for key, value in defaults.items() if key in hints})
 
     def require(self, name: str) -> None:
         """Raise `InputError`, naming the nearest, where there is no option of this name."""
@@ -108,6 +136,16 @@ class OptionParser(ArgumentParser):
         if found := re.search(r"(?i)unrecognized arguments: (.*)", message):
             return f"unexpected argument '{found[1]}': {self.usage}"
         return " ".join(message.split())
+
+
+def field_help(config: type, name: str) -> str:
+    """The docstring under a field of a dataclass."""
+    for base in config.__mro__:
+        if name in vars(base).get("__annotations__", {}):
+            found = {p.arg_name: p.description for p in parse_from_object(base).params}
+            if found.get(name):
+                return " ".join(found[name].split())
+    return ""
 
 
 def unknown_option(name: str, known: Iterable[str]) -> InputError:

@@ -1,0 +1,196 @@
+"""From fields as people give them to configurations: kinds by name, options beside them or by their own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from inn.config.checks import default_of, idle, kind_of
+from inn.config.graph import GraphConfig
+from inn.config.models import PRESETS
+from inn.config.parts import check_option, option_names, owners_of, parts_of
+from inn.registry import MODELS, Kinds
+from inn.system.errors import InputError, lookup, nearest
+
+
+@dataclass
+class Draft:
+    """The fields of a configuration on their way to one."""
+
+    config_type: type
+    tree: dict[str, Any] = field(default_factory=dict)
+    """Fields by name; a part is plain data, `{"kind": ..., option: ...}`."""
+    spare: dict[str, Any] = field(default_factory=dict)
+    """Options that none of the chosen kinds has, for the case that another kind is chosen over them."""
+
+    def kinds(self) -> dict[str, str]:
+        """The chosen kind of every part."""
+        return {name: self.part(name)["kind"] for name in parts_of(self.config_type)}
+
+    def part(self, name: str) -> dict[str, Any]:
+        """A part as it is now: its kind, and what was said of its options."""
+        default = {f.name: default_of(f) for f in fields(self.config_type) if f.name == name}
+        return dict(self.tree.get(name) or {"kind": default[name]})
+
+    def choose(self, name: str, value: Any) -> None:
+        """Choose a part. What was said before of options that the new kind has, too, still holds."""
+        kinds = parts_of(self.config_type)[name]
+        new = {"kind": value} if isinstance(value, str) else _plain_part(value)
+        if not isinstance(new.get("kind"), str):
+            raise InputError(f"{name} must name a kind, not {value!r}")
+        kinds.check(new["kind"], new.pop("from", None))
+        known = option_names(kinds, new["kind"])
+        kept = {k: v for k, v in {**self.part(name), **self.spare}.items() if k in known}
+        for option in new:
+            if option != "kind":
+                check_option(name, kinds, new["kind"], option)
+        self.tree[name] = {**kept, **new}
+
+    def owner(self, option: str) -> str | None:
+        """The part whose chosen kind has an option of this name; raises `InputError` where several have."""
+        found = [p for p, kinds in parts_of(self.config_type).items() if option in self._options(p, kinds)]
+        if len(found) > 1:
+            raise InputError(
+                f"several parts have an option '{option}'; write {' or '.join(f'{p}.{option}' for p in found)}"
+            )
+        return found[0] if found else None
+
+    def _options(self, name: str, kinds: Kinds) -> list[str]:
+        return option_names(kinds, self.part(name)["kind"])
+
+    def elsewhere(self, option: str) -> str | None:
+        """Which kinds that were not chosen have an option of this name, in words; None where none has."""
+        for name, kinds in parts_of(self.config_type).items():
+            if owners := owners_of(kinds, option):
+                chosen = self.part(name)["kind"]
+                first = owners.split("'")[1]
+                return f"belongs to {kinds.what} {owners}, and the {kinds.what} is '{chosen}'; set {name} {first}"
+        return None
+
+    def set(self, name: str, value: Any, *, lenient: bool = False, of: str = "") -> None:
+        """Set a field that is no part: one of the configuration's own, or an option by its own name.
+
+        With `lenient`, what belongs to a kind that is not chosen is put aside and not refused.
+        """
+        if name in {f.name for f in fields(self.config_type)}:
+            self.tree[name] = value
+        elif (part := self.owner(name)) is not None:
+            self.tree[part] = {**self.part(part), name: value}
+        elif (where := self.elsewhere(name)) is None:
+            raise InputError(f"unknown field '{name}'{of}{nearest(name, self.names())}")
+        elif lenient:
+            self.spare[name] = value
+        else:
+            raise InputError(f"field '{name}' {where}, or leave it out")
+
+    def names(self) -> list[str]:
+        """All fields that can be set as the parts are."""
+        own = [f.name for f in fields(self.config_type)]
+        return own + [o for p, kinds in parts_of(self.config_type).items() for o in self._options(p, kinds)]
+
+    def drop_idle(self, keep: Iterable[str] = ()) -> None:
+        """Leave out fields that mean nothing as the others are, but for those to keep."""
+        for name in set(idle(self.config_type, self.tree)) - set(keep):
+            del self.tree[name]
+
+
+def drafted(config_type: type, given: Mapping[str, Any], *, lenient: bool = False, of: str = "") -> Draft:
+    """What is given of a configuration, as a draft."""
+    draft = Draft(config_type)
+    add(draft, given, lenient=lenient, of=of)
+    return draft
+
+
+def add(draft: Draft, given: Mapping[str, Any], *, lenient: bool = False, of: str = "") -> None:
+    """Add to a draft what is given over it; where not `lenient`, what means nothing is refused and not left out."""
+    rest = dict(given)
+    parts = parts_of(draft.config_type)
+    for name, kinds in parts.items():
+        if name in rest:
+            draft.choose(name, rest.pop(name))
+        for option, value in dict(rest.pop(f"{name}_options", None) or {}).items():
+            check_option(name, kinds, draft.part(name)["kind"], option)
+            draft.tree[name] = {**draft.part(name), option: value}
+    if "population" in rest and "neurons" in rest and rest["population"]:
+        total = sum(group.get("neurons", 0) for group in rest["population"])
+        if total != rest["neurons"]:
+            raise InputError(
+                f"the groups of the population have {total} neurons, not {rest['neurons']}; leave neurons out"
+            )
+    for name, value in rest.items():
+        draft.set(name, value, lenient=lenient, of=of)
+    draft.drop_idle(keep=() if lenient else rest)
+
+
+def graph_config(**fields_: Any) -> GraphConfig:
+    """The configuration of a graph; raises `InputError` for an unknown field, kind, option or value.
+
+    >>> graph_config(neurons=4, router="attention", router_options={"heads": 2}).router.heads
+    2
+    """
+    return GraphConfig(**drafted(GraphConfig, fields_).tree)
+
+
+def model_config(kind: str = "inn", preset: str | None = None, **fields_: Any) -> Any:
+    """Return the configuration of a model: its class's defaults, then the preset's, then the fields given.
+
+    A part's options are given as `memory_options={"state": 8}`, or by their own names where no two parts share one.
+    Raises `InputError` for an unknown kind, preset, field or value, and for an option that would do nothing.
+
+    >>> model_config("inn", preset="paper", vocab=27).neurons
+    32
+    >>> model_config(heads=2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    inn.system.errors.InputError: field 'heads' belongs to router 'attention', and the router is 'dendrites'; ...
+    """
+    draft = model_draft(kind, {} if preset is None else preset_of(kind, preset))
+    add(draft, fields_, of=f" of model kind '{kind}'")
+    return draft.config_type(**draft.tree, kind=kind)
+
+
+def stored_model(tree: Mapping[str, Any]) -> Any:
+    """The configuration of a model as a run, an export or a checkpoint holds it, of this version or an earlier one.
+
+    Earlier versions wrote every option out, also those of kinds that the model has not: these are left out.
+    """
+    rest = dict(tree)
+    kind, preset = rest.pop("kind", "inn"), rest.pop("preset", None)
+    MODELS.check(kind, rest.pop("from", None))
+    base = {} if preset is None else preset_of(kind, preset)
+    draft = model_draft(kind, base)
+    add(draft, rest, lenient=True, of=f" of model kind '{kind}'")
+    return draft.config_type(**draft.tree, kind=kind)
+
+
+def model_draft(kind: str, base: Mapping[str, Any]) -> Draft:
+    """A draft of a model's configuration that begins with the fields of a recipe or a preset."""
+    MODELS.check(kind)
+    config_type = MODELS.options(kind)
+    return drafted(config_type, base, lenient=True, of=f" of model kind '{kind}'")
+
+
+def preset_of(kind: str, preset: str) -> dict[str, Any]:
+    """The fields of a preset; raises `InputError` where the kind has none of that name."""
+    if kind != "inn":
+        raise InputError(f"preset '{preset}' is of model kind 'inn', not '{kind}'")
+    return lookup("preset", preset, PRESETS)
+
+
+def value_of(config: Any, name: str) -> Any:
+    """The value of a field, or of an option of the chosen kinds, by its own name; None where there is none.
+
+    >>> value_of(model_config(state=8), "state")
+    8
+    """
+    for place in (config, *(getattr(config, part) for part in parts_of(type(config)))):
+        if name in {f.name for f in fields(place)}:
+            return getattr(place, name)
+    return None
+
+
+def _plain_part(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    tree = {f.name: getattr(value, f.name) for f in fields(value)}
+    return {**tree, "kind": kind_of(value)}

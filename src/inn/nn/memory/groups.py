@@ -1,0 +1,89 @@
+"""Memories of several kinds side by side, each on its own neurons of a population."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from inn.nn.memory.base import Memory, Parts
+from inn.nn.state import grouped, ungrouped
+from inn.registry import MEMORIES
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+
+
+class Groups(Memory):
+    """The memory of a mixed population: neurons 0, 1, ... belong to the groups in their order.
+
+    The state's parts are those of the groups' memories, each under its group's name: `ssm@0` `[B, N of group 0, ...]`.
+    """
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        groups = config.groups
+        self.neurons = [c.neurons for c in groups]
+        kinds = [MEMORIES[c.memory.kind] for c in groups]
+        # Behind a router into the memory each takes as many of the numbers that arrive as it asked for.
+        self.widths = [kind.inputs(c) if config.into_memory else config.width for kind, c in zip(kinds, groups)]
+        self.groups = nn.ModuleList(kind(c) for kind, c in zip(kinds, groups))
+
+    def initial_state(self, batch: int) -> Parts:
+        return self._joined([memory.initial_state(batch) for memory in self.groups])  # type: ignore[operator]
+
+    def forward(
+        self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Parts, dict[str, Tensor]]:
+        results, states, penalties = [], [], {}
+        for g, (memory, part) in enumerate(zip(self.groups, self._split(x))):
+            y, new, *found = memory(part, ungrouped(state, g), reset=reset, mask=mask)
+            results.append(y)
+            states.append(new)
+            for more in found:
+                penalties.update({f"{name}@{g}": penalty for name, penalty in more.items()})
+        return torch.cat(results, 2), self._joined(states), penalties
+
+    def step_(self, x: Tensor, state: Parts) -> Tensor:
+        parts = zip(self.groups, self._split(x))
+        return torch.cat([memory.step_(part, ungrouped(state, g)) for g, (memory, part) in enumerate(parts)], 2)  # type: ignore[operator]
+
+    def sizes(self, state: Parts) -> Tensor:
+        return torch.cat([memory.sizes(ungrouped(state, g)) for g, memory in enumerate(self.groups)], 1)  # type: ignore[operator]
+
+    def place(self, neuron: int) -> tuple[str, int]:
+        first = 0
+        for g, (memory, size) in enumerate(zip(self.groups, self.neurons)):
+            if neuron < first + size:
+                part, at = memory.place(neuron - first)  # type: ignore[operator]
+                return grouped(part, g), at
+            first += size
+        raise IndexError(f"there is no neuron {neuron} among {first}")
+
+    def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:
+        parts = zip(self.groups, self._split(x))
+        found = [memory.time_constants(part, ungrouped(state, g)) for g, (memory, part) in enumerate(parts)]  # type: ignore[operator]
+        known = [t for t in found if t is not None]
+        if len(known) < len(found) or len({t.shape[1] for t in known}) > 1:
+            return None
+        return torch.cat(known)
+
+    def flops(self) -> dict[str, float]:
+        total: dict[str, float] = {}
+        for memory in self.groups:
+            for name, n in memory.flops().items():  # type: ignore[operator]
+                total[name] = total.get(name, 0.0) + n
+        return total
+
+    def _split(self, x: Tensor) -> list[Tensor]:
+        return [part[..., :width] for part, width in zip(x.split(self.neurons, 2), self.widths)]
+
+    @staticmethod
+    def _joined(states: list[Parts]) -> Parts:
+        return {grouped(name, g): t for g, state in enumerate(states) for name, t in state.items()}
+
+
+def build_memory(config: GraphConfig) -> Memory:
+    """The memory of a population: one for all neurons, or one for each group."""
+    return Groups(config) if config.population else MEMORIES[config.memory.kind](config)

@@ -1,0 +1,68 @@
+"""The options of the routers that come with the library; free of PyTorch, so that help need not wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inn.config.checks import check_at_least, check_fraction
+from inn.config.parts import Options
+from inn.system.errors import InputError
+
+
+@dataclass
+class MessageOptions(Options):
+    """A router whose messages come after the memory."""
+
+    zero_start: bool = True
+    """Start the messages at zero: the neurons begin silent and learn to talk."""
+
+
+@dataclass
+class AttentionOptions(MessageOptions):
+    """Attention over the neurons of one time step (arXiv 2511.22813, equation 4)."""
+
+    heads: int = 4
+    """Attention heads of the router."""
+    qk_norm: bool = False
+    """Normalise queries and keys of the attention router (RMS, with a learned gain)."""
+    routing_dropout: float = 0.0
+    """Dropout on the routing weights."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "heads")
+        check_fraction(self, "routing_dropout")
+
+    def check(self, graph: Any) -> None:
+        if graph.width % self.heads:
+            raise InputError(
+                f"width {graph.width} is not divisible by heads {self.heads}; choose heads that divide the width"
+            )
+
+
+@dataclass
+class BusOptions(MessageOptions):
+    """A gated bus: every neuron writes a few numbers, every neuron reads all of them."""
+
+    bus_width: int = 64
+    """Numbers that each neuron writes on the bus (m)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "bus_width")
+
+
+@dataclass
+class DendritesOptions(Options):
+    """Every neuron hears every other through a matrix of its own, and what it hears is what its memory takes in."""
+
+    def check(self, graph: Any) -> None:
+        if graph.update != "sequential":
+            raise InputError(
+                f"update '{graph.update}' has no meaning with router 'dendrites', where messages come before memory; "
+                "leave it out"
+            )
+
+    def inputs(self, graph: Any) -> int:
+        return graph.width * graph.neurons

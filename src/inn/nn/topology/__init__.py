@@ -1,0 +1,1 @@
+"""Who may hear whom: one file per kind, one protocol (`inn.Topology`)."""

@@ -1,0 +1,70 @@
+"""The protocol of a topology, and the edges of a configuration."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from inn.config.parts import Options as PartOptions
+from inn.nn.topology.edges import Edges
+from inn.nn.topology.options import EdgesOptions
+from inn.registry import TOPOLOGIES
+from inn.system.errors import InputError
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+
+
+class Topology(ABC):
+    """Who may hear whom. A subclass makes the edges of N neurons, the same ones each time.
+
+    A graph asks once when it is built, and keeps the edges in its checkpoints.
+
+    >>> import networkx
+    >>> Topology.from_graph(networkx.path_graph(3)).edges
+    [[0, 1], [1, 0], [1, 2], [2, 1]]
+    """
+
+    Options: type[PartOptions] = PartOptions
+
+    def __init__(self, options: Any):
+        self.options = options
+
+    @abstractmethod
+    def edges(self, neurons: int) -> Edges | None:
+        """The edges of a population of N neurons; None lets everyone hear everyone, itself included."""
+
+    @staticmethod
+    def from_graph(graph: Any, *, itself: bool = True) -> EdgesOptions:
+        """A NetworkX graph as what `inn.Graph(topology=...)` takes; an edge u -> v lets v hear u.
+
+        Nodes are the neurons' numbers where they are whole numbers from 0 on, else neurons in their order. An edge's
+        `sign`, or else the sign of its `weight`, is its sign. An undirected edge leads both ways. With `itself` every
+        neuron hears itself, too.
+
+        Raises `InputError` for a graph without nodes, or with several edges between two of them.
+        """
+        nodes = list(graph.nodes)
+        if not nodes or graph.is_multigraph():
+            raise InputError("a topology needs a graph with nodes, and at most one edge from one to another")
+        numbered = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in nodes)
+        number = {node: node if numbered else i for i, node in enumerate(nodes)}
+        edges, signed = [], False
+        for u, v, data in graph.edges(data=True):
+            value = data.get("sign", data.get("weight", 1))
+            if value == 0:
+                continue
+            sign = -1 if value < 0 else 1
+            signed |= sign < 0
+            edges.append([number[v], number[u], sign])
+            if not graph.is_directed() and u != v:
+                edges.append([number[u], number[v], sign])
+        return EdgesOptions(sorted(e if signed else e[:2] for e in edges), itself, kind="edges")
+
+
+def edges_of(config: GraphConfig) -> Edges | None:
+    """The edges that a graph's topology makes; None for the complete graph, which needs no list."""
+    with torch.device("cpu"):  # wherever weights are made: edges are known, not learned
+        return TOPOLOGIES[config.topology.kind](config.topology).edges(config.neurons)

@@ -1,0 +1,99 @@
+"""The edges of a population: what a topology makes, what a lesion closes, what a router may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Directed edges of a population, listed by the neuron they lead to.
+
+    Attributes:
+        sources: `[N_to, K]` int64, the neurons that each neuron may listen to (dense as K = N).
+        open: `[N_to, K]` bool, which of them it does listen to; a closed edge is a lesion, or fills a row up.
+        signs: `[N_to, K]` of 1 and -1, a factor on what goes over an edge; None where all are 1.
+    """
+
+    sources: Tensor
+    open: Tensor
+    signs: Tensor | None = None
+
+    @classmethod
+    def complete(cls, neurons: int) -> Edges:
+        """Everyone listens to everyone, itself included: the paper's graph.
+
+        >>> Edges.complete(3).dense().sum().item()
+        9
+        """
+        sources = torch.arange(neurons).repeat(neurons, 1)
+        return cls(sources, torch.ones(neurons, neurons, dtype=torch.bool))
+
+    @classmethod
+    def listed(cls, heard: Sequence[Sequence[int]], signs: Sequence[Sequence[int]] | None = None) -> Edges:
+        """For each neuron the neurons that it hears; shorter rows are filled up with closed edges to itself.
+
+        >>> Edges.listed([[0, 1], [1]]).dense().tolist()
+        [[True, True], [False, True]]
+        """
+        widest = max(1, *map(len, heard))
+        sources = torch.tensor([[*row, *[i] * (widest - len(row))] for i, row in enumerate(heard)])
+        is_open = torch.tensor([[k < len(row) for k in range(widest)] for row in heard])
+        if signs is None or all(s == 1 for row in signs for s in row):
+            return cls(sources, is_open)
+        return cls(sources, is_open, torch.tensor([[*row, *[1] * (widest - len(row))] for row in signs]))
+
+    def close(self, pairs: Iterable[tuple[int, int]]) -> Edges:
+        """Close the edges (to, from); the rest stays as it is.
+
+        >>> Edges.complete(2).close([(0, 1)]).dense().tolist()
+        [[True, False], [True, True]]
+        """
+        still_open = self.open.clone()
+        for to, source in pairs:
+            still_open[to] &= self.sources[to] != source
+        return replace(self, open=still_open)
+
+    def within(self, other: Edges) -> Edges:
+        """These edges, those closed that `other` has not open."""
+        return replace(self, open=self.open & other.dense().gather(1, self.sources))
+
+    def dense(self) -> Tensor:
+        """`[N_to, N_from]` bool, true where an edge is open."""
+        neurons = self.sources.shape[0]
+        dense = torch.zeros(neurons, neurons, dtype=torch.int32, device=self.open.device)
+        return dense.scatter_add(1, self.sources, self.open.int()) > 0
+
+    def factors(self, dtype: torch.dtype) -> Tensor:
+        """`[N_to, K]`: what an edge multiplies what it carries by, 0 where it is closed."""
+        factors = self.open.to(dtype)
+        return factors if self.signs is None else factors * self.signs.to(dtype)
+
+    def to(self, device: torch.device | str) -> Edges:
+        """The same edges on another device."""
+        signs = None if self.signs is None else self.signs.to(device)
+        return Edges(self.sources.to(device), self.open.to(device), signs)
+
+
+def heard(values: Tensor, edges: Edges) -> Tensor:
+    """What comes over each edge: `[B, T, N, ...]` -> `[B, T, N_to, K, ...]`, signs included, 0 over a closed edge.
+
+    A closed edge lets nothing through, a NaN of its source no more than a number.
+    """
+    arriving = values[:, :, edges.sources]
+    trailing = (1,) * (arriving.ndim - 4)
+    arriving = arriving.masked_fill(~edges.open.unflatten(-1, (-1, *trailing)), 0.0)
+    if edges.signs is None:
+        return arriving
+    return arriving * edges.signs.to(arriving.dtype).unflatten(-1, (-1, *trailing))
+
+
+def spread(values: Tensor, edges: Edges) -> Tensor:
+    """Values of edges `[..., N_to, K]` as a matrix `[..., N_to, N_from]`, 0 where there is no open edge."""
+    neurons = edges.sources.shape[0]
+    matrix = values.new_zeros(*values.shape[:-1], neurons)
+    return matrix.scatter_add(-1, edges.sources.expand_as(values), values * edges.open.to(values.dtype))

@@ -1,0 +1,81 @@
+"""Edges from files: a list or an adjacency matrix, as CSV or npz."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from inn.system.errors import InputError
+
+
+def read_edges(path: str | Path) -> list[list[int]]:
+    """The edges of a file as `[to, from]`, or `[to, from, sign]` where any sign is -1.
+
+    A CSV holds a line `to,from[,sign]` per edge, under a header or without one, or an adjacency matrix: as many rows as
+    columns, more than three, row i the neurons that neuron i hears, an entry's sign the edge's. An npz holds `edges`
+    `[E, 2 or 3]` or `adjacency` `[N, N]`, or is a sparse matrix as SciPy writes it.
+
+    Raises `InputError` for a file that is not there or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no topology file '{path}'")
+    try:
+        table = _npz(path) if path.suffix == ".npz" else _csv(path)
+    except (ValueError, OSError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(f"topology file '{path}' cannot be read as edges: {error}") from None
+    if table.size == 0:
+        raise InputError(f"topology file '{path}' holds no edges")
+    whole = table.astype(np.int64)
+    if table.shape[1] > 3 or (table.shape[0] == table.shape[1] and path.suffix == ".npz"):
+        raise InputError(f"topology file '{path}' must hold [to, from] or [to, from, sign] per edge")
+    if (whole != table).any():
+        raise InputError(f"topology file '{path}' must number neurons by whole numbers")
+    return whole.tolist()
+
+
+def _csv(path: Path) -> np.ndarray:
+    rows = [row for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) if row]
+    listed = bool(rows) and not _number(rows[0][0])
+    if listed:
+        names = [name.strip().lower() for name in rows[0]]
+        if names[:2] != ["to", "from"] or names[2:] not in ([], ["sign"]):
+            raise ValueError(f"its header is {','.join(rows[0])}, not to,from or to,from,sign")
+        rows = rows[1:]
+    table = np.array([[float(cell) for cell in row] for row in rows])
+    if not listed and table.ndim == 2 and table.shape[0] == table.shape[1] > 3:
+        return _listed(table)
+    return table
+
+
+def _npz(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as arrays:
+        if "edges" in arrays:
+            return np.vstack([arrays["edges"], arrays["edges"][:0]]).astype(float)
+        if "adjacency" in arrays:
+            return _listed(arrays["adjacency"])
+        if not {"indices", "indptr", "shape"} <= set(arrays):
+            raise ValueError(f"it holds {', '.join(arrays)}, not 'edges' or 'adjacency'")
+    from scipy.sparse import load_npz
+
+    return _listed(load_npz(path).toarray())
+
+
+def _listed(adjacency: np.ndarray) -> np.ndarray:
+    """The edges of an adjacency matrix, with signs where any is negative."""
+    if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
+        raise ValueError(f"an adjacency matrix is square, not {list(adjacency.shape)}")
+    to, source = np.nonzero(adjacency)
+    signs = np.sign(adjacency[to, source].astype(float))
+    columns = [to, source] + ([signs] if (signs < 0).any() else [])
+    return np.stack(columns, 1).astype(float)
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
