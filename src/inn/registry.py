@@ -10,6 +10,7 @@ A package brings a kind by an entry point:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -45,6 +46,15 @@ class Kinds(Mapping[str, Any]):
         if name in self and not same:
             raise InputError(f"{self.what} '{name}' is there already ({self.origin(name)}); choose another name")
         self._registered[name] = kind
+
+    @contextmanager
+    def lent(self, name: str, kind: Any) -> Iterator[None]:
+        """Have a kind while the `with` block runs."""
+        self.register(name, kind)
+        try:
+            yield
+        finally:
+            del self._registered[name]
 
     @cached_property
     def _brought(self) -> dict[str, EntryPoint]:

@@ -53,7 +53,7 @@ def gpu_paper(size: GPUSize = GPUSize(), effort: Effort = NORMAL, device: str = 
         {
             "seconds": spread(times),
             "batches": {str(b): s for b, s in speeds.items()},
-            "routing_dropout": model.config.routing_dropout,
+            "routing_dropout": model.config.router.routing_dropout,
             "device": torch.cuda.get_device_name() if device == "cuda" else device,
         },
     )

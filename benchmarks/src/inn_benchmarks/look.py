@@ -81,7 +81,7 @@ def record_cost(size: TextSize = TextSize(), effort: Effort = STEADY) -> Measure
     return Measured(
         times["recorded"].median / times["plain"].median - 1,
         "float32",
-        f"N {c.neurons}, D {c.width}, {c.rounds} rounds, router {c.router}, {size.symbols:,} symbols in "
+        f"N {c.neurons}, D {c.width}, {c.rounds} rounds, router {c.router.kind}, {size.symbols:,} symbols in "
         f"{size.streams} streams",
         {"seconds": {name: t.to_dict() for name, t in times.items()}},
     )

@@ -27,7 +27,14 @@ def mambapy(parallel: bool) -> Rival:
     def make(c: Any, vocab: int) -> tuple[nn.Module, Logits]:
         from mambapy.mamba import Mamba, MambaConfig, RMSNorm  # pyright: ignore[reportMissingImports]
 
-        config = MambaConfig(c.width, c.layers, d_state=c.state, expand_factor=c.expand, d_conv=c.conv, pscan=parallel)
+        config = MambaConfig(
+            c.width,
+            c.layers,
+            d_state=c.memory.state,
+            expand_factor=c.memory.expand,
+            d_conv=c.memory.conv,
+            pscan=parallel,
+        )
         head = nn.Linear(c.width, vocab, bias=False)
         model = nn.Sequential(nn.Embedding(vocab, c.width), Mamba(config), RMSNorm(c.width), head)
         return model, model
@@ -42,8 +49,8 @@ def transformers(parallel: bool) -> Rival:
         from transformers import MambaConfig, MambaForCausalLM  # pyright: ignore[reportMissingImports]
 
         config = MambaConfig(
-            vocab_size=vocab, hidden_size=c.width, num_hidden_layers=c.layers, state_size=c.state, expand=c.expand,
-            conv_kernel=c.conv, use_mambapy=parallel, bos_token_id=None, eos_token_id=None,
+            vocab_size=vocab, hidden_size=c.width, num_hidden_layers=c.layers, state_size=m.state, expand=m.expand,
+            conv_kernel=m.conv, use_mambapy=parallel, bos_token_id=None, eos_token_id=None,
         )  # fmt: skip
         model = MambaForCausalLM(config)
         return model, lambda tokens: model(input_ids=tokens).logits
@@ -166,4 +173,4 @@ def generate(
 
 def sizes(model: Any, rest: str) -> str:
     c = model.config
-    return f"Mamba, D {c.width}, {c.layers} layers, state {c.state}, {model.num_parameters:,} parameters, {rest}"
+    return f"Mamba, D {c.width}, {c.layers} layers, state {c.memory.state}, {model.num_parameters:,} parameters, {rest}"

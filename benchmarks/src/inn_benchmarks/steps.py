@@ -10,6 +10,7 @@ import torch
 from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
+from inn.models.size import with_parameters
 from inn.ops import use_backend
 from inn_benchmarks.measure import BRIEF, NORMAL, Effort, Product, in_turns, spread, train_step
 from inn_benchmarks.rows import Measured
@@ -36,7 +37,7 @@ def paper_step(size: StepSize = StepSize(4, 64), effort: Effort = NORMAL) -> Mea
     """The published model as it is trained: 32 neurons, all of them computed, dropout on the routing weights."""
     model = paper(size)
     measured = share(model, size, effort)
-    measured.details["routing_dropout"] = model.config.routing_dropout
+    measured.details["routing_dropout"] = model.config.router.routing_dropout
     return measured
 
 
@@ -63,7 +64,7 @@ def gemm_share(size: StepSize = StepSize(16, 256), effort: Effort = NORMAL) -> M
     model = stack(**size.model)
     measured = share(model, size, effort, bf16=True)
     c = model.config
-    shape = ScanSize(size.batch, size.length, 1, c.expand * c.width, c.state)
+    shape = ScanSize(size.batch, size.length, 1, c.memory.channels(c.width), c.memory.state)
     scans = c.layers * in_turns({"scan": scan_work(shape, torch.bfloat16)}, effort)["scan"].median
     rate, flops = measured.details["G"], measured.details["flops"]
     products = 3 * size.symbols * sum(n for part, n in model.flops().items() if part != "memory.scan") / rate
@@ -95,7 +96,7 @@ def separate(size: StepSize, effort: Effort) -> Measured:
     c = model.config
     rival = equal("mamba-stack", model.num_parameters, VOCAB, step=8, layers=6)
     product = Product(torch.float32, effort.product)
-    shapes = ScanSize(size.batch, size.length, c.neurons, c.channels, c.state, c.populations)
+    shapes = ScanSize(size.batch, size.length, c.neurons, c.memory.channels(c.width), c.memory.state, c.populations)
     times = in_turns(
         {
             "step": train_step(model, size.batch, size.length, vocab=VOCAB),
@@ -156,18 +157,8 @@ def stack(**fields: Any) -> SequenceModel:
 
 def equal(kind: str, parameters: int, vocab: int, step: int, **fields: Any) -> SequenceModel:
     """A model of this kind with about so many parameters: its width, a multiple of `step`, is chosen."""
-
-    def size_at(width: int) -> int:
-        return build_model(model_config(kind, vocab=vocab, width=width * step, **fields)).num_parameters
-
-    low, high = 1, 2
-    while size_at(high) < parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if size_at(middle) < parameters else (low, middle)
-    width = min((low, high), key=lambda w: abs(size_at(w) - parameters))
-    return build_model(model_config(kind, vocab=vocab, width=width * step, **fields))
+    config = model_config(kind, vocab=vocab, width=step, **fields)
+    return build_model(with_parameters(config, parameters, step))
 
 
 def words(model: SequenceModel, size: StepSize) -> str:
@@ -177,4 +168,4 @@ def words(model: SequenceModel, size: StepSize) -> str:
         shape = f"N {c.neurons}, D {c.width}, {c.rounds} rounds"
     else:
         shape = f"D {c.width}, {c.layers} layers"
-    return f"{shape}, state {c.state}, {model.num_parameters:,} parameters, B {size.batch}, T {size.length}"
+    return f"{shape}, state {c.memory.state}, {model.num_parameters:,} parameters, B {size.batch}, T {size.length}"

@@ -39,12 +39,15 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
 def describe(settings: Settings) -> dict[str, Any]:
     """The model's size and cost, and the effective settings, as plain data."""
     from inn.models.build import build_model
+    from inn.models.size import sized
 
     config = settings.config
-    if settings.vocab is None:  # only the data can tell
+    vocab = settings.vocab
+    if vocab is None:  # only the data can tell
         from inn.data.prepare import prepare
 
-        config = settings.with_vocab(prepare(config.data).vocabulary.size)
+        vocab = prepare(config.data).vocabulary.size
+    config = sized(settings, vocab)
     model = build_model(config.model)
     return {
         "description": settings.description,

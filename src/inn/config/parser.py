@@ -79,7 +79,7 @@ class OptionParser(ArgumentParser):
             self._text(group, f"--{name}.{key}", defaults.get(key), text)
         parts = parts_of(config)
         hints = {key: hint for key, hint in get_type_hints(config).items() if key not in extra and key not in parts}
-        skip: set[str | int] = {*extra, *parts} & {f.name for f in fields(config)}
+        skip: set[str | int] = {f.name for f in fields(config) if f.name in extra or f.name in parts}
         group.add_class_arguments(config, name, as_group=False, skip=skip)
         self.set_defaults({f"{name}.{key}": value for key, value in defaults.items() if key not in parts})
         self._types.update({f"--{name}.{key}": hint for key, hint in hints.items()})
@@ -142,9 +142,9 @@ def field_help(config: type, name: str) -> str:
     """The docstring under a field of a dataclass."""
     for base in config.__mro__:
         if name in vars(base).get("__annotations__", {}):
-            found = {p.arg_name: p.description for p in parse_from_object(base).params}
-            if found.get(name):
-                return " ".join(found[name].split())
+            for param in parse_from_object(base).params:
+                if param.arg_name == name and param.description:
+                    return " ".join(param.description.split())
     return ""
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from inn.config.assemble import drafted, stored_model
-from inn.config.checks import check_at_least, check_fraction, check_literals
-from inn.config.parts import plain
+from inn.config.checks import check_at_least, check_fraction, check_idle, check_literals, needs
+from inn.config.parts import parts_of, plain
 from inn.system.errors import InputError, nearest
 
 
@@ -19,9 +19,9 @@ class DataConfig:
     """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, or `shards:FOLDER`, prepared."""
     vocabulary: Literal["bytes", "characters", "words", "bpe", "tokenizer"] = "characters"
     """What counts as a symbol; `bpe`: sub-words, learned from the training part; `tokenizer`: those of a file."""
-    tokenizer: str | None = None
+    tokenizer: str | None = needs(None, "vocabulary", "tokenizer".__eq__, "tokenizer")
     """A tokenizer.json, or a folder that holds one; or a run, whose symbols are used. Else the text decides."""
-    units: int = 2048
+    units: int = needs(2048, "vocabulary", "bpe".__eq__, "bpe")
     """Sub-words of `bpe`, the 256 bytes among them; fewer where the text repeats no more."""
     batch: int = 16
     """Streams read side by side (B)."""
@@ -33,6 +33,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        check_idle(self)
         check_at_least(self, 1, "batch", "window")
         check_at_least(self, 256, "units")
         if self.vocabulary == "tokenizer" and not self.tokenizer:
@@ -53,9 +54,9 @@ class TrainConfig:
     """Learning rate over time: warm-up then cosine, PyTorch's OneCycleLR (the paper's), or warm-up-stable-decay."""
     warmup: float = 0.05
     """Share of the steps that warm up (onecycle: 0.3 is the published value)."""
-    decay: float = 0.2
+    decay: float = needs(0.2, "schedule", "wsd".__eq__, "wsd")
     """Share of the steps that decay at the end (wsd only)."""
-    lr_floor: float = 0.01
+    lr_floor: float = needs(0.01, "schedule", "onecycle".__ne__, "cosine")
     """Last learning rate, as a share of the peak (cosine and wsd)."""
     weight_decay: float = 0.01
     """AdamW weight decay; none on biases, norms, embeddings' identities and time constants."""
@@ -96,6 +97,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        check_idle(self)
         check_at_least(self, 1, "symbols", "accumulate", "log_every", "eval_every", "checkpoint_every", "keep")
         check_at_least(self, 0, "clip", "weight_decay", "threads", "eval_symbols", "sample_every", "seed")
         check_fraction(self, "warmup", "decay", "beta1", "beta2")
@@ -112,6 +114,11 @@ class RunConfig:
     train: TrainConfig
 
     def __post_init__(self) -> None:
+        if self.train.checkpoint_rounds and not has_rounds(self.model):
+            raise InputError(
+                f"checkpoint_rounds does nothing with a model of kind '{self.model.kind}', which has no rounds; "
+                "leave it out"
+            )
         if getattr(self.model, "head", "linear") == "adaptive" and self.data.vocabulary != "words":
             raise InputError(
                 f"head 'adaptive' needs symbols that are numbered by frequency, as those of vocabulary 'words' are and "
@@ -131,4 +138,12 @@ class RunConfig:
                 raise InputError(f"unknown section '{name}' in the configuration{nearest(name, sections)}")
         data = drafted(DataConfig, tree.get("data") or {}, lenient=True, of=" of data").tree
         train = drafted(TrainConfig, tree.get("train") or {}, lenient=True, of=" of train").tree
-        return cls(stored_model(tree.get("model") or {}), DataConfig(**data), TrainConfig(**train))
+        model = stored_model(tree.get("model") or {})
+        if not has_rounds(model):
+            train.pop("checkpoint_rounds", None)
+        return cls(model, DataConfig(**data), TrainConfig(**train))
+
+
+def has_rounds(model: Any) -> bool:
+    """Whether a configuration is of a graph of neurons, which has rounds."""
+    return "memory" in parts_of(type(model))

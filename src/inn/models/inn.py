@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from inn.config.assemble import model_config
 from inn.config.models import INNConfig
 from inn.models.sequence import SequenceModel
+from inn.models.size import with_parameters
 from inn.nn.graph import Graph
 from inn.nn.population import Linear, no_decay
 from inn.nn.recall import Recall
@@ -30,7 +31,8 @@ class INN(SequenceModel):
     number of symbols (`inn.nn.recall.Recall`). The preset `paper` is the published model.
 
     Args:
-        config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`).
+        config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`). A
+            part's options are given as `memory_options={"state": 8}`; `parameters=470_000` finds the width.
 
     Raises:
         InputError: for an unknown field or a value that does not fit.
@@ -45,8 +47,10 @@ class INN(SequenceModel):
     config: INNConfig
 
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
-        super().__init__(config or model_config("inn", preset, **fields))
-        c = self.config
+        parameters = fields.pop("parameters", None)
+        config = config or model_config("inn", preset, **fields)
+        c = config if parameters is None else with_parameters(config, parameters)
+        super().__init__(c)
         embedded = c.embedding_width or c.input_width
         self.embedding = nn.Embedding(c.vocab, embedded)
         self.widen = widening(c.embedding_width, c.input_width)

@@ -233,7 +233,7 @@ def _fill(model: INN, i: int, source: Pretrained) -> None:
         _put(parameters["in_proj.weight"], into)
     else:  # dendrites: each neuron hears itself only
         assert isinstance(this.router, Dendrites)
-        hear = this.router.hear.weight
+        hear = this.router.hear.get_parameter("weight")
         hear.zero_()
         neurons, width = model.config.neurons, model.config.width
         for n in range(neurons):

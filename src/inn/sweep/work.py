@@ -283,9 +283,10 @@ def _for_this_worker(settings: Settings, worker: int, workers: int) -> RunConfig
     import torch
 
     from inn.data.prepare import prepare
+    from inn.models.size import sized
     from inn.system.device import good_threads
 
-    config = settings.with_vocab(prepare(settings.config.data).vocabulary.size)
+    config = sized(settings, prepare(settings.config.data).vocabulary.size)
     own: dict[str, Any] = {}
     if workers > 1 and config.train.threads == 0:
         own["threads"] = max(1, good_threads() // workers)

@@ -1,0 +1,64 @@
+"""`inn kinds`: every memory, router, topology, ... there is here, with its options and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.main import COMMANDS, summaries
+from inn.config.checks import default_of
+from inn.config.parser import OptionParser, field_help
+from inn.registry import TABLES, Kinds
+from inn.system.errors import InputError, lookup
+
+USAGE = "inn kinds [SORT] [--json]"
+
+
+def main(argv: list[str]) -> int:
+    """Run `inn kinds`."""
+    tables: dict[str, Kinds] = {**TABLES, "command": COMMANDS}
+    parser = OptionParser("inn kinds", USAGE, "Everything that settings can name: built in, or brought by a package.")
+    parser.positional("sort", f"One sort only: {', '.join(tables)}.", required=False)
+    parser.flag("--json", JSON_HELP)
+    args = parser.parse(argv)
+    if args.sort is not None:
+        tables = {args.sort: lookup("sort of kind", args.sort, tables)}
+    found = {sort: {name: describe(kinds, name) for name in kinds} for sort, kinds in tables.items()}
+    if args.json:
+        print_json(found)
+    else:
+        show(found)
+    return 0
+
+
+def describe(kinds: Kinds, name: str) -> dict[str, Any]:
+    """Where a kind comes from and its options, each with its default and its help; or why it cannot be imported."""
+    facts: dict[str, Any] = {"from": kinds.origin(name), "options": {}}
+    if kinds is COMMANDS:  # `inn COMMAND --help` shows its options; to import them all would take seconds
+        return {**facts, "summary": summaries()[name]}
+    try:
+        options = kinds.options(name)
+    except InputError as error:
+        return {**facts, "error": str(error)}
+    for f in fields(options) if options is not None and hasattr(options, "__dataclass_fields__") else ():
+        if f.name != "kind":
+            default = getattr(default_of(f), "kind", default_of(f))
+            facts["options"][f.name] = {"default": default, "help": field_help(options, f.name)}
+    return facts
+
+
+def show(found: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """The kinds as a table for people."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for sort, kinds in found.items():
+        for i, (name, facts) in enumerate(kinds.items()):
+            options = ", ".join(f"{option} {_shown(of['default'])}" for option, of in facts["options"].items())
+            table.add_row("" if i else sort, name, facts["from"], facts.get("error") or facts.get("summary") or options)
+    console().print(table)
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,317 @@
+"""The contracts of memories, routers, topologies, readouts and models, as checks that run on kinds of your own.
+
+Each raises an `AssertionError` that says what does not hold. They take a class, or the name of a kind, and the options
+to build it with; in a test of your own package:
+
+>>> from inn.nn.memory.mamba import Mamba
+>>> check_memory(Mamba, state=2, conv=2)
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inn.config.graph import GraphConfig
+from inn.models.build import build_model
+from inn.nn.graph import Graph
+from inn.nn.memory.base import Memory
+from inn.nn.routing.base import Router
+from inn.nn.state import State
+from inn.nn.tape import Tape
+from inn.nn.topology.base import edges_of
+from inn.nn.topology.edges import Edges
+from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES, Kinds
+
+N, D, B, T = 4, 8, 2, 7
+"""Sizes that kinds are checked at; every kind has to work at these."""
+_CLOSE: dict[str, float] = {"rtol": 1e-7, "atol": 1e-9}
+
+
+def check_memory(memory: type[Memory] | str, **options: Any) -> None:
+    """Hold a memory to its contract, with weights shared and separate, with and without a router that leads into it.
+
+    Shapes and types of its state; any split equals one pass, gradients included; a reset is a fresh start, a masked
+    step no step; nothing given is changed; `step_` equals `forward`; neurons and streams do not meet.
+    """
+    with _named(MEMORIES, memory) as kind:
+        for weights, router in itertools.product(("shared", "separate"), ("none", "dendrites")):
+            config = _config(memory={"kind": kind, **options}, router=router, weights=weights)
+            _check_memory(config, f"memory '{kind}' (weights {weights}, router {router})")
+        _check_graph(_config(memory={"kind": kind, **options}), f"memory '{kind}'")
+        mixed = [{"neurons": 1}, {"neurons": N - 1, "memory": {"kind": kind, **options}}]
+        _check_graph(_config(population=mixed), f"memory '{kind}' beside another")
+
+
+def check_router(router: type[Router] | str, **options: Any) -> None:
+    """Hold a router to its contract, with weights shared and separate, on the complete graph and on a ring.
+
+    Shape of its message; any split equals one pass; a closed edge carries nothing, and nothing comes from a neuron that
+    is no source; gates at zero silence everyone; what is recorded has the declared mass; an `exchangeable` router lets
+    alike neurons hear what one alone would.
+    """
+    with _named(ROUTERS, router) as kind:
+        for weights, topology in itertools.product(("shared", "separate"), ("complete", "ring")):
+            config = _config(router={"kind": kind, **options}, weights=weights, topology=topology)
+            _check_router(config, f"router '{kind}' (weights {weights}, topology {topology})")
+        _check_exchangeable(kind, options)
+        _check_graph(_config(router={"kind": kind, **options}), f"router '{kind}'")
+
+
+def check_topology(topology: Any, **options: Any) -> None:
+    """Hold a topology to its contract: the same edges each time, of neurons that are there, nobody listed twice.
+
+    A graph with it is saved and loaded, and hears along its edges only.
+    """
+    with _named(TOPOLOGIES, topology) as kind:
+        config = _config(topology={"kind": kind, **options})
+        edges, again = edges_of(config), edges_of(config)
+        if edges is not None and again is not None:
+            _expect(torch.equal(edges.sources, again.sources), f"topology '{kind}' is another one the second time")
+            _check_edges(edges, f"topology '{kind}'")
+        for router in ("dendrites", "attention"):
+            routed = _config(topology={"kind": kind, **options}, router=router)
+            _check_router(routed, f"topology '{kind}' with router '{router}'")
+        _check_graph(config, f"topology '{kind}'")
+
+
+def check_readout(readout: Any, **options: Any) -> None:
+    """Hold a readout to its contract: its declared width, every step by itself, alike neurons as one if it says so."""
+    with _named(READOUTS, readout) as kind:
+        config = _config(readout={"kind": kind, **options})
+        r = _built(READOUTS[kind], config)
+        x = _random(B, T, N, D)
+        y = r(x)
+        _equal(list(y.shape), [B, T, config.readout_width], f"readout '{kind}': its shape is not what width() says")
+        _near(torch.cat([r(x[:, t : t + 1]) for t in range(T)], 1), y, f"readout '{kind}': steps are not apart")
+        if r.exchangeable:
+            alike = x[:, :, :1].expand(-1, -1, N, -1)
+            _near(
+                r(alike), r(x[:, :, :1]), f"readout '{kind}' says it is exchangeable, and alike neurons are not as one"
+            )
+        _check_graph(config, f"readout '{kind}'")
+
+
+def check_model(model: Any, **fields: Any) -> None:
+    """Hold a kind of model to its contract: shape, causality, any split, reset and mask, saved and loaded."""
+    with _named(MODELS, model) as kind:
+        config = MODELS.options(kind)(**{"vocab": 11, **fields, "kind": kind})
+        m = _built(build_model, config)
+        tokens = torch.randint(11, (B, T), generator=torch.Generator().manual_seed(0))
+        what = f"model '{kind}'"
+        logits, state = m(tokens)
+        _equal(list(logits.shape), [B, T, 11], f"{what}: logits are not [batch, time, vocab]")
+        later = tokens.clone()
+        later[:, -1] = (later[:, -1] + 1) % 11
+        _near(m(later)[0][:, :-1], logits[:, :-1], f"{what}: a symbol changes what is predicted before it")
+        _split(lambda at, s: m(tokens[:, at], s), None, logits, state, what)
+        reset = torch.zeros(B, T, dtype=torch.bool)
+        reset[:, 3] = True
+        _near(m(tokens, reset=reset)[0][:, 3:], m(tokens[:, 3:])[0], f"{what}: a reset is no fresh start")
+        mask = torch.ones(B, T, dtype=torch.bool)
+        mask[:, 2] = False
+        kept = [0, 1, *range(3, T)]
+        _near(m(tokens, mask=mask)[0][:, kept], m(tokens[:, kept])[0], f"{what}: a masked step is not left out")
+        other = _built(build_model, config)
+        other.load_state_dict(m.state_dict())
+        _near(other(tokens)[0], logits, f"{what}: saved and loaded it is another one")
+        _expect(sum(m.flops().values()) >= 0, f"{what}: flops() must count")
+
+
+def _check_memory(config: GraphConfig, what: str) -> None:
+    cls = MEMORIES[config.memory.kind]
+    m = _built(cls, config)
+    width = cls.inputs(config) if config.into_memory else D
+    x = _random(B, T, N, width).requires_grad_()
+    first = m.initial_state(B)
+    for name, part in first.items():
+        _equal(list(part.shape[:2]), [B, N], f"{what}: state part '{name}' is not [batch, neuron, ...]")
+        if part.is_floating_point():
+            _equal(part.dtype, torch.float64, f"{what}: state part '{name}' of a float64 model is not float64")
+    plain = _built(cls, config, torch.float32).initial_state(1)
+    wrong = [n for n, p in plain.items() if p.is_floating_point() and p.dtype != torch.float32]
+    _expect(not wrong, f"{what}: state parts {wrong} of a float32 model are not float32")
+    start = {k: _random(*v.shape) * 0.1 if v.is_floating_point() else v.clone() for k, v in first.items()}
+    kept = {k: v.clone() for k, v in start.items()}
+    y, last = m(x, start)[:2]
+    _equal(list(y.shape), [B, T, N, D], f"{what}: what it gives is not [batch, time, neuron, width]")
+    _equal(
+        {k: v.shape for k, v in last.items()}, {k: v.shape for k, v in first.items()}, f"{what}: its state changes form"
+    )
+    _expect(all(torch.equal(start[k], kept[k]) for k in kept), f"{what}: it changes the state it was given")
+    _split(lambda at, s: m(x[:, at], s)[:2], start, y, last, what)
+    live = {k: v.requires_grad_() for k, v in start.items() if v.is_floating_point()}
+    again, end = m(x, start)[:2]
+    reached = torch.autograd.grad(
+        again.sum() + sum(v.sum() for v in end.values()), list(live.values()), allow_unused=True
+    )
+    _expect(all(g is not None for g in reached), f"{what}: no gradient reaches the state it was given")
+    start = {k: v.detach() for k, v in start.items()}
+    with torch.no_grad():
+        reset = torch.zeros(B, T, dtype=torch.bool)
+        reset[:, 3] = True
+        _near(m(x, start, reset=reset)[0][:, 3:], m(x[:, 3:], first)[0], f"{what}: a reset is no fresh start")
+        mask = torch.ones(B, T, dtype=torch.bool)
+        mask[:, 2:4] = False
+        on = [0, 1, *range(4, T)]
+        masked, shorter = m(x, start, mask=mask), m(x[:, on], start)
+        _near(masked[0][:, on], shorter[0], f"{what}: masked steps are not left out")
+        _states(masked[1], shorter[1], f"{what}: masked steps change the state")
+        one, state = m(x[:, :1], start)[:2], {k: v.clone() for k, v in start.items()}
+        _near(m.step_(x[:, :1], state), one[0], f"{what}: step_ gives something else than forward")
+        _states(state, one[1], f"{what}: step_ does not bring the state it is given to where forward does")
+        other = x.detach().clone()
+        other[:, :, 1] += 1
+        _near(m(other, start)[0][:, :, [0, 2, 3]], y[:, :, [0, 2, 3]], f"{what}: neurons meet inside the memory")
+        other = x.detach().clone()
+        other[1] += 1
+        _near(m(other, start)[0][0], y[0], f"{what}: streams of a batch meet")
+    _expect(all(n >= 0 for n in m.flops().values()), f"{what}: flops() must count")
+
+
+def _check_router(config: GraphConfig, what: str) -> None:
+    r, edges = _built(ROUTERS[config.router.kind], config), edges_of(config)
+    with torch.no_grad():
+        for p in r.parameters():  # messages that begin at zero would show nothing
+            p.add_(torch.randn_like(p) * 0.1)
+        x, first = _random(B, T, N, D), {k: v.to(torch.float64) for k, v in r.initial_state(B).items()}
+        width = config.memory_inputs if r.into_memory else D
+        message, last = r(x, first, edges=edges)[:2]
+        _equal(list(message.shape), [B, T, N, width], f"{what}: its message is not [batch, time, neuron, {width}]")
+        _equal(set(last), set(first), f"{what}: its state has other parts than initial_state says")
+        if r.parallel_in_time:
+            _split(lambda at, s: r(x[:, at], s, edges=edges)[:2], first, message, last, what)
+        whole = Edges.complete(N) if edges is None else edges
+        to, source = next((i, j) for i, j in itertools.product(range(N), range(N)) if i != j and whole.dense()[i, j])
+        cut = whole.close([(to, source)])
+        changed = x.clone()
+        changed[:, :, source] += 1
+        moved = r(changed, first, edges=cut)[0] - r(x, first, edges=cut)[0]
+        _near(moved[:, :, to], torch.zeros_like(moved[:, :, to]), f"{what}: a closed edge carries something")
+        deaf = [i for i in range(N) if not whole.dense()[i, source]]
+        moved = r(changed, first, edges=edges)[0] - message
+        _near(moved[:, :, deaf], torch.zeros_like(moved[:, :, deaf]), f"{what}: a neuron hears one it has no edge from")
+        off = torch.zeros(B, T, N, dtype=torch.float64)
+        _near(r(x, first, edges=edges, gate=off)[0], r(changed, first, edges=edges, gate=off)[0],
+              f"{what}: with all gates at zero something is heard")  # fmt: skip
+        tape = Tape(("routing",))
+        recorded = r(x, first, edges=edges, tape=tape.at(0, None))[0]
+        _near(recorded, message, f"{what}: it gives something else while it is recorded")
+        weights = tape.mean("routing")[0]
+        _equal(list(weights.shape[-2:]), [N, N], f"{what}: what it records is not [heads, to, from]")
+        if r.mass is not None:
+            rows = weights.abs().sum(-1)
+            _near(rows, torch.full_like(rows, r.mass), f"{what}: rows of its weights do not sum to its mass {r.mass}")
+    _expect(all(n >= 0 for n in r.flops().values()), f"{what}: flops() must count")
+
+
+def _check_exchangeable(kind: str, options: dict[str, Any]) -> None:
+    """Alike neurons hear what one alone hears, if the router says so."""
+    if not ROUTERS[kind].exchangeable:
+        return
+    many, one = (
+        _built(ROUTERS[kind], _config(neurons=n, router={"kind": kind, **options}, weights="shared")) for n in (N, 1)
+    )
+    one.load_state_dict(many.state_dict())
+    x = _random(B, T, 1, D)
+    with torch.no_grad():
+        heard = many(x.expand(-1, -1, N, -1))[0]
+        _near(
+            heard,
+            one(x)[0].expand_as(heard),
+            f"router '{kind}' says it is exchangeable, and alike neurons hear another",
+        )
+
+
+def _check_edges(edges: Edges, what: str) -> None:
+    _equal(edges.sources.dtype, torch.int64, f"{what}: sources are not int64")
+    _equal(list(edges.sources.shape[:1]), [N], f"{what}: sources are not [neurons, K]")
+    _equal(edges.open.shape, edges.sources.shape, f"{what}: open has another shape than sources")
+    _expect(bool(((edges.sources >= 0) & (edges.sources < N)).all()), f"{what}: a source is no neuron")
+    for i in range(N):
+        heard = edges.sources[i][edges.open[i]].tolist()
+        _equal(len(set(heard)), len(heard), f"{what}: neuron {i} hears one twice")
+
+
+def _check_graph(config: GraphConfig, what: str) -> None:
+    """The kind inside a graph: any split, steps in place, saved and loaded, built without memory for weights."""
+    graph = _built(Graph, config)
+    x = _random(B, T, config.input_width)
+    y, last = graph(x)
+    _split(lambda at, s: graph(x[:, at], s), None, y, last, f"a graph with {what}")
+    other = _built(Graph, config, seed=1)
+    other.load_state_dict(graph.state_dict())
+    _near(other(x)[0], y, f"a graph with {what}: saved and loaded it is another one")
+    _near(copy.deepcopy(graph)(x)[0], y, f"a graph with {what}: a copy is another one")
+    state = graph.initial_state(B).to(torch.float64)
+    with torch.no_grad():
+        for t in range(T):
+            step = graph.readout(graph.run_(graph.distribute(x[:, t : t + 1]), state))
+            _near(step, y[:, t : t + 1], f"a graph with {what}: steps in place give something else")
+    with torch.device("meta"):
+        Graph(config)
+
+
+def _config(**fields: Any) -> GraphConfig:
+    return GraphConfig(**{"neurons": N, "width": D, "rounds": 2, **fields})
+
+
+def _built(make: Callable[[Any], nn.Module], config: Any, dtype: torch.dtype = torch.float64, seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return make(config).to(dtype).eval()
+
+
+def _random(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def _split(call: Callable[[slice, Any], Any], state: Any, whole: Tensor, last: Any, what: str) -> None:
+    """Any split of the time axis gives the result of one pass."""
+    for cuts in ([1] * T, [3, T - 3], [T - 1, 1]):
+        at, parts, now = 0, [], state
+        for n in cuts:
+            y, now = call(slice(at, at + n), now)
+            parts.append(y)
+            at += n
+        _near(torch.cat(parts, 1), whole, f"{what}: read in parts of {cuts} it gives something else than in one pass")
+        _states(now, last, f"{what}: read in parts of {cuts} it ends in another state")
+
+
+def _states(found: Any, expected: Any, sentence: str) -> None:
+    for key, part in expected.items() if isinstance(expected, State | dict) else ():
+        _near(found[key], part, f"{sentence} ('{key}')")
+
+
+def _near(found: Tensor, expected: Tensor, sentence: str) -> None:
+    if not torch.allclose(found, expected.to(found.dtype), **_CLOSE, equal_nan=True):
+        raise AssertionError(f"{sentence}; they differ by up to {(found - expected).abs().max():.2g}")
+
+
+def _equal(found: Any, expected: Any, sentence: str) -> None:
+    _expect(found == expected, f"{sentence}: {found}, not {expected}")
+
+
+def _expect(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise AssertionError(sentence)
+
+
+@contextmanager
+def _named(kinds: Kinds, kind: Any) -> Iterator[str]:
+    """The name of a kind that is given by name or as a class; one that nobody has registered is lent a name."""
+    if isinstance(kind, str):
+        kinds.check(kind)
+        yield kind
+        return
+    known: Sequence[str] = [name for name in kinds if kinds[name] is kind]
+    if known:
+        yield known[0]
+        return
+    with kinds.lent(kind.__name__, kind):
+        yield kind.__name__
