@@ -20,6 +20,7 @@ def main(argv: Sequence[str]) -> int:
 def train_until(recipe: str, overrides: Sequence[str], run: str, step: int) -> None:
     """Begin a run and interrupt it after `step` steps, as Ctrl-C would. Only `make.py` needs this."""
     from inn.settings import resolve
+
     from inn.training import train
 
     def interrupt(event) -> None:
