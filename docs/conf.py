@@ -84,11 +84,11 @@ def _pages(app: object, name: str, source: list[str]) -> None:
             r"^(\S+\*)\n", lambda m: m[0] if list(here.glob(f"{m[1]}.*")) else "", source[0], flags=re.MULTILINE
         )
     if name == "command-line":
-        from inn.cli.main import COMMANDS
+        from inn.cli.main import COMMANDS, summaries
 
         parts = []
-        for command, (module, text) in COMMANDS.items():
-            usage = getattr(importlib.import_module(module), "USAGE", f"inn {command}")
+        for command, text in summaries().items():
+            usage = getattr(COMMANDS[command], "USAGE", f"inn {command}")
             parts.append(f"## `inn {command}`\n\n{text[0].upper()}{text[1:]}.\n\n```text\n{usage}\n```\n")
         source[0] = source[0].replace("<!-- commands -->", "\n".join(parts))
 

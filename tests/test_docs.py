@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
@@ -124,7 +123,7 @@ def test_commands_parse(page, tmp_path, monkeypatch):
         for line in commands(block.text) if block.language == "sh" else ():
             _, *argv = shlex.split(line.split("|")[0].split(">")[0])
             if not argv[0].startswith("-"):
-                import_module(COMMANDS[argv[0]][0]).parse(argv[1:])
+                COMMANDS[argv[0]].parse(argv[1:])
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+import inn
+import inn_benchmarks
 from inn.system.errors import InputError
 from inn_benchmarks import environment, run
 from inn_benchmarks.run import Broken, call, run_rows
@@ -94,7 +97,8 @@ def test_a_process_that_fails_is_quoted():
 def test_a_process_has_its_threads_and_this_library():
     environ = run.environ(3)
     assert (environ["OMP_NUM_THREADS"], environ["OMP_WAIT_POLICY"], environ["HF_HUB_OFFLINE"]) == ("3", "passive", "1")
-    assert environ["PYTHONPATH"].split(":")[0] == str(Path(run.__file__).resolve().parents[2])
+    sources = [str(Path(module.__file__).resolve().parents[1]) for module in (inn, inn_benchmarks)]
+    assert environ["PYTHONPATH"].split(os.pathsep)[:2] == sources
 
 
 def test_a_row_runs_in_a_process_with_its_threads():

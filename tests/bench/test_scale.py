@@ -6,7 +6,6 @@ import json
 import re
 import runpy
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -91,7 +90,7 @@ def lines() -> list[list[str]]:
 
 @pytest.mark.parametrize("argv", lines(), ids=" ".join)
 def test_the_commands_of_the_page_parse(argv):
-    import_module(COMMANDS[argv[0]][0]).parse(argv[1:])
+    COMMANDS[argv[0]].parse(argv[1:])
 
 
 def test_the_script_for_slurm():

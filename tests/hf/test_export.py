@@ -137,7 +137,7 @@ def test_what_a_file_lacks_is_named_and_made_as_a_new_model_has_it(build, tmp_pa
     model = build(dtype=torch.float32)
     model.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
-    missing = ["inn.nn.graph.rounds.0.memory.A_log", "inn.nn.recall.gain", "inn.nn.graph.ids"]
+    missing = ["inn.graph.rounds.0.memory.A_log", "inn.recall.gain", "inn.graph.ids"]
     save_file({k: t for k, t in tensors.items() if k not in missing}, tmp_path / "model.safetensors", {"format": "pt"})
     again, report = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert sorted(report["missing_keys"]) == sorted(missing)
@@ -234,7 +234,7 @@ def test_nothing_is_left_where_writing_fails(run, tmp_path, monkeypatch):
     def fail(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("inn.hf.export.save_file", fail)
+    monkeypatch.setattr("inn.hf.folder.save_file", fail)
     with pytest.raises(InputError, match="no space left"):
         export(run, tmp_path / "new")
     assert not list(tmp_path.iterdir())

@@ -307,7 +307,7 @@ sys.modules["triton"] = None  # an import of it fails
 import torch
 from inn.ops import neuron_attention, use_backend
 from inn import INN
-from inn.errors import InputError
+from inn.system.errors import InputError
 q = torch.randn(1, 2, 3, 1, 4)
 neuron_attention.backends["torch"].run(q, q, q)
 try:

@@ -49,8 +49,9 @@ def transformers(parallel: bool) -> Rival:
         from transformers import MambaConfig, MambaForCausalLM  # pyright: ignore[reportMissingImports]
 
         config = MambaConfig(
-            vocab_size=vocab, hidden_size=c.width, num_hidden_layers=c.layers, state_size=m.state, expand=m.expand,
-            conv_kernel=m.conv, use_mambapy=parallel, bos_token_id=None, eos_token_id=None,
+            vocab_size=vocab, hidden_size=c.width, num_hidden_layers=c.layers, state_size=c.memory.state,
+            expand=c.memory.expand,
+            conv_kernel=c.memory.conv, use_mambapy=parallel, bos_token_id=None, eos_token_id=None,
         )  # fmt: skip
         model = MambaForCausalLM(config)
         return model, lambda tokens: model(input_ids=tokens).logits

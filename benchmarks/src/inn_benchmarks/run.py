@@ -106,7 +106,7 @@ def call(
 
 
 def environ(threads: int) -> dict[str, str]:
-    """The environment of a row: its threads, this very source of the library, no network for the peers."""
+    """The environment of a row: its threads, this very source of the library and the rows, no network for the peers."""
     environ = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -116,7 +116,9 @@ def environ(threads: int) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
     }
-    source = Path(inn.__file__).resolve().parents[1]
-    if source.name not in ("site-packages", "dist-packages"):  # those are found anyway, and must not come first
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(source), os.environ.get("PYTHONPATH"))))
+    sources = [Path(file).resolve().parents[1] for file in (inn.__file__, __file__)]
+    # site-packages are found anyway, and must not come first
+    own = [str(source) for source in sources if source.name not in ("site-packages", "dist-packages")]
+    if own:
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, (*own, os.environ.get("PYTHONPATH"))))
     return environ

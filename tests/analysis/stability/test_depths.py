@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-import inn
 from inn.analysis.stability.depths import Depths
+from inn.analysis.stability.measure import stability
 from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.system.errors import InputError
@@ -122,7 +122,7 @@ def test_hugging_face(kind):
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "mamba"])
 def test_stability_of_hugging_face_models(kind):
-    found = inn.analysis.stability(hugging_face(kind), torch.randint(11, (3, 64)))
+    found = stability(hugging_face(kind), torch.randint(11, (3, 64)))
     assert found["before"] < 1e-3
     assert found["depths"] == 3
     assert found["state"] is found["time"] is None
