@@ -14,8 +14,9 @@ SIZE = 128 * MEGABYTE
 # Run in a process of its own, whose highest use of memory so far (VmHWM) is read before and after.
 CODE = """
 import sys
-from inn.config import DataConfig
-from inn.data import Streams, prepare
+from inn.config.run import DataConfig
+from inn.data.prepare import prepare
+from inn.data.streams import Streams
 
 def highest():
     with open("/proc/self/status") as status:

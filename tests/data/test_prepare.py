@@ -165,7 +165,7 @@ def test_tiny_texts(tmp_path):
 
 def test_several_processes_prepare_one_corpus(story, own_cache, leftovers):
     code = (
-        "import sys; from inn.config import DataConfig; from inn.data.prepare import prepare;"
+        "import sys; from inn.config.run import DataConfig; from inn.data.prepare import prepare;"
         "print(sum(prepare(DataConfig(corpus='file:' + sys.argv[1])).split_sizes.values()))"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -19,7 +19,7 @@ from inn.data.tokens import Tokens, read_symbols
 from inn.data.vocabulary import Vocabulary, build_vocabulary
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError, lookup
-from inn.system.files import atomic_folder, only_one, plain_errors, sha256_of
+from inn.system.files import CACHE, new_folder, only_one, plain_errors, sha256_of
 
 FORMAT = 1
 """Raised whenever the same corpus would be cut or encoded otherwise; what the cache holds is then left unused."""
@@ -97,7 +97,7 @@ def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report:
     folder = _folder(config, text.sha256, vocabulary)
     ready = _open(folder, config, text.sha256)
     if ready is None:
-        with only_one(folder):
+        with only_one(folder, CACHE):
             ready = _open(folder, config, text.sha256)
             if ready is None:
                 _write(text, config, vocabulary or _learned(text, config), folder, report)
@@ -197,7 +197,7 @@ def _write(text: CorpusText, config: DataConfig, vocabulary: Vocabulary, folder:
     inexact: dict[str, None] = {}
     total = sum(text.size(part) for part in PARTS)
     sizes, done = {}, 0
-    with atomic_folder(folder) as new:
+    with new_folder(folder, CACHE, contested=True) as new:
         for part in PARTS:
             sizes[part] = 0
             with (new / f"{part}.bin").open("wb") as out:

@@ -15,7 +15,7 @@ from inn.runs.checkpoint import best
 from inn.runs.directory import Run
 from inn.runs.history import history
 from inn.system.errors import InputError
-from inn.system.outputs import writing
+from inn.system.files import writing
 
 SORTS = ("bits", "name", "kind", "parameters", "corpus", "symbols", "test", "minutes", "when")
 """What runs can be sorted by; times and sizes largest first."""
@@ -215,7 +215,7 @@ def draw_curves(runs: Sequence[Listed], path: str | Path) -> Path:
         axes.set(title=", ".join(text), xlabel="symbols read", ylabel="bits per symbol, validation", xscale="log")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    with writing(path, "free some, or choose another place"):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=120)
     return path

@@ -8,7 +8,7 @@ from typing import Any
 
 from inn.system import provenance
 from inn.system.errors import InputError
-from inn.system.outputs import check_writable, replace_file
+from inn.system.files import check_writable, replace_file
 from inn_studies.lab import Lab
 from inn_studies.study import Study, Verdict
 
