@@ -103,12 +103,9 @@ def plot(found: dict[str, dict[str, Any]], path: str) -> None:
     """Draw what was found."""
     from inn.analysis.stability.plot import draw
     from inn.system.files import writing
+    from inn.system.packages import require
 
-    try:
-        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError("--plot needs Matplotlib; pip install 'inn-torch[explore]'") from None
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = require("matplotlib.figure", "--plot", "explore").Figure(figsize=(9, 3.6), layout="constrained")
     draw(found, figure)
     with writing(path):
         try:

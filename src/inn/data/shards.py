@@ -25,6 +25,7 @@ from inn.data.text import PARTS, CorpusText, Segment, cut
 from inn.data.vocabulary import build_vocabulary
 from inn.system.errors import InputError
 from inn.system.files import atomic_file, only_one, plain_errors
+from inn.system.packages import require
 
 FORMAT = 1
 PIECE = 256 << 20
@@ -287,10 +288,7 @@ class DatasetTexts:
     """
 
     def __init__(self, name: str, split: str = "train", column: str = "text"):
-        try:
-            import datasets
-        except ImportError:
-            raise InputError("streaming a dataset needs the library datasets: pip install 'inn-torch[data]'") from None
+        datasets = require("datasets", f"streaming dataset '{name}'", "data")
         try:
             if (Path(name) / "dataset_info.json").is_file() or (Path(name) / "dataset_dict.json").is_file():
                 found = datasets.load_from_disk(name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, spellable
-from inn.system.errors import InputError
+from inn.system.packages import require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -165,11 +165,4 @@ def shown(character: str) -> str:
 
 def tokenizers_library(kind: str = SubWords.kind) -> Any:
     """The package `tokenizers`; raises `InputError` that names the vocabulary's kind where it is not installed."""
-    try:
-        import tokenizers
-    except ImportError:
-        raise InputError(
-            f"vocabulary '{kind}' needs the package 'tokenizers', which is not here; install it by "
-            "`pip install tokenizers`"
-        ) from None
-    return tokenizers
+    return require("tokenizers", f"vocabulary '{kind}'", "bpe")
