@@ -75,7 +75,7 @@ def test_the_size_of_a_window_changes_nothing(monkeypatch):
     m, text = model(router="attention", heads=2), stretches(TEXT, 400)
     part = next(text.groups())
     whole, seen = bits_of(m, part, entering(m, part, recalled(m, part))), observe(m, text)
-    for name in ("stretches", "observe"):
+    for name in ("recording.stretches", "observe"):
         monkeypatch.setattr(f"inn.analysis.{name}.window", lambda *_: 5)
     torch.testing.assert_close(bits_of(m, part, entering(m, part, recalled(m, part))), whole, rtol=1e-4, atol=1e-5)
     again = observe(m, text)
@@ -93,7 +93,7 @@ def test_what_is_observed_is_what_a_trace_keeps(router):
         _, state = m(torch.from_numpy(TEXT[far : int(part.starts) - part.warmup])[None])
         state = inn.State({**m.initial_state(1), **{key: t for key, t in state.items() if key[0] == -1}})
         _, state = m(part.tokens[:, part.before - part.warmup : part.before], state)
-        with inn.analysis.recording.trace(m, "routing", "activity", "outputs") as tape:
+        with inn.analysis.trace(m, "routing", "activity", "outputs") as tape:
             m(part.inputs, state)
     torch.testing.assert_close(seen.activity[:, 2], tape.values("activity"), rtol=1e-4, atol=1e-6)
     values = tape.values("routing").double()  # [R, symbols, heads, N, N]
