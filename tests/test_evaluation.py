@@ -15,16 +15,8 @@ from inn.config.assemble import model_config
 from inn.config.rivals import NgramConfig
 from inn.config.run import DataConfig
 from inn.data.prepare import prepare
-from inn.inference.evaluate import (
-    Score,
-    evaluate,
-    evaluate_windows,
-    evaluating,
-    floors,
-    ngram_bits,
-    ngram_counts,
-    xz_bits,
-)
+from inn.inference.evaluate import Score, evaluate, evaluate_windows, evaluating
+from inn.inference.floors import floors, ngram_bits, ngram_counts, xz_bits
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
@@ -198,11 +190,11 @@ def test_floors_agree_with_the_ngram_model(order):
 
 
 def test_floors_are_counted_the_same_in_chunks_and_in_large_tables(monkeypatch):
-    from inn.inference import evaluate as evaluation
+    from inn.inference import floors as counting
 
     train, held_out = text(5000), text(500, seed=1)
     whole = floors(train, held_out, 7)
-    monkeypatch.setattr(evaluation, "_CHUNK", 100)  # chunks of 100, and tables above 100 entries counted the other way
+    monkeypatch.setattr(counting, "_CHUNK", 100)  # chunks of 100, and tables above 100 entries counted the other way
     assert floors(train, held_out, 7) == pytest.approx(whole, rel=1e-12)
     assert ngram_counts(train, 7, 3).sum() == 4998
 

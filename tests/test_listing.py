@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,15 +165,8 @@ def test_curves_that_cannot_be_drawn_are_refused(folder, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         draw_curves(runs, tmp_path / "file" / "curves.png")
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r"install the extra \[explore\]"):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(InputError, match=r"needs Matplotlib; install it: pip install 'inn-torch\[explore\]'"):
         draw_curves(runs, tmp_path / "curves.png")
 
 

@@ -197,8 +197,26 @@ MODELS = Kinds(
         "ngram": "inn.config.rivals:NgramConfig",
     },
 )
+VOCABULARIES = Kinds(
+    "kind of vocabulary",
+    "inn.vocabularies",
+    {
+        "bytes": "inn.data.vocabulary:Bytes",
+        "characters": "inn.data.vocabulary:Characters",
+        "words": "inn.data.vocabulary:Words",
+        "bpe": "inn.data.subwords:SubWords",
+        "tokenizer": "inn.data.tokens:Tokens",
+    },
+)
 
-TABLES = {"memory": MEMORIES, "router": ROUTERS, "topology": TOPOLOGIES, "readout": READOUTS, "model": MODELS}
+TABLES = {
+    "memory": MEMORIES,
+    "router": ROUTERS,
+    "topology": TOPOLOGIES,
+    "readout": READOUTS,
+    "model": MODELS,
+    "vocabulary": VOCABULARIES,
+}
 """What `register` takes, and `inn kinds` lists."""
 
 
@@ -206,7 +224,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `readout`, `model`, ... (the keys of `TABLES`).
+        what: `memory`, `router`, `topology`, `readout`, `model`, `vocabulary`, ... (the keys of `TABLES`).
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.

@@ -166,5 +166,5 @@ def test_partitions_of_different_neurons():
 @pytest.mark.skipif(find_spec("leidenalg") is not None, reason="leidenalg is installed")
 def test_leiden_is_optional():
     assert communities(np.ones((3, 3)), draws=1)["method"] == "louvain"
-    with pytest.raises(InputError, match="install both"):
+    with pytest.raises(InputError, match=r"pip install 'inn-torch\[leiden\]'"):
         communities(np.ones((3, 3)), method="leiden")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import inn.models.ngram as ngram
 from inn.config.rivals import NgramConfig
-from inn.inference.evaluate import floors
+from inn.inference.floors import floors
 from inn.models.ngram import Ngram
 from inn.system.errors import InputError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from inn.data import corpora
-from inn.data.corpora import Corpus, Download, File
+from inn.data.corpus import Corpus, Download, File
+from inn.data.table import CORPORA
 
 SHARED = os.environ.get("INN_DATA")  # read before the fixture below takes it away
 
@@ -65,7 +65,7 @@ def add_corpus(monkeypatch):
 
     def add(name: str, *files: File, split: tuple[int, int, int] | None = None) -> Corpus:
         corpus = Corpus(name, "a test", "here", "none", files, split)
-        monkeypatch.setitem(corpora.CORPORA, name, corpus)
+        monkeypatch.setitem(CORPORA, name, corpus)
         return corpus
 
     return add

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inn.data.catalogue import get, list_corpora, verify
-from inn.data.corpora import CORPORA, corpus_text, find_corpus
+from inn.data.corpora import corpus_text, find_corpus
+from inn.data.table import CORPORA
 from inn.data.text import PARTS, CorpusText, Segment, cut
 from inn.system.errors import InputError
 

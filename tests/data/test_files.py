@@ -9,7 +9,7 @@ import pytest
 
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError
-from inn.system.files import atomic_file, atomic_folder, only_one, plain_errors
+from inn.system.files import CACHE, RUN, atomic_file, new_folder, only_one, plain_errors, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -46,22 +46,23 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path, full_disk):
     full_disk(tmp_path, 10)
 
     def write() -> None:
-        with atomic_file(tmp_path / "file") as file:
+        with atomic_file(tmp_path / "file", CACHE) as file:
             file.write(b"123456")
             file.write(b"123456")
 
-    with pytest.raises(InputError, match=r"no space left on the device to write .*file; free some, or set INN_CACHE"):
+    with pytest.raises(InputError, match=r"no space left on the device to write '.*file'; free some, or set INN_CACHE"):
         write()
     assert names(tmp_path) == []
 
 
-def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
+@pytest.mark.parametrize("contested", [False, True])
+def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path, contested):
     target = tmp_path / "folder"
     for content in ("one", "two"):
-        with atomic_folder(target) as new:
+        with new_folder(target, contested=contested) as new:
             (new / content).write_text(content)
         assert names(target) == [content]
-    with pytest.raises(RuntimeError), atomic_folder(target) as new:  # noqa: PT012
+    with pytest.raises(RuntimeError), new_folder(target, contested=contested) as new:  # noqa: PT012
         (new / "three").write_text("half")
         raise RuntimeError
     assert names(target) == ["two"]
@@ -69,20 +70,28 @@ def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("block", "error", "said"),
     [
-        (FileNotFoundError(errno.ENOENT, "x"), "no such file or folder"),
-        (PermissionError(errno.EACCES, "x"), "permission denied"),
-        (OSError(errno.EROFS, "x"), "permission denied"),
-        (OSError(errno.ENOSPC, "x"), "no space left on the device"),
-        (OSError(errno.EDQUOT, "x"), "no space left on the device"),
-        (IsADirectoryError(errno.EISDIR, "Is a directory"), "Is a directory"),
+        (plain_errors, FileNotFoundError(errno.ENOENT, "x"), "cannot read .*no such file or folder"),
+        (plain_errors, PermissionError(errno.EACCES, "x"), "cannot read .*permission denied; change its permissions"),
+        (plain_errors, IsADirectoryError(errno.EISDIR, "Is a directory"), "cannot read .*Is a directory"),
+        (writing, PermissionError(errno.EACCES, "Permission denied"), "cannot write .*Permission denied; check"),
+        (writing, OSError(errno.EROFS, "Read-only file system"), "cannot write .*Read-only file system"),
+        (writing, OSError(errno.ENOSPC, "x"), "no space left on the device .*choose another place"),
+        (writing, OSError(errno.EDQUOT, "x"), "no space left on the device"),
     ],
 )
-def test_refusals_name_the_path(error, said):
-    with pytest.raises(InputError, match=said) as got, plain_errors("/some/where"):
+def test_refusals_name_the_path(block, error, said):
+    with pytest.raises(InputError, match=said) as got, block("/some/where"):
         raise error
     assert "/some/where" in str(got.value)
+
+
+def test_the_remedy_is_that_of_the_place():
+    for place, remedies in ((CACHE, ("INN_CACHE", "INN_CACHE")), (RUN, ("resume the run", "permissions"))):
+        for error, remedy in zip((errno.ENOSPC, errno.EACCES), remedies, strict=True):
+            with pytest.raises(InputError, match=remedy), writing("/some/where", place):
+                raise OSError(error, "x")
 
 
 def test_a_cache_that_cannot_be_written(tmp_path):

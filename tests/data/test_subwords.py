@@ -92,7 +92,7 @@ def test_the_package_is_named_where_it_is_not_installed(monkeypatch):
     vocabulary = Vocabulary.from_json(stored)
     assert vocabulary.decode([104, 105]) == "hi"  # to read is not to write
     for need in (lambda: vocabulary.encode("a"), lambda: build_vocabulary("bpe", "a")):
-        with pytest.raises(InputError, match="pip install tokenizers"):
+        with pytest.raises(InputError, match=r"pip install 'inn-torch\[bpe\]'"):
             need()
 
 

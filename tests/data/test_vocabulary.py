@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inn.data.corpora import corpus_text
+from inn.data.encode import encoded, learned
 from inn.data.tokens import EXAMPLE, Tokens
-from inn.data.vocabulary import VOCABULARIES, Bytes, Characters, Vocabulary, Words, build_vocabulary
+from inn.data.vocabulary import Bytes, Characters, Vocabulary, Words, build_vocabulary
+from inn.registry import VOCABULARIES
 from inn.system.errors import InputError
 
 TOKENIZER = Tokens(json.loads(EXAMPLE))
@@ -210,3 +213,50 @@ def test_units_and_metrics():
         "bpe": ("sub-word", "bits"),
         "tokenizer": ("token", "bits"),
     }
+
+
+class Letters(Characters):
+    """The letters of a text, and nothing else of it."""
+
+    kind, unit, metric = "letters", "letter", "bits"
+    lossy, parts = True, ("train",)
+
+    @classmethod
+    def learn(cls, blocks, units):
+        return cls(c for block in blocks for c in block if c.isalpha())
+
+    def encode(self, text, unknown="error"):
+        return super().encode(text, unknown="skip")
+
+
+@pytest.fixture
+def letters(monkeypatch):
+    monkeypatch.setitem(VOCABULARIES._registered, "letters", Letters)
+
+
+def test_a_kind_of_ones_own_is_saved_with_its_origin_and_loaded(letters, tmp_path):
+    vocabulary = build_vocabulary("letters", "a b, c!")
+    assert vocabulary.size == 3
+    vocabulary.save(tmp_path / "vocabulary.json")
+    assert Vocabulary.load(tmp_path / "vocabulary.json") == vocabulary
+    assert json.loads((tmp_path / "vocabulary.json").read_text())["origin"] == f"module {Letters.__module__}"
+
+
+def test_what_a_kind_loses_of_a_text_is_known(letters, tmp_path, own_cache):
+    (tmp_path / "text").write_text("one, two; three. " * 100)
+    text = corpus_text(f"file:{tmp_path / 'text'}", Letters.boundary)
+    vocabulary = learned(text, "letters", 0)
+    assert vocabulary.symbols() == "ehnortw"
+    (symbols, read), *_ = encoded(text, "test", vocabulary)
+    assert vocabulary.lossy
+    assert not vocabulary.spells(symbols, read)
+
+
+def test_a_kind_that_is_not_here_is_named_with_where_it_came_from():
+    stored = {"format": 1, "kind": "letters", "size": 1, "symbols": "a"}
+    with pytest.raises(InputError, match="'letters' was registered by module mine; import that first"):
+        Vocabulary.from_json({**stored, "origin": "module mine"})
+    with pytest.raises(InputError, match=r"comes with letters 1\.0, which is not installed here; pip install letters"):
+        Vocabulary.from_json({**stored, "origin": "letters 1.0"})
+    with pytest.raises(InputError, match="unknown kind of vocabulary 'letters'"):
+        Vocabulary.from_json(stored)

@@ -11,7 +11,7 @@ import pytest
 from inn.runs import checkpoint as checkpoints
 from inn.runs import directory as run_module
 from inn.runs.directory import Run
-from inn.system import outputs as files
+from inn.system import files
 from inn.system.errors import InputError
 from inn.training import events
 from inn.training.trainer import train

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError
-from inn.system.files import only_one
+from inn.system.files import CACHE, only_one
 
 PINS = ("mambapy==1.2.0", "transformers==5.20.2", "matplotlib==3.10.9")
 """What is installed, by `pip`, at these versions."""
@@ -39,7 +39,7 @@ def python() -> Path:
     if done.exists():
         return interpreter
     try:
-        with only_one(folder):
+        with only_one(folder, CACHE):
             if not done.exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 _build(folder, interpreter)

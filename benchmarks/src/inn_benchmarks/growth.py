@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from inn.config.assemble import model_config
 from inn.models.build import build_model
+from inn.system.packages import optional
 from inn_benchmarks.measure import BRIEF, Effort, in_turns, slope, train_step
 from inn_benchmarks.rows import Measured
 from inn_benchmarks.steps import VOCAB
@@ -65,11 +65,10 @@ def _named(sweep: list[tuple[int, Any]]) -> dict[str, Any]:
 
 def draw(sweeps: dict[str, Points], slopes: dict[str, float], slow: float, path: Path) -> str | None:
     """Draw both sweeps on log-log axes into `path`; returns it, or None where there is no matplotlib or no room."""
-    if find_spec("matplotlib") is None:
+    matplotlib = optional("matplotlib.figure")
+    if matplotlib is None:
         return None
-    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = matplotlib.Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots(1, len(sweeps))
     for ax, (name, points) in zip(axes, sweeps.items()):
         x, y = zip(*points)

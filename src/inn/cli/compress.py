@@ -30,14 +30,14 @@ HELD_OUT = 0.1
 
 def main(argv: list[str]) -> int:
     """Run `inn compress`."""
-    from inn.system.files import atomic_folder
+    from inn.system.files import new_folder
 
     args = parse(argv)
     out = Path(args.out)
     if out.exists():
         raise InputError(f"'{out}' exists already; give a new folder")
     found, save = (of_inn if is_inn(Path(args.model)) else of_decoder)(args)
-    with atomic_folder(out) as folder:
+    with new_folder(out) as folder:
         save(folder)
     found["out"] = str(out)
     if args.json:

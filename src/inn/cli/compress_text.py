@@ -86,6 +86,6 @@ def check_free(out: str) -> None:
 
 def write_new(out: str, content: bytes) -> None:
     """Write a file, wholly or not at all."""
-    from inn.system.outputs import replace_file
+    from inn.system.files import replace_file
 
-    replace_file(Path(out), content, "free some, or choose another place")
+    replace_file(Path(out), content)

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, console, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.data.catalogue import get, list_corpora, verify
+from inn.registry import VOCABULARIES
 from inn.system.errors import InputError
 
 USAGE = "inn data list | get NAME | verify NAME | prepare NAME --to FOLDER [--vocabulary KIND] [--workers N] [--json]"
@@ -39,7 +40,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("action", args.action, "list", "get", "verify", "prepare")
-    one_of("--vocabulary", args.vocabulary, "bytes", "characters", "words", "bpe")
+    one_of("--vocabulary", args.vocabulary, *(kind for kind in VOCABULARIES if kind != "tokenizer"))
     if (args.to is None) == (args.action == "prepare"):
         raise InputError(f"--to FOLDER belongs to inn data prepare, which needs it: {USAGE}")
     if (args.name is None) != (args.action == "list"):

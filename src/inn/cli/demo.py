@@ -51,7 +51,7 @@ def free_run() -> str:
 def show(run: str, summary: dict[str, Any], device: str) -> None:
     """What was learned, on text the model has never seen, the page of its neurons, and what to try next."""
     from inn.cli import look
-    from inn.inference.evaluate import xz_bits
+    from inn.inference.floors import xz_bits
     from inn.models.inn import INN
     from inn.runs.directory import Run
 

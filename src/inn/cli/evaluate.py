@@ -76,7 +76,8 @@ def score(
     """
     from inn.cli.display import working
     from inn.data.size import scored_size
-    from inn.inference.evaluate import evaluate, evaluate_windows, floors
+    from inn.inference.evaluate import evaluate, evaluate_windows
+    from inn.inference.floors import floors
     from inn.models.generate import start_symbol
     from inn.system.device import resolve_device
 

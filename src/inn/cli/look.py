@@ -150,7 +150,7 @@ def text_symbols(path: Path, vocabulary: Vocabulary, symbols: int, unknown: str)
     with plain_errors(path), path.open("rb") as file:
         content = file.read(_BYTES * symbols)
         whole = not file.read(1)
-    given = content if vocabulary.kind == "bytes" else _decoded(path, content, whole)
+    given = content if vocabulary.boundary == "bytes" else _decoded(path, content, whole)
     if vocabulary.kind == "characters" and unknown == "error":  # what is not shown need not be known
         given, whole = given[:symbols], whole and len(given) <= symbols
     read = vocabulary.encode(given, unknown=unknown)

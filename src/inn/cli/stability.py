@@ -102,15 +102,12 @@ def short(names: list[str]) -> list[str]:
 def plot(found: dict[str, dict[str, Any]], path: str) -> None:
     """Draw what was found."""
     from inn.analysis.stability.plot import draw
-    from inn.system.files import plain_errors
+    from inn.system.files import writing
+    from inn.system.packages import require
 
-    try:
-        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError("--plot needs Matplotlib; pip install 'inn-torch[explore]'") from None
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = require("matplotlib.figure", "--plot", "explore").Figure(figsize=(9, 3.6), layout="constrained")
     draw(found, figure)
-    with plain_errors(path, "write"):
+    with writing(path):
         try:
             figure.savefig(path, dpi=120, metadata={"Software": None} if path.endswith(".png") else None)
         except ValueError as error:

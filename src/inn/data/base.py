@@ -5,13 +5,15 @@ from __future__ import annotations
 import codecs
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from inn.system.errors import InputError, lookup, nearest
+from inn.data.text import Boundary
+from inn.registry import VOCABULARIES
+from inn.system.errors import InputError, nearest
 from inn.system.files import atomic_file, plain_errors
 
 FORMAT = 1
@@ -30,23 +32,39 @@ class Decoder(Protocol):
 
 
 class Vocabulary(ABC):
-    """A set of symbols, numbered from 0.
+    """A set of symbols, numbered from 0; a kind of one's own is a subclass, registered in `inn.registry.VOCABULARIES`.
 
     Attributes:
-        kind: its name in the configuration: `bytes`, `characters`, `words`, `bpe` or `tokenizer`.
+        kind: its name in the registry: `bytes`, `characters`, `words`, `bpe`, `tokenizer`, ...
         unit: what one symbol is.
         metric: what a model's loss per symbol is reported as.
+        boundary: between two of what a text is cut into its parts, and into the blocks that are encoded one by one.
+        shard_boundary: and into shards.
+        parts: the parts of a corpus whose text decides the symbols.
+        takes_units: whether their number is asked for (`data.units`).
+        lossy: whether decoding may give another text than its normal form; what is lost is then looked for (`spells`).
     """
 
-    kinds: ClassVar[dict[str, type[Vocabulary]]] = {}
-    """Every subclass by its kind."""
     kind: ClassVar[str]
     unit: ClassVar[str]
     metric: ClassVar[str]
+    boundary: ClassVar[Boundary] = "characters"
+    shard_boundary: ClassVar[Boundary] = "words"
+    parts: ClassVar[tuple[str, ...]] = ("train",)
+    takes_units: ClassVar[bool] = False
+    lossy: ClassVar[bool] = True
 
-    def __init_subclass__(cls) -> None:
-        if "kind" in vars(cls):
-            Vocabulary.kinds[cls.kind] = cls
+    @classmethod
+    @abstractmethod
+    def learn(cls, blocks: Iterable[str], units: int) -> Vocabulary:
+        """Collect the symbols of a text.
+
+        Args:
+            blocks: the text of `parts` in blocks, cut at the `boundary`.
+            units: symbols to make at most, where `takes_units`.
+
+        Raises `InputError` for a text that none can be made of.
+        """
 
     @property
     @abstractmethod
@@ -69,6 +87,10 @@ class Vocabulary(ABC):
         Raises `InputError` for such a symbol, and for bytes that are not UTF-8 where the symbols are not bytes.
         """
 
+    def stretches(self, blocks: Iterable[str]) -> Iterable[str]:
+        """A text in blocks, in stretches that encoded one by one give what the whole text gives."""
+        return blocks
+
     @abstractmethod
     def decode(self, symbols: Sequence[int] | np.ndarray) -> str:
         """Return the text of symbols; raises `IndexError` for numbers outside the vocabulary."""
@@ -76,6 +98,10 @@ class Vocabulary(ABC):
     def decode_bytes(self, symbols: Sequence[int] | np.ndarray) -> bytes:
         """The UTF-8 bytes of `decode`; where symbols are bytes, those bytes themselves."""
         return self.decode(symbols).encode("utf-8", "surrogatepass")
+
+    def spells(self, symbols: np.ndarray, text: bytes) -> bool:
+        """Whether the symbols of a text say all of it, to the byte."""
+        return self.decode_bytes(symbols) == text
 
     @abstractmethod
     def decoder(self) -> Decoder:
@@ -101,7 +127,10 @@ class Vocabulary(ABC):
 
     def to_json(self) -> str:
         """The vocabulary as one line of JSON, ASCII only."""
-        return json.dumps({"format": FORMAT, "kind": self.kind, "size": self.size, "symbols": self.symbols()})
+        tree = {"format": FORMAT, "kind": self.kind, "size": self.size, "symbols": self.symbols()}
+        VOCABULARIES.check(self.kind)
+        origin = VOCABULARIES.origin(self.kind)
+        return json.dumps(tree if origin == "built in" else {**tree, "origin": origin})
 
     @staticmethod
     def from_json(text: str | dict[str, Any]) -> Vocabulary:
@@ -115,7 +144,8 @@ class Vocabulary(ABC):
             kind, version = tree["kind"], tree["format"]
             if version != FORMAT:
                 raise InputError(f"a vocabulary of format {version} cannot be read; this version of inn reads {FORMAT}")
-            vocabulary = lookup("kind of vocabulary", kind, Vocabulary.kinds).from_symbols(tree["symbols"])
+            VOCABULARIES.check(kind, tree.get("origin"))
+            vocabulary = VOCABULARIES[kind].from_symbols(tree["symbols"])
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as e:

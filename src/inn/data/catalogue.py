@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from inn.data.corpora import CORPORA, corpus_text, find_corpus, pydoc_text
+from inn.data.corpora import corpus_text, find_corpus, pydoc_text
 from inn.data.fetch import Report, find, unpacked
+from inn.data.table import CORPORA
 from inn.system.errors import InputError
 from inn.system.files import sha256_of
 

@@ -1,4 +1,4 @@
-"""From a text to the symbols of a vocabulary, block by block."""
+"""From a text to a vocabulary, and to its symbols, block by block."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from inn.data.base import Vocabulary
-from inn.data.subwords import between_pieces
 from inn.data.text import CorpusText
-from inn.data.tokens import Tokens
+from inn.registry import VOCABULARIES
 
 
 def encoded(
     text: CorpusText, part: str, vocabulary: Vocabulary, unknown: str = "error"
 ) -> Iterator[tuple[np.ndarray, bytes]]:
     """Yield the symbols of a part in blocks, each with the bytes of text it was made from."""
-    if vocabulary.kind == "bytes":
+    if vocabulary.boundary == "bytes":
         for block in text.byte_blocks(part):
             yield vocabulary.encode(block, unknown), block
         return
-    blocks = text.text_blocks(part, whole_words=vocabulary.kind == "words")
-    if isinstance(vocabulary, Tokens):
-        blocks = vocabulary.stretches(blocks)
-    elif vocabulary.kind == "bpe":
-        blocks = between_pieces(blocks)
-    for block in blocks:
+    for block in vocabulary.stretches(text.text_blocks(part, whole_words=vocabulary.boundary == "words")):
         yield vocabulary.encode(block, unknown), block.encode()
+
+
+def learned(text: CorpusText, kind: str, units: int) -> Vocabulary:
+    """The vocabulary of a kind that a text decides, of `units` symbols at most where their number is asked for."""
+    of: type[Vocabulary] = VOCABULARIES[kind]
+    words = of.boundary == "words"
+    return of.learn((block for part in of.parts for block in text.text_blocks(part, whole_words=words)), units)

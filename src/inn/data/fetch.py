@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError
-from inn.system.files import BLOCK, atomic_file, only_one, plain_errors, sha256_of
+from inn.system.files import BLOCK, CACHE, atomic_file, only_one, plain_errors, sha256_of, writing
 
 if TYPE_CHECKING:
     from inn.data.corpus import Download, File
@@ -62,7 +62,7 @@ def locate(file: File, *, report: Report | None = None) -> Path:
         check(found.path, file)
         return found.path
     target = cache_dir() / "corpora" / file.name
-    with only_one(target):
+    with only_one(target, CACHE):
         found = find(file)  # another process may have unpacked it meanwhile
         if found is not None and not found.packed:
             check(found.path, file)
@@ -110,7 +110,7 @@ def check(path: Path, file: File) -> None:
 def unpack(path: Path, file: File, target: Path, report: Report | None = None) -> None:
     """Write what `path` holds of `file` to `target`: whole and checked, or not at all."""
     digest, done = hashlib.sha256(), 0
-    with atomic_file(target) as out:
+    with atomic_file(target, CACHE) as out:
         for block in unpacked(path, file):
             digest.update(block)
             out.write(block)
@@ -212,7 +212,7 @@ def download(source: Download, report: Report | None = None) -> Path:
     def resuming(url: str, output_file: Any, pooch: Any) -> None:
         _resume(source, folder / f"{name}.part", Path(output_file), report)
 
-    with plain_errors(folder, "write"), only_one(folder / name):
+    with writing(folder, CACHE), only_one(folder / name, CACHE):
         try:
             retrieve: Any = pooch.retrieve  # pooch declares its downloaders otherwise than it calls them
             return Path(retrieve(source.url, f"sha256:{source.sha256}", name, folder, downloader=resuming))

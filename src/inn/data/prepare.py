@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from inn.config.run import DataConfig
+from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text, find_corpus
-from inn.data.encode import encoded
+from inn.data.encode import encoded, learned
 from inn.data.fetch import Report
 from inn.data.shards import open_shards
 from inn.data.text import PARTS, CorpusText
-from inn.data.tokens import Tokens, read_symbols
-from inn.data.vocabulary import Vocabulary, build_vocabulary
+from inn.data.tokens import read_symbols
+from inn.registry import VOCABULARIES
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError, lookup
-from inn.system.files import atomic_folder, only_one, plain_errors, sha256_of
+from inn.system.files import CACHE, new_folder, only_one, plain_errors, sha256_of
 
 FORMAT = 1
 """Raised whenever the same corpus would be cut or encoded otherwise; what the cache holds is then left unused."""
@@ -93,14 +94,14 @@ def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report:
     sha256 = find_corpus(config.corpus).sha256
     if sha256 and (ready := _open(_folder(config, sha256, vocabulary), config, sha256)):
         return ready  # without reading, or even having, the text
-    text = corpus_text(config.corpus, config.vocabulary, report=report)
+    text = corpus_text(config.corpus, VOCABULARIES[config.vocabulary].boundary, report=report)
     folder = _folder(config, text.sha256, vocabulary)
     ready = _open(folder, config, text.sha256)
     if ready is None:
-        with only_one(folder):
+        with only_one(folder, CACHE):
             ready = _open(folder, config, text.sha256)
             if ready is None:
-                _write(text, config, vocabulary or _learned(text, config), folder, report)
+                _write(text, config, vocabulary or learned(text, config.vocabulary, config.units), folder, report)
                 ready = _open(folder, config, text.sha256)
     if ready is None:
         raise InputError(f"what was just written to {folder} cannot be read back; check that disk")
@@ -125,7 +126,7 @@ def encode_corpus(
     >>> text.vocabulary.size, len(text.train) > len(text.valid) > 0
     (5, True)
     """
-    text = corpus_text(name, vocabulary.kind, report=report)
+    text = corpus_text(name, vocabulary.boundary, report=report)
     parts = {}
     for part in PARTS:
         blocks = [symbols for symbols, _ in encoded(text, part, vocabulary, unknown)]
@@ -159,7 +160,7 @@ def _given(config: DataConfig) -> Vocabulary | None:
 
 def _folder(config: DataConfig, sha256: str, vocabulary: Vocabulary | None) -> Path:
     name = config.corpus.split(":")[0]  # a path does not belong in a file's name; the sha256 tells the texts apart
-    symbols = f"bpe{config.units}" if config.vocabulary == "bpe" else config.vocabulary
+    symbols = f"{config.vocabulary}{config.units if VOCABULARIES[config.vocabulary].takes_units else ''}"
     if vocabulary is not None:
         symbols = f"{vocabulary.kind}-{sha256_of([vocabulary.to_json().encode()])[:16]}"
     return cache_dir() / "prepared" / f"{name}-{symbols}-{sha256[:20]}-v{FORMAT}"
@@ -197,7 +198,7 @@ def _write(text: CorpusText, config: DataConfig, vocabulary: Vocabulary, folder:
     inexact: dict[str, None] = {}
     total = sum(text.size(part) for part in PARTS)
     sizes, done = {}, 0
-    with atomic_folder(folder) as new:
+    with new_folder(folder, CACHE, contested=True) as new:
         for part in PARTS:
             sizes[part] = 0
             with (new / f"{part}.bin").open("wb") as out:
@@ -205,7 +206,7 @@ def _write(text: CorpusText, config: DataConfig, vocabulary: Vocabulary, folder:
                     out.write(symbols.tobytes())
                     sizes[part] += len(symbols)
                     done += len(read)
-                    if isinstance(vocabulary, Tokens) and not vocabulary.spells(symbols, read):
+                    if vocabulary.lossy and not vocabulary.spells(symbols, read):
                         inexact[part] = None
                     if report:
                         report(f"encoding {text.name}", min(done, total), total)
@@ -220,15 +221,3 @@ def _write(text: CorpusText, config: DataConfig, vocabulary: Vocabulary, folder:
             "vocabulary": json.loads(vocabulary.to_json()),
         }
         (new / "dataset.json").write_text(json.dumps(about) + "\n", "ascii")
-
-
-def _learned(text: CorpusText, config: DataConfig) -> Vocabulary:
-    """The vocabulary that a text decides."""
-    kind = config.vocabulary
-    if kind == "bpe":
-        return build_vocabulary("bpe", text.text_blocks("train"), config.units)
-    if kind == "words":
-        return build_vocabulary("words", text.text_blocks("train", whole_words=True))
-    if kind == "characters":
-        return build_vocabulary("characters", (block for part in PARTS for block in text.text_blocks(part)))
-    return build_vocabulary(kind)

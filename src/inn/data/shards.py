@@ -19,12 +19,14 @@ import numpy as np
 
 from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
-from inn.data.encode import encoded
+from inn.data.encode import encoded, learned
 from inn.data.fetch import Report
 from inn.data.text import PARTS, CorpusText, Segment, cut
-from inn.data.vocabulary import build_vocabulary
+from inn.data.vocabulary import Characters, build_vocabulary
+from inn.registry import VOCABULARIES
 from inn.system.errors import InputError
 from inn.system.files import atomic_file, only_one, plain_errors
+from inn.system.packages import require
 
 FORMAT = 1
 PIECE = 256 << 20
@@ -95,7 +97,8 @@ def prepare_shards(
     for name, value in (("workers", workers), ("piece", piece)):
         if value < 1:
             raise InputError(f"{name} must be at least 1, not {value}")
-    folder, text = Path(folder), corpus_text(corpus, vocabulary)
+    VOCABULARIES.check(vocabulary)
+    folder, text = Path(folder), corpus_text(corpus, VOCABULARIES[vocabulary].boundary)
     with only_one(folder):
         plan = {"format": FORMAT, "sha256": text.sha256, "vocabulary": vocabulary, "units": units, "piece": piece}
         _begin(folder, plan)
@@ -180,8 +183,7 @@ def _pieces(text: CorpusText, part: str, vocabulary: str, size: int) -> Iterator
     """The segments of a part, cut where the vocabulary can be: between bytes, characters or words."""
     for segment in text.parts[part]:
         length = segment.stop - segment.start
-        boundary = "words" if vocabulary == "bpe" else vocabulary
-        for cuts in cut([segment], range(size, length, size), boundary):
+        for cuts in cut([segment], range(size, length, size), VOCABULARIES[vocabulary].shard_boundary):
             yield from cuts
 
 
@@ -191,17 +193,11 @@ def _vocabulary(
     path = folder / "vocabulary.json"
     if path.is_file():
         return Vocabulary.load(path)
-    if kind == "characters":
+    if kind == Characters.kind:  # a set of them is made piece by piece
         found = pool.map(_characters, [(text.name, segment) for part in PARTS for segment in pieces[part]])
         symbols = build_vocabulary(kind, sorted(set().union(*found)))
-    elif kind == "bpe":
-        symbols = build_vocabulary(kind, text.text_blocks("train"), units)
     else:
-        symbols = (
-            build_vocabulary(kind, text.text_blocks("train", whole_words=True))
-            if kind == "words"
-            else build_vocabulary(kind)
-        )
+        symbols = learned(text, kind, units)
     symbols.save(path)
     return symbols
 
@@ -287,10 +283,7 @@ class DatasetTexts:
     """
 
     def __init__(self, name: str, split: str = "train", column: str = "text"):
-        try:
-            import datasets
-        except ImportError:
-            raise InputError("streaming a dataset needs the library datasets: pip install 'inn-torch[data]'") from None
+        datasets = require("datasets", f"streaming dataset '{name}'", "data")
         try:
             if (Path(name) / "dataset_info.json").is_file() or (Path(name) / "dataset_dict.json").is_file():
                 found = datasets.load_from_disk(name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, spellable
-from inn.system.errors import InputError
+from inn.system.packages import require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,6 +32,7 @@ class SubWords(Vocabulary):
     """
 
     kind, unit, metric = "bpe", "sub-word", "bits"
+    takes_units, lossy = True, False
 
     def __init__(self, merges: Iterable[tuple[int, int]]):
         """`merges`: pairs of symbols in the order of their merging; each new piece gets the next number from 256 on.
@@ -94,6 +95,9 @@ class SubWords(Vocabulary):
         """As for every vocabulary; unknown is only what has no UTF-8, half of a surrogate pair."""
         text = spellable(text, unknown)
         return np.array(self._tokenizer.encode(text).ids, dtype=self.dtype)
+
+    def stretches(self, blocks: Iterable[str]) -> Iterator[str]:
+        return between_pieces(blocks)
 
     def decode(self, symbols: Sequence[int] | np.ndarray) -> str:
         """The text of sub-words; bytes that are not UTF-8, as a part of a character is, read as U+FFFD."""
@@ -165,11 +169,4 @@ def shown(character: str) -> str:
 
 def tokenizers_library(kind: str = SubWords.kind) -> Any:
     """The package `tokenizers`; raises `InputError` that names the vocabulary's kind where it is not installed."""
-    try:
-        import tokenizers
-    except ImportError:
-        raise InputError(
-            f"vocabulary '{kind}' needs the package 'tokenizers', which is not here; install it by "
-            "`pip install tokenizers`"
-        ) from None
-    return tokenizers
+    return require("tokenizers", f"vocabulary '{kind}'", "bpe")

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 from inn.system.errors import InputError, lookup
 from inn.system.files import BLOCK, plain_errors, sha256_of
 
 PARTS = ("train", "valid", "test")
+Boundary = Literal["bytes", "characters", "words"]
+"""Between two of what a text may be cut."""
 
 _LONGEST_WORD = 4096  # bytes that a cut moves back to find a space; a longer word is cut
 
@@ -118,7 +121,7 @@ def _at_spaces(blocks: Iterable[str]) -> Iterator[str]:
         yield "".join(kept)
 
 
-def cut(whole: Sequence[Segment], ends: Iterable[int], vocabulary: str) -> list[tuple[Segment, ...]]:
+def cut(whole: Sequence[Segment], ends: Iterable[int], boundary: Boundary) -> list[tuple[Segment, ...]]:
     """Cut a text at the byte offsets `ends`; one part more comes out than there are cuts.
 
     For `characters` and `words` a cut inside a UTF-8 character moves back to its start; for `words` a cut inside a
@@ -134,7 +137,7 @@ def cut(whole: Sequence[Segment], ends: Iterable[int], vocabulary: str) -> list[
             part.append(rest.pop(0))
         if rest and end > done:
             head = rest[0]
-            at = _between(head, head.start + end - done, vocabulary)
+            at = _between(head, head.start + end - done, boundary)
             if at > head.start:
                 part.append(Segment(head.source, head.start, at))
                 rest[0] = Segment(head.source, at, head.stop)
@@ -143,9 +146,9 @@ def cut(whole: Sequence[Segment], ends: Iterable[int], vocabulary: str) -> list[
     return [*parts, tuple(rest)]
 
 
-def _between(segment: Segment, at: int, vocabulary: str) -> int:
-    """The nearest place at or before `at` that is between two symbols."""
-    if vocabulary == "bytes":
+def _between(segment: Segment, at: int, boundary: Boundary) -> int:
+    """The nearest place at or before `at` that is between two bytes, characters or words."""
+    if boundary == "bytes":
         return at
     first = max(segment.start, at - _LONGEST_WORD)
     before = b"".join(Segment(segment.source, first, min(at + 1, segment.stop)).blocks())  # and the byte after the cut
@@ -154,7 +157,7 @@ def _between(segment: Segment, at: int, vocabulary: str) -> int:
         if 0 < i < len(before) and before[i] & 0xC0 == 0x80:
             i -= 1
     spaces = [k for k in range(len(before)) if before[k : k + 1].isspace()]
-    if vocabulary == "words" and i not in spaces and i - 1 not in spaces:
+    if boundary == "words" and i not in spaces and i - 1 not in spaces:
         start = 0 if first == segment.start else i  # a word longer than the search is cut after all
         i = max((k + 1 for k in spaces if k < i), default=start)
     return first + i

@@ -36,6 +36,7 @@ class Tokens(Vocabulary):
     """
 
     kind, unit, metric = "tokenizer", "token", "bits"
+    parts = ()
 
     def __init__(self, tree: dict[str, Any], size: int | None = None):
         """`tree`: what a `tokenizer.json` holds; `size`: symbols in all, those the tokenizer lacks never in a text.
@@ -59,6 +60,10 @@ class Tokens(Vocabulary):
             raise ValueError("a tokenizer without a token")
         if self._size < own:
             raise ValueError(f"{size} symbols for a tokenizer of {own}")
+
+    @classmethod
+    def learn(cls, blocks: Iterable[str], units: int) -> Tokens:
+        raise InputError("a tokenizer is not made of a text; read it by data.tokenizer")
 
     def filled(self, size: int) -> Tokens:
         """The same with symbols that mean nothing behind its own, `size` in all: models round their number up."""

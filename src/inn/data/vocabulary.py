@@ -10,9 +10,9 @@ import numpy as np
 
 from inn.config.run import DataConfig
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, as_text, check_unknown, named, visible
-from inn.data.subwords import SubWords
-from inn.data.tokens import Tokens
-from inn.system.errors import InputError, lookup
+from inn.data.text import PARTS
+from inn.registry import VOCABULARIES
+from inn.system.errors import InputError
 
 UNKNOWN, END = "<unk>", "<eos>"
 """The two words that every vocabulary of words has: any word it lacks, and the end of a line."""
@@ -26,6 +26,13 @@ class Bytes(Vocabulary):
     """
 
     kind, unit, metric = "bytes", "byte", "BPB"
+    boundary = shard_boundary = "bytes"
+    parts, lossy = (), False
+
+    @classmethod
+    def learn(cls, blocks: Iterable[str], units: int) -> Bytes:
+        """They are always the same."""
+        return cls()
 
     @property
     def size(self) -> int:
@@ -74,6 +81,8 @@ class Characters(Vocabulary):
     """
 
     kind, unit, metric = "characters", "character", "BPC"
+    shard_boundary, lossy = "characters", False
+    parts = PARTS  # so that every part can be spelt; nothing but the set of its characters is taken from those held out
 
     def __init__(self, characters: Iterable[str]):
         """`characters`: a text, or its characters, in any order."""
@@ -84,6 +93,13 @@ class Characters(Vocabulary):
         # One entry per code point up to the last, and one for all beyond: encoding is a single indexed read.
         self._table = np.full(points[-1] + 2, -1, dtype=np.int32)
         self._table[self._points] = np.arange(len(points))
+
+    @classmethod
+    def learn(cls, blocks: Iterable[str], units: int) -> Characters:
+        seen = np.zeros(0x110000, dtype=bool)
+        for block in blocks:
+            seen[np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")] = True
+        return cls(map(chr, np.flatnonzero(seen).tolist()))
 
     @property
     def size(self) -> int:
@@ -147,6 +163,7 @@ class Words(Vocabulary):
     """
 
     kind, unit, metric = "words", "word", "PPL"
+    boundary, lossy = "words", False
 
     def __init__(self, words: Iterable[str]):
         """`words` in their order; `<unk>` and `<eos>` come before them, as symbols 0 and 1, and need not be given."""
@@ -155,6 +172,14 @@ class Words(Vocabulary):
         for word in self._words:
             if word.split() != [word]:
                 raise InputError(f"a word of a vocabulary cannot be empty or hold white space, as {word!r} does")
+
+    @classmethod
+    def learn(cls, blocks: Iterable[str], units: int) -> Words:
+        """By falling frequency, then alphabetically."""
+        counts: Counter[str] = Counter()
+        for block in blocks:
+            counts.update(split_words(block))
+        return cls(sorted(counts, key=lambda word: (-counts[word], word)))
 
     @staticmethod
     def normal(text: str) -> str:
@@ -223,41 +248,23 @@ class _WordsDecoder:
         return ""
 
 
-VOCABULARIES: dict[str, type[Vocabulary]] = {v.kind: v for v in (Bytes, Characters, Words, SubWords, Tokens)}
-"""Kinds that `DataConfig.vocabulary` may name."""
-
-
 def build_vocabulary(kind: str, text: str | bytes | Iterable[str] = "", units: int = DataConfig.units) -> Vocabulary:
     """Collect the symbols of a text.
 
     Args:
-        kind: `bytes`, `characters`, `words` or `bpe`.
+        kind: `bytes`, `characters`, `words`, `bpe`, or another of `inn.registry.VOCABULARIES`.
         text: a text, its UTF-8 bytes, or the text in blocks; words may not be cut by a block's end.
         units: sub-words of `bpe`, at most.
 
-    Words are numbered by falling frequency, then alphabetically. Raises `InputError` for an unknown kind, bytes that
-    are not UTF-8, and a text without characters.
+    Raises `InputError` for an unknown kind or one that is not made of a text, bytes that are not UTF-8, and a text
+    without characters.
 
     >>> build_vocabulary("words", "a b b").symbols()
     ['<unk>', '<eos>', 'b', 'a']
     """
-    lookup("kind of vocabulary", kind, VOCABULARIES)
-    if kind == "tokenizer":
-        raise InputError("a tokenizer is not made of a text; read it by data.tokenizer")
-    if kind == "bytes":
-        return Bytes()
-    blocks = [as_text(text)] if isinstance(text, str | bytes) else text
-    if kind == "characters":
-        seen = np.zeros(0x110000, dtype=bool)
-        for block in blocks:
-            seen[np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")] = True
-        return Characters(map(chr, np.flatnonzero(seen).tolist()))
-    if kind == "bpe":
-        return SubWords.learn(blocks, units)
-    counts: Counter[str] = Counter()
-    for block in blocks:
-        counts.update(split_words(block))
-    return Words(sorted(counts, key=lambda word: (-counts[word], word)))
+    VOCABULARIES.check(kind)
+    blocks = map(as_text, [text]) if isinstance(text, str | bytes) else text
+    return VOCABULARIES[kind].learn(blocks, units)
 
 
 def split_words(text: str) -> list[str]:

@@ -14,9 +14,10 @@ from inn.analysis.recording.record import writing_on
 from inn.analysis.recording.trace import trace
 from inn.data.base import Vocabulary
 from inn.explorer.pack import DENSE_NEURONS, STRONGEST, in_steps, pack_dense, pack_strongest, packed
-from inn.inference.evaluate import as_tokens, device_of, evaluating
+from inn.inference.evaluate import predictions
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
+from inn.nn.modes import as_tokens, device_of
 from inn.nn.state import State
 from inn.nn.tape import Tape
 from inn.system.errors import InputError
@@ -66,14 +67,13 @@ def read_passage(
     if model.vocabulary is None:
         raise InputError("this model has no vocabulary to show text with; load a run, or set model.vocabulary")
     reading = Reading(model, model.vocabulary)
-    with evaluating(model), torch.no_grad():
-        reading.skip(np.asarray([] if before is None else before))
-        reading.read(symbols)
+    reading.skip(np.asarray([] if before is None else before))
+    reading.read(symbols)
     return {"title": title, "before": 0 if before is None else len(before), **reading.facts(symbols, room)}
 
 
 class Reading:
-    """What has been kept so far of a passage that is read piece by piece; the model is to be in evaluation mode.
+    """What has been kept so far of a passage that is read piece by piece.
 
     `state`: that of one stream before the first symbol; None starts afresh.
     """
@@ -95,10 +95,9 @@ class Reading:
 
     def skip(self, symbols: np.ndarray) -> None:
         """Read symbols that are not shown."""
-        for at in range(0, len(symbols), 256):
-            tokens = as_tokens(symbols[at : at + 256], device_of(self.model))
-            logits, self.state = self.model(tokens[None], self.state)
-            self.expected = logits[0, -1].float().log_softmax(-1)
+        windows = as_tokens(symbols[None], device_of(self.model)).split(256, 1) if len(symbols) else ()
+        for logits, state in predictions(self.model, windows, self.state):
+            self.expected, self.state = logits[0, -1].log_softmax(-1), state
 
     def read(self, symbols: np.ndarray) -> None:
         """Read the next symbols of the passage."""
@@ -106,8 +105,8 @@ class Reading:
         for at in range(0, len(symbols), size):
             tokens = as_tokens(symbols[at : at + size], device_of(self.model))
             with trace(self.model, *self.channels) as tape:
-                logits, self.state = self.model(tokens[None], self.state)
-            self._surprise(tokens, logits[0].float().log_softmax(-1))
+                logits, self.state = next(predictions(self.model, [tokens[None]], self.state))
+            self._surprise(tokens, logits[0].log_softmax(-1))
             for name in self.channels:
                 values = tape.values(name).float().transpose(0, 1).cpu()  # [t, R, ...]
                 if name == "routing":

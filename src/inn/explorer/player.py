@@ -8,13 +8,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import torch
 
 from inn.analysis import silenced
 from inn.data.base import visible
 from inn.explorer.passage import SYMBOLS, Reading
 from inn.explorer.server import Superseded
-from inn.inference.evaluate import evaluating
 from inn.models.generate import generate
 from inn.models.inn import INN
 from inn.system.errors import InputError
@@ -87,7 +85,7 @@ class Player:
         known, reading = self._readings.pop(cut, (symbols[:0], None))
         if reading is None or not np.array_equal(symbols[: len(known)], known):
             known, reading = symbols[:0], Reading(self.model, self.vocabulary, self.model.experience)
-        with evaluating(self.model), torch.no_grad(), self._without(cut):
+        with self._without(cut):
             reading.read(symbols[len(known) :])
         if len(self._readings) >= KEPT:
             self._readings.pop(next(iter(self._readings)))  # the one that was not asked for the longest

@@ -15,7 +15,7 @@ from inn.models.sequence import SequenceModel
 from inn.runs.directory import Run
 from inn.runs.load import load
 from inn.system.errors import InputError
-from inn.system.outputs import new_folder
+from inn.system.files import new_folder
 
 
 def export(run: str | Path, folder: str | Path) -> Path:

@@ -1,16 +1,18 @@
-"""How well a model predicts a text, and what tables of counts and a file compressor make of the same text."""
+"""How well a model predicts a text: the one loop that reads with a model, and scores made of it."""
 
 from __future__ import annotations
 
-import lzma
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens as as_tokens
@@ -18,11 +20,66 @@ from inn.nn.modes import device_of as device_of
 from inn.nn.modes import evaluating as evaluating
 from inn.system.errors import InputError
 
-FLOOR_NAMES = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
-TABLE_LIMIT = 2**25
-"""Largest table of counts, in entries; orders beyond it are left out."""
-_CHUNK = 2**22
+Predictor = Callable[[Tensor, Any], tuple[Tensor, Any]]
+"""From what is read and the state before it to logits `[B, t, V]` and the state after; any `SequenceModel` is one."""
 _TOGETHER = 2**13  # symbols of windows that are scored side by side
+
+
+def predictions(
+    predict: Predictor, windows: Iterable[Tensor], state: Any = None, *, dtype: str | None = None
+) -> Iterator[tuple[Tensor, Any]]:
+    """Read a text window by window, the state carried from each to the next; yield logits and the state after each.
+
+    Everything that asks what a model expects of a text reads by this loop. A model is in evaluation mode while it
+    reads, without gradients; between two windows the caller has its own mode.
+
+    Args:
+        predict: a model, or a function of what is read and the state before it.
+        windows: what it reads, `[B, t]` symbols for a model; made one at a time.
+        state: the state before the first window; None starts afresh.
+        dtype: `bfloat16` reads under autocast and `float32` without; None leaves that to the caller.
+
+    The logits are float32, `[B, t, V]`: at each symbol what is expected of the next one.
+    """
+    for x in windows:
+        mode = evaluating(predict) if isinstance(predict, nn.Module) else nullcontext()
+        cast = (
+            torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == "bfloat16")
+            if dtype is not None
+            else nullcontext()
+        )
+        with mode, torch.no_grad(), cast:
+            logits, state = predict(x, state)
+        yield logits.float(), state
+
+
+def nats_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """The cross-entropy of each symbol under what was expected there: `[B, t, V]` and `[B, t]` -> `[B, t]`."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(targets.shape)
+
+
+def text_nats(
+    predict: Predictor, windows: Iterable[Tensor], state: Any = None, *, dtype: str | None = None
+) -> Iterator[tuple[Tensor, Any]]:
+    """What the symbols of a text cost, window by window: nats `[B, t]` float64, on the CPU, and the state after each.
+
+    `windows` are `[B, t + 1]` symbols, the first of which is the last one of the window before: it is read here, and
+    was scored there. The rest is as in `predictions`.
+
+    >>> def guess(x, state):
+    ...     return torch.zeros(*x.shape, 2), state
+    >>> [nats.tolist() for nats, _ in text_nats(guess, [torch.tensor([[0, 1]])])]
+    [[[0.6931471824645996]]]
+    """
+    for tokens in windows:
+        logits, state = next(predictions(predict, [tokens[:, :-1]], state, dtype=dtype))
+        yield nats_of(logits, tokens[:, 1:]).cpu().double(), state  # on the host: not every accelerator has float64
+
+
+def overlapping(tokens: Tensor, window: int) -> Iterator[Tensor]:
+    """A text `[B, n]` in windows for `text_nats`, each of at most `window` symbols and the one that they follow."""
+    for at in range(0, tokens.shape[1] - 1, window):
+        yield tokens[:, at : at + window + 1]
 
 
 @dataclass(frozen=True)
@@ -100,23 +157,21 @@ def evaluate(
     length = lead + part
     own = range(streams)[streams * share[0] // share[1] : streams * (share[0] + 1) // share[1]]
 
-    totals, state = torch.zeros(blocks, dtype=torch.float64), None
-    with evaluating(model), torch.no_grad():
+    def windows() -> Iterator[Tensor]:
         for at in range(0, length, window):
-            size = min(window, length - at)
-            rows = [symbols[i * part + at : i * part + at + size + 1] for i in own]
-            tokens = as_tokens(np.stack(rows), device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-                logits, state = model(tokens[:, :-1], state)
-            losses = F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), reduction="none")
-            losses = losses.view(len(own), size).cpu().double()  # on the host: not every accelerator has float64
-            warming = min(size, max(0, lead - at))
-            place = torch.tensor(own)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
-            counted = torch.ones(len(own), size, dtype=torch.bool)
-            counted[int(own[0] == 0) :, :warming] = False
-            totals.index_add_(0, place[counted] * blocks // targets, losses[counted])
-            if progress is not None:
-                progress((at + size) * streams, length * streams)
+            stop = min(at + window, length)
+            yield as_tokens(np.stack([symbols[i * part + at : i * part + stop + 1] for i in own]), device)
+
+    totals, at = torch.zeros(blocks, dtype=torch.float64), 0
+    for nats, _ in text_nats(model, windows(), dtype=dtype):
+        size = nats.shape[1]
+        place = torch.tensor(own)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
+        counted = torch.ones(len(own), size, dtype=torch.bool)
+        counted[int(own[0] == 0) :, : max(0, lead - at)] = False  # warming up
+        totals.index_add_(0, place[counted] * blocks // targets, nats[counted])
+        at += size
+        if progress is not None:
+            progress(at * streams, length * streams)
     edges = [-(-b * targets // blocks) for b in range(blocks + 1)]
     counts = [after - before for before, after in pairwise(edges)]
     return Score(float(totals.sum()), targets, tuple(map(Score, totals.tolist(), counts)))
@@ -155,110 +210,20 @@ def evaluate_windows(
     device = torch.device(device) if device is not None else device_of(model)
     size = min(window, n)
     begins = [*range(0, n - size + 1, size), *([n - size] if n % size else [])]
-    rows, nats, done = max(1, min(16, _TOGETHER // size)), torch.zeros((), dtype=torch.float64), 0
-    with evaluating(model), torch.no_grad():
-        for at in range(0, len(begins), rows):
-            part = begins[at : at + rows]
-            targets = as_tokens(np.stack([symbols[i : i + size] for i in part]), device)
-            before = [start if i == 0 else int(symbols[i - 1]) for i in part]
-            inputs = torch.cat([torch.tensor(before, device=device)[:, None], targets[:, :-1]], 1)
-            with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-                logits, _ = model(inputs)
-            losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-            losses = losses.view(len(part), size).cpu().double()
-            for row, begin in zip(losses, part):
-                nats += row[done - begin :].sum()
-                done = begin + size
-            if progress is not None:
-                progress(done, n)
-    return Score(float(nats), n)
+    rows, total, done = max(1, min(16, _TOGETHER // size)), torch.zeros((), dtype=torch.float64), 0
+    for at in range(0, len(begins), rows):
+        part = begins[at : at + rows]
+        read = [symbols[i - 1 : i + size] if i else np.append(start, symbols[:size]) for i in part]
+        nats, _ = next(text_nats(model, [as_tokens(np.stack(read), device)], dtype=dtype))
+        for row, begin in zip(nats, part):
+            total += row[done - begin :].sum()
+            done = begin + size
+        if progress is not None:
+            progress(done, n)
+    return Score(float(total), n)
 
 
-def row_nats(model: SequenceModel, rows: np.ndarray, window: int = 512) -> torch.Tensor:
+def row_nats(model: SequenceModel, rows: np.ndarray, window: int = 512) -> Tensor:
     """Nats of every symbol after the first in rows of text `[R, T + 1]`, each from a fresh state: `[R, T]` float64."""
-    tokens, nats, state = as_tokens(rows, device_of(model)), [], None
-    with evaluating(model), torch.no_grad():
-        for at in range(0, rows.shape[1] - 1, window):
-            piece = tokens[:, at : at + window + 1]
-            logits, state = model(piece[:, :-1], state)
-            losses = F.cross_entropy(logits.float().flatten(0, 1), piece[:, 1:].flatten(), reduction="none")
-            nats.append(losses.view(len(rows), -1).cpu().double())
-    return torch.cat(nats, 1)
-
-
-def ngram_counts(symbols: np.ndarray, vocab: int, order: int) -> np.ndarray:
-    """Count the n-grams of a text: `[vocab ** order]` int32, the last symbol varying fastest."""
-    counts = np.zeros(vocab**order, dtype=np.int32)
-    for codes in _codes(symbols, vocab, order):
-        if counts.size <= _CHUNK:
-            counts += np.bincount(codes, minlength=counts.size).astype(np.int32)
-        else:  # a bincount per chunk would cost more than the chunk
-            np.add.at(counts, codes, 1)
-    return counts
-
-
-def ngram_bits(counts: np.ndarray, symbols: np.ndarray, vocab: int, order: int) -> float:
-    """Bits per symbol of a text under add-one smoothed n-gram counts, (count + 1) / (context + vocab).
-
-    The symbols scored are those with a whole context, the first symbol never.
-    """
-    contexts = counts.reshape(-1, vocab).sum(axis=1, dtype=np.int64)
-    total, n = 0.0, 0
-    for codes in _codes(symbols[1:] if order == 1 else symbols, vocab, order):
-        share = (counts[codes] + 1.0) / (contexts[codes // vocab] + vocab)
-        total -= float(np.log2(share).sum())
-        n += len(codes)
-    return total / max(1, n)
-
-
-def _codes(symbols: np.ndarray, vocab: int, order: int) -> Iterator[np.ndarray]:
-    """Number the n-grams of a text, a chunk of int64 codes at a time."""
-    n = len(symbols) - order + 1
-    for at in range(0, n, _CHUNK):
-        size = min(_CHUNK, n - at)
-        codes = np.zeros(size, dtype=np.int64)
-        for i in range(order):
-            codes *= vocab
-            codes += symbols[at + i : at + i + size]
-        yield codes
-
-
-def floors(
-    train_symbols: np.ndarray, eval_symbols: np.ndarray, vocab: int, orders: Sequence[int] = (0, 1, 2, 3)
-) -> dict[str, float]:
-    """Bits per symbol that tables of counts reach on a text: what a model that learned anything must beat.
-
-    Add-one smoothed cross-entropy, counted on `train_symbols`, scored on `eval_symbols` (both `[n]` integers below
-    `vocab`). Order 0 is uniform, 1 unigram, 2 bigram, 3 trigram, then "4-gram", ...; orders whose table would exceed
-    2**25 entries are left out.
-
-    >>> text = np.array([0, 1] * 500)
-    >>> {name: round(bits, 2) for name, bits in floors(text, text, vocab=2, orders=(0, 1, 2)).items()}
-    {'uniform': 1.0, 'unigram': 1.0, 'bigram': 0.0}
-    """
-    result = {}
-    for order in orders:
-        name = FLOOR_NAMES.get(order, f"{order}-gram")
-        if order == 0:
-            result[name] = math.log2(vocab)
-        elif vocab**order <= TABLE_LIMIT and len(eval_symbols) > order:
-            result[name] = ngram_bits(ngram_counts(train_symbols, vocab, order), eval_symbols, vocab, order)
-    return result
-
-
-def xz_bits(train: str | bytes, held_out: str | bytes, symbols: int | None = None) -> dict[str, float]:
-    """Bits per symbol that xz (preset 9e) needs for held-out text: `alone`, and `primed` with the training text.
-
-    `primed` is what the held-out text adds to the compressed training text, of which xz remembers the last 64 MiB.
-    `symbols` counts the held-out symbols; the length of `held_out` (characters, or bytes) when None.
-
-    >>> xz_bits("the cat sat on the mat. " * 20, "the cat sat.")["primed"] < 3
-    True
-    """
-    symbols = len(held_out) if symbols is None else symbols
-    if symbols < 1:
-        raise InputError("there is no held-out text to compress")
-    first, second = (text.encode() if isinstance(text, str) else bytes(text) for text in (train, held_out))
-    preset = 9 | lzma.PRESET_EXTREME
-    alone, base, both = (8 * len(lzma.compress(part, preset=preset)) for part in (second, first, first + second))
-    return {"alone": alone / symbols, "primed": (both - base) / symbols}
+    windows = overlapping(as_tokens(rows, device_of(model)), window)
+    return torch.cat([nats for nats, _ in text_nats(model, windows)], 1)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.system.errors import InputError
-from inn.system.outputs import new_folder, remove_folder, replace_file, sweep, write_synced, writing
+from inn.system.files import RUN, new_folder, remove_folder, remove_leftovers, replace_file, write_synced, writing
 
 FORMAT = "inn-checkpoint"
 VERSION = 1
@@ -74,7 +74,7 @@ def save(
     Raises `InputError` when it cannot be written (no space left); the other checkpoints are untouched.
     """
     path = folder / name_of(checkpoint.step)
-    with new_folder(path) as temporary:
+    with new_folder(path, RUN) as temporary:
         files = pieces(temporary)
         for part in PARTS:
             content = safetensors.torch.save(
@@ -185,7 +185,7 @@ def load_latest(folder: Path, whole: bool = True) -> tuple[Checkpoint | None, li
     Damaged ones on the way are renamed to `damaged-step-...` and described in the notes returned. Raises
     `DamagedCheckpoint` when all are damaged (nothing is renamed then).
     """
-    sweep(folder)
+    remove_leftovers(folder)
     damaged: list[tuple[Path, DamagedCheckpoint]] = []
     for step in reversed(steps(folder)):
         path = folder / name_of(step)
@@ -212,7 +212,7 @@ def set_best(folder: Path, step: int | None, bits: float | None = None) -> None:
     if step is None:
         (folder / _BEST).unlink(missing_ok=True)
     else:
-        replace_file(folder / _BEST, json.dumps({"step": step, "validation_bits": bits}) + "\n")
+        replace_file(folder / _BEST, json.dumps({"step": step, "validation_bits": bits}) + "\n", RUN)
 
 
 def best(folder: Path) -> Path | None:
@@ -230,7 +230,7 @@ def prune(folder: Path, keep: int) -> None:
     for step in steps(folder)[:-keep]:
         path = folder / name_of(step)
         if path != kept:
-            with writing(path):
+            with writing(path, RUN):
                 remove_folder(path)
 
 

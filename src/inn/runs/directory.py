@@ -16,7 +16,7 @@ from inn.config.run import RunConfig
 from inn.data.vocabulary import Vocabulary
 from inn.nn.state import State
 from inn.system.errors import InputError
-from inn.system.outputs import new_folder, replace_file, sweep, write_synced, writing
+from inn.system.files import RUN, new_folder, remove_leftovers, replace_file, write_synced, writing
 
 _GROWING = ("metrics.jsonl", "samples.txt")
 _LAUNCHER = ".launcher"
@@ -115,7 +115,7 @@ class Run:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace `summary.json`."""
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
-        replace_file(self.path / "summary.json", f"{text}\n")
+        replace_file(self.path / "summary.json", f"{text}\n", RUN)
 
     def experience(self) -> State | None:
         """What a finished run can recall of its training text; None where there is nothing of the kind."""
@@ -129,7 +129,7 @@ class Run:
 
     def write_experience(self, state: State) -> None:
         """Replace `experience.safetensors`."""
-        replace_file(self.path / "experience.safetensors", save(state.to_tensors()))
+        replace_file(self.path / "experience.safetensors", save(state.to_tensors()), RUN)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`; a last line that a crash cut short is left out."""
@@ -146,24 +146,24 @@ class Run:
 
     def _append(self, name: str, text: str) -> None:
         path = self.path / name
-        with writing(path), path.open("ab") as file:
+        with writing(path, RUN), path.open("ab") as file:
             file.write(text.encode())
 
     def sizes(self) -> dict[str, int]:
         """Bytes of the growing files, made sure to be on the disk: to be kept with a checkpoint."""
         sizes = {}
         for name in _GROWING:
-            with writing(self.path / name), (self.path / name).open("ab") as file:
+            with writing(self.path / name, RUN), (self.path / name).open("ab") as file:
                 os.fsync(file.fileno())
                 sizes[name] = file.tell()
         return sizes
 
     def rewind(self, sizes: dict[str, int]) -> None:
         """Cut the growing files back to where they were at a checkpoint: later steps will be written again."""
-        sweep(self.path)
+        remove_leftovers(self.path)
         for name in _GROWING:
             path = self.path / name
-            with writing(path), path.open("ab") as file:
+            with writing(path, RUN), path.open("ab") as file:
                 file.truncate(min(sizes.get(name, 0), file.tell()))
 
 

@@ -15,7 +15,8 @@ from inn.runs.checkpoint import best
 from inn.runs.directory import Run
 from inn.runs.history import history
 from inn.system.errors import InputError
-from inn.system.outputs import writing
+from inn.system.files import writing
+from inn.system.packages import require
 
 SORTS = ("bits", "name", "kind", "parameters", "corpus", "symbols", "test", "minutes", "when")
 """What runs can be sorted by; times and sizes largest first."""
@@ -193,10 +194,7 @@ def draw_curves(runs: Sequence[Listed], path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"curves cannot be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
-    try:
-        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError("curves need matplotlib; install the extra [explore]") from None
+    Figure = require("matplotlib.figure", "a drawing of curves", "explore").Figure
     runs = [run for run in runs if run.curve]
     texts = sorted({run.text for run in runs})
     if not texts:
@@ -215,7 +213,7 @@ def draw_curves(runs: Sequence[Listed], path: str | Path) -> Path:
         axes.set(title=", ".join(text), xlabel="symbols read", ylabel="bits per symbol, validation", xscale="log")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    with writing(path, "free some, or choose another place"):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=120)
     return path

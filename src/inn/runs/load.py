@@ -10,6 +10,7 @@ from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.exported import is_exported, load_exported
 from inn.system.errors import InputError
+from inn.system.packages import require
 
 HUB = "hf://"
 """What the name of a model on the Hugging Face Hub begins with."""
@@ -44,17 +45,12 @@ def load(path: str | Path) -> SequenceModel:
 
 def _from_hub(name: str) -> Path:
     """A local copy of an exported folder on the Hub; raises `InputError` where there is none to be had."""
+    library = require("huggingface_hub", f"'{HUB}{name}'", "hf")
+    errors = require("huggingface_hub.errors", f"'{HUB}{name}'", "hf")
+    refusals = (errors.HfHubHTTPError, errors.HFValidationError, errors.LocalEntryNotFoundError, OSError)
     try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-    except ImportError:
-        raise InputError(
-            f"'{HUB}{name}' needs the package 'huggingface_hub', which is not here; "
-            "install it by `pip install 'inn-torch[hf]'`"
-        ) from None
-    try:
-        path = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        path = Path(library.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+    except refusals as error:
         reason = " ".join(str(error).split()).split(". ")[0]
         raise InputError(f"the Hugging Face Hub did not give '{name}': {reason}") from error
     if not is_exported(path):

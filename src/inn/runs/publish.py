@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inn.system.errors import InputError
+from inn.system.packages import require
 
 _WEIGHTS = "model.safetensors"
 _TEXTS = (".json", ".md", ".yaml", ".txt", ".py", ".jinja")
@@ -120,10 +121,6 @@ def _plain(endpoint: str, repo: str) -> Iterator[None]:
 
 
 def _library() -> Any:
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors  # its parts are there when asked for
-        import huggingface_hub.utils
-    except ImportError:
-        raise InputError("the Hub needs the package 'huggingface_hub'; install the extra [hf]") from None
-    return huggingface_hub
+    for part in ("errors", "utils"):  # its parts are there when asked for
+        require(f"huggingface_hub.{part}", "the Hub", "hf")
+    return require("huggingface_hub", "the Hub", "hf")

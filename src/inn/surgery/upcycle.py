@@ -27,7 +27,7 @@ from inn.registry import READOUTS
 from inn.runs.checkpoint import Checkpoint, pack_model, save
 from inn.runs.directory import Run
 from inn.system.errors import InputError
-from inn.system.outputs import remove_folder
+from inn.system.files import remove_folder
 
 if TYPE_CHECKING:
     from inn.data.base import Vocabulary

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from inn.sweep.search import counted
 from inn.sweep.space import Choice, Range, Space
 from inn.sweep.work import WHOLE
+from inn.system.packages import optional
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
@@ -16,16 +17,13 @@ if TYPE_CHECKING:
 def draw(study: optuna.Study, space: Space, path: Path) -> Path | None:
     """Draw a sweep as a PNG and return its path; None where Matplotlib is missing or nothing has come out yet."""
     trials = [trial for trial in counted(study) if trial.value is not None and trial.state.name == "COMPLETE"]
-    try:
-        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        return None
-    if not trials:
+    matplotlib = optional("matplotlib.figure")
+    if matplotlib is None or not trials:
         return None
     panels = 1 + len(space.names)
     columns = 2 if panels == 4 else min(panels, 3)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    figure = matplotlib.Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     _curves(axes[0], counted(study), trials)
     dots = None

@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from inn.system.errors import InputError
+from inn.system.packages import require
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
@@ -24,10 +25,7 @@ def load_optuna(who: str) -> Any:
     Args:
         who: what needs it, for the sentence.
     """
-    try:
-        import optuna  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError(f"{who} needs Optuna; install it: pip install 'inn-torch[sweep]'") from None
+    optuna = require("optuna", who, "sweep")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 

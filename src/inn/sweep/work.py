@@ -19,8 +19,7 @@ from inn.config.settings import Settings, resolve
 from inn.sweep.search import counted, fail_lost, load_optuna, open_study, origin, retry, sampler
 from inn.sweep.space import Space
 from inn.system.errors import InputError
-from inn.system.files import only_one
-from inn.system.outputs import check_writable
+from inn.system.files import check_writable, only_one
 from inn.training.events import Event, Started, Validated
 from inn.training.finite import TrainingDiverged
 from inn.training.signals import stop_when_let_go

@@ -1,4 +1,4 @@
-"""Files on disk: writes that happen wholly or not at all, what the system refuses put in words."""
+"""Files on disk: writes that happen wholly or not at all, and what the system refuses in words."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import hashlib
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from inn.system.errors import InputError
 
@@ -18,32 +19,63 @@ BLOCK = 1 << 20
 """Bytes read from a file at a time."""
 
 
-@contextlib.contextmanager
-def plain_errors(path: Path | str, action: str = "read") -> Iterator[None]:
-    """Turn what the operating system refuses inside the block into an `InputError` that names `path`.
+class Place(NamedTuple):
+    """What a person can do where the system refuses to write.
 
-    Args:
-        path: the file or folder that the block reads or writes.
-        action: the verb of the sentence, `read` or `write`.
+    Attributes:
+        full: where no space is left.
+        refused: where it is anything else, permissions first.
     """
+
+    full: str
+    refused: str
+
+
+CHOSEN = Place("free some, or choose another place", "check the folder and its permissions")
+"""A place that the user named."""
+RUN = Place("earlier checkpoints are intact: free some space and resume the run", CHOSEN.refused)
+"""A run that is under way."""
+CACHE = Place("free some, or set INN_CACHE to a folder on another disk", "set INN_CACHE to a folder of your own")
+"""The cache (`cache_dir`)."""
+
+
+@contextlib.contextmanager
+def plain_errors(path: Path | str) -> Iterator[None]:
+    """Turn what the operating system refuses inside a block that reads `path` into an `InputError` that names it."""
     try:
         yield
-    except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"no space left on the device to write {path}; free some, or set INN_CACHE to a folder on another disk"
-            ) from e
-        if isinstance(e, FileNotFoundError):
-            raise InputError(f"cannot {action} {path}: there is no such file or folder; check the path") from e
-        if isinstance(e, PermissionError) or e.errno == errno.EROFS:
-            remedy = "set INN_CACHE to a folder of your own" if action == "write" else "change its permissions"
-            raise InputError(f"cannot {action} {path}: permission denied; {remedy}") from e
-        raise InputError(f"cannot {action} {path}: {e.strerror or e}") from e
+    except FileNotFoundError as error:
+        raise InputError(f"cannot read {path}: there is no such file or folder; check the path") from error
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: permission denied; change its permissions") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _beside(path: Path) -> Path:
-    """A name in the same folder, so on the same disk, that nothing else uses."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+@contextlib.contextmanager
+def writing(path: Path | str, place: Place = CHOSEN) -> Iterator[None]:
+    """Turn what the operating system refuses inside a block that writes `path` into an `InputError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"no space left on the device to write '{path}'; {place.full}") from error
+        raise InputError(f"cannot write '{path}': {error.strerror or error}; {place.refused}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` where it is not there; raises `InputError` where nothing can be written into it."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -56,52 +88,94 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def replace_file(path: Path, content: str | bytes, place: Place = CHOSEN) -> None:
+    """Write `path` so that a reader, or a crash, sees the old content or the new one and nothing between."""
+    with _replacing(path, _beside(path), place) as temporary:
+        write_synced(temporary, content.encode() if isinstance(content, str) else content)
+
+
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, place: Place = CHOSEN) -> Iterator[BinaryIO]:
     """Open a file that appears at `path` when the block ends well, and not at all when it does not.
 
-    Raises `InputError` when the disk is full or the folder may not be written.
+    Its folder is made. Raises `InputError` when the disk is full or the folder may not be written.
     """
-    temporary = _beside(path)
-    with plain_errors(path, "write"):
+    with writing(path, place):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    with _replacing(path, _beside(path), place) as temporary, temporary.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to fill that becomes `path` when the block ends well, and vanishes when it does not.
+def new_folder(path: Path, place: Place = CHOSEN, *, contested: bool = False) -> Iterator[Path]:
+    """Give a hidden folder beside `path` to fill; it becomes `path` when the block ends well and vanishes when not.
 
-    What was at `path` is replaced. Raises `InputError` when the disk is full or the folder may not be written.
+    What was at `path` is replaced. A crash at any moment leaves the old folder, the new one, or neither.
+
+    Args:
+        path: the folder to be.
+        place: what there is to do where it cannot be written.
+        contested: whether several processes may be making it, each for itself. Else the hidden folder is
+            `.NAME.tmp`, for all processes of one run to fill, and what a killed one left of it is removed first.
     """
-    temporary = _beside(path)
-    with plain_errors(path, "write"):
-        try:
-            temporary.mkdir(parents=True)
-            yield temporary
-            for file in temporary.iterdir():
+    temporary = _beside(path) if contested else path.with_name(f".{path.name}.tmp")
+    with _replacing(path, temporary, place):
+        _delete(temporary)
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
                 with file.open("r+b") as handle:  # Windows syncs only what may be written
                     os.fsync(handle.fileno())
-            if path.exists():
-                shutil.rmtree(path)
+        sync_folder(temporary)
+        if path.exists():
+            remove_folder(path)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, temporary: Path, place: Place) -> Iterator[Path]:
+    """What the block makes at `temporary` takes the place of `path` when it ends well, and is deleted when not."""
+    with writing(path, place):
+        try:
+            yield temporary
             temporary.replace(path)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _delete(temporary)
             raise
         sync_folder(path.parent)
 
 
+def _beside(path: Path) -> Path:
+    """A name in the same folder, so on the same disk, that nothing else uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder so that a crash never leaves half of it under its own name."""
+    trash = path.with_name(f".{path.name}.trash")
+    shutil.rmtree(trash, ignore_errors=True)
+    path.rename(trash)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process left half-written or half-deleted in `folder`."""
+    for leftover in [*folder.glob(".*.tmp"), *folder.glob(".*.trash")]:
+        _delete(leftover)
+
+
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path, place: Place = CHOSEN) -> Iterator[None]:
     """Let one process at a time into the block for `path`; the others wait, then find the work done.
 
     Several processes of one training run ask for the same corpus at the same moment. Where the platform has no
@@ -113,7 +187,7 @@ def only_one(path: Path) -> Iterator[None]:
         yield
         return
     lock = path.with_name(f".{path.name}.lock")
-    with plain_errors(lock, "write"):
+    with writing(lock, place):
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = lock.open("ab")
     with handle:

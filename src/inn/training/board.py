@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from inn.system.outputs import writing
+from inn.system.files import RUN, writing
 
 
 class Board:
@@ -35,7 +35,7 @@ class Board:
         now = time.time()
         # One file per sitting; TensorBoard reads them in the order of their names.
         self._path = run / "tensorboard" / f"events.out.tfevents.{now:017.6f}.inn"
-        with writing(self._path):
+        with writing(self._path, RUN):
             self._path.parent.mkdir(exist_ok=True)
             self._writer = RecordWriter(self._path.open("wb"))
         self._write(wall_time=now, file_version="brain.Event:2")
@@ -53,12 +53,12 @@ class Board:
 
     def _write(self, **fields: Any) -> None:
         assert self._writer is not None
-        with writing(self._path):
+        with writing(self._path, RUN):
             self._writer.write(self._events.Event(**fields).SerializeToString())
             self._writer.flush()
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
-            with writing(self._path):
+            with writing(self._path, RUN):
                 self._writer.close()

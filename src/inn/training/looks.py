@@ -12,16 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.run import RunConfig
-from inn.inference.evaluate import (
-    FLOOR_NAMES,
-    TABLE_LIMIT,
-    Score,
-    as_tokens,
-    evaluate,
-    evaluating,
-    ngram_bits,
-    ngram_counts,
-)
+from inn.inference.evaluate import Score, as_tokens, evaluate, evaluating
+from inn.inference.floors import FLOOR_NAMES, TABLE_LIMIT, ngram_bits, ngram_counts
 from inn.models.generate import generate
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State

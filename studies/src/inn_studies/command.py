@@ -115,7 +115,7 @@ def kept(study: Study, args: Namespace) -> dict[str, Any]:
 def conduct(study: Study, args: Namespace) -> dict[str, Any]:
     """Run the study and keep its result; a smoke run's is kept with its runs, not with the committed ones."""
     from inn.system.device import good_threads
-    from inn.system.outputs import check_writable
+    from inn.system.files import check_writable
     from inn_studies import results
     from inn_studies.lab import Lab
 

@@ -208,7 +208,7 @@ def make(run: str, keep: float, rows: int, limit: int | None) -> dict[str, Any]:
     from inn.inference.evaluate import as_tokens, evaluate
     from inn.models.inn import INN
     from inn.surgery.communal import communal
-    from inn.system.outputs import remove_folder
+    from inn.system.files import remove_folder
     from inn_studies.rows import STREAMS
 
     model, dataset = load_with_data(run)

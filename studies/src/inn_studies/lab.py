@@ -17,8 +17,7 @@ from inn.config.run import RunConfig
 from inn.config.settings import resolve_settings
 from inn.runs.directory import Run
 from inn.system.errors import InputError
-from inn.system.files import only_one, taken
-from inn.system.outputs import remove_folder, replace_file
+from inn.system.files import only_one, remove_folder, replace_file, taken
 from inn.training.finite import TrainingDiverged
 from inn.training.signals import stop_when_let_go
 from inn.training.trainer import train

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inn.system.errors import InputError
-from inn.system.outputs import replace_file
+from inn.system.files import replace_file
 from inn_studies.rows import markdown
 
 RECORDS = "lab-book/runs.json"

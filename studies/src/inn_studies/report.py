@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from inn.system.outputs import check_writable, replace_file
+from inn.system.files import check_writable, replace_file
 from inn_studies import STUDIES, open_study
 from inn_studies.results import largest, read, tell
 from inn_studies.rows import markdown

@@ -8,7 +8,8 @@ from typing import Any
 
 from inn.system import provenance
 from inn.system.errors import InputError
-from inn.system.outputs import check_writable, replace_file
+from inn.system.files import check_writable, replace_file
+from inn.system.packages import optional
 from inn_studies.lab import Lab
 from inn_studies.study import Study, Verdict
 
@@ -89,11 +90,10 @@ def write(study: Study, folder: Path, entry: dict[str, Any]) -> Path:
 
 def draw(study: Study, entry: dict[str, Any], path: Path) -> bool:
     """Draw a study's figure; False where it has none, or where matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
-    except ImportError:
+    matplotlib = optional("matplotlib.figure")
+    if matplotlib is None:
         return False
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = matplotlib.Figure(figsize=(8, 4.5), layout="constrained")
     if not study.draw(entry["result"], figure):
         return False
     figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +11,11 @@ from torch import Tensor
 
 from inn.analysis.controls.shuffle import Null
 from inn.system.errors import InputError
+from inn.system.packages import optional, require
 
 Groups = list[list[int]]
+LEIDEN = ("leidenalg", "igraph")
+"""The packages of the method `leiden`."""
 _BALANCING = 200
 """Rounds of rescaling that give shuffled weights the strengths of the graph; most graphs need fewer than twenty."""
 
@@ -59,10 +61,10 @@ def communities(
     [[0, 1], [2, 3]]
     """
     weights = _checked(connectivity)
-    installed = find_spec("leidenalg") is not None and find_spec("igraph") is not None
-    if method == "leiden" and not installed:
-        raise InputError("communities by 'leiden' need the packages leidenalg and igraph; install both, or use louvain")
-    method = method or ("leiden" if installed else "louvain")
+    if method == "leiden":
+        for package in LEIDEN:
+            require(package, "method 'leiden'", "leiden")
+    method = method or ("leiden" if all(map(optional, LEIDEN)) else "louvain")
     groups = _search(method, weights, seed)
     observed = modularity(weights, groups)
     rng = np.random.default_rng(seed)

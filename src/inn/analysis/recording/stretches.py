@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from inn.inference.evaluate import as_tokens
+from inn.inference.evaluate import nats_of, predictions
 from inn.models.inn import INN
+from inn.nn.modes import as_tokens
 from inn.nn.recall import Parts
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -157,10 +157,11 @@ def window(model: INN, rows: int) -> int:
 def bits_of(model: INN, part: Stretches, x: Tensor) -> Tensor:
     """Bits of every target of these stretches, `[K, T]` float32; `x` is what `entering` gives."""
     x, state = warmed(model, part, x)
-    size, found = window(model, len(x)), []
-    for at in range(0, x.shape[1], size):
-        y, state = model.graph.run(x[:, at : at + size], state)
-        targets = part.targets[:, at : at + size]
-        losses = F.cross_entropy(model.logits(y).float().flatten(0, 1), targets.flatten(), reduction="none")
-        found.append(losses.view(targets.shape).cpu() / math.log(2))
-    return torch.cat(found, 1)
+    size = window(model, len(x))
+
+    def predict(x: Tensor, state: State) -> tuple[Tensor, State]:
+        y, state = model.graph.run(x, state)
+        return model.logits(y), state
+
+    read = zip(predictions(predict, x.split(size, 1), state), part.targets.split(size, 1), strict=True)
+    return torch.cat([nats_of(logits, targets).cpu() / math.log(2) for (logits, _), targets in read], 1)

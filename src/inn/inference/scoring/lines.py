@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-from inn.inference.evaluate import as_tokens, device_of, evaluating
+from inn.inference.evaluate import overlapping, text_nats
 from inn.inference.scoring.reader import LACKING, LineReader, Piece
 from inn.inference.scoring.usual import Usual
 from inn.models.sequence import SequenceModel
+from inn.nn.modes import as_tokens, device_of
 from inn.nn.state import State
 from inn.system.errors import InputError
 
@@ -197,13 +196,11 @@ class LineScorer:
         """Bits of symbols that follow what was read before: `[n]` float64, NaN for the first of a text."""
         read = np.concatenate((symbols[:0] if self._last is None else [self._last], symbols))
         unscored, self._last = [math.nan] * (self._last is None), int(symbols[-1])
-        tokens, bits = as_tokens(read, device_of(self.model))[None], [np.array(unscored)]
-        with evaluating(self.model), torch.no_grad():
-            for at in range(0, len(read) - 1, self.window):
-                part = tokens[:, at : at + self.window + 1]
-                logits, self._state = self.model(part[:, :-1], self._state)
-                nats = F.cross_entropy(logits[0].float(), part[0, 1:], reduction="none")
-                bits.append(nats.cpu().double().numpy() / math.log(2))
+        windows = overlapping(as_tokens(read, device_of(self.model))[None], self.window)
+        bits = [np.array(unscored)]
+        for nats, state in text_nats(self.model, windows, self._state):
+            bits.append(nats[0].numpy() / math.log(2))
+            self._state = state
         return np.concatenate(bits)
 
     def _close(self) -> Line:
