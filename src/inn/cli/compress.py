@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from inn.compress.measure import Size
+    from inn.compress.measure import ModelSize
     from inn.inference.evaluate import Score
 
 Save = Callable[[Path], None]
@@ -169,7 +169,7 @@ def of_inn(args: Namespace) -> tuple[dict[str, Any], Save]:
 
 
 def _measured(
-    models: Mapping[str, nn.Module], sizes: Mapping[str, Size], scores: Mapping[str, Score], prompt: torch.Tensor
+    models: Mapping[str, nn.Module], sizes: Mapping[str, ModelSize], scores: Mapping[str, Score], prompt: torch.Tensor
 ) -> dict[str, Any]:
     """What there is to say of the models `before` and `after`."""
     from inn.compress.measure import writing_speeds

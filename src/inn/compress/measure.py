@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
 from inn.compress.modules import NeuronalLinear
-from inn.compress.plans import Block
+from inn.compress.topologies import Block
 from inn.inference.evaluate import Score
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
@@ -43,7 +43,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """Parameters by part, each counted once however often it is used, and multiplications.
 
     Attributes:
@@ -63,7 +63,7 @@ class Size:
         return self.projections + self.embeddings + self.rest
 
 
-def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[Block]) -> Size:
+def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[Block]) -> ModelSize:
     """Count a model whose projections, dense or made of states, are at `blocks`; `named` are those of a plan."""
     wanted = {(p.path, p.first): p for p in (blocks[b] for b in named)}
     counted: dict[int, int] = {}
@@ -75,10 +75,12 @@ def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[B
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]  # type: ignore[operator]
     embeddings = {id(end.weight): end.weight.numel() for end in ends if end is not None}
     total = sum(p.numel() for p in model.parameters())
-    return Size(projections, sum(embeddings.values()), total - projections - sum(embeddings.values()), _flops(model))
+    return ModelSize(
+        projections, sum(embeddings.values()), total - projections - sum(embeddings.values()), _flops(model)
+    )
 
 
-def size_of_inn(model: INN, paths: Iterable[str]) -> Size:
+def size_of_inn(model: INN, paths: Iterable[str]) -> ModelSize:
     """Count an INN; `projections` are the maps at `paths`, separate or communal, their biases left out."""
     inside = [f"{path}." for path in paths]
     projections = sum(
@@ -89,7 +91,7 @@ def size_of_inn(model: INN, paths: Iterable[str]) -> Size:
     ends = {id(p): p.numel() for p in (model.embedding.weight, *model.head.parameters()) if p.ndim > 1}
     embeddings = sum(ends.values())
     rest = model.num_parameters - projections - embeddings
-    return Size(projections, embeddings, rest, sum(model.flops().values()))
+    return ModelSize(projections, embeddings, rest, sum(model.flops().values()))
 
 
 def _flops(model: nn.Module) -> float:

@@ -67,7 +67,7 @@ def compressed(
     """Compress a model and score it, in float32; without a plan the dense one.
 
     Args:
-        plan: fields of `inn.compress.Plan`.
+        plan: fields of `inn.compress.CompressionPlan`.
         roles: the projections, as letters; all when None.
         draw: the seed of the draw of the calibration rows.
         windows: of `length` symbols each, spread over the text to score, as `inn.compress.measure.score` has it.
@@ -75,7 +75,7 @@ def compressed(
     Returns nats by window, sizes, seconds for compressing and scoring, the groups, and the mean share of output energy
     that was lost.
     """
-    from inn.compress import Plan, compress, rows_of
+    from inn.compress import CompressionPlan, compress, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
     from inn.system.device import quick_products
@@ -89,7 +89,9 @@ def compressed(
     with quick_products():
         began = time.perf_counter()
         if plan is not None:
-            outcome = compress(decoder_, rows_of(calibration, rows, length, draw), Plan(**plan), keep, roles=roles)
+            outcome = compress(
+                decoder_, rows_of(calibration, rows, length, draw), CompressionPlan(**plan), keep, roles=roles
+            )
             named = outcome.blocks
             found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
             found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
@@ -134,7 +136,7 @@ def costing(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int
     """`cost`, in the process that is measured; as `inn compress` does it, in float32."""
     import torch
 
-    from inn.compress import Plan, compress, rows_of
+    from inn.compress import CompressionPlan, compress, rows_of
     from inn.system.device import quick_products
     from inn.system.provenance import peak_memory
 
@@ -142,7 +144,7 @@ def costing(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int
     calibration, _ = texts(corpus, encode)
     began = time.perf_counter()
     with quick_products():
-        compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), 0.8, roles=roles)
+        compress(decoder_, rows_of(calibration, rows, length), CompressionPlan(**plan), 0.8, roles=roles)
     seconds = time.perf_counter() - began
     weights = sum(p.numel() * p.element_size() for p in decoder_.parameters())
     return {"seconds": seconds, "weights": weights, **peak_memory(torch.device("cpu"))}
@@ -152,7 +154,7 @@ def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: in
     """Symbols per second of the dense and the compressed model, and what the arithmetic alone would give."""
     import copy
 
-    from inn.compress import Plan, compress, rows_of
+    from inn.compress import CompressionPlan, compress, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import size, writing_speeds
     from inn.system.device import quick_products
@@ -161,7 +163,7 @@ def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: in
     calibration, _ = texts(corpus, encode)
     small, blocks = copy.deepcopy(dense), find_blocks(dense)
     with quick_products():
-        outcome = compress(small, rows_of(calibration, rows, length), Plan(**plan), keep)
+        outcome = compress(small, rows_of(calibration, rows, length), CompressionPlan(**plan), keep)
     speeds = writing_speeds({"dense": dense, "compressed": small}, calibration[:64], symbols=32, rounds=9)
     sizes = {"dense": size(dense, blocks, outcome.blocks), "compressed": size(small, blocks, outcome.blocks)}
     return {
@@ -184,14 +186,14 @@ def steadiness(
 ) -> dict[str, Any]:
     """`inn.analysis.stability` of a model, dense without a plan, and transport between its groups (S4)."""
     from inn.analysis.stability.measure import stability
-    from inn.compress import Plan, compress, rows_of
+    from inn.compress import CompressionPlan, compress, rows_of
     from inn.system.device import quick_products
 
     decoder_, encode = decoder(model)
     calibration, held_out = texts(corpus, encode)
     if plan is not None:
         with quick_products():
-            compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), keep)
+            compress(decoder_, rows_of(calibration, rows, length), CompressionPlan(**plan), keep)
     found = stability(decoder_, spaced(held_out, blocks, symbols).view(blocks, symbols))
     return {**found, "transport": transports(decoder_)}
 
