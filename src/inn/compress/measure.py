@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +106,30 @@ def _flops(model: nn.Module) -> float:
         elif is_linear(module) and id(module) not in inside:
             total += 2 * module.weight.numel()  # type: ignore[union-attr]
     return total
+
+
+def compared(
+    models: Mapping[str, nn.Module], sizes: Mapping[str, ModelSize], scores: Mapping[str, Score], prompt: Tensor
+) -> dict[str, Any]:
+    """What there is to say of the models `before` and `after`, as plain data; both write after a prompt `[T]`."""
+    speeds = writing_speeds(models, prompt[:64])
+    return {
+        "scored_symbols": scores["before"].count,
+        **{
+            when: {
+                "parameters": s.total,
+                "projections": s.projections,
+                "embeddings": s.embeddings,
+                "without_embeddings": s.total - s.embeddings,
+                "flops_per_symbol": s.flops,
+                "megabytes": sum(p.numel() * p.element_size() for p in models[when].parameters()) / 1e6,
+                "perplexity": scores[when].perplexity,
+                "bits": scores[when].bits,
+                "symbols_per_second": speeds[when],
+            }
+            for when, s in sizes.items()
+        },
+    }
 
 
 @torch.no_grad()
