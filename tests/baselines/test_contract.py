@@ -13,7 +13,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from inn.config.assemble import model_config
-
 from inn.models.build import MODELS, build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State

@@ -10,34 +10,14 @@ from inn.cli.main import main
 transformers = pytest.importorskip("transformers")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A small Llama that reads bytes, and a text for it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-
-    folder = tmp_path_factory.mktemp("compress")
-    alphabet = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(models.BPE(alphabet, []))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder / "model")
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2,
-    )  # fmt: skip
-    transformers.LlamaForCausalLM(config).save_pretrained(folder / "model")
-    (folder / "text").write_text("the graph of neurons hears what the others say; " * 60)
-    return folder
-
-
-def words(model, *more: str, out: str) -> list[str]:
+def words(decoder, *more: str, out: str) -> list[str]:
     small = ["--rows", "4", "--length", "32", "--windows", "3"]
-    return ["compress", str(model / "model"), "--calibrate", str(model / "text"), "--out", out, *small, *more]
+    return ["compress", str(decoder / "model"), "--calibrate", str(decoder / "text"), "--out", out, *small, *more]
 
 
-def test_a_smaller_folder_that_transformers_opens(model, tmp_path, capsys):
+def test_a_smaller_folder_that_transformers_opens(decoder, tmp_path, capsys):
     out = tmp_path / "small"
-    assert main(words(model, "--keep", "0.5", "--json", out=str(out))) == 0
+    assert main(words(decoder, "--keep", "0.5", "--json", out=str(out))) == 0
     found = json.loads(capsys.readouterr().out)
     back = transformers.AutoModelForCausalLM.from_pretrained(out)
     assert sum(p.numel() for p in back.parameters()) == found["after"]["parameters"] < found["before"]["parameters"]
@@ -47,18 +27,18 @@ def test_a_smaller_folder_that_transformers_opens(model, tmp_path, capsys):
     assert transformers.AutoTokenizer.from_pretrained(out)("a graph")["input_ids"]
 
 
-def test_a_table_for_people(model, tmp_path, capsys):
+def test_a_table_for_people(decoder, tmp_path, capsys):
     out = tmp_path / "small"
-    assert main(words(model, "--plan", "qkv-ug", "--roles", "qkv", "--tune", "1", out=str(out))) == 0
+    assert main(words(decoder, "--plan", "qkv-ug", "--roles", "qkv", "--tune", "1", out=str(out))) == 0
     told = capsys.readouterr().out
     assert "perplexity" in told
     assert "6 projections in 2 groups, 2 of them shared; scored on 93 symbols" in told
     assert f"wrote {out}" in told
 
 
-def test_dense_layers_for_others(model, tmp_path, capsys):
-    assert main(words(model, "--keep", "0.5", out=str(tmp_path / "small"))) == 0
-    assert main(words(model, "--keep", "0.5", "--dense", out=str(tmp_path / "dense"))) == 0
+def test_dense_layers_for_others(decoder, tmp_path, capsys):
+    assert main(words(decoder, "--keep", "0.5", out=str(tmp_path / "small"))) == 0
+    assert main(words(decoder, "--keep", "0.5", "--dense", out=str(tmp_path / "dense"))) == 0
     assert "transformers opens it\n" in capsys.readouterr().out
     config = json.loads((tmp_path / "dense/config.json").read_text())
     assert "quantization_config" not in config
@@ -86,48 +66,48 @@ def test_dense_layers_for_others(model, tmp_path, capsys):
         (["--length", "1000", "--rows", "1"], "and a window takes 1,000"),
     ],
 )
-def test_mistakes_are_one_sentence_and_leave_nothing(model, tmp_path, capsys, more, says):
+def test_mistakes_are_one_sentence_and_leave_nothing(decoder, tmp_path, capsys, more, says):
     out = tmp_path / "small"
-    assert main(words(model, *more, out=str(out))) == 2
+    assert main(words(decoder, *more, out=str(out))) == 2
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_no_model_no_text_no_place(model, tmp_path, capsys):
-    assert main(["compress", "/nowhere", "--calibrate", str(model / "text"), "--out", str(tmp_path / "x")]) == 2
+def test_no_model_no_text_no_place(decoder, tmp_path, capsys):
+    assert main(["compress", "/nowhere", "--calibrate", str(decoder / "text"), "--out", str(tmp_path / "x")]) == 2
     assert "model '/nowhere' does not exist" in capsys.readouterr().err
-    assert main(["compress", str(model / "model"), "--out", str(tmp_path / "x")]) == 2
+    assert main(["compress", str(decoder / "model"), "--out", str(tmp_path / "x")]) == 2
     assert "--calibrate is missing" in capsys.readouterr().err
-    assert main(words(model, out=str(tmp_path))) == 2
+    assert main(words(decoder, out=str(tmp_path))) == 2
     assert "exists already" in capsys.readouterr().err
-    (model / "binary").write_bytes(b"\xff\xfe\x00")
+    (decoder / "binary").write_bytes(b"\xff\xfe\x00")
     assert (
-        main(["compress", str(model / "model"), "--calibrate", str(model / "binary"), "--out", str(tmp_path / "x")])
+        main(["compress", str(decoder / "model"), "--calibrate", str(decoder / "binary"), "--out", str(tmp_path / "x")])
         == 2
     )
     assert "is not UTF-8 text: byte 0xff at 0" in capsys.readouterr().err
 
 
-def test_a_compressed_model_is_not_compressed_again(model, tmp_path, capsys):
+def test_a_compressed_model_is_not_compressed_again(decoder, tmp_path, capsys):
     out = tmp_path / "small"
-    assert main(words(model, out=str(out))) == 0
+    assert main(words(decoder, out=str(out))) == 0
     capsys.readouterr()
-    again = words(model, out=str(tmp_path / "smaller"))
+    again = words(decoder, out=str(tmp_path / "smaller"))
     again[1] = str(out)
     assert main(again) == 2
     assert "compressed already" in capsys.readouterr().err
 
 
-def test_an_interrupted_compression_leaves_nothing(model, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_compression_leaves_nothing(decoder, tmp_path, monkeypatch, capsys):
     import inn.compress.folder
 
     def stop(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(inn.compress.folder, "save", stop)
-    assert main(words(model, out=str(tmp_path / "small"))) == 130
+    assert main(words(decoder, out=str(tmp_path / "small"))) == 130
     assert not list(tmp_path.iterdir())
 
 

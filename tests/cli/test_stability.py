@@ -39,21 +39,10 @@ def test_dense_and_compressed_and_the_plot(inn, own_run, text, tmp_path):
     assert "<svg" in (tmp_path / "s.svg").read_text()
 
 
-def test_a_decoder(inn, text, tmp_path):
-    transformers = pytest.importorskip("transformers")
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    alphabet = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokenizer = Tokenizer(models.BPE(alphabet, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path / "model")
-    config = transformers.LlamaConfig(
-        vocab_size=256, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+def test_a_decoder(inn, decoder, text, tmp_path):
     more = ["--calibrate", text, "--rows", "4", "--length", "64", "--keep", "0.5"]
-    assert inn("compress", tmp_path / "model", "--out", tmp_path / "small", *more).code == 0
-    result = inn("stability", tmp_path / "model", tmp_path / "small", "--text", text, *SMALL, "--json")
+    assert inn("compress", decoder / "model", "--out", tmp_path / "small", *more).code == 0
+    result = inn("stability", decoder / "model", tmp_path / "small", "--text", text, *SMALL, "--json")
     found = json.loads(result.out)
     assert [one["depths"] for one in found.values()] == [2, 2]
     assert [one["time"] for one in found.values()] == [None, None]

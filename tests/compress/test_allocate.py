@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inn.compress.allocate import dense_step, price_at, spread
-from inn.compress.states import per_rank
+from inn.compress.states import dense_size, per_rank
 
 shape = st.tuples(st.integers(2, 6), st.integers(2, 6))
 
@@ -26,7 +26,7 @@ def problems(draw):
 
 
 def parameters(rank, shapes):
-    return sum(m * n for m, n in shapes) if rank is None else rank * per_rank(shapes)
+    return dense_size(shapes) if rank is None else rank * per_rank(shapes)
 
 
 def loss(rank, energies):

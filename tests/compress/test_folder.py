@@ -11,7 +11,7 @@ import transformers
 from inn.compress import compress, folder
 from inn.compress.blocks import find_blocks, neuronal
 from inn.compress.measure import score, size, writing_speeds
-from inn.compress.run import Plan
+from inn.compress.plans import CompressionPlan
 from inn.system.errors import InputError
 
 from .conftest import TOKENS
@@ -86,7 +86,7 @@ def test_a_compressed_model_can_be_fine_tuned(small):
 
 
 def test_it_writes_as_its_dense_twin_does(small):
-    compress(small, TOKENS, Plan("in-layer", "moments", allocate="even"), 0.5)
+    compress(small, TOKENS, CompressionPlan("in-layer", "moments", allocate="even"), 0.5)
     ours = small.generate(TOKENS[:2, :5], max_new_tokens=8, do_sample=False, pad_token_id=0)
     dense = folder.merge(small)
     assert torch.equal(dense.generate(TOKENS[:2, :5], max_new_tokens=8, do_sample=False, pad_token_id=0), ours)

@@ -10,8 +10,9 @@ import torch
 from inn.compress.blocks import find_blocks, neuronal, weight_of
 from inn.compress.calibrate import Stream, importances, rows_of
 from inn.compress.following import Read, stages
-from inn.compress.plans import Block
-from inn.compress.run import PLANS, Plan, compress, named_plan
+from inn.compress.plans import PLANS, CompressionPlan, named_plan
+from inn.compress.run import compress
+from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
 from .conftest import TOKENS
@@ -33,7 +34,7 @@ def test_more_states_come_closer(model):
     errors = []
     for keep in (0.3, 0.6, 1.0):
         twin = copy.deepcopy(model)
-        compress(twin, TOKENS, Plan("search"), keep)
+        compress(twin, TOKENS, CompressionPlan("search"), keep)
         errors.append(error(twin, dense))
     assert errors[0] > errors[1] > errors[2]
 
@@ -43,7 +44,7 @@ def test_the_share_that_is_kept_is_the_share_that_was_asked_for(model):
         for allocate in ("even", "energy"):
             twin = copy.deepcopy(model)
             blocks = find_blocks(model)
-            outcome = compress(twin, TOKENS, Plan("search", allocate=allocate), keep)
+            outcome = compress(twin, TOKENS, CompressionPlan("search", allocate=allocate), keep)
             before = sum(weight_of(model, blocks[b]).numel() for b in outcome.blocks)
             after = sum(weight_of(model, blocks[b]).numel() for b in outcome.dense) + sum(
                 rank
@@ -169,8 +170,8 @@ def test_corrected_weights_make_up_for_what_was_lost_before(model):
 def test_groups_across_layers_and_inputs_are_followed(small, topology):
     twin = copy.deepcopy(small)
     dense = logits(small)
-    compress(small, TOKENS, Plan(topology, allocate="even"), 1.0)
-    compress(twin, TOKENS, Plan(topology, allocate="even"), 0.5)
+    compress(small, TOKENS, CompressionPlan(topology, allocate="even"), 1.0)
+    compress(twin, TOKENS, CompressionPlan(topology, allocate="even"), 0.5)
     assert error(small, dense) < error(twin, dense)
 
 
@@ -200,7 +201,7 @@ def test_a_layer_that_breaks_on_the_way_is_named(small):
     with torch.no_grad():
         small.model.layers[2].self_attn.v_proj.weight[0, 0] = torch.inf
     with pytest.raises(InputError, match=r"layers\.2\.self_attn\.o_proj' are not finite"):
-        compress(small, TOKENS, Plan("q-k-o-u-g-d", allocate="even"), 0.5)
+        compress(small, TOKENS, CompressionPlan("q-k-o-u-g-d", allocate="even"), 0.5)
 
 
 def test_the_gate_leaves_what_would_lose_most_dense(small):
@@ -239,7 +240,7 @@ def test_only_the_projections_that_were_asked_for(small):
 
 
 def test_grouped_queries_share_with_fewer_keys(small):
-    compress(small, TOKENS, Plan("qkv", "moments", allocate="even"), 0.5)
+    compress(small, TOKENS, CompressionPlan("qkv", "moments", allocate="even"), 0.5)
     attention = small.model.layers[0].self_attn
     assert attention.q_proj.reads is attention.k_proj.reads is attention.v_proj.reads
     assert (attention.q_proj.out_features, attention.k_proj.out_features) == (32, 16)
@@ -249,8 +250,8 @@ def test_the_search_finds_nothing_worse_than_every_block_alone(small):
     dense = logits(small)
     alone, found = copy.deepcopy(small), copy.deepcopy(small)
     # Weights as the dense model has them: what is lost is then what the search goes by.
-    a = compress(alone, TOKENS, Plan("q-k-v-o-u-g-d", sequential="no"), 0.5)
-    b = compress(found, TOKENS, Plan("search", sequential="no"), 0.5)
+    a = compress(alone, TOKENS, CompressionPlan("q-k-v-o-u-g-d", sequential="no"), 0.5)
+    b = compress(found, TOKENS, CompressionPlan("search", sequential="no"), 0.5)
     assert any(len(group) > 1 for group, _ in b.groups)
     assert error(found, dense) < error(alone, dense)
     assert len(a.groups) == 28

@@ -10,7 +10,7 @@ import torch
 
 from inn.compress import compress, folder
 from inn.compress.blocks import neuronal
-from inn.compress.run import PLANS
+from inn.compress.plans import PLANS
 from inn.compress.tune import tune
 from inn.system.errors import InputError
 

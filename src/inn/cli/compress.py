@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, print_json
-from inn.cli.opening import is_inn, open_decoder, symbols_of
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from inn.compress.measure import Size
-    from inn.inference.evaluate import Score
-
-Save = Callable[[Path], None]
 USAGE = "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] [--plan auto|svd-llm|basis-sharing|qkv-ug-d|...]"
-HELD_OUT = 0.1
-"""Share of the calibration text, at its end, that is scored where no other text is given."""
 
 
 def main(argv: list[str]) -> int:
     """Run `inn compress`."""
-    from inn.system.files import new_folder
+    from inn.cli.display import stages
+    from inn.runs.load import is_inn
 
     args = parse(argv)
-    out = Path(args.out)
-    if out.exists():
-        raise InputError(f"'{out}' exists already; give a new folder")
-    found, save = (of_inn if is_inn(Path(args.model)) else of_decoder)(args)
-    with new_folder(out) as folder:
-        save(folder)
-    found["out"] = str(out)
+    if Path(args.out).exists():
+        raise InputError(f"'{args.out}' exists already; give a new folder")
+    with stages() as report:
+        found = (of_inn if is_inn(Path(args.model)) else of_decoder)(args, report)
+    found["out"] = str(Path(args.out))
     if args.json:
         print_json(found)
     else:
@@ -78,136 +66,63 @@ def parse(argv: list[str]) -> Namespace:
     return args
 
 
-def of_decoder(args: Namespace) -> tuple[dict[str, Any], Save]:
-    """Compress a decoder of Hugging Face's; what was kept, lost and measured, and how the result is written."""
-    from inn.cli.display import working
-    from inn.compress import compress, rows_of
-    from inn.compress.blocks import find_blocks
-    from inn.compress.measure import score, size
-    from inn.system.device import quick_products
+def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """Compress a decoder of Hugging Face's; what was kept, lost and measured."""
+    from inn.compress.pipeline import run
 
-    model, tokenizer = open_decoder(args.model)
-    plan, keep = args.plan or "auto", 0.8 if args.keep is None else args.keep
-    text, held_out = _texts(args, lambda content: tokenizer(content, verbose=False)["input_ids"])
-    blocks = find_blocks(model)
-    rows = rows_of(text, args.rows, args.length, args.seed)
-    dense = copy.deepcopy(model)
-    with working("compressing") as report, quick_products():
-        outcome = compress(model, rows, plan, keep, roles=args.roles, report=lambda what, done, of: report(done, of))
-    if not outcome.groups:
-        raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
-    if args.tune:
-        from inn.compress.tune import tune
-
-        with working("tuning") as report:
-            tune(model, dense, rows, args.tune, report=report)
-    models = {"before": dense, "after": model}
-    with working("scoring") as report:
-        scores = {when: score(m, held_out, args.length, report) for when, m in models.items()}
-    found = {
-        "model": args.model,
-        "plan": plan,
-        "keep": keep,
-        "tuned": args.tune,
-        "dense": args.dense,
-        "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
-        "lost": {str(block): share for block, share in outcome.lost.items()},
-        "left_dense": [str(block) for block in outcome.dense],
-        **_measured(models, {when: size(m, blocks, outcome.blocks) for when, m in models.items()}, scores, rows[0]),
-    }
-
-    def save(folder: Path) -> None:
-        import inn.compress.folder
-
-        if args.dense:
-            inn.compress.folder.merge(model).save_pretrained(folder)  # type: ignore[operator]
-        else:
-            inn.compress.folder.save(model, folder)
-        tokenizer.save_pretrained(folder)
-
-    return found, save
+    return run(
+        args.model,
+        args.calibrate,
+        args.out,
+        args.plan or "auto",
+        0.8 if args.keep is None else args.keep,
+        roles=args.roles,
+        rows=args.rows,
+        length=args.length,
+        seed=args.seed,
+        evaluate=args.evaluate,
+        windows=args.windows,
+        epochs=args.tune,
+        dense=args.dense,
+        report=report,
+    )
 
 
-def of_inn(args: Namespace) -> tuple[dict[str, Any], Save]:
+def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
     """The same for an INN, whose neurons come to share the states of what they read."""
-    from inn.cli.display import working
     from inn.compress.calibrate import rows_of
-    from inn.compress.measure import size_of_inn
+    from inn.compress.measure import compared, size_of_inn
+    from inn.compress.pipeline import texts
+    from inn.hf.export import write
+    from inn.hf.model import INNForCausalLM
     from inn.inference.evaluate import evaluate
     from inn.models.inn import INN
     from inn.runs.load import load
     from inn.surgery.communal import communal
+    from inn.system.files import new_folder
 
     if args.plan is not None or args.roles is not None or args.tune or args.dense:
         raise InputError("--plan, --roles, --tune and --dense are for decoders of Hugging Face's; an INN is one group")
-    model, keep = load(args.model), 0.6 if args.keep is None else args.keep
-    if not isinstance(model, INN) or model.vocabulary is None:
+    before, keep = load(args.model), 0.6 if args.keep is None else args.keep
+    if not isinstance(before, INN) or before.vocabulary is None:
         raise InputError(f"'{args.model}' is no INN with a vocabulary; only its neurons can share states")
-    text, held_out = _texts(args, model.vocabulary.encode)
+    text, scored = texts(args.calibrate, args.evaluate, before.vocabulary.encode, args.length, args.windows)
     rows = rows_of(text, args.rows, args.length, args.seed)
-    with working("compressing") as report:
-        small, lost = communal(model, rows, keep, report=report)
-    models = {"before": model, "after": small}
-    with working("scoring") as report:
-        scores = {when: evaluate(m, held_out.numpy(), progress=report) for when, m in models.items()}
+    after, lost = communal(before, rows, keep, report=partial(report, "compressing"))
+    models = {"before": before, "after": after}
+    scores = {when: evaluate(m, scored.numpy(), progress=partial(report, "scoring")) for when, m in models.items()}
+    sizes = {when: size_of_inn(m, lost) for when, m in models.items()}
     found = {
         "model": args.model,
         "keep": keep,
-        "groups": [{"blocks": [path], "rank": small.config.communal_states} for path in lost],
+        "groups": [{"blocks": [path], "rank": after.config.communal_states} for path in lost],
         "lost": lost,
         "left_dense": [],
-        **_measured(models, {when: size_of_inn(m, lost) for when, m in models.items()}, scores, rows[0]),
+        **compared(models, sizes, scores, rows[0]),
     }
-
-    def save(folder: Path) -> None:
-        from inn.hf.export import write
-        from inn.hf.model import INNForCausalLM
-
-        write(INNForCausalLM.wrap(small), folder)
-
-    return found, save
-
-
-def _measured(
-    models: Mapping[str, nn.Module], sizes: Mapping[str, Size], scores: Mapping[str, Score], prompt: torch.Tensor
-) -> dict[str, Any]:
-    """What there is to say of the models `before` and `after`."""
-    from inn.compress.measure import writing_speeds
-
-    speeds = writing_speeds(models, prompt[:64])
-    return {
-        "scored_symbols": scores["before"].count,
-        **{
-            when: {
-                "parameters": s.total,
-                "projections": s.projections,
-                "embeddings": s.embeddings,
-                "without_embeddings": s.total - s.embeddings,
-                "flops_per_symbol": s.flops,
-                "megabytes": sum(p.numel() * p.element_size() for p in models[when].parameters()) / 1e6,
-                "perplexity": scores[when].perplexity,
-                "bits": scores[when].bits,
-                "symbols_per_second": speeds[when],
-            }
-            for when, s in sizes.items()
-        },
-    }
-
-
-def _texts(args: Namespace, encode: Callable[[str], Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is calibrated on, and what is scored, as symbols."""
-    text = symbols_of(args.calibrate, encode)
-    if args.evaluate is None:
-        at = len(text) - int(len(text) * HELD_OUT)
-        text, held_out = text[:at], text[at:]
-    else:
-        held_out = symbols_of(args.evaluate, encode)
-    if len(held_out) < args.length:
-        raise InputError(
-            f"the text to score has {len(held_out):,} symbols and a window takes {args.length:,}; "
-            "give a longer one by --evaluate, or a smaller --length"
-        )
-    return text, held_out[: args.windows * args.length]
+    with new_folder(Path(args.out)) as folder:
+        write(INNForCausalLM.wrap(after), folder)
+    return found
 
 
 def _print(found: dict[str, Any]) -> None:

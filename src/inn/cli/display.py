@@ -130,6 +130,21 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for every stage of some work; nothing where nobody looks."""
+    bar = RichProgress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    tasks: dict[str, TaskID] = {}
+    with bar:
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+@contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr for work that is counted in symbols; nothing where nobody looks."""
     bar = RichProgress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())

@@ -9,7 +9,6 @@ from jsonargparse import Namespace
 
 from inn.cli.analyze import law
 from inn.cli.common import JSON_HELP, console, print_json
-from inn.cli.opening import is_inn, open_decoder, symbols_of
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
@@ -74,15 +73,19 @@ def measured(name: str, args: Namespace) -> dict[str, Any]:
 
 def _open(name: str, text: str) -> tuple[nn.Module, torch.Tensor]:
     """A model, and the text in its symbols."""
-    if is_inn(Path(name)):
-        from inn.runs.load import load
+    import torch
 
+    from inn.compress.decoder import encoder, open_decoder
+    from inn.data.text import file_symbols
+    from inn.runs.load import is_inn, load
+
+    if is_inn(Path(name)):
         model = load(name)
         if model.vocabulary is None:
             raise InputError(f"'{name}' has no vocabulary to read a text with; give a run")
-        return model, symbols_of(text, model.vocabulary.encode)
+        return model, torch.as_tensor(file_symbols(text, model.vocabulary.encode))
     decoder, tokenizer = open_decoder(name)
-    return decoder, symbols_of(text, lambda content: tokenizer(content, verbose=False)["input_ids"])
+    return decoder, torch.as_tensor(file_symbols(text, encoder(tokenizer)))
 
 
 def short(names: list[str]) -> list[str]:

@@ -13,19 +13,20 @@ from __future__ import annotations
 
 from inn.compress.calibrate import rows_of
 from inn.compress.modules import InputStates, MetricLinear, NeuronalLinear
-from inn.compress.plans import TOPOLOGIES, plan
-from inn.compress.run import PLANS, Outcome, Plan, compress, named_plan
+from inn.compress.plans import PLANS, CompressionPlan, named_plan
+from inn.compress.run import Outcome, compress
+from inn.compress.topologies import TOPOLOGIES, parse_topology
 
 __all__ = [
     "PLANS",
     "TOPOLOGIES",
+    "CompressionPlan",
     "InputStates",
     "MetricLinear",
     "NeuronalLinear",
     "Outcome",
-    "Plan",
     "compress",
     "named_plan",
-    "plan",
+    "parse_topology",
     "rows_of",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.modules import InputStates, NeuronalLinear
-from inn.compress.plans import Block
+from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
 _LETTERS = {
@@ -62,7 +62,7 @@ def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
 
 def find_blocks(model: nn.Module) -> dict[Block, Projection]:
-    """The projections of every layer: those with a letter (`plan.ROLES`), others by their own name.
+    """The projections of every layer: those with a letter (`inn.compress.topologies.ROLES`), others by their own name.
 
     Raises `InputError` for a model without any, and for one that is compressed already.
     """

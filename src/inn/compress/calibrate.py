@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, layers_of, weight_of
-from inn.compress.plans import Block
-from inn.compress.watch import Watch
+from inn.compress.topologies import Block
+from inn.compress.watch import Seen, Watch
 from inn.system.errors import InputError
 
 Moments = dict[Block, Tensor]
@@ -38,7 +38,6 @@ class Stream:
             raise InputError(f"a text to calibrate on must be rows of symbols, not {list(rows.shape)}")
         self.model = model
         self.path, self.layers = layers_of(model)
-        self.at = 0
         self.batches: list[Tensor] = []
         self._extra: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         with torch.no_grad():
@@ -60,6 +59,17 @@ class Stream:
             made.append(out[0] if isinstance(out, tuple) else out)
         return made
 
+    def watched(
+        self, layer: int, x: Tensor, paths: Iterable[str], module: nn.Module | None = None, stop: bool = False
+    ) -> tuple[list[Seen], Tensor]:
+        """What modules of a layer, or of a `module` in its place, read of a batch, and what it makes of that batch.
+
+        The batch itself where `stop` ends the run as soon as the modules at `paths` have read.
+        """
+        with Watch(self.layers[layer] if module is None else module, paths, stop) as seen:
+            (x,) = self.run(layer, [x], module)
+        return seen, x
+
     def moments(
         self, blocks: Mapping[Block, Projection], layer: int, batches: Sequence[Tensor]
     ) -> tuple[Moments, list[Tensor]]:
@@ -72,8 +82,8 @@ class Stream:
         first: dict[str, str] = {}
         made = []
         for x in batches:
-            with Watch(self.layers[layer], paths.values()) as seen:
-                made += self.run(layer, [x])
+            seen, y = self.watched(layer, x, paths.values())
+            made.append(y)
             for one in seen:
                 path, moment = one.readers[0], product(one.tensor, one.tensor)
                 sums[path] = sums[path] + moment if path in sums else moment
@@ -91,8 +101,8 @@ class Stream:
         found: dict[Block, int] = {}
         for layer in range(len(self.layers)):
             paths = self.paths(blocks, layer)
-            with Watch(self.layers[layer], paths.values()) as seen:
-                self.batches = self.run(layer, self.batches[:1])
+            seen, y = self.watched(layer, self.batches[0], paths.values())
+            self.batches = [y]
             at = {path: i for i, one in enumerate(seen) for path in one.readers}
             found |= {block: at[path] for block, path in paths.items() if path in at}
         return found

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, find_blocks
 from inn.compress.calibrate import Stream, check_finite, product
-from inn.compress.plans import Block
-from inn.compress.watch import Seen, Watch
+from inn.compress.topologies import Block
+from inn.compress.watch import Seen
 
 ADDS = "od"
 """Projections whose output a layer adds to what it was given."""
@@ -87,7 +87,7 @@ class Following:
             dense = self._kept.pop(self.at, None)
             self._before, self._after, self._read = self._after, [], []
             for x in self._before:
-                seen, y = self._watched(self.at, x, dense, paths)
+                seen, y = self.stream.watched(self.at, x, paths, dense)
                 self._after.append(y)
                 self._read.append(_by_reader(seen))
             module = dense or self.stream.layers[self.at]
@@ -114,9 +114,9 @@ class Following:
                 here = layer == self.at
                 wanted, stop = set(inside.values()), layer == last and not (here and final)
                 if not here:
-                    seen, old = self._watched(layer, old, self._kept.get(layer), wanted, stop)
+                    seen, old = self.stream.watched(layer, old, wanted, self._kept.get(layer), stop)
                     was = _by_reader(seen)
-                seen, new = self._watched(layer, new, None, wanted, stop)
+                seen, new = self.stream.watched(layer, new, wanted, stop=stop)
                 for one in seen:
                     path = one.readers[0]
                     if here and path == final:
@@ -132,15 +132,6 @@ class Following:
             check_finite(found.moment, f"{self.stream.path}.{layer}.{path}")
         keys = {block: (layer, path) for layer, inside in paths.items() for block, path in inside.items()}
         return {block: sums[key[0], first[key]] for block, key in keys.items() if key in first}
-
-    @torch.no_grad()
-    def _watched(
-        self, layer: int, x: Tensor, module: nn.Module | None, paths: set[str], stop: bool = False
-    ) -> tuple[list[Seen], Tensor]:
-        """What modules of a layer, or of a `module` in its place, read, and what it makes of `x`; `x` when stopped."""
-        with Watch(module or self.stream.layers[layer], paths, stop) as seen:
-            (x,) = self.stream.run(layer, [x], module)
-        return seen, x
 
 
 def _adding(layer: nn.Module, paths: set[str], x: Tensor, read: Mapping[str, Tensor], y: Tensor) -> list[str]:

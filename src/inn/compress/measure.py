@@ -6,13 +6,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
 from inn.compress.modules import NeuronalLinear
-from inn.compress.plans import Block
+from inn.compress.topologies import Block
 from inn.inference.evaluate import Score
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
@@ -43,7 +44,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """Parameters by part, each counted once however often it is used, and multiplications.
 
     Attributes:
@@ -63,7 +64,7 @@ class Size:
         return self.projections + self.embeddings + self.rest
 
 
-def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[Block]) -> Size:
+def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[Block]) -> ModelSize:
     """Count a model whose projections, dense or made of states, are at `blocks`; `named` are those of a plan."""
     wanted = {(p.path, p.first): p for p in (blocks[b] for b in named)}
     counted: dict[int, int] = {}
@@ -75,10 +76,12 @@ def size(model: nn.Module, blocks: Mapping[Block, Projection], named: Iterable[B
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]  # type: ignore[operator]
     embeddings = {id(end.weight): end.weight.numel() for end in ends if end is not None}
     total = sum(p.numel() for p in model.parameters())
-    return Size(projections, sum(embeddings.values()), total - projections - sum(embeddings.values()), _flops(model))
+    return ModelSize(
+        projections, sum(embeddings.values()), total - projections - sum(embeddings.values()), _flops(model)
+    )
 
 
-def size_of_inn(model: INN, paths: Iterable[str]) -> Size:
+def size_of_inn(model: INN, paths: Iterable[str]) -> ModelSize:
     """Count an INN; `projections` are the maps at `paths`, separate or communal, their biases left out."""
     inside = [f"{path}." for path in paths]
     projections = sum(
@@ -89,7 +92,7 @@ def size_of_inn(model: INN, paths: Iterable[str]) -> Size:
     ends = {id(p): p.numel() for p in (model.embedding.weight, *model.head.parameters()) if p.ndim > 1}
     embeddings = sum(ends.values())
     rest = model.num_parameters - projections - embeddings
-    return Size(projections, embeddings, rest, sum(model.flops().values()))
+    return ModelSize(projections, embeddings, rest, sum(model.flops().values()))
 
 
 def _flops(model: nn.Module) -> float:
@@ -103,6 +106,30 @@ def _flops(model: nn.Module) -> float:
         elif is_linear(module) and id(module) not in inside:
             total += 2 * module.weight.numel()  # type: ignore[union-attr]
     return total
+
+
+def compared(
+    models: Mapping[str, nn.Module], sizes: Mapping[str, ModelSize], scores: Mapping[str, Score], prompt: Tensor
+) -> dict[str, Any]:
+    """What there is to say of the models `before` and `after`, as plain data; both write after a prompt `[T]`."""
+    speeds = writing_speeds(models, prompt[:64])
+    return {
+        "scored_symbols": scores["before"].count,
+        **{
+            when: {
+                "parameters": s.total,
+                "projections": s.projections,
+                "embeddings": s.embeddings,
+                "without_embeddings": s.total - s.embeddings,
+                "flops_per_symbol": s.flops,
+                "megabytes": sum(p.numel() * p.element_size() for p in models[when].parameters()) / 1e6,
+                "perplexity": scores[when].perplexity,
+                "bits": scores[when].bits,
+                "symbols_per_second": speeds[when],
+            }
+            for when, s in sizes.items()
+        },
+    }
 
 
 @torch.no_grad()

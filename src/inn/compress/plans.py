@@ -1,135 +1,70 @@
-"""Plans: which blocks of which layers share their input states."""
+"""Plans: how a model is compressed; every published method of this family is one."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from inn.system.errors import InputError, nearest
+from inn.compress.topologies import ROLES, TOPOLOGIES
+from inn.system.errors import lookup
 
-ROLES = {
-    "q": "queries",
-    "k": "keys",
-    "v": "values",
-    "o": "attention's output",
-    "u": "up",
-    "g": "gate",
-    "d": "down",
-}
-"""What a letter of a topology stands for; any other projection has its own name in braces, as {in_proj}."""
-
-TOPOLOGIES = {
-    "svd-llm": "q-k-v-o-u-g-d",
-    "basis-sharing": "qq-kk-vv-o-uu-gg-d",
-    "in-layer": "qkv-o-ug-d",
-    "hybrid1": "kk-qv-qv-qq-kk-vv",
-    "hybrid2": "qq-kk-vv-kk-qv-qv",
-    "hybrid3": "kk-qv|qq-kk-vv",
-    "hybrid4": "qq-kk-vv|kk-qv",
-    "hybrid5": "kkk-qq-vv-qv",
-}
-"""Topologies that have a name. `hybrid1` to `hybrid5` are those of the NGC authors' code; `in-layer` is ours."""
+WEIGHTS = ("none", "activations", "gradients", "moments", "fisher")
+SEQUENTIAL = ("no", "inputs", "outputs")
 
 
-class Block(NamedTuple):
-    """One projection of one layer."""
+@dataclass(frozen=True)
+class CompressionPlan:
+    """How a model is compressed.
 
-    layer: int
-    role: str
-
-    def __str__(self) -> str:
-        return f"{self.role}{self.layer}"
-
-
-Group = tuple[Block, ...]
-"""Blocks that share their input states."""
-
-
-def plan(topology: str, blocks: Iterable[Block]) -> list[Group]:
-    """The groups that a topology makes of the blocks of a model.
-
-    Dashes separate groups, a letter is a projection (`ROLES`), and a letter that comes again means the next layer: the
-    n-th time a letter stands in the topology it is layer n of a cycle, which is repeated down the depth. A bar cuts the
-    depth into equal parts with a topology each. Projections that a topology does not name are left as they are.
-
-    Args:
-        topology: such as `qkv-ug-d` or `qq-kk-vv`, or a name of `TOPOLOGIES`.
-        blocks: the blocks there are.
-
-    Returns the groups by their first layer, every block in at most one.
-
-    Raises `InputError` for a letter that is no projection of the model, and for letters that share a group but not the
-    length of their cycle.
-
-    >>> blocks = [Block(layer, role) for layer in range(3) for role in "qkv"]
-    >>> [" ".join(map(str, group)) for group in plan("kk-qv", blocks)]
-    ['k0 k1', 'q0 v0', 'q1 v1', 'k2', 'q2 v2']
+    Attributes:
+        topology: which blocks share input states: see `parse_topology`; `search` looks for the best.
+        weigh: what an error is measured by: `none` the weights themselves (plain SVD); `activations` inputs by their
+            mean size (ASVD); `gradients` inputs by their weights' mean squared gradient (FWSVD); `moments` what the
+            outputs lose on the text (SVD-LLM and all that follow); `fisher` the same with every output by how much the
+            loss minds an error there.
+        refit: whether every block's own states are fitted anew beside the shared ones.
+        allocate: `even` keeps the same share everywhere; `energy` the directions that carry the most, wherever they
+            are, and dense weights where states would cost as much.
+        balance: whether blocks that share count by their size, not by how large their outputs are.
+        sequential: `no`; `inputs`: a group is calibrated on what the compressed ones before it make of the text;
+            `outputs`: the same, its weights corrected to give there what the dense model gives.
+        gate: a block that loses more than this many times the mean share of output energy stays dense (the NGC authors'
+            code has 1.5); None replaces all.
     """
-    there = sorted(set(blocks))
-    layers = sorted({block.layer for block in there})
-    parts = TOPOLOGIES.get(topology, topology).split("|")
-    made: list[Group] = []
-    for i, part in enumerate(parts):
-        cut = [i * len(layers) // len(parts), (i + 1) * len(layers) // len(parts)]
-        made += _section(topology, part, layers[cut[0] : cut[1]], there)
-    order = {block: i for i, block in enumerate(there)}
-    return sorted((tuple(sorted(g, key=order.__getitem__)) for g in made), key=lambda g: (g[0].layer, order[g[0]]))
+
+    topology: str = "search"
+    weigh: str = "moments"
+    refit: bool = True
+    allocate: str = "energy"
+    sequential: str = "outputs"
+    gate: float | None = None
+    balance: bool = True
 
 
-def only(groups: Iterable[Group], roles: Iterable[str]) -> list[Group]:
-    """The groups' blocks of these roles."""
-    wanted = set(roles)
-    kept = (tuple(block for block in group if block.role in wanted) for group in groups)
-    return [group for group in kept if group]
+PLANS = {
+    "auto": CompressionPlan(),
+    **{
+        name: CompressionPlan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)
+        for name, topology, weigh in (
+            ("svd", "svd-llm", "none"),
+            ("fwsvd", "svd-llm", "gradients"),
+            ("asvd", "svd-llm", "activations"),
+            ("svd-llm", "svd-llm", "moments"),
+            ("basis-sharing", "basis-sharing", "moments"),
+            ("in-layer", "in-layer", "moments"),
+        )
+    },
+}
+"""Plans that have a name; the published ones as published. Any topology is one too."""
 
 
-def _section(topology: str, part: str, layers: Sequence[int], there: Sequence[Block]) -> list[Group]:
-    """The groups of one topology without bars, over some layers."""
-    known = {block.role for block in there}
-    words = [_letters(topology, word) for word in part.split("-")]
-    cycle = Counter(letter for word in words for letter in word)
-    for word in words:
-        for letter in word:
-            if letter not in known and not (topology in TOPOLOGIES and letter in ROLES):
-                raise InputError(
-                    f"topology '{topology}' names the projection '{letter}', and this model has "
-                    f"{', '.join(sorted(known))}"
-                    f"{nearest(letter, sorted(known))}"
-                )
-        if len({cycle[letter] for letter in word}) > 1:
-            lengths = ", ".join(f"{letter} {cycle[letter]}" for letter in dict.fromkeys(word))
-            raise InputError(
-                f"topology '{topology}': the group '{''.join(word)}' joins projections that come round after different "
-                f"numbers of layers ({lengths}); name each of them equally often"
-            )
-    at: Counter[str] = Counter()
-    groups: list[Group] = []
-    for word in words:
-        offsets = []
-        for letter in word:
-            offsets.append((letter, at[letter]))
-            at[letter] += 1
-        length = cycle[word[0]]
-        for start in range(0, len(layers), length):
-            group = [
-                Block(layers[start + offset], letter) for letter, offset in offsets if start + offset < len(layers)
-            ]
-            group = [block for block in group if block in there]
-            if group:
-                groups.append(tuple(group))
-    return groups
+def named_plan(name: str) -> CompressionPlan:
+    """A plan by its name or its topology.
 
-
-def _letters(topology: str, word: str) -> list[str]:
-    """The projections of a group: letters, or names in braces."""
-    found, rest = [], word.strip()
-    while rest:
-        if rest[0] == "{" and "}" in rest:
-            name, rest = rest[1:].split("}", 1)
-        else:
-            name, rest = rest[0], rest[1:]
-        found.append(name)
-    if not found:
-        raise InputError(f"topology '{topology}' has an empty group; write it like qkv-ug-d")
-    return found
+    >>> named_plan("svd-llm").weigh, named_plan("qk-v").topology
+    ('moments', 'qk-v')
+    """
+    if name in PLANS:
+        return PLANS[name]
+    if name in TOPOLOGIES or set(name) <= {*ROLES, "-", "|"} or "{" in name:
+        return CompressionPlan(name)
+    return lookup("plan", name, PLANS)

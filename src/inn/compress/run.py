@@ -2,78 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from inn.compress.allocate import price_at, spread
 from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
-from inn.compress.calibrate import Moments, Stream, importances, weight_importances
-from inn.compress.following import Following, Read, stages
-from inn.compress.plans import ROLES, TOPOLOGIES, Block, Group, only, plan
-from inn.compress.search import merged, price
-from inn.compress.states import States, dense_size, energies, energy, factorise, lost, rank_for, refit
+from inn.compress.passes import Passes, StageReport
+from inn.compress.plans import SEQUENTIAL, WEIGHTS, CompressionPlan, named_plan
+from inn.compress.states import States
+from inn.compress.topologies import Block, BlockGroup, only, parse_topology
 from inn.system.errors import InputError, lookup
-
-Report = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a model is compressed; every published method of this family is one.
-
-    Attributes:
-        topology: which blocks share input states: see `inn.compress.plans.plan`; `search` looks for the best.
-        weigh: what an error is measured by: `none` the weights themselves (plain SVD); `activations` inputs by their
-            mean size (ASVD); `gradients` inputs by their weights' mean squared gradient (FWSVD); `moments` what the
-            outputs lose on the text (SVD-LLM and all that follow); `fisher` the same with every output by how much the
-            loss minds an error there.
-        refit: whether every block's own states are fitted anew beside the shared ones.
-        allocate: `even` keeps the same share everywhere; `energy` the directions that carry the most, wherever they
-            are, and dense weights where states would cost as much.
-        balance: whether blocks that share count by their size, not by how large their outputs are.
-        sequential: `no`; `inputs`: a group is calibrated on what the compressed ones before it make of the text;
-            `outputs`: the same, its weights corrected to give there what the dense model gives.
-        gate: a block that loses more than this many times the mean share of output energy stays dense (the NGC authors'
-            code has 1.5); None replaces all.
-    """
-
-    topology: str = "search"
-    weigh: str = "moments"
-    refit: bool = True
-    allocate: str = "energy"
-    sequential: str = "outputs"
-    gate: float | None = None
-    balance: bool = True
-
-
-ENOUGH = 4
-"""Symbols for every input of the widest block: so much of the text decides which blocks share, and what rank they get.
-
-The states themselves are found on all of it.
-"""
-WEIGHTS = ("none", "activations", "gradients", "moments", "fisher")
-SEQUENTIAL = ("no", "inputs", "outputs")
-PLANS = {
-    "auto": Plan(),
-    **{
-        name: Plan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)
-        for name, topology, weigh in (
-            ("svd", "svd-llm", "none"),
-            ("fwsvd", "svd-llm", "gradients"),
-            ("asvd", "svd-llm", "activations"),
-            ("svd-llm", "svd-llm", "moments"),
-            ("basis-sharing", "basis-sharing", "moments"),
-            ("in-layer", "in-layer", "moments"),
-        )
-    },
-}
-"""Plans that have a name; the published ones as published. Any topology is one too."""
 
 
 @dataclass
@@ -86,7 +26,7 @@ class Outcome:
         dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
     """
 
-    groups: list[tuple[Group, int]] = field(default_factory=list)
+    groups: list[tuple[BlockGroup, int]] = field(default_factory=list)
     lost: dict[Block, float] = field(default_factory=dict)
     dense: list[Block] = field(default_factory=list)
 
@@ -96,43 +36,30 @@ class Outcome:
         return sorted([*(block for group, _ in self.groups for block in group), *self.dense])
 
 
-def named_plan(name: str) -> Plan:
-    """A plan by its name or its topology.
-
-    >>> named_plan("svd-llm").weigh, named_plan("qk-v").topology
-    ('moments', 'qk-v')
-    """
-    if name in PLANS:
-        return PLANS[name]
-    if name in TOPOLOGIES or set(name) <= {*ROLES, "-", "|"} or "{" in name:
-        return Plan(name)
-    return lookup("plan", name, PLANS)
-
-
 @torch.no_grad()
 def compress(
     model: nn.Module,
     rows: Tensor,
-    plan_: Plan | str = "auto",
+    plan: CompressionPlan | str = "auto",
     keep: float = 0.8,
     *,
     roles: Iterable[str] | None = None,
-    report: Report = lambda what, done, of: None,
+    report: StageReport = lambda what, done, of: None,
 ) -> Outcome:
     """Put neuronal states in the place of a model's projections, in place.
 
     Args:
         model: a decoder of Hugging Face's, dense.
         rows: `[S, T]` int64: the text it is calibrated on, in rows.
-        plan_: a `Plan`, or the name of one.
+        plan: a `CompressionPlan`, or the name of one.
         keep: the share of the parameters of the projections that the plan names, in (0, 1].
         roles: compress only these projections.
-        report: see `Report`.
+        report: called with what is being done, how much of it is done, and how much there is.
 
     Raises `InputError` for a share out of range, projections that the model lacks, a text that makes activations that
     are not finite, and a model that is compressed already.
     """
-    how = named_plan(plan_) if isinstance(plan_, str) else plan_
+    how = named_plan(plan) if isinstance(plan, str) else plan
     if not 0 < keep <= 1:
         raise InputError(f"keep must be above 0 and at most 1, not {keep}; 0.8 keeps four fifths of the parameters")
     lookup("weighing", how.weigh, dict.fromkeys(WEIGHTS))
@@ -143,20 +70,20 @@ def compress(
     for role in wanted:
         lookup("projection", role, dict.fromkeys(known))
     search = how.topology == "search"
-    groups = [] if search else only(plan(how.topology, blocks), wanted)
+    groups = [] if search else only(parse_topology(how.topology, blocks), wanted)
     mine = {block for block in blocks if block.role in wanted} if search else {b for group in groups for b in group}
     if not mine:
         raise InputError(
             f"topology '{how.topology}' names none of the projections to compress, which are {', '.join(wanted)}"
         )
-    work = _Work(model, rows, how, {block: blocks[block] for block in mine}, report)
+    passes = Passes(model, rows, how, {block: blocks[block] for block in mine}, report)
     if search:
-        groups = work.search(work.order, keep)
-    ranks = work.ranks(groups, keep)
+        groups = passes.search(passes.order, keep)
+    ranks = passes.ranks(groups, keep)
     outcome = Outcome()
     if how.gate is not None:
-        groups, ranks, outcome.dense = work.gated(groups, ranks, how.gate)
-    for group, states, shares in work.walk(groups, ranks):
+        groups, ranks, outcome.dense = passes.gated(groups, ranks, how.gate)
+    for group, states, shares in passes.walk(groups, ranks):
         if isinstance(states, States):
             outcome.groups.append((group, states.rank))
             outcome.lost.update(zip(group, shares, strict=True))
@@ -168,201 +95,7 @@ def compress(
     return outcome
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """A group's weights `[m, n]` and moments `[n, n]`, in units in which all errors count alike.
-
-    `scales` are what the weights' outputs were multiplied by for that.
-    """
-
-    weights: list[Tensor]
-    moments: list[Tensor]
-    scales: list[Tensor]
-
-
-class _Work:
-    """A compression under way: what errors are measured by, and passes over the layers."""
-
-    def __init__(self, model: nn.Module, rows: Tensor, how: Plan, blocks: Mapping[Block, Projection], report: Report):
-        self.model, self.rows, self.how, self.blocks, self.report = model, rows, how, blocks, report
-        self.minded: dict[Block, Tensor] = {}
-        if how.weigh in ("fisher", "gradients"):
-            found = importances if how.weigh == "fisher" else weight_importances
-            self.minded = found(model, rows, blocks, lambda done, of: report("gradients", done, of))
-        self.known: dict[Group, Tensor] = {}
-
-    @cached_property
-    def few(self) -> Tensor:
-        """As many rows as have `ENOUGH` symbols, from all over the text."""
-        widest = max(weight_of(self.model, p).shape[1] for p in self.blocks.values())
-        enough = -(-ENOUGH * widest // max(1, self.rows.shape[-1]))
-        rows = min(len(self.rows), enough)
-        return self.rows[torch.linspace(0, len(self.rows) - 1, rows).round().long()]
-
-    @cached_property
-    def order(self) -> dict[Block, int]:
-        """When each block that the dense model calls as a layer reads, within its layer."""
-        return Stream(self.model, self.rows[:1]).order(self.blocks)
-
-    def ranks(self, groups: Sequence[Group], keep: float) -> list[int | None]:
-        """The rank of every group; None leaves it dense."""
-        shapes = [self.shapes(group) for group in groups]
-        if self.how.allocate == "even":
-            return [rank_for(keep, shape) for shape in shapes]
-        return spread(self.spectra(groups), shapes, keep)
-
-    def spectra(self, groups: Sequence[Group]) -> list[Tensor]:
-        """The energies of every group, on a part of the text; known are those that the search has looked at."""
-        new = [group for group in groups if group not in self.known]
-        for i, found in self.sections(new, "energies", self.few):
-            self.known[new[i]] = energies(found.weights, found.moments)
-        return [self.known[group] for group in groups]
-
-    def search(self, blocks: Iterable[Block], keep: float) -> list[Group]:
-        """The groups that lose least at the budget, as a greedy search finds them.
-
-        Merged are blocks of a layer that read the same, and groups of the same projections in adjacent layers, while
-        that lowers energy lost + price x parameters; the price is the one at which every block on its own, at its best
-        rank or dense, would meet the budget.
-        """
-        alone: list[Group] = [(block,) for block in sorted(blocks)]
-        shapes = [self.shapes(group) for group in alone]
-        budget = keep * sum(map(dense_size, shapes))
-        per = price_at(self.spectra(alone), shapes, budget)
-
-        found: list[Group] = []
-        costs: dict[Group, float] = {}
-        stream, known = Stream(self.model, self.few), Moments()
-        for layer in range(len(stream.layers)):
-            here, stream.batches = stream.moments(self.blocks, layer, stream.batches)
-            known = {block: c for block, c in known.items() if block.layer == layer - 1} | here
-
-            def cost(group: Group, known: Moments = known) -> float:
-                if group not in costs:
-                    one = self.weighed(group, known)
-                    priced = price(one.weights, one.moments, per, self.known.get(group))
-                    self.known[group], costs[group] = priced.energies, priced.cost
-                return costs[group]
-
-            def same_input(a: Group, b: Group, known: Moments = known) -> bool:
-                return known[a[0]] is known[b[0]]
-
-            mine = merged([g for g in alone if g[0].layer == layer], cost, same_input)
-            before = [g for g in found if {b.layer for b in g} == {layer - 1}]
-            found = [g for g in found if g not in before] + merged([*before, *mine], cost, _in_step)
-            self.report("search", layer + 1, len(stream.layers))
-        return sorted(found)
-
-    def gated(
-        self, groups: Sequence[Group], ranks: Sequence[int | None], gate: float
-    ) -> tuple[list[Group], list[int | None], list[Block]]:
-        """The groups without the blocks that would lose too much, and these."""
-        shares: dict[Block, float] = {}
-        for i, found in self.sections(groups, "errors"):
-            if (rank := ranks[i]) is not None:
-                states = self._states(found, rank)
-                shares.update(zip(groups[i], lost(states, found.weights, found.moments), strict=True))
-        limit = gate * sum(shares.values()) / max(1, len(shares))
-        dense = [block for block, share in shares.items() if share >= limit]
-        kept = [tuple(block for block in group if block not in dense) for group in groups]
-        both = [(group, rank) for group, rank in zip(kept, ranks) if group]
-        return [group for group, _ in both], [rank for _, rank in both], dense
-
-    def walk(
-        self, groups: Sequence[Group], ranks: Sequence[int | None]
-    ) -> Iterator[tuple[Group, States | list[Tensor], list[float]]]:
-        """What becomes of every group: states and the shares of output energy lost, or weights where it stays dense."""
-        found = self.sections(groups, "states") if self.how.sequential == "no" else self.following(groups)
-        for i, one in found:
-            rank = ranks[i]
-            if rank is None:
-                yield groups[i], [w / scale for w, scale in zip(one.weights, one.scales)], []
-                continue
-            states = self._states(one, min(rank, len(one.weights[0].T), sum(map(len, one.weights))))
-            shares = lost(states, one.weights, one.moments)
-            outputs = tuple(q / scale for q, scale in zip(states.outputs, one.scales))
-            yield groups[i], States(states.inputs, outputs, states.energies), shares
-
-    def shapes(self, group: Group) -> list[tuple[int, int]]:
-        """(outputs, inputs) of a group's blocks."""
-        return [(len(w), w.shape[1]) for w in (weight_of(self.model, self.blocks[b]) for b in group)]
-
-    def sections(self, groups: Sequence[Group], what: str, rows: Tensor | None = None) -> Iterator[tuple[int, Weighed]]:
-        """Every group, by its number, as soon as the moments of its blocks in the dense model are known.
-
-        Args:
-            groups: the groups.
-            what: what it is for, to report.
-            rows: of the text; all when None.
-        """
-        if not groups:
-            return
-        stream, known = Stream(self.model, self.rows if rows is None else rows), Moments()
-        ends = [max(block.layer for block in group) for group in groups]
-        for layer in range(len(stream.layers)):
-            found, stream.batches = stream.moments(self.blocks, layer, stream.batches)
-            known |= found
-            for i, end in enumerate(ends):
-                if end == layer:
-                    yield i, self.weighed(groups[i], known)
-            open_ = {b for i, group in enumerate(groups) if ends[i] > layer for b in group}
-            known = {block: c for block, c in known.items() if block in open_}
-            self.report(what, layer + 1, len(stream.layers))
-
-    def following(self, groups: Sequence[Group]) -> Iterator[tuple[int, Weighed]]:
-        """Every group, by its number, as what is before it has become; whoever is handed one replaces it."""
-        follow = Following(self.model, self.rows, self.blocks)
-        for layer, numbers in stages(self.order, groups):
-            follow.advance(layer)
-            reads = follow.read(block for i in numbers for block in groups[i])
-            moments = {block: read.moment for block, read in reads.items()}
-            for i in numbers:
-                yield i, self.weighed(groups[i], moments, reads if self.how.sequential == "outputs" else {})
-            self.report("states", layer + 1, len(follow.stream.layers))
-
-    def weighed(self, group: Group, known: Moments, reads: Mapping[Block, Read] = MappingProxyType({})) -> Weighed:
-        """A group's weights and moments as the plan weighs errors, weights corrected where `reads` says for what."""
-        for block in group:
-            if block not in known:
-                raise InputError(
-                    f"'{self.blocks[block].path}' is never called as a layer by this model, which computes with its "
-                    f"weight by hand; leave '{block.role}' out of the topology"
-                )
-        weights = [weight_of(self.model, self.blocks[b]).detach().double() for b in group]
-        weights = [reads[b].corrected(w) if b in reads else w for w, b in zip(weights, group)]
-        moments = [known[b] for b in group]
-        if self.how.weigh == "none":
-            moments = [torch.eye(len(c), dtype=c.dtype, device=c.device) for c in moments]
-        elif self.how.weigh == "activations":
-            moments = [torch.diag(c.diagonal().sqrt() + 1e-6) for c in moments]
-        elif self.how.weigh == "gradients":
-            moments = [torch.diag(self.minded[b]) for b in group]
-        scales = [self._scale(b, w, c) for b, w, c in zip(group, weights, moments)]
-        return Weighed([w * scale for w, scale in zip(weights, scales)], moments, scales)
-
-    def _states(self, found: Weighed, rank: int) -> States:
-        states = factorise(found.weights, found.moments, rank)
-        again = self.how.refit and len(found.weights) > 1
-        return refit(states, found.weights, found.moments) if again else states
-
-    def _scale(self, block: Block, weight: Tensor, moment: Tensor) -> Tensor:
-        """What the outputs of a block are multiplied by before errors are counted, `[m, 1]` or `[1, 1]`."""
-        scale = torch.ones(1, 1, dtype=torch.float64, device=weight.device)
-        if self.how.weigh == "fisher":
-            found = self.minded[block][:, None]  # an output that never mattered may still
-            scale = (found + 1e-3 * found.mean()).clamp(min=1e-30).sqrt()
-        if self.how.balance:
-            size = energy(weight * scale, moment)
-            scale = scale * (weight.numel() / size) ** 0.5 if size > 0 else scale
-        return scale
-
-
-def _in_step(a: Group, b: Group) -> bool:
-    """Whether two groups are the same projections of different layers."""
-    return {x.layer for x in a}.isdisjoint(x.layer for x in b) and [x.role for x in a] == [x.role for x in b]
-
-
-def _replace(model: nn.Module, blocks: Mapping[Block, Projection], group: Group, states: States) -> None:
+def _replace(model: nn.Module, blocks: Mapping[Block, Projection], group: BlockGroup, states: States) -> None:
     """Put a group's states in the model."""
     layers = put_group(model, [blocks[b] for b in group], states.rank)
     layers[0].reads.weight.copy_(states.inputs.T)

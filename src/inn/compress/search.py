@@ -8,10 +8,8 @@ from itertools import combinations
 
 from torch import Tensor
 
-from inn.compress.plans import Group
-from inn.compress.states import energies, factorise, lost_energy, per_rank, refit, shared_out
-
-Cost = Callable[[Group], float]
+from inn.compress.states import dense_size, energies, factorise, lost_energy, per_rank, refit, shapes_of, shared_out
+from inn.compress.topologies import BlockGroup
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ def price(
         per_parameter: the price.
         known: the energies of blocks that read the same, where they have been found before.
     """
-    each = per_rank([(len(w), w.shape[1]) for w in weights])
+    shapes = shapes_of(weights)
+    each = per_rank(shapes)
     states = None
     if len({id(c) for c in moments}) > 1:
         states = factorise(weights, moments, min(sum(map(len, weights)), max(w.shape[1] for w in weights)))
@@ -54,11 +53,15 @@ def price(
         left = float(carried[rank:].sum())
     else:
         left = lost_energy(refit(states.cut(rank), weights, moments), weights, moments)
-    dense = per_parameter * sum(w.numel() for w in weights)
+    dense = per_parameter * dense_size(shapes)
     return Priced(carried, min(left + per_parameter * rank * each, dense))
 
 
-def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bool] = lambda a, b: True) -> list[Group]:
+def merged(
+    groups: Sequence[BlockGroup],
+    cost: Callable[[BlockGroup], float],
+    may: Callable[[BlockGroup, BlockGroup], bool] = lambda a, b: True,
+) -> list[BlockGroup]:
     """Merge two groups while the best merger saves something; greedy.
 
     Args:
@@ -72,7 +75,7 @@ def merged(groups: Sequence[Group], cost: Cost, may: Callable[[Group, Group], bo
     """
     now, known = list(groups), {group: cost(group) for group in groups}
     while len(now) > 1:
-        best: tuple[float, Group, Group, Group] | None = None
+        best: tuple[float, BlockGroup, BlockGroup, BlockGroup] | None = None
         for a, b in combinations(now, 2):
             if not may(a, b):
                 continue

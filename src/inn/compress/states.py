@@ -7,7 +7,7 @@ to themselves. What is lost is measured where it matters, in the outputs: a bloc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +58,11 @@ def rank_for(keep: float, shapes: Sequence[tuple[int, int]]) -> int:
     outputs, inputs = sum(m for m, _ in shapes), max(n for _, n in shapes)
     wanted = round(keep * dense_size(shapes) / per_rank(shapes))
     return max(1, min(wanted, outputs, inputs))
+
+
+def shapes_of(weights: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """(outputs, inputs) of weights `[m, n]`."""
+    return [(len(w), w.shape[1]) for w in weights]
 
 
 def dense_size(shapes: Sequence[tuple[int, int]]) -> int:

@@ -27,8 +27,8 @@ def tune(
 
     Adam; in every epoch one step on the sum over blocks of the mean squared error of their weights, then one for each
     row of the text on that of their outputs. Nothing but neuronal states and their biases is changed. It needs both
-    models at once. Where states are refitted in closed form (`Plan.refit`) there is little left for it to find; what
-    lowers perplexity is training on the loss itself, like any model.
+    models at once. Where states are refitted in closed form (`CompressionPlan.refit`) there is little left for it to
+    find; what lowers perplexity is training on the loss itself, like any model.
 
     Args:
         model: the compressed model, trained in place.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from inn.system.errors import InputError, lookup
 from inn.system.files import BLOCK, plain_errors, sha256_of
@@ -161,3 +163,17 @@ def _between(segment: Segment, at: int, boundary: Boundary) -> int:
         start = 0 if first == segment.start else i  # a word longer than the search is cut after all
         i = max((k + 1 for k in spaces if k < i), default=start)
     return first + i
+
+
+def file_symbols(path: str | Path, encode: Callable[[str], Any]) -> np.ndarray:
+    """A text file as symbols `[n]` int64, all in memory; `encode` turns a text into numbers.
+
+    Raises `InputError` for a file that cannot be read, and one that is not UTF-8.
+    """
+    with plain_errors(path):
+        content = Path(path).read_bytes()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at {error.start:,}") from None
+    return np.asarray(encode(text)).astype(np.int64)

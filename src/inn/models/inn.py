@@ -49,8 +49,8 @@ class INN(SequenceModel):
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
         parameters = fields.pop("parameters", None)
         config = config or model_config("inn", preset, **fields)
-        c = config if parameters is None else with_parameters(config, parameters)
-        super().__init__(c)
+        super().__init__(config if parameters is None else with_parameters(config, parameters))
+        c = self.config
         embedded = c.embedding_width or c.input_width
         self.embedding = nn.Embedding(c.vocab, embedded)
         self.widen = widening(c.embedding_width, c.input_width)

@@ -43,6 +43,11 @@ def load(path: str | Path) -> SequenceModel:
     return model.eval()
 
 
+def is_inn(path: Path) -> bool:
+    """Whether there is a run, a checkpoint of one, or an exported folder."""
+    return (path / "config.yaml").is_file() or path.parent.name == "checkpoints" or is_exported(path)
+
+
 def _from_hub(name: str) -> Path:
     """A local copy of an exported folder on the Hub; raises `InputError` where there is none to be had."""
     library = require("huggingface_hub", f"'{HUB}{name}'", "hf")

@@ -8,27 +8,25 @@ there the pooled moment is exact.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from inn.compress.states import dense_size, factorise, lost, per_rank, refit
+from inn.compress.states import dense_size, factorise, lost, per_rank, refit, shapes_of
+from inn.compress.watch import Watch
 from inn.inference.evaluate import evaluating
 from inn.models.inn import INN
 from inn.nn.population import CommunalLinear
 from inn.system.errors import InputError
 
-Report = Callable[[int, int], None]
 Maps = dict[str, list[Tensor]]
 """A tensor per neuron, by the path of a map."""
 
 
 @torch.no_grad()
 def communal(
-    model: INN, rows: Tensor, keep: float = 0.6, *, report: Report = lambda done, of: None
+    model: INN, rows: Tensor, keep: float = 0.6, *, report: Callable[[int, int], None] = lambda done, of: None
 ) -> tuple[INN, dict[str, float]]:
     """An INN with communal weights that does with a text what a trained one of separate weights does.
 
@@ -58,7 +56,7 @@ def communal(
         )
     moments = moments_of(model, rows, report)
     weights = {path: list(model.get_parameter(f"{path}.weight").double()) for path in moments}
-    shapes = [[(len(w), w.shape[1]) for w in each] for each in weights.values()]
+    shapes = list(map(shapes_of, weights.values()))
     dense, costs = sum(map(dense_size, shapes)), sum(map(per_rank, shapes))
     states = max(1, min(round(keep * dense / costs), shapes[0][0][1] - 1))
     small = INN(replace(c, weights="communal", communal_states=states)).to(next(model.parameters()))
@@ -81,26 +79,21 @@ def communal(
     return small.eval(), shares
 
 
-def moments_of(model: INN, rows: Tensor, report: Report) -> Maps:
+def moments_of(model: INN, rows: Tensor, report: Callable[[int, int], None]) -> Maps:
     """The moments `[I, I]` of what each neuron reads, by the path of the map; the same tensor where all read one."""
     c = replace(model.config, weights="communal", communal_states=1)
     with torch.device("meta"):
         paths = [name for name, m in INN(c).named_modules() if isinstance(m, CommunalLinear)]
     sums: dict[str, Tensor] = {}
-
-    def watch(path: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            x = args[0].detach().flatten(0, 1).transpose(0, 1).double()  # [N or 1, symbols, I]
-            moment = x.mT @ x
-            sums[path] = sums[path] + moment if path in sums else moment
-
-        return hook
-
-    with ExitStack() as hooks, evaluating(model):
-        for path in paths:
-            hooks.callback(model.get_submodule(path).register_forward_pre_hook(watch(path)).remove)
+    with evaluating(model):
         for i, row in enumerate(rows):
-            model(row[None])
+            with Watch(model, paths) as seen:
+                model(row[None])
+            for one in seen:
+                x = one.tensor.detach().flatten(0, 1).transpose(0, 1).double()  # [N or 1, symbols, I]
+                moment = x.mT @ x
+                for path in one.readers:
+                    sums[path] = sums[path] + moment if path in sums else moment
             report(i + 1, len(rows))
     for path, moment in sums.items():
         if not torch.isfinite(moment).all():

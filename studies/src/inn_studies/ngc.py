@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inn.analysis.controls.lead import lead
-from inn.compress.run import PLANS, Plan
+from inn.compress.plans import PLANS, CompressionPlan
 from inn_studies.compressing import compressed
 from inn_studies.lab import Lab
 from inn_studies.rows import markdown, spread
@@ -186,7 +186,7 @@ class Ngc(Study):
         return []
 
 
-def plans(setting: Setting) -> dict[str, Plan]:
+def plans(setting: Setting) -> dict[str, CompressionPlan]:
     """All plans that are looked at in a setting, by name: rivals, published topologies, ours."""
     hand_made = HAND_MADE if setting.roles is None else tuple(dict.fromkeys((*HAND_MADE[:2], "qkv")))
     return {

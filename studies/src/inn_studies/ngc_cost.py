@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from inn.compress.run import PLANS
+from inn.compress.plans import PLANS
 from inn_studies.compressing import cost, writing
 from inn_studies.lab import Lab
 from inn_studies.ngc import SIZES, NgcSize

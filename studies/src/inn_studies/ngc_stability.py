@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from inn.compress.run import PLANS
+from inn.compress.plans import PLANS
 from inn_studies.compressing import steadiness, trained_steadiness
 from inn_studies.lab import Job, Lab
 from inn_studies.ngc import SIZES, NgcSize

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.compress.plans import TOPOLOGIES, Block, only, plan
+from inn.compress.topologies import TOPOLOGIES, Block, only, parse_topology
 from inn.system.errors import InputError
 
 
@@ -34,16 +34,16 @@ def words(groups) -> list[str]:
     ],
 )
 def test_a_topology_gives_its_groups(topology, layers, groups):
-    assert words(plan(topology, model(layers, "qkvudg"))) == groups
+    assert words(parse_topology(topology, model(layers, "qkvudg"))) == groups
 
 
 def test_a_depth_that_the_cycle_does_not_divide_ends_with_smaller_groups():
-    assert words(plan("qq", model(3))) == ["q0 q1", "q2"]
+    assert words(parse_topology("qq", model(3))) == ["q0 q1", "q2"]
 
 
 @given(st.sampled_from(sorted(TOPOLOGIES)), st.integers(1, 9))
 def test_every_block_is_in_one_group_at_most(topology, layers):
-    groups = plan(topology, model(layers))
+    groups = parse_topology(topology, model(layers))
     blocks = [block for group in groups for block in group]
     assert len(blocks) == len(set(blocks))
     named = set(TOPOLOGIES[topology]) & set("qkvougd")
@@ -51,16 +51,16 @@ def test_every_block_is_in_one_group_at_most(topology, layers):
 
 
 def test_only_some_projections():
-    assert words(only(plan("qkv-ug", model(1)), "qk")) == ["k0 q0"]
+    assert words(only(parse_topology("qkv-ug", model(1)), "qk")) == ["k0 q0"]
 
 
 def test_other_names_stand_in_braces():
     blocks = [Block(layer, "in_proj") for layer in range(2)]
-    assert words(plan("{in_proj}{in_proj}", blocks)) == ["in_proj0 in_proj1"]
+    assert words(parse_topology("{in_proj}{in_proj}", blocks)) == ["in_proj0 in_proj1"]
 
 
 def test_named_topologies_leave_out_what_a_model_lacks():
-    assert words(plan("svd-llm", model(1, "uod"))) == ["d0", "o0", "u0"]
+    assert words(parse_topology("svd-llm", model(1, "uod"))) == ["d0", "o0", "u0"]
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_named_topologies_leave_out_what_a_model_lacks():
 )
 def test_what_is_no_topology_is_refused(topology, says):
     with pytest.raises(InputError, match=says):
-        plan(topology, model(2))
+        parse_topology(topology, model(2))

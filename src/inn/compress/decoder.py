@@ -1,32 +1,31 @@
-"""Opening whatever model a command is given, an INN of ours or a decoder of Hugging Face's, and a text for it."""
+"""Opening a decoder of Hugging Face's with its tokenizer, from a folder or a GGUF file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from inn.system.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
 
+def open_decoder(path: str | Path) -> tuple[Any, Any]:
+    """A model in float32, in evaluation mode, and its tokenizer; nothing is downloaded.
 
-def is_inn(path: Path) -> bool:
-    """Whether there is a run, a checkpoint of one, or an exported folder."""
-    from inn.runs.exported import is_exported
+    Args:
+        path: a folder that `save_pretrained` wrote, compressed models among them, or a GGUF file.
 
-    return (path / "config.yaml").is_file() or path.parent.name == "checkpoints" or is_exported(path)
+    Raises `InputError` where transformers is not installed, nothing is at `path`, or it cannot be opened.
 
-
-def open_decoder(path: str) -> tuple[Any, Any]:
-    """A model in float32 and its tokenizer, from a folder or a GGUF file; nothing is downloaded."""
+    Example: ``model, tokenizer = open_decoder("path/to/model")``
+    """
     try:
         import transformers
     except ImportError:
         raise InputError("a decoder of Hugging Face needs transformers; pip install 'inn-torch[hf]'") from None
-    import torch
-
     import inn.compress.folder  # noqa: F401  (compressed models open too)
 
     transformers.utils.logging.disable_progress_bar()
@@ -44,25 +43,14 @@ def open_decoder(path: str) -> tuple[Any, Any]:
     return _plain(model) if there.is_file() else model, tokenizer
 
 
+def encoder(tokenizer: Any) -> Callable[[str], Tensor]:
+    """What turns a text of any length into a tokenizer's symbols `[n]` int64."""
+    return lambda text: torch.tensor(tokenizer(text, verbose=False)["input_ids"], dtype=torch.long)
+
+
 def _plain(model: Any) -> Any:
     """A model that was read from a GGUF file as an ordinary one, which can be saved."""
     settings = {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
     plain = type(model)(type(model.config).from_dict(settings))
     plain.load_state_dict({name: t.float() for name, t in model.state_dict().items()})
     return plain.eval()
-
-
-def symbols_of(path: str, encode: Callable[[str], Any]) -> torch.Tensor:
-    """A text file as symbols `[n]` int64."""
-    import numpy as np
-    import torch
-
-    from inn.system.files import plain_errors
-
-    with plain_errors(path):
-        content = Path(path).read_bytes()
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: byte 0x{content[error.start]:02x} at {error.start:,}") from None
-    return torch.as_tensor(np.asarray(encode(text)).astype(np.int64))

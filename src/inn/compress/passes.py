@@ -1,0 +1,233 @@
+"""Passes over a model's layers: what a text tells of groups, which groups and ranks follow, and their states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from inn.compress.allocate import price_at, spread
+from inn.compress.blocks import Projection, weight_of
+from inn.compress.calibrate import Moments, Stream, importances, weight_importances
+from inn.compress.following import Following, Read, stages
+from inn.compress.plans import CompressionPlan
+from inn.compress.search import merged, price
+from inn.compress.states import States, dense_size, energies, energy, factorise, lost, rank_for, refit, shapes_of
+from inn.compress.topologies import Block, BlockGroup
+from inn.system.errors import InputError
+
+StageReport = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+ENOUGH = 4
+"""Symbols for every input of the widest block: so much of the text decides which blocks share, and what rank they get.
+
+The states themselves are found on all of it.
+"""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """A group's weights `[m, n]` and moments `[n, n]`, in units in which all errors count alike.
+
+    `scales` are what the weights' outputs were multiplied by for that.
+    """
+
+    weights: list[Tensor]
+    moments: list[Tensor]
+    scales: list[Tensor]
+
+
+class Passes:
+    """A compression under way: what errors are measured by, and passes over the layers."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        rows: Tensor,
+        plan: CompressionPlan,
+        blocks: Mapping[Block, Projection],
+        report: StageReport,
+    ):
+        self.model, self.rows, self.plan, self.blocks, self.report = model, rows, plan, blocks, report
+        self.minded: dict[Block, Tensor] = {}
+        if plan.weigh in ("fisher", "gradients"):
+            found = importances if plan.weigh == "fisher" else weight_importances
+            self.minded = found(model, rows, blocks, lambda done, of: report("gradients", done, of))
+        self.known: dict[BlockGroup, Tensor] = {}
+
+    @cached_property
+    def few(self) -> Tensor:
+        """As many rows as have `ENOUGH` symbols, from all over the text."""
+        widest = max(weight_of(self.model, p).shape[1] for p in self.blocks.values())
+        enough = -(-ENOUGH * widest // max(1, self.rows.shape[-1]))
+        rows = min(len(self.rows), enough)
+        return self.rows[torch.linspace(0, len(self.rows) - 1, rows).round().long()]
+
+    @cached_property
+    def order(self) -> dict[Block, int]:
+        """When each block that the dense model calls as a layer reads, within its layer."""
+        return Stream(self.model, self.rows[:1]).order(self.blocks)
+
+    def ranks(self, groups: Sequence[BlockGroup], keep: float) -> list[int | None]:
+        """The rank of every group; None leaves it dense."""
+        shapes = [self.shapes(group) for group in groups]
+        if self.plan.allocate == "even":
+            return [rank_for(keep, shape) for shape in shapes]
+        return spread(self.spectra(groups), shapes, keep)
+
+    def spectra(self, groups: Sequence[BlockGroup]) -> list[Tensor]:
+        """The energies of every group, on a part of the text; known are those that the search has looked at."""
+        new = [group for group in groups if group not in self.known]
+        for i, found in self.sections(new, "energies", self.few):
+            self.known[new[i]] = energies(found.weights, found.moments)
+        return [self.known[group] for group in groups]
+
+    def search(self, blocks: Iterable[Block], keep: float) -> list[BlockGroup]:
+        """The groups that lose least at the budget, as a greedy search finds them.
+
+        Merged are blocks of a layer that read the same, and groups of the same projections in adjacent layers, while
+        that lowers energy lost + price x parameters; the price is the one at which every block on its own, at its best
+        rank or dense, would meet the budget.
+        """
+        alone: list[BlockGroup] = [(block,) for block in sorted(blocks)]
+        shapes = [self.shapes(group) for group in alone]
+        budget = keep * sum(map(dense_size, shapes))
+        per = price_at(self.spectra(alone), shapes, budget)
+
+        found: list[BlockGroup] = []
+        costs: dict[BlockGroup, float] = {}
+        stream, known = Stream(self.model, self.few), Moments()
+        for layer in range(len(stream.layers)):
+            here, stream.batches = stream.moments(self.blocks, layer, stream.batches)
+            known = {block: c for block, c in known.items() if block.layer == layer - 1} | here
+
+            def cost(group: BlockGroup, known: Moments = known) -> float:
+                if group not in costs:
+                    one = self.weighed(group, known)
+                    priced = price(one.weights, one.moments, per, self.known.get(group))
+                    self.known[group], costs[group] = priced.energies, priced.cost
+                return costs[group]
+
+            def same_input(a: BlockGroup, b: BlockGroup, known: Moments = known) -> bool:
+                return known[a[0]] is known[b[0]]
+
+            mine = merged([g for g in alone if g[0].layer == layer], cost, same_input)
+            before = [g for g in found if {b.layer for b in g} == {layer - 1}]
+            found = [g for g in found if g not in before] + merged([*before, *mine], cost, _in_step)
+            self.report("search", layer + 1, len(stream.layers))
+        return sorted(found)
+
+    def gated(
+        self, groups: Sequence[BlockGroup], ranks: Sequence[int | None], gate: float
+    ) -> tuple[list[BlockGroup], list[int | None], list[Block]]:
+        """The groups without the blocks that would lose too much, and these."""
+        shares: dict[Block, float] = {}
+        for i, found in self.sections(groups, "errors"):
+            if (rank := ranks[i]) is not None:
+                states = self._states(found, rank)
+                shares.update(zip(groups[i], lost(states, found.weights, found.moments), strict=True))
+        limit = gate * sum(shares.values()) / max(1, len(shares))
+        dense = [block for block, share in shares.items() if share >= limit]
+        kept = [tuple(block for block in group if block not in dense) for group in groups]
+        both = [(group, rank) for group, rank in zip(kept, ranks) if group]
+        return [group for group, _ in both], [rank for _, rank in both], dense
+
+    def walk(
+        self, groups: Sequence[BlockGroup], ranks: Sequence[int | None]
+    ) -> Iterator[tuple[BlockGroup, States | list[Tensor], list[float]]]:
+        """What becomes of every group: states and the shares of output energy lost, or weights where it stays dense."""
+        found = self.sections(groups, "states") if self.plan.sequential == "no" else self.following(groups)
+        for i, one in found:
+            rank = ranks[i]
+            if rank is None:
+                yield groups[i], [w / scale for w, scale in zip(one.weights, one.scales)], []
+                continue
+            states = self._states(one, min(rank, len(one.weights[0].T), sum(map(len, one.weights))))
+            shares = lost(states, one.weights, one.moments)
+            outputs = tuple(q / scale for q, scale in zip(states.outputs, one.scales))
+            yield groups[i], States(states.inputs, outputs, states.energies), shares
+
+    def shapes(self, group: BlockGroup) -> list[tuple[int, int]]:
+        """(outputs, inputs) of a group's blocks."""
+        return shapes_of(weight_of(self.model, self.blocks[b]) for b in group)
+
+    def sections(
+        self, groups: Sequence[BlockGroup], what: str, rows: Tensor | None = None
+    ) -> Iterator[tuple[int, Weighed]]:
+        """Every group, by its number, as soon as the moments of its blocks in the dense model are known.
+
+        Args:
+            groups: the groups.
+            what: what it is for, to report.
+            rows: of the text; all when None.
+        """
+        if not groups:
+            return
+        stream, known = Stream(self.model, self.rows if rows is None else rows), Moments()
+        ends = [max(block.layer for block in group) for group in groups]
+        for layer in range(len(stream.layers)):
+            found, stream.batches = stream.moments(self.blocks, layer, stream.batches)
+            known |= found
+            for i, end in enumerate(ends):
+                if end == layer:
+                    yield i, self.weighed(groups[i], known)
+            open_ = {b for i, group in enumerate(groups) if ends[i] > layer for b in group}
+            known = {block: c for block, c in known.items() if block in open_}
+            self.report(what, layer + 1, len(stream.layers))
+
+    def following(self, groups: Sequence[BlockGroup]) -> Iterator[tuple[int, Weighed]]:
+        """Every group, by its number, as what is before it has become; whoever is handed one replaces it."""
+        follow = Following(self.model, self.rows, self.blocks)
+        for layer, numbers in stages(self.order, groups):
+            follow.advance(layer)
+            reads = follow.read(block for i in numbers for block in groups[i])
+            moments = {block: read.moment for block, read in reads.items()}
+            for i in numbers:
+                yield i, self.weighed(groups[i], moments, reads if self.plan.sequential == "outputs" else {})
+            self.report("states", layer + 1, len(follow.stream.layers))
+
+    def weighed(self, group: BlockGroup, known: Moments, reads: Mapping[Block, Read] = MappingProxyType({})) -> Weighed:
+        """A group's weights and moments as the plan weighs errors, weights corrected where `reads` says for what."""
+        for block in group:
+            if block not in known:
+                raise InputError(
+                    f"'{self.blocks[block].path}' is never called as a layer by this model, which computes with its "
+                    f"weight by hand; leave '{block.role}' out of the topology"
+                )
+        weights = [weight_of(self.model, self.blocks[b]).detach().double() for b in group]
+        weights = [reads[b].corrected(w) if b in reads else w for w, b in zip(weights, group)]
+        moments = [known[b] for b in group]
+        if self.plan.weigh == "none":
+            moments = [torch.eye(len(c), dtype=c.dtype, device=c.device) for c in moments]
+        elif self.plan.weigh == "activations":
+            moments = [torch.diag(c.diagonal().sqrt() + 1e-6) for c in moments]
+        elif self.plan.weigh == "gradients":
+            moments = [torch.diag(self.minded[b]) for b in group]
+        scales = [self._scale(b, w, c) for b, w, c in zip(group, weights, moments)]
+        return Weighed([w * scale for w, scale in zip(weights, scales)], moments, scales)
+
+    def _states(self, found: Weighed, rank: int) -> States:
+        states = factorise(found.weights, found.moments, rank)
+        again = self.plan.refit and len(found.weights) > 1
+        return refit(states, found.weights, found.moments) if again else states
+
+    def _scale(self, block: Block, weight: Tensor, moment: Tensor) -> Tensor:
+        """What the outputs of a block are multiplied by before errors are counted, `[m, 1]` or `[1, 1]`."""
+        scale = torch.ones(1, 1, dtype=torch.float64, device=weight.device)
+        if self.plan.weigh == "fisher":
+            found = self.minded[block][:, None]  # an output that never mattered may still
+            scale = (found + 1e-3 * found.mean()).clamp(min=1e-30).sqrt()
+        if self.plan.balance:
+            size = energy(weight * scale, moment)
+            scale = scale * (weight.numel() / size) ** 0.5 if size > 0 else scale
+        return scale
+
+
+def _in_step(a: BlockGroup, b: BlockGroup) -> bool:
+    """Whether two groups are the same projections of different layers."""
+    return {x.layer for x in a}.isdisjoint(x.layer for x in b) and [x.role for x in a] == [x.role for x in b]
