@@ -56,7 +56,7 @@ def poisoned(*arguments, **options):
 def test_a_finished_study_trains_nothing(whole, inn, monkeypatch):
     monkeypatch.chdir(whole)
     before = json.loads((RUNS / "smoke" / "wikitext2.json").read_text())["smoke"]
-    monkeypatch.setattr(labs, "train", poisoned)
+    monkeypatch.setattr(labs, "fit", poisoned)
     again = inn(*SMOKE, "--resume", "--json")
     assert again.code == 0, again
     assert json.loads(again.out)["result"] == before["result"]
@@ -149,17 +149,17 @@ def test_no_resume_trains_afresh(whole, inn, monkeypatch):
 @pytest.mark.slow
 def test_a_diverged_model_is_a_row(tmp_path, inn, monkeypatch):
     from inn.training.finite import TrainingDiverged
-    from inn.training.trainer import train
+    from inn.training.trainer import fit
 
     def diverges(config, path, **options):
-        summary = train(config, path, **options)
+        summary = fit(config, path, **options)
         if config.model.kind == "lstm":
             Run(path).write_summary({**(Run(path).summary() or {}), "status": "diverged"})
             raise TrainingDiverged("training diverged at step 8")
         return summary
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(labs, "train", diverges)
+    monkeypatch.setattr(labs, "fit", diverges)
     result = inn(*SMOKE)
     assert result.code == 0, result
     assert "| lstm | 9,847 | 0.04 M | 0.003 | – | – | 3.57 |" in result.out
@@ -168,7 +168,7 @@ def test_a_diverged_model_is_a_row(tmp_path, inn, monkeypatch):
 
 @pytest.mark.slow
 def test_show_prints_what_was_measured_and_runs_nothing(results, inn, monkeypatch):
-    monkeypatch.setattr(labs, "train", poisoned)
+    monkeypatch.setattr(labs, "fit", poisoned)
     before = sorted(results.parent.rglob("*"))
     shown = inn("study", "wikitext2", "--show")
     assert shown.code == 0
@@ -235,7 +235,7 @@ def test_mistakes_are_one_sentence(refused, tmp_path, monkeypatch, argv, sentenc
 @pytest.mark.parametrize("name", ["runs", "results", "docs"])
 def test_a_folder_that_cannot_be_written_is_found_before_anything_is_run(refused, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(labs, "train", poisoned)
+    monkeypatch.setattr(labs, "fit", poisoned)
     (tmp_path / name).touch()
     sentence = refused("study", "--report") if name == "docs" else refused("study", "text8")
     assert f"cannot write '{name}" in sentence

@@ -239,7 +239,7 @@ def test_training_reads_shards(tmp_path, prepared):
     from inn.config.assemble import model_config
     from inn.config.run import RunConfig, TrainConfig
     from inn.runs import checkpoint
-    from inn.training.trainer import train
+    from inn.training.trainer import fit
 
     def config(symbols: int) -> RunConfig:
         data = DataConfig(corpus=f"shards:{prepared}", vocabulary="bytes", batch=2, window=8, order="shuffled")
@@ -250,9 +250,9 @@ def test_training_reads_shards(tmp_path, prepared):
         if event.step == 20:
             signal.raise_signal(signal.SIGTERM)
 
-    train(config(16 * 40), tmp_path / "whole")
-    assert train(config(16 * 40), tmp_path / "run", report=stop)["step"] == 20
-    train(None, tmp_path / "run", resume=True)
+    fit(config(16 * 40), tmp_path / "whole")
+    assert fit(config(16 * 40), tmp_path / "run", report=stop)["step"] == 20
+    fit(None, tmp_path / "run", resume=True)
     whole, again = (checkpoint.load(tmp_path / name / "checkpoints" / "step-00000040") for name in ("whole", "run"))
     assert whole.meta["streams"] == again.meta["streams"]
     for part, tensors in whole.tensors.items():

@@ -9,7 +9,7 @@ import yaml
 
 from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def tiny(text_file):
 def whole(tiny, cache, tmp_path_factory):
     """The directory of an LSTM's run that nothing happened to."""
     path = tmp_path_factory.mktemp("whole") / "run"
-    train(tiny("lstm"), path)
+    fit(tiny("lstm"), path)
     return path
 
 

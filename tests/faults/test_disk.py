@@ -14,7 +14,7 @@ from inn.runs.directory import Run
 from inn.system import files
 from inn.system.errors import InputError
 from inn.training import events
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 
 def folder_of(run: Path) -> Path:
@@ -45,13 +45,13 @@ def test_no_space_for_a_checkpoint(tmp_path, tiny, whole, writes):
     with pytest.MonkeyPatch.context() as patch:
         full_after(patch, checkpoints, "write_synced", writes)
         with pytest.raises(InputError, match=r"no space left on the device to write '.*step-0000000\d'.*intact"):
-            train(tiny("lstm"), tmp_path / "run")
+            fit(tiny("lstm"), tmp_path / "run")
     kept = checkpoints.steps(folder_of(tmp_path / "run"))
     assert kept == [2, 4][: writes // 5]
     for step in kept:
         checkpoints.load(folder_of(tmp_path / "run") / checkpoints.name_of(step))
     assert not [p for p in folder_of(tmp_path / "run").iterdir() if p.name.startswith(".")]
-    train(None, tmp_path / "run", resume=True)  # there is space again
+    fit(None, tmp_path / "run", resume=True)  # there is space again
     assert weights(tmp_path / "run") == weights(whole)
 
 
@@ -59,14 +59,14 @@ def test_no_space_for_the_pointer_to_the_best(tmp_path, tiny, monkeypatch):
     full_after(monkeypatch, files, "write_synced", 0)  # best.json is the first small file after the run's creation
     monkeypatch.setattr(run_module, "write_synced", lambda path, content: path.write_bytes(content))
     with pytest.raises(InputError, match=r"no space left on the device to write '.*best\.json'"):
-        train(tiny("lstm"), tmp_path / "run")
+        fit(tiny("lstm"), tmp_path / "run")
     assert checkpoints.load_latest(folder_of(tmp_path / "run"))[0] is not None
 
 
 def test_no_space_for_a_new_run(tmp_path, tiny, monkeypatch):
     full_after(monkeypatch, run_module, "write_synced", 1)
     with pytest.raises(InputError, match="no space left on the device"):
-        train(tiny("lstm"), tmp_path / "run")
+        fit(tiny("lstm"), tmp_path / "run")
     assert [p.name for p in tmp_path.iterdir()] == []
 
 
@@ -79,10 +79,10 @@ def test_no_space_for_a_line_of_metrics(tmp_path, tiny, whole):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with pytest.raises(InputError, match=r"no space left on the device to write '.*metrics\.jsonl'"):
-        train(tiny("lstm"), tmp_path / "run", report=fill)
+        fit(tiny("lstm"), tmp_path / "run", report=fill)
     (tmp_path / "run" / "metrics.jsonl").unlink()
     (tmp_path / "aside").rename(tmp_path / "run" / "metrics.jsonl")
-    train(None, tmp_path / "run", resume=True)
+    fit(None, tmp_path / "run", resume=True)
     assert weights(tmp_path / "run") == weights(whole)
 
 
@@ -117,10 +117,10 @@ def test_resume_falls_back_to_the_last_good_checkpoint_and_says_so(tmp_path, tin
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tiny("lstm"), tmp_path / "run", report=stop)
+        fit(tiny("lstm"), tmp_path / "run", report=stop)
     damage(folder_of(tmp_path / "run") / "step-00000012" / name)
     told: list[events.Event] = []
-    train(None, tmp_path / "run", resume=True, report=told.append)
+    fit(None, tmp_path / "run", resume=True, report=told.append)
     notes = [e.message for e in told if isinstance(e, events.Warned)]
     assert len(notes) == 1
     assert f"step-00000012/{name}" in notes[0]
@@ -133,19 +133,19 @@ def test_resume_falls_back_to_the_last_good_checkpoint_and_says_so(tmp_path, tin
 
 
 def test_with_no_good_checkpoint_left_resume_says_which_file_and_touches_nothing(tmp_path, tiny):
-    train(tiny("lstm"), tmp_path / "run")
+    fit(tiny("lstm"), tmp_path / "run")
     for step in checkpoints.steps(folder_of(tmp_path / "run")):
         truncate(folder_of(tmp_path / "run") / checkpoints.name_of(step) / "model.safetensors")
     before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
     with pytest.raises(InputError, match=r"step-00000030/model\.safetensors.*no good checkpoint is left"):
-        train(None, tmp_path / "run", resume=True)
+        fit(None, tmp_path / "run", resume=True)
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == before
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, tiny):
-    train(tiny("lstm"), tmp_path / "run")
-    train(tiny("inn"), tmp_path / "other")
+    fit(tiny("lstm"), tmp_path / "run")
+    fit(tiny("inn"), tmp_path / "other")
     shutil.rmtree(folder_of(tmp_path / "run"))
     shutil.copytree(folder_of(tmp_path / "other"), folder_of(tmp_path / "run"))
     with pytest.raises(InputError, match=r"step-00000030' does not fit the model"):
-        train(None, tmp_path / "run", resume=True)
+        fit(None, tmp_path / "run", resume=True)

@@ -12,9 +12,9 @@ from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.system.errors import InputError
-from inn.training import events, trainer
+from inn.training import events, trainer, validation
 from inn.training.finite import not_finite, not_finite_state
-from inn.training.trainer import TrainingDiverged, train
+from inn.training.trainer import TrainingDiverged, fit
 
 
 class Break:
@@ -57,7 +57,7 @@ def test_the_module_and_the_step_are_named_and_the_last_good_checkpoint_stays(
 ):
     monkeypatch.setattr(trainer, "build_model", Break(module, 8, value))
     with pytest.raises(TrainingDiverged) as caught:
-        train(tiny(kind), tmp_path / "run")
+        fit(tiny(kind), tmp_path / "run")
     message = str(caught.value)
     assert isinstance(caught.value, InputError)
     assert "at step 8" in message
@@ -80,13 +80,13 @@ def test_a_bad_gradient_is_named_by_its_parameter(tmp_path, tiny, monkeypatch):
     name = next(n for n, _ in model.named_parameters() if n.startswith("graph.rounds.0.memory"))
     monkeypatch.setattr(trainer, "build_model", Break(name, 5, gradient=True))
     with pytest.raises(TrainingDiverged, match=f"step 5: gradient norm is not finite.*gradient of '{name}'"):
-        train(tiny("inn"), tmp_path / "run")
+        fit(tiny("inn"), tmp_path / "run")
 
 
 def test_a_gradient_too_large_to_square_is_named(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(trainer, "build_model", Break("head.bias", 5, value=1e30, gradient=True))
     with pytest.raises(TrainingDiverged, match=r"the gradient of 'head\.bias', too large to square"):
-        train(tiny("lstm"), tmp_path / "run")
+        fit(tiny("lstm"), tmp_path / "run")
 
 
 def test_a_penalty_that_is_no_number_stops_the_run(tmp_path, tiny, monkeypatch):
@@ -98,7 +98,7 @@ def test_a_penalty_that_is_no_number_stops_the_run(tmp_path, tiny, monkeypatch):
 
     monkeypatch.setattr(trainer, "build_model", build)
     with pytest.raises(TrainingDiverged, match=r"at step 1: penalty is not finite.*no checkpoint had been written"):
-        train(tiny("lstm"), tmp_path / "run")
+        fit(tiny("lstm"), tmp_path / "run")
 
 
 def test_nothing_that_is_not_finite_is_saved(tmp_path, tiny, monkeypatch):
@@ -116,14 +116,14 @@ def test_nothing_that_is_not_finite_is_saved(tmp_path, tiny, monkeypatch):
 
     monkeypatch.setattr(trainer, "build_model", build)
     with pytest.raises(TrainingDiverged, match=r"step 8: 'head\.bias' is not finite; the checkpoint of step 6 is kept"):
-        train(tiny("lstm"), tmp_path / "run", report=spoil)
+        fit(tiny("lstm"), tmp_path / "run", report=spoil)
     assert checkpoints.steps(tmp_path / "run" / "checkpoints") == [4, 6]
 
 
 def test_a_validation_loss_that_is_no_number_stops_the_run(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(trainer.looks, "validate", lambda *args: Score(float("nan"), 10))
+    monkeypatch.setattr(validation, "validate", lambda *args: Score(float("nan"), 10))
     with pytest.raises(TrainingDiverged, match=r"step 6: the validation loss is nan; the checkpoint of step 4 is kept"):
-        train(tiny("lstm"), tmp_path / "run")
+        fit(tiny("lstm"), tmp_path / "run")
 
 
 def test_the_second_look_sees_the_same_random_numbers(tmp_path, tiny, monkeypatch):
@@ -140,7 +140,7 @@ def test_the_second_look_sees_the_same_random_numbers(tmp_path, tiny, monkeypatc
     monkeypatch.setattr(trainer, "build_model", build)
     for seed in range(5):
         with pytest.raises(TrainingDiverged, match="the output of module 'embedding'"):
-            train(tiny("lstm", seed=seed), tmp_path / f"run-{seed}")
+            fit(tiny("lstm", seed=seed), tmp_path / f"run-{seed}")
 
 
 def test_a_bad_weight_or_state_before_the_step_is_named():
@@ -154,7 +154,7 @@ def test_a_diverged_run_can_be_resumed_from_its_last_good_checkpoint(tmp_path, t
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "build_model", Break("head", 9))
         with pytest.raises(TrainingDiverged):
-            train(tiny("lstm"), tmp_path / "run")
-    train(None, tmp_path / "run", resume=True)
+            fit(tiny("lstm"), tmp_path / "run")
+    fit(None, tmp_path / "run", resume=True)
     last = "checkpoints/step-00000030/model.safetensors"
     assert (tmp_path / "run" / last).read_bytes() == (whole / last).read_bytes()

@@ -17,7 +17,7 @@ import pytest
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.training import events
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 SOURCE = Path(__file__).parents[2] / "src"
@@ -80,7 +80,7 @@ def lines(run: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_killed_at_random_moments_and_in_the_middle_of_writing(tmp_path, tiny, config_file, sittings):
-    train(tiny("inn"), tmp_path / "whole")
+    fit(tiny("inn"), tmp_path / "whole")
     seed = random.randrange(10**6)
     print("seed", seed)  # shown when the test fails
     draw = random.Random(seed)
@@ -132,7 +132,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, tiny):
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny("lstm"), tmp_path / "run", report=twice)
+        fit(tiny("lstm"), tmp_path / "run", report=twice)
     assert signal.getsignal(signal.SIGINT) is handler
     assert checkpoints.steps(tmp_path / "run" / "checkpoints") == [2, 4]
 
@@ -146,9 +146,9 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(tmp_path, tiny, w
             raise Killed
 
     with pytest.raises(Killed):
-        train(tiny("lstm"), tmp_path / "run", report=kill)
+        fit(tiny("lstm"), tmp_path / "run", report=kill)
     told: list[events.Event] = []
-    train(None, tmp_path / "run", resume=True, report=told.append)
+    fit(None, tmp_path / "run", resume=True, report=told.append)
     assert any(isinstance(e, events.Warned) and "begins again" in e.message for e in told)
     assert weights(tmp_path / "run") == weights(whole)
     assert lines(tmp_path / "run") == lines(whole)

@@ -17,7 +17,7 @@ import yaml
 
 from inn.config.run import RunConfig
 from inn.runs import checkpoint
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 
 def die_at(number: int) -> None:
@@ -40,9 +40,7 @@ def main(settings: str, run: str, dies: str) -> None:
     die_at(int(dies))
     resume = Path(run).exists()
     config = None if resume else RunConfig.from_dict(yaml.safe_load(Path(settings).read_text()))
-    summary = train(
-        config, run, resume=resume, report=lambda event: print(type(event).__name__, event.step, flush=True)
-    )
+    summary = fit(config, run, resume=resume, report=lambda event: print(type(event).__name__, event.step, flush=True))
     print("status", summary["status"], flush=True)
 
 

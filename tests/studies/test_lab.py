@@ -14,7 +14,7 @@ import yaml
 from inn.runs.directory import Run
 from inn.system.errors import InputError
 from inn.training.finite import TrainingDiverged
-from inn.training.trainer import train
+from inn.training.trainer import fit
 from inn_studies import lab as labs
 from inn_studies.lab import Lab, status
 
@@ -57,7 +57,7 @@ def test_runs_are_shared_by_settings_whatever_the_label_threads_and_device(lab, 
 def test_what_is_finished_is_not_trained_again(lab, job, monkeypatch):
     (run,) = lab.train([job("a")])
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
-    monkeypatch.setattr(labs, "train", poisoned)
+    monkeypatch.setattr(labs, "fit", poisoned)
     Lab(lab.root).train([job("again"), job("and again")])
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
     with pytest.raises(AssertionError, match="trained again"):
@@ -73,7 +73,7 @@ def test_a_run_from_before_an_option_existed_is_still_this_run(lab, job, monkeyp
     old = run.path.rename(lab.root / "a-0123456789")
     shutil.copytree(old, lab.root / "damaged-0123456789")
     (lab.root / "damaged-0123456789" / "config.yaml").write_text("model: {kind: gone}")
-    monkeypatch.setattr(labs, "train", poisoned)
+    monkeypatch.setattr(labs, "fit", poisoned)
     assert Lab(lab.root).train([job("a")])[0].path == old
     with pytest.raises(AssertionError, match="trained again"):
         Lab(lab.root).train([job("a", **{"train.accumulate": 2})])
@@ -99,10 +99,10 @@ def test_a_run_stopped_half_way_goes_on_to_the_same_result(lab, job, monkeypatch
             if event.step == 2:
                 signal.raise_signal(signal.SIGTERM)
 
-        return train(*arguments, **options, report=stop)
+        return fit(*arguments, **options, report=stop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(labs, "train", stopped_by_signal)
+        patch.setattr(labs, "fit", stopped_by_signal)
         with pytest.raises(KeyboardInterrupt):
             lab.train([job("a")])
     (path,) = lab.root.glob("a-*")
@@ -115,15 +115,15 @@ def test_a_run_stopped_half_way_goes_on_to_the_same_result(lab, job, monkeypatch
 
 def test_a_diverged_run_is_a_result(lab, job, monkeypatch):
     def diverges(config, path, **options):
-        train(config, path, **options)
+        fit(config, path, **options)
         run = Run(path)
         run.write_summary({**(run.summary() or {}), "status": "diverged"})
         raise TrainingDiverged("training diverged at step 8")
 
-    monkeypatch.setattr(labs, "train", diverges)
+    monkeypatch.setattr(labs, "fit", diverges)
     runs = lab.train([job("a"), job("b", **{"train.seed": 1})])
     assert [status(run) for run in runs] == ["diverged", "diverged"]
-    monkeypatch.setattr(labs, "train", poisoned)
+    monkeypatch.setattr(labs, "fit", poisoned)
     assert lab.measure(bits_of, Lab(lab.root).train([job("a")])) == [None]
 
 
@@ -152,10 +152,10 @@ def test_two_studies_at_once_train_a_run_once(lab, job):
     def counted(*arguments, **options):
         calls.append(arguments)
         time.sleep(0.5)
-        return train(*arguments, **options)
+        return fit(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labs, "train", counted)
+        patch.setattr(labs, "fit", counted)
         both = [threading.Thread(target=Lab(lab.root).train, args=([job(name)],)) for name in "ab"]
         for one in both:
             one.start()

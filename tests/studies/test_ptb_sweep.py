@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from inn.training.trainer import train
+from inn.training.trainer import fit
 from inn_studies import lab as labs
 from inn_studies.lab import Lab
 from inn_studies.paper import TABLE_6
@@ -73,10 +73,10 @@ def test_the_papers_points_come_first_and_the_search_is_gone_on_with(tmp_path, s
         calls.append(arguments)
         if len(calls) == 8:
             raise RuntimeError("killed")
-        return train(*arguments, **options)
+        return fit(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(labs, "train", dies)
+        patch.setattr(labs, "fit", dies)
         with pytest.raises(RuntimeError, match="killed"):
             Search(lab, size).run()
     again = Search(Lab(tmp_path / "runs"), size)
@@ -88,7 +88,7 @@ def test_the_papers_points_come_first_and_the_search_is_gone_on_with(tmp_path, s
     def poisoned(*arguments, **options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(labs, "train", poisoned)
+    monkeypatch.setattr(labs, "fit", poisoned)
     Search(Lab(tmp_path / "runs"), size).run()
     with pytest.raises(AssertionError, match="trained again"):
         Search(Lab(tmp_path / "runs"), replace(size, searched=3)).run()
@@ -102,9 +102,9 @@ def test_several_at_once_share_the_trials(tmp_path, size, monkeypatch):
 
     def counted(*arguments, **options):
         calls.append(arguments)
-        return train(*arguments, **options)
+        return fit(*arguments, **options)
 
-    monkeypatch.setattr(labs, "train", counted)
+    monkeypatch.setattr(labs, "fit", counted)
     searches = [Search(Lab(tmp_path / "runs"), size) for _ in range(3)]
     at_work = [threading.Thread(target=search.run) for search in searches]
     for one in at_work:

@@ -9,7 +9,7 @@ import pytest
 from inn.config.settings import read_recipe
 from inn.runs.directory import Run
 from inn.training.finite import TrainingDiverged
-from inn.training.trainer import train
+from inn.training.trainer import fit
 from inn_studies import STUDIES, open_study
 from inn_studies import lab as labs
 from inn_studies.rows import best_bits, markdown, model_settings, scored_rows, spread, tune
@@ -26,7 +26,7 @@ def diverging(*rates: float):
     """`train` for which runs at these learning rates diverge."""
 
     def run(config, path, **options):
-        summary = train(config, path, **options)
+        summary = fit(config, path, **options)
         if config.train.lr in rates:
             Run(path).write_summary({**(Run(path).summary() or {}), "status": "diverged"})
             raise TrainingDiverged("training diverged at step 8")
@@ -56,7 +56,7 @@ def test_a_sweep_goes_on_while_its_best_rate_is_the_last(lab, size):
 
 
 def test_a_sweep_goes_on_below_its_lowest_rate(lab, size, monkeypatch):
-    monkeypatch.setattr(labs, "train", diverging(1e-2, 3e-2))
+    monkeypatch.setattr(labs, "fit", diverging(1e-2, 3e-2))
     (tuned,) = tune(lab, replace(size, rates=(1e-2, 3e-2), further=3), {"lstm": {}}, seeds=1)
     assert list(tuned.sweep) == ["0.00111", "0.00333", "0.01", "0.03"]  # 1.11e-3 is worse than 3.33e-3: enough
     assert tuned.rate == 0.00333
@@ -68,7 +68,7 @@ def test_one_rate_is_no_sweep(lab, size):
 
 
 def test_a_rate_that_diverges_is_not_chosen(lab, size, monkeypatch):
-    monkeypatch.setattr(labs, "train", diverging(1e-2))
+    monkeypatch.setattr(labs, "fit", diverging(1e-2))
     (tuned,) = tune(lab, size, {"lstm": {}}, seeds=1)
     assert tuned.rate == 1e-4
     assert tuned.sweep["0.01"] is None
@@ -76,7 +76,7 @@ def test_a_rate_that_diverges_is_not_chosen(lab, size, monkeypatch):
 
 
 def test_a_model_that_diverges_at_every_rate_is_still_a_row(lab, size, monkeypatch):
-    monkeypatch.setattr(labs, "train", diverging(1e-4, 1e-2))
+    monkeypatch.setattr(labs, "fit", diverging(1e-4, 1e-2))
     tuned = tune(lab, size, {"lstm": {}}, seeds=2)
     row = scored_rows(lab, size, tuned)[0]
     assert (row["lr"], row["diverged"], row["valid_bits"], row["test_bits"]) == (1e-4, 2, [], [])

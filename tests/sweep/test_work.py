@@ -19,7 +19,7 @@ from inn.sweep.search import counted
 from inn.sweep.space import Choice, Range, Space
 from inn.sweep.work import plan_sweep, run_sweep
 from inn.system.errors import InputError
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 
 def values(study) -> list[tuple]:
@@ -42,7 +42,7 @@ def test_trials_are_training_runs_and_the_recipes_own_settings_come_first(plan, 
         assert summary["config"]["model"]["width"] == trial.params["model.width"]
         assert sorted(trial.intermediate_values) == [250, 500, 750]
     best = study.best_trial
-    again = train(resolve(sweep.recipe, sweep.overrides_of(best.params)).config, sweep.folder / "again")
+    again = fit(resolve(sweep.recipe, sweep.overrides_of(best.params)).config, sweep.folder / "again")
     assert again["best"]["bits"] == best.value
 
 
@@ -54,7 +54,7 @@ def test_a_sweep_is_gone_on_with_as_if_it_had_never_stopped(plan, monkeypatch):
     parts = run_sweep(plan("parts", trials=4), report=told.append)
     assert [trial.number for trial in told] == [0, 1, 2, 3]
     assert values(parts) == values(whole)
-    monkeypatch.setattr(work, "train", None)  # all is done: nothing is trained
+    monkeypatch.setattr(work, "fit", None)  # all is done: nothing is trained
     assert values(run_sweep(plan("parts", trials=4))) == values(whole)
 
 
@@ -108,10 +108,10 @@ def test_a_signal_stops_a_sweep_and_its_trial_is_gone_on_with(plan, monkeypatch)
                 signal.raise_signal(signal.SIGTERM)
             report(event)
 
-        return train(*arguments, report=hears, **options)
+        return fit(*arguments, report=hears, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "train", stopping)
+        patch.setattr(work, "fit", stopping)
         with pytest.raises(KeyboardInterrupt):
             run_sweep(plan("stopped"))
     study = run_sweep(plan("stopped"))
@@ -125,7 +125,7 @@ def test_what_is_no_trials_fault_stops_the_sweep_and_keeps_the_trial(plan, monke
         raise InputError("no space left on the device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(work, "train", full)
+        patch.setattr(work, "fit", full)
         with pytest.raises(InputError, match="no space left"):
             run_sweep(plan())
     study = run_sweep(plan())
@@ -164,15 +164,15 @@ def test_a_storage_of_ones_own(plan, tmp_path):
 KILLED = """
 import os, signal, sys, pickle
 from inn.sweep import work
-from inn.training.trainer import train
+from inn.training.trainer import fit
 def dies(*arguments, report, **options):
     def hears(event):
         report(event)
         if type(event).__name__ == "Saved" and event.step == 4:
             print("in the middle", flush=True)
             signal.pause()
-    return train(*arguments, report=hears, **options)
-work.train = dies
+    return fit(*arguments, report=hears, **options)
+work.fit = dies
 work.run_sweep(pickle.loads(bytes.fromhex(sys.argv[1])))
 """
 
@@ -196,9 +196,9 @@ def test_kill_9_in_the_middle_of_a_trial(plan, monkeypatch):
 
     def counting(*arguments, resume=False, **options):
         calls.append(resume)
-        return train(*arguments, resume=resume, **options)
+        return fit(*arguments, resume=resume, **options)
 
-    monkeypatch.setattr(work, "train", counting)
+    monkeypatch.setattr(work, "fit", counting)
     time.sleep(4)  # well past the grace, or the other trial would come first
     study = run_sweep(sweep)
     assert calls == [True, False]  # from the checkpoint of step 4, not from the start

@@ -9,14 +9,14 @@ import inn
 from inn.data.prepare import prepare
 from inn.inference.evaluate import as_tokens
 from inn.models.inn import RECALL
-from inn.training import looks
-from inn.training.trainer import train
+from inn.training import validation
+from inn.training.trainer import fit
 
 
 def test_a_finished_run_keeps_it(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(looks, "READ", 200)
+    monkeypatch.setattr(validation, "READ", 200)
     config = tiny()
-    assert train(config, tmp_path / "run")["status"] == "finished"
+    assert fit(config, tmp_path / "run")["status"] == "finished"
     model = inn.load(tmp_path / "run")
     last = as_tokens(prepare(config.data).train[-200:], torch.device("cpu"))
     assert torch.equal(model.experience[RECALL, "table"], model.after_reading(last)[RECALL, "table"])
@@ -30,6 +30,6 @@ def test_a_finished_run_keeps_it(tiny, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind, model", [("inn", {"recall": []}), ("lstm", {}), ("ngram", {})])
 def test_models_that_recall_nothing_have_none(tiny, tmp_path, kind, model):
-    train(tiny(kind, model=model), tmp_path / "run")
+    fit(tiny(kind, model=model), tmp_path / "run")
     assert not (tmp_path / "run" / "experience.safetensors").exists()
     assert inn.load(tmp_path / "run").experience is None

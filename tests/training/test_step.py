@@ -10,7 +10,7 @@ from inn.config.assemble import model_config
 from inn.config.run import TrainConfig
 from inn.models.build import build_model
 from inn.training.optim import build_optimizer
-from inn.training.parallel.engine import Engine
+from inn.training.parallel.single import SingleDevice
 from inn.training.step import IGNORED, Stepper, trim
 
 FIELDS = {
@@ -24,7 +24,7 @@ def make(kind: str, carry: bool = True, **settings):
     torch.manual_seed(0)
     model = build_model(model_config(kind, vocab=11, **FIELDS[kind]))
     config = TrainConfig(**{"clip": 0.0, **settings})
-    return model, Stepper(Engine(model), build_optimizer(model, config), config, carry)
+    return model, Stepper(SingleDevice(model), build_optimizer(model, config), config, carry)
 
 
 def batch(seed: int, rows: int = 5, window: int = 12):

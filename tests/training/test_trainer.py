@@ -23,9 +23,9 @@ from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.load import load
 from inn.system.errors import InputError
-from inn.training import events, trainer
+from inn.training import events, trainer, validation
 from inn.training.optim import build_schedule
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 KINDS = ["inn", "lstm", "transformer", "mamba-stack"]
 CLOCKS = ("time", "symbols_per_s")
@@ -58,7 +58,7 @@ class Stop:
 def test_a_run_from_start_to_end(tmp_path, tiny, kind):
     told: list[events.Event] = []
     config = tiny(kind, sample_every=6)
-    summary = train(config, tmp_path / "run", report=told.append)
+    summary = fit(config, tmp_path / "run", report=told.append)
     run = Run(tmp_path / "run")
     assert summary == run.summary()
     assert summary["status"] == "finished"
@@ -85,7 +85,7 @@ def test_a_run_from_start_to_end(tmp_path, tiny, kind):
 
 
 def test_the_summary_says_where_it_comes_from_and_nothing_about_this_machine(tmp_path, tiny, text_file):
-    summary = train(tiny(), tmp_path / "run")
+    summary = fit(tiny(), tmp_path / "run")
     assert summary["floors"].keys() == {"uniform", "unigram", "bigram", "trigram"}
     for key in ("parameters", "flops", "seconds", "symbols_per_s", "memory_bytes", "hardware", "versions", "commit"):
         assert key in summary
@@ -102,7 +102,7 @@ def test_training_learns_and_the_best_checkpoint_is_what_loads(tmp_path, tiny):
     config = tiny(
         "lstm", symbols=4 * 16 * 120, lr=2e-2, eval_every=30, log_every=10, checkpoint_every=50, eval_symbols=0
     )
-    summary = train(config, tmp_path / "run")
+    summary = fit(config, tmp_path / "run")
     assert summary["validation"]["bits"] < summary["floors"]["unigram"]
     valid = prepare(config.data).valid
     model = load(tmp_path / "run")
@@ -113,7 +113,7 @@ def test_training_learns_and_the_best_checkpoint_is_what_loads(tmp_path, tiny):
 
 
 def test_a_checkpoint_can_be_loaded_by_itself(tmp_path, tiny):
-    train(tiny("lstm"), tmp_path / "run")
+    fit(tiny("lstm"), tmp_path / "run")
     path = tmp_path / "run" / "checkpoints" / "step-00000012"
     model = load(path)
     stored = checkpoints.load(path).tensors["model"]
@@ -123,7 +123,7 @@ def test_a_checkpoint_can_be_loaded_by_itself(tmp_path, tiny):
 def test_load_names_what_is_wrong(tmp_path, tiny):
     with pytest.raises(InputError, match="is not a run"):
         load(tmp_path)
-    train(tiny("lstm"), tmp_path / "run")
+    fit(tiny("lstm"), tmp_path / "run")
     best = checkpoints.best(tmp_path / "run" / "checkpoints")
     assert best is not None
     (best / "model.safetensors").write_bytes(b"")
@@ -139,13 +139,13 @@ def test_load_names_what_is_wrong(tmp_path, tiny):
 @pytest.mark.parametrize("accumulate, dtype", [(1, "float32"), (2, "float32"), (1, "bfloat16")])
 def test_a_stopped_and_resumed_run_is_bit_for_bit_the_one_that_was_not(tmp_path, tiny, kind, accumulate, dtype):
     config = tiny(kind, accumulate=accumulate, dtype=dtype)
-    whole = train(config, tmp_path / "whole")
-    first = train(config, tmp_path / "run", report=Stop(4))  # at a log line, before that step's validation
+    whole = fit(config, tmp_path / "whole")
+    first = fit(config, tmp_path / "run", report=Stop(4))  # at a log line, before that step's validation
     assert (first["status"], first["step"]) == ("stopped", 4)
     torch.rand(17)  # the random numbers of the next sitting are the run's own
-    second = train(None, tmp_path / "run", resume=True, report=Stop(10))
+    second = fit(None, tmp_path / "run", resume=True, report=Stop(10))
     assert (second["status"], second["step"]) == ("stopped", 10)
-    third = train(config, tmp_path / "run", resume=True)
+    third = fit(config, tmp_path / "run", resume=True)
     assert third["status"] == "finished"
     assert final(tmp_path / "run") == final(tmp_path / "whole")
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
@@ -158,14 +158,14 @@ def test_a_stopped_and_resumed_run_is_bit_for_bit_the_one_that_was_not(tmp_path,
 
 def test_resuming_holds_for_attention_that_drops_weights(tmp_path, tiny):
     config = tiny("inn", model={"router": "attention", "recall": [], "routing_dropout": 0.2})
-    train(config, tmp_path / "whole")
-    train(config, tmp_path / "run", report=Stop(4))
-    train(None, tmp_path / "run", resume=True)
+    fit(config, tmp_path / "whole")
+    fit(config, tmp_path / "run", report=Stop(4))
+    fit(None, tmp_path / "run", resume=True)
     assert final(tmp_path / "run") == final(tmp_path / "whole")
 
 
 def test_what_a_stream_recalls_is_in_the_checkpoint(tmp_path, tiny):
-    train(tiny("inn"), tmp_path / "run", report=Stop(4))
+    fit(tiny("inn"), tmp_path / "run", report=Stop(4))
     found, _ = checkpoints.load_latest(tmp_path / "run" / "checkpoints")
     table = found.tensors["state"]["v1/-1/table"]
     assert table.dtype == torch.int32
@@ -185,9 +185,9 @@ WAYS = {
 def test_resuming_holds_for_every_way_in_and_out(tmp_path, tiny, kind, way):
     data = {"vocabulary": "bpe", "units": 270} if way == "sub-words" else {"vocabulary": "words"}
     config = tiny(kind, model=WAYS[way], data=data)
-    train(config, tmp_path / "whole")
-    assert train(config, tmp_path / "run", report=Stop(6))["status"] == "stopped"
-    train(None, tmp_path / "run", resume=True)
+    fit(config, tmp_path / "whole")
+    assert fit(config, tmp_path / "run", report=Stop(6))["status"] == "stopped"
+    fit(None, tmp_path / "run", resume=True)
     assert final(tmp_path / "run") == final(tmp_path / "whole")
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
     assert load(tmp_path / "run").num_parameters == run_parameters(tmp_path / "whole")
@@ -204,52 +204,52 @@ def test_resuming_holds_for_every_schedule_and_order_and_over_the_end_of_the_tex
     # 4 x 256 symbols a step from a text of some 16,000: the streams begin again at step 16
     data = {"order": order, "window": 256}
     config = tiny("lstm", schedule=schedule, data=data, symbols=20 * 4 * 256, sample_every=9, eval_every=7)
-    train(config, tmp_path / "whole")
-    train(config, tmp_path / "run", report=Stop(8, events.Progress))
-    train(None, tmp_path / "run", resume=True, report=Stop(16))
-    train(None, tmp_path / "run", resume=True)
+    fit(config, tmp_path / "whole")
+    fit(config, tmp_path / "run", report=Stop(8, events.Progress))
+    fit(None, tmp_path / "run", resume=True, report=Stop(16))
+    fit(None, tmp_path / "run", resume=True)
     assert final(tmp_path / "run") == final(tmp_path / "whole")
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
     assert (tmp_path / "run" / "samples.txt").read_text() == (tmp_path / "whole" / "samples.txt").read_text()
 
 
 def test_looking_at_the_model_leaves_no_trace(tmp_path, tiny):
-    train(tiny("inn", log_every=100, eval_every=100), tmp_path / "quiet")
-    train(tiny("inn", log_every=1, eval_every=1, sample_every=4), tmp_path / "busy")
+    fit(tiny("inn", log_every=100, eval_every=100), tmp_path / "quiet")
+    fit(tiny("inn", log_every=1, eval_every=1, sample_every=4), tmp_path / "busy")
     assert final(tmp_path / "quiet")["model.safetensors"] == final(tmp_path / "busy")["model.safetensors"]
 
 
 def test_resuming_a_finished_run_changes_nothing_but_the_clock(tmp_path, tiny):
-    train(tiny("lstm"), tmp_path / "run")
+    fit(tiny("lstm"), tmp_path / "run")
     before, lines = final(tmp_path / "run"), metrics(tmp_path / "run")
-    assert train(None, tmp_path / "run", resume=True)["status"] == "finished"
+    assert fit(None, tmp_path / "run", resume=True)["status"] == "finished"
     assert final(tmp_path / "run") == before
     assert metrics(tmp_path / "run") == lines
 
 
 def test_a_run_stopped_before_its_first_step_goes_on(tmp_path, tiny):
-    train(tiny("lstm"), tmp_path / "whole")
-    assert train(tiny("lstm"), tmp_path / "run", report=Stop(0, events.Started))["step"] == 0
-    train(None, tmp_path / "run", resume=True)
+    fit(tiny("lstm"), tmp_path / "whole")
+    assert fit(tiny("lstm"), tmp_path / "run", report=Stop(0, events.Started))["step"] == 0
+    fit(None, tmp_path / "run", resume=True)
     assert final(tmp_path / "run") == final(tmp_path / "whole")
 
 
 def test_resume_keeps_the_settings_of_the_run(tmp_path, tiny):
-    train(tiny("lstm"), tmp_path / "run", report=Stop(4))
+    fit(tiny("lstm"), tmp_path / "run", report=Stop(4))
     with pytest.raises(InputError, match=r"started with train\.lr 0\.003, not 0\.1"):
-        train(tiny("lstm", lr=0.1), tmp_path / "run", resume=True)
+        fit(tiny("lstm", lr=0.1), tmp_path / "run", resume=True)
     with pytest.raises(InputError, match=r"started with model\.kind lstm, not inn"):
-        train(tiny("inn"), tmp_path / "run", resume=True)
+        fit(tiny("inn"), tmp_path / "run", resume=True)
 
 
 def test_resume_refuses_another_text(tmp_path, tiny):
     text = tmp_path / "mine.txt"
     text.write_text("the cat sat on the mat and was not very happy " * 100)
     config = tiny("lstm", data={"corpus": f"file:{text}"})
-    train(config, tmp_path / "run", report=Stop(4))
+    fit(config, tmp_path / "run", report=Stop(4))
     text.write_text("the dog sat on the mat and was not very happy " * 100)
     with pytest.raises(InputError, match="sha256 differs"):
-        train(None, tmp_path / "run", resume=True)
+        fit(None, tmp_path / "run", resume=True)
 
 
 def test_bad_input_is_refused_before_a_file_is_written(tmp_path, tiny):
@@ -264,26 +264,26 @@ def test_bad_input_is_refused_before_a_file_is_written(tmp_path, tiny):
         tiny("lstm", checkpoint_rounds=True),
     ):
         with pytest.raises(InputError):
-            train(config, tmp_path / "run")
+            fit(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="is not a run"):
-        train(None, tmp_path / "run", resume=True)
-    train(tiny("ngram"), tmp_path / "run")
+        fit(None, tmp_path / "run", resume=True)
+    fit(tiny("ngram"), tmp_path / "run")
     with pytest.raises(InputError, match="exists already"):
-        train(tiny("lstm"), tmp_path / "run")
+        fit(tiny("lstm"), tmp_path / "run")
 
 
 def test_the_best_checkpoint_and_the_last_two_are_kept(tmp_path, tiny, monkeypatch):
     bits = iter([3.0, 2.0, 2.5, 2.6, 2.4, 2.7])
-    real = trainer.looks.validate
+    real = validation.validate
 
     def validate(*args):
         score = real(*args)
         return type(score)(next(bits) * score.count * 0.6931, score.count)
 
-    monkeypatch.setattr(trainer.looks, "validate", validate)
+    monkeypatch.setattr(validation, "validate", validate)
     config = tiny("lstm", eval_every=2, checkpoint_every=4)
-    summary = train(config, tmp_path / "run")
+    summary = fit(config, tmp_path / "run")
     folder = tmp_path / "run" / "checkpoints"
     assert checkpoints.steps(folder) == [4, 8, 12]
     assert summary["best"]["step"] == 4
@@ -312,7 +312,7 @@ def test_a_loss_that_settles_on_a_floor_is_called_out_once(tmp_path, tiny, monke
     monkeypatch.setattr(trainer, "build_model", Bigram)
     told: list[events.Event] = []
     config = tiny("lstm", lr=0.3, symbols=300 * 512, data={"batch": 8, "window": 64}, log_every=5, eval_every=1000)
-    summary = train(config, tmp_path / "run", report=told.append)
+    summary = fit(config, tmp_path / "run", report=told.append)
     messages = [e.message for e in told if isinstance(e, events.Warned)]
     assert len(messages) == 1
     assert "bigram" in messages[0]
@@ -323,7 +323,7 @@ def test_a_loss_that_settles_on_a_floor_is_called_out_once(tmp_path, tiny, monke
 def test_identical_neurons_are_called_out_once_and_a_single_one_not(tmp_path, tiny):
     def warnings(run, **model):
         told: list[events.Event] = []
-        train(tiny("inn", model=model), tmp_path / run, report=told.append)
+        fit(tiny("inn", model=model), tmp_path / run, report=told.append)
         return [e.message for e in told if isinstance(e, events.Warned) and "neurons" in e.message]
 
     # The published model: shared weights, copied input, nothing to tell one neuron from another.
@@ -334,7 +334,7 @@ def test_identical_neurons_are_called_out_once_and_a_single_one_not(tmp_path, ti
 
 def test_the_learning_rate_logged_is_the_schedules(tmp_path, tiny):
     config = tiny("lstm", schedule="onecycle", warmup=0.3)
-    train(config, tmp_path / "run")
+    fit(config, tmp_path / "run")
     lr = build_schedule(config.train, 12)
     for line in metrics(tmp_path / "run"):
         if line["event"] == "train":
@@ -342,8 +342,8 @@ def test_the_learning_rate_logged_is_the_schedules(tmp_path, tiny):
 
 
 def test_every_logged_loss_is_the_mean_since_the_last_line(tmp_path, tiny):
-    train(tiny("lstm", log_every=1), tmp_path / "fine")
-    train(tiny("lstm", log_every=4), tmp_path / "coarse")
+    fit(tiny("lstm", log_every=1), tmp_path / "fine")
+    fit(tiny("lstm", log_every=4), tmp_path / "coarse")
     fine = {line["step"]: line["loss"] for line in metrics(tmp_path / "fine") if line["event"] == "train"}
     for line in metrics(tmp_path / "coarse"):
         if line["event"] == "train":
@@ -355,21 +355,21 @@ def test_every_logged_loss_is_the_mean_since_the_last_line(tmp_path, tiny):
 def test_the_same_seed_gives_the_same_run_and_another_one_not(tmp_path, tiny):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         torch.rand(random.randrange(1, 50))
-        train(tiny("inn", seed=seed), tmp_path / name)
+        fit(tiny("inn", seed=seed), tmp_path / name)
     assert final(tmp_path / "a") == final(tmp_path / "b")
     assert final(tmp_path / "a")["model.safetensors"] != final(tmp_path / "c")["model.safetensors"]
 
 
 def test_recomputing_rounds_gives_the_same_run(tmp_path, tiny):
     for name, again in (("a", False), ("b", True)):
-        train(tiny("inn", checkpoint_rounds=again), tmp_path / name)
+        fit(tiny("inn", checkpoint_rounds=again), tmp_path / name)
     assert final(tmp_path / "a")["model.safetensors"] == final(tmp_path / "b")["model.safetensors"]
 
 
 def test_threads_and_signal_handlers_are_put_back(tmp_path, tiny):
     before, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
     seen = []
-    train(tiny("lstm", threads=2, symbols=64), tmp_path / "run", report=lambda e: seen.append(torch.get_num_threads()))
+    fit(tiny("lstm", threads=2, symbols=64), tmp_path / "run", report=lambda e: seen.append(torch.get_num_threads()))
     assert set(seen) == {2}
     assert torch.get_num_threads() == before
     assert signal.getsignal(signal.SIGTERM) is handler
@@ -377,23 +377,23 @@ def test_threads_and_signal_handlers_are_put_back(tmp_path, tiny):
 
 def test_training_works_outside_the_main_thread(tmp_path, tiny):
     found = {}
-    thread = threading.Thread(target=lambda: found.update(train(tiny("lstm"), tmp_path / "run")))
+    thread = threading.Thread(target=lambda: found.update(fit(tiny("lstm"), tmp_path / "run")))
     thread.start()
     thread.join()
     assert found["status"] == "finished"
 
 
 def test_the_configuration_on_disk_repeats_the_run(tmp_path, tiny):
-    train(tiny("inn", data={"vocabulary": "bytes"}), tmp_path / "a")
+    fit(tiny("inn", data={"vocabulary": "bytes"}), tmp_path / "a")
     tree = yaml.safe_load((tmp_path / "a" / "config.yaml").read_text())
-    train(RunConfig.from_dict(tree), tmp_path / "b")
+    fit(RunConfig.from_dict(tree), tmp_path / "b")
     assert final(tmp_path / "a") == final(tmp_path / "b")
 
 
 def test_tensorboard_gets_the_curves_where_it_is_installed(tmp_path, tiny):
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    train(tiny("lstm"), tmp_path / "run", report=Stop(6))
-    train(None, tmp_path / "run", resume=True)
+    fit(tiny("lstm"), tmp_path / "run", report=Stop(6))
+    fit(None, tmp_path / "run", resume=True)
     board = loader.EventAccumulator(os.fspath(tmp_path / "run" / "tensorboard"))
     board.Reload()
     points = {e.step: e.value for e in board.Scalars("train/bits")}
@@ -405,5 +405,5 @@ def test_training_does_without_tensorboard(tmp_path, tiny, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "tensorboard"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    train(tiny("lstm"), tmp_path / "run")
+    fit(tiny("lstm"), tmp_path / "run")
     assert not (tmp_path / "run" / "tensorboard").exists()

@@ -119,16 +119,16 @@ def serve(size: StepSize, parallel: str) -> Generator[dict[str, Any], str, None]
     A value holds `loss`, and `traffic`: bytes that were sent in that step, by collective (`inn_benchmarks.traffic`).
     """
     from inn.training.optim import build_optimizer
-    from inn.training.parallel.engine import build_engine
-    from inn.training.parallel.group import joined, local_device
+    from inn.training.parallel.group import local_device, process_group
+    from inn.training.parallel.strategy import build_strategy
     from inn.training.step import Stepper
     from inn_benchmarks.traffic import Traffic
 
-    with joined(local_device("cpu")) as group, Traffic() as traffic:
+    with process_group(local_device("cpu")) as group, Traffic() as traffic:
         model, config = model_of(size).train(), TrainConfig()
-        engine = build_engine(model, group, parallel, seed=0)
-        traffic.watch(engine)
-        step = Stepper(engine, build_optimizer(model, config), config, carry=True)
+        strategy = build_strategy(model, group, parallel, seed=0)
+        traffic.watch(strategy)
+        step = Stepper(strategy, build_optimizer(model, config), config, carry=True)
         text = torch.randint(VOCAB, (size.batch, size.length + 1), generator=torch.Generator().manual_seed(0))
         rows, state, number = text[group.rows(size.batch)], None, 0
         count = size.symbols if group.world > 1 else None

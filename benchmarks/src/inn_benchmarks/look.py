@@ -21,7 +21,7 @@ from inn.config.settings import resolve_settings
 from inn.inference.evaluate import evaluate
 from inn.models.build import build_model
 from inn.runs.directory import Run
-from inn.training.trainer import train
+from inn.training.trainer import fit
 from inn_benchmarks.measure import Effort, in_turns
 from inn_benchmarks.rows import Measured
 from inn_benchmarks.steps import VOCAB
@@ -51,7 +51,7 @@ def look_time(size: LookSize = LookSize()) -> Measured:
     brief = ("--train.symbols", "20480", "--train.sample_every", "0", "--train.threads", str(torch.get_num_threads()))
     with TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        train(resolve_settings(size.recipe, [*brief, *size.settings]), run)
+        fit(resolve_settings(size.recipe, [*brief, *size.settings]), run)
         before = time.perf_counter()
         with redirect_stdout(io.StringIO()):
             look.main([str(run)])

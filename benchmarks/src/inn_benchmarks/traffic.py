@@ -8,7 +8,8 @@ from collections import Counter
 import torch.distributed as dist
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from inn.training.parallel.engine import Copies, Engine, Shards
+from inn.training.parallel.ddp import DDP
+from inn.training.parallel.single import SingleDevice
 
 
 class Traffic(contextlib.AbstractContextManager["Traffic"]):
@@ -22,15 +23,15 @@ class Traffic(contextlib.AbstractContextManager["Traffic"]):
     def __init__(self) -> None:
         self.bytes: Counter[str] = Counter()
 
-    def watch(self, engine: Engine) -> None:
+    def watch(self, strategy: SingleDevice) -> None:
         """Count what DDP sends, which does not pass through Python otherwise."""
-        if isinstance(engine, Copies) and not isinstance(engine, Shards):
+        if isinstance(strategy, DDP):
 
             def hook(state, bucket):
                 self.bytes["all-reduce"] += bucket.buffer().nbytes
                 return allreduce_hook(state, bucket)
 
-            engine.ddp.register_comm_hook(None, hook)
+            strategy.ddp.register_comm_hook(None, hook)
 
     def __enter__(self) -> Traffic:
         self._real = {name: getattr(dist, name) for name in (_name(_GATHER), _name(_SCATTER))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from inn.cli.common import JSON_HELP, console, print_json
@@ -39,10 +39,10 @@ def describe(kinds: Kinds, name: str) -> dict[str, Any]:
     if kinds is COMMANDS:  # `inn COMMAND --help` shows its options; to import them all would take seconds
         return {**facts, "summary": summaries()[name]}
     try:
-        options = kinds.options(name)
+        options: Any = kinds.options(name)
     except InputError as error:
         return {**facts, "error": str(error)}
-    for f in fields(options) if options is not None and hasattr(options, "__dataclass_fields__") else ():
+    for f in fields(options) if is_dataclass(options) else ():
         if f.name != "kind":
             default = getattr(default_of(f), "kind", default_of(f))
             facts["options"][f.name] = {"default": default, "help": field_help(options, f.name)}

@@ -24,29 +24,29 @@ def main(argv: list[str]) -> int:
     """
     args, settings = parse(argv)
     from inn.runs.directory import Run
-    from inn.training.parallel.group import ToldElsewhere, launcher, restarted, speaks
+    from inn.training.parallel.group import MainProcessError, is_main_process, launcher_id, was_restarted
     from inn.training.trainer import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
 
     if args["from"] is not None:
         settings = resolve_from(args["from"], args.recipe, args.overrides)
-    again = restarted() and Run.was_created_by(launcher(), args.run)  # one of the processes had died
+    again = was_restarted() and Run.was_created_by(launcher_id(), args.run)  # one of the processes had died
     try:
         if settings is None or again:
             summary = resume(args.run, quiet=args.json)
         else:
             summary = start(settings, args.run, quiet=args.json)
-    except (ToldElsewhere, TrainingDiverged):
-        if not speaks():
+    except (MainProcessError, TrainingDiverged):
+        if not is_main_process():
             return 2
         raise
-    if not speaks():
+    if not is_main_process():
         pass
     elif args.json:
         print_json({"run": args.run, **summary})
     else:
         tell_what_next(args.run, summary)
     # torchrun takes anything but 0 for a process that died, and would start the run again.
-    return 130 if summary["status"] == "stopped" and launcher() is None else 0
+    return 130 if summary["status"] == "stopped" and launcher_id() is None else 0
 
 
 def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
@@ -101,7 +101,7 @@ def start(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any
     from inn.data.prepare import prepare
     from inn.runs.directory import Run
     from inn.system.device import resolve_device
-    from inn.training.trainer import train
+    from inn.training.trainer import fit
 
     Run.check_free(run)  # before anything is downloaded
     resolve_device(settings.config.train.device)
@@ -109,16 +109,16 @@ def start(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any
     with fetching() as report:
         config = settings.with_vocab(prepare(settings.config.data, report=report).vocabulary.size)
     with Display(out) as display:
-        return train(config, run, report=display)
+        return fit(config, run, report=display)
 
 
 def resume(run: str, *, quiet: bool = False) -> dict[str, Any]:
     """Go on with a run that was stopped, and return its summary."""
     from inn.cli.display import Display
-    from inn.training.trainer import train
+    from inn.training.trainer import fit
 
     with Display(console(to_stderr=quiet)) as display:
-        return train(None, run, resume=True, report=display)
+        return fit(None, run, resume=True, report=display)
 
 
 def tell_what_next(run: str, summary: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ What there is::
 
     checkpoints/step-00000500/  model.safetensors  optimizer.safetensors  state.safetensors  rng.safetensors
                                 checkpoint.json    (format version, sha256 of each file, progress, data position)
-                                optimizer/  state/ (of sharded runs: what each process holds, see `parallel.shards`)
+                                optimizer/  state/ (of sharded runs: what each process holds)
     checkpoints/best.json       which step validated best
 
 Nothing is ever unpickled: tensors are safetensors, the rest is JSON. Only torch's random numbers are kept, because
@@ -66,16 +66,16 @@ def name_of(step: int) -> str:
 
 
 def save(
-    folder: Path, checkpoint: Checkpoint, pieces: Callable[[Path], dict[str, dict[str, Any]]] = lambda path: {}
+    folder: Path, checkpoint: Checkpoint, shards: Callable[[Path], dict[str, dict[str, Any]]] = lambda path: {}
 ) -> Path:
     """Write `checkpoint` into `folder` (a run's `checkpoints/`) and return its own folder, complete and on disk.
 
-    `pieces` writes further files below the path it is given, and returns what `describe` says of each by name.
+    `shards` writes further files below the path it is given, and returns what `describe` says of each by name.
     Raises `InputError` when it cannot be written (no space left); the other checkpoints are untouched.
     """
     path = folder / name_of(checkpoint.step)
     with new_folder(path, RUN) as temporary:
-        files = pieces(temporary)
+        files = shards(temporary)
         for part in PARTS:
             content = safetensors.torch.save(
                 {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.get(part, {}).items()}
@@ -101,10 +101,10 @@ def load(path: str | Path, parts: Iterable[str] = PARTS, whole: bool = True) -> 
     record = _read_record(path / "checkpoint.json")
     tensors = {part: _read_tensors(path / f"{part}.safetensors", record["files"]) for part in parts}
     for part, found in tensors.items():
-        if pieces := [name for name in record["files"] if name.startswith(f"{part}/")]:
-            from inn.runs.pieces import read_whole  # here: torch.distributed takes its time
+        if shards := [name for name in record["files"] if name.startswith(f"{part}/")]:
+            from inn.runs.sharded import read_whole  # here: torch.distributed takes its time
 
-            for name in pieces:
+            for name in shards:
                 _check_file(path / name, record["files"][name])
             found.update(read_whole(path / part) if whole else {})
     checkpoint = Checkpoint(record["step"], tensors, record)

@@ -167,8 +167,8 @@ class Run:
                 file.truncate(min(sizes.get(name, 0), file.tell()))
 
 
-class Watched(Run):
-    """A run directory that another process writes: what is written through this does nothing."""
+class ReadOnlyRun(Run):
+    """A run directory that another process writes: writing through this one does nothing."""
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         pass

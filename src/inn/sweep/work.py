@@ -23,7 +23,7 @@ from inn.system.files import check_writable, only_one
 from inn.training.events import Event, Started, Validated
 from inn.training.finite import TrainingDiverged
 from inn.training.signals import stop_when_let_go
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
@@ -169,9 +169,9 @@ def _run_trial(
     with only_one(path):
         try:
             if (path / "config.yaml").is_file():
-                summary = train(None, path, resume=True, report=follow)
+                summary = fit(None, path, resume=True, report=follow)
             else:
-                summary = train(_for_this_worker(settings, worker, workers), path, report=follow)
+                summary = fit(_for_this_worker(settings, worker, workers), path, report=follow)
         except TrainingDiverged as error:
             trial.set_user_attr("error", str(error))
             raise _NoResult(str(error)) from error

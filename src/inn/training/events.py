@@ -1,7 +1,7 @@
 """What the trainer tells while it works: it prints nothing itself, it hands these to a callback.
 
 Example:
-    train(config, "runs/mine", report=lambda event: print(event) if isinstance(event, Progress) else None)
+    fit(config, "runs/mine", report=lambda event: print(event) if isinstance(event, Progress) else None)
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ class Finished(Event):
     summary: dict[str, Any] = field(repr=False)
 
 
-Report = Callable[[Event], None]
-"""What `train` calls with every event."""
+EventHandler = Callable[[Event], None]
+"""What `fit` calls with every event."""
 
 
 def silent(event: Event) -> None:

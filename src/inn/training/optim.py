@@ -17,7 +17,7 @@ from inn.config.run import TrainConfig
 Schedule = Callable[[int], float]
 
 
-def decays(parameter: nn.Parameter) -> bool:
+def has_weight_decay(parameter: nn.Parameter) -> bool:
     """Whether weight decay applies: to matrices, never to what marks itself with `_no_decay = True`.
 
     The number of axes cannot decide alone: a bias of a population with separate weights is `[N, E]`. Such
@@ -38,8 +38,8 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in parameters if decays(p)], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if not decays(p)], "weight_decay": 0.0},
+        {"params": [p for p in parameters if has_weight_decay(p)], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if not has_weight_decay(p)], "weight_decay": 0.0},
     ]
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     return torch.optim.AdamW(

@@ -12,7 +12,7 @@ from torch import Tensor
 from inn.config.run import TrainConfig
 from inn.nn.state import State
 from inn.training.finite import TrainingDiverged, first_not_finite
-from inn.training.parallel.engine import Engine
+from inn.training.parallel.single import SingleDevice
 
 IGNORED = -100
 """The target of a position that is not trained on."""
@@ -54,15 +54,15 @@ class Stepper:
     """Takes optimiser steps on a model.
 
     Args:
-        engine: of a model in training mode, on its device.
+        strategy: of a model in training mode, on its device.
         optimizer: over the model's parameters; the learning rate is set at every step.
         config: clipping, accumulation and precision are read from it.
         carry: carry the state from batch to batch (contiguous streams), or start each batch afresh.
     """
 
-    def __init__(self, engine: Engine, optimizer: torch.optim.Optimizer, config: TrainConfig, carry: bool):
-        self.engine = engine
-        self.model = engine.model
+    def __init__(self, strategy: SingleDevice, optimizer: torch.optim.Optimizer, config: TrainConfig, carry: bool):
+        self.strategy = strategy
+        self.model = strategy.model
         self.optimizer = optimizer
         self.config = config
         self.carry = carry
@@ -90,20 +90,20 @@ class Stepper:
         Raises `TrainingDiverged` when loss or gradient is NaN or infinite; weights, optimiser and state are then
         those of the step before.
         """
-        engine = self.engine
-        random = engine.pack_rng()
+        strategy = self.strategy
+        random = strategy.pack_rng()
 
         def passes() -> tuple[Tensor, Tensor, State | None]:
-            engine.begin(step, inputs.shape[0] * engine.group.world)
+            strategy.begin_step(step, inputs.shape[0] * strategy.group.world)
             return self._passes(inputs, targets, reset, state, count)
 
         loss, penalty, carried = passes()
-        norm = engine.norm([p.grad for p in self.parameters if p.grad is not None])
+        norm = strategy.grad_norm([p.grad for p in self.parameters if p.grad is not None])
         values = torch.stack([loss, penalty, norm.to(loss.device)]).tolist()  # the one wait for the device
-        values[:2] = engine.group.sum(*values[:2])
+        values[:2] = strategy.group.sum(*values[:2])
         if not all(math.isfinite(v) for v in values):
-            engine.unpack_rng(random)
-            where = engine.locate(lambda: first_not_finite(self.model, state, passes))
+            strategy.unpack_rng(random)
+            where = strategy.locate(lambda: first_not_finite(self.model, state, passes))
             raise TrainingDiverged(self._sentence(step, values, where))
         if self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
@@ -121,7 +121,7 @@ class Stepper:
         part counts as many times as there are of them.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        batch, device, world = inputs.shape[0], inputs.device, self.engine.group.world
+        batch, device, world = inputs.shape[0], inputs.device, self.strategy.group.world
         symbols = (targets != IGNORED).sum() if count is None else count
         loss, penalty = torch.zeros((), device=device), torch.zeros((), device=device)
         states: list[State] = []
@@ -133,9 +133,9 @@ class Stepper:
             if reset is not None and self.carry:  # where nothing is carried, every row starts afresh as it is
                 starts = torch.zeros_like(inputs[chosen], dtype=torch.bool)
                 starts[:, 0] = reset[chosen]
-            with self.engine.syncing(last=int(rows[-1]) == batch - 1):
+            with self.strategy.sync_gradients(last=int(rows[-1]) == batch - 1):
                 with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-                    logits, new = self.engine.forward(inputs[chosen], part, reset=starts)
+                    logits, new = self.strategy.forward(inputs[chosen], part, reset=starts)
                 nats = F.cross_entropy(
                     logits.float().flatten(0, 1), targets[chosen].flatten(), ignore_index=IGNORED, reduction="sum"
                 )

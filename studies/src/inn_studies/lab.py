@@ -20,7 +20,7 @@ from inn.system.errors import InputError
 from inn.system.files import only_one, remove_folder, replace_file, taken
 from inn.training.finite import TrainingDiverged
 from inn.training.signals import stop_when_let_go
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 Report = Callable[[str, int, int], None]
 """Called with what is done, how many pieces are done, and of how many."""
@@ -200,9 +200,9 @@ def _train(tree: dict[str, Any], path: str) -> None:
             return
         try:
             if Path(path).exists():
-                summary = train(None, path, resume=True)
+                summary = fit(None, path, resume=True)
             else:
-                summary = train(RunConfig.from_dict(tree), path)
+                summary = fit(RunConfig.from_dict(tree), path)
         except TrainingDiverged:
             return  # the run's summary says so
         if summary["status"] == "stopped":

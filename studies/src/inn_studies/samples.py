@@ -88,7 +88,7 @@ def writing(run: str, tokens: int, fresh: bool) -> dict[str, Any]:
     """
     from inn.cli.evaluate import load_with_data
     from inn.models.generate import complete
-    from inn.training.looks import experience
+    from inn.training.validation import experience
 
     model, dataset = load_with_data(run)
     model.experience = model.experience or experience(model, dataset.train)  # runs from before do not have it

@@ -18,7 +18,7 @@ from inn.runs.directory import Run
 from inn.runs.load import load
 from inn.system.errors import InputError
 from inn.training.parallel.group import Group
-from inn.training.trainer import train
+from inn.training.trainer import fit
 
 pytestmark = pytest.mark.slow
 SOURCE = Path(__file__).parents[3] / "src"
@@ -142,14 +142,14 @@ def test_more_passes_than_a_process_has_rows(groups, settings, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from inn.cli import main
-from inn.training.parallel import engine
-begin = engine.Copies.begin
+from inn.cli.main import main
+from inn.training.parallel.multi import MultiProcess
+begin = MultiProcess.begin_step
 def dying(self, step, batch):
     if step == 8 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and self.group.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     begin(self, step, batch)
-engine.Copies.begin = dying
+MultiProcess.begin_step = dying
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -166,7 +166,7 @@ def test_torchrun_starts_a_killed_process_again_and_the_run_goes_on(settings, al
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "from step 5" in done.stdout
-    assert done.stdout.count("now try") == 1  # one process speaks
+    assert done.stdout.count("now try") == 1  # one process prints
     same_curve(alone, run)
     # Another launcher's run is not taken over, even when it is started again.
     before = (run / "metrics.jsonl").read_bytes()
@@ -179,18 +179,18 @@ def test_torchrun_starts_a_killed_process_again_and_the_run_goes_on(settings, al
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_plain_run_is_no_launchers(settings, tmp_path, monkeypatch):
+def test_a_plain_run_belongs_to_no_launcher(settings, tmp_path, monkeypatch):
     from inn.config.run import RunConfig
-    from inn.training.parallel.group import launcher
+    from inn.training.parallel.group import launcher_id
 
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert launcher() == f"process-{os.getppid()}"
+    assert launcher_id() == f"process-{os.getppid()}"
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
     tree = yaml.safe_load(Path(settings()).read_text())
-    train(RunConfig.from_dict(tree), tmp_path / "theirs")
+    fit(RunConfig.from_dict(tree), tmp_path / "theirs")
     assert Run.was_created_by("7", tmp_path / "theirs")
     assert not Run.was_created_by("8", tmp_path / "theirs")
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
-    assert launcher() is None
+    assert launcher_id() is None
     assert not Run.was_created_by(None, tmp_path / "theirs")
     assert json.loads((tmp_path / "theirs" / "summary.json").read_text())["status"] == "finished"

@@ -23,8 +23,10 @@ import yaml
 
 from inn.config.run import RunConfig
 from inn.training import events
-from inn.training.parallel import engine, group
-from inn.training.trainer import train
+from inn.training.parallel import group
+from inn.training.parallel.multi import MultiProcess
+from inn.training.parallel.single import SingleDevice
+from inn.training.trainer import fit
 from inn_benchmarks.traffic import Traffic
 
 
@@ -47,7 +49,8 @@ def work(job: dict[str, Any], rank: int, answer: Path) -> None:
             told.setdefault("warnings", []).append(event.message)
 
     traffic = Traffic()
-    stepped = engine.Engine.begin if job["world"] == 1 else engine.Copies.begin
+    strategy = SingleDevice if job["world"] == 1 else MultiProcess
+    stepped = strategy.begin_step
 
     def begin(self, step: int, batch: int) -> None:
         if last and step == job.get("stop"):
@@ -56,7 +59,7 @@ def work(job: dict[str, Any], rank: int, answer: Path) -> None:
             if last:
                 time.sleep(0.5)
             told["came"] = time.monotonic()
-            self.group.wait()
+            self.group.barrier()
             told["passed"] = time.monotonic()
         stepped(self, step, batch)
         if step == 1:
@@ -64,10 +67,10 @@ def work(job: dict[str, Any], rank: int, answer: Path) -> None:
         if self.sharded and step == 1:
             told["local"] = {n: [p.to_local().numel(), p.numel()] for n, p in self.model.named_parameters()}
 
-    (engine.Engine if job["world"] == 1 else engine.Copies).begin = begin
+    strategy.begin_step = begin
     config = RunConfig.from_dict(yaml.safe_load(Path(job["settings"]).read_text()))
     with traffic:
-        told["summary"] = train(
+        told["summary"] = fit(
             None if job.get("resume") else config, job["run"], resume=job.get("resume", False), report=report
         )
     told["traffic"] = dict(traffic.bytes)

@@ -20,8 +20,8 @@ from inn.system.errors import InputError
 T = TypeVar("T")
 
 
-class ToldElsewhere(InputError):
-    """A mistake that the first process of the group has found, and tells."""
+class MainProcessError(InputError):
+    """A mistake that the main process of the group has found, and reports."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Group:
     world: int = 1
 
     @property
-    def lead(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and reports."""
         return self.rank == 0
 
     def rows(self, batch: int) -> slice:
@@ -67,13 +67,13 @@ class Group:
         """Whether any process wishes it, the same in each."""
         return wish if self.world == 1 else self.sum(float(wish))[0] > 0
 
-    def first(self, work: Callable[[], T]) -> T:
-        """Let the first process do something, and give its result to all; what it raises for people, all raise."""
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Let the main process do something, and give its result to all; an `InputError` that it raises, all raise."""
         if self.world == 1:
             return work()
         told: list[Any] = [None, None]
         error: InputError | None = None
-        if self.lead:
+        if self.is_main:
             try:
                 told[0] = work()
             except InputError as raised:
@@ -82,10 +82,10 @@ class Group:
         if error is not None:
             raise error
         if told[1] is not None:
-            raise ToldElsewhere(told[1])
+            raise MainProcessError(told[1])
         return told[0]
 
-    def each(self, value: T) -> list[T]:
+    def gather(self, value: T) -> list[T]:
         """What each process gives, in the order of their ranks."""
         if self.world == 1:
             return [value]
@@ -94,23 +94,23 @@ class Group:
         return found
 
     def gather_rows(self, rows: Tensor) -> Tensor | None:
-        """All rows `[B / world, ...]` as one tensor `[B, ...]`, in the first process, on the CPU; None elsewhere.
+        """All rows `[B / world, ...]` as one tensor `[B, ...]`, in the main process, on the CPU; None elsewhere.
 
         The tensors are sent one after the other, so that no more than one of them is there twice.
         """
         if self.world == 1:
             return rows
         rows = rows.contiguous()
-        parts = [torch.empty_like(rows) for _ in range(self.world)] if self.lead else None
+        parts = [torch.empty_like(rows) for _ in range(self.world)] if self.is_main else None
         dist.gather(rows, parts, dst=0)
         return None if parts is None else torch.cat([part.cpu() for part in parts])
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Go on when all processes are here."""
         self.sum(0.0)  # a number is sent: for an empty tensor gloo does not wait at all
 
 
-ALONE = Group()
+SINGLE_PROCESS = Group()
 """A process by itself."""
 
 
@@ -119,23 +119,23 @@ def _device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
-def in_a_group() -> bool:
+def is_distributed() -> bool:
     """Whether `torchrun` has started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
-def speaks() -> bool:
-    """Whether this process is the one of its group that prints."""
+def is_main_process() -> bool:
+    """Whether this process is the main one of its group, which prints; told by the environment alone."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def launcher() -> str | None:
+def launcher_id() -> str | None:
     """A name for the `torchrun` that started this process, the same after a restart; None without one."""
     name = os.environ.get("TORCHELASTIC_RUN_ID")
     return f"process-{os.getppid()}" if name == "none" else name  # `none` is what torchrun calls all that have no name
 
 
-def restarted() -> bool:
+def was_restarted() -> bool:
     """Whether `torchrun` has started this process anew, because one of the group had died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
@@ -145,7 +145,7 @@ def local_device(name: str) -> torch.device:
 
     Raises `InputError` for a device that several processes would have to share.
     """
-    if not in_a_group():
+    if not is_distributed():
         return resolve_device(name)
     here = int(os.environ.get("LOCAL_RANK", "0"))
     if name.startswith("cuda:"):
@@ -157,7 +157,7 @@ def local_device(name: str) -> torch.device:
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
+def process_group(device: torch.device) -> Iterator[Group]:
     """The group this process belongs to, while the block runs; joining it waits for all others.
 
     NCCL on CUDA, gloo elsewhere. Where the process group is there already it is used as it is, and left as it is.
@@ -165,7 +165,7 @@ def joined(device: torch.device) -> Iterator[Group]:
     if dist.is_available() and dist.is_initialized():
         yield Group(dist.get_rank(), dist.get_world_size())
         return
-    if not in_a_group():
+    if not is_distributed():
         yield Group()
         return
     if device.type == "cuda":

@@ -22,18 +22,18 @@ from torch.distributed.tensor import DTensor, Shard
 from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.checkpoint import Checkpoint
-from inn.runs.pieces import quietly, read_into
+from inn.runs.sharded import quietly, read_into
 from inn.training.parallel.group import Group
 
 
 def save(folder: Path, checkpoint: Checkpoint, shared: dict[str, dict[str, Tensor]], group: Group) -> Path:
-    """Write a checkpoint of which the first process has the parts in `checkpoint`, and all processes those in `shared`.
+    """Write a checkpoint of which the main process has the parts in `checkpoint`, and all processes those in `shared`.
 
     Raises `InputError`, in all processes, where it cannot be written; nothing is then left of it.
     """
 
     def write(temporary: Path) -> dict[str, dict[str, Any]]:
-        group.wait()  # the folder is there
+        group.barrier()  # the folder is there
         files: dict[str, dict[str, Any]] = {}
         for part, tensors in shared.items():
             if tensors:
@@ -41,16 +41,16 @@ def save(folder: Path, checkpoint: Checkpoint, shared: dict[str, dict[str, Tenso
                 with quietly():
                     dcp.save(tensors, storage_writer=HuggingFaceStorageWriter(str(here), save_distributed=True))
                 mine = sorted(here.glob("*.safetensors"))[group.rank :: group.world]
-                for found in group.each({f"{part}/{file.name}": checkpoints.describe(file) for file in mine}):
+                for found in group.gather({f"{part}/{file.name}": checkpoints.describe(file) for file in mine}):
                     files |= found
         return files
 
     path = folder / checkpoints.name_of(checkpoint.step)
-    if group.lead:
+    if group.is_main:
         checkpoints.save(folder, checkpoint, write)
     else:
         write(path.with_name(f".{path.name}.tmp"))
-    group.wait()
+    group.barrier()
     return path
 
 

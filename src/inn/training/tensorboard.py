@@ -12,7 +12,7 @@ from typing import Any
 from inn.system.files import RUN, writing
 
 
-class Board:
+class TensorBoardWriter:
     """Scalars for TensorBoard in `RUN/tensorboard/`; does nothing where TensorBoard is not installed.
 
     Args:

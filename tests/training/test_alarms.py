@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from inn.training.watch import settled_floor
+from inn.training.alarms import settled_floor
 
 FLOORS = {"uniform": 4.755, "unigram": 4.121, "bigram": 3.429, "trigram": 2.878}
 

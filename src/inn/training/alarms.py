@@ -1,4 +1,4 @@
-"""What training keeps an eye on: a loss that settled where a table of counts would, and neurons that are all alike."""
+"""Signs that training goes wrong: a loss that settled where a table of counts would, and neurons that are all alike."""
 
 from __future__ import annotations
 

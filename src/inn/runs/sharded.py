@@ -1,4 +1,4 @@
-"""Reading tensors of a checkpoint that lie in pieces, by PyTorch's DCP."""
+"""Reading the tensors of a checkpoint that several processes wrote in shards, by PyTorch's DCP."""
 
 from __future__ import annotations
 

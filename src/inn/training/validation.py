@@ -1,27 +1,25 @@
-"""Looks at a model under training that leave no trace: its mode and the random numbers are put back."""
+"""Measuring a model in the middle of training, which leaves no trace: its mode and the random numbers are put back."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from inn.config.run import RunConfig
+from inn.data.prepare import Dataset
 from inn.inference.evaluate import Score, as_tokens, evaluate, evaluating
 from inn.inference.floors import FLOOR_NAMES, TABLE_LIMIT, ngram_bits, ngram_counts
 from inn.models.generate import generate
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs.checkpoint import pack_rng, unpack_rng
-from inn.training.parallel.group import ALONE, Group
-
-if TYPE_CHECKING:
-    from inn.data.prepare import Dataset
+from inn.training.parallel.group import SINGLE_PROCESS, Group
 
 SAMPLE = 200
 """Symbols of a sample."""
@@ -35,7 +33,7 @@ _ROWS = 4  # rows of a batch that effective neurons are measured on
 
 
 @contextlib.contextmanager
-def aside(model: nn.Module) -> Iterator[None]:
+def paused_training(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards the modes and torch's random numbers are what they were."""
     random = pack_rng()
     try:
@@ -50,7 +48,7 @@ def validation_text(valid: np.ndarray, config: RunConfig) -> np.ndarray:
     return valid[: config.train.eval_symbols or None]
 
 
-def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig, group: Group = ALONE) -> Score:
+def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig, group: Group = SINGLE_PROCESS) -> Score:
     """Score the validation text, in streams side by side, each long enough for what a model recalls to matter.
 
     Several processes share the streams; where there are too few, each scores all of them.
@@ -59,14 +57,14 @@ def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig, group: 
     streams = max(1, min(config.data.batch, len(text) // (64 * _WARMUP)))
     share = (group.rank, group.world) if streams >= group.world else (0, 1)
     options: dict[str, Any] = {"window": config.data.window, "warmup": _WARMUP, "dtype": config.train.dtype}
-    with aside(model):
+    with paused_training(model):
         score = evaluate(model, text, streams=streams, share=share, **options)
     return score if share == (0, 1) else Score(group.sum(score.nats_total)[0], score.count)
 
 
 def sample(model: SequenceModel, seed: int) -> str:
     """What the model writes from an empty prompt."""
-    with aside(model):
+    with paused_training(model):
         return "".join(generate(model, tokens=SAMPLE, seed=seed))
 
 
@@ -79,7 +77,7 @@ def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:
     """Effective neurons on the first rows of a batch `[B, T]`; None for a model without a population."""
     from inn.analysis.measures.effective import measure_effective_neurons
 
-    with aside(model):
+    with paused_training(model):
         return measure_effective_neurons(model, inputs[:_ROWS])
 
 

@@ -1,0 +1,97 @@
+"""What a run is made of before its first step: its settings and directory, its data, its weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from inn.config.run import RunConfig
+from inn.data.prepare import Dataset, prepare
+from inn.models.sequence import SequenceModel
+from inn.nn.graph import Graph
+from inn.runs.directory import Run
+from inn.runs.load import load
+from inn.system.device import good_threads
+from inn.system.errors import InputError
+from inn.training.parallel.group import SINGLE_PROCESS, Group
+
+
+def open_run(config: RunConfig | None, run_dir: str | Path, resume: bool) -> tuple[Run | None, RunConfig]:
+    """The run to resume, None for a new one, and its settings; raises `InputError` where they do not fit together."""
+    if not resume:
+        if config is None:
+            raise InputError("a new run needs a configuration; name a recipe")
+        Run.check_free(run_dir)
+        return None, config
+    run = Run(run_dir)
+    stored = run.config()
+    if config is not None:
+        given, kept = config.to_dict(), stored.to_dict()
+        given["model"]["vocab"] = kept["model"].get("vocab")
+        for section, values in given.items():
+            for name, value in sorted(values.items(), key=lambda item: item[0] != "kind"):
+                if kept[section].get(name) != value:
+                    raise InputError(
+                        f"run '{run_dir}' was started with {section}.{name} {kept[section].get(name)}, not {value}; "
+                        "a resumed run keeps its settings, start another by --run"
+                    )
+    return run, stored
+
+
+def check_accumulate(config: RunConfig, group: Group = SINGLE_PROCESS) -> None:
+    """Raise `InputError` where a process has fewer rows of a batch than backward passes."""
+    rows = group.rows(config.data.batch)
+    if config.train.accumulate > rows.stop - rows.start:
+        whose = f", shared by {group.world} processes" if group.world > 1 else ""
+        raise InputError(
+            f"accumulate {config.train.accumulate} is more than the rows of a batch ({config.data.batch}{whose}); "
+            "choose at most the batch"
+        )
+
+
+def prepare_data(config: RunConfig, run: Run | None) -> Dataset:
+    """The data of a run; raises `InputError` where there is nothing to learn from, or nothing to validate on."""
+    dataset = prepare(config.data, run and run.given_vocabulary())
+    for part in ("train", "valid"):
+        dataset.split(part)
+    return dataset
+
+
+def load_start(start: str, model: SequenceModel) -> None:
+    """Give a fresh model the weights of a run; raises `InputError` where they are of another model or other symbols."""
+    source = load(start)
+    if source.vocabulary != model.vocabulary:
+        raise InputError(
+            f"run '{start}' reads other symbols ({source.vocabulary}) than this data has ({model.vocabulary}); "
+            f"set data.tokenizer {start}, and the data is read in its symbols"
+        )
+    try:
+        model.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        raise InputError(f"the weights of run '{start}' do not fit the model of these settings: {problem}") from error
+
+
+def checkpoint_rounds(model: SequenceModel) -> None:
+    """Recompute the rounds of a model's graph in the backward pass; raises `InputError` for a model without one."""
+    graphs = [m for m in model.modules() if isinstance(m, Graph)]
+    if not graphs:
+        raise InputError(
+            f"a model of kind '{model.config.kind}' has no rounds to recompute; leave checkpoint_rounds out"
+        )
+    for graph in graphs:
+        graph.checkpoint_rounds = True
+
+
+@contextlib.contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """So many CPU threads inside (0: one for each physical core), and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or good_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

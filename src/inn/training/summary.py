@@ -1,0 +1,57 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inn.config.run import RunConfig
+from inn.data.prepare import Dataset
+from inn.models.sequence import SequenceModel
+from inn.system import provenance
+from inn.training.state import TrainState
+
+
+def summarize(
+    config: RunConfig, dataset: Dataset, model: SequenceModel, device: torch.device, state: TrainState
+) -> dict[str, Any]:
+    """What a run came to, with all that is needed to trace it: JSON-able, no host names and no absolute paths."""
+    settings = config.to_dict()
+    settings["data"]["corpus"] = without_folder(config.data.corpus)
+    for section, name in (("data", "tokenizer"), ("train", "start")):
+        if settings[section][name]:
+            settings[section][name] = Path(settings[section][name]).name
+    return {
+        "step": state.step,
+        "symbols": state.symbols,
+        "validation": state.validation,
+        "best": state.best,
+        "metric": dataset.vocabulary.metric,
+        "floors": state.floors.get("valid"),
+        "parameters": model.num_parameters,
+        "parameters_by_part": model.parameters_by_part(),
+        "flops": model.flops(),
+        "training_flops": model.training_flops,
+        "seconds": state.seconds,
+        "training_seconds": state.training_seconds,
+        "symbols_per_s": state.symbols / state.training_seconds if state.training_seconds else None,
+        **provenance.peak_memory(device),
+        "config": settings,
+        "data": {"name": without_folder(dataset.name), "sha256": dataset.sha256, "splits": dataset.split_sizes},
+        "device": str(device),
+        "hardware": provenance.hardware(device),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+
+
+def without_folder(corpus: str) -> str:
+    """A corpus's name, of a path only the last part: the rest means nothing on another machine.
+
+    >>> without_folder("file:/somewhere/notes.txt")
+    'file:notes.txt'
+    """
+    kind, colon, path = corpus.partition(":")
+    return f"{kind}:{Path(path).name}" if colon else corpus
