@@ -1,0 +1,153 @@
+"""No option is accepted and ignored: each does something where its owner is chosen, and is refused where it is not."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields
+
+import pytest
+import torch
+
+import inn
+from inn.config.checks import default_of
+from inn.config.parts import option_names, parts_of
+from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.system.errors import InputError
+
+SMALL = {
+    "inn": {"neurons": 6, "width": 8, "rounds": 2, "recall": [1, 2], "recall_width": 4, "recall_slots": 64},
+    "lstm": {"width": 16, "layers": 2},
+    "transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
+    "transformer-paper": {"width": 16, "layers": 2, "heads": 2, "window": 4},
+    "mamba-stack": {"width": 16, "layers": 2},
+    "mamba-stack-transposed": {"width": 16, "layers": 2},
+    "ngram": {"order": 2},
+}
+OTHER = {
+    "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
+    "timescales": "spread", "update": "parallel", "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4,
+    "dropout": 0.5, "hidden": 24,
+    "population": [{"neurons": 2}, {"neurons": 4}], "recall": [3], "recall_forget": 0.9, "routing_dropout": 0.5,
+    "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
+    "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
+    "memory": {"kind": "mamba", "state": 3},
+    "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "groups": 3,
+}  # fmt: skip
+"""A value that is not the default, where one more than the default will not do."""
+WITH = {
+    "head": {"tied": False}, "cutoffs": {"head": "adaptive", "tied": False}, "gate_penalty": {"gate": "soft"},
+    "identity_std": {"identity": "embedding"}, "communal_states": {"weights": "communal"},
+    "update": {"router": "attention"}, "embedding_std": {},
+}  # fmt: skip
+"""What an option needs to mean something."""
+NOT_SEEN = {"kind", "recall_forget"}
+"""Not seen in one forward pass: a chance per training window (see `tests/test_recall.py`)."""
+
+
+def other(name: str, default: object) -> object:
+    """A value that is not the default."""
+    if name in OTHER and OTHER[name] is not None:
+        return OTHER[name]
+    if isinstance(default, bool):
+        return not default
+    if name in ("width", "heads"):
+        return default * 2 if default == 2 or name == "width" else default // 2
+    assert isinstance(default, int | float), f"give OTHER a value for '{name}'"
+    return default + 1 if isinstance(default, int) else default * 2 + 0.1
+
+
+def effect(config: object) -> str:
+    """What a model of this configuration is and does in training: weights, logits, state, penalties, FLOPs."""
+    torch.manual_seed(0)
+    model = inn.build_model(config)
+    with torch.no_grad():
+        for p in model.parameters():  # a part that begins silent, too
+            p.add_(torch.randn(p.shape) * 0.05)
+    tokens = torch.arange(14).reshape(2, 7) % 11
+    logits, state = model.train()(tokens)
+    found = hashlib.sha256(str(sorted(model.flops().items())).encode())
+    for name, t in [
+        *model.state_dict().items(),
+        ("logits", logits),
+        *state.to_tensors().items(),
+        *state.penalties.items(),
+    ]:
+        found.update(name.encode() + str(t.shape).encode() + t.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+@pytest.mark.parametrize("kind", list(SMALL))
+def test_every_option_of_a_model_does_something(kind):
+    config_type = MODELS.options(kind)
+    parts = parts_of(config_type)
+    for f in fields(config_type):
+        if f.name in NOT_SEEN or (f.name in parts and len(parts[f.name]) == 1 and f.name != "memory"):
+            continue
+        base = {"vocab": 11, **SMALL[kind], **WITH.get(f.name, {})}
+        default = default_of(f)
+        if f.name == "tied":
+            value = not default
+        else:
+            value = other(f.name, base.get(f.name, default))
+        if f.name == "population":
+            base.pop("neurons")
+        if f.name in ("dropout",) and kind == "ngram":
+            continue
+        without = inn.model_config(kind, **base)
+        try:
+            given = inn.model_config(kind, **{**base, f.name: value})
+        except InputError:
+            pytest.fail(f"{kind}: {f.name}={value} is refused where it should mean something")
+        assert effect(given) != effect(without), f"{kind}: {f.name}={value} does nothing"
+
+
+PARTS = [
+    (part, kinds, kind, option)
+    for part, kinds in {"memory": MEMORIES, "router": ROUTERS, "topology": TOPOLOGIES, "readout": READOUTS}.items()
+    for kind in kinds
+    for option in option_names(kinds, kind)
+]
+
+
+@pytest.mark.parametrize(("part", "kinds", "kind", "option"), PARTS, ids=lambda v: v if isinstance(v, str) else "")
+def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with_others(
+    part, kinds, kind, option, tmp_path
+):
+    own = {"edges": [[0, 2], [1, 0]]} if kind in ("edges", "file") else {}
+    if kind == "file":
+        (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
+    base = {"vocab": 11, **SMALL["inn"], part: kind}
+    default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
+    value = str(tmp_path / "edges.csv") if option == "path" else other(option, default)
+    given = {**own, option: value}
+    if option == "path":
+        given.pop("edges")
+    before = inn.model_config(**base, **{f"{part}_options": own})
+    after = inn.model_config(**base, **{f"{part}_options": given})
+    if option == "path":  # the same edges by another way
+        assert after.topology.edges == before.topology.edges
+    else:
+        assert effect(after) != effect(before), f"{part} {kind}: {option}={value} does nothing"
+    for stranger in kinds:
+        if option not in option_names(kinds, stranger):
+            with pytest.raises(InputError, match=f"'{option}'|{part}.{option}"):
+                inn.model_config(**{**base, part: stranger, f"{part}_options": {option: value}})
+
+
+@pytest.mark.parametrize("config_type", [MODELS.options("inn"), DataConfig, TrainConfig])
+def test_what_means_nothing_beside_the_others_is_refused(config_type):
+    needy = [f for f in fields(config_type) if "on" in f.metadata]
+    assert needy
+    for f in needy:
+        on = f.metadata["on"]
+        idle = {"router": "none", "recall": [], "schedule": "onecycle" if f.name == "lr_floor" else "cosine"}.get(on)
+        beside = {} if idle is None else {on: idle}
+        value = "tokenizer.json" if f.name == "tokenizer" else other(f.name, default_of(f))
+        with pytest.raises(InputError, match=f"{f.name} does nothing with {on}"):
+            config_type(**beside, **{f.name: value})
+
+
+def test_rounds_are_not_checkpointed_where_there_are_none():
+    with pytest.raises(InputError, match="checkpoint_rounds does nothing"):
+        RunConfig(inn.model_config("lstm"), DataConfig(), TrainConfig(checkpoint_rounds=True))
