@@ -149,14 +149,14 @@ def test_a_kind_of_ones_own_is_built_configured_and_stored(leaky):
     assert RunConfig.from_dict(tree).model == model.config
     with pytest.raises(InputError, match="did you mean 'tau'"):
         resolve("text8-small", ["--model.memory", "leaky", "--model.memory.tua", "5"])
-    with pytest.raises(InputError, match="--model.memory cannot be 'laeky'; did you mean 'leaky'"):
+    with pytest.raises(InputError, match="cannot be 'laeky'; did you mean 'leaky'"):
         resolve("text8-small", ["--model.memory", "laeky"])
 
 
 def test_a_stored_kind_that_is_not_here_is_one_sentence():
     tree = RunConfig(inn.model_config(), DataConfig(), TrainConfig()).to_dict()
     tree["model"]["memory"] = {"kind": "gru", "from": "inn-gru 0.1"}
-    with pytest.raises(InputError, match="memory 'gru' comes with inn-gru"):
+    with pytest.raises(InputError, match="comes with inn-gru"):
         RunConfig.from_dict(tree)
     tree["model"]["memory"] = {"kind": "leaky", "from": "module mine"}
     with pytest.raises(InputError, match="registered by module mine"):

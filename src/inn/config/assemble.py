@@ -21,6 +21,8 @@ class Draft:
     config_type: type
     tree: dict[str, Any] = field(default_factory=dict)
     """Fields by name; a part is plain data, `{"kind": ..., option: ...}`."""
+    section: str = ""
+    """Where its fields stand, as errors name it: `train.`"""
     spare: dict[str, Any] = field(default_factory=dict)
     """Options that none of the chosen kinds has, for the case that another kind is chosen over them."""
 
@@ -78,7 +80,7 @@ class Draft:
         elif (part := self.owner(name)) is not None:
             self.tree[part] = {**self.part(part), name: value}
         elif (where := self.elsewhere(name)) is None:
-            raise InputError(f"unknown field '{name}'{of}{nearest(name, self.names())}")
+            raise InputError(f"unknown field '{self.section}{name}'{of}{nearest(name, self.names())}")
         elif lenient:
             self.spare[name] = value
         else:
@@ -95,9 +97,11 @@ class Draft:
             del self.tree[name]
 
 
-def drafted(config_type: type, given: Mapping[str, Any], *, lenient: bool = False, of: str = "") -> Draft:
+def drafted(
+    config_type: type, given: Mapping[str, Any], *, lenient: bool = False, of: str = "", section: str = ""
+) -> Draft:
     """What is given of a configuration, as a draft."""
-    draft = Draft(config_type)
+    draft = Draft(config_type, section=section)
     add(draft, given, lenient=lenient, of=of)
     return draft
 

@@ -106,6 +106,10 @@ class OptionParser(ArgumentParser):
         if name not in self._types:
             raise unknown_option(name, self._types)
 
+    def type_of(self, name: str) -> Any:
+        """The type of an option's value."""
+        return self._types[name]
+
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse `argv`; raises `InputError` with one sentence for anything unknown, missing or of the wrong type."""
         for token in argv:

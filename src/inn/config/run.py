@@ -136,8 +136,8 @@ class RunConfig:
         for name in tree:
             if name not in sections:
                 raise InputError(f"unknown section '{name}' in the configuration{nearest(name, sections)}")
-        data = drafted(DataConfig, tree.get("data") or {}, lenient=True, of=" of data").tree
-        train = drafted(TrainConfig, tree.get("train") or {}, lenient=True, of=" of train").tree
+        data = drafted(DataConfig, tree.get("data") or {}, lenient=True, section="data.").tree
+        train = drafted(TrainConfig, tree.get("train") or {}, lenient=True, section="train.").tree
         model = stored_model(tree.get("model") or {})
         if not has_rounds(model):
             train.pop("checkpoint_rounds", None)

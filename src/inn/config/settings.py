@@ -128,9 +128,16 @@ def _drafts(tree: Mapping[str, Any], kind: str, preset: str | None, base: Mappin
     add(model, base, lenient=True, of=f" of model kind '{kind}'")
     return {
         "model": model,
-        "data": drafted(DataConfig, tree.get("data") or {}, lenient=True, of=" of data"),
-        "train": drafted(TrainConfig, tree.get("train") or {}, lenient=True, of=" of train"),
+        "data": drafted(DataConfig, _with_vocabulary(tree.get("data") or {}), lenient=True, section="data."),
+        "train": drafted(TrainConfig, tree.get("train") or {}, lenient=True, section="train."),
     }
+
+
+def _with_vocabulary(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What names a tokenizer and no vocabulary means its tokens."""
+    if data.get("tokenizer") and "vocabulary" not in data:
+        return {**data, "vocabulary": "tokenizer"}
+    return data
 
 
 def _all_tokens(drafts: Mapping[str, Draft]) -> list[str]:

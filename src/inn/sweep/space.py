@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import yaml
 
 from inn.config.parser import OptionParser
+from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, TrainConfig
 from inn.config.settings import SECTIONS, add_settings
 from inn.registry import MODELS
@@ -119,12 +120,10 @@ def read_space(path: str | Path, kind: str = "inn") -> Space:
         raise InputError(f"space '{path}' is empty; name a setting to search, as in {EXAMPLE}")
     if not isinstance(tree, dict):
         raise InputError(f"space '{path}' must map settings to ranges, as in {EXAMPLE}")
-    parser = OptionParser("inn", "SPACE", "")
-    add_settings(parser, kind)
-    return Space({str(name): _part(str(name), given, kind, parser) for name, given in tree.items()})
+    return Space({str(name): _part(str(name), given, kind) for name, given in tree.items()})
 
 
-def _part(name: str, given: Any, kind: str, parser: OptionParser) -> Range | Choice:
+def _part(name: str, given: Any, kind: str) -> Range | Choice:
     section, _, field = name.partition(".")
     if section not in SECTIONS or not field:
         raise InputError(
@@ -132,22 +131,45 @@ def _part(name: str, given: Any, kind: str, parser: OptionParser) -> Range | Cho
             if section not in SECTIONS
             else f"'{name}' in the space is a whole section; name one of its fields, as in {EXAMPLE}"
         )
-    parser.require(f"--{name}")
+    config_type = {"model": MODELS.options(kind), "data": DataConfig, "train": TrainConfig}[section]
+    place, chosen = _place(config_type, field)
+    parser = OptionParser("inn", "SPACE", "")
+    add_settings(parser, kind, chosen={section: chosen})
+    parser.require(f"--{section}.{place}")
     if isinstance(given, list):
-        return _choice(name, given, parser)
+        if place.endswith(".kind"):
+            for value in given:
+                if value not in (kinds := parts_of(config_type)[field]):
+                    raise InputError(f"--{name} cannot be '{value}'{nearest(str(value), kinds)}")
+        return _choice(name, given, parser, f"{section}.{place}")
     if not isinstance(given, dict):
         raise InputError(f"'{name}' in the space must be a range or a list, not '{given}'; as in {EXAMPLE}")
-    return _range(name, given, _hint(name, kind))
+    return _range(name, given, parser.type_of(f"--{section}.{place}"))
 
 
-def _choice(name: str, given: list[Any], parser: OptionParser) -> Choice:
+def _place(config_type: type, field: str) -> tuple[str, dict[str, str]]:
+    """Where a setting stands, and with which kinds of parts it is there: a trial may yet choose an option's kind."""
+    part, _, option = field.partition(".")
+    parts = parts_of(config_type)
+    if part in parts and option in ("", "kind"):
+        return f"{part}.kind", {}
+    if part in {f.name for f in fields(config_type)} and part not in parts:
+        return field, {}
+    for name in [part] if option else parts:
+        for kind in parts.get(name, ()):
+            if (option or field) in option_names(parts[name], kind):
+                return f"{name}.{option or field}", {name: kind}
+    return field, {}
+
+
+def _choice(name: str, given: list[Any], parser: OptionParser, place: str) -> Choice:
     if not given:
         raise InputError(f"'{name}' in the space has no choices; give at least one value")
     values = []
     for value in given:
         word = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-        parsed: Any = parser.parse([f"--{name}={word}"])
-        for part in name.split("."):
+        parsed: Any = parser.parse([f"--{place}={word}"])
+        for part in place.split("."):
             parsed = parsed[part]
         # Optuna keeps plain values; a list is kept as it is written on the command line.
         values.append(parsed if parsed is None or isinstance(parsed, bool | int | float | str) else str(parsed))
@@ -163,7 +185,7 @@ def _range(name: str, given: dict[str, Any], hint: Any) -> Range:
     for key in ("low", "high"):
         if key not in given:
             raise InputError(f"'{name}' in the space has no '{key}'; a range is {{low: ..., high: ...}}")
-    types = set(get_args(hint) if get_origin(hint) else [hint]) if hint is not None else set()
+    types = set(get_args(hint) if get_origin(hint) in (Union, UnionType) else [hint])
     if not types & {int, float}:
         raise InputError(f"'{name}' is no number, so a range of it means nothing; list its choices, as in {EXAMPLE}")
     number = float if float in types else int
@@ -192,11 +214,3 @@ def _number(name: str, key: str, value: Any, number: type[int] | type[float]) ->
     if number is int and found != int(found):
         raise InputError(f"'{name}' in the space takes whole numbers; {key} is {value}")
     return number(found)
-
-
-def _hint(name: str, kind: str) -> Any:
-    """The type of a setting; None where it is a text."""
-    section, _, field = name.partition(".")
-    config = {"model": MODELS.options(kind), "data": DataConfig, "train": TrainConfig}[section]
-    hint = get_type_hints(config).get(field)
-    return hint if hint in (int, float) or get_origin(hint) in (Union, UnionType) else None
