@@ -6,13 +6,27 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from inn.cli.common import console
+from inn.system.report import Report
 from inn.training.events import Event, Finished, Progress, Sampled, Saved, Started, Validated, Warned
 
 UNIT_SHORT = {"character": "char", "byte": "byte", "word": "word"}
@@ -112,10 +126,10 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def fetching() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for what is downloaded, unpacked and encoded, in bytes; nothing where nobody looks."""
+def reporting() -> Iterator[Report]:
+    """A bar on stderr for everything that is reported, bytes for what is fetched; nothing where nobody looks."""
     bar = RichProgress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), _Amount(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
     tasks: dict[str, TaskID] = {}
@@ -130,27 +144,34 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for every stage of some work; nothing where nobody looks."""
-    bar = RichProgress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    tasks: dict[str, TaskID] = {}
-    with bar:
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield report
-
-
-@contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for work that is counted in symbols; nothing where nobody looks."""
-    bar = RichProgress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    """A bar on stderr for work of one kind; nothing where nobody looks."""
+    with reporting() as report:
+        report(what, 0, 0)
+        yield partial(report, what)
+
+
+class _Amount(ProgressColumn):
+    """How much is done: of what `inn.data` reports in bytes, else a share."""
+
+    def render(self, task: Task) -> Text:
+        in_bytes = task.description.split(" ")[0] in ("downloading", "unpacking", "encoding")
+        return (DownloadColumn() if in_bytes else TaskProgressColumn()).render(task)
+
+
+def write_look(run: str, other: str | None, out: Path, made_with: str, **options: Any) -> None:
+    """Write the page of a run (see `inn.explorer.look`), and say what it shows and where it is."""
+    from inn.explorer.look import collect, write_page
+
+    said: list[str] = []
+    with reporting() as report:
+        looks = collect(run, other, **options, report=report, warn=said.append)
+    for sentence in said:
+        console(to_stderr=True).print(f"inn: {sentence}", soft_wrap=True)
+    write_page(looks, out, made_with=made_with)
+    read, size = looks[0]["passage"], out.stat().st_size
+    console().print(f"read {read['symbols']:,} {read['unit']}s: {read['title']}", soft_wrap=True)
+    console().print(f"wrote {out}, {size / 1e6:.1f} MB; open it in a browser", soft_wrap=True)
 
 
 def one_line(text: str, limit: int = 160) -> str:

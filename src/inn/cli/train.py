@@ -97,7 +97,7 @@ def resolve_from(source: str, recipe: str | None, overrides: Sequence[str]) -> S
 
 def start(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:
     """Train a new run and return its summary; `quiet` keeps stdout free and shows progress on stderr."""
-    from inn.cli.display import Display, fetching
+    from inn.cli.display import Display, reporting
     from inn.data.prepare import prepare
     from inn.runs.directory import Run
     from inn.system.device import resolve_device
@@ -106,7 +106,7 @@ def start(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any
     Run.check_free(run)  # before anything is downloaded
     resolve_device(settings.config.train.device)
     out = console(to_stderr=quiet)
-    with fetching() as report:
+    with reporting() as report:
         config = settings.with_vocab(prepare(settings.config.data, report=report).vocabulary.size)
     with Display(out) as display:
         return fit(config, run, report=display)

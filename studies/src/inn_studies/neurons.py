@@ -132,9 +132,9 @@ def roles(run: str, trained: bool) -> dict[str, Any]:
     """What the neurons of a run do on held-out text, or would with the weights it began with (for `Lab.measure`)."""
     import torch
 
-    from inn.cli.evaluate import load_with_data
     from inn.inference.evaluate import as_tokens
     from inn.runs.directory import Run
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     assert isinstance(model, INN)
