@@ -10,7 +10,6 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import SETTINGS_USAGE, console, with_settings
-from inn.cli.train import start, tell_what_next
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, resolve, split_overrides
 
@@ -23,9 +22,11 @@ SAMPLE = 300
 def main(argv: list[str]) -> int:
     """Run `inn demo`; returns 130 where a signal stopped it."""
     args, settings = parse(argv)
+    from inn.cli.display import tell_what_next, train_run
+
     run = args.run or free_run()
     print(f"{settings.description}\nThe text: corpus '{settings.config.data.corpus}'. Stop with Ctrl-C at any time.\n")
-    summary = start(settings, run)
+    summary = train_run(settings, run)
     if summary["status"] == "stopped":
         tell_what_next(run, summary)
         return 130

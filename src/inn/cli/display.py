@@ -26,6 +26,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from inn.cli.common import console
+from inn.config.settings import Settings
 from inn.system.report import Report
 from inn.training.events import Event, Finished, Progress, Sampled, Saved, Started, Validated, Warned
 
@@ -178,3 +179,35 @@ def one_line(text: str, limit: int = 160) -> str:
     """A text on one line, without control characters, cut at `limit`."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def train_run(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Train a new run and return its summary; `quiet` keeps stdout free and shows progress on stderr."""
+    from inn.data.prepare import prepare
+    from inn.runs.directory import Run
+    from inn.system.device import resolve_device
+    from inn.training.trainer import fit
+
+    Run.check_free(run)  # before anything is downloaded
+    resolve_device(settings.config.train.device)
+    out = console(to_stderr=quiet)
+    with reporting() as report:
+        config = settings.with_vocab(prepare(settings.config.data, report=report).vocabulary.size)
+    with Display(out) as display:
+        return fit(config, run, report=display)
+
+
+def resume_run(run: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Go on with a run that was stopped, and return its summary."""
+    from inn.training.trainer import fit
+
+    with Display(console(to_stderr=quiet)) as display:
+        return fit(None, run, resume=True, report=display)
+
+
+def tell_what_next(run: str, summary: dict[str, Any]) -> None:
+    """Where the run is, and what to do with it."""
+    if summary["status"] == "stopped":
+        print(f"stopped at step {summary['step']:,} of {summary['steps']:,}; go on with: inn train --resume {run}")
+        return
+    print(f"\nthe run is in {run}; now try\n  inn eval {run}\n  inn generate {run} --temperature 0.8")

@@ -217,7 +217,7 @@ def trained_steadiness(run: str, blocks: int, symbols: int) -> dict[str, Any]:
     import torch
 
     from inn.analysis.stability.measure import stability
-    from inn.inference.evaluate import as_tokens
+    from inn.nn.modes import as_tokens
     from inn.runs.directory import Run
     from inn.runs.load import load, load_with_data
 

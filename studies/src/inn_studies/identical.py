@@ -96,7 +96,7 @@ def population(run: str) -> dict[str, dict[str, float]]:
     """
     import torch
 
-    from inn.inference.evaluate import as_tokens
+    from inn.nn.modes import as_tokens
     from inn.runs.directory import Run
     from inn.runs.load import load_with_data
 
@@ -176,7 +176,7 @@ def time_ratio(first: INN, second: INN, text: Any, repeats: int = 7) -> float:
 
     import torch
 
-    from inn.inference.evaluate import as_tokens
+    from inn.nn.modes import as_tokens
 
     length = min(256, len(text) // 8)
     tokens = as_tokens(text[: 8 * length], torch.device("cpu")).view(8, length)
