@@ -36,8 +36,8 @@ EXAMPLE = "set.\n\nNew in version 3.9.\n\n"
 def measure(run: str) -> dict[str, Any]:
     """What `inn analyze RUN --json` says of both held-out parts, and what its neurons are worth at capitals."""
     from inn.analysis.overview import survey
-    from inn.cli.evaluate import load_with_data
     from inn.runs.directory import Run
+    from inn.runs.load import load_with_data
     from inn.system.provenance import commit, versions
 
     model, dataset = load_with_data(run)

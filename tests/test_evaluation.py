@@ -15,10 +15,11 @@ from inn.config.assemble import model_config
 from inn.config.rivals import NgramConfig
 from inn.config.run import DataConfig
 from inn.data.prepare import prepare
-from inn.inference.evaluate import Score, evaluate, evaluate_windows, evaluating
+from inn.inference.evaluate import Score, evaluate, evaluate_windows
 from inn.inference.floors import floors, ngram_bits, ngram_counts, xz_bits
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
+from inn.nn.modes import evaluating
 from inn.nn.state import State
 from inn.system.errors import InputError
 

@@ -107,3 +107,14 @@ def test_only_commands_print():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write")
     ]
     assert printing == []
+
+
+def test_commands_do_not_import_one_another():
+    crossing = [
+        f"{name}:{line} imports {target}"
+        for name in modules()
+        if name.startswith("inn.cli.")
+        for target, line in imports(name, types=True)
+        if target.startswith("inn.cli.") and target not in ("inn.cli.common", "inn.cli.display")
+    ]
+    assert crossing == []

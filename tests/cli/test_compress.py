@@ -114,7 +114,7 @@ def test_an_interrupted_compression_leaves_nothing(decoder, tmp_path, monkeypatc
 @pytest.fixture
 def spelled(trained, tmp_path):
     """A text that the run can read, as a file."""
-    from inn.cli.evaluate import load_with_data
+    from inn.runs.load import load_with_data
 
     _, dataset = load_with_data(str(trained))
     (tmp_path / "text").write_text(dataset.vocabulary.decode(dataset.train[:4000]))

@@ -6,12 +6,11 @@ import json
 import re
 import shutil
 import webbrowser
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from inn.cli import look
+from inn.explorer import look
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def test_a_page_of_a_run(inn, own_run, monkeypatch):
     assert run["passage"]["before"] + run["passage"]["symbols"] > 500
     assert run["history"]["train"]
     assert run["history"]["samples"]
-    assert run["facts"]["model.router"] == "dendrites"
+    assert run["facts"]["model.router.kind"] == "dendrites"
     assert not list(own_run.glob(".*.tmp"))
 
 
@@ -91,7 +90,7 @@ def test_a_survey_that_cannot_be_made_is_left_out(inn, own_run, monkeypatch):
     def survey(*_, **__):
         raise InputError("the text is too short")
 
-    monkeypatch.setattr(import_module("inn.analysis.overview"), "survey", survey)
+    monkeypatch.setattr(look, "survey", survey)
     result = inn("look", own_run)
     assert result.code == 0
     assert result.err == "inn: the page has no survey of the neurons: the text is too short\n"

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def text(trained, tmp_path):
-    from inn.cli.evaluate import load_with_data
+    from inn.runs.load import load_with_data
 
     _, dataset = load_with_data(str(trained))
     (tmp_path / "text").write_text(dataset.vocabulary.decode(dataset.train[:2000]))

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from inn.cli.play import parse, serve
+from inn.explorer.play import serve
 from inn_benchmarks.page import browser
 
 PICTURES = {
@@ -47,7 +47,7 @@ def main(run: str, folder: str) -> None:
                 tab.locator("#transport input").blur()
             keep(tab, Path(folder) / f"{name}.png")
             context.close()
-        with serve(parse([run, "--text", TEXT])) as server:
+        with serve(run, text=TEXT) as server:
             serving = Thread(target=server.serve_forever)
             serving.start()
             try:

@@ -30,7 +30,7 @@ def pages(tmp_path_factory, model_of, survey_of, history_of):
             "passage": passage,
             "survey": survey_of(*size, HOSTILE) if survey else None,
             "history": history_of() if survey else None,
-            "facts": {"model.router": HOSTILE},
+            "facts": {"model.router.kind": HOSTILE},
         }
 
     one = look(HOSTILE)

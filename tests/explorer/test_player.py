@@ -14,7 +14,7 @@ from inn.explorer import player as players
 from inn.explorer.passage import read_passage
 from inn.explorer.player import Player
 from inn.explorer.server import Superseded
-from inn.inference.evaluate import evaluating
+from inn.nn.modes import evaluating
 
 TEXT = "the cat sat on the mat and "
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import inn
-from inn.cli.evaluate import load_with_data
 from inn.inference.evaluate import evaluate
+from inn.runs.load import load_with_data
 from inn_studies.compare import BLOCKS, bits_by_age, block_bits
 
 

@@ -7,8 +7,8 @@ import torch
 
 import inn
 from inn.data.prepare import prepare
-from inn.inference.evaluate import as_tokens
 from inn.models.inn import RECALL
+from inn.nn.modes import as_tokens
 from inn.training import validation
 from inn.training.trainer import fit
 

@@ -12,8 +12,8 @@ from inn.analysis.lesions.lesion import Averages, averaging
 from inn.analysis.measures.degree import shares
 from inn.analysis.recording.record import writing_on
 from inn.analysis.recording.stretches import Stretches, entering, recalled, warmed, window
-from inn.inference.evaluate import evaluating
 from inn.models.inn import INN
+from inn.nn.modes import evaluating
 from inn.nn.state import State
 from inn.nn.tape import RoundTape, Tape
 

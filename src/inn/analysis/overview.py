@@ -29,8 +29,8 @@ from inn.analysis.measures.lens import logit_lens
 from inn.analysis.measures.timescale import half_lives, spectrum, time_constants
 from inn.analysis.observe import Observed, graph_inputs, observe
 from inn.analysis.recording.stretches import SYMBOLS, Stretches, stretches
-from inn.inference.evaluate import device_of
 from inn.models.inn import INN
+from inn.nn.modes import device_of
 from inn.nn.tape import Connectivity
 from inn.system.errors import InputError
 

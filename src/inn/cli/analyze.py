@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, one_of, print_json
+from inn.cli.common import JSON_HELP, console, law, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.console import Console
     from rich.table import Table
-
-    from inn.data.prepare import Dataset
-    from inn.models.inn import INN
-    from inn.models.sequence import SequenceModel
 
 USAGE = (
     "inn analyze RUN [--corpus NAME|file:PATH] [--split valid|test|train|whole] [--symbols N] [--beside RUN2] "
@@ -27,10 +22,6 @@ CONTEXTS = 2
 """Contexts of a neuron that are printed; --json has them all."""
 RARE = 0.01
 """Share of the symbols below which a class is left out where the worst one is named."""
-SURE = 0.95
-"""Share of the bootstrap's drawings from which a law of decay is called better than the other without reserve."""
-BLOCKS, BLOCK = 8, 256
-"""Blocks of text that stability is measured on, and their symbols."""
 CLASSES = 2
 """Classes of symbols that a neuron tells most of, printed."""
 
@@ -38,7 +29,22 @@ CLASSES = 2
 def main(argv: list[str]) -> int:
     """Run `inn analyze`."""
     args = parse(argv)
-    facts = look(args)
+    from inn.analysis.runs import survey_run
+    from inn.cli.display import reporting
+
+    with reporting() as report:
+        facts = survey_run(
+            args.run,
+            args.split,
+            corpus=args.corpus,
+            unknown=args.unknown,
+            symbols=args.symbols,
+            other=args.beside,
+            steadiness=args.stability,
+            seed=args.seed,
+            device=args.device,
+            report=report,
+        )
     if args.json:
         print_json(facts)
     else:
@@ -74,82 +80,6 @@ def parse(argv: list[str]) -> Namespace:
     if not 0 <= args.seed < 2**63:
         raise InputError(f"--seed must be between 0 and 2^63 - 1, not {args.seed}")
     return args
-
-
-def look(args: Namespace) -> dict[str, Any]:
-    """The survey of a run."""
-    from inn.analysis.overview import survey
-    from inn.cli.display import working
-    from inn.system.device import resolve_device
-
-    where = resolve_device(args.device)
-    model, dataset = load_with_text(args.run, args.corpus, args.unknown)
-    model.to(where)
-    other = None if args.beside is None else counterpart(args.beside, dataset).to(where)
-    with working("looking inside") as report:
-        facts = survey(
-            model, dataset, split=args.split, symbols=args.symbols, seed=args.seed, run=args.run, report=report
-        )
-    if other is not None:
-        facts["beside"] = {"run": args.beside, **together(model, other, dataset.split(args.split), args)}
-    if args.stability:
-        facts["stability"] = steadiness(model, dataset.split(args.split), args.seed)
-    return facts
-
-
-def counterpart(run: str, dataset: Dataset) -> INN:
-    """The model of another run that reads the same symbols."""
-    from inn.models.inn import INN
-    from inn.runs.load import load
-
-    other = load(run)
-    if not isinstance(other, INN):
-        raise InputError(f"run '{run}' has no neurons to set beside; give a run of kind 'inn'")
-    if other.vocabulary != dataset.vocabulary:
-        raise InputError(f"run '{run}' reads other symbols; give a run of the same corpus and vocabulary")
-    return other
-
-
-def together(model: SequenceModel, other: INN, text: np.ndarray, args: Namespace) -> dict[str, Any]:
-    """Counterparts in the other run, beside those that two untrained models of the same kind have."""
-    from inn.analysis.comparison.beside import beside
-    from inn.analysis.controls.untrained import untrained
-    from inn.analysis.recording.stretches import stretches
-    from inn.inference.evaluate import device_of
-    from inn.models.inn import INN
-
-    assert isinstance(model, INN)
-    cut = stretches(text, args.symbols, device=device_of(model))
-    control = beside(untrained(model, seed=0), untrained(other, seed=1), cut, args.seed)
-    return {**beside(model, other, cut, args.seed), "untrained": control}
-
-
-def steadiness(model: SequenceModel, text: np.ndarray, seed: int) -> dict[str, Any]:
-    """`inn.analysis.stability` on blocks spread over the text."""
-    import numpy as np
-
-    from inn.analysis.stability.measure import stability
-    from inn.inference.evaluate import as_tokens, device_of
-
-    length = min(BLOCK, len(text))
-    starts = np.linspace(0, len(text) - length, BLOCKS).astype(int)
-    return stability(model, as_tokens(np.stack([text[at : at + length] for at in starts]), device_of(model)), seed=seed)
-
-
-def load_with_text(run: str, corpus: str | None = None, unknown: str = "error") -> tuple[SequenceModel, Dataset]:
-    """A run's model and its own corpus, or another one in the symbols of the run."""
-    from inn.cli.display import fetching
-    from inn.cli.evaluate import load_with_data
-    from inn.data.prepare import encode_corpus
-    from inn.runs.load import load
-
-    if corpus is None:
-        return load_with_data(run)
-    model = load(run)
-    if model.vocabulary is None:
-        raise InputError(f"run '{run}' has no vocabulary to read another text with; leave out --corpus")
-    with fetching() as report:
-        return model, encode_corpus(corpus, model.vocabulary, unknown=unknown, report=report)
 
 
 def show(facts: dict[str, Any]) -> None:
@@ -188,16 +118,6 @@ def show_beside(found: dict[str, Any], out: Console) -> None:
 
 def _chance(null: dict[str, float]) -> str:
     return f"{null['observed']:.2f} (by chance {null['mean']:.2f}, p = {null['p']:.3f})"
-
-
-def law(found: dict[str, Any]) -> str:
-    """The law that a push fades by, where one could be fitted."""
-    if found["better"] is None:
-        return "–"
-    of = found["power"]["exponent"] if found["better"] == "power" else found["exponential"]["rate"]
-    law = f"lag^-{of['mean']:.2f}" if found["better"] == "power" else f"exp(-{of['mean']:.3f} lag)"
-    unsure = ", unsure" if found["share"] < SURE else ""
-    return f"{law} [{of['low']:.3g}, {of['high']:.3g}]{unsure}"
 
 
 def show_stability(found: dict[str, Any], out: Console) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 JSON_HELP = "Print one JSON object on stdout, and nothing else."
 SETTINGS_USAGE = "[--section.field value ...]"
+SURE = 0.95
+"""Share of the bootstrap's drawings from which a law of decay is called better than the other without reserve."""
 
 
 def console(*, to_stderr: bool = False) -> Console:
@@ -57,15 +59,18 @@ def is_run(path: str) -> bool:
     return (Path(path) / "config.yaml").is_file()
 
 
-def measure(bits: float, metric: str) -> float:
-    """Bits per symbol in the text's own measure: themselves, or the perplexity."""
-    if metric != "PPL":
-        return bits
-    return 2.0**bits if bits < 1000 else math.inf
-
-
 def one_of(name: str, value: str, *known: str) -> str:
     """Return `value`, or raise an `InputError` where it is none of the known ones."""
     if value not in known:
         raise InputError(f"{name} cannot be '{value}'{nearest(value, known)}")
     return value
+
+
+def law(found: dict[str, Any]) -> str:
+    """The law that a push fades by, where one could be fitted."""
+    if found["better"] is None:
+        return "–"
+    of = found["power"]["exponent"] if found["better"] == "power" else found["exponential"]["rate"]
+    law = f"lag^-{of['mean']:.2f}" if found["better"] == "power" else f"exp(-{of['mean']:.3f} lag)"
+    unsure = ", unsure" if found["share"] < SURE else ""
+    return f"{law} [{of['low']:.3g}, {of['high']:.3g}]{unsure}"

@@ -19,13 +19,13 @@ USAGE = "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] [--plan auto
 
 def main(argv: list[str]) -> int:
     """Run `inn compress`."""
-    from inn.cli.display import stages
+    from inn.cli.display import reporting
     from inn.runs.load import is_inn
 
     args = parse(argv)
     if Path(args.out).exists():
         raise InputError(f"'{args.out}' exists already; give a new folder")
-    with stages() as report:
+    with reporting() as report:
         found = (of_inn if is_inn(Path(args.model)) else of_decoder)(args, report)
     found["out"] = str(Path(args.out))
     if args.json:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -18,7 +16,11 @@ USAGE = "inn compress-text RUN FILE OUT [--streams K] [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn compress-text`."""
     args = parse(argv)
-    facts = pack(args.run, args.file, args.out, args.streams)
+    from inn.cli.display import working
+    from inn.inference.coding.files import compress_file
+
+    with working("compressing") as progress:
+        facts = compress_file(args.run, args.file, args.out, streams=args.streams, progress=progress)
     if args.json:
         print_json(facts)
     else:
@@ -40,35 +42,6 @@ def parse(argv: list[str]) -> Namespace:
     return args
 
 
-def pack(run: str, file: str, out: str, streams: int) -> dict[str, Any]:
-    """Compress a file; what it came to, as plain data."""
-    from inn.cli.display import working
-    from inn.inference.coding.text import compress
-    from inn.runs.load import load
-    from inn.system.files import plain_errors
-
-    check_free(out)
-    with plain_errors(file):
-        data = Path(file).read_bytes()
-    model = load(run)
-    with working("compressing") as report:
-        packed = compress(model, data, streams=streams, progress=report)
-    write_new(out, packed.content)
-    assert model.vocabulary is not None
-    return {
-        "file": file,
-        "out": out,
-        "bytes": len(data),
-        "compressed_bytes": len(packed.content),
-        "symbols": packed.symbols,
-        "unit": model.vocabulary.unit,
-        "bits_per_symbol": 8 * len(packed.content) / packed.symbols if packed.symbols else None,
-        "model_bits_per_symbol": packed.model_bits / packed.symbols if packed.symbols else None,
-        "xz_bytes": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
-        "streams": streams,
-    }
-
-
 def show(facts: dict[str, Any]) -> None:
     out = console()
     text = f"{facts['file']}: {facts['bytes']:,} bytes -> {facts['compressed_bytes']:,} (xz: {facts['xz_bytes']:,})"
@@ -76,16 +49,3 @@ def show(facts: dict[str, Any]) -> None:
         bits, predicted = facts["bits_per_symbol"], facts["model_bits_per_symbol"]
         text += f", {bits:.4f} bits per {facts['unit']}; predicted: {predicted:.4f}"
     out.print(f"{text}\nwrote {facts['out']}", soft_wrap=True)
-
-
-def check_free(out: str) -> None:
-    """Raise `InputError` for a file that is there already."""
-    if Path(out).exists():
-        raise InputError(f"'{out}' exists already; remove it, or choose another name")
-
-
-def write_new(out: str, content: bytes) -> None:
-    """Write a file, wholly or not at all."""
-    from inn.system.files import replace_file
-
-    replace_file(Path(out), content)

@@ -69,9 +69,9 @@ def show_list(args: Namespace) -> None:
 
 def show_get(args: Namespace) -> None:
     """Fetch a corpus where it is not here already, and say where it is."""
-    from inn.cli.display import fetching
+    from inn.cli.display import reporting
 
-    with fetching() as report:
+    with reporting() as report:
         facts = get(args.name, report=report)
     if args.json:
         return print_json(facts)
@@ -97,14 +97,14 @@ def show_verify(args: Namespace) -> None:
 
 def show_prepare(args: Namespace) -> None:
     """Encode a corpus into a folder of shards; a preparation that was killed goes on."""
-    from inn.cli.display import fetching
+    from inn.cli.display import reporting
     from inn.data.shards import DatasetTexts, open_shards, prepare_shards, stream_texts
 
     corpus = args.name
     if corpus.startswith("datasets:"):
         texts = DatasetTexts(corpus.removeprefix("datasets:"), args.split, args.column)
         corpus = f"file:{stream_texts(texts, Path(args.to) / 'text')}"
-    with fetching() as report:
+    with reporting() as report:
         folder = prepare_shards(corpus, args.to, args.vocabulary, units=args.units, workers=args.workers, report=report)
     parts, vocabulary, sha256 = open_shards(folder)
     sizes = {part: len(symbols) for part, symbols in parts.items()}

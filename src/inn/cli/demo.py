@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,6 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import SETTINGS_USAGE, console, with_settings
-from inn.cli.evaluate import load_with_data, score
-from inn.cli.train import start, tell_what_next
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, resolve, split_overrides
 
@@ -23,9 +22,11 @@ SAMPLE = 300
 def main(argv: list[str]) -> int:
     """Run `inn demo`; returns 130 where a signal stopped it."""
     args, settings = parse(argv)
+    from inn.cli.display import tell_what_next, train_run
+
     run = args.run or free_run()
     print(f"{settings.description}\nThe text: corpus '{settings.config.data.corpus}'. Stop with Ctrl-C at any time.\n")
-    summary = start(settings, run)
+    summary = train_run(settings, run)
     if summary["status"] == "stopped":
         tell_what_next(run, summary)
         return 130
@@ -50,12 +51,16 @@ def free_run() -> str:
 
 def show(run: str, summary: dict[str, Any], device: str) -> None:
     """What was learned, on text the model has never seen, the page of its neurons, and what to try next."""
-    from inn.cli import look
+    from inn.cli.display import reporting, write_look
+    from inn.explorer.look import default_out
     from inn.inference.floors import xz_bits
+    from inn.inference.held_out import evaluate_run
     from inn.models.inn import INN
     from inn.runs.directory import Run
+    from inn.runs.load import load_with_data
 
-    facts = score(run, "test", device=device)
+    with reporting() as report:
+        facts = evaluate_run(run, "test", device=device, report=report)
     model, dataset = load_with_data(run)
     decode = dataset.vocabulary.decode
     xz = xz_bits(decode(dataset.train), decode(dataset.test), len(dataset.test))
@@ -82,7 +87,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
         out.print(f"  {sentence}", soft_wrap=True)
     if isinstance(model, INN):
         out.print("\nWhat its neurons do", style="bold")
-        look.main([run])
+        write_look(run, None, default_out(run), shlex.join(["inn", "look", run]))
     out.print("\nWhat to try next", style="bold")
     ideas = {
         f"inn play {run}": "type, watch the neurons, silence some",

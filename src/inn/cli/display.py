@@ -6,13 +6,28 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from inn.cli.common import console
+from inn.config.settings import Settings
+from inn.system.report import Report
 from inn.training.events import Event, Finished, Progress, Sampled, Saved, Started, Validated, Warned
 
 UNIT_SHORT = {"character": "char", "byte": "byte", "word": "word"}
@@ -112,10 +127,10 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def fetching() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for what is downloaded, unpacked and encoded, in bytes; nothing where nobody looks."""
+def reporting() -> Iterator[Report]:
+    """A bar on stderr for everything that is reported, bytes for what is fetched; nothing where nobody looks."""
     bar = RichProgress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description}"), BarColumn(), _Amount(), TimeRemainingColumn(),
         console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
     )  # fmt: skip
     tasks: dict[str, TaskID] = {}
@@ -130,30 +145,69 @@ def fetching() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for every stage of some work; nothing where nobody looks."""
-    bar = RichProgress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    tasks: dict[str, TaskID] = {}
-    with bar:
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield report
-
-
-@contextmanager
 def working(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr for work that is counted in symbols; nothing where nobody looks."""
-    bar = RichProgress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    """A bar on stderr for work of one kind; nothing where nobody looks."""
+    with reporting() as report:
+        report(what, 0, 0)
+        yield partial(report, what)
+
+
+class _Amount(ProgressColumn):
+    """How much is done: of what `inn.data` reports in bytes, else a share."""
+
+    def render(self, task: Task) -> Text:
+        in_bytes = task.description.split(" ")[0] in ("downloading", "unpacking", "encoding")
+        return (DownloadColumn() if in_bytes else TaskProgressColumn()).render(task)
+
+
+def write_look(run: str, other: str | None, out: Path, made_with: str, **options: Any) -> None:
+    """Write the page of a run (see `inn.explorer.look`), and say what it shows and where it is."""
+    from inn.explorer.look import collect, write_page
+
+    said: list[str] = []
+    with reporting() as report:
+        looks = collect(run, other, **options, report=report, warn=said.append)
+    for sentence in said:
+        console(to_stderr=True).print(f"inn: {sentence}", soft_wrap=True)
+    write_page(looks, out, made_with=made_with)
+    read, size = looks[0]["passage"], out.stat().st_size
+    console().print(f"read {read['symbols']:,} {read['unit']}s: {read['title']}", soft_wrap=True)
+    console().print(f"wrote {out}, {size / 1e6:.1f} MB; open it in a browser", soft_wrap=True)
 
 
 def one_line(text: str, limit: int = 160) -> str:
     """A text on one line, without control characters, cut at `limit`."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def train_run(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Train a new run and return its summary; `quiet` keeps stdout free and shows progress on stderr."""
+    from inn.data.prepare import prepare
+    from inn.runs.directory import Run
+    from inn.system.device import resolve_device
+    from inn.training.trainer import fit
+
+    Run.check_free(run)  # before anything is downloaded
+    resolve_device(settings.config.train.device)
+    out = console(to_stderr=quiet)
+    with reporting() as report:
+        config = settings.with_vocab(prepare(settings.config.data, report=report).vocabulary.size)
+    with Display(out) as display:
+        return fit(config, run, report=display)
+
+
+def resume_run(run: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Go on with a run that was stopped, and return its summary."""
+    from inn.training.trainer import fit
+
+    with Display(console(to_stderr=quiet)) as display:
+        return fit(None, run, resume=True, report=display)
+
+
+def tell_what_next(run: str, summary: dict[str, Any]) -> None:
+    """Where the run is, and what to do with it."""
+    if summary["status"] == "stopped":
+        print(f"stopped at step {summary['step']:,} of {summary['steps']:,}; go on with: inn train --resume {run}")
+        return
+    print(f"\nthe run is in {run}; now try\n  inn eval {run}\n  inn generate {run} --temperature 0.8")

@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, is_run, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, resolve, split_overrides
+from inn.system.trees import dotted
 
 USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--json]"
 
@@ -72,7 +73,6 @@ def show(name: str, facts: dict[str, Any]) -> None:
     out.print(f"training compute    {facts['training_flops_per_symbol']:,.0f} FLOPs per symbol")
     out.print(f"state               {facts['state_bytes']:,} bytes per stream")
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for section, fields in facts["settings"].items():
-        for field, value in fields.items():
-            table.add_row(f"{section}.{field}", str(value))
+    for name, value in dotted(facts["settings"]).items():
+        table.add_row(name, str(value))
     out.print(table)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, measure, one_of, print_json
+from inn.cli.common import JSON_HELP, console, one_of, print_json
 from inn.config.parser import OptionParser
+from inn.data.metric import in_metric
 
 if TYPE_CHECKING:
     from inn.runs.listing import Listed, Listing
@@ -121,7 +122,7 @@ def score(bits: float | None, metric: str | None) -> str:
     """A score in the text's own measure."""
     if bits is None or metric is None:
         return ""
-    return f"{measure(bits, metric):,.{1 if metric == 'PPL' else 3}f} {metric}"
+    return f"{in_metric(bits, metric):,.{1 if metric == 'PPL' else 3}f} {metric}"
 
 
 def short(corpus: str) -> str:

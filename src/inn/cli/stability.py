@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from inn.cli.analyze import law
-from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.common import JSON_HELP, console, law, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 

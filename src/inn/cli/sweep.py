@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, measure, one_of, print_json, with_settings
+from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, one_of, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import resolve, split_overrides
+from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def outcome(trial: optuna.trial.FrozenTrial) -> str:
     metric = trial.user_attrs.get("metric", "BPC")
     state = trial.state.name
     if state == "COMPLETE" and trial.value is not None:
-        return f"{measure(trial.value, metric):.3f} {metric}"
+        return f"{in_metric(trial.value, metric):.3f} {metric}"
     if state == "PRUNED":
         last = trial.last_step
         return f"pruned at {last / 10:.0f}%" if last is not None else "pruned"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
+from inn.cli.common import JSON_HELP, SETTINGS_USAGE, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, read_recipe, resolve, resolve_tree, split_overrides
 from inn.system.errors import InputError
@@ -23,6 +22,7 @@ def main(argv: list[str]) -> int:
     process had died, goes on with the run that its first life began.
     """
     args, settings = parse(argv)
+    from inn.cli.display import resume_run, tell_what_next, train_run
     from inn.runs.directory import Run
     from inn.training.parallel.group import MainProcessError, is_main_process, launcher_id, was_restarted
     from inn.training.trainer import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
@@ -32,9 +32,9 @@ def main(argv: list[str]) -> int:
     again = was_restarted() and Run.was_created_by(launcher_id(), args.run)  # one of the processes had died
     try:
         if settings is None or again:
-            summary = resume(args.run, quiet=args.json)
+            summary = resume_run(args.run, quiet=args.json)
         else:
-            summary = start(settings, args.run, quiet=args.json)
+            summary = train_run(settings, args.run, quiet=args.json)
     except (MainProcessError, TrainingDiverged):
         if not is_main_process():
             return 2
@@ -93,37 +93,3 @@ def resolve_from(source: str, recipe: str | None, overrides: Sequence[str]) -> S
             data["tokenizer"] = source  # another text would have other symbols, and a folder may be gone
     train = {**(tree.get("train") or {}), "start": source}
     return resolve_tree({"model": own["model"], "data": data, "train": train}, overrides, f"run '{source}'")
-
-
-def start(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Train a new run and return its summary; `quiet` keeps stdout free and shows progress on stderr."""
-    from inn.cli.display import Display, fetching
-    from inn.data.prepare import prepare
-    from inn.runs.directory import Run
-    from inn.system.device import resolve_device
-    from inn.training.trainer import fit
-
-    Run.check_free(run)  # before anything is downloaded
-    resolve_device(settings.config.train.device)
-    out = console(to_stderr=quiet)
-    with fetching() as report:
-        config = settings.with_vocab(prepare(settings.config.data, report=report).vocabulary.size)
-    with Display(out) as display:
-        return fit(config, run, report=display)
-
-
-def resume(run: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Go on with a run that was stopped, and return its summary."""
-    from inn.cli.display import Display
-    from inn.training.trainer import fit
-
-    with Display(console(to_stderr=quiet)) as display:
-        return fit(None, run, resume=True, report=display)
-
-
-def tell_what_next(run: str, summary: dict[str, Any]) -> None:
-    """Where the run is, and what to do with it."""
-    if summary["status"] == "stopped":
-        print(f"stopped at step {summary['step']:,} of {summary['steps']:,}; go on with: inn train --resume {run}")
-        return
-    print(f"\nthe run is in {run}; now try\n  inn eval {run}\n  inn generate {run} --temperature 0.8")

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from inn.data.corpora import corpus_text, find_corpus, pydoc_text
-from inn.data.fetch import Report, find, unpacked
+from inn.data.fetch import find, unpacked
 from inn.data.table import CORPORA
 from inn.system.errors import InputError
 from inn.system.files import sha256_of
+from inn.system.report import Report
 
 
 def list_corpora() -> list[dict[str, Any]]:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inn.data.corpus import Corpus
-from inn.data.fetch import Report, locate
+from inn.data.fetch import locate
 from inn.data.table import CORPORA
 from inn.data.text import PARTS, Boundary, CorpusText, Segment, cut
 from inn.system.errors import InputError, nearest
 from inn.system.files import plain_errors
+from inn.system.report import Report
 
 
 def find_corpus(name: str) -> Corpus:

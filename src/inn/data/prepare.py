@@ -13,7 +13,6 @@ from inn.config.run import DataConfig
 from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.encode import encoded, learned
-from inn.data.fetch import Report
 from inn.data.shards import open_shards
 from inn.data.text import PARTS, CorpusText
 from inn.data.tokens import read_symbols
@@ -21,6 +20,7 @@ from inn.registry import VOCABULARIES
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError, lookup
 from inn.system.files import CACHE, new_folder, only_one, plain_errors, sha256_of
+from inn.system.report import Report
 
 FORMAT = 1
 """Raised whenever the same corpus would be cut or encoded otherwise; what the cache holds is then left unused."""

@@ -20,13 +20,13 @@ import numpy as np
 from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
 from inn.data.encode import encoded, learned
-from inn.data.fetch import Report
 from inn.data.text import PARTS, CorpusText, Segment, cut
 from inn.data.vocabulary import Characters, build_vocabulary
 from inn.registry import VOCABULARIES
 from inn.system.errors import InputError
 from inn.system.files import atomic_file, only_one, plain_errors
 from inn.system.packages import require
+from inn.system.report import Report
 
 FORMAT = 1
 PIECE = 256 << 20

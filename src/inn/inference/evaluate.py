@@ -15,9 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.models.sequence import SequenceModel
-from inn.nn.modes import as_tokens as as_tokens
-from inn.nn.modes import device_of as device_of
-from inn.nn.modes import evaluating as evaluating
+from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.system.errors import InputError
 
 Predictor = Callable[[Tensor, Any], tuple[Tensor, Any]]

@@ -1,9 +1,10 @@
-"""From a run directory back to a model."""
+"""From a run directory back to a model, and to the text that it was trained on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from inn.data.prepare import Dataset, encode_corpus, prepare
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.runs import checkpoint as checkpoints
@@ -11,25 +12,26 @@ from inn.runs.directory import Run
 from inn.runs.exported import is_exported, load_exported
 from inn.system.errors import InputError
 from inn.system.packages import require
+from inn.system.report import Report, nobody
 
 HUB = "hf://"
 """What the name of a model on the Hugging Face Hub begins with."""
 
 
-def load(path: str | Path) -> SequenceModel:
+def load(path: str | Path | Run) -> SequenceModel:
     """Return the model of a run, on the CPU, in evaluation mode, its `vocabulary` set, and what it can recall.
 
     Args:
-        path: a run directory: its best checkpoint by validation is taken, else its newest. Or the directory of one
-            checkpoint in it, `RUN/checkpoints/step-...`. Or a folder that `inn export` wrote, or `hf://OWNER/NAME`, one
-            on the Hugging Face Hub.
+        path: a run, or its directory: its best checkpoint by validation is taken, else its newest. Or the directory of
+            one checkpoint in it, `RUN/checkpoints/step-...`. Or a folder that `inn export` wrote, or `hf://OWNER/NAME`,
+            one on the Hugging Face Hub.
 
     Raises `InputError` when there is no run, no checkpoint, or the checkpoint is damaged or another model's.
 
     Example: ``model = inn.load("runs/demo")``
     """
-    name = str(path)
-    path = _from_hub(name.removeprefix(HUB)) if name.startswith(HUB) else Path(path)
+    name = str(path_of(path))
+    path = _from_hub(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name)
     if is_exported(path):
         return load_exported(path)
     one = path.parent.name == "checkpoints" and (path / "checkpoint.json").is_file()
@@ -41,6 +43,51 @@ def load(path: str | Path) -> SequenceModel:
     model.vocabulary = run.vocabulary()
     model.experience = run.experience()
     return model.eval()
+
+
+def load_data(run: str | Path | Run, *, report: Report = nobody) -> Dataset:
+    """Return the corpus that a run was trained on, in its symbols; see `inn.data.prepare.prepare`.
+
+    Example: ``load_data("runs/demo").split("test")``
+    """
+    run = Run(path_of(run))
+    return prepare(run.config().data, run.given_vocabulary(), report=report)
+
+
+def load_with_data(
+    run: str | Path | Run, corpus: str | None = None, *, unknown: str = "error", report: Report = nobody
+) -> tuple[SequenceModel, Dataset]:
+    """Return a run's model (see `load`) and a text in its symbols.
+
+    Args:
+        run: a run, or its directory.
+        corpus: a corpus by name, or `file:PATH`; the one the run was trained on when None.
+        unknown: symbols of another corpus that the run does not know: `error` or `skip`.
+        report: told of what is fetched and encoded.
+
+    Raises `InputError` as `load` and `prepare` do, and where the run's corpus is no longer the same text.
+
+    Example: ``model, dataset = load_with_data("runs/demo")``
+    """
+    if corpus is not None:
+        model = load(run)
+        if model.vocabulary is None:
+            raise InputError(f"run '{path_of(run)}' has no vocabulary to read another text with; leave out --corpus")
+        return model, encode_corpus(corpus, model.vocabulary, unknown=unknown, report=report)
+    own = Run(path_of(run))
+    name = own.config().data.corpus
+    model, dataset = load(own), load_data(own, report=report)
+    if model.vocabulary is not None and dataset.vocabulary != model.vocabulary:
+        raise InputError(
+            f"corpus '{name}' has other symbols here than the text that run '{own.path}' was trained on; "
+            "restore that text, or train again"
+        )
+    return model, dataset
+
+
+def path_of(run: str | Path | Run) -> str | Path:
+    """Where a run is, however it was given."""
+    return run.path if isinstance(run, Run) else run
 
 
 def is_inn(path: Path) -> bool:

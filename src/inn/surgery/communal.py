@@ -15,8 +15,8 @@ from torch import Tensor
 
 from inn.compress.states import dense_size, factorise, lost, per_rank, refit, shapes_of
 from inn.compress.watch import Watch
-from inn.inference.evaluate import evaluating
 from inn.models.inn import INN
+from inn.nn.modes import evaluating
 from inn.nn.population import CommunalLinear
 from inn.system.errors import InputError
 

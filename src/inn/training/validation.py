@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from inn.config.run import RunConfig
 from inn.data.prepare import Dataset
-from inn.inference.evaluate import Score, as_tokens, evaluate, evaluating
+from inn.inference.evaluate import Score, evaluate
 from inn.inference.floors import FLOOR_NAMES, TABLE_LIMIT, ngram_bits, ngram_counts
 from inn.models.generate import generate
 from inn.models.sequence import SequenceModel
+from inn.nn.modes import as_tokens, evaluating
 from inn.nn.state import State
 from inn.runs.checkpoint import pack_rng, unpack_rng
 from inn.training.parallel.group import SINGLE_PROCESS, Group

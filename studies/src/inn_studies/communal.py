@@ -201,12 +201,13 @@ def make(run: str, keep: float, rows: int, limit: int | None) -> dict[str, Any]:
     """Make a trained run communal, as a folder beside it, and score that (a measure for `Lab.measure`)."""
     import torch
 
-    from inn.cli.evaluate import load_with_data
     from inn.compress.calibrate import rows_of
     from inn.hf.export import write
     from inn.hf.model import INNForCausalLM
-    from inn.inference.evaluate import as_tokens, evaluate
+    from inn.inference.evaluate import evaluate
     from inn.models.inn import INN
+    from inn.nn.modes import as_tokens
+    from inn.runs.load import load_with_data
     from inn.surgery.communal import communal
     from inn.system.files import remove_folder
     from inn_studies.rows import STREAMS

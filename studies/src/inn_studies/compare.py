@@ -18,8 +18,8 @@ def block_bits(run: str, split: str) -> list[float]:
 
     The text is read as one strict stream, state carried, from its first symbol to its last.
     """
-    from inn.cli.evaluate import load_with_data
     from inn.inference.evaluate import evaluate
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     return [part.bits for part in evaluate(model, dataset.split(split), blocks=BLOCKS).parts]
@@ -30,8 +30,8 @@ def bits_by_age(run: str, split: str) -> dict[str, float]:
 
     What a model makes of a short text, and what it gains from what it has read before.
     """
-    from inn.cli.evaluate import load_with_data
     from inn.inference.evaluate import row_nats
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     symbols = dataset.split(split)

@@ -217,10 +217,9 @@ def trained_steadiness(run: str, blocks: int, symbols: int) -> dict[str, Any]:
     import torch
 
     from inn.analysis.stability.measure import stability
-    from inn.cli.evaluate import load_with_data
-    from inn.inference.evaluate import as_tokens
+    from inn.nn.modes import as_tokens
     from inn.runs.directory import Run
-    from inn.runs.load import load
+    from inn.runs.load import load, load_with_data
 
     _, dataset = load_with_data(run)
     text = spaced(as_tokens(dataset.valid, torch.device("cpu")), blocks, symbols).view(blocks, symbols)

@@ -107,8 +107,8 @@ def parts_bits(run: str, limit: int) -> dict[str, Any]:
 
     `unread` is None where the run has read all of its training part, or windows from anywhere in it.
     """
-    from inn.cli.evaluate import load_with_data
     from inn.runs.directory import Run
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     read, unread = stretches(len(dataset.train), Run(run).config(), limit // ROWS)

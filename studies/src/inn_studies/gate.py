@@ -139,8 +139,8 @@ def openness(run: str, limit: int | None) -> dict[str, Any]:
     let a kernel skip.
     """
     from inn.analysis.recording.record import record
-    from inn.cli.evaluate import load_with_data
     from inn.inference.evaluate import evaluate
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     assert isinstance(model, INN)

@@ -96,9 +96,9 @@ def population(run: str) -> dict[str, dict[str, float]]:
     """
     import torch
 
-    from inn.cli.evaluate import load_with_data
-    from inn.inference.evaluate import as_tokens
+    from inn.nn.modes import as_tokens
     from inn.runs.directory import Run
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     assert isinstance(model, INN)
@@ -144,8 +144,8 @@ def collapsed(run: str, limit: int | None) -> dict[str, Any]:
     Bits of both; costs of the one as a share of the population's: analytic forward FLOPs (all, and without the head)
     and the time of a forward pass. Where neurons differ, `refused` says why.
     """
-    from inn.cli.evaluate import load_with_data
     from inn.inference.evaluate import evaluate
+    from inn.runs.load import load_with_data
     from inn.surgery.collapse import collapse
     from inn_studies.rows import STREAMS
 
@@ -176,7 +176,7 @@ def time_ratio(first: INN, second: INN, text: Any, repeats: int = 7) -> float:
 
     import torch
 
-    from inn.inference.evaluate import as_tokens
+    from inn.nn.modes import as_tokens
 
     length = min(256, len(text) // 8)
     tokens = as_tokens(text[: 8 * length], torch.device("cpu")).view(8, length)

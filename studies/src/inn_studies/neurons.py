@@ -132,9 +132,9 @@ def roles(run: str, trained: bool) -> dict[str, Any]:
     """What the neurons of a run do on held-out text, or would with the weights it began with (for `Lab.measure`)."""
     import torch
 
-    from inn.cli.evaluate import load_with_data
-    from inn.inference.evaluate import as_tokens
+    from inn.nn.modes import as_tokens
     from inn.runs.directory import Run
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     assert isinstance(model, INN)
@@ -158,7 +158,7 @@ def statistics_of(model: INN, blocks: Tensor, warmup: int) -> dict[str, Any]:
 
     from inn.analysis import received, shuffled_identities
     from inn.analysis.recording.trace import trace
-    from inn.inference.evaluate import evaluating
+    from inn.nn.modes import evaluating
 
     kept: list[tuple[Tensor, Tensor]] = []
     with evaluating(model), torch.no_grad():

@@ -162,9 +162,10 @@ class LongRivals(Rivals):
 def population(run: str, split: str, limit: int = 200_000) -> dict[str, Any]:
     """How many neurons a run amounts to, and the bits per symbol it loses without each (a measure)."""
     from inn.analysis import measure_effective_neurons, silenced
-    from inn.cli.evaluate import load_with_data
-    from inn.inference.evaluate import as_tokens, device_of, evaluate
+    from inn.inference.evaluate import evaluate
     from inn.models.inn import INN
+    from inn.nn.modes import as_tokens, device_of
+    from inn.runs.load import load_with_data
 
     model, dataset = load_with_data(run)
     assert isinstance(model, INN)

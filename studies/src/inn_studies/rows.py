@@ -118,9 +118,9 @@ def best_bits(run: Run) -> float | None:
 
 def score(run: str, split: str, limit: int | None) -> dict[str, Any]:
     """The score of a run on a part of its corpus, as `inn eval` gives it (a measure for `Lab.measure`)."""
-    from inn.cli.evaluate import score as evaluate
+    from inn.inference.held_out import evaluate_run
 
-    found = evaluate(run, split, streams=STREAMS, limit=limit)
+    found = evaluate_run(run, split, streams=STREAMS, limit=limit)
     del found["run"]
     return found
 

@@ -86,8 +86,8 @@ def writing(run: str, tokens: int, fresh: bool) -> dict[str, Any]:
 
     Unless `fresh`, a model that recalls does so from the end of its training text, as after `inn.load`.
     """
-    from inn.cli.evaluate import load_with_data
     from inn.models.generate import complete
+    from inn.runs.load import load_with_data
     from inn.training.validation import experience
 
     model, dataset = load_with_data(run)
@@ -98,7 +98,7 @@ def writing(run: str, tokens: int, fresh: bool) -> dict[str, Any]:
 
 def held_out_words(run: str, tokens: int) -> dict[str, float]:
     """The same of as much held-out text, cut at as many places."""
-    from inn.cli.evaluate import load_with_data
+    from inn.runs.load import load_with_data
 
     _, dataset = load_with_data(run)
     places = [i * (len(dataset.valid) // len(PROMPTS)) for i in range(len(PROMPTS))]

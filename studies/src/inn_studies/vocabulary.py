@@ -220,9 +220,9 @@ def row_of(model: Tuned, scores: dict[str, Any]) -> dict[str, Any]:
 
 def per_word(run: str, split: str, limit: int | None) -> dict[str, Any]:
     """The perplexity per word of a run on a part of its corpus (a measure for `Lab.measure`)."""
-    from inn.cli.evaluate import score
+    from inn.inference.held_out import evaluate_run
 
-    found: dict[str, Any] = score(run, split, streams=STREAMS, limit=limit)
+    found = evaluate_run(run, split, streams=STREAMS, limit=limit)
     if found["metric"] == "PPL":  # the symbols are the words
         return {"ppl": found["perplexity"], "words": found["count"]}
     return {"ppl": found["ppl"], "words": found["text"]["words"]}

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from inn.inference.evaluate import device_of
 from inn.models.inn import INN
+from inn.nn.modes import device_of
 
 
 def untrained(model: INN, seed: int = 0) -> INN:

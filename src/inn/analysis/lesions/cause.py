@@ -13,8 +13,8 @@ from torch import Tensor
 from inn.analysis.controls.lead import lead
 from inn.analysis.lesions.lesion import is_forgetful, silenced
 from inn.analysis.recording.stretches import Stretches, bits_of, entering, recalled
-from inn.inference.evaluate import evaluating
 from inn.models.inn import INN
+from inn.nn.modes import evaluating
 from inn.system.errors import InputError
 
 BLOCKS = 32

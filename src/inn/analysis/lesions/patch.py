@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from inn.inference.evaluate import evaluating
 from inn.models.inn import INN, RECALL
+from inn.nn.modes import evaluating
 from inn.nn.state import State
 from inn.system.errors import InputError
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from inn.analysis.measures.similarity import cka
 from inn.analysis.recording.record import record
-from inn.inference.evaluate import evaluating
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
+from inn.nn.modes import evaluating
 
 
 def effective_neurons(outputs: Tensor) -> float:

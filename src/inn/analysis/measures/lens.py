@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.inference.evaluate import evaluating
 from inn.models.inn import INN
+from inn.nn.modes import evaluating
 from inn.ops.norm.reference import EPSILON
 from inn.system.errors import InputError
 

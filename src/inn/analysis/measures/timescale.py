@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from inn.inference.evaluate import evaluating
 from inn.nn.graph import Graph
+from inn.nn.modes import evaluating
 from inn.nn.state import Key, State
 from inn.system.errors import InputError
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from inn.inference.evaluate import evaluating
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
+from inn.nn.modes import evaluating
 from inn.nn.state import State
 from inn.system.errors import InputError
 

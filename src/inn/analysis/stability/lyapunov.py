@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inn.inference.evaluate import device_of, evaluating
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
+from inn.nn.modes import device_of, evaluating
 from inn.nn.state import Key, State
 from inn.system.errors import InputError
 

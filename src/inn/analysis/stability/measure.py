@@ -20,9 +20,9 @@ from inn.analysis.stability.depths import Change, Depths, Hidden
 from inn.analysis.stability.lyapunov import exact, exponents_over_time, lyapunov
 from inn.analysis.stability.patterns import contraction
 from inn.analysis.stability.transport import transport
-from inn.inference.evaluate import device_of, evaluating
 from inn.models.sequence import SequenceModel
 from inn.models.window import WindowedModel
+from inn.nn.modes import device_of, evaluating
 from inn.nn.state import State
 from inn.system.errors import InputError
 

@@ -134,7 +134,7 @@ function summaryOf(look) {
   const s = look.survey ?? {}, f = look.facts ?? {}, p = look.passage, h = look.history?.facts ?? {};
   const bits = known(s.bits) ? `${format.bits(s.bits)} bits per symbol on ${s.corpus ?? "held-out text"}` : known(h.best?.bits) ? `${format.bits(h.best.bits)} bits per symbol in validation` : null;
   const count = p?.neurons ?? s.neurons, rounds = p?.rounds ?? s.rounds;
-  return [known(count) ? `${count} neurons, ${rounds} ${rounds === 1 ? "round" : "rounds"}` : null, s.router ?? f["model.router"], known(s.parameters ?? h.parameters) ? `${format.whole(s.parameters ?? h.parameters)} parameters` : null, bits].filter(known).join(" · ");
+  return [known(count) ? `${count} neurons, ${rounds} ${rounds === 1 ? "round" : "rounds"}` : null, s.router ?? f["model.router.kind"], known(s.parameters ?? h.parameters) ? `${format.whole(s.parameters ?? h.parameters)} parameters` : null, bits].filter(known).join(" · ");
 }
 
 function about(source) {

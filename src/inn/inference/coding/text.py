@@ -16,8 +16,8 @@ import torch
 
 from inn.data.base import Vocabulary
 from inn.inference.coding.ranges import Decoder, Encoder, shares
-from inn.inference.evaluate import as_tokens, device_of, evaluating
 from inn.models.sequence import SequenceModel
+from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.system.errors import InputError
 
 MAGIC, FORMAT = b"INNT", 1

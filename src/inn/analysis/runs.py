@@ -1,0 +1,94 @@
+"""A survey of a run on a text: from its directory to plain data."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inn.analysis.comparison.beside import beside
+from inn.analysis.controls.untrained import untrained
+from inn.analysis.overview import survey
+from inn.analysis.recording.stretches import SYMBOLS, stretches
+from inn.analysis.stability.measure import stability
+from inn.data.prepare import Dataset
+from inn.models.inn import INN
+from inn.nn.modes import as_tokens, device_of
+from inn.runs.directory import Run
+from inn.runs.load import load, load_with_data, path_of
+from inn.system.device import resolve_device
+from inn.system.errors import InputError
+from inn.system.report import Report, nobody
+
+BLOCKS, BLOCK = 8, 256
+"""Blocks of text that stability is measured on, and their symbols."""
+
+
+def survey_run(
+    run: str | Path | Run,
+    split: str | None = None,
+    *,
+    corpus: str | None = None,
+    unknown: str = "error",
+    symbols: int = SYMBOLS,
+    other: str | Path | Run | None = None,
+    steadiness: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    report: Report = nobody,
+) -> dict[str, Any]:
+    """Look into a run: what its neurons do, carry and cause on a text; see `inn.analysis.overview.survey`.
+
+    Args:
+        run: a run of a graph of neurons, or its directory.
+        split: the part to read: `valid` of the run's own corpus when None, all (`whole`) of another.
+        corpus: another text to read, a corpus by name or `file:PATH`.
+        unknown: symbols of another text that the run does not know: `error` or `skip`.
+        symbols: how many to look at, spread evenly over the part.
+        other: another run of the same symbols, to find the counterparts of these neurons in (`beside` of the result).
+        steadiness: also how a push fades over symbols and rounds (`stability` of the result).
+        seed: of shuffled controls and sampled orders.
+        device: `auto`, `cpu`, `cuda` (or `cuda:1`, ...) or `mps`.
+        report: told of what is fetched, encoded and looked at.
+
+    Raises `InputError` for runs without neurons, that read different symbols, or whose text is not to be had.
+
+    Example: ``survey_run("runs/demo")["cards"][3]["lesion"]``
+    """
+    where = resolve_device(device)
+    split = split or ("valid" if corpus is None else "whole")
+    model, dataset = load_with_data(run, corpus, unknown=unknown, report=report)
+    model.to(where)
+    counterpart = None if other is None else _of_the_same_symbols(other, dataset).to(where)
+    looking = partial(report, "looking inside")
+    name = str(path_of(run))
+    facts = survey(model, dataset, split=split, symbols=symbols, seed=seed, run=name, report=looking)
+    assert isinstance(model, INN)  # the survey has refused others
+    text = dataset.split(split)
+    if counterpart is not None:
+        cut = stretches(text, symbols, device=device_of(model))
+        control = beside(untrained(model, seed=0), untrained(counterpart, seed=1), cut, seed)
+        found = beside(model, counterpart, cut, seed)
+        facts["beside"] = {"run": str(path_of(other)), **found, "untrained": control}  # type: ignore[arg-type]
+    if steadiness:
+        facts["stability"] = stability(model, as_tokens(_spread(text), device_of(model)), seed=seed)
+    return facts
+
+
+def _of_the_same_symbols(run: str | Path | Run, dataset: Dataset) -> INN:
+    """The model of another run that reads the same symbols."""
+    model = load(run)
+    if not isinstance(model, INN):
+        raise InputError(f"run '{path_of(run)}' has no neurons to set beside; give a run of kind 'inn'")
+    if model.vocabulary != dataset.vocabulary:
+        raise InputError(f"run '{path_of(run)}' reads other symbols; give a run of the same corpus and vocabulary")
+    return model
+
+
+def _spread(text: np.ndarray) -> np.ndarray:
+    """Blocks spread evenly over a text, `[BLOCKS, BLOCK]`; shorter ones of a shorter text."""
+    length = min(BLOCK, len(text))
+    starts = np.linspace(0, len(text) - length, BLOCKS).astype(int)
+    return np.stack([text[at : at + length] for at in starts])

@@ -1,0 +1,186 @@
+"""The page of a run: what there is to see of it, collected and written."""
+
+from __future__ import annotations
+
+import codecs
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inn.analysis.overview import survey
+from inn.data.base import Vocabulary
+from inn.data.prepare import Dataset
+from inn.explorer.page import build_page
+from inn.explorer.passage import SYMBOLS, read_passage
+from inn.models.inn import INN
+from inn.models.sequence import SequenceModel
+from inn.runs.directory import Run
+from inn.runs.history import history
+from inn.runs.load import load_with_data, path_of
+from inn.system.errors import InputError
+from inn.system.files import atomic_file, plain_errors
+from inn.system.report import Report, nobody
+from inn.system.trees import dotted
+
+BEFORE = 4000
+"""Symbols of validation text that are read before the passage, where it has them: recall needs something to recall."""
+_BYTES = 64
+"""Bytes of a file that are read for each symbol of the passage."""
+
+Warn = Callable[[str], None]
+
+
+def look(
+    run: str | Path | Run,
+    other: str | Path | Run | None = None,
+    *,
+    text: str | Path | None = None,
+    symbols: int = SYMBOLS,
+    unknown: str = "error",
+    out: str | Path | None = None,
+    report: Report = nobody,
+    warn: Warn = warnings.warn,
+) -> Path:
+    """Write one HTML page that shows what the neurons of a run do, to be opened in a browser; returns its path.
+
+    Args:
+        run: a run, or its directory.
+        other: another one, of the same symbols, to be shown beside it.
+        text: a text file to read; a piece of the run's validation text when None.
+        symbols: of the passage, at most.
+        unknown: symbols of the text that the run does not know: `error` or `skip`.
+        out: the file to write; `page.html` in the run's directory when None.
+        report: told of what is fetched, encoded and looked at.
+        warn: told in a sentence what is missing from the page.
+
+    Raises `InputError` for a run without neurons, two that read different symbols, and a text that is too short.
+
+    Example: ``look("runs/demo", text="notes.txt")``
+    """
+    place = Path(out) if out is not None else default_out(run, other)
+    looks = collect(run, other, text=text, symbols=symbols, unknown=unknown, report=report, warn=warn)
+    return write_page(looks, place)
+
+
+def default_out(run: str | Path | Run, other: str | Path | Run | None = None) -> Path:
+    """Where the page goes: into the directory of the (first) run."""
+    name = "page.html" if other is None else f"page-beside-{Path(path_of(other)).absolute().name}.html"
+    return Path(path_of(run)) / name
+
+
+def write_page(looks: list[dict[str, Any]], out: Path, *, made_with: str = "") -> Path:
+    """Write the page of what `collect` gives, wholly or not at all; `made_with` is the command that it names."""
+    page = build_page(looks, made_with=made_with).encode()
+    with atomic_file(out) as file:
+        file.write(page)
+    return out
+
+
+def collect(
+    run: str | Path | Run,
+    other: str | Path | Run | None = None,
+    *,
+    text: str | Path | None = None,
+    symbols: int = SYMBOLS,
+    unknown: str = "error",
+    report: Report = nobody,
+    warn: Warn = warnings.warn,
+) -> list[dict[str, Any]]:
+    """What the page shows of each run, as plain data; see `look`."""
+    found = [(str(path_of(one)), *load_with_data(one, report=report)) for one in (run, other) if one is not None]
+    for name, _, dataset in found[1:]:
+        if dataset.vocabulary != found[0][2].vocabulary:
+            raise InputError(
+                f"runs '{found[0][0]}' and '{name}' read different symbols; "
+                "give two runs of the same corpus and vocabulary"
+            )
+    chosen = passage_of(found[0][2], text, symbols, unknown)
+    names = names_of([name for name, _, _ in found])
+    looking = partial(report, "looking at the neurons")
+    return [_of_run(name, *one, chosen, looking, warn) for name, one in zip(names, found, strict=True)]
+
+
+def _of_run(
+    name: str,
+    run: str,
+    model: SequenceModel,
+    dataset: Dataset,
+    chosen: dict[str, Any],
+    report: Callable[[int, int], None],
+    warn: Warn,
+) -> dict[str, Any]:
+    settings = Run(run).config().to_dict()
+    if not isinstance(model, INN):
+        kind = settings["model"]["kind"]
+        raise InputError(f"run '{run}' is of kind '{kind}', which has no neurons to look at; give a run of kind 'inn'")
+    return {
+        "name": name,
+        "passage": read_passage(model, **chosen),
+        "survey": survey_of(model, dataset, name, report, warn),
+        "history": history(Run(run)),
+        "facts": dotted(settings),
+    }
+
+
+def survey_of(
+    model: SequenceModel, dataset: Dataset, name: str, report: Callable[[int, int], None], warn: Warn
+) -> dict[str, Any] | None:
+    """What the neurons do, carry and cause on validation text; None, and a warning, where that is too short."""
+    try:
+        return survey(model, dataset, run=name, report=report)
+    except InputError as error:
+        warn(f"the page has no survey of the neurons: {error}")
+        return None
+
+
+def names_of(runs: list[str]) -> list[str]:
+    """What runs are called: their folders' names, and their paths where those are the same.
+
+    >>> names_of(["runs/a", "old/b"]), names_of(["runs/a", "old/a"])
+    (['a', 'b'], ['runs/a', 'old/a'])
+    """
+    names = [Path(run).absolute().name for run in runs]
+    return runs if len(set(names)) < len(names) else names
+
+
+def passage_of(dataset: Dataset, text: str | Path | None, symbols: int, unknown: str) -> dict[str, Any]:
+    """What is to be read: `symbols`, what comes `before` them, and a `title`."""
+    if text is not None:
+        read, whole = text_symbols(Path(text), dataset.vocabulary, symbols, unknown)
+        return {"symbols": read, "title": Path(text).name if whole else f"the beginning of {Path(text).name}"}
+    valid = dataset.split("valid")
+    start = max(0, min(BEFORE, len(valid) - symbols))
+    return {
+        "symbols": valid[start : start + symbols],
+        "before": valid[:start],
+        "title": f"validation text of {dataset.name.removeprefix('file:')}",
+    }
+
+
+def text_symbols(path: Path, vocabulary: Vocabulary, symbols: int, unknown: str) -> tuple[np.ndarray, bool]:
+    """The first symbols of a file, and whether those are all it has; no more of it is read than they may take."""
+    with plain_errors(path), path.open("rb") as file:
+        content = file.read(_BYTES * symbols)
+        whole = not file.read(1)
+    given = content if vocabulary.boundary == "bytes" else _decoded(path, content, whole)
+    if vocabulary.kind == "characters" and unknown == "error":  # what is not shown need not be known
+        given, whole = given[:symbols], whole and len(given) <= symbols
+    read = vocabulary.encode(given, unknown=unknown)
+    if len(read) < 2:
+        raise InputError(f"{path} has {len(read)} symbols that the run knows; a passage takes at least 2")
+    return read[:symbols], whole and len(read) <= symbols
+
+
+def _decoded(path: Path, content: bytes, whole: bool) -> str:
+    """UTF-8 text of a file's beginning, whose last character may be cut where that is not the whole."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(content, final=whole)
+    except UnicodeDecodeError as e:
+        raise InputError(
+            f"{path} is not UTF-8 text: byte 0x{content[e.start]:02x} at offset {e.start:,};"
+            " convert it, or give a run that reads bytes"
+        ) from None

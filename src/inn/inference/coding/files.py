@@ -1,0 +1,75 @@
+"""Text files compressed with a run, and back."""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from inn.inference.coding.text import compress, decompress
+from inn.runs.directory import Run
+from inn.runs.load import load
+from inn.system.errors import InputError
+from inn.system.files import plain_errors, replace_file
+
+
+def compress_file(
+    run: str | Path | Run,
+    file: str | Path,
+    out: str | Path,
+    *,
+    streams: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Compress a text file with a run (see `compress`) into a new file; returns what it came to, as plain data.
+
+    Raises `InputError` as `load` and `compress` do, and where `out` is there already.
+    """
+    _check_free(out)
+    with plain_errors(file):
+        data = Path(file).read_bytes()
+    model = load(run)
+    packed = compress(model, data, streams=streams, progress=progress)
+    replace_file(Path(out), packed.content)
+    assert model.vocabulary is not None
+    return {
+        "file": str(file),
+        "out": str(out),
+        "bytes": len(data),
+        "compressed_bytes": len(packed.content),
+        "symbols": packed.symbols,
+        "unit": model.vocabulary.unit,
+        "bits_per_symbol": 8 * len(packed.content) / packed.symbols if packed.symbols else None,
+        "model_bits_per_symbol": packed.model_bits / packed.symbols if packed.symbols else None,
+        "xz_bytes": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+        "streams": streams,
+    }
+
+
+def decompress_file(
+    run: str | Path | Run,
+    file: str | Path,
+    out: str | Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Undo `compress_file` with the same run; returns the bytes of the text, written where its checksum fits.
+
+    Raises `InputError` as `load` and `decompress` do, and where `out` is there already.
+    """
+    _check_free(out)
+    with plain_errors(file):
+        content = Path(file).read_bytes()
+    model = load(run)
+    try:
+        data = decompress(model, content, progress=progress)
+    except InputError as error:
+        raise InputError(f"{file} cannot be decompressed: {error}") from None
+    replace_file(Path(out), data)
+    return len(data)
+
+
+def _check_free(out: str | Path) -> None:
+    if Path(out).exists():
+        raise InputError(f"'{out}' exists already; remove it, or choose another name")

@@ -1,0 +1,100 @@
+"""How well a run predicts a part of its corpus, beside what tables of counts make of the same text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from inn.data.metric import in_metric
+from inn.data.size import TextSize, scored_size
+from inn.inference.evaluate import Score, evaluate, evaluate_windows
+from inn.inference.floors import floors
+from inn.models.generate import start_symbol
+from inn.runs.directory import Run
+from inn.runs.load import load_with_data, path_of
+from inn.system.device import resolve_device
+from inn.system.errors import InputError
+from inn.system.report import Report, nobody
+
+
+def evaluate_run(
+    run: str | Path | Run,
+    split: str = "test",
+    *,
+    streams: int = 1,
+    window: int | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    report: Report = nobody,
+) -> dict[str, Any]:
+    """Score a run on a part of its corpus.
+
+    Args:
+        run: a run, or its directory.
+        split: the part: `train`, `valid` or `test`.
+        streams: parts of it that are read side by side, see `evaluate`.
+        window: start afresh every so many symbols, as `evaluate_windows` does, the first of them after what an empty
+            prompt starts with; None carries the state on.
+        limit: score the first symbols only, so many; None scores all.
+        device: `auto`, `cpu`, `cuda` (or `cuda:1`, ...) or `mps`.
+        dtype: `float32`, or `bfloat16` under autocast.
+        report: told of what is fetched, encoded and scored.
+
+    Returns:
+        plain data: the score in the measure of the run's symbols, under its name (`bpc`, `bpb`, `ppl` or `bits`);
+        `nats`, `bits` and `perplexity` per symbol, and the `count` of symbols scored; the same in measures of the text
+        (`of_text`); and the `floors`, bits of tables of counts.
+
+    Raises `InputError` for a run that cannot be loaded, a corpus that is no longer what it was trained on, and options
+    that do not go together.
+
+    Example: ``evaluate_run("runs/demo")["bits"]``
+    """
+    if window is not None and streams > 1:
+        raise InputError("streams carry the state on and a window starts it afresh; leave one of them out")
+    where = resolve_device(device)
+    model, dataset = load_with_data(run, report=report)
+    model.to(where)
+    symbols, vocabulary = dataset.split(split)[:limit], dataset.vocabulary
+    options: dict[str, Any] = {"device": where, "dtype": dtype, "progress": partial(report, "scoring")}
+    if window is None:
+        start, score = None, evaluate(model, symbols, streams=streams, **options)
+    else:
+        start = start_symbol(vocabulary)
+        score = evaluate_windows(model, symbols, window, start, **options)
+    return {
+        "run": str(path_of(run)),
+        "corpus": dataset.name,
+        "split": split,
+        **of_text(score, scored_size(dataset, split, symbols, first=window is not None)),
+        vocabulary.metric.lower(): in_metric(score.bits, vocabulary.metric),
+        "metric": vocabulary.metric,
+        "unit": vocabulary.unit,
+        "nats": score.nats,
+        "bits": score.bits,
+        "perplexity": score.perplexity,
+        "count": score.count,
+        "streams": streams,
+        "window": window,
+        "start_symbol": start,
+        "parameters": model.num_parameters,
+        "floors": floors(dataset.train, symbols, vocabulary.size),
+        "data_sha256": dataset.sha256,
+    }
+
+
+def of_text(score: Score, size: TextSize | None) -> dict[str, Any]:
+    """A score in measures of the text itself, comparable whatever the symbols were.
+
+    Bits per byte (`bpb`) and per character (`bpc`), and the perplexity per word that the prediction of its letters and
+    white space comes to, line ends counted as words (`ppl`); None each where the text's size is not known.
+    """
+    counts = {"bpb": size and size.bytes, "bpc": size and size.characters, "ppl": size and size.words}
+    parts = {name: Score(score.nats_total, count) if count else None for name, count in counts.items()}
+    return {
+        **{name: part and (part.perplexity if name == "ppl" else part.bits) for name, part in parts.items()},
+        "text": size and asdict(size),
+    }
