@@ -208,6 +208,12 @@ VOCABULARIES = Kinds(
         "tokenizer": "inn.data.tokens:Tokens",
     },
 )
+OBJECTIVES = Kinds(
+    "objective",
+    "inn.objectives",
+    {"predict": "inn.training.objectives.predict:Predict"},
+    {"predict": "inn.config.parts:Options"},
+)
 
 TABLES = {
     "memory": MEMORIES,
@@ -216,6 +222,7 @@ TABLES = {
     "readout": READOUTS,
     "model": MODELS,
     "vocabulary": VOCABULARIES,
+    "objective": OBJECTIVES,
 }
 """What `register` takes, and `inn kinds` lists."""
 
@@ -224,7 +231,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `readout`, `model`, `vocabulary`, ... (the keys of `TABLES`).
+        what: `memory`, `router`, `topology`, `readout`, `model`, `vocabulary`, `objective` (the keys of `TABLES`).
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from inn.config.assemble import drafted, stored_model
 from inn.config.checks import check_at_least, check_fraction, check_idle, check_literals, needs
-from inn.config.parts import parts_of, plain
+from inn.config.parts import part, parts_of, plain, settle_parts
+from inn.registry import OBJECTIVES
 from inn.system.errors import InputError, nearest
 
 
@@ -48,6 +49,8 @@ class TrainConfig:
 
     symbols: int = 2_000_000
     """Symbols to train on, all streams together; may exceed the corpus (it is read again)."""
+    objective: Any = part(OBJECTIVES, "predict")
+    """What a training step minimises; `predict`: the cross-entropy of the next symbol."""
     lr: float = 3e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "onecycle", "wsd"] = "cosine"
@@ -97,6 +100,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        settle_parts(self)
         check_idle(self)
         check_at_least(self, 1, "symbols", "accumulate", "log_every", "eval_every", "checkpoint_every", "keep")
         check_at_least(self, 0, "clip", "weight_decay", "threads", "eval_symbols", "sample_every", "seed")

@@ -3,6 +3,7 @@
 What there is::
 
     checkpoints/step-00000500/  model.safetensors  optimizer.safetensors  state.safetensors  rng.safetensors
+                                objective.safetensors  (where the objective of training has tensors of its own)
                                 checkpoint.json    (format version, sha256 of each file, progress, data position)
                                 optimizer/  state/ (of sharded runs: what each process holds)
     checkpoints/best.json       which step validated best
@@ -29,7 +30,9 @@ from inn.system.files import RUN, new_folder, remove_folder, remove_leftovers, r
 
 FORMAT = "inn-checkpoint"
 VERSION = 1
-PARTS = ("model", "optimizer", "state", "rng")
+PARTS = ("model", "optimizer", "state", "rng", "objective")
+OPTIONAL = ("objective",)
+"""Parts that have no file where they have no tensors."""
 _BEST = "best.json"
 
 
@@ -39,7 +42,7 @@ class Checkpoint:
 
     Attributes:
         step: optimiser steps done.
-        tensors: part (`model`, `optimizer`, `state`, `rng`) -> name -> tensor.
+        tensors: part (`model`, `optimizer`, `state`, `rng`, `objective`) -> name -> tensor.
         meta: JSON-able data: `aliases` of tied weights, `model` configuration, `streams`, `progress`, ...
     """
 
@@ -77,9 +80,10 @@ def save(
     with new_folder(path, RUN) as temporary:
         files = shards(temporary)
         for part in PARTS:
-            content = safetensors.torch.save(
-                {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.get(part, {}).items()}
-            )
+            tensors = checkpoint.tensors.get(part, {})
+            if part in OPTIONAL and not tensors:
+                continue
+            content = safetensors.torch.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
             write_synced(temporary / f"{part}.safetensors", content)
             files[f"{part}.safetensors"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         record = {"format": FORMAT, "version": VERSION, "step": checkpoint.step, "files": files, **checkpoint.meta}
@@ -99,7 +103,8 @@ def load(path: str | Path, parts: Iterable[str] = PARTS, whole: bool = True) -> 
     """
     path = Path(path)
     record = _read_record(path / "checkpoint.json")
-    tensors = {part: _read_tensors(path / f"{part}.safetensors", record["files"]) for part in parts}
+    there = [part for part in parts if part not in OPTIONAL or f"{part}.safetensors" in record["files"]]
+    tensors = {part: _read_tensors(path / f"{part}.safetensors", record["files"]) for part in there}
     for part, found in tensors.items():
         if shards := [name for name in record["files"] if name.startswith(f"{part}/")]:
             from inn.runs.sharded import read_whole  # here: torch.distributed takes its time

@@ -65,6 +65,8 @@ class Progress(Event):
     time: float
     """Seconds of work on this run so far, earlier sittings included."""
     seconds_left: float
+    named: dict[str, float] = field(default_factory=dict)
+    """`penalty.NAME`: that part of the penalty; `objective.NAME`: what the objective measures, per symbol."""
 
     @property
     def fraction(self) -> float:

@@ -101,13 +101,12 @@ class Monitor:
             sums.penalty / sums.symbols,
             elapsed,
             per_step * (self.steps - state.step),
+            {name: total / sums.symbols for name, total in sums.named.items()},
         )
-        line = {key: value for key, value in asdict(progress).items() if key not in ("steps", "seconds_left")}
-        self.run.log(event="train", **line)
-        self.board.scalars(
-            state.step,
-            **{f"train/{key}": line[key] for key in ("bits", "lr", "grad_norm", "symbols_per_s", "effective_neurons")},
-        )
+        line = {key: value for key, value in asdict(progress).items() if key not in ("steps", "seconds_left", "named")}
+        self.run.log(event="train", **line, **progress.named)
+        drawn = {key: line[key] for key in ("bits", "lr", "grad_norm", "symbols_per_s", "effective_neurons")}
+        self.board.scalars(state.step, **{f"train/{key}": value for key, value in {**drawn, **progress.named}.items()})
         self.logged.append((state.step, progress.bits))
         self.report(progress)
         self._look_for_alarms(effective)

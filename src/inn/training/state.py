@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from inn.training.step import StepResult
+from inn.training.objectives.base import StepResult
 
 
 @dataclass
@@ -18,11 +18,15 @@ class Sums:
     """Sum of the penalty over symbols."""
     symbols: int = 0
     seconds: float = 0.0
+    named: dict[str, float] = field(default_factory=dict)
+    """Sums over symbols of what a step names: `penalty.NAME`, `objective.NAME`."""
 
     def add(self, step: StepResult, symbols: int, seconds: float) -> None:
         """Count a step that took so many seconds for so many symbols."""
         self.nats += step.loss * symbols
         self.penalty += step.penalty * symbols
+        for name, value in step.named().items():
+            self.named[name] = self.named.get(name, 0.0) + value * symbols
         self.symbols += symbols
         self.seconds += seconds
 

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from inn.config.run import TrainConfig
 from inn.nn.state import State
+from inn.registry import OBJECTIVES
 from inn.training.finite import TrainingDiverged, first_not_finite
+from inn.training.objectives.base import IGNORED, Context, MicroBatch, Objective, StepResult
+from inn.training.parallel.group import Group
 from inn.training.parallel.single import SingleDevice
 
-IGNORED = -100
-"""The target of a position that is not trained on."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What a step came to."""
-
-    loss: float
-    """Nats per symbol, penalty not included."""
-    penalty: float
-    """Nats that the model added."""
-    grad_norm: float
-    """Before clipping."""
-    state: State | None
-    """The state to carry on; None when it is not carried."""
+_NORM = "gradient norm"
 
 
 def trim(
@@ -56,17 +42,35 @@ class Stepper:
     Args:
         strategy: of a model in training mode, on its device.
         optimizer: over the model's parameters; the learning rate is set at every step.
-        config: clipping, accumulation and precision are read from it.
+        config: the objective, clipping, accumulation and precision are read from it.
         carry: carry the state from batch to batch (contiguous streams), or start each batch afresh.
+        steps: of the whole run, for the objective.
+
+    Attributes:
+        objective: what is minimised.
     """
 
-    def __init__(self, strategy: SingleDevice, optimizer: torch.optim.Optimizer, config: TrainConfig, carry: bool):
+    def __init__(
+        self,
+        strategy: SingleDevice,
+        optimizer: torch.optim.Optimizer,
+        config: TrainConfig,
+        carry: bool,
+        steps: int = 0,
+    ):
         self.strategy = strategy
         self.model = strategy.model
         self.optimizer = optimizer
         self.config = config
         self.carry = carry
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        context = Context(self.model, self._forward, optimizer, strategy.group, steps)
+        self.objective: Objective = OBJECTIVES[config.objective.kind](config.objective, context, config)
+
+    def _forward(self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None):
+        """The model's pass as it is trained, through DDP or FSDP and under the types that the settings name."""
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
+            return self.strategy.forward(tokens, state, reset=reset)
 
     def __call__(
         self,
@@ -84,24 +88,24 @@ class Stepper:
             inputs, targets: `[B, T]` int64, this process's rows; targets of -100 are left out of the loss.
             reset: `[B]` bool, rows whose text starts anew; None when no row's does.
             state: carried from the batch before; None starts afresh.
-            step: the number of this step, from 1, for the error.
+            step: the number of this step, from 1.
             count: targets of all processes together; None where this one is alone, and counts them.
 
         Raises `TrainingDiverged` when loss or gradient is NaN or infinite; weights, optimiser and state are then
         those of the step before.
         """
         strategy = self.strategy
+        self.objective.before_step(step)
         random = strategy.pack_rng()
 
-        def passes() -> tuple[Tensor, Tensor, State | None]:
+        def passes() -> tuple[_Sums, State | None]:
             strategy.begin_step(step, inputs.shape[0] * strategy.group.world)
             return self._passes(inputs, targets, reset, state, count)
 
-        loss, penalty, carried = passes()
+        sums, carried = passes()
         norm = strategy.grad_norm([p.grad for p in self.parameters if p.grad is not None])
-        values = torch.stack([loss, penalty, norm.to(loss.device)]).tolist()  # the one wait for the device
-        values[:2] = strategy.group.sum(*values[:2])
-        if not all(math.isfinite(v) for v in values):
+        values = sums.read(norm, strategy.group)
+        if not all(math.isfinite(v) for v in values.values()):
             strategy.unpack_rng(random)
             where = strategy.locate(lambda: first_not_finite(self.model, state, passes))
             raise TrainingDiverged(self._sentence(step, values, where))
@@ -110,21 +114,23 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        return StepResult(values[0], values[1], values[2], carried)
+        penalties, metrics = (_named(values, prefix) for prefix in ("penalty.", "objective."))
+        result = StepResult(values["loss"], values["penalty"], values[_NORM], carried, penalties, metrics)
+        self.objective.after_step(step, result)
+        return result
 
     def _passes(
         self, inputs: Tensor, targets: Tensor, reset: Tensor | None, state: State | None, count: int | None
-    ) -> tuple[Tensor, Tensor, State | None]:
-        """Forward and backward over all micro-batches; mean loss, mean penalty and the state after them.
+    ) -> tuple[_Sums, State | None]:
+        """Forward and backward over all micro-batches; means by name, and the state after them.
 
-        Of several processes each has its part of the two means; their gradients are averaged over the processes, so a
+        Of several processes each has its part of the means; their gradients are averaged over the processes, so a
         part counts as many times as there are of them.
         """
         self.optimizer.zero_grad(set_to_none=True)
         batch, device, world = inputs.shape[0], inputs.device, self.strategy.group.world
         symbols = (targets != IGNORED).sum() if count is None else count
-        loss, penalty = torch.zeros((), device=device), torch.zeros((), device=device)
-        states: list[State] = []
+        sums, states = _Sums(), []
         for rows in torch.arange(batch).tensor_split(self.config.accumulate):
             whole = len(rows) == batch
             part = state if whole or state is None else state.select_batch(rows)
@@ -134,31 +140,50 @@ class Stepper:
                 starts = torch.zeros_like(inputs[chosen], dtype=torch.bool)
                 starts[:, 0] = reset[chosen]
             with self.strategy.sync_gradients(last=int(rows[-1]) == batch - 1):
-                with torch.autocast(device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-                    logits, new = self.strategy.forward(inputs[chosen], part, reset=starts)
-                nats = F.cross_entropy(
-                    logits.float().flatten(0, 1), targets[chosen].flatten(), ignore_index=IGNORED, reduction="sum"
-                )
-                nats = nats / symbols
-                extra = sum((p.float() for p in new.penalties.values()), torch.zeros((), device=device))
-                extra = extra * (len(rows) / (batch * world))
-                (nats + extra if world == 1 else (nats + extra) * world).backward()
-            loss += nats.detach()
-            penalty += extra.detach()
+                found = self.objective.loss(MicroBatch(inputs[chosen], targets[chosen], part, starts))
+                nats, share = found.nats / symbols, len(rows) / (batch * world)
+                terms = [*found.state.penalties.items(), *found.penalties.items()]
+                penalty = sum((p.float() for _, p in terms), torch.zeros((), device=device)) * share
+                (nats + penalty if world == 1 else (nats + penalty) * world).backward()
+            sums.add("loss", nats)
+            sums.add("penalty", penalty)
+            for name, value in terms:
+                sums.add(f"penalty.{name}", value.float() * share)
+            for name, value in found.metrics.items():
+                sums.add(f"objective.{name}", value.float() / symbols)
             if self.carry:
-                states.append(new)
-        return loss, penalty, _join(states) if self.carry else None
+                states.append(found.state)
+        return sums, _join(states) if self.carry else None
 
-    def _sentence(self, step: int, values: list[float], where: str | None) -> str:
-        names = [n for n, v in zip(("loss", "penalty", "gradient norm"), values) if not math.isfinite(v)]
-        if where is None and names == ["gradient norm"]:
+    def _sentence(self, step: int, values: dict[str, float], where: str | None) -> str:
+        names = [name for name, v in values.items() if not math.isfinite(v)]
+        if where is None and names == [_NORM]:
             largest = {n: float(p.grad.abs().max()) for n, p in self.model.named_parameters() if p.grad is not None}
             where = f"the gradient of '{max(largest, key=lambda n: largest[n])}', too large to square"
+        if where is None and names[0].startswith("objective."):
+            where = f"what objective '{self.config.objective.kind}' measures"
         where = where or "something that a second pass over the same batch did not show again"
         return (
             f"training diverged at step {step}: {names[0]} is not finite; the first to break was {where}; "
             "try a lower train.lr or train.clip"
         )
+
+
+class _Sums(dict[str, Tensor]):
+    """What the passes of a step came to in this process: its part of the means over all targets, by name."""
+
+    def add(self, name: str, value: Tensor) -> None:
+        self[name] = self[name] + value.detach() if name in self else value.detach()
+
+    def read(self, norm: Tensor, group: Group) -> dict[str, float]:
+        """The means of all processes together, and the norm of the gradients."""
+        names = ["loss", "penalty", *sorted(self.keys() - {"loss", "penalty"})]
+        values = torch.stack([*(self[n] for n in names), norm.to(self["loss"].device)]).tolist()  # the one wait
+        return dict(zip((*names, _NORM), (*group.sum(*values[:-1]), values[-1]), strict=True))
+
+
+def _named(values: dict[str, float], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def _join(states: list[State]) -> State:

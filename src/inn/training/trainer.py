@@ -121,7 +121,8 @@ class Trainer:
             self.strategy = build_strategy(model, group, settings.parallel, settings.seed)
             self.optimizer = build_optimizer(model, settings)
             self.lr = build_schedule(settings, self.steps)
-            self.stepper = Stepper(self.strategy, self.optimizer, settings, carry=data.order != "random")
+            carry = data.order != "random"
+            self.stepper = Stepper(self.strategy, self.optimizer, settings, carry, self.steps)
 
     def open(self, run: Run) -> None:
         """Take the run directory that all is written into."""
@@ -211,6 +212,9 @@ class Trainer:
         state = self.state
         if broken := self.strategy.find_not_finite(self.optimizer, self.carried):
             raise TrainingDiverged(f"training diverged at step {state.step}: {broken} is not finite")
+        objective = {} if self.counted else self.stepper.objective.state_dict()
+        tensors = {name: value for name, value in objective.items() if isinstance(value, torch.Tensor)}
+        rest = {name: value for name, value in objective.items() if name not in tensors}
         meta = {
             "model": asdict(self.config.model),
             "data_sha256": self.dataset.sha256,
@@ -219,8 +223,9 @@ class Trainer:
             "carried": 0 if self.carried is None else self.config.data.batch,
             "standing": asdict(replace(state, seconds=self.monitor.elapsed())),
             "versions": provenance.versions(),
+            **({"objective": rest} if objective else {}),
         }
-        path = self.strategy.save(self.run.checkpoints, state.step, self.optimizer, self.carried, meta)
+        path = self.strategy.save(self.run.checkpoints, state.step, self.optimizer, self.carried, tensors, meta)
         is_best = state.best is not None and state.best["step"] == state.step
         if self.group.is_main:
             if is_best:
@@ -250,6 +255,9 @@ class Trainer:
         self.state.load_state_dict(found.meta["standing"])
         if not self.counted:
             self.streams.load_state_dict(found.meta["streams"])
+        if "objective" in found.meta:
+            tensors = {name: t.to(self.device) for name, t in found.tensors["objective"].items()}
+            self.stepper.objective.load_state_dict({**found.meta["objective"], **tensors})
         self.saved_step = found.step
         best = self.state.best
         if self.group.is_main:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
@@ -41,14 +42,20 @@ class DDP(MultiProcess):
         return next((found for found in self.group.gather(find()) if found), None)
 
     def save(
-        self, folder: Path, step: int, optimizer: Optimizer | None, carried: State | None, meta: dict[str, Any]
+        self,
+        folder: Path,
+        step: int,
+        optimizer: Optimizer | None,
+        carried: State | None,
+        objective: Mapping[str, Tensor],
+        meta: dict[str, Any],
     ) -> Path:
         if carried is not None:
             # In one order in all processes: what a file gave back comes in any.
             rows = {key: self.group.gather_rows(carried[key]) for key in sorted(carried)}
             carried = State({key: t for key, t in rows.items() if t is not None})
         write = super().save
-        return self.group.on_main(lambda: write(folder, step, optimizer, carried, meta))
+        return self.group.on_main(lambda: write(folder, step, optimizer, carried, objective, meta))
 
     def restore(self, path: Path, found: Checkpoint, optimizer: Optimizer | None) -> State | None:
         carried = super().restore(path, found, optimizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,13 @@ class FSDP(MultiProcess):
         return total.full_tensor() if isinstance(total, DTensor) else total
 
     def save(
-        self, folder: Path, step: int, optimizer: Optimizer | None, carried: State | None, meta: dict[str, Any]
+        self,
+        folder: Path,
+        step: int,
+        optimizer: Optimizer | None,
+        carried: State | None,
+        objective: Mapping[str, Tensor],
+        meta: dict[str, Any],
     ) -> Path:
         assert optimizer is not None
         weights, aliases = sharded_checkpoint.whole_weights(self.model, keep=self.group.is_main)
@@ -89,6 +95,7 @@ class FSDP(MultiProcess):
             "model": weights,
             "rng": self.pack_rng(),
             "optimizer": {n: t for n, t in moments.items() if not t.ndim},
+            "objective": dict(objective),
         }
         shared = {
             "optimizer": {n: t for n, t in moments.items() if t.ndim},

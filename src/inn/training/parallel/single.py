@@ -67,15 +67,29 @@ class SingleDevice:
         return next((bad for bad in self.group.gather(found or None) if bad), None)
 
     def save(
-        self, folder: Path, step: int, optimizer: Optimizer | None, carried: State | None, meta: dict[str, Any]
+        self,
+        folder: Path,
+        step: int,
+        optimizer: Optimizer | None,
+        carried: State | None,
+        objective: Mapping[str, Tensor],
+        meta: dict[str, Any],
     ) -> Path:
-        """Write a checkpoint of this moment into `folder`; `optimizer` is None for a model that only counts."""
+        """Write a checkpoint of this moment into `folder`.
+
+        Args:
+            optimizer: None for a model that only counts.
+            carried: the state of this process's rows.
+            objective: tensors of the objective, the same in all processes.
+            meta: what else `checkpoint.json` is to hold.
+        """
         tensors, aliases = checkpoints.pack_model(self.model)
         parts = {
             "model": tensors,
             "optimizer": {} if optimizer is None else checkpoints.pack_optimizer(self.model, optimizer),
             "state": {} if carried is None else carried.to_tensors(),
             "rng": self.pack_rng(),
+            "objective": dict(objective),
         }
         return checkpoints.save(folder, Checkpoint(step, parts, {"aliases": aliases, **meta}))
 
