@@ -190,6 +190,31 @@ def test_a_folder_opens_itself_where_its_code_is_trusted(folder, tmp_path):
     assert "inn.hf.model.INNForCausalLM" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_folder_that_opened_itself_and_is_saved_again_opens_itself(folder, tmp_path):
+    code = (
+        "from transformers import AutoModelForCausalLM\n"
+        f"model = AutoModelForCausalLM.from_pretrained({str(folder)!r}, trust_remote_code=True)\n"
+        "model.save_pretrained('again')\n"
+        "AutoModelForCausalLM.from_pretrained('again', trust_remote_code=True)"
+    )
+    env = {**environ(), "HF_HOME": str(tmp_path / "home")}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, check=True)
+    assert [path.name for path in (tmp_path / "again").glob("*.py")] == ["modeling_inn.py"]
+    maps = [json.loads((path / "config.json").read_text())["auto_map"] for path in (folder, tmp_path / "again")]
+    assert maps[0] == maps[1] != {}
+
+
+def test_old_folders_find_the_names_they_know():
+    """`modeling_inn.py` of folders that were exported before the configuration had a name of its own."""
+    import inn.hf
+
+    assert inn.hf.INNConfig is inn.hf.INNHFConfig
+    assert set(INNForCausalLM.config_class().auto_map.values()) == {
+        f"modeling_inn.{name}" for name in ("INNConfig", "INNModel", "INNForCausalLM")
+    }
+
+
 def test_the_command_lists_what_it_wrote(run, tmp_path, capsys):
     path = tmp_path / "new" / "folder"
     assert main(["export", str(run), str(path), "--json"]) == 0

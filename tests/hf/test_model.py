@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCac
 
 from inn import INN, InputError
 from inn.config.assemble import model_config
-from inn.hf import INNCache, INNConfig, INNForCausalLM, INNModel
+from inn.hf import INNCache, INNForCausalLM, INNHFConfig, INNModel
 from inn.models.build import build_model
 
 KINDS = ("default", "distinct", "paper", "adaptive", "shared rounds", "bus", "stack")
@@ -26,7 +26,7 @@ def test_the_weights_are_shared_and_the_logits_the_models(kind, build, tokens):
 
 
 def test_the_auto_classes_know_the_model():
-    config = INNConfig(inn=TINY)
+    config = INNHFConfig(inn=TINY)
     assert isinstance(AutoModelForCausalLM.from_config(config), INNForCausalLM)
     assert isinstance(AutoModel.from_config(config), INNModel)
     assert AutoConfig.for_model("inn", inn=TINY).to_dict() == config.to_dict()
@@ -36,7 +36,7 @@ def test_a_new_model_has_the_weights_that_inn_starts_with():
     torch.manual_seed(3)
     ours = build_model(model_config(**TINY))
     torch.manual_seed(3)
-    theirs = INNForCausalLM(INNConfig(inn=TINY)).inn
+    theirs = INNForCausalLM(INNHFConfig(inn=TINY)).inn
     for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
@@ -47,7 +47,7 @@ def test_the_config_says_what_tools_ask_for(kind, build, tokens):
     assert hidden.shape == (1, 3, model.config.hidden_size)
     assert model.config.vocab_size == 11
     assert model.config.num_hidden_layers == 2
-    assert INNConfig.from_dict(model.config.to_dict()).build() == model.inn.config
+    assert INNHFConfig.from_dict(model.config.to_dict()).build() == model.inn.config
 
 
 def test_hidden_states_lead_to_the_logits(kind, build, tokens):
@@ -205,14 +205,14 @@ def test_other_kinds_of_models_are_refused_in_a_sentence(kind):
     with pytest.raises(InputError, match=kind):
         INNForCausalLM.wrap(build_model(model_config(kind, vocab=5)))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=kind):
-        INNConfig(inn={"kind": kind, "vocab": 5})
+        INNHFConfig(inn={"kind": kind, "vocab": 5})
 
 
 def test_another_config_and_unknown_fields_are_refused():
     with pytest.raises(InputError, match="LlamaConfig"):
-        INNConfig(inn=LlamaConfig())
+        INNHFConfig(inn=LlamaConfig())
     with pytest.raises(InputError, match="did you mean 'neurons'"):
-        INNConfig(inn={"neuron": 3})
+        INNHFConfig(inn={"neuron": 3})
 
 
 def test_the_vocabulary_cannot_be_resized(build):

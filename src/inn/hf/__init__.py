@@ -2,7 +2,7 @@
 
 >>> import torch
 >>> from transformers import AutoModelForCausalLM
->>> model = AutoModelForCausalLM.from_config(INNConfig(inn={"vocab": 27, "neurons": 2, "width": 8, "rounds": 1}))
+>>> model = AutoModelForCausalLM.from_config(INNHFConfig(inn={"vocab": 27, "neurons": 2, "width": 8, "rounds": 1}))
 >>> model(torch.zeros(1, 5, dtype=torch.long)).logits.shape
 torch.Size([1, 5, 27])
 """
@@ -19,12 +19,15 @@ except ImportError:
     ) from None
 
 from inn.hf.cache import INNCache
-from inn.hf.config import INNConfig
+from inn.hf.config import INNHFConfig
 from inn.hf.model import INNForCausalLM, INNModel
 from inn.hf.tokenizer import build_tokenizer
 
-__all__ = ["INNCache", "INNConfig", "INNForCausalLM", "INNModel", "build_tokenizer"]
+INNConfig = INNHFConfig
+"""What exported folders call it: `modeling_inn.py` imports this name, and `config.json` asks that file for it."""
 
-AutoConfig.register(INNConfig.model_type, INNConfig, exist_ok=True)
-AutoModel.register(INNConfig, INNModel, exist_ok=True)
-AutoModelForCausalLM.register(INNConfig, INNForCausalLM, exist_ok=True)
+__all__ = ["INNCache", "INNConfig", "INNForCausalLM", "INNHFConfig", "INNModel", "build_tokenizer"]
+
+AutoConfig.register(INNHFConfig.model_type, INNHFConfig, exist_ok=True)
+AutoModel.register(INNHFConfig, INNModel, exist_ok=True)
+AutoModelForCausalLM.register(INNHFConfig, INNForCausalLM, exist_ok=True)

@@ -14,20 +14,20 @@ from inn.system.errors import InputError
 
 
 @dataclass
-class Block:
+class Chunk:
     """Symbols `[B, T]` that were read, or are to be, with their mask."""
 
     tokens: Tensor
     mask: Tensor | None = None
 
-    def __add__(self, other: Block) -> Block:
+    def __add__(self, other: Chunk) -> Chunk:
         mask = None
         if self.mask is not None or other.mask is not None:
             mask = torch.cat([b.tokens >= 0 if b.mask is None else b.mask for b in (self, other)], 1)
-        return Block(torch.cat((self.tokens, other.tokens), 1), mask)
+        return Chunk(torch.cat((self.tokens, other.tokens), 1), mask)
 
-    def first(self, n: int) -> Block:
-        return Block(self.tokens[:, :n], None if self.mask is None else self.mask[:, :n])
+    def first(self, n: int) -> Chunk:
+        return Chunk(self.tokens[:, :n], None if self.mask is None else self.mask[:, :n])
 
 
 class INNCache(Cache):
@@ -57,11 +57,11 @@ class INNCache(Cache):
         self.written_from: int | None = None
         """Position from which on the symbols are the model's own writing, which is not to be recalled (`step_`)."""
         self.recording = False
-        self.pending: Block | None = None
+        self.pending: Chunk | None = None
         """Symbols that count as read and still have to be."""
         self._state, self._own = state, False
         self._past: State | None = None
-        self._since: Block | None = None
+        self._since: Chunk | None = None
 
     @property
     def state(self) -> State | None:
@@ -76,12 +76,12 @@ class INNCache(Cache):
         self._own = True
         return self._state
 
-    def keep(self, state: State, block: Block, own: bool = False) -> None:
-        """Take the state after `block`."""
+    def keep(self, state: State, chunk: Chunk, own: bool = False) -> None:
+        """Take the state after `chunk`."""
         if self.recording:
-            self._since = block if self._since is None else self._since + block
+            self._since = chunk if self._since is None else self._since + chunk
         self._state, self._own = state, own
-        self.length += block.tokens.shape[1]
+        self.length += chunk.tokens.shape[1]
 
     def commit(self) -> None:
         """What was read so far is never taken back."""
@@ -181,6 +181,6 @@ class INNCache(Cache):
         return self.recording
 
 
-def _rows(block: Block, rows: Tensor) -> Block:
-    rows = rows.to(block.tokens.device)
-    return Block(block.tokens[rows], None if block.mask is None else block.mask[rows])
+def _rows(chunk: Chunk, rows: Tensor) -> Chunk:
+    rows = rows.to(chunk.tokens.device)
+    return Chunk(chunk.tokens[rows], None if chunk.mask is None else chunk.mask[rows])

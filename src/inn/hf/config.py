@@ -15,7 +15,7 @@ KINDS = ("inn", "mamba-stack")
 """Kinds of models that `transformers` can be given: those that run through `inn.INN`."""
 
 
-class INNConfig(PreTrainedConfig):
+class INNHFConfig(PreTrainedConfig):
     """What an `INNModel` or `INNForCausalLM` is built from.
 
     Args:
@@ -25,7 +25,7 @@ class INNConfig(PreTrainedConfig):
 
     Raises `InputError` for an unknown field, a value that does not fit, and other kinds of models.
 
-    >>> INNConfig(inn={"vocab": 27, "neurons": 4, "width": 8, "rounds": 2}).hidden_size
+    >>> INNHFConfig(inn={"vocab": 27, "neurons": 4, "width": 8, "rounds": 2}).hidden_size
     32
     """
 
@@ -46,6 +46,10 @@ class INNConfig(PreTrainedConfig):
             "AutoModelForCausalLM": "modeling_inn.INNForCausalLM",
         }
         super().__init__(**{"pad_token_id": None, **options, "tie_word_embeddings": config.tied})
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: Any = "AutoConfig") -> None:
+        """Nothing: `transformers` would have this file copied beside the weights, which `auto_map` opens by itself."""
 
     def build(self) -> Any:
         """The dataclass that `inn.build_model` takes."""

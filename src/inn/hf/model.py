@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from inn.hf.cache import Block, INNCache
-from inn.hf.config import INNConfig
+from inn.hf.cache import Chunk, INNCache
+from inn.hf.config import INNHFConfig
 from inn.hf.folder import write_beside
-from inn.hf.packed import resets
+from inn.hf.inputs import check_cache, checked, cut, held, passes
 from inn.models.build import build_model
 from inn.models.inn import INN
 from inn.nn.population import Linear, NeuronLinear
@@ -28,11 +27,11 @@ class INNPreTrainedModel(PreTrainedModel):
     """What both models share: they are built around an `inn.INN`, a new one or one that is given.
 
     Args:
-        config: an `INNConfig`.
+        config: an `INNHFConfig`.
         inn: the model to hold, of that configuration; weights are shared, nothing is copied. A new one if None.
     """
 
-    config_class = INNConfig
+    config_class = INNHFConfig
     base_model_prefix = "inn"
     supports_gradient_checkpointing = True
     _no_split_modules = ["Round"]
@@ -40,7 +39,7 @@ class INNPreTrainedModel(PreTrainedModel):
     _is_stateful = False  # the past can be recorded, see `INNCache.crop`
     inn: INN
 
-    def __init__(self, config: INNConfig, inn: INN | None = None):
+    def __init__(self, config: INNHFConfig, inn: INN | None = None):
         super().__init__(config)
         self.inn = build_model(config.build()) if inn is None else inn  # type: ignore[assignment]
         self.gradient_checkpointing = False
@@ -56,7 +55,7 @@ class INNPreTrainedModel(PreTrainedModel):
         >>> INNForCausalLM.wrap(model).inn is model
         True
         """
-        return cls(INNConfig(inn=inn.config), inn).train(inn.training)
+        return cls(INNHFConfig(inn=inn.config), inn).train(inn.training)
 
     def init_weights(self) -> None:
         """Nothing: an INN is made with its weights initialised, and tied."""
@@ -132,66 +131,34 @@ class INNPreTrainedModel(PreTrainedModel):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The hidden states `[B, T, F]` of new symbols, and what the model adds to the loss of training.
 
-        The cache goes on. At a masked position: the hidden states of the last symbol before it, so that what stands on
-        the right of a text changes nothing.
+        The cache goes on. At a masked position they are those of the last symbol before it (`held`).
         """
         if cache is not None:
             self._catch_up(cache)
         state, begin = (None, 0) if cache is None else (cache.state, cache.length)
         written = cache.written_from if cache is not None and cache.written_from is not None else written
         parts = []
-        for at, end in _passes(begin, begin + tokens.shape[1], written, cache is not None and cache.recording):
+        for at, end in passes(begin, begin + tokens.shape[1], written, cache is not None and cache.recording):
             place = slice(at - begin, end - begin)
-            part, part_mask, part_reset = tokens[:, place], _cut(mask, place), _cut(reset, place)
+            part, part_mask, part_reset = tokens[:, place], cut(mask, place), cut(reset, place)
             learn = written is None or at < written
             hidden, state = self.inn.hidden(part, state, reset=part_reset, mask=part_mask, learn=learn)
             parts.append(hidden)
             if cache is not None:
-                cache.keep(state, Block(part, part_mask))
+                cache.keep(state, Chunk(part, part_mask))
                 if written is not None and end < written:
                     cache.commit()
         assert state is not None
-        hidden = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-        if mask is None:
-            return hidden, state.penalties
-        last = torch.where(mask, torch.arange(tokens.shape[1], device=mask.device), -1).cummax(1).values
-        last = torch.where(last < 0, torch.arange(tokens.shape[1], device=mask.device), last)
-        return hidden.gather(1, last[..., None].expand_as(hidden)), state.penalties
+        return held(parts[0] if len(parts) == 1 else torch.cat(parts, 1), mask), state.penalties
 
     def _catch_up(self, cache: INNCache) -> None:
         """Read what a cache still has to, after symbols were taken back."""
         if cache.pending is not None:
-            block, cache.pending = cache.pending, None
-            cache.length -= block.tokens.shape[1]
+            chunk, cache.pending = cache.pending, None
+            cache.length -= chunk.tokens.shape[1]
             with torch.no_grad():
-                self._read(block.tokens, block.mask, None, cache, None)
+                self._read(chunk.tokens, chunk.mask, None, cache, None)
             cache.commit()
-
-    def _inputs(
-        self, input_ids: Tensor | None, attention_mask: Tensor | None, cache: Any, options: dict[str, Any]
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Symbols, mask and resets, each `[B, T]`, of what a model of `transformers` is called with."""
-        if input_ids is None or options.get("inputs_embeds") is not None:
-            raise InputError("an INN reads symbols, which it recalls by number: give input_ids, not inputs_embeds")
-        if cache is not None and not isinstance(cache, INNCache):
-            raise foreign(cache)
-        for name in ("output_hidden_states", "output_attentions"):
-            if options.get(name):
-                raise InputError(f"an INN gives no {name}; record what its neurons do by `inn.record(model.inn, ...)`")
-        T = input_ids.shape[1]
-        mask = input_ids != self.config.vocab_size  # the tokenizers' own padding is the number after the last symbol
-        if attention_mask is not None:
-            if attention_mask.ndim != 2 or attention_mask.shape[1] < T:
-                raise InputError(
-                    f"attention_mask must be [batch, time] and cover the {T} new symbols, not "
-                    f"{list(attention_mask.shape)}"
-                )
-            mask = mask & attention_mask[:, -T:].bool()
-        reset = resets(input_ids, mask, options)
-        # A compiled model cannot depend on what the mask says, only on whether there is one.
-        if attention_mask is None if torch.compiler.is_compiling() else bool(mask.all()):
-            return input_ids, None, reset
-        return input_ids.masked_fill(~mask, 0), mask, reset
 
     def _steps(self, cache: INNCache | None, *stretches: Tensor | None) -> bool:
         """Whether one symbol can be read by changing the state in place."""
@@ -214,7 +181,7 @@ class INNPreTrainedModel(PreTrainedModel):
 class INNModel(INNPreTrainedModel):
     """An INN without its head: symbols `[B, T]` -> `last_hidden_state` `[B, T, hidden_size]`.
 
-    >>> model = INNModel(INNConfig(inn={"vocab": 27, "neurons": 2, "width": 8, "rounds": 1}))
+    >>> model = INNModel(INNHFConfig(inn={"vocab": 27, "neurons": 2, "width": 8, "rounds": 1}))
     >>> model(torch.zeros(1, 5, dtype=torch.long)).last_hidden_state.shape
     torch.Size([1, 5, 16])
     """
@@ -229,7 +196,8 @@ class INNModel(INNPreTrainedModel):
         **options: Any,
     ) -> BaseModelOutputWithPast | tuple:
         """See `INNForCausalLM.forward`."""
-        tokens, mask, reset = self._inputs(input_ids, attention_mask, past_key_values, options)
+        symbols = self.config.vocab_size
+        tokens, mask, reset = checked(input_ids, attention_mask, past_key_values, options, symbols)
         cache = self._cache(past_key_values, use_cache)  # type: ignore[arg-type]
         hidden, _ = self._read(tokens, mask, reset, cache, None)
         out = BaseModelOutputWithPast(last_hidden_state=hidden, past_key_values=cache)  # type: ignore[arg-type]
@@ -278,7 +246,8 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
 
         Raises `InputError` for `inputs_embeds`, caches of other models, and masks that do not fit.
         """
-        tokens, mask, reset = self._inputs(input_ids, attention_mask, past_key_values, options)
+        symbols = self.config.vocab_size
+        tokens, mask, reset = checked(input_ids, attention_mask, past_key_values, options, symbols)
         cache = self._cache(past_key_values, use_cache)  # type: ignore[arg-type]
         if tokens.shape[1] == 1 and labels is None and self._steps(cache, mask, reset):
             logits = self._step(tokens, cache)[:, None]  # type: ignore[arg-type]
@@ -301,7 +270,7 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
         """Logits `[B, vocab]` after one symbol `[B, 1]` per stream."""
         learn = cache.written_from is None or cache.length < cache.written_from
         logits, state = self.inn.step_(tokens[:, 0], cache.owned(), learn=learn)
-        cache.keep(state, Block(tokens), own=True)
+        cache.keep(state, Chunk(tokens), own=True)
         return logits
 
     def generate(self, inputs: Tensor | None = None, generation_config: Any = None, **options: Any) -> Any:  # type: ignore[override]
@@ -321,8 +290,8 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
         cache = options.get("past_key_values")
         if cache is None:
             cache = options["past_key_values"] = INNCache()
-        elif not isinstance(cache, INNCache):
-            raise foreign(cache)
+        else:
+            check_cache(cache)
         if getattr(given, "is_assistant", False):  # which is called again and again in the middle of a text
             cache.activate_past_recording()
             cache.written_from = end if cache.written_from is None else cache.written_from
@@ -334,25 +303,6 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
             self._catch_up(cache)
             cache.written_from, cache.recording = None, recording
             cache.commit()
-
-
-def foreign(cache: Any) -> InputError:
-    """The error for a cache of another model."""
-    return InputError(f"an INN carries its state in an INNCache, not in a {type(cache).__name__}; give that, or none")
-
-
-def _passes(begin: int, end: int, written: int | None, recording: bool) -> list[tuple[int, int]]:
-    """The stretches of positions that are read in one pass each: the prompt, and what is written after it.
-
-    While the past is recorded the prompt's last symbol is apart: all before it stays read for good.
-    """
-    cuts = [] if written is None else [written - 1, written] if recording else [written]
-    edges = [begin, *(c for c in cuts if begin < c < end), end]
-    return list(pairwise(edges))
-
-
-def _cut(t: Tensor | None, place: slice) -> Tensor | None:
-    return None if t is None else t[:, place]
 
 
 def projections(model: nn.Module) -> list[str]:

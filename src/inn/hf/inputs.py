@@ -1,0 +1,89 @@
+"""What a model of `transformers` is called with, as an INN takes it: symbols, masks, resets, and passes over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inn.hf.cache import INNCache
+from inn.hf.packed import resets
+from inn.system.errors import InputError
+
+
+def checked(
+    input_ids: Tensor | None, attention_mask: Tensor | None, cache: Any, options: Mapping[str, Any], symbols: int
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Symbols, mask and resets, each `[B, T]`; None for a mask that masks nothing, and where no text begins.
+
+    Args:
+        input_ids: `[B, T]`; `symbols`, the number after the last one, is the tokenizers' own padding.
+        attention_mask: `[B, earlier + T]`, of which the last T count.
+        cache: what is gone on from.
+        options: all else that the model was called with.
+        symbols: how many there are.
+
+    Raises `InputError` for `inputs_embeds`, caches of other models, outputs that an INN does not give, and masks that
+    do not fit.
+    """
+    if input_ids is None or options.get("inputs_embeds") is not None:
+        raise InputError("an INN reads symbols, which it recalls by number: give input_ids, not inputs_embeds")
+    if cache is not None:
+        check_cache(cache)
+    for name in ("output_hidden_states", "output_attentions"):
+        if options.get(name):
+            raise InputError(f"an INN gives no {name}; record what its neurons do by `inn.record(model.inn, ...)`")
+    T = input_ids.shape[1]
+    mask = input_ids != symbols
+    if attention_mask is not None:
+        if attention_mask.ndim != 2 or attention_mask.shape[1] < T:
+            raise InputError(
+                f"attention_mask must be [batch, time] and cover the {T} new symbols, not {list(attention_mask.shape)}"
+            )
+        mask = mask & attention_mask[:, -T:].bool()
+    reset = resets(input_ids, mask, options)
+    # A compiled model cannot depend on what the mask says, only on whether there is one.
+    if attention_mask is None if torch.compiler.is_compiling() else bool(mask.all()):
+        return input_ids, None, reset
+    return input_ids.masked_fill(~mask, 0), mask, reset
+
+
+def check_cache(cache: Any) -> None:
+    """Raise `InputError` for a cache of another model."""
+    if not isinstance(cache, INNCache):
+        kind = type(cache).__name__
+        raise InputError(f"an INN carries its state in an INNCache, not in a {kind}; give that, or none")
+
+
+def passes(begin: int, end: int, written: int | None, recording: bool) -> list[tuple[int, int]]:
+    """The stretches of positions that are read in one pass each: the prompt, and what is written after it.
+
+    While the past is recorded the prompt's last symbol is apart: all before it stays read for good.
+
+    >>> passes(0, 9, written=5, recording=False), passes(0, 9, written=5, recording=True)
+    ([(0, 5), (5, 9)], [(0, 4), (4, 5), (5, 9)])
+    """
+    cuts = [] if written is None else [written - 1, written] if recording else [written]
+    edges = [begin, *(c for c in cuts if begin < c < end), end]
+    return list(pairwise(edges))
+
+
+def cut(t: Tensor | None, place: slice) -> Tensor | None:
+    """Positions of a mask or of resets `[B, T]`; None where there are none."""
+    return None if t is None else t[:, place]
+
+
+def held(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """Hidden states `[B, T, F]` with those of the last symbol before it at every masked position.
+
+    What stands on the right of a text then changes nothing. Before the first symbol they stay as they are.
+    """
+    if mask is None:
+        return hidden
+    here = torch.arange(hidden.shape[1], device=mask.device)
+    last = torch.where(mask, here, -1).cummax(1).values
+    last = torch.where(last < 0, here, last)
+    return hidden.gather(1, last[..., None].expand_as(hidden))
