@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from inn.system.errors import InputError
+from inn.system.packages import require
 
 
 def open_decoder(path: str | Path) -> tuple[Any, Any]:
@@ -22,10 +23,7 @@ def open_decoder(path: str | Path) -> tuple[Any, Any]:
 
     Example: ``model, tokenizer = open_decoder("path/to/model")``
     """
-    try:
-        import transformers
-    except ImportError:
-        raise InputError("a decoder of Hugging Face needs transformers; pip install 'inn-torch[hf]'") from None
+    transformers = require("transformers", "a decoder of Hugging Face", "hf")
     import inn.compress.folder  # noqa: F401  (compressed models open too)
 
     transformers.utils.logging.disable_progress_bar()

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
 from inn.compress.modules import NeuronalLinear
 from inn.compress.topologies import Block
-from inn.inference.evaluate import Score
+from inn.inference.evaluate import Score, predictions
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
 
 
-@torch.no_grad()
 def score(
     model: nn.Module, tokens: Tensor, window: int = 512, report: Callable[[int, int], None] | None = None
 ) -> Score:
@@ -33,10 +32,13 @@ def score(
     Its `parts` are the windows, for intervals and paired comparisons.
     """
     rows = tokens[: len(tokens) // window * window].view(-1, window)
+
+    def afresh(x: Tensor, state: None) -> tuple[Tensor, None]:
+        return model(input_ids=x, use_cache=False).logits, None
+
     parts = []
-    for i, row in enumerate(rows):
-        logits = model(input_ids=row[None], use_cache=False).logits[0, :-1].float()
-        nats = nn.functional.cross_entropy(logits, row[1:], reduction="sum")
+    for i, (row, (logits, _)) in enumerate(zip(rows, predictions(afresh, rows.split(1)))):
+        nats = nn.functional.cross_entropy(logits[0, :-1], row[1:], reduction="sum")
         parts.append(Score(float(nats.double()), window - 1))
         if report is not None:
             report(i + 1, len(rows))

@@ -9,14 +9,13 @@ torch.Size([1, 5, 27])
 
 from __future__ import annotations
 
-from inn.system.errors import InputError
+from inn.system.packages import require
 
 try:
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 except ImportError:
-    raise InputError(
-        "inn.hf needs the package 'transformers', which is not here; install it by `pip install 'inn-torch[hf]'`"
-    ) from None
+    require("transformers", "inn.hf", "hf")
+    raise
 
 from inn.hf.cache import INNCache
 from inn.hf.config import INNHFConfig
