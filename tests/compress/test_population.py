@@ -10,19 +10,14 @@ from inn.surgery.communal import communal, moments_of
 from inn.system.errors import InputError
 
 
+OPTIONS = {"attention": {"heads": 2, "zero_start": False}, "bus": {"bus_width": 6, "zero_start": False}}
+"""What routers are given here; messages say something from the start."""
+
+
 def separate(router="dendrites", **fields):
     torch.manual_seed(0)
-    given = {
-        "vocab": 11,
-        "neurons": 4,
-        "width": 8,
-        "rounds": 2,
-        "heads": 2,
-        "bus_width": 6,
-        "recall_width": 4,
-        **fields,
-    }
-    return INN(router=router, zero_start=False, **given).eval()
+    given = {"vocab": 11, "neurons": 4, "width": 8, "rounds": 2, "recall_width": 4, **OPTIONS.get(router, {}), **fields}
+    return INN(router=router, **given).eval()
 
 
 def text(rows=8, length=64):

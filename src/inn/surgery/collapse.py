@@ -20,12 +20,13 @@ def collapse(model: INN) -> INN:
     published model. Routing dropout, which tells the neurons of the published model apart in training, is off in
     evaluation; the collapsed model trains differently.
 
-    Returns:
-        A new model in the training mode of the old one; its weights are copies. Collapse a carried state with
-        `state.select_neurons([0])`.
+    Args:
+        model: N neurons; it is left as it is.
 
-    Raises:
-        InputError: naming what makes the neurons differ.
+    Returns a new model of one neuron, `[B, T]` -> `[B, T, vocab]` as before, in the training mode of the old one; its
+    weights are copies. Collapse a carried state with `state.select_neurons([0])`.
+
+    Raises `InputError` that names what makes the neurons differ.
 
     >>> small = collapse(INN(preset="paper", vocab=27, neurons=4, width=16, rounds=1, heads=2).eval())
     >>> small.config.neurons

@@ -30,6 +30,8 @@ def communal(
 ) -> tuple[INN, dict[str, float]]:
     """An INN with communal weights that does with a text what a trained one of separate weights does.
 
+    A map's weights `[N, O, I]` become input states `[I, k]`, which all neurons share, and output states `[N, O, k]`.
+
     Args:
         model: one with separate weights; it is left as it is.
         rows: `[S, T]` int64, the text that it is calibrated on.
@@ -80,7 +82,13 @@ def communal(
 
 
 def moments_of(model: INN, rows: Tensor, report: Callable[[int, int], None]) -> Maps:
-    """The moments `[I, I]` of what each neuron reads, by the path of the map; the same tensor where all read one."""
+    """The moments `[I, I]` of what each neuron reads, by the path of the map; the same tensor where all read one.
+
+    Args:
+        model, rows, report: as `communal` has them.
+
+    Raises `InputError` for inputs that are not finite.
+    """
     c = replace(model.config, weights="communal", communal_states=1)
     with torch.device("meta"):
         paths = [name for name, m in INN(c).named_modules() if isinstance(m, CommunalLinear)]

@@ -191,6 +191,8 @@ def upcycle(pretrained: Pretrained | str | Path, config: INNConfig | None = None
     neurons zero), recall behind a map of zero. None of them has a gradient of zero, so training tells the neurons
     apart: by their identities where they share weights.
 
+    The model reads symbols `[B, T]` and gives logits `[B, T, vocab]`, in evaluation mode.
+
     Args:
         pretrained: the folder, or what was read from it.
         config: the whole configuration, in place of `fields`.
