@@ -43,7 +43,8 @@ autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False  # those of other libraries are written for other sites
 autodoc_class_signature = "mixed"
-autodoc_default_options = {"members": True, "exclude-members": "training"}
+# `Options` of a class only names its options' class, which is described in its own place.
+autodoc_default_options = {"members": True, "exclude-members": "training, Options"}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

@@ -52,7 +52,6 @@ def test_commands_run(script, folder, monkeypatch):
     environ = {
         **os.environ,
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": os.pathsep.join(sys.path),
     }
     monkeypatch.chdir(folder)
     for line in script.splitlines():

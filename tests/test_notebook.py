@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,8 +41,6 @@ def test_it_runs(path, tmp_path, monkeypatch):
     notebook = nbformat.read(path, as_version=4)
     if not has_hf():
         notebook.cells = [cell for cell in notebook.cells if "needs-hf" not in cell.metadata.get("tags", [])]
-    places = [str(ROOT / "src"), os.environ.get("PYTHONPATH")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     folder = tmp_path / "work"
     folder.mkdir()

@@ -229,7 +229,7 @@ def inn(*argv: object, **environ: str) -> subprocess.CompletedProcess:
     command = "import sys; from inn.cli.main import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run(
         [sys.executable, "-c", command, *map(str, argv)], capture_output=True, text=True, timeout=120,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_DISABLE_XET": "1", **environ},
+        env={**os.environ, "HF_HUB_DISABLE_XET": "1", **environ},
     )  # fmt: skip
 
 

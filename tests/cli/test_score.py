@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -147,7 +146,6 @@ def start(trained, *argv: str, out: int = subprocess.PIPE) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", command, "score", str(trained), *argv],
         stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE, bufsize=0,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 
@@ -168,10 +167,8 @@ def test_several_processes_prepare_one_corpus(story, own_cache, leftovers):
         "import sys; from inn.config.run import DataConfig; from inn.data.prepare import prepare;"
         "print(sum(prepare(DataConfig(corpus='file:' + sys.argv[1])).split_sizes.values()))"
     )
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     runs = [
-        subprocess.Popen([sys.executable, "-c", code, str(story)], env=env, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", code, str(story)], stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
     assert [run.communicate(timeout=120)[0].strip() for run in runs] == [str(len(STORY))] * 3
     assert len(leftovers(own_cache)) == 4  # three parts and their description, once

@@ -20,7 +20,6 @@ from inn.training import events
 from inn.training.trainer import fit
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
-SOURCE = Path(__file__).parents[2] / "src"
 
 
 class Sittings:
@@ -29,7 +28,7 @@ class Sittings:
     def __init__(self):
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT)],
-            env={**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

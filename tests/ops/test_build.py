@@ -36,7 +36,7 @@ assert abs(y.item() - 1.8877) < 1e-3, y
 
 def start(code, **environment):
     """A process of its own, with these environment variables (None: not set)."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}
+    env = {**os.environ, **environment}
     env = {k: str(v) for k, v in env.items() if v is not None}
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, "-c", code], env=env, stdout=pipe, stderr=pipe, text=True)

@@ -34,7 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults, resident() - 
 
 def say(code, **environment):
     env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "GLIBC_TUNABLES") and "MALLOC" not in k}
-    env |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}
+    env |= environment
     done = subprocess.run([sys.executable, "-c", START + code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pinned
 import pytest
 from pinned import COMMANDS, read, run_cli
-
-import inn
 
 MISTAKES = read("mistakes")
 
@@ -35,7 +31,6 @@ def test_mistakes(case, desk):
 
 def test_the_module_is_the_command():
     argv = [sys.executable, "-m", "inn", "train", "txt8"]
-    env = {**os.environ, "PYTHONPATH": str(Path(inn.__file__).parents[1])}
-    done = subprocess.run(argv, capture_output=True, text=True, env=env)
+    done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "inn: unknown recipe 'txt8'; did you mean 'text8'?\n"

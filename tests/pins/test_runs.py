@@ -174,5 +174,4 @@ def test_an_exported_folder_opens_itself_where_its_code_is_trusted(desk, tmp_pat
 
 
 def environ(home: Path) -> dict[str, str]:
-    source = str(Path(inn.__file__).parents[1])
-    return {**os.environ, "PYTHONPATH": source, "HF_HUB_OFFLINE": "1", "HF_HOME": str(home)}
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(home)}

@@ -8,7 +8,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ class Job:
     def config(self) -> RunConfig:
         """The settings of the run, on one CPU thread (or the GPU); raises `InputError` where they do not fit."""
         given = {"train.threads": 1, **self.settings}
-        return resolve_settings(self.recipe, [f"--{name}={_word(value)}" for name, value in given.items()])
+        return deepcopy(_resolved(self.recipe, tuple(f"--{name}={_word(value)}" for name, value in given.items())))
 
     def folder(self) -> str:
         """The run directory's name: the label, and the digest of the settings.
@@ -55,6 +57,12 @@ class Job:
         """
         words = "".join(c if c.isalnum() else " " for c in self.label.lower()).split()
         return "-".join([*words, digest(self.config())])
+
+
+@cache
+def _resolved(recipe: str, overrides: tuple[str, ...]) -> RunConfig:
+    """Settings, worked out once: a study asks for those of the same run many times."""
+    return resolve_settings(recipe, overrides)
 
 
 def digest(config: RunConfig) -> str:
@@ -182,8 +190,14 @@ def _places(root: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(root.glob("*/config.yaml")):
         with contextlib.suppress(InputError):  # settings of another version, or damaged
-            found.setdefault(digest(Run(path.parent).config()), path.parent)
+            found.setdefault(_digest_at(path.parent, path.stat().st_mtime_ns), path.parent)
     return found
+
+
+@cache
+def _digest_at(folder: Path, written: int) -> str:
+    """The digest of a run's settings; `written`: when they were, so that it is worked out once."""
+    return digest(Run(folder).config())
 
 
 def _ended(path: Path) -> bool:

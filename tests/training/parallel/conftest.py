@@ -17,8 +17,6 @@ import yaml
 from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 
-ROOT = Path(__file__).parents[3]
-SOURCES = os.pathsep.join(str(ROOT / folder) for folder in ("src", "benchmarks/src"))
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()
 BATCH, WINDOW, STEPS = 8, 16, 15
 
@@ -29,7 +27,7 @@ class Groups:
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("worker.py"))],
-            env={**os.environ, "PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -21,7 +21,6 @@ from inn.training.parallel.group import Group
 from inn.training.trainer import fit
 
 pytestmark = pytest.mark.slow
-SOURCE = Path(__file__).parents[3] / "src"
 
 
 @pytest.mark.parametrize("parallel, world", [("ddp", 2), ("ddp", 4), ("fsdp", 2), ("fsdp", 4)])
@@ -159,7 +158,7 @@ def test_torchrun_starts_a_killed_process_again_and_the_run_goes_on(settings, al
     script, run, config = tmp_path / "dying.py", tmp_path / "run", settings()
     script.write_text(KILLED)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    environ = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*torchrun, "--", str(script), "train", config, "--run", str(run)],
         env=environ, capture_output=True, text=True, timeout=200,
