@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from inn import INN
+from inn.config.assemble import stored_model
 from inn.surgery.communal import communal, moments_of
 from inn.system.errors import InputError
 
@@ -22,7 +23,7 @@ def separate(router="dendrites", **fields):
         "recall_width": 4,
         **fields,
     }
-    return INN(router=router, zero_start=False, **given).eval()
+    return INN(stored_model({"router": router, "zero_start": False, **given})).eval()
 
 
 def text(rows=8, length=64):
