@@ -30,13 +30,15 @@ PAGES = [
     "CONTRIBUTING.md",
     *sorted(p for path in ROOT.glob("docs/**/*.md") if (p := str(path.relative_to(ROOT))) not in WRITTEN),
 ]
+LONG = {"README.md", "docs/inside.md", "docs/everyday.md"}
+"""Pages that take more than a few seconds."""
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TRAINS = ("train", "demo", "sweep")
 BRIEF = (
     "--train.symbols 512 --train.eval_every 4 --train.sample_every 0 --train.eval_symbols 400 "
     "--data.batch 4 --data.window 16 --device cpu --train.threads 1"
 ).split()
-SMALL = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.heads 2 --model.recall_slots 256".split()
+SMALL = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.recall_slots 256".split()
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,15 @@ def trained(tmp_path_factory, cache) -> Path:
 
 @pytest.mark.loopback
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
-def test_a_page_runs(page, trained, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in PAGES if blocks(page)]
+)
+def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     """Every block of the page, as it stands, from its top to its end."""
     for name in ("demo", "other"):  # what `make demo` trained
         shutil.copytree(trained, tmp_path / "runs" / name)
+    (studied / "runs" / "studies").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "runs" / "studies").symlink_to(studied / "runs" / "studies")
     (tmp_path / "space.yaml").write_text("train.lr: {low: 1e-3, high: 2e-2, log: true}\n")
     (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
     monkeypatch.chdir(tmp_path)
