@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from inn import INN
 from inn.analysis.recording.record import record
-from inn.config.models import INNConfig
+from inn.config.assemble import stored_model
 from inn.nn.population import CommunalLinear, NeuronLinear
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
@@ -21,12 +23,13 @@ def communal(router="dendrites", **fields):
     torch.manual_seed(0)
     states = ROUTERS[router]
     given = {"vocab": 11, "neurons": 4, "width": 8, "rounds": 2, "heads": 2, "bus_width": 6, **fields}
-    return INN(router=router, weights="communal", communal_states=states, **given).eval()
+    made = {"router": router, "weights": "communal", "communal_states": states}
+    return INN(stored_model({**given, **made})).eval()
 
 
 def written_out(model):
     """The same function with separate weights."""
-    separate = INN(INNConfig(**{**vars(model.config), "weights": "separate"}))
+    separate = INN(replace(model.config, weights="separate", communal_states=32))
     made = {path: m for path, m in model.named_modules() if isinstance(m, CommunalLinear)}
     for name, parameter in separate.named_parameters():
         path, _, own = name.rpartition(".")

@@ -17,7 +17,7 @@ from inn.system.errors import InputError
 
 ALPHABET = "abcdefgh \n"
 FIELDS = {
-    "inn": {"neurons": 2, "width": 8, "rounds": 2, "heads": 2, "state": 4, "dropout": 0.5},
+    "inn": {"neurons": 2, "width": 8, "rounds": 2, "state": 4, "dropout": 0.5},
     "lstm": {"width": 8, "dropout": 0.5},
     "transformer": {"width": 8, "layers": 2, "heads": 2, "window": 16},
     "mamba-stack": {"width": 8, "layers": 2, "state": 4},

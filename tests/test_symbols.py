@@ -23,7 +23,7 @@ from inn.system.errors import InputError
 
 VOCAB = 30
 SMALL = {
-    "inn": {"neurons": 2, "width": 16, "rounds": 2, "heads": 2, "state": 4},
+    "inn": {"neurons": 2, "width": 16, "rounds": 2, "state": 4},
     "lstm": {"width": 16, "layers": 2, "embedding_std": 0.5},
     "transformer": {"width": 16, "heads": 2, "layers": 2, "window": 5, "embedding_std": 0.5},
     "mamba-stack": {"width": 16, "layers": 2, "state": 4, "embedding_std": 0.5},

@@ -7,6 +7,7 @@ import torch
 
 import inn
 from inn.analysis.lesions.lesion import averaging, cut, forgetful, mean_replaced, silenced, skipped
+from inn.config.assemble import stored_model
 from inn.system.errors import InputError
 
 ROUTERS = ["dendrites", "attention", "bus", "mixing", "static"]
@@ -15,7 +16,7 @@ ROUTERS = ["dendrites", "attention", "bus", "mixing", "static"]
 def model(**fields):
     torch.manual_seed(0)
     fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2], "recall_slots": 64, "zero_start": False, **fields}
-    return inn.INN(vocab=11, **fields).eval()
+    return inn.INN(stored_model({"vocab": 11, **fields})).eval()
 
 
 def tokens(*shape):

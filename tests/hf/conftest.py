@@ -9,7 +9,7 @@ import torch
 from transformers.utils import logging
 
 from inn.cli.main import main
-from inn.config.assemble import model_config
+from inn.config.assemble import stored_model
 from inn.hf import INNForCausalLM
 from inn.models.build import build_model
 
@@ -36,7 +36,7 @@ def build():
 
     def make(name: str = "default", dtype: torch.dtype = torch.float64, seed: int = 0, **fields) -> INNForCausalLM:
         torch.manual_seed(seed)
-        inn = build_model(model_config(**{**KINDS[name], **fields}))
+        inn = build_model(stored_model({**KINDS[name], **fields}))
         with torch.no_grad():
             for p in inn.parameters():
                 p.add_(torch.randn_like(p) * 0.2)

@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.config.graph import GraphConfig
+from inn.config.assemble import graph_config
 from inn.nn.memory.mamba import Mamba
 from inn.ops import use_backend
 
 
 def memory(**fields):
     torch.manual_seed(0)
-    return Mamba(GraphConfig(**{"neurons": 3, "width": 8, "state": 4, "router": "none", **fields})).double()
+    return Mamba(graph_config(**{"neurons": 3, "width": 8, "state": 4, "router": "none", **fields})).double()
 
 
 @given(

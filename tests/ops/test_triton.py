@@ -232,7 +232,7 @@ def test_one_matrix_for_all_is_left_to_pytorch():
 @pytest.mark.parametrize("weights, dtype", [("separate", torch.float32), ("shared", torch.bfloat16)], ids=str)
 def test_a_whole_model_runs_on_it(weights, dtype):
     torch.manual_seed(0)
-    model = INN(vocab=7, neurons=3, width=8, rounds=1, heads=2, state=4, weights=weights, zero_start=False).to(DEVICE)
+    model = INN(vocab=7, neurons=3, width=8, rounds=1, state=4, weights=weights).to(DEVICE)
     tokens = torch.randint(7, (2, 5), device=DEVICE)
     results = []
     for backend in ("triton", "torch"):

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import inn
-from inn.config.graph import GraphConfig
+from inn.config.assemble import graph_config
 from inn.nn.routing.dendrites import Dendrites
 from inn.nn.tape import Tape
 from inn.nn.topology.edges import Edges
@@ -18,7 +18,7 @@ N, D = 4, 6
 
 def dendrites(**fields):
     torch.manual_seed(0)
-    return Dendrites(GraphConfig(neurons=N, width=D, **fields)).double()
+    return Dendrites(graph_config(neurons=N, width=D, **fields)).double()
 
 
 def inputs(batch=2, time=3):
@@ -50,7 +50,7 @@ def test_equals_a_loop_over_edges(weights, backend):
     with use_backend(backend):
         message, state = r(inputs())
     assert message.shape == (2, 3, N, r.hear.weight.shape[1])
-    assert message.shape[-1] == GraphConfig(neurons=N, width=D).memory_inputs == 4 * D
+    assert message.shape[-1] == graph_config(neurons=N, width=D).memory_inputs == 4 * D
     assert state == {}
     torch.testing.assert_close(message, by_edge(r, inputs(), ALL))
 
@@ -169,4 +169,4 @@ def test_a_neuron_that_hears_nobody_is_moved_by_nobody():
 
 def test_forms_of_a_message_that_comes_after_memory_are_refused():
     with pytest.raises(inn.InputError, match="no meaning with router 'dendrites'"):
-        GraphConfig(update="parallel")
+        graph_config(update="parallel")

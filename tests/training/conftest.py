@@ -12,7 +12,7 @@ from inn.config.run import DataConfig, RunConfig, TrainConfig
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()
 
 SMALL = {
-    "inn": {"neurons": 2, "width": 8, "rounds": 2, "heads": 2, "state": 4, "dropout": 0.1, "recall_slots": 64},
+    "inn": {"neurons": 2, "width": 8, "rounds": 2, "state": 4, "dropout": 0.1, "recall_slots": 64},
     "lstm": {"width": 12, "layers": 2, "dropout": 0.1},
     "transformer": {"width": 16, "layers": 2, "heads": 2, "window": 16, "dropout": 0.1},
     "mamba-stack": {"width": 12, "layers": 2, "state": 4, "dropout": 0.1},
