@@ -123,6 +123,26 @@ def test_message_forms_start_silent():
         torch.testing.assert_close(g(x)[0], loud, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("fields", [{"update": u} for u in ("sequential", "parallel", "message-norm")], ids=str)
+def test_dropout_is_on_what_is_remembered_and_on_what_is_heard(fields):
+    g = graph(router="attention", dropout=0.5, rounds=1, **fields).train()
+    x = torch.randn(1, 5, 3, 8, dtype=torch.float64)
+    state = g.rounds[0].initial_state(1)
+    assert not torch.equal(g.rounds[0](x, state)[0], x)
+    g.rounds[0].dropout.p = 1.0  # all is dropped
+    torch.testing.assert_close(g.rounds[0](x, state)[0], x, rtol=0, atol=0)
+
+
+def test_attention_reads_out_by_scaled_products():
+    g = graph(readout="attention")
+    x, query = torch.randn(2, 5, 3, 8, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
+    with torch.no_grad():
+        g.readout.query.copy_(query)
+    logits = torch.stack([(x[:, :, n] * query).sum(-1) / 8**0.5 for n in range(3)], -1)
+    expected = sum(logits.softmax(-1)[..., n, None] * x[:, :, n] for n in range(3))
+    torch.testing.assert_close(g.readout(x), expected)
+
+
 def test_gate_penalty_is_the_mean_gate():
     g = Graph(config(gate="soft", gate_penalty=0.5))
     x = torch.randn(1, 4, 24)

@@ -87,6 +87,29 @@ def test_a_reset_is_a_fresh_start_of_its_stream_alone():
     assert not torch.equal(carried[1], fresh[1])
 
 
+def test_in_training_a_stream_now_and_then_forgets_all_it_knows():
+    model = small(recall_forget=0.5).train()
+    x, later = text(3, 30), text(3, 30, seed=2)
+    _, state = model(x, reset=torch.zeros(3, 30, dtype=torch.bool))
+    reset = torch.zeros(3, 30, dtype=torch.bool)
+    reset[1, 0] = True
+    for told in (None, reset):
+        model.recall.drawn = torch.tensor([0.4, 0.6, 0.6])  # the first stream forgets
+        found, after = model.recall(later, parts(state), told)
+        wanted = torch.tensor([[True], [told is not None], [False]]) & (torch.arange(30) == 0)
+        expected, expected_after = model.eval().recall(later, parts(state), wanted)
+        model.train()
+        torch.testing.assert_close(found, expected)
+        same(after, expected_after)
+    assert not reset[0].any()  # what was given is left alone
+    model.eval().recall.drawn = torch.zeros(3)
+    torch.testing.assert_close(model(later, state)[0], small()(later, state)[0])
+
+
+def parts(state):
+    return {name: t for (place, name), t in state.items() if place == RECALL}
+
+
 def test_a_masked_step_might_as_well_not_be_there():
     model = small()
     x, mask = text(1, 40), torch.rand(1, 40, generator=torch.Generator().manual_seed(2)) < 0.6

@@ -96,6 +96,22 @@ def test_whitening_beats_plain_svd_and_fisher_with_energy_beats_both(small):
     assert losses["auto"] < losses["svd-llm"] < losses["svd"]
 
 
+def test_asvd_weighs_an_input_by_the_root_of_its_usual_size(small):
+    """ASVD (arXiv 2312.05821, alpha 0.5): the truncated SVD of W S, times the inverse of S."""
+    first = small.model.layers[0]
+    with torch.no_grad():  # inputs of very different sizes
+        first.input_layernorm.weight.copy_(torch.logspace(-2, 2, 32)[torch.randperm(32)])
+        reads = first.input_layernorm(small.model.embed_tokens(TOKENS)).flatten(0, 1).double()
+    weight = first.self_attn.q_proj.weight.detach().double()
+    outcome = compress(small, TOKENS, "asvd", 0.5)
+    rank = next(rank for group, rank in outcome.groups if group == (Block(0, "q"),))
+    scale = reads.square().mean(0).sqrt().sqrt()
+    u, s, v = torch.linalg.svd(weight * scale)
+    wanted = u[:, :rank] * s[:rank] @ v[:rank] / scale
+    (found,) = [m.weight for p, m in neuronal(small) if p.path == "model.layers.0.self_attn.q_proj"]
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-3, atol=1e-4)
+
+
 def test_moments_layer_by_layer_are_those_of_the_whole_model(model):
     blocks = find_blocks(model)
     seen: dict[str, torch.Tensor] = {}

@@ -61,6 +61,14 @@ def test_one_dear_symbol_is_enough_and_so_is_a_dear_line():
     assert usual.surprise(0.0, 0.0) < 0  # nothing to see
 
 
+def test_surprise_is_in_standard_deviations_where_costs_are_normal():
+    usual, draw = Usual(), random.Random(0)
+    for _ in range(1000):
+        usual.surprise(draw.gauss(6, 0.5), draw.gauss(20, 2))
+    assert usual.surprise(6 + 5 * 0.5, 20) == pytest.approx(5, rel=0.1)
+    assert usual.surprise(6, 20 + 4 * 2) == pytest.approx(4, rel=0.1)
+
+
 def test_equal_lines_have_no_spread_and_a_hair_more_is_no_news():
     usual = Usual()
     for _ in range(100):
