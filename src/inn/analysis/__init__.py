@@ -1,4 +1,4 @@
-"""What the neurons do: recordings, lesions, and pure functions from recordings to tables."""
+"""What the neurons do: recordings, lesions, and functions from recordings to tables."""
 
 from inn.analysis.comparison.matching import Matching, match, same_roles
 from inn.analysis.controls.lead import Lead, lead
