@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from inn.config.assemble import model_config
+from inn.config.assemble import stored_model
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()
@@ -44,7 +44,7 @@ def tiny(text_file):
             "checkpoint_every": 3,
         }
         return RunConfig(
-            model_config(kind, **{**SMALL.get(kind, {}), **(model or {})}),
+            stored_model({"kind": kind, **SMALL.get(kind, {}), **(model or {})}),
             DataConfig(**{"corpus": f"file:{text_file}", "batch": 4, "window": 16, **(data or {})}),
             TrainConfig(**{**defaults, **settings}),
         )

@@ -261,11 +261,12 @@ def test_bad_input_is_refused_before_a_file_is_written(tmp_path, tiny):
         tiny("lstm", data={"window": 10**6}),
         tiny("lstm", accumulate=5),
         tiny("lstm", device="cuda:99"),
-        tiny("lstm", checkpoint_rounds=True),
     ):
         with pytest.raises(InputError):
             fit(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="has no rounds"):
+        tiny("lstm", checkpoint_rounds=True)
     with pytest.raises(InputError, match="is not a run"):
         fit(None, tmp_path / "run", resume=True)
     fit(tiny("ngram"), tmp_path / "run")
