@@ -37,7 +37,7 @@ BRIEF = (
     "--train.symbols 512 --train.eval_every 4 --train.sample_every 0 --train.eval_symbols 400 "
     "--data.batch 4 --data.window 16 --device cpu --train.threads 1"
 ).split()
-SMALL = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.heads 2 --model.recall_slots 256".split()
+SMALL = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.recall_slots 256".split()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 from inn.cli.main import main
 
 PAGE = (Path(__file__).parents[1] / "docs/everyday.md").read_text(encoding="utf-8")
-TINY = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.heads 2 --train.symbols 2048 --data.window 32"
+TINY = "--model.neurons 2 --model.width 16 --model.rounds 1 --train.symbols 2048 --data.window 32"
 NOTES = "a neuron listens, then it speaks\n" * 12
 
 
