@@ -186,7 +186,7 @@ def test_step_flat(clock, toy):
 
 
 def test_record(clock, toy, monkeypatch):
-    size = look.TextSize({"neurons": 2, "width": 8, "rounds": 1, "recall": []}, symbols=100, streams=2)
+    size = look.ScoredSize({"neurons": 2, "width": 8, "rounds": 1, "recall": []}, symbols=100, streams=2)
     taped, evaluate = [], look.evaluate
 
     def seen(model, text, **options):
