@@ -85,7 +85,7 @@ def _pages(app: object, name: str, source: list[str]) -> None:
             r"^(\S+\*)\n", lambda m: m[0] if list(here.glob(f"{m[1]}.*")) else "", source[0], flags=re.MULTILINE
         )
     if name == "command-line":
-        from inn.cli.main import COMMANDS, summaries
+        from inn.cli.commands import COMMANDS, summaries
 
         parts = []
         for command, text in summaries().items():

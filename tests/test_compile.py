@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import inn
-from inn.config.assemble import model_config
+from inn.config.assemble import model_config, stored_model
 from inn.models.build import build_model
 
 SMALL = {"vocab": 27, "neurons": 3, "width": 16, "rounds": 2, "zero_start": False}
@@ -25,7 +25,7 @@ FORMS = [
 
 def build(fields):
     torch.manual_seed(0)
-    return inn.INN(**{**SMALL, **fields})
+    return inn.INN(stored_model({**SMALL, **fields}))
 
 
 @pytest.fixture(autouse=True)

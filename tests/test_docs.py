@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from inn.cli.main import COMMANDS, main
+from inn.cli.commands import COMMANDS
+from inn.cli.main import main
 from inn.explorer.server import LocalServer
 from inn.models.sequence import SequenceModel
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 import inn
+from inn.config.assemble import stored_model
 from inn.data.vocabulary import build_vocabulary
 from inn.models.generate import complete, generate
 from inn.models.inn import RECALL
@@ -14,7 +15,7 @@ SMALL = {"vocab": 27, "neurons": 3, "width": 8, "rounds": 1, "recall": [2, 3], "
 
 def model(**fields):
     torch.manual_seed(0)
-    made = inn.INN(**{**SMALL, **fields}).eval()
+    made = inn.INN(stored_model({**SMALL, **fields})).eval()
     made.vocabulary = build_vocabulary("characters", "abcdefghijklmnopqrstuvwxyz ")
     return made
 

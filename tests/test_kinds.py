@@ -258,6 +258,25 @@ def test_a_lesion_lies_on_top_of_the_topology():
     assert not torch.equal(router(x, edges=edges)[0][:, :, 0], router(moved, edges=edges)[0][:, :, 0])
 
 
+@pytest.mark.parametrize("router", ["dendrites", "attention", "mixing", "static", "bus"])
+def test_routing_over_listed_edges_is_recorded_where_the_edges_are(router):
+    """As a matrix of all neurons, in a tape and in a survey."""
+    from inn.analysis.observe import observe
+    from inn.analysis.recording.stretches import stretches
+
+    model = inn.INN(**SMALL, router=router, topology="ring").eval()
+    for p in model.parameters():  # messages that begin at zero, too
+        torch.nn.init.normal_(p, std=0.1)
+    text = stretches(np.arange(600) % 11, 300)
+    maps = observe(model, text).maps
+    with inn.record(model, "routing") as tape:
+        model(text.tokens.long())
+    for recorded in (maps.mean(0), tape.mean("routing").mean(1)):
+        off = ~model.graph.edges.dense()
+        assert (recorded[:, off] == 0).all()
+        assert (recorded[:, ~off] != 0).all()
+
+
 def test_a_small_world_is_near_and_few_steps_from_all():
     import networkx
 

@@ -14,7 +14,7 @@ from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.data.vocabulary import build_vocabulary
 from inn.runs.directory import Run
-from inn.runs.listing import SORTS, Listed, arranged, draw_curves, list_runs, spark
+from inn.runs.listing import SORTS, ListedRun, arranged, draw_curves, list_runs, spark
 from inn.system.errors import InputError
 
 
@@ -107,8 +107,8 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         list_runs(tmp_path / "nowhere")
 
 
-def listed(name: str, **fields) -> Listed:
-    return Listed(
+def listed(name: str, **fields) -> ListedRun:
+    return ListedRun(
         name, Path(name), **{"kind": "inn", "corpus": "pydoc", "vocabulary": "bytes", "status": "finished", **fields}
     )
 

@@ -130,7 +130,7 @@ STEPPED = [
     {"router": "attention", "weights": "shared", "update": "message-norm"},
     {"router": "bus", "gate": "soft", "zero_start": False},
     {"router": "mixing", "update": "parallel", "share_rounds": True},
-    {"router": "static", "qk_norm": True, "input": "copy", "readout": "attention"},
+    {"router": "static", "input": "copy", "readout": "attention"},
     {"router": "none", "state": 5, "conv": 2},
 ]
 

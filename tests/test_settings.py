@@ -82,7 +82,7 @@ def test_the_paper_recipe_is_the_published_training():
         4e-4, "onecycle", 0.3, 0.9, 0.999, 0.01, 1.0,
     )  # fmt: skip
     assert (config.data.batch, config.data.window, t.symbols) == (16, 256, 90_000_000)
-    assert (config.model.neurons, config.model.dt_rank, config.model.routing_dropout) == (32, 16, 0.1)
+    assert (config.model.neurons, config.model.memory.dt_rank, config.model.router.routing_dropout) == (32, 16, 0.1)
 
 
 def test_the_declared_vocabulary_holds_for_the_recipes_own_data_only():

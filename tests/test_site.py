@@ -13,7 +13,7 @@ pytest.importorskip("furo")
 pytest.importorskip("myst_parser")
 
 import inn
-from inn.cli.main import COMMANDS
+from inn.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
     from inn.config.models import INNConfig
     from inn.config.parts import Options
+    from inn.data.base import Vocabulary
+    from inn.explorer.look import look
+    from inn.inference.held_out import evaluate_run as evaluate
     from inn.models.build import build_model
+    from inn.models.generate import generate
     from inn.models.inn import INN
     from inn.models.sequence import SequenceModel
     from inn.nn.graph import Graph
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
     from inn.system.errors import InputError
+    from inn.training.objectives.base import Objective
+    from inn.training.start import train
 
 _HOME = {
     "INN": "inn.models.inn",
@@ -44,6 +50,8 @@ _HOME = {
     "WeightedRouter": "inn.nn.routing.base",
     "Topology": "inn.nn.topology.base",
     "Readout": "inn.nn.readout",
+    "Objective": "inn.training.objectives.base",
+    "Vocabulary": "inn.data.base",
     "SequenceModel": "inn.models.sequence",
     "NeuronLinear": "inn.nn.population",
     "Options": "inn.config.parts",
@@ -52,12 +60,18 @@ _HOME = {
     "InputError": "inn.system.errors",
     "build_model": "inn.models.build",
     "collapse": "inn.surgery.collapse",
+    "evaluate": "inn.inference.held_out:evaluate_run",
+    "generate": "inn.models.generate",
     "graph_config": "inn.config.assemble",
     "load": "inn.runs.load",
+    "look": "inn.explorer.look",
     "model_config": "inn.config.assemble",
     "record": "inn.analysis.recording.record",
     "register": "inn.registry",
+    "train": "inn.training.start",
 }
+"""Where each public name is: `module`, or `module:name` where it has another name there."""
+
 __all__ = [
     "INN",
     "Edges",
@@ -67,21 +81,27 @@ __all__ = [
     "InputError",
     "Memory",
     "NeuronLinear",
+    "Objective",
     "Options",
     "Readout",
     "Router",
     "SequenceModel",
     "State",
     "Topology",
+    "Vocabulary",
     "WeightedRouter",
     "__version__",
     "build_model",
     "collapse",
+    "evaluate",
+    "generate",
     "graph_config",
     "load",
+    "look",
     "model_config",
     "record",
     "register",
+    "train",
 ]
 
 
@@ -89,7 +109,8 @@ def __getattr__(name: str) -> Any:
     # Names load on first use, so that `inn --help` need not wait for PyTorch.
     if name not in _HOME:
         raise AttributeError(f"module 'inn' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    module, _, there = _HOME[name].partition(":")
+    return getattr(import_module(module), there or name)
 
 
 def __dir__() -> list[str]:

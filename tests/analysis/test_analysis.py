@@ -7,7 +7,7 @@ import inn
 from inn.analysis import Connectivity, effective_neurons, measure_effective_neurons
 from inn.analysis.recording.record import record
 
-SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2, "heads": 2, "zero_start": False}
+SMALL = {"vocab": 27, "neurons": 4, "width": 16, "rounds": 2}
 
 
 def test_effective_neurons_of_known_populations():
@@ -31,7 +31,9 @@ def test_effective_neurons_in_both_spaces_and_with_a_dead_neuron():
     assert effective_neurons(dead) > effective_neurons(x)
 
 
-@pytest.mark.parametrize(("router", "heads"), [("dendrites", 1), ("attention", 2)])
+@pytest.mark.parametrize(
+    ("router", "heads"), [({"kind": "dendrites"}, 1), ({"kind": "attention", "heads": 2, "zero_start": False}, 2)]
+)
 def test_recording_equals_the_full_computation_in_any_split(router, heads):
     torch.manual_seed(0)
     model = inn.INN(**SMALL, router=router, gate="soft").eval()
@@ -44,7 +46,7 @@ def test_recording_equals_the_full_computation_in_any_split(router, heads):
     assert whole.symbols == parts.symbols == 48
     for channel in ("routing", "activity", "gate"):
         torch.testing.assert_close(whole.mean(channel), parts.mean(channel), rtol=1e-5, atol=1e-6)
-        if channel == "routing" and model.config.router == "dendrites":
+        if channel == "routing" and model.config.router.kind == "dendrites":
             with pytest.raises(inn.InputError, match="root mean square only"):
                 whole.variance(channel)
         else:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.controls.lead import lead
+from inn.analysis.controls.paired import paired_difference
 from inn.analysis.lesions.cause import bits_under, cost, worth_of
 from inn.analysis.lesions.importance import importance
 from inn.analysis.lesions.lesion import forgetful, silenced
@@ -53,7 +53,7 @@ def test_costs_are_means_over_all_and_over_each_class():
     assert found.bits == pytest.approx(difference.mean().item())
     assert set(found.by_class) == {"a", "b"}
     assert of.mean() * found.by_class["a"] + (1 - of.mean()) * found.by_class["b"] == pytest.approx(found.bits)
-    by_hand = lead([whole.double().mean(1).tolist()], [lesioned.double().mean(1).tolist()])
+    by_hand = paired_difference([whole.double().mean(1).tolist()], [lesioned.double().mean(1).tolist()])
     assert (found.low, found.high) == pytest.approx((by_hand.low, by_hand.high))
     assert found.low < found.bits < found.high
 

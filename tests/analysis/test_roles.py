@@ -92,7 +92,7 @@ def test_a_trace_keeps_what_a_tape_averages_in_the_order_of_the_text():
 @pytest.mark.parametrize("router", ["dendrites", "bus"])
 def test_the_sizes_of_single_messages_have_the_root_mean_square_that_a_tape_tells(router):
     torch.manual_seed(0)
-    model = inn.INN(vocab=27, neurons=4, width=8, rounds=2, router=router, zero_start=False, recall=[]).eval()
+    model = inn.INN(vocab=27, neurons=4, width=8, rounds=2, router=router, recall=[]).eval()
     tokens = torch.randint(27, (2, 20))
     mask = torch.rand(2, 20) < 0.7
     with record(model, "routing") as tape:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import inn
 from inn.analysis.observe import graph_inputs, observe
 from inn.analysis.recording.stretches import bits_of, entering, recalled, stretches
+from inn.config.assemble import stored_model
 from inn.system.errors import InputError
 
 
@@ -47,7 +48,7 @@ def test_mistakes():
 def model(**fields):
     torch.manual_seed(0)
     fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2, 3], "recall_slots": 64, **fields}
-    return inn.INN(vocab=7, **fields).eval()
+    return inn.INN(stored_model({"vocab": 7, **fields})).eval()
 
 
 TEXT = np.random.default_rng(0).integers(7, size=900)

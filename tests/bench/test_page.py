@@ -10,7 +10,7 @@ from inn.data.vocabulary import build_vocabulary
 from inn.explorer.page import build_page
 from inn.explorer.passage import read_passage
 from inn_benchmarks import page as pages
-from inn_benchmarks.look import TextSize
+from inn_benchmarks.look import ScoredSize
 from inn_benchmarks.rows import Skipped
 
 
@@ -61,7 +61,7 @@ def test_the_rows_of_a_page(measured):
 @pytest.mark.loopback
 def test_a_keystroke():
     try:
-        measured = pages.keystroke(TextSize({"neurons": 2, "width": 8, "rounds": 1}, symbols=60), strokes=5)
+        measured = pages.keystroke(ScoredSize({"neurons": 2, "width": 8, "rounds": 1}, symbols=60), strokes=5)
     except Skipped as reason:
         pytest.skip(str(reason))
     assert len(measured.details["milliseconds"]) == 5

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inn.cli.main import COMMANDS
+from inn.cli.commands import COMMANDS
 from inn.config.models import INNConfig
 from inn_benchmarks.ddp import Workers, ddp_2, model_of
 from inn_benchmarks.plan import Machine, Model, cost, sizes_of

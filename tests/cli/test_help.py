@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from inn.cli.main import COMMANDS, summaries
+from inn.cli.commands import COMMANDS, summaries
 from inn.config.run import DataConfig, TrainConfig
 from inn.registry import MODELS
 

@@ -220,7 +220,8 @@ def test_bytes_and_words_report_their_own_measure(inn, small, corpus, tmp_path, 
 @pytest.mark.parametrize("vocabulary", ["bytes", "characters", "words", "bpe"])
 def test_every_score_comes_in_measures_of_the_text_too(inn, small, corpus, tmp_path, vocabulary):
     run = tmp_path / "run"
-    symbols = ("--data.vocabulary", vocabulary, "--data.units", 280)
+    units = ("--data.units", 280) if vocabulary == "bpe" else ()
+    symbols = ("--data.vocabulary", vocabulary, *units)
     result = inn("train", "demo", "--run", run, "--data.corpus", f"file:{corpus}", *symbols, *small)
     assert result.code == 0, result
     facts = json.loads(inn("eval", run, "--split", "test", "--json").out)

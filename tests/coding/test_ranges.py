@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.inference.coding.ranges import TOTAL, Decoder, Encoder, shares
+from inn.inference.coding.ranges import TOTAL, RangeDecoder, RangeEncoder, whole_shares
 
 
 def coded(symbols, counts) -> bytes:
-    encoder = Encoder()
+    encoder = RangeEncoder()
     for symbol, row in zip(symbols, counts):
         encoder.put(int(row[:symbol].sum()), int(row[symbol]))
     return encoder.finish()
 
 
 def decoded(content, counts) -> list[int]:
-    decoder = Decoder(content)
+    decoder = RangeDecoder(content)
     return [decoder.get(np.cumsum(row)) for row in counts]
 
 
@@ -30,7 +30,8 @@ def decoded(content, counts) -> list[int]:
 )  # fmt: skip
 def test_what_goes_in_comes_out_in_the_bytes_it_is_worth(vocab, n, sharpness, likely, seed):
     draw = np.random.default_rng(seed)
-    counts, _ = shares(sharpness * draw.standard_normal((n, vocab))) if n else (np.zeros((0, vocab), np.int64), None)
+    logits = sharpness * draw.standard_normal((n, vocab))
+    counts = whole_shares(logits)[0] if n else np.zeros((0, vocab), np.int64)
     symbols = counts.argmax(1) if likely else draw.integers(vocab, size=n)
     content = coded(symbols, counts)
     assert decoded(content, counts) == symbols.tolist()
@@ -52,7 +53,7 @@ def test_carries_run_through_bytes_of_255():
     logits=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60),
 )
 def test_shares_add_up_and_leave_nothing_out(logits):
-    counts, chances = shares(np.array([logits], dtype=np.float32))
+    counts, chances = whole_shares(np.array([logits], dtype=np.float32))
     assert counts.sum() == TOTAL
     assert counts.min() >= 1
     assert chances.sum() == pytest.approx(1)
@@ -61,7 +62,7 @@ def test_shares_add_up_and_leave_nothing_out(logits):
 
 def test_shares_are_the_softmax_in_float64():
     logits = np.random.default_rng(0).standard_normal((5, 27)) * 4
-    counts, chances = shares(logits)
+    counts, chances = whole_shares(logits)
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(chances, expected, rtol=1e-12)
     np.testing.assert_allclose(counts / TOTAL, expected, atol=30 / TOTAL)
@@ -70,10 +71,10 @@ def test_shares_are_the_softmax_in_float64():
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_predictions_that_are_no_numbers_are_refused(bad):
     with pytest.raises(ValueError, match="no number"):
-        shares(np.array([[0.0, bad]]))
+        whole_shares(np.array([[0.0, bad]]))
 
 
 def test_a_decoder_of_nonsense_still_ends():
-    ends = np.cumsum(shares(np.zeros((1, 7)))[0][0])
-    decoder = Decoder(b"\xff" * 5)
+    ends = np.cumsum(whole_shares(np.zeros((1, 7)))[0][0])
+    decoder = RangeDecoder(b"\xff" * 5)
     assert all(0 <= decoder.get(ends) < 7 for _ in range(100))

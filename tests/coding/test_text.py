@@ -17,7 +17,7 @@ from inn.config.assemble import model_config
 from inn.config.rivals import NgramConfig
 from inn.data.vocabulary import Words, build_vocabulary
 from inn.inference.coding import text
-from inn.inference.coding.text import compress, decompress, model_digest
+from inn.inference.coding.text import compress_text, decompress_text, model_digest
 from inn.inference.evaluate import evaluate
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
@@ -52,15 +52,15 @@ MODEL = small()
 
 @given(data=st.binary(max_size=120), streams=st.integers(1, 9))
 def test_any_bytes_come_back(data, streams):
-    packed = compress(MODEL, data, streams=streams)
-    assert decompress(MODEL, packed.content) == data
+    packed = compress_text(MODEL, data, streams=streams)
+    assert decompress_text(MODEL, packed.content) == data
     assert packed.symbols == len(data)
 
 
 @pytest.mark.parametrize("kind", ["bytes", "characters", "words", "bpe"])
 def test_every_kind_of_symbols_comes_back_byte_for_byte(kind):
     model, data = small(kind), (Words.normal(TEXT) if kind == "words" else TEXT).encode()
-    assert decompress(model, compress(model, data).content) == data
+    assert decompress_text(model, compress_text(model, data).content) == data
 
 
 @pytest.mark.parametrize("kind", ["lstm", "transformer", "mamba-stack"])
@@ -68,7 +68,7 @@ def test_every_kind_of_model_can(kind):
     fields = {"width": 8, "window": 32, "heads": 2} if kind == "transformer" else {"width": 8}
     layers = {} if kind == "lstm" else {"layers": 1}
     model = with_noise(build_model(model_config(kind, vocab=256, **fields, **layers)))
-    assert decompress(model, compress(model, TEXT[:300].encode(), streams=2).content) == TEXT[:300].encode()
+    assert decompress_text(model, compress_text(model, TEXT[:300].encode(), streams=2).content) == TEXT[:300].encode()
 
 
 class Unigram(SequenceModel):
@@ -94,17 +94,17 @@ def test_a_file_is_as_small_as_one_strict_stream_says():
     share = model.get_buffer("logits").double().softmax(0).numpy()
     data = np.random.default_rng(0).choice(256, size=20_000, p=share).astype(np.uint8)
     bits = evaluate(model, data).nats_total / math.log(2)
-    packed = compress(model, data.tobytes())
+    packed = compress_text(model, data.tobytes())
     assert packed.model_bits == pytest.approx(bits + 8, rel=1e-6)
     assert bits < 8 * len(packed.content) < 1.005 * bits
-    assert decompress(model, packed.content) == data.tobytes()
+    assert decompress_text(model, packed.content) == data.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["bytes", "characters"])
 def test_so_it_is_with_an_inn_its_header_of_55_bytes_aside(kind):
     model = small(kind)
     score = evaluate(model, model.vocabulary.encode(TEXT))
-    packed = compress(model, TEXT.encode())
+    packed = compress_text(model, TEXT.encode())
     bits = score.nats_total / math.log(2) + math.log2(model.config.vocab)  # and the first symbol
     assert packed.model_bits == pytest.approx(bits, rel=1e-4)
     # By chance a short number lies in the last interval: each bit that it saves, half as often as the one before.
@@ -112,12 +112,12 @@ def test_so_it_is_with_an_inn_its_header_of_55_bytes_aside(kind):
 
 
 def test_streams_side_by_side_cost_little():
-    one, four = (len(compress(MODEL, TEXT.encode(), streams=k).content) for k in (1, 4))
+    one, four = (len(compress_text(MODEL, TEXT.encode(), streams=k).content) for k in (1, 4))
     assert four < 1.25 * one
 
 
 def damaged() -> list[bytes]:
-    content = compress(MODEL, b"the graph of neurons").content
+    content = compress_text(MODEL, b"the graph of neurons").content
     return [
         *(content[:n] for n in range(0, len(content), 7)),
         content + b"x",
@@ -128,19 +128,19 @@ def damaged() -> list[bytes]:
 @pytest.mark.parametrize("content", damaged())
 def test_what_is_damaged_is_refused(content):
     with pytest.raises(InputError, match=r"is damaged or cut short|is not a text that inn|of format"):
-        decompress(MODEL, content)
+        decompress_text(MODEL, content)
 
 
 @given(content=st.binary(max_size=200))
 def test_any_other_file_is_refused(content):
     with pytest.raises(InputError):
-        decompress(MODEL, content)
+        decompress_text(MODEL, content)
 
 
 def test_another_model_is_refused():
-    content = compress(MODEL, b"the graph of neurons").content
+    content = compress_text(MODEL, b"the graph of neurons").content
     with pytest.raises(InputError, match="was compressed with another model"):
-        decompress(small(seed=1), content)
+        decompress_text(small(seed=1), content)
 
 
 def test_the_digest_is_of_every_number_and_of_the_vocabulary():
@@ -155,20 +155,21 @@ def test_the_digest_is_of_every_number_and_of_the_vocabulary():
 
 
 def test_other_rounding_is_noticed_before_anything_is_decoded(monkeypatch):
-    content = compress(MODEL, b"the graph of neurons").content
-    exact = text.shares
-    monkeypatch.setattr(text, "shares", lambda logits: exact(np.asarray(logits, np.float64) + np.arange(256) * 1e-7))
+    content = compress_text(MODEL, b"the graph of neurons").content
+    exact = text.whole_shares
+    tilt = np.arange(256) * 1e-7
+    monkeypatch.setattr(text, "whole_shares", lambda logits: exact(np.asarray(logits, np.float64) + tilt))
     with pytest.raises(InputError, match="rounded otherwise here"):
-        decompress(MODEL, content)
+        decompress_text(MODEL, content)
 
 
 def test_rounding_that_differs_on_the_way_is_noticed_by_the_text(monkeypatch):
-    content = compress(MODEL, TEXT.encode()).content
+    content = compress_text(MODEL, TEXT.encode()).content
     monkeypatch.setattr(text, "_rounding", lambda model, streams: content[21:25])
-    exact = text.shares
-    monkeypatch.setattr(text, "shares", lambda logits: exact(np.asarray(logits, np.float64) * 1.001))
+    exact = text.whole_shares
+    monkeypatch.setattr(text, "whole_shares", lambda logits: exact(np.asarray(logits, np.float64) * 1.001))
     with pytest.raises(InputError, match="is not the text that went in"):
-        decompress(MODEL, content)
+        decompress_text(MODEL, content)
 
 
 @pytest.mark.parametrize(
@@ -184,13 +185,13 @@ def test_rounding_that_differs_on_the_way_is_noticed_by_the_text(monkeypatch):
 )
 def test_what_would_not_come_back_is_refused(kind, data, sentence):
     with pytest.raises(InputError, match=sentence):
-        compress(small(kind), data)
+        compress_text(small(kind), data)
 
 
 @pytest.mark.parametrize("streams", [0, -1, 65536])
 def test_streams_out_of_range_are_refused(streams):
     with pytest.raises(InputError, match="streams must be between 1 and 65,535"):
-        compress(MODEL, b"a", streams=streams)
+        compress_text(MODEL, b"a", streams=streams)
 
 
 def test_a_model_of_no_numbers_is_refused():
@@ -198,12 +199,12 @@ def test_a_model_of_no_numbers_is_refused():
     with torch.no_grad():
         next(model.parameters()).fill_(math.nan)
     with pytest.raises(InputError, match="the model predicts what is no number"):
-        compress(model, b"abc")
+        compress_text(model, b"abc")
 
 
 def test_a_model_without_a_vocabulary_is_refused():
     with pytest.raises(InputError, match="has no vocabulary"):
-        compress(INN(vocab=4, neurons=2, width=8, rounds=1), b"a")
+        compress_text(INN(vocab=4, neurons=2, width=8, rounds=1), b"a")
 
 
 def test_threads_and_mode_are_put_back():
@@ -211,7 +212,7 @@ def test_threads_and_mode_are_put_back():
     torch.set_num_threads(2)
     model = small().train()
     try:
-        compress(model, b"abc")
+        compress_text(model, b"abc")
         assert torch.get_num_threads() == 2
         assert model.training
     finally:
@@ -220,6 +221,6 @@ def test_threads_and_mode_are_put_back():
 
 def test_progress_is_told():
     told = []
-    compress(MODEL, b"a" * 200, progress=lambda done, total: told.append((done, total)))
+    compress_text(MODEL, b"a" * 200, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (200, 200)
     assert told == sorted(told)

@@ -13,10 +13,6 @@ OPTIONS = {"attention": {"heads": 2, "zero_start": False}, "bus": {"bus_width": 
 """What routers are given here; messages say something from the start."""
 
 
-OPTIONS = {"attention": {"heads": 2, "zero_start": False}, "bus": {"bus_width": 6, "zero_start": False}}
-"""What routers are given here; messages say something from the start."""
-
-
 def separate(router="dendrites", **fields):
     torch.manual_seed(0)
     given = {"vocab": 11, "neurons": 4, "width": 8, "rounds": 2, "recall_width": 4, **OPTIONS.get(router, {}), **fields}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from inn.data.catalogue import get, list_corpora, verify
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.table import CORPORA
-from inn.data.text import PARTS, CorpusText, Segment, cut
+from inn.data.text import PARTS, CorpusText, Segment, split_text
 from inn.system.errors import InputError
 
 NAMES = ["pydoc", "text8", "text8-69m", "enwik8", "wikitext2", "wikitext2-raw", "ptb", "tinyshakespeare"]
@@ -174,7 +174,7 @@ def test_cuts_lose_nothing_and_fall_between_symbols(texts, ends, vocabulary):
     files = [t.encode() for t in texts]
     whole = b"".join(files)
     ends = [min(e, len(whole)) for e in ends]
-    parts = cut([Segment(f, 0, len(f)) for f in files], ends, vocabulary)
+    parts = split_text([Segment(f, 0, len(f)) for f in files], ends, vocabulary)
     read = [b"".join(b for s in part for b in s.blocks()) for part in parts]
     assert len(read) == 3
     assert b"".join(read) == whole

@@ -91,9 +91,12 @@ def test_a_gradient_too_large_to_square_is_named(tmp_path, tiny, monkeypatch):
 
 def test_a_penalty_that_is_no_number_stops_the_run(tmp_path, tiny, monkeypatch):
     def build(config):
+        def costly(*args, **options):
+            logits, state = forward(*args, **options)
+            return logits, State(state, {"rate": torch.tensor(float("nan"))})
+
         model = build_model(config)
-        cls = type("Costly", (type(model),), {"penalty": property(lambda self: torch.tensor(float("nan")))})
-        model.__class__ = cls
+        forward, model.forward = model.forward, costly
         return model
 
     monkeypatch.setattr(trainer, "build_model", build)

@@ -46,7 +46,7 @@ def test_nothing_is_unread_after_a_pass_or_where_windows_are_random(given):
 
 def test_bits_of_rows_are_those_of_the_strict_score():
     torch.manual_seed(0)
-    model = inn.INN(vocab=5, neurons=2, width=16, rounds=1, heads=2)
+    model = inn.INN(vocab=5, neurons=2, width=16, rounds=1)
     text = np.random.default_rng(0).integers(0, 5, size=(2, 90))
     whole = [evaluate(model, row) for row in text]
     assert bits_of(model, text, 0, window=32) == pytest.approx(sum(s.bits for s in whole) / 2, rel=1e-5)

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("optuna")
 
 from inn.sweep.space import Choice, Range, Space
-from inn.sweep.work import Plan, plan_sweep
+from inn.sweep.work import SweepPlan, plan_sweep
 
 TINY = (
     "--data.batch=4 --data.window=16 --train.symbols=512 --train.log_every=2 --train.eval_every=2 "
@@ -39,7 +39,7 @@ def tiny(text) -> list[str]:
 def plan(tmp_path, tiny):
     """`plan(trials=3)`: a sweep in this test's folder."""
 
-    def make(folder: str = "sweep", space: Space = SPACE, overrides: tuple[str, ...] = (), **options) -> Plan:
+    def make(folder: str = "sweep", space: Space = SPACE, overrides: tuple[str, ...] = (), **options) -> SweepPlan:
         options = {"trials": 3, "pruner": "none", **options}
         return plan_sweep("study-smoke", [*tiny, *overrides], space, folder=tmp_path / folder, **options)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import sys
+from pathlib import Path
 
 import pytest
 
 from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
+
+sys.path.insert(0, str(Path(__file__).parent))  # `toys`
 
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()
 
@@ -43,8 +47,13 @@ def tiny(text_file):
             "sample_every": 0,
             "checkpoint_every": 3,
         }
+        fields = {**SMALL.get(kind, {}), **(model or {})}
+        if fields.get("recall") == []:
+            del fields["recall_slots"]
+        if "memory" in fields:
+            del fields["state"]
         return RunConfig(
-            model_config(kind, **{**SMALL.get(kind, {}), **(model or {})}),
+            model_config(kind, **fields),
             DataConfig(**{"corpus": f"file:{text_file}", "batch": 4, "window": 16, **(data or {})}),
             TrainConfig(**{**defaults, **settings}),
         )

@@ -18,6 +18,7 @@ def make(step: int) -> Checkpoint:
         "optimizer": {"w/step": torch.tensor(float(step)), "w/exp_avg": torch.rand(3, 2)},
         "state": {"v1/0/ssm": torch.rand(2, 1, 4), "v1/0/place": torch.arange(2)},
         "rng": {"cpu": torch.get_rng_state()},
+        "objective": {"mean": torch.randn(2)},
     }
     return Checkpoint(step, tensors, {"aliases": {}, "progress": {"loss": 0.1 + 0.2, "text": "é"}})
 
@@ -27,7 +28,8 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
     path = checkpoints.save(tmp_path, saved)
     assert path.name == "step-00000007"
     assert sorted(p.name for p in path.iterdir()) == [
-        "checkpoint.json", "model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.safetensors",
+        "checkpoint.json", "model.safetensors", "objective.safetensors", "optimizer.safetensors", "rng.safetensors",
+        "state.safetensors",
     ]  # fmt: skip
     back = checkpoints.load(path)
     assert back.step == 7
@@ -37,6 +39,14 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
         for name, t in tensors.items():
             assert back.tensors[part][name].dtype == t.dtype
             assert torch.equal(back.tensors[part][name], t)
+
+
+def test_an_objective_without_tensors_has_no_file(tmp_path):
+    checkpoint = make(7)
+    del checkpoint.tensors["objective"]
+    path = checkpoints.save(tmp_path, checkpoint)
+    assert not (path / "objective.safetensors").exists()
+    assert checkpoints.load(path).tensors["objective"] == {}
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path):

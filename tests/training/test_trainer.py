@@ -255,16 +255,16 @@ def test_resume_refuses_another_text(tmp_path, tiny):
 def test_bad_input_is_refused_before_a_file_is_written(tmp_path, tiny):
     short = tmp_path / "short.txt"
     short.write_text("too short")
-    for config in (
-        tiny("lstm", data={"corpus": f"file:{short}"}),
-        tiny("lstm", data={"corpus": "file:/nowhere/at-all.txt"}),
-        tiny("lstm", data={"window": 10**6}),
-        tiny("lstm", accumulate=5),
-        tiny("lstm", device="cuda:99"),
-        tiny("lstm", checkpoint_rounds=True),
+    for settings in (
+        {"data": {"corpus": f"file:{short}"}},
+        {"data": {"corpus": "file:/nowhere/at-all.txt"}},
+        {"data": {"window": 10**6}},
+        {"accumulate": 5},
+        {"device": "cuda:99"},
+        {"checkpoint_rounds": True},
     ):
         with pytest.raises(InputError):
-            fit(config, tmp_path / "run")
+            fit(tiny("lstm", **settings), tmp_path / "run")
         assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="is not a run"):
         fit(None, tmp_path / "run", resume=True)

@@ -12,8 +12,8 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, console, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError, lookup
+from inn.system.report import Report
 from inn_benchmarks.rows import ROWS
-from inn_benchmarks.run import Report
 
 USAGE = "inn bench [--only ID[,ID...]] [--threads N] [--json]"
 

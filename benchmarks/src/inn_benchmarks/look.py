@@ -30,7 +30,7 @@ STEADY = Effort(rounds=8, seconds=20.0)
 
 
 @dataclass(frozen=True)
-class TextSize:
+class ScoredSize:
     """A model of the default kind, and a text to score in parts side by side."""
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -63,7 +63,7 @@ def look_time(size: LookSize = LookSize()) -> Measured:
     return Measured(seconds, "float32", sizes, {"page_bytes": page})
 
 
-def record_cost(size: TextSize = TextSize(), effort: Effort = STEADY) -> Measured:
+def record_cost(size: ScoredSize = ScoredSize(), effort: Effort = STEADY) -> Measured:
     """`evaluate` while routing and activity are recorded, and without, in turns: (with - without) ÷ without."""
     torch.manual_seed(0)
     model = build_model(model_config("inn", vocab=VOCAB, **size.model))

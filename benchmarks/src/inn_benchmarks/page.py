@@ -21,7 +21,7 @@ from inn.explorer.passage import read_passage
 from inn.explorer.player import Player
 from inn.explorer.server import LocalServer
 from inn.models.inn import INN
-from inn_benchmarks.look import TextSize
+from inn_benchmarks.look import ScoredSize
 from inn_benchmarks.rows import Measured, Skipped
 
 if TYPE_CHECKING:
@@ -139,10 +139,10 @@ def _of_a_page(size: PageSize, number: Callable[[dict[str, float]], float], open
     return Measured(statistics.median(map(number, found)), "float32", sizes, {"openings": found})
 
 
-DEMO = TextSize({"neurons": 8, "width": 19, "rounds": 2}, symbols=300)
+DEMO = ScoredSize({"neurons": 8, "width": 19, "rounds": 2}, symbols=300)
 
 
-def keystroke(size: TextSize = DEMO, strokes: int = 40) -> Measured:
+def keystroke(size: ScoredSize = DEMO, strokes: int = 40) -> Measured:
     """Milliseconds from a key pressed on the page of `inn play` to the picture that follows, the median."""
     model = _model(**size.model)
     text = (LETTERS * (1 + size.symbols // len(LETTERS)))[: size.symbols]

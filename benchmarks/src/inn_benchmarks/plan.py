@@ -48,7 +48,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """A step of one process: bytes it holds (activations aside) and sends, seconds it computes and sends for.
 
 
@@ -77,7 +77,7 @@ def sizes_of(config: INNConfig) -> Model:
 
 def cost(
     model: Model, world: int, rows: int, window: int, machine: Machine, parallel: str = "ddp", accumulate: int = 1
-) -> Cost:
+) -> StepCost:
     """What a step costs each of `world` processes that have `rows` streams each.
 
     Memory: weights, gradients and AdamW's two moments are four float32 of every parameter, all of them in each process
@@ -100,4 +100,4 @@ def cost(
     computing = model.flops * rows * window / machine.flops
     sending = sent / (machine.near if world <= machine.per_node else machine.far)
     exposed = max(sending * (1 - machine.hidden), sending - computing * 2 / 3)  # two thirds are the backward pass
-    return Cost(held + 2.0 * rows * model.stream, sent, computing, sending, computing / (computing + exposed))
+    return StepCost(held + 2.0 * rows * model.stream, sent, computing, sending, computing / (computing + exposed))

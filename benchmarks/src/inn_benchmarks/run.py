@@ -7,15 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import inn
 from inn.system.errors import lookup
+from inn.system.report import Report
 from inn_benchmarks.rows import ROWS, Row
-
-Report = Callable[[str, int, int], None]
 
 
 class Broken(Exception):

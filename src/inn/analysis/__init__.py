@@ -1,9 +1,9 @@
-"""What the neurons do: recordings, lesions, and pure functions from recordings to tables."""
+"""What the neurons do: recordings, lesions, and functions from recordings to tables."""
 
 from inn.analysis.comparison.matching import Matching, match, same_roles
-from inn.analysis.controls.lead import Lead, lead
+from inn.analysis.controls.paired import PairedDifference, paired_difference
 from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities
-from inn.analysis.lesions.cause import Cost, bits_under, cost
+from inn.analysis.lesions.cause import LesionCost, bits_under, cost
 from inn.analysis.lesions.importance import Importance, importance
 from inn.analysis.lesions.lesion import averaging, cut, forgetful, mean_replaced, silenced, skipped
 from inn.analysis.lesions.patch import Patch, patch, transplanted
@@ -25,13 +25,13 @@ __all__ = [
     "Connectivity",
     "Context",
     "Contexts",
-    "Cost",
     "Importance",
     "Information",
-    "Lead",
     "Lens",
+    "LesionCost",
     "Matching",
     "Null",
+    "PairedDifference",
     "Patch",
     "Tape",
     "Trace",
@@ -50,11 +50,11 @@ __all__ = [
     "half_lives",
     "importance",
     "information",
-    "lead",
     "logit_lens",
     "match",
     "mean_replaced",
     "measure_effective_neurons",
+    "paired_difference",
     "patch",
     "received",
     "record",

@@ -16,6 +16,7 @@ from inn.models.inn import INN
 from inn.nn.modes import evaluating
 from inn.nn.state import State
 from inn.nn.tape import RoundTape, Tape
+from inn.nn.topology.edges import Edges, spread
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,8 @@ class _Watch(Tape):
         return _RoundWatch(self, r, mask)
 
     def accumulate(self, channel: str, r: int, values: Tensor) -> None:
-        values = values.unflatten(0, (self.rows, -1))
         if channel == "activity":
-            self.activity.setdefault(r, []).append(values.float())
-        else:  # a mixing router's weights may be negative: what counts here is how much is heard
-            self.routing[r] = self.routing.get(r, 0) + values.abs().mean(2).double().sum(1)
+            self.activity.setdefault(r, []).append(values.unflatten(0, (self.rows, -1)).float())
 
     def maps(self, symbols: int) -> Tensor | None:
         """`[K, R, N, N]` means of routing weights, or roots of mean squares of those that are sizes."""
@@ -75,11 +73,21 @@ class _Watch(Tape):
 class _RoundWatch(RoundTape):
     tape: _Watch
 
-    def add_sizes(self, sent: Tensor, matrices: Tensor) -> None:
+    def add_routing(self, weights: Tensor, edges: Edges | None = None) -> None:
+        """As in `RoundTape`, row by row, and how much is heard: weights may be negative."""
+        sums = weights.abs().mean(2).double().sum(1)
+        sums = sums if edges is None else spread(sums, edges)
+        self.tape.routing[self.r] = self.tape.routing.get(self.r, 0) + sums
+
+    def add_sizes(self, sent: Tensor, matrices: Tensor, edges: Edges | None = None) -> None:
         """As in `RoundTape`, row by row: stretches are not averaged with one another."""
         gram = torch.einsum("iojd,ioje->ijde", matrices.float(), matrices.float())
         moments = torch.einsum("btjd,btje->bjde", sent.float(), sent.float())
-        squares = torch.einsum("ijde,bjde->bij", gram, moments).clamp_min(0).double()
+        if edges is None:
+            squares = torch.einsum("ijde,bjde->bij", gram, moments).clamp_min(0).double()
+        else:
+            arriving = torch.einsum("ikde,bikde->bik", gram, moments[:, edges.sources]).clamp_min(0).double()
+            squares = spread(arriving, edges)
         self.tape.squares[self.r] = self.tape.squares.get(self.r, 0) + squares
 
 

@@ -1,1 +1,1 @@
-"""The command line: `main`, and one file per command, which parses its options, calls the library and prints."""
+"""The command line: `main`, and one file per command, which parses options, calls the library and prints."""

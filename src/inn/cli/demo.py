@@ -83,7 +83,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     out.print("\nWhat it writes at temperature 0.7", style="bold")
     out.print("  " + "\n  ".join(text.splitlines()), soft_wrap=True)
     out.print("\nWhat was learned", style="bold")
-    for sentence in learned(rows, facts, Run(run).metrics(), summary):
+    for sentence in lessons(rows, facts, Run(run).metrics(), summary):
         out.print(f"  {sentence}", soft_wrap=True)
     if isinstance(model, INN):
         out.print("\nWhat its neurons do", style="bold")
@@ -103,7 +103,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
         out.print(f"  {command:<{width}}  {why}", soft_wrap=True)
 
 
-def learned(
+def lessons(
     rows: dict[str, float], facts: dict[str, Any], metrics: list[dict[str, Any]], summary: dict[str, Any]
 ) -> list[str]:
     """What the numbers say, in sentences."""

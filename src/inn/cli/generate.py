@@ -14,7 +14,7 @@ USAGE = "inn generate RUN [--prompt TEXT] [--tokens N] [--temperature T] [--top-
 
 def main(argv: list[str]) -> int:
     """Run `inn generate`."""
-    return write(parse(argv))
+    return write_text(parse(argv))
 
 
 def parse(argv: list[str]) -> Namespace:
@@ -42,7 +42,7 @@ def parse(argv: list[str]) -> Namespace:
     return args
 
 
-def write(args: Namespace) -> int:
+def write_text(args: Namespace) -> int:
     """Load the run, and print the prompt and what follows it."""
     import torch
 

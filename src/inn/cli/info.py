@@ -18,7 +18,7 @@ USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn info`."""
     args, settings = parse(argv)
-    facts = describe(settings)
+    facts = amounts(settings)
     if args.json:
         print_json({"name": args.what, **facts})
     else:
@@ -37,7 +37,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     return args, resolve(recipe, overrides)
 
 
-def describe(settings: Settings) -> dict[str, Any]:
+def amounts(settings: Settings) -> dict[str, Any]:
     """The model's size and cost, and the effective settings, as plain data."""
     from inn.models.build import build_model
     from inn.models.size import sized

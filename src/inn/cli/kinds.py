@@ -6,8 +6,8 @@ import json
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from inn.cli.commands import COMMANDS, summaries
 from inn.cli.common import JSON_HELP, console, print_json
-from inn.cli.main import COMMANDS, summaries
 from inn.config.checks import default_of
 from inn.config.parser import OptionParser, field_help
 from inn.registry import TABLES, Kinds
@@ -39,10 +39,12 @@ def describe(kinds: Kinds, name: str) -> dict[str, Any]:
     if kinds is COMMANDS:  # `inn COMMAND --help` shows its options; to import them all would take seconds
         return {**facts, "summary": summaries()[name]}
     try:
-        options: Any = kinds.options(name)
+        options = kinds.options(name)
     except InputError as error:
         return {**facts, "error": str(error)}
-    for f in fields(options) if is_dataclass(options) else ():
+    if not isinstance(options, type) or not is_dataclass(options):
+        return facts
+    for f in fields(options):
         if f.name != "kind":
             default = getattr(default_of(f), "kind", default_of(f))
             facts["options"][f.name] = {"default": default, "help": field_help(options, f.name)}

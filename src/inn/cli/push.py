@@ -52,9 +52,9 @@ def push(run: str, repo: str, *, public: bool = False, dry: bool = False) -> dic
 @contextmanager
 def exported(run: str) -> Iterator[Path]:
     """The run as a folder for transformers; a temporary one, unless it is one already."""
-    from inn.runs.publish import is_exported, without_folders
+    from inn.runs.publish import has_model, without_folders
 
-    if is_exported(run):
+    if has_model(run):
         yield Path(run)
         return
     from inn.runs.directory import Run

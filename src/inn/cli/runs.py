@@ -14,7 +14,7 @@ from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 
 if TYPE_CHECKING:
-    from inn.runs.listing import Listed, Listing
+    from inn.runs.listing import ListedRun, Listing
 
 USAGE = "inn runs [DIR] [--sort FIELD] [--kind KIND] [--corpus NAME] [--curves FILE.png] [--json]"
 COLUMNS: dict[str, Literal["left", "right"]] = {
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     runs = arranged((run for run in listing.runs if chosen(run, args)), args.sort)
     drawn = draw_curves(runs, args.curves) if args.curves else None
     if args.json:
-        print_json(facts(args.dir, runs, listing))
+        print_json(listing_facts(args.dir, runs, listing))
     else:
         show(args.dir, runs, listing)
         if drawn:
@@ -57,12 +57,12 @@ def parse(argv: list[str]) -> Namespace:
     return args
 
 
-def chosen(run: Listed, args: Namespace) -> bool:
+def chosen(run: ListedRun, args: Namespace) -> bool:
     """Whether a run is of the kind and corpus that were asked for."""
     return args.kind in (None, run.kind) and args.corpus in (None, run.corpus)
 
 
-def facts(folder: str, runs: Sequence[Listed], listing: Listing) -> dict[str, Any]:
+def listing_facts(folder: str, runs: Sequence[ListedRun], listing: Listing) -> dict[str, Any]:
     """All that is known, as plain data."""
     return {
         "folder": folder,
@@ -72,7 +72,7 @@ def facts(folder: str, runs: Sequence[Listed], listing: Listing) -> dict[str, An
     }
 
 
-def show(folder: str, runs: Sequence[Listed], listing: Listing) -> None:
+def show(folder: str, runs: Sequence[ListedRun], listing: Listing) -> None:
     from rich.measure import Measurement
     from rich.table import Table
 
@@ -98,18 +98,18 @@ def show(folder: str, runs: Sequence[Listed], listing: Listing) -> None:
         out.print(f"no run in: {', '.join(listing.foreign)}", style="dim", soft_wrap=True)
 
 
-def cells(run: Listed, runs: Sequence[Listed]) -> list[str]:
+def cells(run: ListedRun, runs: Sequence[ListedRun]) -> list[str]:
     """A run's row, as `COLUMNS` has it."""
     from inn.runs.listing import spark
 
     return [
         run.name,
-        score(run.bits, run.metric),
-        score(run.test, run.metric),
+        score_cell(run.bits, run.metric),
+        score_cell(run.test, run.metric),
         run.status,
         spark(run.curve, [point for other in runs if other.text == run.text for point in other.curve]),
         run.kind,
-        f"{short(run.corpus)}, {run.vocabulary}",
+        f"{short_corpus(run.corpus)}, {run.vocabulary}",
         number(run.parameters),
         number(run.symbols),
         "" if run.minutes is None else f"{run.minutes:,.1f}",
@@ -118,14 +118,14 @@ def cells(run: Listed, runs: Sequence[Listed]) -> list[str]:
     ]
 
 
-def score(bits: float | None, metric: str | None) -> str:
+def score_cell(bits: float | None, metric: str | None) -> str:
     """A score in the text's own measure."""
     if bits is None or metric is None:
         return ""
     return f"{in_metric(bits, metric):,.{1 if metric == 'PPL' else 3}f} {metric}"
 
 
-def short(corpus: str) -> str:
+def short_corpus(corpus: str) -> str:
     """A corpus by name; of a file, the last part of its path."""
     return f"file:{Path(corpus).name}" if corpus.startswith("file:") else corpus
 

@@ -39,7 +39,7 @@ LEVELS = ((0.25, "dim"), (0.5, ""), (1.0, "yellow"), (2.0, "red"), (math.inf, "b
 
 def main(argv: list[str]) -> int:
     """Run `inn score`."""
-    return score(parse(argv))
+    return score_files(parse(argv))
 
 
 def parse(argv: list[str]) -> Namespace:
@@ -73,7 +73,7 @@ def parse(argv: list[str]) -> Namespace:
     return args
 
 
-def score(args: Namespace) -> int:
+def score_files(args: Namespace) -> int:
     """Print every line as it comes; 1 where the threshold was passed."""
     from inn.inference.scoring.lines import LineScorer
     from inn.inference.scoring.source import score_lines
@@ -134,7 +134,7 @@ def stands_out(line: Line) -> bool:
 
 def as_json(vocab: int) -> Show:
     """One JSON object a line."""
-    return lambda name, line: json.dumps(facts(name, line), ensure_ascii=False) + "\n"
+    return lambda name, line: json.dumps(line_facts(name, line), ensure_ascii=False) + "\n"
 
 
 def as_csv(vocab: int) -> Show:
@@ -142,13 +142,13 @@ def as_csv(vocab: int) -> Show:
 
     def show(name: str, line: Line) -> str:
         row = io.StringIO()
-        csv.writer(row, lineterminator="\n").writerow(facts(name, line).values())
+        csv.writer(row, lineterminator="\n").writerow(line_facts(name, line).values())
         return row.getvalue()
 
     return show
 
 
-def facts(name: str, line: Line) -> dict[str, Any]:
+def line_facts(name: str, line: Line) -> dict[str, Any]:
     """What CSV and JSON say of a line."""
     numbers = (line.bits, line.symbols, line.unknown, line.rate, line.peak, line.surprise)
     return dict(zip(COLUMNS, (name, line.number, *(round(n, 6) for n in numbers), line.text, line.whole)))

@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     """Run `inn stability`."""
     args = parse(argv)
     found = {name: measured(name, args) for name in args.models}
-    shown = dict(zip(short(args.models), found.values(), strict=True))
+    shown = dict(zip(short_names(args.models), found.values(), strict=True))
     if args.plot is not None:
         plot(shown, args.plot)
     if args.json:
@@ -87,10 +87,10 @@ def _open(name: str, text: str) -> tuple[nn.Module, torch.Tensor]:
     return decoder, torch.as_tensor(file_symbols(text, encoder(tokenizer)))
 
 
-def short(names: list[str]) -> list[str]:
+def short_names(names: list[str]) -> list[str]:
     """The last parts of paths, as many as tell them apart.
 
-    >>> short(["runs/a/checkpoints/step-1", "runs/b/checkpoints/step-1"])
+    >>> short_names(["runs/a/checkpoints/step-1", "runs/b/checkpoints/step-1"])
     ['a/checkpoints/step-1', 'b/checkpoints/step-1']
     """
     parts = [Path(name).parts for name in names]
@@ -103,12 +103,12 @@ def short(names: list[str]) -> list[str]:
 
 def plot(found: dict[str, dict[str, Any]], path: str) -> None:
     """Draw what was found."""
-    from inn.analysis.stability.plot import draw
+    from inn.analysis.stability.plot import draw_stability
     from inn.system.files import writing
     from inn.system.packages import require
 
     figure = require("matplotlib.figure", "--plot", "explore").Figure(figsize=(9, 3.6), layout="constrained")
-    draw(found, figure)
+    draw_stability(found, figure)
     with writing(path):
         try:
             figure.savefig(path, dpi=120, metadata={"Software": None} if path.endswith(".png") else None)

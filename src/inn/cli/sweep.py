@@ -17,7 +17,7 @@ from inn.system.errors import InputError
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
 
-    from inn.sweep.work import Plan
+    from inn.sweep.work import SweepPlan
 
 USAGE = f"inn sweep RECIPE SPACE.yaml [--trials N] [--workers K] [--storage URL] {SETTINGS_USAGE}"
 SHOWN = 12
@@ -26,7 +26,7 @@ SHOWN = 12
 
 def main(argv: list[str]) -> int:
     """Run `inn sweep`; going on with a sweep is running the same command again."""
-    from inn.sweep.plot import draw
+    from inn.sweep.plot import draw_sweep
     from inn.sweep.work import run_sweep
 
     args, overrides = parse(argv)
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     out = console(to_stderr=args.json)
     study = run_sweep(plan, args.workers, lambda trial: out.print(line(trial), soft_wrap=True))
     facts = result(plan, study)
-    drawn = draw(study, plan.space, plan.folder / "sweep.png")
+    drawn = draw_sweep(study, plan.space, plan.folder / "sweep.png")
     if args.json:
         print_json({**facts, "plot": str(drawn) if drawn else None})
         return 0
@@ -70,7 +70,7 @@ def parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     return args, overrides
 
 
-def planned(args: Namespace, overrides: list[str]) -> Plan:
+def planned(args: Namespace, overrides: list[str]) -> SweepPlan:
     """The sweep that was asked for; raises `InputError` for anything that means nothing, before anything is written."""
     from inn.sweep.search import load_optuna
     from inn.sweep.space import read_space
@@ -104,13 +104,13 @@ def outcome(trial: optuna.trial.FrozenTrial) -> str:
 
 def words(params: dict[str, Any]) -> str:
     """Settings as people read them: four digits are enough."""
-    return "  ".join(f"{name} {short(value)}" for name, value in params.items())
+    return "  ".join(f"{name} {short_value(value)}" for name, value in params.items())
 
 
-def short(value: Any) -> str:
+def short_value(value: Any) -> str:
     """A value for a table.
 
-    >>> short(0.0123456), short(8), short(True)
+    >>> short_value(0.0123456), short_value(8), short_value(True)
     ('0.01235', '8', 'true')
     """
     if isinstance(value, bool):
@@ -118,7 +118,7 @@ def short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def result(plan: Plan, study: optuna.Study) -> dict[str, Any]:
+def result(plan: SweepPlan, study: optuna.Study) -> dict[str, Any]:
     """What the sweep came to, as plain data: every trial, and the command that trains the best one."""
     from inn.sweep.search import counted
 
@@ -142,7 +142,7 @@ def result(plan: Plan, study: optuna.Study) -> dict[str, Any]:
     }
 
 
-def command(plan: Plan, params: dict[str, Any]) -> str:
+def command(plan: SweepPlan, params: dict[str, Any]) -> str:
     """The command line that trains with these settings, to be pasted."""
     options = []
     for token in plan.overrides_of(params):
@@ -162,7 +162,8 @@ def show(facts: dict[str, Any]) -> None:
         table.add_column(name, justify="left" if name == "outcome" else "right")
     for row in facts["trials"][:SHOWN]:
         size = f"{row['parameters']:,}" if row["parameters"] else "–"
-        cells = [str(row["number"]), *(short(row["settings"].get(name, "")) for name in names), size, row["outcome"]]
+        values = [short_value(row["settings"].get(name, "")) for name in names]
+        cells = [str(row["number"]), *values, size, row["outcome"]]
         table.add_row(*cells, style="bold" if row is facts["trials"][0] and facts["best"] else "")
     out.print(table)
     if (left := len(facts["trials"]) - SHOWN) > 0:

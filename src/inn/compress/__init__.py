@@ -1,4 +1,4 @@
-"""Neuronal groups: trained models compressed into neuronal states that groups of projections share.
+"""Compression: weights of trained models factorised into neuronal states that groups of projections share.
 
 A weight is an interaction of two states, W[j, i] = q_out[j] . q_in[i] (*Neuronal Group Communication*, arXiv
 2510.16851; reconstructed from the abstract and the authors' released code). Plain SVD, FWSVD, ASVD, SVD-LLM and Basis

@@ -1,1 +1,1 @@
-"""Every option of the library, as typed dataclasses: the only place where defaults live."""
+"""Configuration: the options as typed dataclasses with their defaults, recipes, and the command line's parser."""

@@ -7,7 +7,7 @@ A configuration holds a part as its kind's options, which know the kind's name: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from inn.config.checks import check_literals
@@ -46,9 +46,33 @@ def part(kinds: Kinds, default: str) -> Any:
     return field(default=default, metadata={"kinds": kinds})
 
 
+def named(kinds: Kinds, default: str) -> Any:
+    """A dataclass field that holds the name of a kind without options."""
+    return field(default=default, metadata={"kinds": kinds, "named": True})
+
+
+def check_names(config: Any) -> None:
+    """Raise `InputError` where a field names a kind that is not there."""
+    for name, kinds in kinds_of(type(config)).items():
+        value = getattr(config, name)
+        if isinstance(value, str) and value not in kinds:
+            raise InputError(f"{name} cannot be '{value}'{nearest(value, kinds)}")
+
+
 def parts_of(config_type: type) -> dict[str, Kinds]:
     """The fields of a configuration that hold parts, each with the kinds there are."""
+    return {name: kinds for name, kinds in kinds_of(config_type).items() if name not in _named(config_type)}
+
+
+def kinds_of(config_type: type) -> dict[str, Kinds]:
+    """The fields of a configuration that hold parts or the names of kinds, each with the kinds there are."""
+    if not is_dataclass(config_type):
+        return {}
     return {f.name: f.metadata["kinds"] for f in fields(config_type) if "kinds" in f.metadata}
+
+
+def _named(config_type: type) -> set[str]:
+    return {f.name for f in fields(config_type) if f.metadata.get("named")} if is_dataclass(config_type) else set()
 
 
 def settle_parts(config: Any) -> None:

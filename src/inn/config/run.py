@@ -7,9 +7,13 @@ from typing import Any, Literal
 
 from inn.config.assemble import drafted, stored_model
 from inn.config.checks import check_at_least, check_fraction, check_idle, check_literals, needs
-from inn.config.parts import part, parts_of, plain, settle_parts
-from inn.registry import OBJECTIVES
+from inn.config.parts import check_names, named, part, parts_of, plain, settle_parts
+from inn.registry import OBJECTIVES, VOCABULARIES
 from inn.system.errors import InputError, nearest
+
+
+def _takes_units(vocabulary: str) -> bool:
+    return vocabulary in VOCABULARIES and VOCABULARIES[vocabulary].takes_units
 
 
 @dataclass
@@ -18,11 +22,11 @@ class DataConfig:
 
     corpus: str = "pydoc"
     """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, or `shards:FOLDER`, prepared."""
-    vocabulary: Literal["bytes", "characters", "words", "bpe", "tokenizer"] = "characters"
+    vocabulary: str = named(VOCABULARIES, "characters")
     """What counts as a symbol; `bpe`: sub-words, learned from the training part; `tokenizer`: those of a file."""
     tokenizer: str | None = needs(None, "vocabulary", "tokenizer".__eq__, "tokenizer")
     """A tokenizer.json, or a folder that holds one; or a run, whose symbols are used. Else the text decides."""
-    units: int = needs(2048, "vocabulary", "bpe".__eq__, "bpe")
+    units: int = needs(2048, "vocabulary", _takes_units, "bpe")
     """Sub-words of `bpe`, the 256 bytes among them; fewer where the text repeats no more."""
     batch: int = 16
     """Streams read side by side (B)."""
@@ -34,6 +38,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_literals(self)
+        check_names(self)
         check_idle(self)
         check_at_least(self, 1, "batch", "window")
         check_at_least(self, 256, "units")

@@ -16,7 +16,7 @@ from inn.config.checks import idle
 from inn.config.migrate import migrate
 from inn.config.models import PRESETS
 from inn.config.parser import PARSING, OptionParser
-from inn.config.parts import check_option, parts_of
+from inn.config.parts import check_option, kinds_of, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.registry import MODELS
 from inn.system.errors import InputError, nearest
@@ -155,11 +155,12 @@ def choose_kinds(drafts: Mapping[str, Draft], given: Sequence[str]) -> list[str]
     for token in given:
         option, _, value = token.partition("=")
         section, _, path = option.removeprefix("--").partition(".")
-        parts = parts_of(drafts[section].config_type) if section in drafts else {}
+        config_type = drafts[section].config_type if section in drafts else object
         field, _, inner = path.partition(".")
-        if field in parts and inner in ("", "kind"):
-            if value not in parts[field]:
-                raise InputError(f"--{section}.{field} cannot be '{value}'{nearest(value, parts[field])}")
+        kinds = kinds_of(config_type).get(field) if inner in ("", "kind") else None
+        if kinds is not None and "=" in token and value not in kinds:
+            raise InputError(f"--{section}.{field} cannot be '{value}'{nearest(value, kinds)}")
+        if kinds is not None and field in parts_of(config_type):
             drafts[section].choose(field, value)
             path = f"{field}.kind"
         split.append((section, path, "=" in token, value))

@@ -1,1 +1,1 @@
-"""Text in, symbols out: corpora, vocabularies, prepared data sets and the streams that training reads."""
+"""Data: corpora, vocabularies, prepared data sets, and the streams that training reads."""

@@ -205,7 +205,7 @@ class BytesDecoder:
         return self._decoder.decode(b"", final=True)
 
 
-def as_text(text: str | bytes) -> str:
+def utf8_text(text: str | bytes) -> str:
     """Text as it is, or decoded from UTF-8; raises `InputError` for bytes that are none."""
     if isinstance(text, str):
         return text
@@ -220,7 +220,7 @@ def as_text(text: str | bytes) -> str:
 def spellable(text: str | bytes, unknown: str) -> str:
     """A text without what UTF-8 has no bytes for, half of a surrogate pair: left out by `skip`, an error by `error`."""
     check_unknown(unknown)
-    text = as_text(text)
+    text = utf8_text(text)
     try:
         text.encode()
     except UnicodeEncodeError as e:

@@ -10,7 +10,7 @@ from pathlib import Path
 from inn.data.corpus import Corpus
 from inn.data.fetch import locate
 from inn.data.table import CORPORA
-from inn.data.text import PARTS, Boundary, CorpusText, Segment, cut
+from inn.data.text import PARTS, Boundary, CorpusText, Segment, split_text
 from inn.system.errors import InputError, nearest
 from inn.system.files import plain_errors
 from inn.system.report import Report
@@ -69,7 +69,7 @@ def corpus_text(name: str, boundary: Boundary = "bytes", *, report: Report | Non
         ends = corpus.split[0], corpus.split[0] + corpus.split[1]
     else:
         ends = total * 90 // 100, total * 95 // 100
-    return CorpusText(name, sha256, dict(zip(PARTS, cut(whole, ends, boundary))))
+    return CorpusText(name, sha256, dict(zip(PARTS, split_text(whole, ends, boundary))))
 
 
 def _whole(corpus: Corpus, report: Report | None) -> tuple[Segment, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
 from inn.data.encode import encoded, learned
-from inn.data.text import PARTS, CorpusText, Segment, cut
+from inn.data.text import PARTS, CorpusText, Segment, split_text
 from inn.data.vocabulary import Characters, build_vocabulary
 from inn.registry import VOCABULARIES
 from inn.system.errors import InputError
@@ -183,7 +183,7 @@ def _pieces(text: CorpusText, part: str, vocabulary: str, size: int) -> Iterator
     """The segments of a part, cut where the vocabulary can be: between bytes, characters or words."""
     for segment in text.parts[part]:
         length = segment.stop - segment.start
-        for cuts in cut([segment], range(size, length, size), VOCABULARIES[vocabulary].shard_boundary):
+        for cuts in split_text([segment], range(size, length, size), VOCABULARIES[vocabulary].shard_boundary):
             yield from cuts
 
 

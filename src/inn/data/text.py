@@ -123,7 +123,7 @@ def _at_spaces(blocks: Iterable[str]) -> Iterator[str]:
         yield "".join(kept)
 
 
-def cut(whole: Sequence[Segment], ends: Iterable[int], boundary: Boundary) -> list[tuple[Segment, ...]]:
+def split_text(whole: Sequence[Segment], ends: Iterable[int], boundary: Boundary) -> list[tuple[Segment, ...]]:
     """Cut a text at the byte offsets `ends`; one part more comes out than there are cuts.
 
     For `characters` and `words` a cut inside a UTF-8 character moves back to its start; for `words` a cut inside a

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inn.config.run import DataConfig
-from inn.data.base import BytesDecoder, Decoder, Vocabulary, as_text, check_unknown, named, visible
+from inn.data.base import BytesDecoder, Decoder, Vocabulary, check_unknown, named, utf8_text, visible
 from inn.data.text import PARTS
 from inn.registry import VOCABULARIES
 from inn.system.errors import InputError
@@ -107,7 +107,7 @@ class Characters(Vocabulary):
 
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
         check_unknown(unknown)
-        text = as_text(text)
+        text = utf8_text(text)
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
         ids = self._table[np.minimum(points, len(self._table) - 1)]
         if len(ids) and ids.min() < 0:
@@ -201,7 +201,7 @@ class Words(Vocabulary):
     def encode(self, text: str | bytes, unknown: str = "error") -> np.ndarray:
         """As for every vocabulary, but an unknown word is never an error: it is `<unk>`, or is left out by `skip`."""
         check_unknown(unknown)
-        words = split_words(as_text(text))
+        words = split_words(utf8_text(text))
         if unknown == "skip":
             return np.array([i for w in words if (i := self._ids.get(w)) is not None], dtype=self.dtype)
         get = self._ids.get
@@ -263,7 +263,7 @@ def build_vocabulary(kind: str, text: str | bytes | Iterable[str] = "", units: i
     ['<unk>', '<eos>', 'b', 'a']
     """
     VOCABULARIES.check(kind)
-    blocks = map(as_text, [text]) if isinstance(text, str | bytes) else text
+    blocks = map(utf8_text, [text]) if isinstance(text, str | bytes) else text
     return VOCABULARIES[kind].learn(blocks, units)
 
 

@@ -1,1 +1,1 @@
-"""The page that shows a run: one HTML file that opens from disk and needs no network."""
+"""The page of a run: one HTML file that shows what the neurons do, without a network."""

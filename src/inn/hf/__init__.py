@@ -1,4 +1,4 @@
-"""INN for Hugging Face: the same model behind the interface of `transformers`; importing this registers it there.
+"""Hugging Face: the same model behind the interface of `transformers`; importing this registers it there.
 
 >>> import torch
 >>> from transformers import AutoModelForCausalLM

@@ -1,1 +1,1 @@
-"""What a model makes of a text: scores, lines that stand out, texts as files in few bits."""
+"""Using a trained model on a text: evaluation, scores by line, compression."""

@@ -1,1 +1,1 @@
-"""Every kind of model: the graph of neurons and its rivals, behind one interface."""
+"""Models: the graph of neurons and the baselines it is compared with, behind one interface."""

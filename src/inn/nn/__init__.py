@@ -1,1 +1,1 @@
-"""The parts of a graph of neurons: population, memories, routers, readout, rounds, and the state they carry."""
+"""The parts of a graph of neurons: population, memory, router, readout, rounds, and the state they carry."""

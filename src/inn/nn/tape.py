@@ -126,6 +126,9 @@ class RoundTape:
 
     def add(self, channel: str, value: Tensor) -> None:
         """Record activity `[B, T, N, D]`, gate `[B, T, N]` or how much is remembered, state `[B, N]`."""
+        if channel == "routing":
+            self.add_routing(value)
+            return
         if not self.wants(channel):
             return
         value = value.detach()

@@ -1,4 +1,4 @@
-"""The kernels. Each op has a `reference` (a loop to check against the paper) and fast backends; `dispatch` chooses.
+"""Kernels: each op has a `reference` loop to check against the paper, and fast backends that `dispatch` chooses from.
 
 Ops know nothing of neurons as modules: they take tensors laid out `[B, T, N, ...]` and return tensors.
 """

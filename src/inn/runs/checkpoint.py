@@ -103,8 +103,12 @@ def load(path: str | Path, parts: Iterable[str] = PARTS, whole: bool = True) -> 
     """
     path = Path(path)
     record = _read_record(path / "checkpoint.json")
-    there = [part for part in parts if part not in OPTIONAL or f"{part}.safetensors" in record["files"]]
-    tensors = {part: _read_tensors(path / f"{part}.safetensors", record["files"]) for part in there}
+    tensors = {
+        part: _read_tensors(path / f"{part}.safetensors", record["files"])
+        if part not in OPTIONAL or f"{part}.safetensors" in record["files"]
+        else {}
+        for part in parts
+    }
     for part, found in tensors.items():
         if shards := [name for name in record["files"] if name.startswith(f"{part}/")]:
             from inn.runs.sharded import read_whole  # here: torch.distributed takes its time

@@ -29,7 +29,7 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRun:
     """A run, as a table shows it. What is not known is None.
 
     Attributes:
@@ -73,7 +73,7 @@ class Listed:
 class Listing:
     """What is in a folder: its runs, those that cannot be read with the reason, and folders without any run."""
 
-    runs: tuple[Listed, ...] = ()
+    runs: tuple[ListedRun, ...] = ()
     damaged: dict[str, str] = field(default_factory=dict)
     foreign: tuple[str, ...] = ()
 
@@ -88,7 +88,7 @@ def list_runs(folder: str | Path) -> Listing:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder '{folder}'; give the one that holds the runs")
-    runs: list[Listed] = []
+    runs: list[ListedRun] = []
     damaged: dict[str, str] = {}
     inhabited: set[Path] = set()
     plain: list[Path] = []
@@ -112,7 +112,7 @@ def list_runs(folder: str | Path) -> Listing:
     return Listing(tuple(runs), damaged, tuple(name for name in foreign if name != "."))
 
 
-def read_run(path: Path, name: str) -> Listed:
+def read_run(path: Path, name: str) -> ListedRun:
     """What a table shows of one run; raises `InputError`, or what its damaged files make Python raise."""
     run = Run(path)
     config, found, past = run.config(), run.summary(), history(run)
@@ -124,7 +124,7 @@ def read_run(path: Path, name: str) -> Listed:
     read = summary.get("symbols") or max((p["symbols"] for p in past["train"] if p["symbols"]), default=None)
     chosen = best(run.checkpoints)
     seconds = summary.get("seconds")
-    return Listed(
+    return ListedRun(
         name=name,
         path=path,
         kind=config.model.kind,
@@ -144,10 +144,10 @@ def read_run(path: Path, name: str) -> Listed:
     )
 
 
-def arranged(runs: Iterable[Listed], sort: str = "bits") -> list[Listed]:
+def arranged(runs: Iterable[ListedRun], sort: str = "bits") -> list[ListedRun]:
     """The runs in order: by `bits`, those of one text together; whatever is not known comes last."""
 
-    def key(run: Listed) -> tuple[Any, ...]:
+    def key(run: ListedRun) -> tuple[Any, ...]:
         value = getattr(run, sort)
         falling = sort in _FALLING and sort != "when"
         rank = value if not falling or value is None else -value
@@ -185,7 +185,7 @@ def spark(curve: Sequence[tuple[int, float]], others: Sequence[tuple[int, float]
     return line
 
 
-def draw_curves(runs: Sequence[Listed], path: str | Path) -> Path:
+def draw_curves(runs: Sequence[ListedRun], path: str | Path) -> Path:
     """Draw validation bits against symbols read, one panel for each text; runs without a curve are left out.
 
     `path` ends in `.png`, `.svg` or `.pdf`. Raises `InputError` without matplotlib, for another ending, and where no

@@ -18,8 +18,8 @@ _SYMBOLS = ("tokenizer.json", "vocabulary.json")
 _PATHS = re.compile(r"(?:file:)?(?:/(?:home|Users|root|tmp|mnt|var|work)/|[A-Za-z]:\\{1,2}Users\\)[^\s\"'`,|]*")
 
 
-def is_exported(folder: str | Path) -> bool:
-    """Whether a folder is what `inn export` writes."""
+def has_model(folder: str | Path) -> bool:
+    """Whether a folder holds the files that `inn export` writes, whatever is in them."""
     return (Path(folder) / "config.json").is_file() and (Path(folder) / _WEIGHTS).is_file()
 
 
@@ -32,7 +32,7 @@ def contents(folder: str | Path) -> dict[str, int]:
     Example: ``contents("exported")["config.json"]``
     """
     folder = Path(folder)
-    if not is_exported(folder):
+    if not has_model(folder):
         raise InputError(f"'{folder}' is no exported model; write one by `inn export RUN {folder}`")
     found = {}
     for path in sorted(folder.rglob("*")):

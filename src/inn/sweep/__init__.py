@@ -1,1 +1,1 @@
-"""Sweeps: the settings of a recipe that suit a text best, searched for by Optuna."""
+"""Sweeps: a search, by Optuna, for the settings of a recipe that suit a text best."""

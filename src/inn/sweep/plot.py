@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
 
 
-def draw(study: optuna.Study, space: Space, path: Path) -> Path | None:
+def draw_sweep(study: optuna.Study, space: Space, path: Path) -> Path | None:
     """Draw a sweep as a PNG and return its path; None where Matplotlib is missing or nothing has come out yet."""
     trials = [trial for trial in counted(study) if trial.value is not None and trial.state.name == "COMPLETE"]
     matplotlib = optional("matplotlib.figure")

@@ -36,7 +36,7 @@ WAIT = 2.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep: what is trained, where it looks, and where its trials and their results are kept."""
 
     recipe: str
@@ -78,7 +78,7 @@ def plan_sweep(
     folder: str | Path,
     storage: str | None = None,
     pruner: Pruner = "median",
-) -> Plan:
+) -> SweepPlan:
     """A sweep of a recipe over a space.
 
     Args:
@@ -98,11 +98,11 @@ def plan_sweep(
     config = resolve(recipe, overrides).config
     folder = Path(folder)
     name = f"{Path(recipe).stem}-{_digest(config, space)}"
-    return Plan(recipe, tuple(overrides), space, trials, folder, storage or _own_storage(folder), name, pruner)
+    return SweepPlan(recipe, tuple(overrides), space, trials, folder, storage or _own_storage(folder), name, pruner)
 
 
 def run_sweep(
-    plan: Plan, workers: int = 1, report: Callable[[optuna.trial.FrozenTrial], None] = lambda trial: None
+    plan: SweepPlan, workers: int = 1, report: Callable[[optuna.trial.FrozenTrial], None] = lambda trial: None
 ) -> optuna.Study:
     """Do the trials that are not done yet, `workers` at a time, and return the study.
 
@@ -126,7 +126,7 @@ def run_sweep(
     return study
 
 
-def work(plan: Plan, worker: int, workers: int, tell: Callable[[], None] = lambda: None) -> None:
+def work(plan: SweepPlan, worker: int, workers: int, tell: Callable[[], None] = lambda: None) -> None:
     """Do one trial after another until all are done, those included that other processes lost."""
     study, optuna = plan.open(), load_optuna("a sweep")
     while True:
@@ -157,7 +157,7 @@ class _NoResult(Exception):
 
 
 def _run_trial(
-    plan: Plan, study: optuna.Study, trial: optuna.Trial, values: dict[str, Any], worker: int, workers: int
+    plan: SweepPlan, study: optuna.Study, trial: optuna.Trial, values: dict[str, Any], worker: int, workers: int
 ) -> float:
     """Train a trial, or go on with it; its best validation in bits."""
     try:
@@ -223,7 +223,7 @@ class _News:
                 self.report(trial)
 
 
-def _begin(plan: Plan, study: optuna.Study) -> None:
+def _begin(plan: SweepPlan, study: optuna.Study) -> None:
     """Prepare the data, once and before anybody else; the recipe's own settings are the first trial if they may be."""
     from inn.data.prepare import prepare
 
@@ -236,7 +236,7 @@ def _begin(plan: Plan, study: optuna.Study) -> None:
             study.enqueue_trial({k: str(v) if isinstance(v, list) else v for k, v in own.items()})
 
 
-def _side_by_side(plan: Plan, workers: int, tell: Callable[[], None]) -> None:
+def _side_by_side(plan: SweepPlan, workers: int, tell: Callable[[], None]) -> None:
     """Workers in processes of their own; when this one ends or is interrupted they stop, with checkpoints."""
     context = get_context("spawn")
     held, let_go = context.Pipe(duplex=False)
@@ -267,7 +267,7 @@ def _side_by_side(plan: Plan, workers: int, tell: Callable[[], None]) -> None:
             )
 
 
-def _worker(plan: Plan, number: int, workers: int, held: Connection, errors: Any) -> None:
+def _worker(plan: SweepPlan, number: int, workers: int, held: Connection, errors: Any) -> None:
     stop_when_let_go(held)
     try:
         work(plan, number, workers)

@@ -1,1 +1,1 @@
-"""The machine underneath: files, cache, device, where a result comes from, and the one error for people."""
+"""The machine: files, cache, device, provenance of results, and the error for bad input."""

@@ -1,1 +1,1 @@
-"""Training: the loop, the optimiser and its schedule, what is logged and kept."""
+"""Training: the loop, the optimiser and its schedule, logging and checkpoints."""

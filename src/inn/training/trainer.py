@@ -108,6 +108,11 @@ class Trainer:
         self.group = group
         data, settings = config.data, config.train
         self.counted = hasattr(model, "fit")  # an n-gram table is counted, not trained
+        if self.counted and settings.objective.kind != "predict":
+            raise InputError(
+                f"a model of kind '{config.model.kind}' is fitted by counting and has no objective "
+                f"'{settings.objective.kind}'; leave train.objective out"
+            )
         self.steps = 0 if self.counted else math.ceil(settings.symbols / (data.batch * data.window))
         self.state = TrainState()
         self.strategy, self.optimizer, self.lr = SingleDevice(model, group), None, None

@@ -20,12 +20,10 @@ from inn.config.settings import resolve_settings
 from inn.runs.directory import Run
 from inn.system.errors import InputError
 from inn.system.files import only_one, remove_folder, replace_file, taken
+from inn.system.report import Report
 from inn.training.finite import TrainingDiverged
 from inn.training.signals import stop_when_let_go
 from inn.training.trainer import fit
-
-Report = Callable[[str, int, int], None]
-"""Called with what is done, how many pieces are done, and of how many."""
 
 ENDED = ("finished", "diverged")
 """The states of a run that a study does not train any further."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inn.analysis.controls.lead import lead
+from inn.analysis.controls.paired import paired_difference
 from inn.compress.plans import PLANS, CompressionPlan
 from inn_studies.compressing import compressed
 from inn_studies.lab import Lab
@@ -223,7 +223,7 @@ def below(row: dict[str, Any], other: dict[str, Any]) -> tuple[float, float, flo
 
     Paired over draws of the calibration text and windows of the scored one, by a bootstrap over both.
     """
-    gap = lead(np.array(row["nats"]), np.array(other["nats"]))
+    gap = paired_difference(np.array(row["nats"]), np.array(other["nats"]))
     return -math.expm1(-gap.bits), -math.expm1(-gap.low), -math.expm1(-gap.high)
 
 

@@ -102,9 +102,9 @@ class NgcStability(Study):
         )
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
-        from inn.analysis.stability.plot import draw
+        from inn.analysis.stability.plot import draw_stability
 
-        draw(result["stability"], figure)
+        draw_stability(result["stability"], figure)
         return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:

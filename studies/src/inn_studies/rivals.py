@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from inn.analysis.controls.lead import lead
+from inn.analysis.controls.paired import paired_difference
 from inn_studies.compare import bits_by_age, block_bits
 from inn_studies.lab import Lab
 from inn_studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
@@ -190,7 +190,7 @@ def _test(row: dict[str, Any]) -> float:
 def _lead(ours: dict[str, Any], row: dict[str, Any]):
     """The lead over a row, over the seeds that both have."""
     seeds = min(len(ours["test_blocks"]), len(row["test_blocks"]))
-    return lead(ours["test_blocks"][:seeds], row["test_blocks"][:seeds])
+    return paired_difference(ours["test_blocks"][:seeds], row["test_blocks"][:seeds])
 
 
 def _remark(result: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ WINDOWS = {"words": 64, "bpe": 128, "characters": 256}
 
 
 @dataclass(frozen=True)
-class TextSize(Size):
+class SameTextSize(Size):
     """Runs that read the same text, whatever its symbols; `models` has the rows, by label."""
 
     passes: float = 1.0
@@ -58,8 +58,8 @@ _STEEP = {f"lstm {symbols}": (1.2e-2, 2.4e-2) for symbols in SYMBOLS}
 """Where sweeps of an LSTM start that reads the text once: below, it is far from done."""
 _SMOKE = {"neurons": 2, "heads": 2, "rounds": 1}
 
-SIZES: dict[str, TextSize] = {
-    "smoke": TextSize(
+SIZES: dict[str, SameTextSize] = {
+    "smoke": SameTextSize(
         "study-smoke", TEXT8["smoke"].settings, rates=(3e-3,), seeds=1, scored=2000, passes=0.02,
         models={
             "inn words": _inn(**_SMOKE, width=8),
@@ -70,7 +70,7 @@ SIZES: dict[str, TextSize] = {
             "lstm characters": _lstm(width=16),
         },
     ),
-    "cpu": TextSize(
+    "cpu": SameTextSize(
         "ptb",
         {"train.sample_every": 0, "train.checkpoint_every": 1_000_000, "train.weight_decay": 0.01},
         rates=(3e-3, 6e-3), rates_of=_STEEP, seeds=1, scored=None,
@@ -88,7 +88,7 @@ SIZES: dict[str, TextSize] = {
             "lstm characters": _lstm(width=264),
         },
     ),
-    "gpu": TextSize(
+    "gpu": SameTextSize(
         "ptb", rates=(1e-3, 2e-3, 4e-3), seeds=3, scored=None, passes=20.0,
         models={  # 2.7 to 2.9 million parameters each
             label: {**fields, "dropout": 0.4}
@@ -119,7 +119,7 @@ class VocabularyStudy(Study):
         return dict(SIZES)
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
-        assert isinstance(size, TextSize)
+        assert isinstance(size, SameTextSize)
         models = tune(lab, size, {label: settings(size, label) for label in size.models}, seeds)
         runs = [run for model in models for run in model.runs]
         scores = {part: iter(lab.measure(per_word, runs, split=part, limit=size.scored)) for part in ("valid", "test")}
@@ -191,7 +191,7 @@ class VocabularyStudy(Study):
         ]
 
 
-def settings(size: TextSize, label: str) -> dict[str, Any]:
+def settings(size: SameTextSize, label: str) -> dict[str, Any]:
     """Settings of a row: symbols, window, model, and as many symbols as make `size.passes` of the text."""
     from inn.data.prepare import prepare
 

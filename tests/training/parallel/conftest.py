@@ -66,6 +66,10 @@ def settings(tmp_path_factory):
         # Streams forget often, so that the draws that decide it matter.
         small = {"neurons": 2, "width": 8, "rounds": 2, "state": 4, "recall_slots": 64, "recall_forget": 0.3}
         kind = (model or {}).pop("kind", "inn")
+        if model and model.get("recall") == []:
+            del small["recall_slots"], small["recall_forget"]
+        if model and "memory" in model:
+            del small["state"]
         defaults = {
             "symbols": BATCH * WINDOW * (STEPS - 1) + 61,
             "threads": 1,

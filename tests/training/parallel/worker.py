@@ -29,6 +29,9 @@ from inn.training.parallel.single import SingleDevice
 from inn.training.trainer import fit
 from inn_benchmarks.traffic import Traffic
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import toys  # noqa: F401  (a memory and objectives of the tests' own)
+
 
 def free_port() -> int:
     with socket.socket() as one:

@@ -1,1 +1,1 @@
-"""Two models side by side: which neuron of one is which of the other."""
+"""Two models side by side: which neurons of one correspond to which of the other."""

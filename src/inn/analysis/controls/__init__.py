@@ -1,1 +1,1 @@
-"""Controls: shuffled identities, untrained models, paired intervals."""
+"""Controls: shuffled identities, untrained models, confidence intervals of paired differences."""

@@ -1,1 +1,1 @@
-"""Lesions and patches: what a model can do without some of its parts, and what that costs."""
+"""Lesions and patches: silence a part or replace its activity, and measure what that costs."""

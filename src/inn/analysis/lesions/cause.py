@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inn.analysis.controls.lead import lead
+from inn.analysis.controls.paired import paired_difference
 from inn.analysis.lesions.lesion import is_forgetful, silenced
 from inn.analysis.recording.stretches import Stretches, bits_of, entering, recalled
 from inn.models.inn import INN
@@ -25,7 +25,7 @@ Lesion = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Cost:
+class LesionCost:
     """What a lesion costs, in bits per symbol; below 0 where the model does better without.
 
     Attributes:
@@ -73,11 +73,11 @@ def bits_under(
     return torch.cat(found, 1)
 
 
-def cost(whole: Tensor, lesioned: Tensor, classes: dict[str, np.ndarray] | None = None) -> Cost:
+def cost(whole: Tensor, lesioned: Tensor, classes: dict[str, np.ndarray] | None = None) -> LesionCost:
     """What a lesion costs, from bits of the same symbols `[K, T]` with and without it; K stretches are the blocks.
 
-    `classes`: class -> `[K x T]` bool of the symbols predicted. The interval is that of `inn.analysis.lead`, paired:
-    the same stretches are drawn for both. Raises `InputError` where the shapes differ.
+    `classes`: class -> `[K x T]` bool of the symbols predicted. The interval is that of `paired_difference`: the same
+    stretches are drawn for both. Raises `InputError` where the shapes differ.
 
     >>> found = cost(torch.ones(4, 3), torch.tensor([[1.0, 1.0, 4.0]]).expand(4, 3), {"last": np.arange(12) % 3 == 2})
     >>> found.bits, found.low, found.by_class
@@ -87,10 +87,10 @@ def cost(whole: Tensor, lesioned: Tensor, classes: dict[str, np.ndarray] | None 
         raise InputError(f"bits {list(whole.shape)} and {list(lesioned.shape)} are not of the same symbols")
     blocks = [torch.stack([part.double().mean() for part in bits.tensor_split(min(BLOCKS, len(bits)))])
               for bits in (whole, lesioned)]  # fmt: skip
-    found = lead([blocks[0].tolist()], [blocks[1].tolist()])
+    found = paired_difference([blocks[0].tolist()], [blocks[1].tolist()])
     difference = (lesioned.double() - whole.double()).flatten().numpy()
     by_class = {name: float(difference[of].mean()) for name, of in (classes or {}).items() if of.any()}
-    return Cost(float(difference.mean()), found.low, found.high, by_class)
+    return LesionCost(float(difference.mean()), found.low, found.high, by_class)
 
 
 def worth_of(model: INN, text: Stretches) -> Callable[[frozenset[int]], float]:

@@ -1,1 +1,1 @@
-"""Pure functions from recordings to tables: roles, communities, what a neuron carries and how long."""
+"""Measures: roles, communities, what a neuron encodes and for how long."""

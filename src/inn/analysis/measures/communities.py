@@ -13,7 +13,7 @@ from inn.analysis.controls.shuffle import Null
 from inn.system.errors import InputError
 from inn.system.packages import optional, require
 
-Groups = list[list[int]]
+Partition = list[list[int]]
 LEIDEN = ("leidenalg", "igraph")
 """The packages of the method `leiden`."""
 _BALANCING = 200
@@ -167,7 +167,7 @@ def _ratio(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
     return np.divide(wanted, there, out=np.zeros_like(wanted), where=there > 0)
 
 
-def _search(method: str, weights: np.ndarray, seed: int) -> Groups:
+def _search(method: str, weights: np.ndarray, seed: int) -> Partition:
     """Groups of high modularity; each neuron alone where nobody hears anybody.
 
     With a_i b_i on the diagonal, what the programs expect of two different neurons, (Σ_j w_ij) (Σ_i w_ij) / Σ w, is

@@ -1,1 +1,1 @@
-"""Recording what runs: averages over a text, every symbol of a passage, stretches of a text."""
+"""Recording a model while it reads: averages over a text, or every symbol of a passage."""

@@ -1,1 +1,1 @@
-"""Stability in time and depth, of any causal model: does it forget a disturbance, and how?"""
+"""Stability in time and depth of any causal model: how a perturbation decays or grows."""

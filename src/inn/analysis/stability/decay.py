@@ -12,7 +12,7 @@ LEAST = 4
 """Lags that a law is fitted to at least."""
 
 
-def decay(lags: np.ndarray, logs: np.ndarray, seed: int = 0) -> dict[str, Any]:
+def fit_decay(lags: np.ndarray, logs: np.ndarray, seed: int = 0) -> dict[str, Any]:
     """Fit both laws to the logarithm of distances over lags, with intervals over blocks of text.
 
     `exponential` is ln d = a - rate k, `power` is ln d = a - exponent ln k, by least squares on the mean over blocks of
@@ -34,7 +34,7 @@ def decay(lags: np.ndarray, logs: np.ndarray, seed: int = 0) -> dict[str, Any]:
         Intervals `low` .. `high` are 95 % bootstraps over blocks.
 
     >>> lags = np.arange(1, 30)
-    >>> found = decay(lags, np.log(0.5) * lags[None] / 7)
+    >>> found = fit_decay(lags, np.log(0.5) * lags[None] / 7)
     >>> found["better"], round(found["exponential"]["half_life"]["mean"], 3), round(found["half_life"], 3)
     ('exponential', 7.0, 7.0)
     """
@@ -49,7 +49,7 @@ def decay(lags: np.ndarray, logs: np.ndarray, seed: int = 0) -> dict[str, Any]:
     found: dict[str, Any] = {
         "lags": lags.astype(int).tolist(),
         "distance": {"mean": np.exp(mean).tolist(), "low": low, "high": high},
-        "half_life": half_life(lags, mean),
+        "half_life": halving_lag(lags, mean),
         "exponential": None, "power": None, "aic": None, "better": None, "share": None,
     }  # fmt: skip
     if used < LEAST:
@@ -69,10 +69,10 @@ def decay(lags: np.ndarray, logs: np.ndarray, seed: int = 0) -> dict[str, Any]:
     return found
 
 
-def half_life(lags: np.ndarray, logs: np.ndarray) -> float | None:
+def halving_lag(lags: np.ndarray, logs: np.ndarray) -> float | None:
     """Symbols after the first lag until half is left, interpolated in the logarithm; None where that is not reached.
 
-    >>> half_life(np.array([1.0, 3.0, 5.0]), np.log([1.0, 1.0, 0.25]))
+    >>> halving_lag(np.array([1.0, 3.0, 5.0]), np.log([1.0, 1.0, 0.25]))
     3.0
     """
     below = logs <= logs[:1] - math.log(2) if len(logs) else np.zeros(0, dtype=bool)

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from inn.analysis.stability.decay import decay, half_life, interval
+from inn.analysis.stability.decay import fit_decay, interval
 from inn.analysis.stability.depths import Change, Depths, Hidden
-from inn.analysis.stability.lyapunov import exact, exponents_over_time, lyapunov
+from inn.analysis.stability.lyapunov import exact, exponents_over_time
 from inn.analysis.stability.patterns import contraction
-from inn.analysis.stability.transport import transport
 from inn.models.sequence import SequenceModel
 from inn.models.window import WindowedModel
 from inn.nn.modes import device_of, evaluating
@@ -127,8 +126,8 @@ def stability(
         "size": size,
         "depths": layers,
         "before": before,
-        "embedding": [decay(lags, logs[:, depth][:, lags], seed) for depth in range(1, layers + 1)],
-        "state": decay(lags, np.stack(kicks)[:, lags - 1], seed) if kicks else None,
+        "embedding": [fit_decay(lags, logs[:, depth][:, lags], seed) for depth in range(1, layers + 1)],
+        "state": fit_decay(lags, np.stack(kicks)[:, lags - 1], seed) if kicks else None,
         "depth": {"growth": interval(growth, seed), "exponent": interval(growth[:, -1] / layers, seed)},
         "time": None if sequence is None or isinstance(sequence, WindowedModel) else _time(sequence, tokens, seed),
         "patterns": _over_blocks(patterns, seed),
@@ -200,16 +199,3 @@ def _over_blocks(patterns: list[dict[str, float]], seed: int) -> dict[str, Any]:
     columns = {name: np.array([block[name] for block in patterns]) for name in patterns[0]}
     columns["excess"] = columns["contraction"] - columns["shuffled_contraction"]
     return {name: interval(values, seed) for name, values in columns.items()}
-
-
-__all__ = [
-    "Depths",
-    "Hidden",
-    "contraction",
-    "decay",
-    "exponents_over_time",
-    "half_life",
-    "lyapunov",
-    "stability",
-    "transport",
-]

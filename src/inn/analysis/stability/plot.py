@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 
-def draw(found: Mapping[str, dict[str, Any]], figure: Figure) -> None:
+def draw_stability(found: Mapping[str, dict[str, Any]], figure: Figure) -> None:
     """Draw results of `stability`, by the names of the models, into an empty figure; bands are 95 % intervals."""
     left, right = figure.subplots(1, 2)
     for name, one in found.items():

@@ -1,4 +1,4 @@
-"""Tasks for EleutherAI's lm-evaluation-harness: bits per byte of the corpora, on any model that the harness loads.
+"""Tasks for EleutherAI's lm-evaluation-harness: bits per byte of the corpora, for any model it loads.
 
 The folder of this package is what `lm_eval --include_path` takes.
 """

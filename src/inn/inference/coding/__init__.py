@@ -1,1 +1,1 @@
-"""Text as small as a model's predictions make it: an arithmetic coder driven by a model, and its files."""
+"""Text compression: an arithmetic coder driven by a model's predictions, and its files."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inn.inference.coding.text import compress, decompress
+from inn.inference.coding.text import compress_text, decompress_text
 from inn.runs.directory import Run
 from inn.runs.load import load
 from inn.system.errors import InputError
@@ -22,15 +22,15 @@ def compress_file(
     streams: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Compress a text file with a run (see `compress`) into a new file; returns what it came to, as plain data.
+    """Compress a text file with a run (see `compress_text`) into a new file; returns what it came to, as plain data.
 
-    Raises `InputError` as `load` and `compress` do, and where `out` is there already.
+    Raises `InputError` as `load` and `compress_text` do, and where `out` is there already.
     """
     _check_free(out)
     with plain_errors(file):
         data = Path(file).read_bytes()
     model = load(run)
-    packed = compress(model, data, streams=streams, progress=progress)
+    packed = compress_text(model, data, streams=streams, progress=progress)
     replace_file(Path(out), packed.content)
     assert model.vocabulary is not None
     return {
@@ -56,14 +56,14 @@ def decompress_file(
 ) -> int:
     """Undo `compress_file` with the same run; returns the bytes of the text, written where its checksum fits.
 
-    Raises `InputError` as `load` and `decompress` do, and where `out` is there already.
+    Raises `InputError` as `load` and `decompress_text` do, and where `out` is there already.
     """
     _check_free(out)
     with plain_errors(file):
         content = Path(file).read_bytes()
     model = load(run)
     try:
-        data = decompress(model, content, progress=progress)
+        data = decompress_text(model, content, progress=progress)
     except InputError as error:
         raise InputError(f"{file} cannot be decompressed: {error}") from None
     replace_file(Path(out), data)

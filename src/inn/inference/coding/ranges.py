@@ -16,7 +16,7 @@ _MASK = (1 << _WIDTH) - 1
 _LEAST = 1 << (_WIDTH - 8)  # of the range: it loses less than 2**-24 of itself to rounding with each symbol
 
 
-def shares(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def whole_shares(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn predictions into whole numbers that a coder can use.
 
     Args:
@@ -28,7 +28,7 @@ def shares(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Raises `ValueError` where a prediction is not finite.
 
-    >>> shares(np.array([[0.0, 0.0, -100.0]]))[0].tolist()
+    >>> whole_shares(np.array([[0.0, 0.0, -100.0]]))[0].tolist()
     [[2147483648, 2147483647, 1]]
     """
     scores = logits.astype(np.float64)
@@ -41,10 +41,10 @@ def shares(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return counts, chances
 
 
-class Encoder:
+class RangeEncoder:
     """Writes symbols, each as the stretch `[start, start + share)` of `[0, 2**32)`.
 
-    >>> encoder = Encoder()
+    >>> encoder = RangeEncoder()
     >>> for start, share in [(0, 1 << 31), (1 << 31, 1 << 31)]:  # a bit each
     ...     encoder.put(start, share)
     >>> encoder.finish().hex()
@@ -90,8 +90,8 @@ class Encoder:
             self._out[at] += 1
 
 
-class Decoder:
-    """Reads back what an `Encoder` wrote: `get` with the same shares, in the same order."""
+class RangeDecoder:
+    """Reads back what an `RangeEncoder` wrote: `get` with the same shares, in the same order."""
 
     def __init__(self, content: bytes):
         self._content, self._at = content, _WIDTH // 8

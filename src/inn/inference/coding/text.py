@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from inn.data.base import Vocabulary
-from inn.inference.coding.ranges import Decoder, Encoder, shares
+from inn.inference.coding.ranges import RangeDecoder, RangeEncoder, whole_shares
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.system.errors import InputError
@@ -24,7 +24,6 @@ MAGIC, FORMAT = b"INNT", 1
 _HEADER = struct.Struct("<4sB16s4s16sHQ")  # magic, format, model, rounding, text, streams, symbols
 _CHECK = struct.Struct("<I")  # crc32 of the header and of what follows
 _PROBE = 32
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,13 @@ class Packed:
     model_bits: float
 
 
-def compress(model: SequenceModel, data: bytes, *, streams: int = 1, progress: Progress | None = None) -> Packed:
+def compress_text(
+    model: SequenceModel, data: bytes, *, streams: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Packed:
     """Write a text in the bits that a model needs to predict it.
 
-    The model reads symbol by symbol (`step_`), from a fresh state, on one thread, exactly as `decompress` will. All of
-    the text is held in memory.
+    The model reads symbol by symbol (`step_`), from a fresh state, on one thread, exactly as `decompress_text` will.
+    All of the text is held in memory.
 
     Args:
         model: with a `vocabulary`.
@@ -59,7 +60,7 @@ def compress(model: SequenceModel, data: bytes, *, streams: int = 1, progress: P
     Raises `InputError` for a model without a vocabulary or with predictions that are no numbers, a text that would not
     come back byte for byte, and streams outside 1 to 65,535.
 
-    Example: ``compress(inn.load("runs/demo"), Path("notes.txt").read_bytes()).content``
+    Example: ``compress_text(inn.load("runs/demo"), Path("notes.txt").read_bytes()).content``
     """
     vocabulary = _vocabulary(model)
     if not 1 <= streams < 1 << 16:
@@ -68,7 +69,7 @@ def compress(model: SequenceModel, data: bytes, *, streams: int = 1, progress: P
     steps = math.ceil(len(symbols) / streams)
     rows = np.zeros((streams, steps), dtype=np.int64)
     rows.reshape(-1)[: len(symbols)] = symbols
-    encoder, bits = Encoder(), 0.0
+    encoder, bits = RangeEncoder(), 0.0
     with _alike(model):
         for at, (counts, chances) in enumerate(_Predictions(model, streams).over(rows, steps)):
             starts = np.cumsum(counts, axis=1) - counts
@@ -84,13 +85,15 @@ def compress(model: SequenceModel, data: bytes, *, streams: int = 1, progress: P
     return Packed(header + check + payload, len(symbols), bits)
 
 
-def decompress(model: SequenceModel, content: bytes, *, progress: Progress | None = None) -> bytes:
-    """Undo `compress`, with the same model, on a machine that computes alike.
+def decompress_text(
+    model: SequenceModel, content: bytes, *, progress: Callable[[int, int], None] | None = None
+) -> bytes:
+    """Undo `compress_text`, with the same model, on a machine that computes alike.
 
     Raises `InputError` for what is damaged, cut short or no such file, for another model than the one it was written
     with, and where this machine rounds the model's predictions otherwise than the one that wrote it.
 
-    Example: ``decompress(inn.load("runs/demo"), Path("notes.inn").read_bytes())``
+    Example: ``decompress_text(inn.load("runs/demo"), Path("notes.inn").read_bytes())``
     """
     vocabulary, body = _vocabulary(model), _HEADER.size + _CHECK.size
     if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
@@ -107,7 +110,7 @@ def decompress(model: SequenceModel, content: bytes, *, progress: Progress | Non
             f"({model_digest(model).hex()[:8]}); give the run that wrote it"
         )
     steps = math.ceil(length / streams)
-    rows, decoder = np.zeros((streams, steps), dtype=np.int64), Decoder(payload)
+    rows, decoder = np.zeros((streams, steps), dtype=np.int64), RangeDecoder(payload)
     with _alike(model):
         if rounding != _rounding(model, streams):
             raise InputError(
@@ -141,7 +144,7 @@ class _Predictions:
                 out, state = self.model.step_(as_tokens(rows[:, at - 1], self.device), state)
                 logits = out.float().cpu().numpy()
             try:
-                yield shares(logits)
+                yield whole_shares(logits)
             except ValueError as error:
                 raise InputError(f"nothing can be compressed with this model: {error}") from None
 
@@ -209,6 +212,6 @@ def _text_digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:16]
 
 
-def _tell(progress: Progress | None, at: int, steps: int, symbols: int) -> None:
+def _tell(progress: Callable[[int, int], None] | None, at: int, steps: int, symbols: int) -> None:
     if progress is not None and (at % 64 == 0 or at == steps - 1):
         progress(symbols * (at + 1) // steps, symbols)

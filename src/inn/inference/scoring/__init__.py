@@ -1,1 +1,1 @@
-"""Bits per symbol of a stream of text, line by line, and which of its lines stand out."""
+"""Bits per symbol of a text or a stream, line by line, and which lines are unusual."""

@@ -1,1 +1,1 @@
-"""What a neuron remembers with: one file per kind, one protocol (`inn.Memory`)."""
+"""Memories: what a neuron carries over time; one file per kind, one protocol (`inn.Memory`)."""

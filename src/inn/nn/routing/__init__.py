@@ -1,1 +1,1 @@
-"""How neurons talk: one file per kind, one protocol (`inn.Router`)."""
+"""Routers: how neurons exchange messages at one step; one file per kind, one protocol (`inn.Router`)."""

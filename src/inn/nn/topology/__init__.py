@@ -1,1 +1,1 @@
-"""Who may hear whom: one file per kind, one protocol (`inn.Topology`)."""
+"""Topologies: which neurons may hear which; one file per kind, one protocol (`inn.Topology`)."""

@@ -1,4 +1,4 @@
-"""What followed the last time: the symbol that came after each context of a stream, kept in a table of fixed size."""
+"""Recall: the symbol that last followed each context of a stream, kept in a table of fixed size."""
 
 from inn.ops.dispatch import Backend, Op
 from inn.ops.lookup.cpu import recall_cpu, refuses

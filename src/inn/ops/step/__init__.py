@@ -1,4 +1,4 @@
-"""One step of a Mamba memory, its state changed in place: what generating text does at every symbol."""
+"""One step of a Mamba memory that changes its state in place, for generation."""
 
 from inn.ops.dispatch import Backend, Op
 from inn.ops.step.cpu import memory_step_cpu, refuses

@@ -1,1 +1,1 @@
-"""Training in several processes: who they are, how they share a model, and what they send one another."""
+"""Training in several processes: process groups, DDP and FSDP, and what is sent between processes."""

@@ -13,7 +13,7 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
-class Lead:
+class PairedDifference:
     """By how many bits per symbol one model is ahead of another."""
 
     bits: float
@@ -31,13 +31,15 @@ class Lead:
         return asdict(self)
 
 
-def lead(ours: Sequence[Sequence[float]] | np.ndarray, theirs: Sequence[Sequence[float]] | np.ndarray) -> Lead:
+def paired_difference(
+    ours: Sequence[Sequence[float]] | np.ndarray, theirs: Sequence[Sequence[float]] | np.ndarray
+) -> PairedDifference:
     """How far `ours` is ahead of `theirs`, both bits `[seeds][blocks]` with the same seeds and blocks.
 
     The interval is of the paired difference, by a bootstrap that draws seeds and, independently, blocks with
     replacement (Davison & Hinkley 1997, section 3.8): it covers what another seed and another text would change.
 
-    >>> print(lead([[1.0, 2.0]] * 2, [[1.5, 2.5]] * 2))
+    >>> print(paired_difference([[1.0, 2.0]] * 2, [[1.5, 2.5]] * 2))
     +0.500 [+0.500, +0.500]
     """
     difference = np.asarray(theirs) - np.asarray(ours)
@@ -45,7 +47,7 @@ def lead(ours: Sequence[Sequence[float]] | np.ndarray, theirs: Sequence[Sequence
     seed_weights, block_weights = _weights(seeds, blocks)
     means = np.einsum("rs,sb,rb->r", seed_weights, difference, block_weights, optimize=True)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Lead(float(difference.mean()), float(low), float(high), seeds, blocks)
+    return PairedDifference(float(difference.mean()), float(low), float(high), seeds, blocks)
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,135 @@
+"""A memory and objectives of the tests' own; also imported by the processes of `parallel/worker.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inn.config.parts import Options as PartOptions
+from inn.nn.memory.base import Memory
+from inn.nn.population import no_decay
+from inn.registry import register
+from inn.training.objectives.base import IGNORED, Loss, MicroBatch, Objective, StepResult
+
+
+@register("memory", "toy-leaky")
+class Leaky(Memory):
+    """A running mean of what a neuron reads, and a penalty on its activity."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.neurons, self.width = config.neurons, config.width
+        self.keep = no_decay(nn.Parameter(torch.zeros(config.neurons, config.width)))
+
+    def initial_state(self, batch: int):
+        # Not `keep.new_zeros`: what is made of a parameter is shared by processes where the parameter is.
+        return {"mean": torch.zeros(batch, self.neurons, self.width, device=self.keep.device)}
+
+    def forward(self, x: Tensor, state, *, reset=None, mask=None):
+        mean, keep, read = state["mean"], self.keep.sigmoid(), []
+        for t in range(x.shape[1]):
+            if reset is not None:
+                mean = torch.where(reset[:, t, None, None], 0.0, mean)
+            new = keep * mean + (1 - keep) * x[:, t].float()
+            mean = new if mask is None else torch.where(mask[:, t, None, None], new, mean)
+            read.append(mean)
+        y = torch.stack(read, dim=1)
+        return y.to(x.dtype), {"mean": mean}, {"rate": y.square().mean()}
+
+    def flops(self):
+        return {"memory": 4.0 * self.neurons * self.width}
+
+
+def nats_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """Nats per target `[B, T]`, 0 where there is none."""
+    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return nats.view_as(targets)
+
+
+@register("objective", "toy-weighted")
+class Weighted(Objective):
+    """Weighs symbols by how much harder they are than those so far, shrinks the bias of the head now and then."""
+
+    @dataclass
+    class Options(PartOptions):
+        rate: float = 0.5
+        """How much harder symbols weigh more."""
+
+    calls: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, options, context, config):
+        super().__init__(options, context, config)
+        self.mean = torch.ones((), device=next(self.model.parameters()).device)
+        self.steps = 0
+
+    def before_step(self, step: int) -> None:
+        self.calls.append(("before", step))
+        self.noise = 1 + 0.1 * torch.rand((), generator=self.generator(step)).item()
+
+    def loss(self, batch: MicroBatch) -> Loss:
+        self.calls.append(("loss", len(batch.inputs)))
+        logits, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
+        nats = nats_of(logits, batch.targets)
+        weights = 1 + self.options.rate * torch.tanh(nats.detach() - self.mean) * self.noise
+        hits = (logits.argmax(-1) == batch.targets).sum()
+        biases = [p for name, p in self.model.named_parameters() if name.endswith("bias")]
+        size = torch.stack([whole(p.square().mean()) for p in biases]).sum()
+        return Loss((weights * nats).sum(), state, {"size": 0.1 * size}, {"hits": hits, "nats": nats.sum()})
+
+    def after_step(self, step: int, result: StepResult) -> None:
+        self.calls.append(("after", step))
+        self.mean = 0.9 * self.mean + 0.1 * result.metrics["nats"]
+        self.steps += 1
+        if self.steps % 4 == 0:
+            with torch.no_grad():
+                self.model.head.bias.mul_(0.5)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"mean": self.mean, "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.mean, self.steps = state["mean"], state["steps"]
+
+
+@register("objective", "toy-twice")
+class Twice(Objective):
+    """Reads every window twice, the second time from a fresh state."""
+
+    def loss(self, batch: MicroBatch) -> Loss:
+        logits, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
+        fresh, _ = self.forward(batch.inputs)
+        return Loss(0.5 * (nats_of(logits, batch.targets).sum() + nats_of(fresh, batch.targets).sum()), state)
+
+
+@register("objective", "toy-broken")
+class Broken(Objective):
+    """Gives something that is no number in step 5."""
+
+    @dataclass
+    class Options(PartOptions):
+        what: str = "loss"
+        """The loss, a penalty or a metric."""
+
+    def before_step(self, step: int) -> None:
+        self.at = step
+
+    def loss(self, batch: MicroBatch) -> Loss:
+        logits, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
+        nats, bad = nats_of(logits, batch.targets).sum(), torch.tensor(float("nan") if self.at == 5 else 0.0)
+        what = self.options.what
+        return Loss(
+            nats + bad if what == "loss" else nats,
+            state,
+            {"mine": bad} if what == "penalty" else {},
+            {"mine": bad} if what == "metric" else {},
+        )
+
+
+def whole(t: Any) -> Tensor:
+    """A number that processes share as one that each has."""
+    return t.full_tensor() if hasattr(t, "full_tensor") else t
