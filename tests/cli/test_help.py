@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from inn.cli.commands import COMMANDS, summaries
+from inn.config.parts import parts_of
 from inn.config.run import DataConfig, TrainConfig
 from inn.registry import MODELS
 
@@ -39,7 +40,8 @@ def test_every_field_is_documented(inn, kind, command):
     for section, cls in (("model", MODELS.options(kind)), ("data", DataConfig), ("train", TrainConfig)):
         documented = docstrings(cls)
         for field in fields(cls):
-            assert f"--{section}.{field.name} " in text
+            option = f"--{section}.{field.name}" + (".kind" if field.name in parts_of(cls) else "")
+            assert f"{option} " in text
             if field.name != "kind":
                 assert documented[field.name].rstrip(".") in text
 
