@@ -53,8 +53,11 @@ PARTS = parts_of(MODELS.options("inn"))
 
 
 @pytest.mark.parametrize("part, kind", [(part, kind) for part, kinds in PARTS.items() for kind in kinds])
-def test_every_option_of_a_chosen_kind_is_documented(inn, part, kind):
-    text = " ".join(inn("train", "demo", "--help", f"--model.{part}", kind).out.split())
+def test_every_option_of_a_chosen_kind_is_documented(inn, part, kind, tmp_path):
+    (tmp_path / "edges.csv").write_text("to,from\n0,1\n")
+    needed = ["--model.width", 16, *(["--model.topology.path", tmp_path / "edges.csv"] if kind == "file" else [])]
+    text = " ".join(inn("train", "demo", "--help", f"--model.{part}", kind, *needed).out.split())
+    assert f"--model.{part}.kind " in text
     check_options(text, part, PARTS[part].options(kind))
 
 

@@ -43,10 +43,10 @@ def test_equal_separate_neurons_collapse_too():
     [
         ({}, "own part of the embedding"),
         ({"input": "copy"}, "own part of the head"),
-        ({"input": "copy", "readout": "mean"}, "'dendrites' gives every neuron its own matrix"),
+        ({"input": "copy", "readout": "mean"}, "'dendrites' does not say that alike neurons hear the same"),
         ({"input": "copy", "readout": "mean", "router": "attention"}, "recalls in its own way"),
         ({"input": "copy", "readout": "mean", "preset": "distinct"}, "the neurons differ in"),
-        ({"input": "copy", "readout": "mean", "router": "bus"}, "own matrix"),
+        ({"input": "copy", "readout": "mean", "router": "bus"}, "'bus' does not say that alike neurons hear the same"),
     ],
     ids=str,
 )
