@@ -1,6 +1,10 @@
 """What holds for all tests."""
 
+from __future__ import annotations
+
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +34,13 @@ def decoder(tmp_path_factory):
     transformers.LlamaForCausalLM(config).save_pretrained(folder / "model")
     (folder / "text").write_text("the graph of neurons hears what the others say; " * 60)
     return folder
+
+
+@pytest.fixture(scope="session")
+def studied(tmp_path_factory) -> Path:
+    """A folder to run studies in at scale smoke: what one test has trained others find, in other processes too."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    (place / "studies").mkdir(exist_ok=True)
+    return place / "studies"

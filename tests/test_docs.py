@@ -31,6 +31,8 @@ PAGES = [
     "CONTRIBUTING.md",
     *sorted(p for path in ROOT.glob("docs/**/*.md") if (p := str(path.relative_to(ROOT))) not in WRITTEN),
 ]
+LONG = {"README.md", "docs/inside.md", "docs/everyday.md"}
+"""Pages that take more than a few seconds."""
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TRAINS = ("train", "demo", "sweep")
 BRIEF = (
@@ -137,11 +139,15 @@ def trained(tmp_path_factory, cache) -> Path:
 
 @pytest.mark.loopback
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
-def test_a_page_runs(page, trained, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in PAGES if blocks(page)]
+)
+def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     """Every block of the page, as it stands, from its top to its end."""
     for name in ("demo", "other"):  # what `make demo` trained
         shutil.copytree(trained, tmp_path / "runs" / name)
+    (studied / "runs" / "studies").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "runs" / "studies").symlink_to(studied / "runs" / "studies")
     (tmp_path / "space.yaml").write_text("train.lr: {low: 1e-3, high: 2e-2, log: true}\n")
     (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -66,6 +67,7 @@ def marks(shape, seed, often):
 )
 @example((1, 1, 1, 1, 1), False, False, False, -2.0, 1.0, "dense", 0)
 @example((2, 65, 1, 33, 17), True, True, True, -2.0, 1.0, "half", 1)
+@example((3, 4, 1, 44, 5), True, False, False, 30.0, 30.0, "dense", 17)
 def test_equals_the_reference(kit, backend, shape, separate, reset, mask, dt, rate, layout, seed):
     with_gradients, close, laid_out = kit
     exact = tensors(shape, shape[2] if separate else 1, dt=dt, rate=rate, seed=seed)
@@ -75,7 +77,9 @@ def test_equals_the_reference(kit, backend, shape, separate, reset, mask, dt, ra
     single[7] = exact[7].float()
     bar = with_gradients(reference, exact, *options)
     loop = with_gradients(reference, single, *options)
-    close(with_gradients(on(backend), single, *options), bar, NAMES, 1e-5, loop)
+    # exp(Δ A) is only known to |Δ A| roundings of Δ A; what has decayed by more than e^104 is 0 in float32.
+    exponent = min(104.0, F.softplus(exact[1]).max().item() * exact[2].abs().max().item())
+    close(with_gradients(on(backend), single, *options), bar, NAMES, 1e-5 + 2**-22 * exponent, loop)
 
 
 @pytest.mark.parametrize("backend", ["torch", "cpu"])

@@ -13,21 +13,16 @@ from inn_studies import STUDIES, open_study, results
 WITHOUT_FIGURE = ("samples", "ngc-cost")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("studies")  # one folder of runs, shared as people share it
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_runs_and_is_shown(name, place, monkeypatch, capsys):
+def test_a_study_runs_and_is_shown(name, studied, monkeypatch, capsys):
     if name == "ptb-sweep":
         pytest.importorskip("optuna")
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(studied)
     monkeypatch.delenv("INN_DATA", raising=False)
     assert main(["study", name, "--scale", "smoke", "--workers", "1"]) == 0
     shown = capsys.readouterr().out
-    study, folder = open_study(name), place / "runs" / "studies" / "smoke"
+    study, folder = open_study(name), studied / "runs" / "studies" / "smoke"
     entry = json.loads((folder / f"{name}.json").read_text())["smoke"]
     table, verdicts = results.tell(study, entry)
     assert study.question in shown
@@ -37,8 +32,8 @@ def test_a_study_runs_and_is_shown(name, place, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_what_is_there_is_not_trained_again(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
+def test_what_is_there_is_not_trained_again(studied, monkeypatch, capsys):
+    monkeypatch.chdir(studied)
     monkeypatch.delenv("INN_DATA", raising=False)
     for _ in range(2):
         assert main(["study", "text8", "--scale", "smoke", "--workers", "1"]) == 0
