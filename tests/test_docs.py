@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from inn.cli.commands import COMMANDS
 from inn.cli.main import main
 from inn.explorer.server import LocalServer
 from inn.models.sequence import SequenceModel
+from inn.registry import TABLES
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = {"docs/lab-book.md", "docs/reproduction.md"}
@@ -154,11 +157,16 @@ def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(LocalServer, "serve_forever", interrupt)
     endless = SequenceModel.generate
     monkeypatch.setattr(SequenceModel, "generate", lambda *a, **k: islice(endless(*a, **k), 20))
-    names = {"__name__": "page", "tokens": torch.randint(256, (2, 16)), "more_tokens": torch.randint(256, (2, 16))}
+    for kinds in TABLES.values():  # what a page registers goes with it
+        monkeypatch.setattr(kinds, "_registered", dict(kinds._registered))
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    names = module.__dict__
+    names.update(tokens=torch.randint(256, (2, 16)), more_tokens=torch.randint(256, (2, 16)))
     for block in blocks(page):
         try:
             if block.language == "python":
-                code = compile(block.text, str(block), "exec")
+                code = compile(block.text, str(block), "exec", dont_inherit=True)
                 if block.mark != "shown":
                     exec(code, names)
             elif block.mark != "parsed":

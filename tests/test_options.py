@@ -106,6 +106,7 @@ PARTS = [
     (part, kinds, kind, option)
     for part, kinds in {"memory": MEMORIES, "router": ROUTERS, "topology": TOPOLOGIES, "readout": READOUTS}.items()
     for kind in kinds
+    if kinds.origin(kind) == "built in"
     for option in option_names(kinds, kind)
 ]
 

@@ -327,8 +327,11 @@ def old(tmp_path):
     """The configuration of a run of version 0.1, in a run's folder; and the model it meant."""
     meant = resolve_settings("text8-small", ["--model.router", "attention", "--model.width=8", "--model.recall=[]"])
     tree = meant.to_dict()
-    for name in ("recall", "recall_width", "recall_slots"):
+    for name in ("recall", "recall_width", "recall_slots", "topology", "population"):
         del tree["model"][name]
+    for part in ("memory", "router", "readout"):  # options stood beside the fields
+        options = tree["model"].pop(part)
+        tree["model"] |= {part: options.pop("kind"), **options}
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(tree))
     return meant

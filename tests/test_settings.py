@@ -129,7 +129,7 @@ def test_numbers_in_a_recipe_may_be_written_as_on_the_command_line(tmp_path):
         ("text8", ["--model.router", "atention"], "--model.router cannot be 'atention'; did you mean 'attention'?"),
         ("text8", ["--model.width", "wide"], "--model.width expects a whole number, not 'wide'"),
         ("text8", ["--model.width", "1.5"], "--model.width expects a whole number, not '1.5'"),
-        ("text8", ["--model.dt_rank", "x"], "--model.dt_rank expects a whole number or null, not 'x'"),
+        ("text8", ["--model.dt_rank", "x"], "--model.memory.dt_rank expects a whole number or null, not 'x'"),
         ("text8", ["--train.lr", "fast"], "--train.lr expects a number, not 'fast'"),
         ("text8", ["--model.tied", "perhaps"], "--model.tied expects true or false, not 'perhaps'"),
         ("text8", ["--model.cutoffs", "a,b"], "--model.cutoffs expects a list like [1,2] or null, not 'a,b'"),

@@ -9,6 +9,7 @@ A package brings a kind by an entry point:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -39,10 +40,11 @@ class Kinds(Mapping[str, Any]):
     def register(self, name: str, kind: Any) -> None:
         """Add a kind for this process; raises `InputError` where the name is taken by another one.
 
-        The same class again, as a notebook cell that is run twice registers it, takes the place of the one before.
+        The same class again, as a notebook cell that is run twice or a file that is imported under two names
+        registers it, takes the place of the one before.
         """
         before = self._registered.get(name)
-        same = before is not None and (before.__module__, before.__qualname__) == (kind.__module__, kind.__qualname__)
+        same = before is not None and _defined(before) == _defined(kind)
         if name in self and not same:
             raise InputError(f"{self.what} '{name}' is there already ({self.origin(name)}); choose another name")
         self._registered[name] = kind
@@ -111,6 +113,12 @@ class Kinds(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len({**self._built_in, **self._registered, **self._brought})
+
+
+def _defined(kind: Any) -> tuple[str, str]:
+    """The file, or the module that has none, and the name that a kind is defined under."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return file or kind.__module__, kind.__qualname__
 
 
 def _imported(path: str) -> Any:

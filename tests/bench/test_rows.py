@@ -247,7 +247,7 @@ def test_growth(monkeypatch, tmp_path, toy):
         return {name: Times((0.001 * int(name) ** 1.5,)) for name in works}
 
     monkeypatch.setattr(growth, "in_turns", in_turns)
-    size = growth.GrowthSize((2, 4), (4, 64, 128), 0.1, {"width": 8, "rounds": 1})
+    size = growth.GrowthSize((2, 4), (4, 64, 128), 0.1, {"width": 8, "rounds": 1, "heads": 2})
     measured = plain(growth.growth(size, toy, plot=str(tmp_path / "new" / "growth.png")))
     assert measured.ratio == pytest.approx(1.5)
     assert [p[0] for p in measured.details["points"]["T"]] == [4, 64, 128]
@@ -256,13 +256,13 @@ def test_growth(monkeypatch, tmp_path, toy):
 def test_growth_counts_slow_steps_only(monkeypatch, tmp_path, toy):
     seconds = {"2": 1.0, "4": 2.0, "8": 0.03, "64": 0.04, "128": 0.1, "256": 0.2, "512": 0.4}
     monkeypatch.setattr(growth, "in_turns", lambda works, effort: {n: Times((seconds[n],)) for n in works})
-    size = growth.GrowthSize((2, 4), (8, 64, 128, 256, 512), 0.05, {"width": 8, "rounds": 1})
+    size = growth.GrowthSize((2, 4), (8, 64, 128, 256, 512), 0.05, {"width": 8, "rounds": 1, "heads": 2})
     measured = growth.growth(size, toy, plot=str(tmp_path / "growth.png"))
     assert measured.ratio == pytest.approx(1.0)
 
 
 def test_growth_measures_what_it_says(toy):
-    size = growth.GrowthSize((2, 3), (4, 8), 0.0, {"width": 8, "rounds": 1})
+    size = growth.GrowthSize((2, 3), (4, 8), 0.0, {"width": 8, "rounds": 1, "heads": 2})
     measured = plain(growth.growth(size, toy, plot="/dev/null/growth.png"))  # no plot can be written there
     assert measured.details["plot"] is None
     assert all(seconds > 0 for points in measured.details["points"].values() for _, seconds in points)

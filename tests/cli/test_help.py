@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from inn.cli.commands import COMMANDS, summaries
+from inn.config.parts import parts_of
 from inn.config.run import DataConfig, TrainConfig
 from inn.registry import MODELS
 
@@ -36,12 +37,36 @@ def test_every_field_is_documented(inn, kind, command):
     result = inn(*command, "--help", "--model.kind", kind)
     assert result.code == 0
     text = " ".join(result.out.split())
-    for section, cls in (("model", MODELS.options(kind)), ("data", DataConfig), ("train", TrainConfig)):
+    model = MODELS.options(kind)
+    for section, cls in (("model", model), ("data", DataConfig), ("train", TrainConfig)):
         documented = docstrings(cls)
         for field in fields(cls):
-            assert f"--{section}.{field.name} " in text
+            assert f"--{section}.{field.name}{'.kind' * (field.name in parts_of(cls))} " in text
             if field.name != "kind":
                 assert documented[field.name].rstrip(".") in text
+    for part, kinds in parts_of(model).items():
+        default = next(f.default for f in fields(model) if f.name == part)
+        check_options(text, part, kinds.options(default))
+
+
+PARTS = parts_of(MODELS.options("inn"))
+
+
+@pytest.mark.parametrize("part, kind", [(part, kind) for part, kinds in PARTS.items() for kind in kinds])
+def test_every_option_of_a_chosen_kind_is_documented(inn, part, kind, tmp_path):
+    (tmp_path / "edges.csv").write_text("to,from\n0,1\n")
+    needed = ["--model.width", 16, *(["--model.topology.path", tmp_path / "edges.csv"] if kind == "file" else [])]
+    text = " ".join(inn("train", "demo", "--help", f"--model.{part}", kind, *needed).out.split())
+    assert f"--model.{part}.kind " in text
+    check_options(text, part, PARTS[part].options(kind))
+
+
+def check_options(text: str, part: str, options: type | None) -> None:
+    """That the help names each option of a kind under its part, and says what it is."""
+    documented = docstrings(options) if options else {}
+    for name in documented.keys() - {"kind"}:
+        assert f"--model.{part}.{name} " in text
+        assert documented[name].rstrip(".") in text
 
 
 def test_help_shows_the_recipes_own_defaults(inn):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import inn
+from inn.config.assemble import stored_model
 
 SMALL = {"vocab": 27, "neurons": 5, "width": 16, "rounds": 3, "heads": 2}
 TOKENS = torch.randint(27, (2, 30), generator=torch.Generator().manual_seed(0))
@@ -14,7 +15,7 @@ TOKENS = torch.randint(27, (2, 30), generator=torch.Generator().manual_seed(0))
 )
 def test_one_neuron_computes_the_same(fields):
     torch.manual_seed(0)
-    model = inn.INN(preset="paper", **SMALL, **fields).double().eval()
+    model = inn.INN(stored_model({"preset": "paper", **SMALL, **fields})).double().eval()
     small = inn.collapse(model)
     assert small.config.neurons == 1
     assert small.num_parameters == model.num_parameters
@@ -42,13 +43,13 @@ def test_equal_separate_neurons_collapse_too():
     [
         ({}, "own part of the embedding"),
         ({"input": "copy"}, "own part of the head"),
-        ({"input": "copy", "readout": "mean"}, "'dendrites' gives every neuron its own matrix"),
+        ({"input": "copy", "readout": "mean"}, "'dendrites' does not say that alike neurons hear the same"),
         ({"input": "copy", "readout": "mean", "router": "attention"}, "recalls in its own way"),
         ({"input": "copy", "readout": "mean", "preset": "distinct"}, "the neurons differ in"),
-        ({"input": "copy", "readout": "mean", "router": "bus"}, "own matrix"),
+        ({"input": "copy", "readout": "mean", "router": "bus"}, "'bus' does not say that alike neurons hear the same"),
     ],
     ids=str,
 )
 def test_distinct_neurons_are_refused(fields, reason):
     with pytest.raises(inn.InputError, match=reason):
-        inn.collapse(inn.INN(**SMALL, **fields))
+        inn.collapse(inn.INN(stored_model({**SMALL, **fields})))

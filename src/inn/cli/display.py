@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from rich.text import Text
 from inn.cli.common import console
 from inn.config.settings import Settings
 from inn.system.report import Report
-from inn.training.events import Event, Finished, Progress, Sampled, Saved, Started, Validated, Warned
+from inn.training.events import Event, Finished, Preparing, Progress, Sampled, Saved, Started, Validated, Warned
 
 UNIT_SHORT = {"character": "char", "byte": "byte", "word": "word"}
 
@@ -40,17 +40,24 @@ class Display:
         self.console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._started: Started | None = None
+        self._preparing = ExitStack()  # a bar while data is made ready
+        self._bar: Report | None = None
 
     def __enter__(self) -> Display:
-        if self.console.is_terminal:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._preparing.close()
         self._live.stop()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Started):
+        if isinstance(event, Preparing):
+            self._bar = self._bar or self._preparing.enter_context(reporting())
+            self._bar(event.what, event.done, event.total)
+        elif isinstance(event, Started):
+            self._preparing.close()
+            if self.console.is_terminal:
+                self._live.start()
             self._started = event
             self._line(self._opening(event))
         elif isinstance(event, Progress):
@@ -183,26 +190,18 @@ def one_line(text: str, limit: int = 160) -> str:
 
 def train_run(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:
     """Train a new run and return its summary; `quiet` keeps stdout free and shows progress on stderr."""
-    from inn.data.prepare import prepare
-    from inn.runs.directory import Run
-    from inn.system.device import resolve_device
-    from inn.training.trainer import fit
+    from inn.training.start import train
 
-    Run.check_free(run)  # before anything is downloaded
-    resolve_device(settings.config.train.device)
-    out = console(to_stderr=quiet)
-    with reporting() as report:
-        config = settings.with_vocab(prepare(settings.config.data, report=report).vocabulary.size)
-    with Display(out) as display:
-        return fit(config, run, report=display)
+    with Display(console(to_stderr=quiet)) as display:
+        return train(settings, run, report=display).summary() or {}
 
 
 def resume_run(run: str, *, quiet: bool = False) -> dict[str, Any]:
     """Go on with a run that was stopped, and return its summary."""
-    from inn.training.trainer import fit
+    from inn.training.start import train
 
     with Display(console(to_stderr=quiet)) as display:
-        return fit(None, run, resume=True, report=display)
+        return train(None, run, resume=True, report=display).summary() or {}
 
 
 def tell_what_next(run: str, summary: dict[str, Any]) -> None:

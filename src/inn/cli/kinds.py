@@ -16,21 +16,31 @@ from inn.system.errors import InputError, lookup
 USAGE = "inn kinds [SORT] [--json]"
 
 
+def parse(argv: list[str]) -> Any:
+    """The options of `inn kinds`."""
+    parser = OptionParser("inn kinds", USAGE, "Everything that settings can name: built in, or brought by a package.")
+    parser.positional("sort", f"One sort only: {', '.join(tables())}.", required=False)
+    parser.flag("--json", JSON_HELP)
+    return parser.parse(argv)
+
+
 def main(argv: list[str]) -> int:
     """Run `inn kinds`."""
-    tables: dict[str, Kinds] = {**TABLES, "command": COMMANDS}
-    parser = OptionParser("inn kinds", USAGE, "Everything that settings can name: built in, or brought by a package.")
-    parser.positional("sort", f"One sort only: {', '.join(tables)}.", required=False)
-    parser.flag("--json", JSON_HELP)
-    args = parser.parse(argv)
+    args = parse(argv)
+    chosen = tables()
     if args.sort is not None:
-        tables = {args.sort: lookup("sort of kind", args.sort, tables)}
-    found = {sort: {name: describe(kinds, name) for name in kinds} for sort, kinds in tables.items()}
+        chosen = {args.sort: lookup("sort of kind", args.sort, chosen)}
+    found = {sort: {name: describe(kinds, name) for name in kinds} for sort, kinds in chosen.items()}
     if args.json:
         print_json(found)
     else:
         show(found)
     return 0
+
+
+def tables() -> dict[str, Kinds]:
+    """Every table of kinds by its sort, commands among them."""
+    return {**TABLES, "command": COMMANDS}
 
 
 def describe(kinds: Kinds, name: str) -> dict[str, Any]:

@@ -24,8 +24,8 @@ def main(argv: list[str]) -> int:
     args, settings = parse(argv)
     from inn.cli.display import resume_run, tell_what_next, train_run
     from inn.runs.directory import Run
+    from inn.training.finite import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
     from inn.training.parallel.group import MainProcessError, is_main_process, launcher_id, was_restarted
-    from inn.training.trainer import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
 
     if args["from"] is not None:
         settings = resolve_from(args["from"], args.recipe, args.overrides)
@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     else:
         tell_what_next(args.run, summary)
     # torchrun takes anything but 0 for a process that died, and would start the run again.
-    return 130 if summary["status"] == "stopped" and launcher_id() is None else 0
+    return 130 if launcher_id() is None and summary.get("status") == "stopped" else 0
 
 
 def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:

@@ -18,7 +18,7 @@ from inn.system.errors import InputError
 from inn.system.files import new_folder
 
 
-def export(run: str | Path, folder: str | Path) -> Path:
+def export(run: str | Path | Run, folder: str | Path) -> Path:
     """Write a run's best checkpoint as a folder for `transformers`, wholly or not at all; returns the folder.
 
     Args:

@@ -29,19 +29,30 @@ class Run:
 
     `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`.
 
+    A run is itself accepted where a path of one is.
+
     Attributes:
         path: the directory, as it was given.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | os.PathLike[str]):
         """Open an existing run; raises `InputError` where there is none."""
         self.path = Path(path)
         if not (self.path / "config.yaml").is_file():
             there = "has no config.yaml" if self.path.is_dir() else "does not exist"
             raise InputError(f"'{self.path}' is not a run: it {there}; give the directory of an `inn train`")
 
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run('{self.path}')"
+
     @staticmethod
-    def check_free(path: str | Path) -> None:
+    def check_free(path: str | os.PathLike[str]) -> None:
         """Raise `InputError` when `path` exists already (an empty directory may)."""
         path = Path(path)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -51,7 +62,9 @@ class Run:
             )
 
     @classmethod
-    def create(cls, path: str | Path, config: RunConfig, vocabulary: Vocabulary, *, launcher: str | None = None) -> Run:
+    def create(
+        cls, path: str | os.PathLike[str], config: RunConfig, vocabulary: Vocabulary, *, launcher: str | None = None
+    ) -> Run:
         """Make a new run directory, whole or not at all; raises `InputError` when it exists or cannot be written.
 
         `launcher`: a name for what started this process and will start it again if it dies (`was_created_by`).
@@ -70,7 +83,7 @@ class Run:
         return cls(path)
 
     @staticmethod
-    def was_created_by(launcher: str | None, path: str | Path) -> bool:
+    def was_created_by(launcher: str | None, path: str | os.PathLike[str]) -> bool:
         """Whether the run at `path` was begun under this launcher, and not by somebody else."""
         mark = Path(path) / _LAUNCHER
         return launcher is not None and mark.is_file() and mark.read_text() == launcher

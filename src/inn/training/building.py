@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
@@ -19,7 +19,7 @@ from inn.system.errors import InputError
 from inn.training.parallel.group import SINGLE_PROCESS, Group
 
 
-def open_run(config: RunConfig | None, run_dir: str | Path, resume: bool) -> tuple[Run | None, RunConfig]:
+def open_run(config: RunConfig | None, run_dir: str | os.PathLike[str], resume: bool) -> tuple[Run | None, RunConfig]:
     """The run to resume, None for a new one, and its settings; raises `InputError` where they do not fit together."""
     if not resume:
         if config is None:

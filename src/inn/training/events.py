@@ -21,6 +21,17 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Preparing(Event):
+    """While a text is downloaded, unpacked and encoded; `step` is 0. Only `inn.training.start.train` tells it."""
+
+    what: str
+    """What is done, and to which file."""
+    done: int
+    total: int
+    """Bytes; 0 where nobody knows how many there will be."""
+
+
+@dataclass(frozen=True)
 class Started(Event):
     """Once, before the first step; `step` is 0, or where a resumed run goes on."""
 

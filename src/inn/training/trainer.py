@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ from inn.training.summary import summarize
 
 def fit(
     config: RunConfig | None,
-    run_dir: str | Path,
+    run_dir: str | os.PathLike[str],
     *,
     resume: bool = False,
     report: events.EventHandler = events.silent,

@@ -54,7 +54,7 @@ def sizes() -> dict[str, Size]:
         "identity by embedding": {"width": 116},
         "share rounds": {"width": 100},
     }
-    smoke = {"full": {"neurons": 3, "width": 12, "rounds": 2, "heads": 2}}
+    smoke = {"full": {"neurons": 3, "width": 12, "rounds": 2}}
     gpu = {
         "full": {"neurons": 8, "width": 104, "rounds": 4},
         "dendrites": {"width": 57},

@@ -56,7 +56,7 @@ def _lstm(**fields: Any) -> dict[str, Any]:
 
 _STEEP = {f"lstm {symbols}": (1.2e-2, 2.4e-2) for symbols in SYMBOLS}
 """Where sweeps of an LSTM start that reads the text once: below, it is far from done."""
-_SMOKE = {"neurons": 2, "heads": 2, "rounds": 1}
+_SMOKE = {"neurons": 2, "rounds": 1}
 
 SIZES: dict[str, SameTextSize] = {
     "smoke": SameTextSize(
