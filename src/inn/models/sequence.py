@@ -64,10 +64,10 @@ class SequenceModel(nn.Module, ABC):
         logits, after = self(tokens[:, None], state)
         return logits[:, 0], after
 
-    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]:
+    def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """`step` that uses up the state it is given: what comes back may be the same one, changed in place.
 
-        Without `learn` the symbols are not to be recalled later: what a model writes is no evidence of what follows
+        Without `remember` the symbols are not to be recalled later: what a model writes is no evidence of what follows
         what, and one that believed itself would repeat itself. Models that recall nothing have nothing to heed.
         """
         return self.step(tokens, state)
