@@ -17,6 +17,7 @@ from inn.cli.main import main
 
 PAGE = (Path(__file__).parents[1] / "docs/everyday.md").read_text(encoding="utf-8")
 TINY = "--model.neurons 2 --model.width 16 --model.rounds 1 --train.symbols 2048 --data.window 32"
+TINY += " --train.eval_every 1 --train.eval_symbols 2000"
 NOTES = "a neuron listens, then it speaks\n" * 12
 
 
@@ -29,7 +30,7 @@ def folder(tmp_path_factory, cache) -> Path:
     """A folder with a run `runs/demo` and a text `notes.txt`, and a command `inn` in `bin`."""
     path = tmp_path_factory.mktemp("everyday")
     (path / "notes.txt").write_text(NOTES)
-    assert main(["train", "demo", "--run", str(path / "runs/demo"), *TINY.split(), "--train.eval_every", "1"]) == 0
+    assert main(["train", "demo", "--run", str(path / "runs/demo"), *TINY.split()]) == 0
     (path / "bin").mkdir()
     command = path / "bin/inn"
     command.write_text(f"#!{sys.executable}\nimport sys\nfrom inn.cli.main import main\nsys.exit(main())\n")

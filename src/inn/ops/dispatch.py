@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-import torch
-
+from inn.ops.constant import constant
 from inn.system.errors import InputError, lookup
 
 _forced: ContextVar[str | None] = ContextVar("inn_backend", default=None)
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _forced_name() -> str | None:
     """The backend asked for; a compiled function keeps the one that was asked for when it was compiled."""
     return _forced.get()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from inn.ops import tensors
+from inn.ops.constant import constant
 from inn.ops.dispatch import _forced_name
 from inn.ops.tensors import needs_gradient as needs_gradient
 from inn.ops.tensors import rows as rows
@@ -43,12 +44,12 @@ def _refuse_device(t: Tensor) -> str | None:
     return f"takes tensors on a GPU, not on {kind}"
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _missing() -> str | None:
     return None if find_spec("triton") else "needs Triton, which is not installed"
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _not_interpreted() -> str | None:
     if os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "yes", "on", "y"):
         return None

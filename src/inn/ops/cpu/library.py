@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 
+from inn.ops.constant import constant
 from inn.ops.cpu import build
 
 _tried = threading.Lock()
@@ -22,7 +23,7 @@ def when_loaded(register: Callable[[], None]) -> Callable[[], None]:
     return register
 
 
-@torch.compiler.assume_constant_result
+@constant
 def why_not() -> str | None:
     """Return None if the kernels are there, else the reason; the first call builds and loads them.
 
