@@ -1,6 +1,7 @@
 # Each target works on a clean clone: the first one that runs creates the environment in .venv.
 #   make demo    train a small graph of neurons on text that is already here, at most 5 minutes on 2 cores
-#   make test    the whole test suite, at most 10 minutes on 2 cores
+#   make test    the tests, but for the slow ones, at most 8 minutes on 2 cores
+#   make test-slow  the slow ones: other processes, whole pages, compilers, studies
 #   make bench   speed in ratios, beside peers and limits, about ten minutes on 2 cores
 #   make docs    the site of these pages, in docs/_build; open docs/_build/index.html
 #   make check   style (ruff) and types (pyright)
@@ -16,7 +17,7 @@ WORKERS ?= 2
 HAS_TORCH := -c 'import re, importlib.metadata as m; v = re.findall("[0-9]+", m.version("torch")); \
 	raise SystemExit((int(v[0]), int(v[1])) < (2, 8))' 2>/dev/null
 
-.PHONY: help demo test bench docs check clean
+.PHONY: help demo test test-slow bench docs check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -25,7 +26,10 @@ demo: $(STAMP)
 	$(BIN)/inn demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 bench: $(STAMP)
 	$(BIN)/inn bench
