@@ -101,6 +101,7 @@ def survey(
         "neurons": model.config.neurons,
         "rounds": model.config.rounds,
         "router": model.config.router.kind,
+        "routed": model.graph.round(0).router is not None,
         "mass": None if model.graph.round(0).router is None else model.graph.round(0).router.mass,  # type: ignore
         **graph,
         "roles": {"hubs": asdict(_roles(seen, seed))} if seen.maps is not None else None,
