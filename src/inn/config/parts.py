@@ -17,7 +17,7 @@ from inn.system.errors import InputError, nearest
 
 @dataclass
 class Options:
-    """The options of a kind. A kind of your own has a dataclass `Options` derived from this, with help under each field.
+    """The options of a kind. A kind of your own has a dataclass `Options` derived from this, a docstring per field.
 
     >>> @dataclass
     ... class Leaky(Options):
