@@ -17,7 +17,7 @@ from inn.system.errors import InputError, nearest
 
 @dataclass
 class Options:
-    """What a kind can be told. A kind of your own has a dataclass `Options` like this, a help text under each field.
+    """The options of a kind. A kind of your own has a dataclass `Options` derived from this, a docstring per field.
 
     >>> @dataclass
     ... class Leaky(Options):

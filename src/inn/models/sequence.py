@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class SequenceModel(nn.Module, ABC):
-    """A causal model of symbol sequences that carries its state.
+    """An autoregressive model of symbol sequences: logits of the next symbol, and a state to continue from.
 
     Subclasses take their configuration dataclass and implement `forward`, `initial_state` and `flops`.
 
     Attributes:
         config: the dataclass the model was built from (`config.vocab` symbols).
         vocabulary: how symbols read as text; set by `inn.load` and by training, None for a bare model.
-        experience: the state of one stream that writing starts from, what the model can recall of its training text;
+        experience: the state that generation starts from, with what the model can recall of its training text;
             set by `inn.load`, None for a bare model and for models that recall nothing.
     """
 
