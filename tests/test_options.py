@@ -145,7 +145,7 @@ def test_what_means_nothing_beside_the_others_is_refused(config_type):
         on = f.metadata["on"]
         idle = {"router": "none", "recall": [], "schedule": "onecycle" if f.name == "lr_floor" else "cosine"}.get(on)
         beside = {} if idle is None else {on: idle}
-        value = "tokenizer.json" if f.name == "tokenizer" else other(f.name, default_of(f))
+        value = other(f.name, default_of(f))
         with pytest.raises(InputError, match=f"{f.name} does nothing with {on}"):
             config_type(**beside, **{f.name: value})
 
