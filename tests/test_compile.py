@@ -54,6 +54,7 @@ def test_a_training_step_is_one_graph(fields):
     assert all(t.isfinite().all() for t in results[1])
 
 
+@pytest.mark.slow
 def test_without_the_kernels_too(monkeypatch):
     from inn.ops.cpu import library
 

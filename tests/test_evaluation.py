@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from inn.config.assemble import model_config
+from inn.config.assemble import model_config, stored_model
 from inn.config.rivals import NgramConfig
 from inn.config.run import DataConfig
 from inn.data.prepare import prepare
@@ -39,7 +39,7 @@ def text(n: int, vocab: int = 7, seed: int = 0) -> np.ndarray:
 
 def make(kind: str, vocab: int = 7, **fields):
     torch.manual_seed(0)
-    model = build_model(model_config(kind, vocab=vocab, **FIELDS[kind], **fields))
+    model = build_model(stored_model({"kind": kind, "vocab": vocab, **FIELDS[kind], **fields}))
     if kind == "ngram":
         model.fit(text(2000, vocab, seed=9))  # type: ignore[operator]
     else:

@@ -38,6 +38,7 @@ def folder(tmp_path_factory, cache) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs(code, folder, monkeypatch):
     monkeypatch.chdir(folder)

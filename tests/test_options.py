@@ -12,6 +12,7 @@ import inn
 from inn.config.checks import default_of
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.config.settings import resolve
 from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
@@ -144,9 +145,21 @@ def test_what_means_nothing_beside_the_others_is_refused(config_type):
         on = f.metadata["on"]
         idle = {"router": "none", "recall": [], "schedule": "onecycle" if f.name == "lr_floor" else "cosine"}.get(on)
         beside = {} if idle is None else {on: idle}
-        value = "tokenizer.json" if f.name == "tokenizer" else other(f.name, default_of(f))
+        value = other(f.name, default_of(f))
         with pytest.raises(InputError, match=f"{f.name} does nothing with {on}"):
             config_type(**beside, **{f.name: value})
+
+
+def test_the_command_line_refuses_what_it_was_given_and_leaves_out_what_a_recipe_says(tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("model: {topology: ring, router: attention, heads: 2, gate: soft, gate_penalty: 0.5}\n")
+    model = resolve(str(recipe), ["--model.router", "none"]).config.model
+    assert (model.topology.kind, model.gate, model.gate_penalty) == ("complete", "none", 0.0)
+    model = resolve(str(recipe), ["--model.router", "bus"]).config.model
+    assert (model.topology.kind, model.gate, model.router.kind) == ("ring", "soft", "bus")
+    for given in (["--model.topology", "ring"], ["--model.gate", "hard"], ["--model.update", "parallel"]):
+        with pytest.raises(InputError, match="does nothing with router 'none'"):
+            resolve(str(recipe), ["--model.router", "none", *given])
 
 
 def test_rounds_are_not_checkpointed_where_there_are_none():

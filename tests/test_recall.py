@@ -363,7 +363,7 @@ def test_what_a_model_writes_is_not_recalled(taped):
     before = state.clone()
     symbol = torch.tensor([3])
     with inn.record(model, "activity") if taped else contextlib.nullcontext():
-        _, after = model.step_(symbol, state.clone(), learn=False)
+        _, after = model.step_(symbol, state.clone(), remember=False)
         _, learned = model.step_(symbol, state.clone())
     assert torch.equal(after[-1, "table"], before[-1, "table"])
     assert not torch.equal(learned[-1, "table"], before[-1, "table"])

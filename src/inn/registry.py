@@ -62,6 +62,10 @@ class Kinds(Mapping[str, Any]):
     def _brought(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=self.group)}
 
+    def empty(self, name: str) -> bool:
+        """Whether a name stands for no such part at all (`none`)."""
+        return self._built_in.get(name) == ""
+
     def options(self, name: str) -> Any:
         """The class of a kind's options; None where it has none."""
         path = self._options.get(name)

@@ -197,7 +197,7 @@ def test_a_forgetful_neuron_is_one_whose_tables_are_empty():
         found, state = m.recall(x, None)
     with torch.no_grad():
         plain, same = m.recall(x, None)
-        nothing = m.recall.read_(x, m.recall.initial_state(2), learn=False)
+        nothing = m.recall.read_(x, m.recall.initial_state(2), remember=False)
     assert torch.equal(found[:, :, [0, 2]], plain[:, :, [0, 2]])
     assert torch.equal(found[:, :, 1], nothing[:, :, 1])
     assert not torch.equal(found, plain)

@@ -9,17 +9,18 @@ import torch
 from transformers.utils import logging
 
 from inn.cli.main import main
-from inn.config.assemble import stored_model
+from inn.config.assemble import model_config
 from inn.hf import INNForCausalLM
 from inn.models.build import build_model
 
 logging.disable_progress_bar()
 
-TINY = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "recall_slots": 64, "recall_width": 4, "state": 4}
+PLAIN = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "state": 4}
+TINY = {**PLAIN, "recall_slots": 64, "recall_width": 4}
 KINDS = {
     "default": {**TINY, "recall": [1, 2, 3]},
-    "distinct": {**TINY, "preset": "distinct", "heads": 2},
-    "paper": {**TINY, "preset": "paper", "heads": 2, "dt_rank": 1, "routing_dropout": 0.0},
+    "distinct": {**PLAIN, "preset": "distinct", "heads": 2},
+    "paper": {**PLAIN, "preset": "paper", "heads": 2, "dt_rank": 1, "routing_dropout": 0.0},
     "untied": {**TINY, "tied": False, "embedding_width": 6},
     "adaptive": {**TINY, "tied": False, "head": "adaptive", "cutoffs": [4, 8]},
     "narrow": {**TINY, "embedding_width": 6},
@@ -32,11 +33,19 @@ KINDS = {
 
 @pytest.fixture(scope="session")
 def build():
-    """Makes a model with every weight drawn anew, so that none is zero and no norm starts as it would."""
+    """Makes a model with every weight drawn anew, so that none is zero and no norm starts as it would.
 
-    def make(name: str = "default", dtype: torch.dtype = torch.float64, seed: int = 0, **fields) -> INNForCausalLM:
+    `steady`: nothing that it recalls is forgotten by chance in training.
+    """
+
+    def make(
+        name: str = "default", dtype: torch.dtype = torch.float64, seed: int = 0, steady: bool = False, **fields
+    ) -> INNForCausalLM:
         torch.manual_seed(seed)
-        inn = build_model(stored_model({**KINDS[name], **fields}))
+        recalls = "recall_slots" in KINDS[name]
+        if steady and recalls:
+            fields["recall_forget"] = 0.0
+        inn = build_model(model_config(**{**KINDS[name], **fields}))
         with torch.no_grad():
             for p in inn.parameters():
                 p.add_(torch.randn_like(p) * 0.2)

@@ -19,7 +19,7 @@ def written(model, x: torch.Tensor, count: int = 12, state=None) -> torch.Tensor
     symbol, found = logits[:, -1].argmax(-1), []
     for _ in range(count):
         found.append(symbol)
-        logits, state = model.inn.step_(symbol, state, learn=False)
+        logits, state = model.inn.step_(symbol, state, remember=False)
         symbol = logits.argmax(-1)
     return torch.cat((x, torch.cat(found)))
 
@@ -79,7 +79,7 @@ def test_beams_are_those_of_a_search_by_hand(build, tokens):
         logits, nats = model.inn(text[None, :6])[0][:, -1], 0.0
         for symbol in text[6:]:
             nats += float(logits.log_softmax(-1)[0, symbol])
-            logits, state = model.inn.step_(symbol[None], state, learn=False)
+            logits, state = model.inn.step_(symbol[None], state, remember=False)
         assert abs(nats - float(out.sequences_scores[i])) < 1e-4
     assert torch.equal(out.sequences[[0, 4]], by_hand(model, x, 4, 7))
 
@@ -95,7 +95,7 @@ def by_hand(model, x: torch.Tensor, beams: int, count: int) -> torch.Tensor:
             for nats, text in kept:
                 hidden, state = model.inn.hidden(row[None])
                 for symbol in text[len(row) :]:
-                    hidden, state = model.inn.hidden(symbol[None, None], state, learn=False)
+                    hidden, state = model.inn.hidden(symbol[None, None], state, remember=False)
                 said = model.inn.predict(hidden)[0, -1].float().log_softmax(-1)
                 further += [(nats + float(said[s]), torch.cat((text, torch.tensor([s])))) for s in range(11)]
             kept = sorted(further, key=lambda b: -b[0])[:beams]
@@ -152,7 +152,7 @@ def test_a_conversation_goes_on_in_one_cache(build, tokens):
         for t in range(12):
             assert out[0, text.shape[1] + t] == symbol, (turn, t)
             if t < 11:
-                logits, state = model.inn.step_(symbol, state, learn=False)
+                logits, state = model.inn.step_(symbol, state, remember=False)
                 symbol = logits.argmax(-1)
         read = out.shape[1] - 1
         assert cache.get_seq_length() == read
@@ -194,7 +194,7 @@ def test_assisted_writing_is_greedy_writing(build, tokens, kind, assistant):
     assert torch.equal(model.generate(x, past_key_values=cache, **options, **greedy), expected)
     text, state = expected[:, :-1], None  # the state afterwards is that of the text
     _, state = model.inn.hidden(text[:, :9], state)
-    _, state = model.inn.hidden(text[:, 9:], state, learn=False)
+    _, state = model.inn.hidden(text[:, 9:], state, remember=False)
     assert cache.get_seq_length() == 48
     for key, t in state.items():
         torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=1e-9)
@@ -211,7 +211,7 @@ def test_after_writing_the_cache_is_as_any_other(build, tokens, count):
     )[:, :-1]  # fmt: skip
     assert (cache.pending, cache.recording) == (None, False)
     _, state = model.inn.hidden(x)
-    _, state = model.inn.hidden(text[:, 9:], state, learn=False)
+    _, state = model.inn.hidden(text[:, 9:], state, remember=False)
     _, state = model.inn.hidden(more, state)
     with torch.no_grad():
         model(more, past_key_values=cache)

@@ -150,7 +150,7 @@ def packings(lengths: list[int]) -> dict[str, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("kind, way", [(k, "positions") for k in KINDS] + [("default", w) for w in packings([1])])
 def test_packed_texts_are_texts_of_their_own(kind, way, build, tokens):
     """In training too: the logits and all gradients are those of the texts apart."""
-    model = build(kind, **({} if kind == "stack" else {"recall_forget": 0.0})).train()
+    model = build(kind, steady=True).train()
     texts = [tokens(1, 6), tokens(1, 1), tokens(1, 8).flip(1), tokens(1, 3)]
     packed = packings([t.shape[1] for t in texts])[way]
     row = torch.cat(texts, 1)

@@ -72,7 +72,7 @@ def test_the_loss_of_a_batch_is_the_same_padded_and_packed(build, tokenizer):
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
 def test_rounds_are_run_again_where_memory_is_short(build, tokens, kind):
     """Checkpointing runs each round twice and changes no gradient."""
-    model, x = build(kind, **({} if kind == "stack" else {"recall_forget": 0.0})).train(), tokens(2, 7)
+    model, x = build(kind, steady=True).train(), tokens(2, 7)
     weights, runs = list(model.parameters()), []
     model.inn.graph.rounds[0].register_forward_pre_hook(lambda *args: runs.append(1))
     plain = torch.autograd.grad(model(x, labels=x).loss, weights)
@@ -90,7 +90,7 @@ def test_rounds_are_run_again_where_memory_is_short(build, tokens, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"attention_mask": torch.tensor([[0, 0, 1, 1, 1, 1]])}], ids=["plain", "mask"])
 def test_a_compiled_model_gives_the_same_loss_and_gradients(build, tokens, options):
-    model, x = build(dtype=torch.float32, recall_forget=0.0), tokens(1, 6)
+    model, x = build(dtype=torch.float32, steady=True), tokens(1, 6)
     weights = list(model.parameters())
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     expected = model(x, labels=x, use_cache=False, **options)

@@ -68,7 +68,8 @@ def test_training_comes_to_the_same(run, desk):
     result = run_cli("train", *pinned.recipe_of(run), "--run", f"runs/again-{run}")
     assert result.code == 0, result
     now, then = desk / "runs" / f"again-{run}", desk / "runs" / run
-    close(pinned.metrics(now), pinned.metrics(then))
+    lines = [{k: v for k, v in line.items() if not k.startswith("penalty.")} for line in pinned.metrics(now)]
+    close(lines, pinned.metrics(then))  # penalties were not logged by name
     same_weights(stored(now), stored(then))
     assert pinned.last_checkpoint(now).name == pinned.last_checkpoint(then).name
     for name in ("vocabulary.json", "samples.txt", "checkpoints/best.json"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -29,15 +29,13 @@ from inn.analysis.measures.lens import logit_lens
 from inn.analysis.measures.timescale import half_lives, spectrum, time_constants
 from inn.analysis.observe import Observed, graph_inputs, observe
 from inn.analysis.recording.stretches import SYMBOLS, Stretches, stretches
+from inn.data.base import Vocabulary
+from inn.data.prepare import Dataset
 from inn.models.inn import INN
+from inn.models.sequence import SequenceModel
 from inn.nn.modes import device_of
 from inn.nn.tape import Connectivity
 from inn.system.errors import InputError
-
-if TYPE_CHECKING:
-    from inn.data.base import Vocabulary
-    from inn.data.prepare import Dataset
-    from inn.models.sequence import SequenceModel
 
 EDGES = 8
 """Edges that are cut, the strongest ones."""
@@ -101,6 +99,7 @@ def survey(
         "neurons": model.config.neurons,
         "rounds": model.config.rounds,
         "router": model.config.router.kind,
+        "routed": model.graph.round(0).router is not None,
         "mass": None if model.graph.round(0).router is None else model.graph.round(0).router.mass,  # type: ignore
         **graph,
         "roles": {"hubs": asdict(_roles(seen, seed))} if seen.maps is not None else None,

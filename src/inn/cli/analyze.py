@@ -86,7 +86,7 @@ def show(facts: dict[str, Any]) -> None:
     """The survey as tables."""
     out = console()
     out.print(f"{facts['run']}  on {facts['corpus']}, {facts['split']}", style="bold", soft_wrap=True)
-    mass = "" if facts["mass"] is not None or facts["router"] == "none" else " (weights are sizes of what is heard)"
+    mass = "" if facts["mass"] is not None or not facts["routed"] else " (weights are sizes of what is heard)"
     out.print(
         f"{facts['neurons']} neurons, {facts['rounds']} rounds, router {facts['router']}{mass}; "
         f"{facts['effective_neurons']:.2f} effective neurons, "

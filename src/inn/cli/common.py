@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inn.config.assemble import model_draft
 from inn.config.parser import OptionParser
-from inn.config.settings import ALIASES, add_settings, model_kind, recipes, resolve_settings
+from inn.config.settings import ALIASES, add_settings, choose_kinds, model_kind, recipes, resolve_settings
 from inn.system.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -47,8 +49,17 @@ def with_settings(parser: OptionParser, own: Sequence[str], overrides: Sequence[
     """Let `parser` document every setting, for the recipe and the kind of model that the command line names."""
     recipe = next((t for t in own if t in recipes() or t.endswith((".yaml", ".yml"))), None)
     asked = any(token in ("-h", "--help") for token in own)
-    defaults = resolve_settings(recipe, overrides) if asked else None
-    add_settings(parser, defaults.model.kind if defaults else model_kind(overrides), defaults)
+    defaults = None
+    if asked:
+        with suppress(InputError):  # which names what is missing; the help says how to give it
+            defaults = resolve_settings(recipe, overrides)
+    kind = defaults.model.kind if defaults else model_kind(overrides)
+    chosen = {}
+    if asked and defaults is None:
+        draft = model_draft(kind, {})
+        choose_kinds({"model": draft}, [token for token in overrides if token.startswith("--model.")])
+        chosen["model"] = draft.kinds()
+    add_settings(parser, kind, defaults, chosen)
     short = ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
     parser.epilog = f"Short names: {short}. `--model.kind KIND --help` documents another kind of model."
     return parser

@@ -167,5 +167,5 @@ def _write_inn(model: SequenceModel, prompt: Tensor, symbols: int) -> float:
     logits = logits[:, -1]
     began = time.perf_counter()
     for _ in range(symbols):
-        logits, state = model.step_(logits.argmax(-1), state, learn=False)
+        logits, state = model.step_(logits.argmax(-1), state, remember=False)
     return time.perf_counter() - began

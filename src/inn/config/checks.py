@@ -52,7 +52,7 @@ def idle(config_type: type, values: Mapping[str, Any]) -> dict[str, str]:
     defaults = {f.name: default_of(f) for f in fields(config_type)}
     for f in fields(config_type):
         on = f.metadata.get("on")
-        if on is None or values.get(f.name, defaults[f.name]) == defaults[f.name]:
+        if on is None or kind_of(values.get(f.name, defaults[f.name])) == defaults[f.name]:
             continue
         other = kind_of(values.get(on, defaults[on]))
         if not f.metadata["when"](other):

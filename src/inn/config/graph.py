@@ -16,6 +16,10 @@ def _some(value: Any) -> bool:
     return value != "none"
 
 
+def _routed(router: str) -> bool:
+    return not ROUTERS.empty(router)
+
+
 @dataclass
 class GraphConfig:
     """A graph of neurons: population, memory, router, readout. By default N separate neurons that dendrites join."""
@@ -42,15 +46,15 @@ class GraphConfig:
     """The primitive inside a neuron that carries state over time."""
     population: list[dict[str, Any]] = field(default_factory=list)
     """Groups of neurons with memories of their own: [{neurons: 6}, {neurons: 2, memory: mamba}]; [] for one memory."""
-    topology: Any = part(TOPOLOGIES, "complete")
+    topology: Any = part(TOPOLOGIES, "complete", on="router", when=_routed, remedy="dendrites")
     """Who may hear whom."""
     router: Any = part(ROUTERS, "dendrites")
     """How neurons exchange messages at one time step; `dendrites` lead into the memory, the others come after it."""
     norm: Literal["layer", "rms"] = "layer"
     """Layer norm, or RMS norm: no mean taken off and no bias, as in published Mambas."""
-    update: Literal["sequential", "parallel", "message-norm"] = needs("sequential", "router", _some, "attention")
+    update: Literal["sequential", "parallel", "message-norm"] = needs("sequential", "router", _routed, "attention")
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
-    gate: Literal["none", "soft", "hard"] = needs("none", "router", _some, "dendrites")
+    gate: Literal["none", "soft", "hard"] = needs("none", "router", _routed, "dendrites")
     """A neuron's decision to emit at a step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")
     """Weight (nats) of the mean gate in the training loss: what it costs to talk."""
@@ -67,8 +71,6 @@ class GraphConfig:
         check_fraction(self, "dropout")
         check_at_least(self, 0, "gate_penalty", "identity_std")
         check_idle(self)
-        if self.router.kind == "none" and self.topology.kind != "complete":
-            raise InputError(f"topology '{self.topology.kind}' does nothing with router 'none'; set a router")
         inputs = self.router.inputs(self)
         if self.weights == "communal" and not 1 <= self.communal_states < inputs:
             raise InputError(

@@ -17,7 +17,7 @@ from inn.system.errors import InputError, nearest
 
 @dataclass
 class Options:
-    """What a kind can be told. A kind of your own has a dataclass `Options` like this, a help text under each field.
+    """The options of a kind. A kind of your own has a dataclass `Options` derived from this, a docstring per field.
 
     >>> @dataclass
     ... class Leaky(Options):
@@ -41,9 +41,9 @@ class Options:
         return graph.width
 
 
-def part(kinds: Kinds, default: str) -> Any:
-    """A dataclass field that holds a part."""
-    return field(default=default, metadata={"kinds": kinds})
+def part(kinds: Kinds, default: str, **needs: Any) -> Any:
+    """A dataclass field that holds a part; `needs` says what it means nothing without, as in `checks.needs`."""
+    return field(default=default, metadata={"kinds": kinds, **needs})
 
 
 def named(kinds: Kinds, default: str) -> Any:

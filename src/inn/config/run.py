@@ -24,7 +24,7 @@ class DataConfig:
     """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, or `shards:FOLDER`, prepared."""
     vocabulary: str = named(VOCABULARIES, "characters")
     """What counts as a symbol; `bpe`: sub-words, learned from the training part; `tokenizer`: those of a file."""
-    tokenizer: str | None = needs(None, "vocabulary", "tokenizer".__eq__, "tokenizer")
+    tokenizer: str | None = None
     """A tokenizer.json, or a folder that holds one; or a run, whose symbols are used. Else the text decides."""
     units: int = needs(2048, "vocabulary", _takes_units, "bpe")
     """Sub-words of `bpe`, the 256 bytes among them; fewer where the text repeats no more."""

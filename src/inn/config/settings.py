@@ -110,7 +110,7 @@ def resolve_tree(tree: Mapping[str, Any], overrides: Sequence[str] = (), name: s
         vocab = base.get("vocab", tree.get("vocab"))
         sections["model"]["vocab"] = sections["model"]["vocab"] if vocab is None else _whole(vocab, name)
     for section, draft in drafts.items():
-        named = {token.split("=", 1)[0].removeprefix(f"--{section}.") for token in given}
+        named = {token.split("=", 1)[0].removeprefix(f"--{section}.").partition(".")[0] for token in given}
         for field in set(idle(draft.config_type, sections[section])) - named:
             del sections[section][field]  # as the recipe has it, it means nothing beside what was given
     model = drafts["model"].config_type(**sections["model"], kind=kind)

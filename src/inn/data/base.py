@@ -32,7 +32,7 @@ class Decoder(Protocol):
 
 
 class Vocabulary(ABC):
-    """A set of symbols, numbered from 0; a kind of one's own is a subclass, registered in `inn.registry.VOCABULARIES`.
+    """A set of symbols, numbered from 0, and how text is encoded in them. A kind of your own is a subclass.
 
     Attributes:
         kind: its name in the registry: `bytes`, `characters`, `words`, `bpe`, `tokenizer`, ...

@@ -16,18 +16,14 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from inn.data.corpus import Download, File
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError
 from inn.system.files import BLOCK, CACHE, atomic_file, only_one, plain_errors, sha256_of, writing
 from inn.system.report import Report
-
-if TYPE_CHECKING:
-    from inn.data.corpus import Download, File
-
-"""Told of progress: (what is going on, done, in all); bytes, or 0 in all where that is unknown."""
 
 _DAMAGE = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, NotImplementedError)
 

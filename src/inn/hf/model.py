@@ -141,8 +141,8 @@ class INNPreTrainedModel(PreTrainedModel):
         for at, end in passes(begin, begin + tokens.shape[1], written, cache is not None and cache.recording):
             place = slice(at - begin, end - begin)
             part, part_mask, part_reset = tokens[:, place], cut(mask, place), cut(reset, place)
-            learn = written is None or at < written
-            hidden, state = self.inn.hidden(part, state, reset=part_reset, mask=part_mask, learn=learn)
+            remember = written is None or at < written
+            hidden, state = self.inn.hidden(part, state, reset=part_reset, mask=part_mask, remember=remember)
             parts.append(hidden)
             if cache is not None:
                 cache.keep(state, Chunk(part, part_mask))
@@ -268,8 +268,8 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
 
     def _step(self, tokens: Tensor, cache: INNCache) -> Tensor:
         """Logits `[B, vocab]` after one symbol `[B, 1]` per stream."""
-        learn = cache.written_from is None or cache.length < cache.written_from
-        logits, state = self.inn.step_(tokens[:, 0], cache.owned(), learn=learn)
+        remember = cache.written_from is None or cache.length < cache.written_from
+        logits, state = self.inn.step_(tokens[:, 0], cache.owned(), remember=remember)
         cache.keep(state, Chunk(tokens), own=True)
         return logits
 

@@ -26,7 +26,7 @@ class Writer(Protocol):
 
     def __call__(self, *args: Any, **options: Any) -> tuple[Tensor, State]: ...
 
-    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]: ...
+    def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]: ...
 
 
 def check_sampling(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> None:
@@ -122,7 +122,7 @@ def generate(
                 written += 1
                 if written != tokens:
                     with torch.no_grad():  # never held across a yield: the consumer keeps its own mode
-                        logits, state = model.step_(drawn.to(logits.device), state, learn=False)
+                        logits, state = model.step_(drawn.to(logits.device), state, remember=False)
         if rest := decoder.flush():
             yield rest
 
@@ -164,7 +164,7 @@ def complete(
             drawn = sample(logits.cpu(), temperature, top_k, top_p, generator)
             texts = [text + d.feed(int(i)) for text, d, i in zip(texts, decoders, drawn, strict=True)]
             if written + 1 < tokens:
-                logits, state = model.step_(drawn.to(logits.device), state, learn=False)
+                logits, state = model.step_(drawn.to(logits.device), state, remember=False)
     return [text + decoder.flush() for text, decoder in zip(texts, decoders, strict=True)]
 
 

@@ -97,11 +97,11 @@ class INN(SequenceModel):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         edges: Edges | None = None,
-        learn: bool = True,
+        remember: bool = True,
     ) -> tuple[Tensor, State]:
         """`forward` up to the head: the normalised readout `[B, T, readout_width]`, for `predict`, and the state.
 
-        Without `learn` the symbols are not to be recalled later, as in `step_`.
+        Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
@@ -109,7 +109,7 @@ class INN(SequenceModel):
         if state is not None:
             state.check_batch(len(tokens))
         if self.recall is not None:
-            found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, learn)
+            found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
             x = x + found
         x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
         return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
@@ -126,7 +126,7 @@ class INN(SequenceModel):
         """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
         return self.graph.distribute(self.dropout(self.widen(self.embedding(tokens))))
 
-    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]:
+    def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
         The state is changed in place and returned; while a tape records, a new one is made as ever.
@@ -134,14 +134,14 @@ class INN(SequenceModel):
         state = self.initial_state(tokens.shape[0]) if state is None else state
         if self.graph.tape is not None:
             logits, after = self.step(tokens, state)
-            if self.recall is not None and not learn:
+            if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
         state.check_batch(len(tokens))
         with torch.inference_mode():
             x = self.embed(tokens[:, None])
             if self.recall is not None:
-                x = x + self.recall.read_(tokens[:, None], state.round(RECALL), learn=learn)
+                x = x + self.recall.read_(tokens[:, None], state.round(RECALL), remember=remember)
             logits = self.logits(self.graph.run_(x, state))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class SequenceModel(nn.Module, ABC):
-    """A causal model of symbol sequences that carries its state.
+    """An autoregressive model of symbol sequences: logits of the next symbol, and a state to continue from.
 
     Subclasses take their configuration dataclass and implement `forward`, `initial_state` and `flops`.
 
     Attributes:
         config: the dataclass the model was built from (`config.vocab` symbols).
         vocabulary: how symbols read as text; set by `inn.load` and by training, None for a bare model.
-        experience: the state of one stream that writing starts from, what the model can recall of its training text;
+        experience: the state that generation starts from, with what the model can recall of its training text;
             set by `inn.load`, None for a bare model and for models that recall nothing.
     """
 
@@ -64,10 +64,10 @@ class SequenceModel(nn.Module, ABC):
         logits, after = self(tokens[:, None], state)
         return logits[:, 0], after
 
-    def step_(self, tokens: Tensor, state: State | None = None, *, learn: bool = True) -> tuple[Tensor, State]:
+    def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """`step` that uses up the state it is given: what comes back may be the same one, changed in place.
 
-        Without `learn` the symbols are not to be recalled later: what a model writes is no evidence of what follows
+        Without `remember` the symbols are not to be recalled later: what a model writes is no evidence of what follows
         what, and one that believed itself would repeat itself. Models that recall nothing have nothing to heed.
         """
         return self.step(tokens, state)

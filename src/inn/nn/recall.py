@@ -79,18 +79,18 @@ class Recall(nn.Module):
         state: Parts | None,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
-        learn: bool = True,
+        remember: bool = True,
     ) -> tuple[Tensor, Parts]:
         """Read `tokens` `[B, T]`; return what each neuron finds, `[B, T, N, D]`, and the new state.
 
-        Without `learn` what is read is not kept in the tables.
+        Without `remember` what is read is not kept in the tables.
         """
         state = self.initial_state(len(tokens)) if state is None else {name: t.clone() for name, t in state.items()}
         if self.training and self.forget:
             forgets = self._chances(len(tokens), tokens.device) < self.forget
             reset = torch.zeros_like(tokens, dtype=torch.bool) if reset is None else reset.clone()
             reset[:, 0] |= forgets
-        return self.read_(tokens, state, reset, mask, learn), state
+        return self.read_(tokens, state, reset, mask, remember), state
 
     def _chances(self, rows: int, device: torch.device) -> Tensor:
         if self.drawn is None or len(self.drawn) < rows:
@@ -104,12 +104,12 @@ class Recall(nn.Module):
         state: Parts,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
-        learn: bool = True,
+        remember: bool = True,
     ) -> Tensor:
         """`forward` that changes the state in place."""
         recent = state["recent"][:, 0].clone()  # the same for all neurons
         table = state["table"].flatten(1, 2)
-        found = recall(tokens.long(), table, recent, self.orders, reset, mask, learn)
+        found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember)
         state["recent"].copy_(recent[:, None])
         if not state["table"].is_contiguous():  # then `flatten` may have made a copy
             state["table"].copy_(table.view_as(state["table"]))

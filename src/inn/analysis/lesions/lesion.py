@@ -154,7 +154,7 @@ def forgetful(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
 
     def read_(tokens: Tensor, state: Parts, *args: Any, **options: Any) -> Tensor:
         found = before(tokens, state, *args, **options).clone()
-        nothing = before(tokens[:1, :1], recall.initial_state(1), learn=False)
+        nothing = before(tokens[:1, :1], recall.initial_state(1), remember=False)
         found[:, :, list(neurons)] = nothing[:, :, list(neurons)].to(found.dtype)
         return found
 

@@ -17,7 +17,7 @@ Parts = dict[str, Tensor]
 
 
 class Memory(nn.Module, ABC):
-    """Carries state over time for each neuron of a population; neurons never meet inside a memory.
+    """The recurrent part of every neuron in a population: a hidden state over time. Neurons do not interact inside it.
 
     Any split of the time axis gives the same result as one pass; gradients flow through the output and through the
     state both ways; the state given is never changed.

@@ -21,7 +21,7 @@ Parts = dict[str, Tensor]
 
 
 class Router(nn.Module, ABC):
-    """Carries messages between the neurons of a population; the message at t depends on steps ≤ t only.
+    """Computes the messages between the neurons of a population; the message at t depends on steps ≤ t only.
 
     Attributes:
         mass: what the rows of its routing weights sum to; None where that is free.

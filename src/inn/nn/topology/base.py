@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Topology(ABC):
-    """Who may hear whom. A subclass makes the edges of N neurons, the same ones each time.
+    """Which neurons may hear which. A subclass makes the edges of N neurons, the same ones each time.
 
     A graph asks once when it is built, and keeps the edges in its checkpoints.
 
