@@ -1,11 +1,11 @@
 # Each target works on a clean clone: the first one that runs creates the environment in .venv.
-#   make demo    train a small graph of neurons on text that is already here, at most 5 minutes on 2 cores
-#   make test    the tests, but for the slow ones, at most 8 minutes on 2 cores
-#   make test-slow  the slow ones: other processes, whole pages, compilers, studies
-#   make bench   speed in ratios, beside peers and limits, about ten minutes on 2 cores
-#   make docs    the site of these pages, in docs/_build; open docs/_build/index.html
-#   make check   style (ruff) and types (pyright)
-#   make clean   remove the environment and what the tools left
+#   make demo       train a small graph of neurons on text that is already here, at most 5 minutes on 2 cores
+#   make test       the quick tests, at most 8 minutes on 2 cores
+#   make test-slow  the others: processes that die, whole studies, long pages, kernels for other chips
+#   make bench      speed in ratios, beside peers and limits, about ten minutes on 2 cores
+#   make docs       the site of these pages, in docs/_build; open docs/_build/index.html
+#   make check      style (ruff) and types (pyright)
+#   make clean      remove the environment and what the tools left
 
 PYTHON  ?= python3
 VENV    := .venv

@@ -113,14 +113,15 @@ def main() -> None:
     else:
         raise AssertionError("fcntl is still there")
     assert not hasattr(os, "sched_getaffinity")
-    if sys.argv[1] == "import":
-        print("imported", import_everything())
-        return
+    lines = sys.argv[1:]
+    if lines[0] == "import":
+        print("imported", import_everything(), flush=True)
+        del lines[0]
     # A console that knows neither ≥ nor é, as a pipe has on Windows.
     sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding="cp1252")
     from inn.cli.main import main as inn
 
-    for line in sys.argv[1:]:
+    for line in lines:
         code = inn(line.split())
         assert code == 0, f"inn {line}: {code}"
         print("did", line.split()[0], flush=True)

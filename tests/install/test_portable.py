@@ -28,17 +28,13 @@ def elsewhere(folder: Path, *arguments: str) -> str:
     return done.stdout.decode("cp1252")
 
 
-def test_every_module_can_be_imported(tmp_path):
-    said = elsewhere(tmp_path, "import")
-    assert int(said.split()[1]) > 100
-
-
 @pytest.mark.slow
-def test_a_model_is_trained_resumed_scored_and_writes(tmp_path):
+def test_every_module_can_be_imported_and_a_model_is_trained_resumed_scored_and_writes(tmp_path):
     text = "a neuron listens, then it speaks: café ≥ tea; " * 200
     (tmp_path / "notes.txt").write_text(text, encoding="utf-8")
     said = elsewhere(
         tmp_path,
+        "import",
         f"train demo --run run --data.corpus file:notes.txt {SMALL}",
         "train --resume run",
         "eval run --split test",
@@ -46,6 +42,7 @@ def test_a_model_is_trained_resumed_scored_and_writes(tmp_path):
         "info run",
         "look run --symbols 50",
     )
+    assert int(said.split()[1]) > 100  # modules imported
     assert [line.split()[1] for line in said.splitlines() if line.startswith("did ")] == [
         "train", "train", "eval", "generate", "info", "look",
     ]  # fmt: skip
