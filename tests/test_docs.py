@@ -159,9 +159,10 @@ def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(SequenceModel, "generate", lambda *a, **k: islice(endless(*a, **k), 20))
     for kinds in TABLES.values():  # what a page registers goes with it
         monkeypatch.setattr(kinds, "_registered", dict(kinds._registered))
-    module = ModuleType("page")
+    module = ModuleType("page")  # a real one: options of a class of its own are looked up in it
+    module.__file__ = str(tmp_path / "page.py")
     monkeypatch.setitem(sys.modules, "page", module)
-    names = module.__dict__
+    names = vars(module)
     names.update(tokens=torch.randint(256, (2, 16)), more_tokens=torch.randint(256, (2, 16)))
     for block in blocks(page):
         try:

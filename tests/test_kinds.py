@@ -158,6 +158,23 @@ def test_a_kind_of_ones_own_is_built_configured_and_stored(leaky):
         resolve("text8-small", ["--model.memory", "laeky"])
 
 
+def test_options_may_be_a_plain_dataclass():
+    @dataclass
+    class Plain:
+        tau: float = 7.0
+
+    class Own(Leaky):
+        Options = Plain
+
+    with MEMORIES.lent("own", Own):
+        assert inn.INN(**SMALL, memory="own").config.memory.tau == 7.0
+        settings = resolve("text8-small", ["--model.memory", "own", "--model.memory.tau", "5"])
+        assert (settings.config.model.memory.kind, settings.config.model.memory.tau) == ("own", 5.0)
+        Own.Options = dict
+        with pytest.raises(InputError, match="must be a dataclass"):
+            inn.INN(**SMALL, memory="own")
+
+
 def test_a_stored_kind_that_is_not_here_is_one_sentence():
     tree = RunConfig(inn.model_config(), DataConfig(), TrainConfig()).to_dict()
     tree["model"]["memory"] = {"kind": "gru", "from": "inn-gru 0.1"}

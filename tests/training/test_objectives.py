@@ -233,6 +233,14 @@ def test_an_objective_is_chosen_by_name_and_has_its_own_options(tiny, tmp_path):
         tiny("lstm", objective={"kind": "mine", "from": "module elsewhere"})
 
 
+def test_a_model_loads_where_its_objective_is_not_there_any_more(tmp_path, tiny, monkeypatch):
+    fit(tiny("lstm", objective=WEIGHTED, symbols=64), tmp_path / "run")
+    monkeypatch.delitem(OBJECTIVES._registered, "toy-weighted")
+    assert inn.load(tmp_path / "run").num_parameters > 0
+    with pytest.raises(InputError, match="'toy-weighted' was registered by module toys; import that first"):
+        fit(None, tmp_path / "run", resume=True)
+
+
 def test_a_model_that_is_counted_has_no_objective(tmp_path, tiny):
     with pytest.raises(InputError, match=r"'ngram' is fitted by counting.*leave train\.objective out"):
         fit(tiny("ngram", objective=WEIGHTED), tmp_path / "run")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from inn.config.checks import check_literals
@@ -104,8 +105,18 @@ def settled(name: str, kinds: Kinds, value: Any) -> Options:
 
 
 def options_of(kinds: Kinds, kind: str) -> type[Options]:
-    """The class of a kind's options."""
-    return kinds.options(kind) or Options
+    """The class of a kind's options; a plain dataclass is made one that knows its kind's name."""
+    options = kinds.options(kind) or Options
+    if not is_dataclass(options):
+        raise InputError(f"the Options of {kinds.what} '{kind}' must be a dataclass, a subclass of inn.Options")
+    return options if issubclass(options, Options) else _with_kind(options)
+
+
+@cache
+def _with_kind(options: type) -> type[Options]:
+    return dataclass(
+        type(options.__name__, (options, Options), {"__doc__": options.__doc__, "__module__": options.__module__})
+    )
 
 
 def option_names(kinds: Kinds, kind: str) -> list[str]:

@@ -11,6 +11,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from inn.config.assemble import stored_model
 from inn.config.migrate import migrate
 from inn.config.run import RunConfig
 from inn.data.vocabulary import Vocabulary
@@ -95,6 +96,13 @@ class Run:
 
     def config(self) -> RunConfig:
         """The run's configuration, as it was at the start."""
+        return RunConfig.from_dict(self._tree())
+
+    def model_config(self) -> Any:
+        """The configuration of the run's model; what it was trained with need not be there any more."""
+        return stored_model(self._tree().get("model") or {})
+
+    def _tree(self) -> dict[str, Any]:
         path = self.path / "config.yaml"
         try:
             tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -102,7 +110,7 @@ class Run:
             raise InputError(f"cannot read '{path}': {' '.join(str(error).split())}") from error
         if not isinstance(tree, dict):
             raise InputError(f"'{path}' is not the configuration of a run; it was changed or truncated")
-        return RunConfig.from_dict(migrate(tree))
+        return migrate(tree)
 
     def vocabulary(self) -> Vocabulary:
         """The vocabulary the run was trained with."""

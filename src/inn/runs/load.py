@@ -38,7 +38,7 @@ def load(path: str | Path | Run) -> SequenceModel:
     run = Run(path.parent.parent if one else path)
     chosen = path if one else _choose(run)
     checkpoint = checkpoints.load(chosen, parts=["model"])
-    model = build_model(run.config().model)
+    model = build_model(run.model_config())
     checkpoints.unpack_model(model, checkpoint, chosen)
     model.vocabulary = run.vocabulary()
     model.experience = run.experience()
