@@ -34,7 +34,7 @@ def with_parameters(config: Any, parameters: int, step: int | None = None) -> An
 
     >>> from inn.config.assemble import model_config
     >>> with_parameters(model_config(vocab=27), 470_000).width
-    21
+    19
     """
     if "width" not in {f.name for f in fields(config)}:
         raise InputError(f"a model of kind '{config.kind}' has no width; leave model.parameters out")
