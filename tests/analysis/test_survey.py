@@ -15,7 +15,8 @@ from inn.data.vocabulary import Bytes
 from inn.system.errors import InputError
 
 KEYS = {
-    "run", "corpus", "split", "symbols", "bits", "metric", "parameters", "neurons", "rounds", "router", "routed", "mass",
+    "run", "corpus", "split", "symbols", "bits", "metric", "parameters", "neurons", "rounds", "router", "routed",
+    "mass",
     "effective_neurons", "activity", "connectivity", "received", "hubs", "specialists", "degree", "change", "roles",
     "communities", "classes", "cards", "edges", "rounds_lesioned", "control",
 }  # fmt: skip
