@@ -210,7 +210,8 @@ def test_a_second_reading_is_predicted_better():
 
     def bits(recall):
         torch.manual_seed(0)
-        model = inn.INN(vocab=20, neurons=4, width=16, rounds=1, recall=recall, recall_slots=1024)
+        slots = {"recall_slots": 1024} if recall else {}
+        model = inn.INN(vocab=20, neurons=4, width=16, rounds=1, recall=recall, **slots)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
         for step in range(151):
             x = text(8, 60, seed=step, vocab=20).repeat(1, 2)

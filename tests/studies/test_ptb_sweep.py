@@ -49,7 +49,7 @@ def test_the_figure_tells_points_from_search():
 @pytest.fixture
 def size(job) -> SweepSize:
     pytest.importorskip("optuna")
-    model = {"kind": "inn", "neurons": 2, "width": 4, "heads": 2, "rounds": 1}
+    model = {"kind": "inn", "neurons": 2, "width": 4, "rounds": 1}
     settings = {name: value for name, value in job("a").settings.items() if not name.startswith("model.")}
     settings = {**settings, "train.symbols": 128, "train.eval_every": 2}
     return SweepSize("study-smoke", settings, searched=2, models={"inn": model})

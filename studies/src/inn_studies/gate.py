@@ -57,6 +57,8 @@ class Gates(Study):
 
         def group_of(label: str, rate: float, **fields: Any) -> list[Job]:
             given = {**base, **{f"model.{name}": value for name, value in fields.items()}}
+            if fields.get("router") == "none":  # which has no heads
+                given.pop("model.heads", None)
             return jobs(size, f"gate {label}", given, [rate], range(seeds))
 
         def runs(label: str, rate: float, **fields: Any) -> list[Run]:
