@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from inn.config.assemble import model_draft
 from inn.config.parser import OptionParser
-from inn.config.settings import ALIASES, add_settings, choose_kinds, model_kind, recipes, resolve_settings
+from inn.config.sections import add_settings
+from inn.config.settings import ALIASES, choose_kinds, model_kind, recipes, resolve_settings
 from inn.system.errors import InputError, nearest
 
 if TYPE_CHECKING:

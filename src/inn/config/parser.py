@@ -9,6 +9,7 @@ import types
 from argparse import ArgumentError
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
@@ -142,6 +143,7 @@ class OptionParser(ArgumentParser):
         return " ".join(message.split())
 
 
+@cache
 def field_help(config: type, name: str) -> str:
     """The docstring under a field of a dataclass."""
     for base in config.__mro__:

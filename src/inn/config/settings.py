@@ -14,23 +14,17 @@ import yaml
 from inn.config.assemble import Draft, add, drafted, model_draft, preset_of
 from inn.config.checks import idle
 from inn.config.migrate import migrate
-from inn.config.models import PRESETS
-from inn.config.parser import PARSING, OptionParser
+from inn.config.parser import PARSING
 from inn.config.parts import check_option, kinds_of, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.config.sections import MODEL_EXTRA, SECTIONS, settings_parser
 from inn.registry import MODELS
 from inn.system.errors import InputError, nearest
 
-SECTIONS = ("model", "data", "train")
 ALIASES = {"--device": "--train.device", "--dtype": "--train.dtype", "--seed": "--train.seed"}
 """Short names of the options that every command with a model has."""
 
 _RECIPE_KEYS = {"description", "vocab", "models", *SECTIONS}
-_MODEL_EXTRA = {
-    "kind": f"The kind of model: {', '.join(MODELS)}. Its fields are those below; --help shows the kind's own.",
-    "preset": f"A starting point in place of the recipe's model (kind inn): {', '.join(PRESETS)}.",
-    "parameters": "Parameters to come near to, as in 470k or 2.5M: the width is found, and written down.",
-}
 
 
 @dataclass
@@ -87,21 +81,17 @@ def resolve_tree(tree: Mapping[str, Any], overrides: Sequence[str] = (), name: s
             tokens = _with_tokenizer(
                 [token for section, draft in drafts.items() for token in _tokens(draft.tree, section)]
             )
-            parser = OptionParser("inn", "--section.field value ...", "Settings.")
-            add_settings(parser, kind, chosen={section: draft.kinds() for section, draft in drafts.items()})
-            defaults = parser.parse(tokens).as_dict()
+            defaults = settings_parser(kind, drafts).parse(tokens).as_dict()
         except InputError as error:
             raise InputError(f"in {name}: {error}") from None
         given = choose_kinds(drafts, given)
         for draft in drafts.values():
             draft.drop_idle()
         tokens = _all_tokens(drafts)
-        parser = OptionParser("inn", "--section.field value ...", "Settings.")
-        add_settings(parser, kind, chosen={section: draft.kinds() for section, draft in drafts.items()})
-        parsed = parser.parse([*tokens, *given]).as_dict()
+        parsed = settings_parser(kind, drafts).parse([*tokens, *given]).as_dict()
     sections = {section: dict(parsed[section]) for section in SECTIONS}
     parameters = parsed["model"].get("parameters")
-    sections["model"] = {key: value for key, value in sections["model"].items() if key not in _MODEL_EXTRA}
+    sections["model"] = {key: value for key, value in sections["model"].items() if key not in MODEL_EXTRA}
     data = sections["data"]
 
     vocab = sections["model"]["vocab"] if _value("--model.vocab", given) else None
@@ -180,39 +170,13 @@ def _place(draft: Draft, section: str, path: str) -> str:
     if field in parts and inner and inner != "kind":
         check_option(f"{section}.{field}", parts[field], draft.kinds()[field], inner)
         return path
-    if inner or field in {f.name for f in fields(draft.config_type)} or field in _MODEL_EXTRA:
+    if inner or field in {f.name for f in fields(draft.config_type)} or field in MODEL_EXTRA:
         return path
     if (owner := draft.owner(field)) is not None:
         return f"{owner}.{field}"
     if (where := draft.elsewhere(field)) is not None:
         raise InputError(f"field '{section}.{field}' {where.replace('; set ', f'; set {section}.')}, or leave it out")
     return path  # which the parser knows nothing of, and says so
-
-
-def add_settings(
-    parser: OptionParser,
-    kind: str,
-    defaults: RunConfig | None = None,
-    chosen: Mapping[str, Mapping[str, str]] | None = None,
-) -> None:
-    """Add every field of a run's settings to `parser`, for a model of this kind; `defaults` are shown by the help.
-
-    `chosen` names the kinds of the parts by section: their options are added.
-    """
-    shown = defaults.to_dict() if defaults else {}
-    MODELS.check(kind)
-    types = {"model": MODELS.options(kind), "data": DataConfig, "train": TrainConfig}
-    for section, config_type in types.items():
-        values = shown.get(section, {})
-        kinds = {
-            **Draft(config_type).kinds(),
-            **{part: values[part]["kind"] for part in parts_of(config_type) if part in values},
-        }
-        kinds.update((chosen or {}).get(section, {}))
-        extra = _MODEL_EXTRA if section == "model" else {}
-        if section == "model":
-            values = {"kind": kind, **values}
-        parser.section(section, config_type, values, extra, kinds)
 
 
 def count_of(text: str | int) -> int:

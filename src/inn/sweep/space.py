@@ -14,7 +14,7 @@ import yaml
 from inn.config.parser import OptionParser
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, TrainConfig
-from inn.config.settings import SECTIONS, add_settings
+from inn.config.sections import SECTIONS, add_settings
 from inn.registry import MODELS
 from inn.system.errors import InputError, nearest
 from inn.system.files import plain_errors

@@ -1,0 +1,65 @@
+"""The options of a run's settings: every field of its three sections, for a model of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from inn.config.assemble import Draft
+from inn.config.models import PRESETS
+from inn.config.parser import OptionParser
+from inn.config.parts import options_of, parts_of
+from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.registry import MODELS
+
+SECTIONS = ("model", "data", "train")
+MODEL_EXTRA = {
+    "kind": f"The kind of model: {', '.join(MODELS)}. Its fields are those below; --help shows the kind's own.",
+    "preset": f"A starting point in place of the recipe's model (kind inn): {', '.join(PRESETS)}.",
+    "parameters": "Parameters to come near to, as in 470k or 2.5M: the width is found, and written down.",
+}
+
+
+def add_settings(
+    parser: OptionParser,
+    kind: str,
+    defaults: RunConfig | None = None,
+    chosen: Mapping[str, Mapping[str, str]] | None = None,
+) -> None:
+    """Add every field of a run's settings to `parser`, for a model of this kind; `defaults` are shown by the help.
+
+    `chosen` names the kinds of the parts by section: their options are added.
+    """
+    shown = defaults.to_dict() if defaults else {}
+    MODELS.check(kind)
+    types = {"model": MODELS.options(kind), "data": DataConfig, "train": TrainConfig}
+    for section, config_type in types.items():
+        values = shown.get(section, {})
+        kinds = {
+            **Draft(config_type).kinds(),
+            **{part: values[part]["kind"] for part in parts_of(config_type) if part in values},
+        }
+        kinds.update((chosen or {}).get(section, {}))
+        extra = MODEL_EXTRA if section == "model" else {}
+        if section == "model":
+            values = {"kind": kind, **values}
+        parser.section(section, config_type, values, extra, kinds)
+
+
+def settings_parser(kind: str, drafts: Mapping[str, Draft]) -> OptionParser:
+    """What parses the settings of a model of this kind, with the parts that are chosen; made once for each choice."""
+    chosen = tuple(
+        (section, part, name, options_of(parts_of(draft.config_type)[part], name))
+        for section, draft in drafts.items()
+        for part, name in draft.kinds().items()
+    )
+    return _made(kind, drafts["model"].config_type, chosen)
+
+
+@cache
+def _made(kind: str, config_type: type, chosen: tuple[tuple[str, str, str, type], ...]) -> OptionParser:
+    parser, kinds = OptionParser("inn", "--section.field value ...", "Settings."), {name: {} for name in SECTIONS}
+    for section, part, name, _ in chosen:
+        kinds[section][part] = name
+    add_settings(parser, kind, chosen=kinds)
+    return parser
