@@ -43,7 +43,7 @@ WITH = {
 }  # fmt: skip
 """What an option needs to mean something."""
 NOT_SEEN = {"kind", "recall_forget"}
-"""Not seen in one forward pass: a chance per training window (see `tests/test_recall.py`)."""
+"""Not seen in one forward pass: a chance per training window (see `tests/nn/test_recall.py`)."""
 
 
 def other(name: str, default: object) -> object:
