@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 import torch
@@ -21,24 +20,35 @@ def test_works_take_turns_after_a_warm_up():
     assert {name: len(t.samples) for name, t in times.items()} == {"a": 3, "b": 3}
 
 
-def test_short_work_is_repeated_and_the_time_is_of_one_call():
-    count = 0
+@pytest.fixture
+def passing(monkeypatch):
+    """`passing(seconds)`: work that takes just so long, by the clock of this test; it counts its calls in `calls`."""
+    now = 0.0
+    monkeypatch.setattr("inn_benchmarks.measure.time.perf_counter", lambda: now)
 
-    def work() -> None:
-        nonlocal count
-        count += 1
-        time.sleep(0.002)
+    def make(seconds: float):
+        def work() -> None:
+            nonlocal now
+            now += seconds
+            work.calls += 1
 
-    times = in_turns({"a": work}, Effort(rounds=2, seconds=0.0, sample=0.02))
-    assert count >= 2 + 2 * 4
-    assert 0.002 <= times["a"].median < 0.01
+        work.calls = 0
+        return work
+
+    return make
 
 
-def test_turns_go_on_until_the_time_is_over_or_enough_are_taken():
+def test_short_work_is_repeated_and_the_time_is_of_one_call(passing):
+    times = in_turns({"a": (work := passing(0.002))}, Effort(rounds=2, seconds=0.0, sample=0.019))
+    assert work.calls == 2 + 2 * 10  # the warm-up, a call to time, and two turns of 0.02 seconds
+    assert times["a"].samples == pytest.approx((0.002, 0.002))
+
+
+def test_turns_go_on_until_the_time_is_over_or_enough_are_taken(passing):
     effort = Effort(rounds=2, seconds=30.0, most=7, sample=0.0)
     assert len(in_turns({"a": list}, effort)["a"].samples) == 7
     effort = Effort(rounds=2, seconds=0.02, most=1000, sample=0.0)
-    assert 2 < len(in_turns({"a": lambda: time.sleep(0.004)}, effort)["a"].samples) < 1000
+    assert len(in_turns({"a": passing(0.003)}, effort)["a"].samples) == 7
 
 
 def test_a_row_takes_at_least_five_readings():
