@@ -11,6 +11,7 @@ from inn.config.assemble import model_config
 from inn.config.models import INNConfig
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
+from inn.nn.arguments import checked
 from inn.nn.graph import Graph
 from inn.nn.population import Linear, no_decay
 from inn.nn.recall import Recall
@@ -86,9 +87,10 @@ class INN(SequenceModel):
 
         `edges` says which edges the routers may use; None is the complete graph.
         """
-        hidden, state = self.hidden(tokens, state, reset=reset, mask=mask, edges=edges)
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges)
         return self.predict(hidden), state
 
+    @checked
     def hidden(
         self,
         tokens: Tensor,
@@ -103,11 +105,20 @@ class INN(SequenceModel):
 
         Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
+        return self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+
+    def read(
+        self,
+        tokens: Tensor,
+        state: State | None,
+        *,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        edges: Edges | None = None,
+        remember: bool = True,
+    ) -> tuple[Tensor, State]:
+        """`hidden` of arguments that have been checked."""
         x, recalled = self.embed(tokens), {}
-        if state is not None:
-            state.check_batch(len(tokens))
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
             x = x + found
@@ -137,7 +148,6 @@ class INN(SequenceModel):
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
-        state.check_batch(len(tokens))
         with torch.inference_mode():
             x = self.embed(tokens[:, None])
             if self.recall is not None:
