@@ -60,6 +60,8 @@ class Checked(nn.Module):
 
     def check_device(self, what: str, t: Tensor) -> None:
         """Raise `InputError` where a tensor is on another device than the module."""
+        if self._own is not None and t.device == self._own.device:
+            return
         for again in (False, True):
             device = self.own(again).device
             if device is None or "meta" in (device.type, t.device.type) or t.device == device:
@@ -70,6 +72,9 @@ class Checked(nn.Module):
         """A state that fits, of `streams` streams, numbers in the module's types; raises `InputError` for any other."""
         if not isinstance(state, State):
             raise InputError(f"state must be an inn.State or None, not {_named(state)}")
+        compiling = torch.compiler.is_compiling()
+        if not compiling and state.fits[0] is self._own is not None and state.fits[1] == streams:
+            return state
         own = self.own().parts
         if any(own.get(key) != (t.shape[1:], t.dtype) for key, t in state.items()) or len(state) != len(own):
             own = self.own(again=True).parts
@@ -80,6 +85,8 @@ class Checked(nn.Module):
         if (device := self.own().device) is not None and any(t.device != device for t in state.values()):
             for (r, part), t in state.items():
                 self.check_device(f"part '{part}' of the state's round {r}", t)
+        if not compiling:
+            state.fits = (self._own, streams)
         return state
 
 
@@ -92,10 +99,13 @@ def checked(forward: Callable) -> Callable:
     ) -> tuple[Tensor, State]:
         given = self.check_given(given)
         streams, steps = given.shape[:2]
-        reset, mask = (flags(name, t, given, streams, steps) for name, t in (("reset", reset), ("mask", mask)))
+        if reset is not None:
+            reset = flags("reset", reset, given)
+        if mask is not None:
+            mask = flags("mask", mask, given)
         if state is not None:
             state = self.check_state(state, streams)
-        if options.get("edges") is not None:
+        if options and options.get("edges") is not None:
             check_edges(options["edges"], self.config.neurons)  # type: ignore[union-attr]
         if streams == 0 or steps == 0:
             return _nothing(forward, self, given, state, **options)
@@ -122,19 +132,30 @@ def checked_step(step_: Callable) -> Callable:
 
     @wraps(step_)
     def call(self: Checked, tokens: Any, state: Any = None, **options: Any) -> tuple[Tensor, State]:
-        tokens = self.check_given(one_each(tokens)[:, None])[:, 0]
+        tokens = whole(one_each(tokens))
+        self.check_device("tokens", tokens)
         check_range(tokens, self.config.vocab)  # type: ignore[union-attr]
+        streams = tokens.shape[0]
         if state is not None:
-            state = self.check_state(state, len(tokens))
-            if any(0 in t.stride() for t in state.values()):  # one number in several places cannot be changed there
-                state = state.clone()
-        if not len(tokens):
+            state = self.check_state(state, streams)
+            if len(state.fits) < 3:
+                if any(0 in t.stride() for t in state.values()):  # a number that stands for several cannot be changed
+                    state = state.clone()
+                elif state.fits[0] is not None:
+                    state.fits = (*state.fits, True)
+        if not streams:
             logits, after = self(tokens[:, None], state)
             return logits[:, 0], after
         return step_(self, tokens, state, **options)
 
     call._behind = step_  # type: ignore[attr-defined]
     return call
+
+
+def by_forward(method: Callable) -> Callable:
+    """Mark a `step_` that only calls `forward`, which checks."""
+    method._behind = method  # type: ignore[attr-defined]
+    return method
 
 
 def one_each(tokens: Any) -> Tensor:
@@ -152,6 +173,13 @@ def symbols(tokens: Any) -> Tensor:
         raise InputError(f"tokens must be a tensor [B, T] of whole numbers, not {_named(tokens)}")
     if tokens.ndim != 2:
         raise InputError(f"tokens must be [B, T], which is [batch, time], not {list(tokens.shape)}")
+    return whole(tokens)
+
+
+def whole(tokens: Tensor) -> Tensor:
+    """Symbols as int64; raises `InputError` for types that are not of whole numbers."""
+    if tokens.dtype is torch.int64:
+        return tokens
     if tokens.dtype not in WHOLE:
         raise InputError(f"tokens must be whole numbers, not {_type(tokens)}; convert them with .long()")
     return tokens.long()
@@ -187,10 +215,9 @@ def vectors(x: Any, width: int, module: Checked) -> Tensor:
     )
 
 
-def flags(name: str, t: Any, given: Tensor, streams: int, steps: int) -> Tensor | None:
+def flags(name: str, t: Any, given: Tensor) -> Tensor:
     """A mask or resets, `[B, T]`, as bool; raises `InputError` for other shapes, devices and numbers than 0 and 1."""
-    if t is None:
-        return None
+    streams, steps = given.shape[:2]
     if not isinstance(t, Tensor):
         raise InputError(f"{name} must be a tensor [B, T] of bool, here [{streams}, {steps}], not {_named(t)}")
     if t.shape != given.shape[:2]:

@@ -45,6 +45,12 @@ class State(Mapping[Key, Tensor]):
     """
 
     VERSION = 1
+    fits: tuple[Any, ...] = (None, 0)
+    """Whose state this is known to be, of how many streams, and that each number has a place of its own: what
+    `inn.nn.arguments` has found out, so that a step need not look again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "fits"}
 
     def __init__(self, tensors: Mapping[Key, Tensor], penalties: Mapping[str, Tensor] | None = None):
         self._tensors = dict(tensors)
@@ -168,7 +174,7 @@ class State(Mapping[Key, Tensor]):
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """Become the state that was saved, as `dcp.load` asks for it: the one method that changes a state."""
-        self._tensors = dict(self.from_tensors(tensors)._tensors)
+        self._tensors, self.fits = dict(self.from_tensors(tensors)._tensors), (None, 0)
 
     @property
     def bytes(self) -> int:
