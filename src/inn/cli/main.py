@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import inn
 from inn.cli.commands import COMMANDS, summaries
+from inn.cli.common import QUIET
 from inn.system.errors import InputError
 
 _OF_A_CHECKOUT = {"study": "studies", "bench": "benchmarks"}
@@ -68,21 +69,28 @@ def _run(argv: list[str]) -> int:
             f"command '{argv[0]}' is not part of the package; in a checkout, pip install -e {_OF_A_CHECKOUT[argv[0]]}"
         )
     COMMANDS.check(argv[0])
+    quiet = QUIET.set("--quiet" in argv)
     try:
-        return COMMANDS[argv[0]].main(argv[1:]) or 0
+        return COMMANDS[argv[0]].main([token for token in argv[1:] if token != "--quiet"]) or 0
     except SystemExit as stop:  # --help has been printed
         return int(stop.code or 0)
+    finally:
+        QUIET.reset(quiet)
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<16}{text}" for name, text in summaries().items())
+    groups = "\n\n".join(
+        "\n".join([f"{group}:", *(f"  {name:<16}{text}" for name, text in commands.items())])
+        for group, commands in summaries().items()
+    )
     return f"""usage: inn COMMAND ...
 
-Sequence models that are graphs of neurons.
+Train small sequence models that are graphs of neurons, look inside them, and use them.
 
-{commands}
+{groups}
 
-`inn COMMAND --help` documents every option; `inn --version` prints the version. Try `inn demo` first."""
+`inn COMMAND --help` explains a command. Every command takes --quiet: results and errors, no progress.
+`inn --version` prints the version. Try `inn demo` first."""
 
 
 def _refuse(sentence: str) -> int:

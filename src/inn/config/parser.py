@@ -6,7 +6,7 @@ import difflib
 import re
 import threading
 import types
-from argparse import ArgumentError
+from argparse import SUPPRESS, Action, ArgumentError, HelpFormatter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
@@ -24,6 +24,29 @@ PARSING = threading.RLock()
 """Held while a parser is made or used: jsonargparse puts a class of argparse's aside meanwhile, for all threads."""
 
 
+class _Help(HelpFormatter):
+    """Help in plain words: the choices or the type of a value in its place, the default behind the text."""
+
+    def _format_action_invocation(self, action: Action) -> str:
+        options = [name for name in action.option_strings if not name.endswith("+")]  # `--list+ x` appends to a list
+        if not options or action.nargs == 0:
+            return super()._format_action_invocation(action) if not options else ", ".join(options)
+        return f"{', '.join(options)} {self._format_args(action, self._value(action))}"
+
+    def _value(self, action: Action) -> str:
+        hint = getattr(action, "_typehint", None) or action.type
+        if get_origin(hint) is Literal:
+            return "{" + ",".join(map(str, get_args(hint))) + "}"
+        inner = [part for part in get_args(hint) if part is not type(None)] or [hint]
+        return {int: "N", float: "X", bool: "true|false"}.get(inner[0]) or action.dest.split(".")[-1].upper()
+
+    def _expand_help(self, action: Action) -> str:
+        text, default = action.help or "", action.default
+        if not action.option_strings or default in (None, SUPPRESS, "", []) or action.nargs == 0:
+            return text
+        return f"{text} [{str(default).lower() if isinstance(default, bool) else default}]"
+
+
 class OptionParser(ArgumentParser):
     """An argument parser that raises `InputError` (it never exits, but after `--help`).
 
@@ -37,7 +60,9 @@ class OptionParser(ArgumentParser):
     """
 
     def __init__(self, prog: str, usage: str, description: str):
-        super().__init__(prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False)
+        super().__init__(
+            prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False, formatter_class=_Help
+        )
         self._types: dict[str, Any] = {}  # option string -> its type, to say what it expects
         self._shown: dict[str, str] = {}  # positional argument -> its name in the usage
 
@@ -102,6 +127,15 @@ class OptionParser(ArgumentParser):
         self._types.update({f"--{name}.{key}": hint for key, hint in hints.items()})
         self.set_defaults({f"{name}.{key}": value for key, value in defaults.items() if key in hints})
 
+    def shorten(self, keep: Sequence[str]) -> None:
+        """Leave out of the help every option of a section that is not one of `keep`, as in `model.width`."""
+        for group in self._action_groups:
+            inner = [action for action in group._group_actions if "." in action.dest]
+            for action in inner:
+                action.help = action.help if action.dest in keep else SUPPRESS
+            if inner and all(action.help is SUPPRESS for action in inner):
+                group.description = None
+
     def require(self, name: str) -> None:
         """Raise `InputError`, naming the nearest, where there is no option of this name."""
         if name not in self._types:
@@ -113,6 +147,7 @@ class OptionParser(ArgumentParser):
 
     def parse(self, argv: Sequence[str]) -> Namespace:
         """Parse `argv`; raises `InputError` with one sentence for anything unknown, missing or of the wrong type."""
+        argv = ["--help" if token == "--help-all" else token for token in argv]
         for token in argv:
             name = token.split("=", 1)[0]
             if name.startswith("--") and name != "--help":
