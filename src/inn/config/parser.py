@@ -61,7 +61,12 @@ class OptionParser(ArgumentParser):
 
     def __init__(self, prog: str, usage: str, description: str):
         super().__init__(
-            prog=prog, usage=usage, description=description, exit_on_error=False, allow_abbrev=False, formatter_class=_Help
+            prog=prog,
+            usage=usage,
+            description=description,
+            exit_on_error=False,
+            allow_abbrev=False,
+            formatter_class=_Help,
         )
         self._types: dict[str, Any] = {}  # option string -> its type, to say what it expects
         self._shown: dict[str, str] = {}  # positional argument -> its name in the usage
