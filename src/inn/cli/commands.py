@@ -6,8 +6,8 @@ from inn.registry import Kinds
 
 GROUPS: dict[str, dict[str, str]] = {
     "start": {
-        "demo": "train a small graph of neurons on text that is already here, and show what came out",
-        "recipes": "the recipes to train: text, size, minutes on two cores, whether the text is here",
+        "demo": "train a small graph on text that is here, and show the result",
+        "recipes": "what `inn train` can train by name, and how long it takes",
         "data": "list, get and verify the corpora",
         "train": "train a model: a recipe's, or one of your own settings",
         "eval": "score a run on held-out text, beside n-gram baselines",
@@ -15,26 +15,26 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "look inside": {
         "look": "write a page that shows what the neurons of a run do",
-        "play": "type a text on a page of this machine; watch and silence the neurons",
-        "analyze": "what each neuron encodes, and what the run loses without it",
+        "play": "a local page: type a text, watch and silence the neurons",
+        "analyze": "what each neuron encodes, and what is lost without it",
     },
     "use": {
-        "score": "bits per symbol of every line of a file or a pipe; flags unusual lines",
+        "score": "bits per symbol of each line of a file or pipe; flag odd ones",
         "compress-text": "compress a file with a trained model",
         "decompress-text": "get the file back, byte for byte, with the same run",
-        "export": "write a run as a folder that Hugging Face transformers opens",
-        "push": "upload a run to the Hugging Face Hub, or show what would be uploaded",
+        "export": "write a run as a folder for Hugging Face transformers",
+        "push": "upload a run to the Hugging Face Hub, or show what it would",
     },
     "manage": {
-        "runs": "compare the runs of a folder: settings, scores, learning curves",
-        "info": "parameters, compute, state and settings of a recipe or a run",
-        "kinds": "every memory, router, topology, ... with its options and where it comes from",
-        "sweep": "search for the settings of a recipe that suit its text best",
+        "runs": "compare the runs of a folder: settings, scores, curves",
+        "info": "size, compute and settings of a recipe or a run",
+        "kinds": "every memory, router, topology, ... with its options",
+        "sweep": "search for the best settings of a recipe",
     },
     "research": {
-        "stability": "how a perturbation decays over time and grows with depth, in any model",
-        "upcycle": "convert a pretrained Mamba of Hugging Face into a graph of neurons",
-        "compress": "low-rank factorisation of a trained model, with shared states",
+        "stability": "how a perturbation decays over time and grows with depth",
+        "upcycle": "convert a pretrained Mamba into a graph of neurons",
+        "compress": "make a trained model smaller: low rank, shared states",
     },
 }
 """Every built-in command and what it is for, by group."""

@@ -85,9 +85,8 @@ class Display:
         if e.step:
             return f"{e.run}: goes on from step {e.step:,} of {e.steps:,}, on {e.device}"
         baselines = ", ".join(f"{name} {loss_text(bits * math.log(2), e)}" for name, bits in e.floors.items())
-        return (
-            f"{e.run}: {e.kind}, {e.parameters:,} parameters, {e.symbols:,} {e.unit}s in {e.steps:,} steps, on {e.device}"
-        ) + (f"\nbaselines: {baselines}" if baselines else "")
+        size = f"{e.parameters:,} parameters, {e.symbols:,} {e.unit}s in {e.steps:,} steps"
+        return f"{e.run}: {e.kind}, {size}, on {e.device}" + (f"\nbaselines: {baselines}" if baselines else "")
 
     def _progress(self, event: Progress) -> Text:
         """The live line: a bar where there is room, then as many facts as fit, the most wanted first."""

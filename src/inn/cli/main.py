@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from textwrap import shorten
 
 import inn
 from inn.cli.commands import COMMANDS, summaries
@@ -80,16 +81,18 @@ def _run(argv: list[str]) -> int:
 
 def _help() -> str:
     groups = "\n\n".join(
-        "\n".join([f"{group}:", *(f"  {name:<16}{text}" for name, text in commands.items())])
+        "\n".join(
+            [f"{group}:", *(f"  {name:<17}{shorten(text, 61, placeholder=' ...')}" for name, text in commands.items())]
+        )
         for group, commands in summaries().items()
     )
     return f"""usage: inn COMMAND ...
 
-Train small sequence models that are graphs of neurons, look inside them, and use them.
+Train small sequence models that are graphs of neurons, look inside, use them.
 
 {groups}
 
-`inn COMMAND --help` explains a command. Every command takes --quiet: results and errors, no progress.
+`inn COMMAND --help` explains a command; with --quiet each shows no progress.
 `inn --version` prints the version. Try `inn demo` first."""
 
 
