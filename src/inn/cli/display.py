@@ -91,7 +91,7 @@ class Display:
     def _progress(self, event: Progress) -> Text:
         """The live line: a bar where there is room, then as many facts as fit, the most wanted first."""
         room = self.console.width - 1
-        bar = min(20, room // 5) if room >= 60 else 0
+        bar = min(20, room // 5) if room >= 50 else 0
         text, parts = Text(no_wrap=True, overflow="crop"), progress_parts(event, self._started)
         if bar:
             done = round(event.fraction * bar)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from textwrap import shorten
 
 import inn
+from inn.cli import completion
 from inn.cli.commands import COMMANDS, summaries
 from inn.cli.common import QUIET
 from inn.system.errors import InputError
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows has no word for ≥ or é, and would raise
             stream.reconfigure(errors="replace")
+    if completion.asked():
+        return completion.complete()
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's last breath

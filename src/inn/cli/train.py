@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, print_json, with_settings
 from inn.config.parser import OptionParser
-from inn.config.settings import Settings, read_recipe, resolve, resolve_tree, split_overrides
+from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, split_overrides
 from inn.system.errors import InputError
 
 USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn train --resume RUN"
@@ -50,7 +50,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
     """The command's arguments, `run` always set, and the settings of a new run; None where another run has them."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn train", USAGE, "Train a model: a recipe by name, or a YAML file of your own.")
-    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False)
+    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False, names=recipes())
     parser.option("--run", help="Where the run is written; runs/RECIPE when not given.")
     parser.option("--from", help="A run whose model, weights and symbols to start with; its settings without RECIPE.")
     parser.option("--resume", help="A run directory to go on with, under its own settings.")

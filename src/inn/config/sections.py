@@ -51,7 +51,8 @@ def add_settings(
         extra = MODEL_EXTRA if section == "model" else {}
         if section == "model":
             values = {"kind": kind, **values}
-        parser.section(section, config_type, values, extra, kinds)
+        names = {"kind": MODELS, "preset": PRESETS} if section == "model" else {}
+        parser.section(section, config_type, values, extra, kinds, names)
 
 
 def settings_parser(kind: str, drafts: Mapping[str, Draft]) -> OptionParser:
