@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from inn.models.generate import generate
+from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class SequenceModel(nn.Module, ABC):
     def after_reading(self, symbols: Tensor) -> State | None:
         """The state of one stream that can recall a text `[n]` and remembers nothing else; None where none can."""
         return None
+
+    def reset_parameters(self) -> None:
+        """Start anew, as a new model starts; also where `to_empty` has just made room for the weights."""
+        reset_parameters(self)
 
     def parameters_by_part(self) -> dict[str, int]:
         """Parameters by top-level part; a tied head counts once, with the embedding."""
