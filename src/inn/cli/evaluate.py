@@ -11,7 +11,7 @@ from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
-USAGE = "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--json]"
+USAGE = "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--compressors] [--json]"
 
 
 def main(argv: list[str]) -> int:
@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
             limit=args.limit,
             device=args.device,
             dtype=args.dtype,
+            compressors=args.compressors,
             report=report,
         )
     if args.json:
@@ -52,6 +53,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--limit", type=int | None, help="Score the first N symbols only.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
+    parser.flag("--compressors", "Also what xz, PPMd and zpaq, where installed, make of it after the training text.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("--split", args.split, "train", "valid", "test")
