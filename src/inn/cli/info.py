@@ -67,13 +67,13 @@ def show(name: str, facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     out = console()
-    out.print(f"{name}  {facts['description']}", style="bold", soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for field, value in dotted(facts["settings"]).items():
+        table.add_row(field, str(value))
+    out.print(table)
     parts = ", ".join(f"{part} {count:,}" for part, count in facts["parameters_by_part"].items())
+    out.print(f"\n{name}  {facts['description']}", style="bold", soft_wrap=True)
     out.print(f"kind                {facts['kind']}")
     out.print(f"parameters          {facts['parameters']:,}" + (f"  ({parts})" if parts else ""), soft_wrap=True)
     out.print(f"training compute    {facts['training_flops_per_symbol']:,.0f} FLOPs per symbol")
     out.print(f"state               {facts['state_bytes']:,} bytes per stream")
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name, value in dotted(facts["settings"]).items():
-        table.add_row(name, str(value))
-    out.print(table)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from inn.config.assemble import stored_model
 from inn.data.vocabulary import Vocabulary
 from inn.models.build import build_model, parameters_of
+from inn.models.names import filed
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs.checkpoint import check_numbers, describe, pack_model
@@ -62,17 +63,17 @@ def load_exported(path: str | Path) -> SequenceModel:
         config = stored_model(fields)
     except InputError as error:
         raise InputError(f"'{path / 'config.json'}' cannot be used: {error}") from None
-    stored = {name.removeprefix(PREFIX): t for name, t in headers(weight_files(path)).items()}
+    stored = {filed(name.removeprefix(PREFIX)): t for name, t in headers(weight_files(path)).items()}
     if parameters_of(config) > 10**7 + 4 * sum(t.numel() for t in stored.values()):  # before it is made
         raise InputError(f"the weights in '{path}' are not those of its config.json, whose model is larger")
     model = build_model(config)
     _, tied = pack_model(model)  # in the file once, under either name
-    own = model.state_dict()
+    own = {filed(name): t for name, t in model.state_dict().items()}
     lacking = [name for name in own if name not in stored and tied.get(name) not in stored]
     for name in [*lacking, *(n for n, t in stored.items() if n not in own or not _alike(own[n], t))]:
         raise InputError(f"the weights in '{path}' are not those of its config.json: '{name}' differs")
     check_checksums(path)
-    tensors = {name.removeprefix(PREFIX): t for name, t in read_weights(path).items()}
+    tensors = {filed(name.removeprefix(PREFIX)): t for name, t in read_weights(path).items()}
     check_numbers(tensors, path)
     model.load_state_dict(tensors, strict=False)
     if (path / VOCABULARY).is_file():
