@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from inn.analysis.overview import survey
+from inn.config.typed import typed
 from inn.data.base import Vocabulary
 from inn.data.prepare import Dataset
 from inn.explorer.page import build_page
@@ -34,6 +35,7 @@ _BYTES = 64
 Warn = Callable[[str], None]
 
 
+@typed
 def look(
     run: str | Path | Run,
     other: str | Path | Run | None = None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -38,7 +39,7 @@ class Checked(nn.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name, door in (("forward", checked), ("step_", checked_step)):
+        for name, door in (("forward", checked), ("step_", checked_step), ("initial_state", checked_streams)):
             if name in vars(cls) and not hasattr(vars(cls)[name], "_behind"):
                 setattr(cls, name, door(vars(cls)[name]))
 
@@ -150,6 +151,37 @@ def checked_step(step_: Callable) -> Callable:
 
     call._behind = step_  # type: ignore[attr-defined]
     return call
+
+
+def checked_streams(initial_state: Callable) -> Callable:
+    """An `initial_state` of a number of streams that can be."""
+
+    @wraps(initial_state)
+    def call(self: Checked, batch: Any) -> State:
+        if torch.compiler.is_compiling() or type(batch) is torch.SymInt:
+            return initial_state(self, batch)
+        if not isinstance(batch, Integral) or isinstance(batch, bool) or not 0 <= batch < 2**31:
+            raise InputError(f"a state is of a whole number of streams, 0 or more, not of {batch!r}")
+        return initial_state(self, batch)
+
+    call._behind = initial_state  # type: ignore[attr-defined]
+    return call
+
+
+def config_of(kind: type, config: Any, given: dict[str, Any]) -> Any:
+    """A configuration that a module is to be made from, None for none; raises `InputError` for anything else.
+
+    Fields beside it would be left unheard, and are refused.
+    """
+    if config is None:
+        return None
+    if not isinstance(config, kind):
+        raise InputError(f"config must be a {kind.__name__}, or give its fields by name, not {_named(config)}")
+    if given:
+        raise InputError(
+            f"field '{next(iter(given))}' beside a config would do nothing; change the config, or leave it out"
+        )
+    return config
 
 
 def by_forward(method: Callable) -> Callable:

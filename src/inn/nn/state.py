@@ -53,6 +53,8 @@ class State(Mapping[Key, Tensor]):
         return {name: value for name, value in vars(self).items() if name != "fits"}
 
     def __init__(self, tensors: Mapping[Key, Tensor], penalties: Mapping[str, Tensor] | None = None):
+        if not isinstance(tensors, Mapping):
+            raise InputError(f"a state is made of tensors by (round, part), not of a {type(tensors).__name__}")
         self._tensors = dict(tensors)
         self.penalties = dict(penalties or {})
 
@@ -138,7 +140,7 @@ class State(Mapping[Key, Tensor]):
             own = chosen if first is None else [n - first for n in chosen if first <= n < first + size]
             found[r, part] = t[:, torch.as_tensor(own, dtype=torch.long, device=t.device)]
         if chosen != sorted(chosen) and any("@" in part for _, part in self):
-            raise ValueError("the neurons of a mixed population stay in the order of their groups")
+            raise InputError("the neurons of a mixed population stay in the order of their groups")
         return State(found)
 
     def neuron(self, key: Key, n: int) -> int | None:
@@ -158,10 +160,10 @@ class State(Mapping[Key, Tensor]):
 
     def concat_neurons(self, other: State) -> State:
         """Join two populations that run side by side; both need the same rounds and parts."""
-        if set(self) != set(other):
-            raise ValueError("states of different rounds or parts cannot be joined")
+        if not isinstance(other, State) or set(self) != set(other):
+            raise InputError("states of different rounds or parts cannot be joined")
         if any("@" in part for _, part in self):
-            raise ValueError("states of mixed populations cannot be joined: their neurons are in groups")
+            raise InputError("states of mixed populations cannot be joined: their neurons are in groups")
         return State({key: _joined([t, other[key]], 1) for key, t in self.items()})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> State:
