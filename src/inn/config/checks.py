@@ -47,11 +47,16 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is list:
         return isinstance(value, list | tuple) and all(fits(one, of[0]) for one in value)
     if hint is int:
-        return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
     if hint is float:
-        if isinstance(value, Integral) and abs(value) >= 2**63:
+        if isinstance(value, Integral) and abs(int(value)) >= 2**63:
             return False
-        return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+        return (
+            isinstance(value, Real)
+            and not isinstance(value, bool)
+            and abs(float(value)) < 1e300
+            and math.isfinite(value)
+        )
     if hint in (bool, str):
         return isinstance(value, hint)
     return value is None if hint is type(None) else isinstance(value, Mapping) if origin is dict else True

@@ -42,12 +42,13 @@ def build_model(config: Any) -> SequenceModel:
     >>> type(build_model(model_config("lstm", vocab=27, width=16))).__name__
     'LSTM'
     """
-    if not is_dataclass(config) or isinstance(config, type):
+    kind = getattr(config, "kind", None)
+    if kind is None or not is_dataclass(config) or isinstance(config, type):
         raise InputError(f"config must be a model's configuration, as inn.model_config makes it, not {shown(config)}")
-    MODELS.check(getattr(config, "kind", ""))
+    MODELS.check(kind)
     if torch.get_default_device().type == "cpu":
         check_size(config)
-    return MODELS[config.kind](config)
+    return MODELS[kind](config)
 
 
 def size_of(config: Any) -> Size:

@@ -160,7 +160,7 @@ def checked_streams(initial_state: Callable) -> Callable:
     def call(self: Checked, batch: Any) -> State:
         if torch.compiler.is_compiling() or type(batch) is torch.SymInt:
             return initial_state(self, batch)
-        if not isinstance(batch, Integral) or isinstance(batch, bool) or not 0 <= batch < 2**31:
+        if not isinstance(batch, Integral) or isinstance(batch, bool) or not 0 <= int(batch) < 2**31:
             raise InputError(f"a state is of a whole number of streams, 0 or more, not of {batch!r}")
         return initial_state(self, batch)
 

@@ -49,7 +49,9 @@ class Graph(Checked):
 
     def __init__(self, config: GraphConfig | None = None, **fields: Any):
         super().__init__()
-        self.config = config = config_of(GraphConfig, config, fields) or graph_config(**fields)
+        config = config_of(GraphConfig, config, fields) or graph_config(**fields)
+        assert config is not None
+        self.config = config
         for name, t in self._first_buffers().items():
             self.register_buffer(name, t)
         self.identity = self.identity_gain = None

@@ -130,9 +130,8 @@ class State(Mapping[Key, Tensor]):
 
     def select_neurons(self, neurons: Sequence[int] | Tensor) -> State:
         """Keep these neurons, in this order; of a mixed population group by group."""
-        most = max(
-            (sum(self._range(*key)) if "@" in key[1] else t.shape[1] for key, t in self.items()), default=1 << 62
-        )  # type: ignore[arg-type]
+        counts = ((*self._range(*key), t.shape[1]) for key, t in self.items())
+        most = max((own if first is None else first + size for first, size, own in counts), default=1 << 62)
         chosen = _places("neurons", neurons, most).tolist()
         found = {}
         for (r, part), t in self.items():
@@ -168,7 +167,8 @@ class State(Mapping[Key, Tensor]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> State:
         """A copy that is cut off from the graph of gradients, as PyTorch copies no tensor that is part of one."""
-        return State(*({k: t.detach().clone() for k, t in d.items()} for d in (self._tensors, self.penalties)))
+        penalties = {name: t.detach().clone() for name, t in self.penalties.items()}
+        return State(self._map(lambda t: t.detach().clone()), penalties)
 
     def state_dict(self) -> dict[str, Tensor]:
         """`to_tensors`, as PyTorch's distributed checkpoints ask for it (`dcp.save({"state": state})`)."""
