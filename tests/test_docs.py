@@ -25,9 +25,10 @@ from inn.cli.main import main
 from inn.explorer.server import LocalServer
 from inn.models.sequence import SequenceModel
 from inn.registry import TABLES
+from inn_studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = {"docs/lab-book.md", "docs/reproduction.md"}
+WRITTEN = {"docs/lab-book.md", "docs/reproduction.md", *(f"docs/studies/{name}.md" for name in STUDIES)}
 """Pages that a command writes from results; they show code of other times."""
 PAGES = [
     "README.md",

@@ -5,9 +5,9 @@ import re
 import runpy
 from pathlib import Path
 
-from inn_studies import STUDIES
+from inn_studies import STUDIES, open_study
 from inn_studies.lab_book import lab_book
-from inn_studies.report import PAGES, report, with_tables
+from inn_studies.report import PAGES, report, study_page, with_tables
 from inn_studies.results import ENTRY
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +27,9 @@ def test_the_tables_of_the_readme_are_those_of_the_results():
 def test_the_reports_are_those_of_the_results():
     for page in PAGES:
         assert (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") == report(RESULTS, page)
+    for name in STUDIES:
+        written = (ROOT / "docs" / "studies" / f"{name}.md").read_text(encoding="utf-8")
+        assert written == study_page(RESULTS, open_study(name))
     assert (ROOT / "docs" / "lab-book.md").read_text(encoding="utf-8") == lab_book(RESULTS)
 
 
