@@ -29,8 +29,8 @@ share those of their inputs. Its method is reconstructed from the abstract and t
 the definitions of stability; nothing of their code is used. SVD, FWSVD, ASVD, SVD-LLM and Basis Sharing are plans of
 the same factorisation (equal to their published algebra to 1e-8, `tests/compress`), all compared in one run.
 The accuracies that the authors released are of other models and tasks, after fine-tuning, and the gains are best of
-five over topologies, so none of them is set beside ours. These pages are written by `inn study --report` from the files in
-`results/`; no number in them was typed by hand. [How to use it](how-to/compress.md).
+five over topologies, so none of them is set beside ours. These pages are written by `inn study --report` from the
+files in `results/`; no number in them was typed by hand. [How to use it](how-to/compress.md).
 """,
 }
 """The generated pages of `docs/`, by name, with how they begin."""
