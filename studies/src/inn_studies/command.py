@@ -45,9 +45,8 @@ def main(argv: list[str]) -> int:
         write_tables(args.results, MARKED)
         if (args.results / RECORDS).exists():
             write_lab_book(args.results, LAB_BOOK)
-        print(
-            f"the reports in {DOCS}, {LAB_BOOK} and the tables of {MARKED[0]} and {MARKED[1]} are written from {args.results}"
-        )
+        tables = " and ".join(map(str, MARKED))
+        print(f"the reports in {DOCS}, {LAB_BOOK} and the tables of {tables} are written from {args.results}")
         return 0
     study = open_study(args.name)
     entry = kept(study, args) if args.show else floors(study, args) if args.floors else conduct(study, args)
