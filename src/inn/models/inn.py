@@ -11,6 +11,7 @@ from inn.config.assemble import model_config
 from inn.config.models import INNConfig
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
+from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
@@ -23,6 +24,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
+@passed_by("forward", "hidden")
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
@@ -123,14 +125,13 @@ class INN(SequenceModel):
         """
         if tokens.ndim != 2:
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
-        x, recalled = self.embed(tokens), {}
+        x, found, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
         if state is not None:
             state.check_batch(len(tokens))
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
-            x = x + found
-        x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
-        return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
+        x, after = self.graph(x, state, recalled=found, edges=edges, reset=reset, mask=mask)
+        return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
@@ -147,11 +148,13 @@ class INN(SequenceModel):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
-        The state is changed in place and returned; while a tape records, a new one is made as ever.
+        The state is changed in place and returned. While a tape records, and where something hangs on a module (a hook,
+        an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None:
-            logits, after = self.step(tokens, state)
+        if self.graph.tape is not None or not untouched(self):
+            with torch.no_grad():
+                logits, after = self.step(tokens, state)
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after

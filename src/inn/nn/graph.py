@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
+from inn.nn.direct import passed_by
 from inn.nn.round import Round
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from inn.nn.tape import Tape
 
 
+@passed_by("forward", "run")
 class Graph(nn.Module):
     """A graph of neurons as a layer: `[B, T, F]` -> `[B, T, F]`, causal, with a state.
 
@@ -96,6 +98,7 @@ class Graph(nn.Module):
         x: Tensor,
         state: State | None = None,
         *,
+        recalled: Tensor | None = None,
         edges: Edges | None = None,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
@@ -105,6 +108,7 @@ class Graph(nn.Module):
         Args:
             x: `[B, T, F]` inputs, F = `config.input_width`.
             state: what an earlier call returned; None starts afresh.
+            recalled: `[B, T, N, D]` what each neuron takes in besides.
             edges: which of the topology's edges the routers may use; None: all of them.
             reset: `[B, T]` bool, the state starts afresh before these steps.
             mask: `[B, T]` bool, where false the state passes through unchanged.
@@ -115,7 +119,9 @@ class Graph(nn.Module):
         Raises:
             ValueError: if the input's width or the state's batch does not fit.
         """
-        neurons, state = self.run(self.distribute(x), state, edges=edges, reset=reset, mask=mask)
+        neurons = self.distribute(x)
+        neurons = neurons if recalled is None else neurons + recalled
+        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
         return self.readout(neurons), state
 
     def run_(self, x: Tensor, state: State) -> Tensor:
