@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inn.config.assemble import model_config
 from inn.config.models import INNConfig
+from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
 from inn.nn.direct import passed_by, untouched
@@ -57,7 +58,7 @@ class INN(SequenceModel):
         self.embedding = Embedding(c.vocab, embedded)
         self.widen = widening(c.embedding_width, c.input_width)
         self.recall = Recall(c) if c.recall else None
-        self.graph = Graph(c)
+        self.backbone = Graph(c)
         self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or c.readout_width != c.input_width)
@@ -77,9 +78,13 @@ class INN(SequenceModel):
 
     def tie_weights(self) -> None:
         """Let a tied head have the embedding's weight, the very tensor; accelerate asks for it by this name."""
-        if self.config.tied:
+        if (
+            self.config.tied
+            and (one := self._parameter("embedding")) is not None
+            and self._parameter("head") is not None
+        ):
             # Not by setting the attribute: `init_empty_weights` makes a new tensor of each one that is set.
-            self.head._parameters["weight"] = self.embedding._parameters["weight"]
+            self.head._parameters["weight"] = one
 
     def _apply(self, fn: Any, recurse: bool = True) -> INN:
         one = self._parameter("embedding")
@@ -92,6 +97,19 @@ class INN(SequenceModel):
     def _parameter(self, child: str) -> nn.Parameter | None:
         """The weight of a child; None where it has no plain one (any longer)."""
         return getattr(self, child)._parameters.get("weight")
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of neurons; its weights are named after the child that holds it, `backbone`."""
+        return self.backbone
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(CHILD if name == FILED else name, value)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in [n for n in state_dict if n.startswith(f"{prefix}{FILED}.")]:
+            state_dict[prefix + current(name.removeprefix(prefix))] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from inn.models.generate import generate
+from inn.models.names import filed
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 
@@ -85,7 +86,7 @@ class SequenceModel(nn.Module, ABC):
         """Parameters by top-level part; a tied head counts once, with the embedding."""
         parts: dict[str, int] = {}
         for name, p in self.named_parameters():  # named_parameters yields a tied weight once
-            part = name.split(".")[0]
+            part = filed(name).split(".")[0]
             parts[part] = parts.get(part, 0) + p.numel()
         return parts
 
