@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize, prune
 
-import inn
 from inn.config.assemble import model_config
 from inn.models.build import build_model
-from inn.nn.direct import untouched
 
+LOUD = {"zero_start": False}
 MODELS = {
-    "inn": ("inn", {"neurons": 2, "width": 8, "rounds": 1}),
-    "attention": ("inn", {"neurons": 2, "width": 8, "rounds": 2, "router": "attention", "gate": "soft", "identity": "silent",
-                          "router_options": {"heads": 2, "qk_norm": True, "zero_start": False}, "readout": "attention"}),
-    "mixed": ("inn", {"width": 8, "rounds": 1, "router": "bus", "embedding_width": 4, "router_options": {"zero_start": False},
+    "inn": ("inn", {"neurons": 2, "rounds": 1}),
+    "attention": ("inn", {"neurons": 2, "rounds": 2, "router": "attention", "gate": "soft", "identity": "silent",
+                          "router_options": {"heads": 2, "qk_norm": True, **LOUD}, "readout": "attention"}),
+    "mixed": ("inn", {"rounds": 1, "router": "bus", "embedding_width": 4, "router_options": LOUD,
                       "population": [{"neurons": 1}, {"neurons": 1, "memory_options": {"state": 4}}]}),
-    "communal": ("inn", {"neurons": 3, "width": 8, "rounds": 1, "weights": "communal", "communal_states": 3,
+    "communal": ("inn", {"neurons": 3, "rounds": 1, "weights": "communal", "communal_states": 3,
                          "head": "adaptive", "cutoffs": [5, 7], "tied": False}),
-    "mamba-stack": ("mamba-stack", {"width": 8, "layers": 2}),
-    "lstm": ("lstm", {"width": 8, "layers": 1}),
-    "transformer": ("transformer", {"width": 8, "heads": 2, "layers": 1, "window": 8}),
-    "transformer-paper": ("transformer-paper", {"width": 8, "heads": 2, "layers": 1, "window": 8, "hidden": 8}),
+    "mamba-stack": ("mamba-stack", {"layers": 2}),
+    "lstm": ("lstm", {"layers": 1}),
+    "transformer": ("transformer", {"heads": 2, "layers": 1, "window": 8}),
+    "transformer-paper": ("transformer-paper", {"heads": 2, "layers": 1, "window": 8, "hidden": 8}),
 }  # fmt: skip
 X = torch.tensor([[1, 2, 1, 2, 3], [4, 4, 4, 5, 4]])
 
@@ -37,7 +34,7 @@ X = torch.tensor([[1, 2, 1, 2, 3], [4, 4, 4, 5, 4]])
 def build(name: str) -> Any:
     torch.manual_seed(3)
     kind, fields = MODELS[name]
-    model = build_model(model_config(kind, vocab=9, **fields)).eval()
+    model = build_model(model_config(kind, vocab=9, width=8, **fields)).eval()
     with torch.no_grad():
         for n, p in model.named_parameters():
             if n.rsplit(".", 1)[-1] not in ("A_log", "D") and "dt_proj" not in n:

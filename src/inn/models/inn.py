@@ -12,6 +12,7 @@ from inn.config.models import INNConfig
 from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
+from inn.nn.arguments import checked
 from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
@@ -25,7 +26,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
-@passed_by("forward", "hidden")
+@passed_by("forward", "hidden", "read")
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
@@ -124,9 +125,10 @@ class INN(SequenceModel):
 
         `edges` says which edges the routers may use; None is the complete graph.
         """
-        hidden, state = self.hidden(tokens, state, reset=reset, mask=mask, edges=edges)
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges)
         return self.predict(hidden), state
 
+    @checked
     def hidden(
         self,
         tokens: Tensor,
@@ -141,14 +143,24 @@ class INN(SequenceModel):
 
         Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
+        return self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+
+    def read(
+        self,
+        tokens: Tensor,
+        state: State | None,
+        *,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        edges: Edges | None = None,
+        remember: bool = True,
+    ) -> tuple[Tensor, State]:
+        """`hidden` of arguments that have been checked."""
         x, found, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
-        if state is not None:
-            state.check_batch(len(tokens))
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
-        x, after = self.graph(x, state, recalled=found, edges=edges, reset=reset, mask=mask)
+            state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
+        x, after = self.graph(x, state, recalled=found, edges=edges, reset=reset, mask=mask, checked=True)
         return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -176,7 +188,6 @@ class INN(SequenceModel):
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
-        state.check_batch(len(tokens))
         with torch.inference_mode():
             x = self.embed(tokens[:, None])
             if self.recall is not None:
@@ -212,11 +223,8 @@ def _tie_what_was_loaded(model: INN, keys: Any) -> None:
         return
     if one.is_meta:
         model.embedding._parameters["weight"] = other
-    if (
-        one.is_meta
-        or other.is_meta
-        or (type(one) is type(other) and one.shape == other.shape and torch.equal(one, other))
-    ):
+    alike = type(one) is type(other) and one.shape == other.shape
+    if one.is_meta or other.is_meta or (alike and torch.equal(one, other)):
         model.tie_weights()
 
 

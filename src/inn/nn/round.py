@@ -112,5 +112,12 @@ class Round(nn.Module):
         message, routed, *found = self.router(x, state, gate=emit, **options)
         penalties.update(*found)
         if g is not None:
-            penalties["gate"] = g.mean()
+            penalties["gate"] = _mean(g, options["mask"])
         return message, routed
+
+
+def _mean(g: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean of gates `[B, T, N]` over the steps that a mask leaves."""
+    if mask is None:
+        return g.mean()
+    return g.masked_fill(~mask[..., None], 0).sum() / (mask.sum().clamp(min=1) * g.shape[-1])
