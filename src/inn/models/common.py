@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.population import Embedding, Linear, project, started
-from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products
 
 if TYPE_CHECKING:
@@ -63,11 +62,3 @@ def symbol_flops(embedding: nn.Embedding, widen: nn.Module, head: Head | Adaptiv
     tied = isinstance(head, Head) and head.weight is None
     parts = {"head": products(head) + (products(embedding) if tied else 0.0)}
     return {"embedding": products(widen), **parts} if isinstance(widen, Linear) else parts
-
-
-def check_input(tokens: Tensor, state: State | None) -> None:
-    """Raise `ValueError` unless tokens are `[batch, time]`, both at least 1, and the state is of the same batch."""
-    if tokens.ndim != 2 or 0 in tokens.shape:
-        raise ValueError(f"tokens must be [batch, time] with batch, time >= 1, not {list(tokens.shape)}")
-    if state is not None:
-        state.check_batch(tokens.shape[0])

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inn.nn.direct import passed_by
 from inn.ops import neuron_linear, neuron_norm
 from inn.ops.norm.reference import EPSILON
 
@@ -85,6 +86,7 @@ def started(layer: _Layer, std: float) -> _Layer:
     return layer
 
 
+@passed_by("forward")
 class NeuronLinear(nn.Module):
     """A linear map per neuron: `[B, T, N, I]` -> `[B, T, N, O]`.
 
@@ -228,11 +230,3 @@ class NeuronNorm(nn.Module):
         if self.bias is None:
             return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * self.weight.to(x.dtype)
         return neuron_norm(x, self.weight, self.bias)
-
-
-def bare(*maps: nn.Module | None) -> bool:
-    """Whether maps are what they were built as: kernels may then read their weights and pass their `forward` by.
-
-    An adapter (LoRA) stands in a map's place and adds to what its `forward` gives, and a hook waits for its input.
-    """
-    return all(type(m) is NeuronLinear and not m._forward_pre_hooks for m in maps if m is not None)
