@@ -68,7 +68,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
         args.overrides = overrides
         return args, None
     if args.recipe is None:
-        raise InputError(f"RECIPE is missing (`inn recipes` lists them): {USAGE}")
+        raise InputError(f"RECIPE is missing: `inn recipes` lists them; {USAGE}")
     args.run = args.run or f"runs/{Path(args.recipe).stem}"
     return args, resolve(args.recipe, overrides)
 
