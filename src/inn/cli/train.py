@@ -61,8 +61,10 @@ def check_start(args: Namespace, settings: Settings | None) -> None:
     if settings is not None:
         Run.check_free(args.run)
         check_corpus(settings.config.data.corpus)
-        about = f"{args.run}: {settings.config.model.kind} on '{settings.config.data.corpus}', getting ready"
-        console(to_stderr=args.json, progress=True).print(about, style="dim", soft_wrap=True)
+        out = console(to_stderr=True, progress=True)
+        if out.is_terminal:
+            about = f"{args.run}: {settings.config.model.kind} on '{settings.config.data.corpus}', getting ready"
+            out.print(about, style="dim", soft_wrap=True)
 
 
 def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
