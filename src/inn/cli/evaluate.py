@@ -81,13 +81,9 @@ def show(facts: dict[str, Any]) -> None:
     for name, bits in facts["floors"].items():
         table.add_row(name, f"{in_metric(bits, metric):,.{digits}f}", style="dim")
     table.add_row(facts["run"], f"{facts[metric.lower()]:,.{digits}f}", style="bold")
-    out.print(table)
     afresh = f", the state fresh every {facts['window']:,}" if facts["window"] else ""
-    out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}, {facts['nats']:.4f} nats each")
-    if facts["bpb"] is not None and facts["ppl"] is not None:
-        words = f"{facts['ppl']:,.1f} perplexity per word ({facts['text']['words']:,} words, line ends among them)"
-        out.print(
-            f"of the text: {facts['bpb']:.3f} bits per byte, {facts['bpc']:.3f} per character, {words}", soft_wrap=True
-        )
-    elif facts["text"] is None:
-        out.print("of the text: no bits per byte, for its symbols do not spell all of it, or it is no longer here")
+    also = ""
+    if facts["bpb"] is not None and metric != "BPB" and f"{facts['bpb']:.3f}" != f"{facts[metric.lower()]:.3f}":
+        also = f", {facts['bpb']:.3f} bits per byte"
+    out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}{also}; --json has every unit", style="dim")
+    out.print(table)
