@@ -193,19 +193,19 @@ def check_step(device: str, seconds: float = 60.0) -> dict[str, Any]:
         args = [a.to(kind) if a is not None and i in (0, 1, 4, 5, 6, 9) else a for i, a in enumerate(args)]  # the maps
         states = [torch.randn(b, n, k - 1, e), torch.randn(b, n, e, s)]
         ours = [_moved(a, device) for a in (*args, *(t.clone() for t in states))]
-        exact = [a if a is None else a.double() for a in (*args, *states)]
+        exact: list[Any] = [a if a is None else a.double() for a in (*args, *states)]
         what = str(kind).removeprefix("torch.")
         try:
             with torch.no_grad():
                 for _ in range(3):
                     y = memory_step(*ours)
                     with use_backend("reference"):
-                        bar = memory_step.backends["torch"].run(*exact)
+                        exact_y = memory_step.backends["torch"].run(*exact)
         except Exception as error:
             found.wrong.append(f"{what}: {type(error).__name__}: {str(error)[:300]}")
             continue
         got = [t.cpu().double() for t in (y, *ours[-2:])]
-        found.compare(what, f"P {p}, into {into}", got, [bar, *exact[-2:]], 3 * TOLERANCE[kind])
+        found.compare(what, f"P {p}, into {into}", got, [exact_y, *exact[-2:]], 3 * TOLERANCE[kind])
     return found.plain(True)
 
 
@@ -256,7 +256,7 @@ def check_models(device: str, models: tuple[str, ...] = tuple(MODELS), seconds: 
             if found.late():
                 return found.plain()
             what, size = str(kind).removeprefix("torch."), f"{name}{', flags' if flags else ''}"
-            given = dict(zip(("reset", "mask"), marks)) if flags else {}
+            given: dict[str, Any] = {"reset": marks[0], "mask": marks[1]} if flags else {}
             try:
                 ours = _read(model, tokens.to(device), {k: _moved(m, device) for k, m in given.items()}, kind, 24)
                 bar = _read(exact, tokens, given, torch.float64, 24)
