@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
+from inn.compress.blocks import Projection, find_blocks, left_out, weight_of
+from inn.compress.calibrate import Stream
 from inn.compress.passes import Passes, StageReport
 from inn.compress.plans import SEQUENTIAL, WEIGHTS, CompressionPlan, named_plan
+from inn.compress.replace import put_group
 from inn.compress.states import States
-from inn.compress.topologies import Block, BlockGroup, only, parse_topology
+from inn.compress.topologies import WHOLE, Block, BlockGroup, only, parse_topology, roles_of
 from inn.system.errors import InputError, lookup
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a plan is about to compress, by parameters.
+
+    Attributes:
+        covered: of the projections that it names.
+        model: of the whole model.
+        left: of the matrices in the model's layers that it leaves as they are, by the path of their module.
+    """
+
+    covered: int
+    model: int
+    left: dict[str, int]
+
+    def __str__(self) -> str:
+        layers = self.covered + sum(self.left.values())
+        of_layers, of_model = f"{self.covered / layers:.0%}", f"{self.covered / self.model:.0%}"
+        said = f"the plan covers {of_layers} of the layers' weights, {of_model} of the model"
+        if self.left:
+            most = [f"{path} {number / layers:.1%}" for path, number in self.left.items()]
+            said += f"; left as they are: {', '.join(most[:6])}{f' and {len(most) - 6} more' if len(most) > 6 else ''}"
+        return said
 
 
 @dataclass
@@ -24,11 +50,13 @@ class Outcome:
         groups: the groups that were compressed, with their ranks.
         lost: the share of output energy that each block lost on the text.
         dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
+        coverage: what was to be compressed, and what was left out.
     """
 
     groups: list[tuple[BlockGroup, int]] = field(default_factory=list)
     lost: dict[Block, float] = field(default_factory=dict)
     dense: list[Block] = field(default_factory=list)
+    coverage: Coverage = field(default_factory=lambda: Coverage(0, 0, {}))
 
     @property
     def blocks(self) -> list[Block]:
@@ -43,8 +71,9 @@ def compress(
     plan: CompressionPlan | str = "auto",
     keep: float = 0.8,
     *,
-    roles: Iterable[str] | None = None,
+    roles: str | Iterable[str] | None = None,
     report: StageReport = lambda what, done, of: None,
+    announce: Callable[[Coverage], None] = lambda coverage: None,
 ) -> Outcome:
     """Put neuronal states in the place of a model's projections, in place.
 
@@ -55,10 +84,29 @@ def compress(
         keep: the share of the parameters of the projections that the plan names, in (0, 1].
         roles: compress only these projections.
         report: called with what is being done, how much of it is done, and how much there is.
+        announce: called with what the plan covers and what it leaves out, before work starts.
 
     Raises `InputError` for a share out of range, projections that the model lacks, a text that makes activations that
-    are not finite, and a model that is compressed already.
+    are not finite, symbols that the model lacks, and a model that is compressed, quantised or has adapters.
     """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()  # what it does with a text when it is used: no dropout
+    try:
+        return _compress(model, rows, plan, keep, roles, report, announce)
+    finally:
+        for module in model.modules():
+            module.training = modes.get(module, modes[model])
+
+
+def _compress(
+    model: nn.Module,
+    rows: Tensor,
+    plan: CompressionPlan | str,
+    keep: float,
+    roles: str | Iterable[str] | None,
+    report: StageReport,
+    announce: Callable[[Coverage], None],
+) -> Outcome:
     how = named_plan(plan) if isinstance(plan, str) else plan
     if not 0 < keep <= 1:
         raise InputError(f"keep must be above 0 and at most 1, not {keep}; 0.8 keeps four fifths of the parameters")
@@ -66,21 +114,29 @@ def compress(
     lookup("sequence", how.sequential, dict.fromkeys(SEQUENTIAL))
     blocks = find_blocks(model)
     known = sorted({block.role for block in blocks})
-    wanted = known if roles is None else list(roles)
+    wanted = known if roles is None else roles_of(roles)
     for role in wanted:
         lookup("projection", role, dict.fromkeys(known))
-    search = how.topology == "search"
-    groups = [] if search else only(parse_topology(how.topology, blocks), wanted)
-    mine = {block for block in blocks if block.role in wanted} if search else {b for group in groups for b in group}
+    order = Stream(model, rows[:1]).order(blocks)
+    there = [b for b in order if b.role in wanted]  # what the model never calls as a layer is taken only by its name
+    if search := how.topology == "search":
+        groups, mine = [], there
+    else:
+        groups = only(parse_topology(how.topology, there if how.topology in WHOLE else blocks), wanted)
+        mine = [block for group in groups for block in group]
     if not mine:
         raise InputError(
             f"topology '{how.topology}' names none of the projections to compress, which are {', '.join(wanted)}"
         )
-    passes = Passes(model, rows, how, {block: blocks[block] for block in mine}, report)
+    taken = {block: blocks[block] for block in mine}
+    covered = sum(weight_of(model, p).numel() for p in taken.values())
+    whole = sum(p.numel() for p in model.parameters())
+    outcome = Outcome(coverage=Coverage(covered, whole, left_out(model, taken.values())))
+    announce(outcome.coverage)
+    passes = Passes(model, rows, how, taken, order, report)
     if search:
-        groups = passes.search(passes.order, keep)
+        groups = passes.search(mine, keep)
     ranks = passes.ranks(groups, keep)
-    outcome = Outcome()
     if how.gate is not None:
         groups, ranks, outcome.dense = passes.gated(groups, ranks, how.gate)
     for group, states, shares in passes.walk(groups, ranks):
