@@ -24,7 +24,7 @@ from inn.system.errors import InputError, nearest
 ALIASES = {"--device": "--train.device", "--dtype": "--train.dtype", "--seed": "--train.seed"}
 """Short names of the options that every command with a model has."""
 
-_RECIPE_KEYS = {"description", "vocab", "models", *SECTIONS}
+_RECIPE_KEYS = {"description", "cost", "vocab", "models", *SECTIONS}
 
 
 @dataclass

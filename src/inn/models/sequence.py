@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from inn.models.generate import generate
+from inn.models.names import filed
+from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 
 if TYPE_CHECKING:
@@ -76,11 +78,15 @@ class SequenceModel(nn.Module, ABC):
         """The state of one stream that can recall a text `[n]` and remembers nothing else; None where none can."""
         return None
 
+    def reset_parameters(self) -> None:
+        """Start anew, as a new model starts; also where `to_empty` has just made room for the weights."""
+        reset_parameters(self)
+
     def parameters_by_part(self) -> dict[str, int]:
         """Parameters by top-level part; a tied head counts once, with the embedding."""
         parts: dict[str, int] = {}
         for name, p in self.named_parameters():  # named_parameters yields a tied weight once
-            part = name.split(".")[0]
+            part = filed(name).split(".")[0]
             parts[part] = parts.get(part, 0) + p.numel()
         return parts
 

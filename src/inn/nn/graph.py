@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
-from inn.nn.population import no_decay
 from inn.nn.round import Round
+from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.topology.base import edges_of
 from inn.nn.topology.edges import Edges
@@ -40,6 +40,7 @@ class Graph(nn.Module):
     torch.Size([2, 10, 64])
     """
 
+    no_decay = ("identity", "identity_gain")
     tape: Tape | None = None
     checkpoint_rounds: bool = False
     ids: Tensor
@@ -47,19 +48,42 @@ class Graph(nn.Module):
     def __init__(self, config: GraphConfig | None = None, **fields: Any):
         super().__init__()
         self.config = config = config or graph_config(**fields)
-        self.register_buffer("ids", torch.arange(config.neurons))
-        edges = edges_of(config)
-        if edges is not None:
-            self.register_buffer("edge_sources", edges.sources)
-            self.register_buffer("edge_open", edges.open)
-            self.register_buffer("edge_signs", edges.signs)
+        for name, t in self._first_buffers().items():
+            self.register_buffer(name, t)
         self.identity = self.identity_gain = None
         if config.identity != "none":
-            self.identity = no_decay(nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std))
+            self.identity = nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std)
         if config.identity == "silent":
-            self.identity_gain = no_decay(nn.Parameter(torch.zeros(config.width)))
+            self.identity_gain = nn.Parameter(torch.zeros(config.width))
         self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = READOUTS[config.readout.kind](config)
+
+    def _first_buffers(self) -> dict[str, Tensor | None]:
+        edges = edges_of(self.config)
+        own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": edges.signs}
+        return {"ids": torch.arange(self.config.neurons), **{f"edge_{name}": t for name, t in own.items()}}
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start anew: the whole graph as a new one starts, also where `to_empty` has just made room for it."""
+        for name, t in self._first_buffers().items():
+            if t is not None:
+                getattr(self, name).copy_(t)
+        if self.identity is not None:
+            self.identity.normal_().mul_(self.config.identity_std)
+        if self.identity_gain is not None:
+            self.identity_gain.zero_()
+        reset_parameters(self)
+
+    @property
+    def in_features(self) -> int:
+        """Width F of the input."""
+        return self.config.input_width
+
+    @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.config.readout_width
 
     def round(self, r: int) -> Round:
         """The module of round `r`; all rounds have the same one under `share_rounds`."""

@@ -25,6 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from inn.models.names import filed
 from inn.system.errors import InputError
 from inn.system.files import RUN, new_folder, remove_folder, remove_leftovers, replace_file, write_synced, writing
 
@@ -244,11 +245,11 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def pack_model(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """A model's tensors by name, each once, and the aliases of those that are tied: other name -> name kept."""
+    """A model's tensors by name in files, each once, and the aliases of tied ones: other name -> name kept."""
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     seen: dict[tuple, str] = {}
-    for name, t in model.state_dict().items():
+    for name, t in ((filed(name), t) for name, t in model.state_dict().items()):
         key = (t.data_ptr(), t.shape, t.stride(), t.dtype)
         if t.numel() and key in seen:
             aliases[name] = seen[key]
@@ -288,8 +289,8 @@ def unpack_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors
 
 
 def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
-    """Parameter names in the optimiser's own order, which numbers its state."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
+    """Parameter names in files, in the optimiser's own order, which numbers its state."""
+    names = {parameter: filed(name) for name, parameter in model.named_parameters()}
     return [names[p] for group in optimizer.param_groups for p in group["params"]]
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from inn.config.assemble import stored_model
 from inn.data.vocabulary import Vocabulary
 from inn.models.build import build_model
+from inn.models.names import filed
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs.checkpoint import pack_model
@@ -51,9 +52,9 @@ def load_exported(path: str | Path) -> SequenceModel:
     if not isinstance(fields, dict):
         raise InputError(f"'{path / 'config.json'}' does not say what model it is of; export the run again")
     model = build_model(stored_model(fields))
-    tensors = {name.removeprefix(PREFIX): t for name, t in read_weights(path).items()}
+    tensors = {filed(name.removeprefix(PREFIX)): t for name, t in read_weights(path).items()}
     _, tied = pack_model(model)  # in the file once, under either name
-    shapes = {name: t.shape for name, t in model.state_dict().items()}
+    shapes = {filed(name): t.shape for name, t in model.state_dict().items()}
     lacking = [name for name in shapes if name not in tensors and tied.get(name) not in tensors]
     for name in [*lacking, *(n for n, t in tensors.items() if shapes.get(n) != t.shape)]:
         raise InputError(f"the weights in '{path}' are not those of its config.json: '{name}' differs")
