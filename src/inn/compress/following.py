@@ -145,7 +145,7 @@ def _adding(layer: nn.Module, paths: set[str], x: Tensor, read: Mapping[str, Ten
     if any(one.numel() != x.numel() for one in given):
         return []
     gap = sum((one.view_as(x) for one in given), x) - y
-    return order if order and bool(gap.abs().max() <= 1e-3 * y.abs().max()) else []
+    return order if order and bool(gap.abs().max() <= max(1e-3, 4 * torch.finfo(y.dtype).eps) * y.abs().max()) else []
 
 
 def _read(now: Tensor, wanted: Tensor, behind: Tensor | None = None) -> Read:

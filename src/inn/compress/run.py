@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, find_blocks, left_out, weight_of
-from inn.compress.calibrate import Stream
+from inn.compress.calibrate import Stream, check_rows
 from inn.compress.passes import Passes, StageReport
 from inn.compress.plans import SEQUENTIAL, WEIGHTS, CompressionPlan, named_plan
 from inn.compress.replace import put_group
@@ -73,7 +73,6 @@ def compress(
     *,
     roles: str | Iterable[str] | None = None,
     report: StageReport = lambda what, done, of: None,
-    announce: Callable[[Coverage], None] = lambda coverage: None,
 ) -> Outcome:
     """Put neuronal states in the place of a model's projections, in place.
 
@@ -84,7 +83,6 @@ def compress(
         keep: the share of the parameters of the projections that the plan names, in (0, 1].
         roles: compress only these projections.
         report: called with what is being done, how much of it is done, and how much there is.
-        announce: called with what the plan covers and what it leaves out, before work starts.
 
     Raises `InputError` for a share out of range, projections that the model lacks, a text that makes activations that
     are not finite, symbols that the model lacks, and a model that is compressed, quantised or has adapters.
@@ -92,21 +90,41 @@ def compress(
     modes = {module: module.training for module in model.modules()}
     model.eval()  # what it does with a text when it is used: no dropout
     try:
-        return _compress(model, rows, plan, keep, roles, report, announce)
+        return _compress(model, rows, _planned(model, rows, plan, keep, roles), keep, report)
     finally:
         for module in model.modules():
             module.training = modes.get(module, modes[model])
 
 
-def _compress(
+@torch.no_grad()
+def coverage(
     model: nn.Module,
     rows: Tensor,
-    plan: CompressionPlan | str,
-    keep: float,
-    roles: str | Iterable[str] | None,
-    report: StageReport,
-    announce: Callable[[Coverage], None],
-) -> Outcome:
+    plan: CompressionPlan | str = "auto",
+    keep: float = 0.8,
+    roles: str | Iterable[str] | None = None,
+) -> Coverage:
+    """What `compress` would take with the same arguments, and what it would leave out; the model stays as it is.
+
+    Raises `InputError` as `compress` does for its arguments.
+    """
+    return _planned(model, rows, plan, keep, roles).coverage
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """What is to be done to a model: `groups` are still to be searched for where there are none."""
+
+    plan: CompressionPlan
+    blocks: dict[Block, Projection]
+    order: dict[Block, int]
+    groups: list[BlockGroup]
+    coverage: Coverage
+
+
+def _planned(
+    model: nn.Module, rows: Tensor, plan: CompressionPlan | str, keep: float, roles: str | Iterable[str] | None
+) -> _Planned:
     how = named_plan(plan) if isinstance(plan, str) else plan
     if not 0 < keep <= 1:
         raise InputError(f"keep must be above 0 and at most 1, not {keep}; 0.8 keeps four fifths of the parameters")
@@ -118,24 +136,28 @@ def _compress(
     for role in wanted:
         lookup("projection", role, dict.fromkeys(known))
     order = Stream(model, rows[:1]).order(blocks)
-    there = [b for b in order if b.role in wanted]  # what the model never calls as a layer is taken only by its name
-    if search := how.topology == "search":
-        groups, mine = [], there
-    else:
+    there = [block for block in order if block.role in wanted]  # what is never called as a layer is taken by name only
+    groups: list[BlockGroup] = []
+    if how.topology != "search":
         groups = only(parse_topology(how.topology, there if how.topology in WHOLE else blocks), wanted)
-        mine = [block for group in groups for block in group]
+    mine = there if how.topology == "search" else [block for group in groups for block in group]
     if not mine:
         raise InputError(
             f"topology '{how.topology}' names none of the projections to compress, which are {', '.join(wanted)}"
         )
     taken = {block: blocks[block] for block in mine}
     covered = sum(weight_of(model, p).numel() for p in taken.values())
-    whole = sum(p.numel() for p in model.parameters())
-    outcome = Outcome(coverage=Coverage(covered, whole, left_out(model, taken.values())))
-    announce(outcome.coverage)
-    passes = Passes(model, rows, how, taken, order, report)
-    if search:
-        groups = passes.search(mine, keep)
+    left = left_out(model, taken.values())
+    return _Planned(how, taken, order, groups, Coverage(covered, sum(p.numel() for p in model.parameters()), left))
+
+
+def _compress(model: nn.Module, rows: Tensor, planned: _Planned, keep: float, report: StageReport) -> Outcome:
+    how, blocks, groups = planned.plan, planned.blocks, planned.groups
+    check_rows(model, rows)
+    passes = Passes(model, rows, how, blocks, planned.order, report)
+    outcome = Outcome(coverage=planned.coverage)
+    if not groups:
+        groups = passes.search(blocks, keep)
     ranks = passes.ranks(groups, keep)
     if how.gate is not None:
         groups, ranks, outcome.dense = passes.gated(groups, ranks, how.gate)
