@@ -179,12 +179,12 @@ def _print(found: dict[str, Any]) -> None:
         f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,
     )
-    if after["megabytes"] >= before["megabytes"]:
+    if after["megabytes"] > 1.01 * before["megabytes"]:
         worse = ", and worse" if after["perplexity"] > before["perplexity"] else ""
         sizes = f"{after['megabytes']:,.1f} against {before['megabytes']:,.1f} MB"
         tell.print(
             f"It is larger than what it was made of{worse}: {sizes}.",
-            "Numbers of a few bits (GGUF) become ones of 16 or 32, and --dense keeps as many as there were.",
+            "Numbers of a few bits (GGUF) become ones of 16, and --dtype float32 makes them wider.",
             soft_wrap=True,
         )
     opens = (

@@ -84,10 +84,12 @@ def open_decoder(
     transformers = require("transformers", "a decoder of Hugging Face", "hf")
     import inn.compress.folder  # noqa: F401  (compressed models open too)
 
-    transformers.utils.logging.disable_progress_bar()
     there = find_decoder(path)
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(there)}
     options: dict[str, Any] = {"dtype": DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype}
+    shown = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # what it would warn of is an error here
     try:
         if there.is_file():
             where = {"pretrained_model_name_or_path": str(there.parent), "gguf_file": there.name}
@@ -95,12 +97,19 @@ def open_decoder(
                 options["dtype"] = _gguf_dtype(there)
             if hasattr(transformers, "GgufConfig"):
                 options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+        else:
+            kind = transformers.AutoConfig.from_pretrained(there)
+            if type(kind) not in transformers.AutoModelForCausalLM._model_mapping:
+                named = kind.model_type
+                raise InputError(f"'{path}' is a model of type {named}, which is no decoder; give one such as Llama")
         model, told = transformers.AutoModelForCausalLM.from_pretrained(**where, **options, output_loading_info=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
     except InputError:
         raise
     except Exception as error:  # a broken file fails in whatever library reads it, each with its own kind of error
         raise InputError(f"'{path}' cannot be opened by transformers: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        transformers.utils.logging.set_verbosity(shown)
     if missing := sorted(told["missing_keys"]):
         raise InputError(
             f"'{path}' lacks weights of {type(model).__name__} ({missing[0]}, {len(missing)} in all): it is damaged, "
