@@ -13,6 +13,8 @@ from inn.system.packages import require
 
 try:
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+    from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming
 except ImportError:
     require("transformers", "inn.hf", "hf")
     raise
@@ -21,12 +23,16 @@ from inn.hf.cache import INNCache
 from inn.hf.config import INNHFConfig
 from inn.hf.model import INNForCausalLM, INNModel
 from inn.hf.tokenizer import build_tokenizer
+from inn.models.names import CHILD, FILED
 
 INNConfig = INNHFConfig
 """What exported folders call it: `modeling_inn.py` imports this name, and `config.json` asks that file for it."""
 
 __all__ = ["INNCache", "INNConfig", "INNForCausalLM", "INNHFConfig", "INNModel", "build_tokenizer"]
 
+# In files, and in adapters to them, the graph's weights have the name they always had.
+_RENAMED = WeightRenaming(rf"^inn\.{FILED}\.", f"inn.{CHILD}.")
+register_checkpoint_conversion_mapping(INNHFConfig.model_type, [_RENAMED], overwrite=True)
 AutoConfig.register(INNHFConfig.model_type, INNHFConfig, exist_ok=True)
 AutoModel.register(INNHFConfig, INNModel, exist_ok=True)
 AutoModelForCausalLM.register(INNHFConfig, INNForCausalLM, exist_ok=True)

@@ -101,7 +101,7 @@ class INNPreTrainedModel(PreTrainedModel):
         Raises `InputError` where the model was exported without any.
         """
         if self.inn.experience is None and (path := self._beside(EXPERIENCE)):
-            self.inn.experience = read_experience(path)
+            self.inn.experience = read_experience(path, self.inn)
         if self.inn.experience is None:
             raise InputError("this model has no experience: none was exported with it, or it recalls nothing")
         rows = self.inn.experience.select_batch([0] * batch)
@@ -309,6 +309,6 @@ def projections(model: nn.Module) -> list[str]:
     """The names of all projections of the neurons, for `peft.LoraConfig(target_parameters=...)`.
 
     >>> projections(INN(vocab=27, neurons=2, width=8, rounds=1, recall=[]))[-1]
-    'graph.rounds.0.router.hear.weight'
+    'backbone.rounds.0.router.hear.weight'
     """
     return [f"{name}.weight" for name, m in model.named_modules() if isinstance(m, NeuronLinear)]
