@@ -45,8 +45,11 @@ class Head(nn.Module):
             self.bias.zero_()
 
     def forward(self, x: Tensor, embedding: nn.Embedding) -> Tensor:
-        weight = embedding.weight if self.weight is None else self.weight
-        return project(self.bridge(x), weight, self.bias)
+        x, weight = self.bridge(x), embedding.weight if self.weight is None else self.weight
+        if weight.is_meta and not x.is_meta:  # offloaded: it is there inside the embedding's own forward
+            y = embedding.forward(x)
+            return y if self.bias is None else y + self.bias
+        return project(x, weight, self.bias)
 
 
 def symbol_head(config: LSTMConfig | TransformerConfig, *, bias: bool) -> Head | AdaptiveHead:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from inn.config.rivals import LSTMConfig
 from inn.models.common import symbol_embedding, symbol_flops, symbol_head
 from inn.models.sequence import SequenceModel
+from inn.nn.direct import home
 from inn.nn.state import State
 from inn.nn.symbols import widening
 
@@ -59,7 +60,8 @@ class LSTM(SequenceModel):
 
     def initial_state(self, batch: int) -> State:
         """Zeros."""
-        zeros = self.embedding.weight.new_zeros(batch, 1, self.config.width)
+        weight = self.embedding.weight
+        zeros = torch.zeros(batch, 1, self.config.width, dtype=weight.dtype, device=home(self.embedding, weight))
         return State({(i, part): zeros.clone() for part in "hc" for i in range(self.config.layers)})
 
     def flops(self) -> dict[str, float]:

@@ -12,7 +12,8 @@ from operator import itemgetter
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules import module as registry
 
 _hooks_of = itemgetter("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -86,10 +87,10 @@ def untouched(module: nn.Module) -> bool:
     return look.clear
 
 
-def home(module: nn.Module, weight: Any) -> Any:
+def home(module: nn.Module, weight: Tensor) -> torch.device:
     """The device that a module computes on: its weight's, or where accelerate brings one that it keeps elsewhere."""
     hook: Any = getattr(module, "_hf_hook", None)
     if hook is None or not weight.is_meta:
         return weight.device
     places = (getattr(h, "execution_device", None) for h in getattr(hook, "hooks", [hook]))
-    return next((place for place in places if place is not None), weight.device)
+    return torch.device(next((place for place in places if place is not None), weight.device))
