@@ -26,7 +26,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
-@passed_by("forward", "hidden", "read")
+@passed_by("forward", "hidden", "read", backbone=Graph, recall=Recall)
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.rivals import LSTMConfig
-from inn.models.common import symbol_embedding, symbol_flops, symbol_head
+from inn.models.common import symbol_embedding, symbol_flops, symbol_head, tied_scores
 from inn.models.sequence import SequenceModel
 from inn.nn.direct import home
 from inn.nn.state import State
@@ -56,7 +56,7 @@ class LSTM(SequenceModel):
             h, c = new_h, new_c
             outputs.append(y)
         parts = {(i, part): t[i][:, None] for part, t in (("h", h), ("c", c)) for i in range(self.config.layers)}
-        return self.head(self.dropout(torch.cat(outputs, dim=1)), self.embedding), State(parts)
+        return self.head(self.dropout(torch.cat(outputs, dim=1)), tied_scores(self.embedding)), State(parts)
 
     def initial_state(self, batch: int) -> State:
         """Zeros."""

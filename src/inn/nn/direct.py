@@ -24,11 +24,16 @@ _EVERYWHERE = (
 _Class = TypeVar("_Class", bound=type[nn.Module])
 
 
-def passed_by(*methods: str) -> Callable[[_Class], _Class]:
-    """Mark a class that a faster way goes round: it stands for these methods, and for no others in their place."""
+def passed_by(*methods: str, **children: type | tuple[type, ...]) -> Callable[[_Class], _Class]:
+    """Mark a class that a faster way goes round.
+
+    It stands for these methods, and for no others in their place; and it reads children of these classes, by name (of
+    a list each), and not what wraps them.
+    """
 
     def mark(cls: _Class) -> _Class:
         cls._passed_by = {name: getattr(cls, name) for name in methods}  # type: ignore[attr-defined]
+        cls._reads = children  # type: ignore[attr-defined]
         return cls
 
     return mark
@@ -49,7 +54,7 @@ class _Look:
         self.methods = [(c, n, f) for c in classes for n, f in getattr(c, "_passed_by", {}).items()]
         pairs = ((type(m), name, value) for m in (root, *self.inner) for name, value in vars(m).items())
         replaced = any(callable(v) and callable(getattr(c, name, None)) for c, name, v in pairs)
-        self.clear = not replaced and self.holds(root)
+        self.clear = not replaced and all(map(_reads_its_own, (root, *self.inner))) and self.holds(root)
 
     def holds(self, root: nn.Module) -> bool:
         return (
@@ -60,6 +65,16 @@ class _Look:
             and self.sizes == list(map(len, self.dicts))  # a method that is replaced on a module is one more
             and all(getattr(c, name) is f for c, name, f in self.methods)
         )
+
+
+def _reads_its_own(module: nn.Module) -> bool:
+    for name, cls in getattr(module, "_reads", {}).items():
+        child = getattr(module, name)
+        if not all(
+            isinstance(c, cls) for c in (child if isinstance(child, nn.ModuleList) else [child]) if c is not None
+        ):
+            return False
+    return True
 
 
 _seen: WeakKeyDictionary[nn.Module, _Look] = WeakKeyDictionary()

@@ -75,9 +75,9 @@ class Embedding(nn.Embedding):
         else:
             nn.init.normal_(self.weight, std=self.std)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The vectors of symbols `[B, T]`; or of vectors `[B, T, D]` how like each symbol's they are: a tied head."""
-        return project(input, self.weight) if input.is_floating_point() else super().forward(input)
+    def forward(self, input: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The vectors of symbols `[B, T]`; or the scores of all symbols at vectors `[B, T, D]`: a tied head."""
+        return project(input, self.weight, bias) if input.is_floating_point() else super().forward(input)
 
 
 _Layer = TypeVar("_Layer", Linear, Embedding)
