@@ -51,7 +51,8 @@ class _Look:
         self.listed = list(chain.from_iterable(map(dict.values, self.children)))
         self.sizes = list(map(len, self.dicts))
         classes = dict.fromkeys([type(root), *self.types])
-        self.methods = [(c, n, f) for c in classes for n, f in getattr(c, "_passed_by", {}).items()]
+        self.methods = [(c, n) for c in classes for n in getattr(c, "_passed_by", ())]
+        self.found = [c._passed_by[n] for c, n in self.methods]
         pairs = ((type(m), name, value) for m in (root, *self.inner) for name, value in vars(m).items())
         replaced = any(callable(v) and callable(getattr(c, name, None)) for c, name, v in pairs)
         self.clear = not replaced and all(map(_reads_its_own, (root, *self.inner))) and self.holds(root)
@@ -63,7 +64,7 @@ class _Look:
             and self.listed == list(chain.from_iterable(map(dict.values, self.children)))
             and self.types == list(map(type, self.inner))
             and self.sizes == list(map(len, self.dicts))  # a method that is replaced on a module is one more
-            and all(getattr(c, name) is f for c, name, f in self.methods)
+            and self.found == [getattr(c, name) for c, name in self.methods]
         )
 
 
