@@ -79,6 +79,16 @@ class Graph(Checked):
             self.identity_gain.zero_()
         reset_parameters(self)
 
+    @property
+    def in_features(self) -> int:
+        """Width F of the input."""
+        return self.config.input_width
+
+    @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.config.readout_width
+
     def round(self, r: int) -> Round:
         """The module of round `r`; all rounds have the same one under `share_rounds`."""
         return self.rounds[0 if self.config.share_rounds else r]  # type: ignore[return-value]
