@@ -120,13 +120,16 @@ class INN(SequenceModel):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         edges: Edges | None = None,
+        remember: bool = True,
+        predict: bool = True,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
-        `edges` says which edges the routers may use; None is the complete graph.
+        `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
+        not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`.
         """
-        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges)
-        return self.predict(hidden), state
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+        return self.predict(hidden) if predict else hidden, state
 
     @checked
     def hidden(
