@@ -26,7 +26,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
-@passed_by("forward", "hidden", "read")
+@passed_by("forward", "hidden", "read", backbone=Graph, recall=Recall)
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
@@ -120,13 +120,16 @@ class INN(SequenceModel):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         edges: Edges | None = None,
+        remember: bool = True,
+        predict: bool = True,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
-        `edges` says which edges the routers may use; None is the complete graph.
+        `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
+        not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`.
         """
-        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges)
-        return self.predict(hidden), state
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+        return self.predict(hidden) if predict else hidden, state
 
     @checked
     def hidden(

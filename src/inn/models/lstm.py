@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.rivals import LSTMConfig
-from inn.models.common import symbol_embedding, symbol_flops, symbol_head
+from inn.models.common import symbol_embedding, symbol_flops, symbol_head, tied_scores
 from inn.models.sequence import SequenceModel
+from inn.nn.direct import home
 from inn.nn.state import State
 from inn.nn.symbols import widening
 
@@ -55,11 +56,12 @@ class LSTM(SequenceModel):
             h, c = new_h, new_c
             outputs.append(y)
         parts = {(i, part): t[i][:, None] for part, t in (("h", h), ("c", c)) for i in range(self.config.layers)}
-        return self.head(self.dropout(torch.cat(outputs, dim=1)), self.embedding), State(parts)
+        return self.head(self.dropout(torch.cat(outputs, dim=1)), tied_scores(self.embedding)), State(parts)
 
     def initial_state(self, batch: int) -> State:
         """Zeros."""
-        zeros = self.embedding.weight.new_zeros(batch, 1, self.config.width)
+        weight = self.embedding.weight
+        zeros = torch.zeros(batch, 1, self.config.width, dtype=weight.dtype, device=home(self.embedding, weight))
         return State({(i, part): zeros.clone() for part in "hc" for i in range(self.config.layers)})
 
     def flops(self) -> dict[str, float]:
