@@ -65,7 +65,9 @@ def test_a_person_types_silences_and_lets_it_write(page):
     text.fill(TEXT)
     drawn(page, TEXT)
     page.get_by_role("button", name="Silence neuron 2", exact=True).click()
-    page.wait_for_function("() => document.querySelector('.play output').textContent.includes('bits from silenced neurons')")
+    page.wait_for_function(
+        "() => document.querySelector('.play output').textContent.includes('bits from silenced neurons')"
+    )
     assert bits.inner_text() != whole
     page.get_by_role("button", name="Silence neuron 2", exact=True).click()
     page.wait_for_function("(whole) => document.querySelector('.play output').textContent === whole", arg=whole)

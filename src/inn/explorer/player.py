@@ -92,7 +92,12 @@ class Player:
         if len(self._readings) >= KEPT:
             self._readings.pop(next(iter(self._readings)))  # the one that was not asked for the longest
         self._readings[cut] = symbols, reading
-        return {"title": "What you type", "before": 0, **({"silenced": list(cut)} if cut else {}), **reading.facts(symbols)}
+        return {
+            "title": "What you type",
+            "before": 0,
+            **({"silenced": list(cut)} if cut else {}),
+            **reading.facts(symbols),
+        }
 
     def _without(self, cut: tuple[int, ...]):
         return silenced(self.model, cut) if cut else nullcontext()
