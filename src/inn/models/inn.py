@@ -121,7 +121,7 @@ class INN(SequenceModel):
             raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
         x, recalled = self.embed(tokens), {}
         if state is not None:
-            state.check_batch(len(tokens))
+            state.check_batch(tokens.shape[0])
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
             x = x + found
@@ -151,7 +151,7 @@ class INN(SequenceModel):
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
-        state.check_batch(len(tokens))
+        state.check_batch(tokens.shape[0])
         with torch.inference_mode():
             x = self.embed(tokens[:, None])
             if self.recall is not None:
