@@ -10,8 +10,15 @@ from safetensors.torch import save_file
 
 from inn.models.sequence import SequenceModel
 from inn.runs.exported import EXPERIENCE, VOCABULARY
+from inn.system.errors import InputError
 
 MODELING = "modeling_inn.py"
+
+
+def check_free_of_adapters(folder: Path, model: Any) -> None:
+    """Raise `InputError` where a folder holds an adapter, which `transformers` would open in place of the weights."""
+    if (folder / "adapter_config.json").exists() and not getattr(model, "_hf_peft_config_loaded", False):
+        raise InputError(f"'{folder}' holds an adapter, which would be put on what is saved; save elsewhere")
 
 
 def write_beside(model: Any, folder: Path, found: dict[str, Path | None]) -> None:
