@@ -88,9 +88,11 @@ def _pages(app: object, name: str, source: list[str]) -> None:
         from inn.cli.commands import COMMANDS, summaries
 
         parts = []
-        for command, text in summaries().items():
-            usage = getattr(COMMANDS[command], "USAGE", f"inn {command}")
-            parts.append(f"## `inn {command}`\n\n{text[0].upper()}{text[1:]}.\n\n```text\n{usage}\n```\n")
+        for group, commands in summaries().items():
+            parts.append(f"## {group.capitalize()}\n")
+            for command, text in commands.items():
+                usage = getattr(COMMANDS[command], "USAGE", f"inn {command}")
+                parts.append(f"### `inn {command}`\n\n{text[0].upper()}{text[1:]}.\n\n```text\n{usage}\n```\n")
         source[0] = source[0].replace("<!-- commands -->", "\n".join(parts))
 
 

@@ -153,6 +153,8 @@ def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     (tmp_path / "runs" / "studies").symlink_to(studied / "runs" / "studies")
     (tmp_path / "space.yaml").write_text("train.lr: {low: 1e-3, high: 2e-2, log: true}\n")
     (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
+    for name, count in (("days.log", 300), ("today.log", 60)):
+        (tmp_path / name).write_text("".join(f"12:{i // 60:02}:{i % 60:02} status ok\n" for i in range(count)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(LocalServer, "serve_forever", interrupt)
     endless = SequenceModel.generate

@@ -71,16 +71,16 @@ def test_keep_is_the_share_of_what_is_read_through():
 
 def test_dendrites_all_read_one_input():
     moments = moments_of(separate(), text(), lambda done, of: None)
-    assert list(moments) == [f"graph.rounds.{r}.router.hear" for r in range(2)]
+    assert list(moments) == [f"backbone.rounds.{r}.router.hear" for r in range(2)]
     assert all(m is each[0] for each in moments.values() for m in each)
     apart = moments_of(separate("attention"), text(), lambda done, of: None)
     assert {path.rsplit(".", 1)[1] for path in apart} == {"in_proj", "query", "key", "value"}
-    assert not torch.equal(*apart["graph.rounds.0.memory.in_proj"][:2])
+    assert not torch.equal(*apart["backbone.rounds.0.memory.in_proj"][:2])
 
 
 def test_shared_rounds_are_one_map():
     small, lost = communal(separate(share_rounds=True), text(), 0.5)
-    assert list(lost) == ["graph.rounds.0.router.hear"]
+    assert list(lost) == ["backbone.rounds.0.router.hear"]
     assert small(text(1))[0].isfinite().all()
 
 

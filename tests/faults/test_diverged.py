@@ -50,7 +50,7 @@ class Break:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize(
     "kind, module",
-    [("inn", "graph.rounds.0.memory"), ("inn", "norm"), ("lstm", "embedding"), ("lstm", "head")],
+    [("inn", "backbone.rounds.0.memory"), ("inn", "norm"), ("lstm", "embedding"), ("lstm", "head")],
 )
 def test_the_module_and_the_step_are_named_and_the_last_good_checkpoint_stays(
     tmp_path, tiny, monkeypatch, kind, module, value
@@ -77,7 +77,7 @@ def test_the_module_and_the_step_are_named_and_the_last_good_checkpoint_stays(
 
 def test_a_bad_gradient_is_named_by_its_parameter(tmp_path, tiny, monkeypatch):
     model = build_model(tiny("inn").model)
-    name = next(n for n, _ in model.named_parameters() if n.startswith("graph.rounds.0.memory"))
+    name = next(n for n, _ in model.named_parameters() if n.startswith("backbone.rounds.0.memory"))
     monkeypatch.setattr(trainer, "build_model", Break(name, 5, gradient=True))
     with pytest.raises(TrainingDiverged, match=f"step 5: gradient norm is not finite.*gradient of '{name}'"):
         fit(tiny("inn"), tmp_path / "run")

@@ -107,10 +107,10 @@ def test_without_the_options_the_weights_have_the_names_they_had(kind):
     assert (
         names
         == {
-            "inn": {"embedding", "recall", "graph", "norm", "head"},
+            "inn": {"embedding", "recall", "backbone", "norm", "head"},
             "lstm": {"embedding", "lstm", "head"},
             "transformer": {"embedding", "layers", "norm"},
-            "mamba-stack": {"embedding", "graph", "norm", "head"},
+            "mamba-stack": {"embedding", "backbone", "norm", "head"},
         }[kind]
     )
 

@@ -10,6 +10,13 @@ import signal
 from collections.abc import Sequence
 
 
+def name_of(weight: str) -> str:
+    """The name of a weight when the pins were made, which it still has in files."""
+    from inn.models.names import filed
+
+    return filed(weight)
+
+
 def main(argv: Sequence[str]) -> int:
     """The command line, in this process."""
     from inn.cli.main import main

@@ -127,13 +127,13 @@ def build_graph() -> inn.Graph:
 
 def shapes(tensors: Mapping[Any, Tensor]) -> dict[str, Any]:
     """Name -> shape and type; names of a state are `round/part`."""
-    names = {key: key if isinstance(key, str) else "/".join(map(str, key)) for key in tensors}
+    names = {key: old.name_of(key) if isinstance(key, str) else "/".join(map(str, key)) for key in tensors}
     return {names[key]: [list(t.shape), str(t.dtype).removeprefix("torch.")] for key, t in tensors.items()}
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """The sha256 of tensors by name, whatever their order."""
-    found = hashlib.sha256()
+    found, tensors = hashlib.sha256(), {old.name_of(name): t for name, t in tensors.items()}
     for name in sorted(tensors):
         found.update(name.encode() + b"\0" + tensors[name].detach().contiguous().numpy().tobytes())
     return found.hexdigest()
@@ -144,7 +144,7 @@ def prints(tensors: Mapping[str, Tensor]) -> dict[str, float]:
     found = {}
     for name, t in tensors.items():
         flat = t.detach().double().flatten()
-        found[name] = float(f"{(flat * torch.cos(torch.arange(len(flat)).double())).sum().item():.7g}")
+        found[old.name_of(name)] = float(f"{(flat * torch.cos(torch.arange(len(flat)).double())).sum().item():.7g}")
     return found
 
 
@@ -158,7 +158,7 @@ def fill(module: torch.nn.Module) -> Any:
     module = module.double().eval()
     with torch.no_grad():
         for name, p in module.named_parameters():
-            start = int(hashlib.sha256(name.encode()).hexdigest()[:6], 16) % 1000
+            start = int(hashlib.sha256(old.name_of(name).encode()).hexdigest()[:6], 16) % 1000
             # Fractional parts of the multiples of the golden ratio: plain arithmetic, the same everywhere.
             spread = [math.modf((start + i) * 0.6180339887498949)[0] - 0.5 for i in range(p.numel())]
             p.copy_(torch.tensor(spread, dtype=torch.float64).view(p.shape))
@@ -240,7 +240,7 @@ def last_checkpoint(run: Path) -> Path:
 
 def weights(run: Path) -> dict[str, Tensor]:
     """The weights at the end of a run."""
-    return {name: t.clone() for name, t in inn.load(last_checkpoint(run)).state_dict().items()}
+    return {old.name_of(name): t.clone() for name, t in inn.load(last_checkpoint(run)).state_dict().items()}
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

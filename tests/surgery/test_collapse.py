@@ -29,7 +29,7 @@ def test_one_neuron_computes_the_same(fields):
 def test_equal_separate_neurons_collapse_too():
     torch.manual_seed(0)
     model = inn.INN(preset="distinct", **SMALL, input="copy", readout="mean", identity="embedding").eval()
-    with pytest.raises(inn.InputError, match=r"differ in graph\.identity"):
+    with pytest.raises(inn.InputError, match=r"differ in backbone\.identity"):
         inn.collapse(model)
     with torch.no_grad():
         for p in model.graph.parameters():

@@ -44,7 +44,9 @@ def parse(argv: list[str]) -> Namespace:
 
 def show(facts: dict[str, Any]) -> None:
     out = console()
-    text = f"{facts['file']}: {facts['bytes']:,} bytes -> {facts['compressed_bytes']:,} (xz: {facts['xz_bytes']:,})"
+    names = {"xz": "xz", "ppmd": "PPMd", "zpaq": "zpaq -m5"}
+    rivals = ", ".join(f"{names[k]}: {facts[f'{k}_bytes']:,}" for k in names if f"{k}_bytes" in facts)
+    text = f"{facts['file']}: {facts['bytes']:,} bytes -> {facts['compressed_bytes']:,} ({rivals})"
     if facts["symbols"]:
         bits, predicted = facts["bits_per_symbol"], facts["model_bits_per_symbol"]
         text += f", {bits:.4f} bits per {facts['unit']}; predicted: {predicted:.4f}"

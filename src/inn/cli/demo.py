@@ -53,7 +53,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     """What was learned, on text the model has never seen, the page of its neurons, and what to try next."""
     from inn.cli.display import reporting, write_look
     from inn.explorer.look import default_out
-    from inn.inference.floors import xz_bits
+    from inn.inference.floors import compressor_bits, compressors
     from inn.inference.held_out import evaluate_run
     from inn.models.inn import INN
     from inn.runs.directory import Run
@@ -63,7 +63,8 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
         facts = evaluate_run(run, "test", device=device, report=report)
     model, dataset = load_with_data(run)
     decode = dataset.vocabulary.decode
-    xz = xz_bits(decode(dataset.train), decode(dataset.test), len(dataset.test))
+    texts = decode(dataset.train), decode(dataset.test), len(dataset.test)
+    found = {name: compressor_bits(name, *texts) for name in compressors()}
     pieces = model.generate(PROMPT, SAMPLE, temperature=0.7, seed=1, unknown="skip")
     text = PROMPT + "".join(pieces)
     Run(run).log_sample(summary["step"], text)
@@ -71,8 +72,8 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     unit = facts["unit"]
     rows = {
         **facts["floors"],
-        "xz": xz["alone"],
-        "xz that has read the training text": xz["primed"],
+        "xz": found["xz"]["alone"],
+        **{f"{name} that has read the training text": bits["primed"] for name, bits in found.items()},
         f"this {summary['config']['model']['kind']}": facts["bits"],
     }
     width = max(map(len, rows))

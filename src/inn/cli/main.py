@@ -7,9 +7,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from textwrap import shorten
 
 import inn
+from inn.cli import completion
 from inn.cli.commands import COMMANDS, summaries
+from inn.cli.common import QUIET
 from inn.system.errors import InputError
 
 _OF_A_CHECKOUT = {"study": "studies", "bench": "benchmarks"}
@@ -29,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows has no word for ≥ or é, and would raise
             stream.reconfigure(errors="replace")
+    if completion.asked():
+        return completion.complete()
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's last breath
@@ -68,21 +73,30 @@ def _run(argv: list[str]) -> int:
             f"command '{argv[0]}' is not part of the package; in a checkout, pip install -e {_OF_A_CHECKOUT[argv[0]]}"
         )
     COMMANDS.check(argv[0])
+    quiet = QUIET.set("--quiet" in argv)
     try:
-        return COMMANDS[argv[0]].main(argv[1:]) or 0
+        return COMMANDS[argv[0]].main([token for token in argv[1:] if token != "--quiet"]) or 0
     except SystemExit as stop:  # --help has been printed
         return int(stop.code or 0)
+    finally:
+        QUIET.reset(quiet)
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<16}{text}" for name, text in summaries().items())
+    groups = "\n\n".join(
+        "\n".join(
+            [f"{group}:", *(f"  {name:<17}{shorten(text, 61, placeholder=' ...')}" for name, text in commands.items())]
+        )
+        for group, commands in summaries().items()
+    )
     return f"""usage: inn COMMAND ...
 
-Sequence models that are graphs of neurons.
+Train small sequence models that are graphs of neurons, look inside, use them.
 
-{commands}
+{groups}
 
-`inn COMMAND --help` documents every option; `inn --version` prints the version. Try `inn demo` first."""
+`inn COMMAND --help` explains a command; with --quiet each shows no progress.
+`inn --version` prints the version. Try `inn demo` first."""
 
 
 def _refuse(sentence: str) -> int:

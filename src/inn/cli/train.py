@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, print_json, with_settings
 from inn.config.parser import OptionParser
-from inn.config.settings import Settings, read_recipe, resolve, resolve_tree, split_overrides
+from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, split_overrides
 from inn.system.errors import InputError
 
 USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn train --resume RUN"
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> int:
     process had died, goes on with the run that its first life began.
     """
     args, settings = parse(argv)
-    from inn.cli.display import resume_run, tell_what_next, train_run
+    from inn.cli.display import tell_what_next, train_run
     from inn.runs.directory import Run
     from inn.training.finite import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
     from inn.training.parallel.group import MainProcessError, is_main_process, launcher_id, was_restarted
@@ -31,10 +31,7 @@ def main(argv: list[str]) -> int:
         settings = resolve_from(args["from"], args.recipe, args.overrides)
     again = was_restarted() and Run.was_created_by(launcher_id(), args.run)  # one of the processes had died
     try:
-        if settings is None or again:
-            summary = resume_run(args.run, quiet=args.json)
-        else:
-            summary = train_run(settings, args.run, quiet=args.json)
+        summary = train_run(None if again else settings, args.run, json=args.json, samples=args.samples)
     except (MainProcessError, TrainingDiverged):
         if not is_main_process():
             return 2
@@ -53,10 +50,11 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
     """The command's arguments, `run` always set, and the settings of a new run; None where another run has them."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn train", USAGE, "Train a model: a recipe by name, or a YAML file of your own.")
-    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False)
+    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False, names=recipes())
     parser.option("--run", help="Where the run is written; runs/RECIPE when not given.")
     parser.option("--from", help="A run whose model, weights and symbols to start with; its settings without RECIPE.")
     parser.option("--resume", help="A run directory to go on with, under its own settings.")
+    parser.flag("--samples", "Show what the model writes meanwhile, too; samples.txt has it in any case.")
     parser.flag("--json", JSON_HELP + " Progress goes to stderr.")
     args = with_settings(parser, own, overrides).parse(own)
     if args.resume is not None:
@@ -70,7 +68,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
         args.overrides = overrides
         return args, None
     if args.recipe is None:
-        raise InputError(f"RECIPE is missing: {USAGE}")
+        raise InputError(f"RECIPE is missing (`inn recipes` lists them): {USAGE}")
     args.run = args.run or f"runs/{Path(args.recipe).stem}"
     return args, resolve(args.recipe, overrides)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from inn.compress.modules import InputStates, NeuronalLinear
+from inn.compress.modules import Guarded, InputStates, NeuronalLinear
 from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
@@ -30,7 +30,7 @@ class Projection:
     last: int
 
 
-class Joined(nn.Module):
+class Joined(Guarded):
     """Several maps of one input, their outputs side by side: what a layer with fused projections becomes."""
 
     def __init__(self, parts: list[nn.Linear]):
@@ -80,6 +80,15 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
             f"the layers of {type(model).__name__} hold no linear projections; there is nothing to compress"
         )
     return found
+
+
+def refuse_adapters(model: nn.Module) -> None:
+    """Raise `InputError` where adapters (peft) hang on a model's layers: their share would be lost."""
+    for name, module in model.named_modules():
+        if hasattr(module, "base_layer"):
+            raise InputError(
+                f"'{name}' has an adapter attached; merge it first (peft's `merge_and_unload`), or unload it"
+            )
 
 
 def is_linear(module: nn.Module) -> bool:

@@ -1,4 +1,8 @@
-"""Linear maps made of neuronal states: what a group reads is computed once, and no dense matrix is ever made."""
+"""Linear maps made of neuronal states: what a group reads is computed once, and no dense matrix is ever made.
+
+Where a dense layer has its weight, a state dict of theirs has one number. It fits no layer: a file of theirs that is
+read into dense layers is an error, and never a model whose weights are drawn at random.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,21 @@ class InputStates(nn.Module):
         return f"{self.weight.shape[1]} -> {len(self.weight)}"
 
 
-class NeuronalLinear(nn.Module):
+class Guarded(nn.Module):
+    """A layer that stands where a dense one was, and whose state dict fits none."""
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        at = next(self.parameters())
+        if not at.is_meta:  # on the meta device a state dict says what is to be read
+            destination[f"{prefix}weight"] = torch.zeros(1, dtype=at.dtype, device=at.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        kept = {key: value for key, value in state_dict.items() if key != f"{prefix}weight"}
+        super()._load_from_state_dict(kept, prefix, *args)
+
+
+class NeuronalLinear(Guarded):
     """A linear map whose weight is made of neuronal states, W[j, i] = q_out[j] . q_in[i]: `[..., n]` -> `[..., m]`.
 
     Alone, or in a group with others that read the same input states. It trains from scratch like any other layer; what

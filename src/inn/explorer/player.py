@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from threading import Lock
@@ -21,6 +22,8 @@ WRITTEN = 2000
 """Symbols that are written at once, at most."""
 HOP = 500
 """Where a text is too long, its beginning is left out in pieces of so many symbols: most keystrokes then cost one."""
+AHEAD = 3_600_000
+"""Milliseconds that a page's clock may be ahead of this one's."""
 KEPT = 3
 """Sets of silenced neurons whose readings are kept."""
 
@@ -115,6 +118,8 @@ class Player:
             raise InputError("a question takes 'serial', an integer, and 'text', a string")
         if not isinstance(cut, list) or not all(type(n) is int and 0 <= n < self.neurons for n in cut):
             raise InputError(f"silenced must be a list of neurons from 0 to {self.neurons - 1}, not {cut!r:.80}")
+        if serial > time.time() * 1000 + AHEAD:
+            raise InputError("serial is beyond this hour, in milliseconds: whoever asks later could not be answered")
         self._newest = max(self._newest, serial)
         return serial, text, tuple(sorted(set(cut)))
 

@@ -19,6 +19,8 @@ try:
         AutoModelForSequenceClassification,
         AutoTokenizer,
     )
+    from transformers.conversion_mapping import register_checkpoint_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 except ImportError:
     require("transformers", "inn.hf", "hf")
@@ -29,6 +31,7 @@ from inn.hf.classify import INNForSequenceClassification
 from inn.hf.config import INNHFConfig
 from inn.hf.model import INNForCausalLM, INNModel
 from inn.hf.tokenizer import INNTokenizer, build_tokenizer
+from inn.models.names import CHILD, FILED
 
 INNConfig = INNHFConfig
 """What exported folders call it: `modeling_inn.py` imports this name, and `config.json` asks that file for it."""
@@ -44,6 +47,9 @@ __all__ = [
     "build_tokenizer",
 ]
 
+# In files, and in adapters to them, the graph's weights have the name they always had.
+_RENAMED = WeightRenaming(rf"^inn\.{FILED}\.", f"inn.{CHILD}.")
+register_checkpoint_conversion_mapping(INNHFConfig.model_type, [_RENAMED], overwrite=True)
 AutoConfig.register(INNHFConfig.model_type, INNHFConfig, exist_ok=True)
 AutoModel.register(INNHFConfig, INNModel, exist_ok=True)
 AutoModelForCausalLM.register(INNHFConfig, INNForCausalLM, exist_ok=True)

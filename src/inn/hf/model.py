@@ -218,6 +218,6 @@ def projections(model: nn.Module) -> list[str]:
     """The names of all projections of the neurons, for `peft.LoraConfig(target_parameters=...)`.
 
     >>> projections(INN(vocab=27, neurons=2, width=8, rounds=1, recall=[]))[-1]
-    'graph.rounds.0.router.hear.weight'
+    'backbone.rounds.0.router.hear.weight'
     """
     return [f"{name}.weight" for name, m in model.named_modules() if isinstance(m, NeuronLinear)]

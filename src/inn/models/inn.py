@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from inn.config.assemble import model_config
 from inn.config.models import INNConfig
+from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
+from inn.nn.arguments import checked
+from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
-from inn.nn.population import Linear, no_decay
+from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
 from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
@@ -23,6 +26,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
+@passed_by("forward", "hidden", "read")
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
@@ -52,10 +56,10 @@ class INN(SequenceModel):
         super().__init__(config if parameters is None else with_parameters(config, parameters))
         c = self.config
         embedded = c.embedding_width or c.input_width
-        self.embedding = nn.Embedding(c.vocab, embedded)
+        self.embedding = Embedding(c.vocab, embedded)
         self.widen = widening(c.embedding_width, c.input_width)
         self.recall = Recall(c) if c.recall else None
-        self.graph = Graph(c)
+        self.backbone = Graph(c)
         self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or c.readout_width != c.input_width)
@@ -65,13 +69,48 @@ class INN(SequenceModel):
         else:
             self.head = Linear(embedded if c.tied else c.readout_width, c.vocab)
         self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
-        nn.init.normal_(self.embedding.weight, std=c.embedding_std)
+        started(self.embedding, c.embedding_std)
         if isinstance(self.head, Linear):
-            nn.init.normal_(self.head.weight, std=0.02)
-            nn.init.zeros_(self.head.bias)
-        if c.tied:
-            self.head.weight = self.embedding.weight
-        no_decay(self.embedding.weight)  # type: ignore[arg-type]
+            started(self.head, 0.02)
+            if c.tied:
+                self.head.std = c.embedding_std
+        self.tie_weights()
+        self.register_load_state_dict_post_hook(_tie_what_was_loaded)
+
+    def tie_weights(self) -> None:
+        """Let a tied head have the embedding's weight, the very tensor; accelerate asks for it by this name."""
+        if (
+            self.config.tied
+            and (one := self._parameter("embedding")) is not None
+            and self._parameter("head") is not None
+        ):
+            # Not by setting the attribute: `init_empty_weights` makes a new tensor of each one that is set.
+            self.head._parameters["weight"] = one
+
+    def _apply(self, fn: Any, recurse: bool = True) -> INN:
+        one = self._parameter("embedding")
+        tied = one is not None and one is self._parameter("head")
+        super()._apply(fn, recurse)
+        if tied:  # `to_empty` makes new tensors, one for either
+            self.tie_weights()
+        return self
+
+    def _parameter(self, child: str) -> nn.Parameter | None:
+        """The weight of a child; None where it has no plain one (any longer)."""
+        return getattr(self, child)._parameters.get("weight")
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of neurons; its weights are named after the child that holds it, `backbone`."""
+        return self.backbone
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(CHILD if name == FILED else name, value)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in [n for n in state_dict if n.startswith(f"{prefix}{FILED}.")]:
+            state_dict[prefix + current(name.removeprefix(prefix))] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(
         self,
@@ -86,9 +125,10 @@ class INN(SequenceModel):
 
         `edges` says which edges the routers may use; None is the complete graph.
         """
-        hidden, state = self.hidden(tokens, state, reset=reset, mask=mask, edges=edges)
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges)
         return self.predict(hidden), state
 
+    @checked
     def hidden(
         self,
         tokens: Tensor,
@@ -103,16 +143,25 @@ class INN(SequenceModel):
 
         Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
-        x, recalled = self.embed(tokens), {}
-        if state is not None:
-            state.check_batch(len(tokens))
+        return self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+
+    def read(
+        self,
+        tokens: Tensor,
+        state: State | None,
+        *,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        edges: Edges | None = None,
+        remember: bool = True,
+    ) -> tuple[Tensor, State]:
+        """`hidden` of arguments that have been checked."""
+        x, found, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
-            x = x + found
-        x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
-        return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
+            state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
+        x, after = self.graph(x, state, recalled=found, edges=edges, reset=reset, mask=mask, checked=True)
+        return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
@@ -129,15 +178,16 @@ class INN(SequenceModel):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
-        The state is changed in place and returned; while a tape records, a new one is made as ever.
+        The state is changed in place and returned. While a tape records, and where something hangs on a module (a hook,
+        an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None:
-            logits, after = self.step(tokens, state)
+        if self.graph.tape is not None or not untouched(self):
+            with torch.no_grad():
+                logits, after = self.step(tokens, state)
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
-        state.check_batch(len(tokens))
         with torch.inference_mode():
             x = self.embed(tokens[:, None])
             if self.recall is not None:
@@ -164,6 +214,18 @@ class INN(SequenceModel):
             parts["embedding"] = products(self.widen)
         parts["head"] = products(self.bridge, self.head)
         return parts | (self.recall.flops() if self.recall is not None else {})
+
+
+def _tie_what_was_loaded(model: INN, keys: Any) -> None:
+    """Tie again where loading has put two tensors (`assign=True`) in place of one; of which a file may hold one."""
+    one, other = model._parameter("embedding"), model._parameter("head")
+    if not model.config.tied or one is None or other is None or one is other:
+        return
+    if one.is_meta:
+        model.embedding._parameters["weight"] = other
+    alike = type(one) is type(other) and one.shape == other.shape
+    if one.is_meta or other.is_meta or (alike and torch.equal(one, other)):
+        model.tie_weights()
 
 
 def _joined(state: State, recalled: dict[str, Tensor]) -> State:

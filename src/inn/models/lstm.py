@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.rivals import LSTMConfig
-from inn.models.common import check_input, symbol_embedding, symbol_flops, symbol_head
+from inn.models.common import symbol_embedding, symbol_flops, symbol_head
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.nn.symbols import widening
@@ -39,15 +39,14 @@ class LSTM(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`. A reset at a masked position still clears the state."""
-        check_input(tokens, state)
         state = self.initial_state(len(tokens)) if state is None else state
         h, c = (torch.stack([state[i, part][:, 0] for i in range(self.config.layers)]) for part in "hc")
         x = self.widen(self.embedding(tokens))
         outputs = []
         for start, end in segments(tokens.shape[1], reset, mask):
             if reset is not None:
-                keep = ~reset[:, start, None]
-                h, c = h * keep, c * keep
+                fresh = reset[:, start, None]
+                h, c = h.masked_fill(fresh, 0), c.masked_fill(fresh, 0)
             y, (new_h, new_c) = self.lstm(x[:, start:end], (h.contiguous(), c.contiguous()))
             new_h, new_c = new_h.to(h.dtype), new_c.to(c.dtype)  # autocast may have left them in bfloat16
             if mask is not None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from inn.config.rivals import TransformerConfig
 from inn.models.common import symbol_embedding, symbol_flops, symbol_head
 from inn.models.window import Plan, WindowedModel, attend, split_heads
-from inn.nn.population import Linear
+from inn.nn.population import Linear, started
 from inn.nn.symbols import widening
 
 
@@ -86,9 +86,9 @@ class Layer(nn.Module):
         self.down = Linear(hidden, c.width, bias=False)
         self.dropout = nn.Dropout(c.dropout)
         for linear in (self.qkv, self.gate_up):
-            nn.init.normal_(linear.weight, std=c.embedding_std)
+            started(linear, c.embedding_std)
         for linear in (self.attention_out, self.down):  # 2 x layers of them add up on the residual stream
-            nn.init.normal_(linear.weight, std=c.embedding_std * (2 * c.layers) ** -0.5)
+            started(linear, c.embedding_std * (2 * c.layers) ** -0.5)
 
     def forward(
         self, x: Tensor, plan: Plan, cache: tuple[Tensor, Tensor], turns: Tensor, key_turns: Tensor

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.models.common import check_input
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 
@@ -152,7 +151,6 @@ class WindowedModel(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`. A reset at a masked position still empties the cache."""
-        check_input(tokens, state)
         state = self.initial_state(len(tokens)) if state is None else state
         window, dtype = self.config.window, self.embedding.weight.dtype
         outputs = []

@@ -52,7 +52,7 @@ def collapse(model: INN) -> INN:
     for name, single in one.state_dict().items():
         value = old[name]
         if value.shape != single.shape:
-            if name != "graph.ids" and not bool((value == value[:1]).all()):
+            if name != "backbone.ids" and not bool((value == value[:1]).all()):
                 raise InputError(f"cannot collapse: the neurons differ in {name}")
             value = value[:1]
         new[name] = value.clone()

@@ -46,7 +46,7 @@ def communal(
 
     >>> small, lost = communal(INN(vocab=11, neurons=4, width=8, rounds=1), torch.randint(11, (2, 64)), 0.5)
     >>> small.config.weights, small.config.communal_states, list(lost)
-    ('communal', 13, ['graph.rounds.0.router.hear'])
+    ('communal', 13, ['backbone.rounds.0.router.hear'])
     """
     c = model.config
     if not 0 < keep <= 1:

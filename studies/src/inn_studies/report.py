@@ -17,7 +17,9 @@ PAGES = {
 
 *Intelligent Neural Networks* (arXiv 2511.22813), every table and figure, measured again. This page is written by
 `inn study --report` from the files in `results/`; no number in it was typed by hand. *Artefact*: the number can be
-had, but not for the reason the paper gives.
+had, but not for the reason the paper gives. *PPMd* (order 8) and *zpaq -m5* are file compressors. They first read the
+text that the models were trained on; counted is what the scored text then adds to the compressed file. They have no
+parameters and go on learning while they read, as the state of a model does.
 """,
     "neuronal-groups": """# Neuronal groups, measured
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from inn.inference.coding.text import compress_text, decompress_text
+from inn.inference.floors import COMPRESSORS, compressors
 from inn.runs.directory import Run
 from inn.runs.load import load
 from inn.system.errors import InputError
@@ -24,6 +24,7 @@ def compress_file(
 ) -> dict[str, Any]:
     """Compress a text file with a run (see `compress_text`) into a new file; returns what it came to, as plain data.
 
+    Beside it, what file compressors make of the text alone: `xz_bytes`; `ppmd_bytes`, `zpaq_bytes` where installed.
     Raises `InputError` as `load` and `compress_text` do, and where `out` is there already.
     """
     _check_free(out)
@@ -42,7 +43,7 @@ def compress_file(
         "unit": model.vocabulary.unit,
         "bits_per_symbol": 8 * len(packed.content) / packed.symbols if packed.symbols else None,
         "model_bits_per_symbol": packed.model_bits / packed.symbols if packed.symbols else None,
-        "xz_bytes": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+        **{f"{name.split()[0].lower()}_bytes": COMPRESSORS[name](data) for name in compressors()},
         "streams": streams,
     }
 

@@ -16,6 +16,7 @@ import torch
 
 from inn.data.base import Vocabulary
 from inn.inference.coding.ranges import RangeDecoder, RangeEncoder, whole_shares
+from inn.models.names import filed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.system.errors import InputError
@@ -153,7 +154,7 @@ def model_digest(model: SequenceModel) -> bytes:
     """16 bytes that tell a model from any other: of its settings, its vocabulary and every number it holds."""
     digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
     digest.update(_vocabulary(model).to_json().encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted((filed(name), t) for name, t in model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.digest()[:16]

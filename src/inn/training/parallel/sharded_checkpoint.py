@@ -19,6 +19,7 @@ from torch.distributed.checkpoint import HuggingFaceStorageWriter
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from inn.models.names import filed
 from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.checkpoint import Checkpoint
@@ -59,7 +60,7 @@ def whole_weights(model: nn.Module, keep: bool) -> tuple[dict[str, Tensor], dict
     tensors, aliases, seen = {}, {}, {}
     values = dict([*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)])
     for name in model.state_dict():
-        t = values[name]
+        t, name = values[name], filed(name)
         if id(t) in seen:
             aliases[name] = seen[id(t)]
             continue
@@ -78,7 +79,7 @@ def by_rows(state: State, mesh: DeviceMesh) -> dict[str, DTensor]:
 def empty_moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Room for AdamW's two moments of every weight, named as `checkpoint.pack_optimizer` names them."""
     known = {p for group in optimizer.param_groups for p in group["params"]}
-    moments = ((f"{n}/{moment}", p) for n, p in model.named_parameters() if p in known for moment in _MOMENTS)
+    moments = ((f"{filed(n)}/{moment}", p) for n, p in model.named_parameters() if p in known for moment in _MOMENTS)
     return {name: torch.zeros_like(p, requires_grad=False) for name, p in moments}
 
 
@@ -89,4 +90,5 @@ def restore_weights(model: nn.Module, path: Path) -> None:
     """Read into a model this process's share of a checkpoint's weights."""
     weights = dict(model.named_parameters())
     buffers = {name: t for name, t in model.named_buffers() if name in model.state_dict()}
-    read_into(path, "model", {**{n: p.detach() for n, p in weights.items()}, **buffers})
+    tensors = {**{n: p.detach() for n, p in weights.items()}, **buffers}
+    read_into(path, "model", {filed(n): t for n, t in tensors.items()})
