@@ -93,7 +93,7 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
     from inn.compress.calibrate import rows_of
     from inn.compress.measure import compared, size_of_inn
     from inn.compress.pipeline import texts
-    from inn.hf.export import write
+    from inn.hf.export import home_of, write
     from inn.hf.model import INNForCausalLM
     from inn.inference.evaluate import evaluate
     from inn.models.inn import INN
@@ -121,7 +121,7 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
         **compared(models, sizes, scores, rows[0]),
     }
     with new_folder(Path(args.out)) as folder:
-        write(INNForCausalLM.wrap(after), folder)
+        write(INNForCausalLM.wrap(after), folder, home_of(args.model))
     return found
 
 
