@@ -32,6 +32,7 @@ html_theme = "furo"
 html_title = "INN"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_theme_options = {
     "source_repository": repository[1] if repository else "",
@@ -40,8 +41,6 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#2f74c0", "color-brand-content": "#2f74c0"},
     "dark_css_variables": {"color-brand-primary": "#6aaaf0", "color-brand-content": "#6aaaf0"},
 }
-pygments_style = "friendly"
-pygments_dark_style = "github-dark"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -184,3 +184,21 @@ class MetricLinear(NeuronalLinear):
         if self.write.bias is not None:
             plain.write.bias.copy_(self.write.bias)
         return plain
+
+
+class Joined(Guarded):
+    """Several maps of one input, their outputs side by side: what a layer with fused projections becomes."""
+
+    def __init__(self, parts: list[nn.Linear]):
+        super().__init__()
+        self.starts = [sum(part.out_features for part in parts[:i]) for i in range(len(parts))]
+        self.parts = nn.ModuleList(parts)
+        self.replaces: type[nn.Module] = nn.Linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], -1)
+
+    @property
+    def weight(self) -> Tensor:
+        """All weights on top of each other, made anew: transformers looks for one."""
+        return torch.cat([part.weight for part in self.parts])  # type: ignore[arg-type]
