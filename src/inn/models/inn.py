@@ -48,6 +48,8 @@ class INN(SequenceModel):
     torch.Size([2, 10, 256])
     """
 
+    no_split = ["Round", "Recall"]
+    """Modules that are on one device wholly (`infer_auto_device_map(no_split_module_classes=...)` of accelerate)."""
     config: INNConfig
 
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
@@ -181,11 +183,11 @@ class INN(SequenceModel):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
-        The state is changed in place and returned. While a tape records, and where something hangs on a module (a hook,
-        an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
+        The state is changed in place and returned. While a tape records, in what is compiled, and where something hangs
+        on a module (a hook, an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None or not untouched(self):
+        if self.graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
             with torch.no_grad():
                 logits, after = self.step(tokens, state)
             if self.recall is not None and not remember:
