@@ -24,8 +24,9 @@ from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from inn.compress.blocks import Joined, Projection, dense_again, neuronal, put_group, refuse_adapters, unite
-from inn.compress.modules import Guarded
+from inn.compress.blocks import Projection, neuronal, refuse_adapters
+from inn.compress.modules import Guarded, Joined
+from inn.compress.replace import dense_again, put_group, unite
 from inn.system.errors import InputError
 
 METHOD = "neuronal_groups"

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from inn.config.run import RunConfig
 from inn.config.sections import SECTIONS
@@ -160,7 +161,7 @@ class Trainer:
         if status == "finished" and self.group.is_main:
             experience = validation.experience(self.model, self.dataset.train)
             if experience is not None:
-                extra["experience"] = self.run.write_experience(experience)
+                extra["experience"] = self.run.write_experience(save(experience.to_tensors()))
         summary = self._write_summary(status, **extra)
         self.report(events.Finished(self.state.step, status, self.run.path, summary))
         return summary
