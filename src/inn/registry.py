@@ -64,7 +64,7 @@ class Kinds(Mapping[str, Any]):
 
     def empty(self, name: str) -> bool:
         """Whether a name stands for no such part at all (`none`)."""
-        return self._built_in.get(name) == ""
+        return name in self and self._built_in.get(name) == ""
 
     def options(self, name: str) -> Any:
         """The class of a kind's options; None where it has none."""
@@ -89,6 +89,8 @@ class Kinds(Mapping[str, Any]):
         """Raise `InputError` for a name that nobody has; `origin` is where it came from when it was written down."""
         if name in self:
             return
+        if not isinstance(origin, str | None):
+            raise InputError(f"{self.what} '{name}' comes from {origin!r}, which is no text")
         if origin is not None and origin.startswith("module "):
             raise InputError(f"{self.what} '{name}' was registered by {origin}; import that first")
         if origin is not None:
@@ -96,7 +98,7 @@ class Kinds(Mapping[str, Any]):
             raise InputError(
                 f"{self.what} '{name}' comes with {origin}, which is not installed here; pip install {package}"
             )
-        raise InputError(f"unknown {self.what} '{name}'{nearest(name, self)}")
+        raise InputError(f"unknown {self.what} '{name}'{nearest(str(name), self)}")
 
     def __getitem__(self, name: str) -> Any:
         if name in self._registered:
@@ -110,7 +112,7 @@ class Kinds(Mapping[str, Any]):
             raise InputError(f"{self.what} '{name}' of {self.origin(name)} cannot be imported: {error}") from error
 
     def __contains__(self, name: object) -> bool:
-        return name in self._built_in or name in self._registered or name in self._brought
+        return isinstance(name, str) and (name in self._built_in or name in self._registered or name in self._brought)
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._built_in, **self._registered, **self._brought})

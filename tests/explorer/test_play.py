@@ -54,7 +54,7 @@ def test_a_person_types_silences_and_lets_it_write(page):
     text, bits = page.locator(".play textarea"), page.locator(".play output")
     assert page.locator(".text span").count() == len(TEXT)
     whole = bits.inner_text()
-    assert re.fullmatch(r"\d\.\d+ bits per symbol", whole)
+    assert re.fullmatch(r"\d\.\d+ bits per character", whole)
 
     page.keyboard.press("Control+End")
     page.keyboard.type("the")
@@ -65,7 +65,7 @@ def test_a_person_types_silences_and_lets_it_write(page):
     text.fill(TEXT)
     drawn(page, TEXT)
     page.get_by_role("button", name="Silence neuron 2", exact=True).click()
-    page.wait_for_function("() => document.querySelector('.play output').textContent.includes('by silence')")
+    page.wait_for_function("() => document.querySelector('.play output').textContent.includes('bits from silenced neurons')")
     assert bits.inner_text() != whole
     page.get_by_role("button", name="Silence neuron 2", exact=True).click()
     page.wait_for_function("(whole) => document.querySelector('.play output').textContent === whole", arg=whole)
@@ -84,4 +84,4 @@ def test_what_the_model_does_not_know_is_said_and_does_nothing(page):
     page.wait_for_function("() => document.querySelector('.play .note[role]').textContent.includes('left out')")
     assert page.locator(".text script").count() == 0
     page.locator(".play textarea").fill("")
-    page.wait_for_function("() => document.querySelector('.play output').textContent === 'two symbols at least'")
+    page.wait_for_function("() => document.querySelector('.play output').textContent === 'Type at least 2 characters'")

@@ -34,7 +34,8 @@ class InputStates(nn.Module):
         """What is read of `x` `[..., n]`; `readers` members will ask for the same tensor in a row."""
         if readers == 1 or torch.compiler.is_compiling():  # a compiler finds the common product by itself
             return self._read(x)
-        mark = (x._version if not x.is_inference() else 0, torch.is_grad_enabled(), torch.is_autocast_enabled())
+        versions = [0 if t.is_inference() else t._version for t in (x, self.weight)]
+        mark = (*versions, id(self.weight), torch.is_grad_enabled(), torch.is_autocast_enabled())
         if self._kept is not None and self._kept[0] is x and self._kept[1] == mark:
             _, _, read, left = self._kept
         else:

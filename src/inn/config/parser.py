@@ -6,16 +6,16 @@ import difflib
 import os
 import re
 import threading
-import types
 from argparse import SUPPRESS, Action, ArgumentError, HelpFormatter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from inn.config.checks import expects
 from inn.config.parts import Options, option_names, options_of, parts_of
 from inn.registry import Kinds
 from inn.system.errors import InputError, nearest
@@ -179,6 +179,8 @@ class OptionParser(ArgumentParser):
                 return self.parse_args(list(argv))
         except ArgumentError as error:
             raise InputError(self._sentence(str(error), argv)) from None
+        except Exception as error:  # what reads the values is as general as YAML
+            raise InputError(f"a value of {self.prog} cannot be read ({type(error).__name__}: {error})") from None
 
     def _sentence(self, message: str, argv: Sequence[str]) -> str:
         if found := re.search(r'Parser key "([^"]+)"', message):
@@ -235,22 +237,6 @@ def unknown_option(name: str, known: Iterable[str]) -> InputError:
     return InputError(
         f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; --help lists them")
     )
-
-
-def expects(hint: Any) -> str:
-    """What a value of this type looks like, in words.
-
-    >>> expects(int | None)
-    'a whole number or null'
-    """
-    if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(expects(part) for part in get_args(hint))
-    if get_origin(hint) is Literal:
-        return ", ".join(map(str, get_args(hint)))
-    if get_origin(hint) is list:
-        return "a list like [1,2]"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
-    return words.get(hint, "a value")
 
 
 def _given(name: str, argv: Sequence[str]) -> str:

@@ -37,6 +37,13 @@ def find_corpus(name: str) -> Corpus:
     raise InputError(f"unknown corpus '{name}'{nearest(name, [*CORPORA, 'file:PATH'])}")
 
 
+def check_corpus(name: str) -> None:
+    """Raise `InputError` for a name that is none, and for files of one's own that are not there; nothing is read."""
+    corpus = find_corpus(name)
+    if name.startswith("file:"):
+        own_files(corpus.source)
+
+
 def corpus_text(name: str, boundary: Boundary = "bytes", *, report: Report | None = None) -> CorpusText:
     """Find the text of a corpus, downloading it if need be, and cut it into train, valid and test.
 

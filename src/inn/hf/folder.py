@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from inn.models.sequence import SequenceModel
-from inn.runs.exported import EXPERIENCE, VOCABULARY
+from inn.runs.exported import EXPERIENCE, VOCABULARY, write_checksums
 
 MODELING = "modeling_inn.py"
 
@@ -29,3 +29,4 @@ def write_beside(model: Any, folder: Path, found: dict[str, Path | None]) -> Non
         inn.vocabulary.save(folder / VOCABULARY)
     if inn.experience is not None:
         save_file(inn.experience.to_tensors(), folder / EXPERIENCE)
+    write_checksums(folder, model.config.inn)

@@ -101,7 +101,7 @@ class INNPreTrainedModel(PreTrainedModel):
         Raises `InputError` where the model was exported without any.
         """
         if self.inn.experience is None and (path := self._beside(EXPERIENCE)):
-            self.inn.experience = read_experience(path)
+            self.inn.experience = read_experience(path, self.inn)
         if self.inn.experience is None:
             raise InputError("this model has no experience: none was exported with it, or it recalls nothing")
         rows = self.inn.experience.select_batch([0] * batch)

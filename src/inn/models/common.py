@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from inn.nn.population import Embedding, Linear, project, started
-from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ def symbol_embedding(vocab: int, width: int, std: float) -> Embedding:
 class Head(nn.Module):
     """Logits of the symbols, `[..., width]` -> `[..., vocab]`.
 
-    A tied head owns no weights and is handed the embedding's at every call, so a checkpoint holds each tensor once.
+    A tied head owns no weights and is handed the embedding's product (`tied_scores`) at every call, so a checkpoint
+    holds each tensor once.
     Where the embedding is narrower than the model, a map (`bridge`) leads to it.
 
     >>> embedding = symbol_embedding(27, 8, std=0.02)
-    >>> Head(27, 8, tied=True, bias=True)(torch.zeros(2, 3, 8), embedding).shape
+    >>> Head(27, 8, tied=True, bias=True)(torch.zeros(2, 3, 8), tied_scores(embedding)).shape
     torch.Size([2, 3, 27])
     """
 
@@ -45,9 +47,20 @@ class Head(nn.Module):
         if self.bias is not None:
             self.bias.zero_()
 
-    def forward(self, x: Tensor, embedding: nn.Embedding) -> Tensor:
-        weight = embedding.weight if self.weight is None else self.weight
-        return project(self.bridge(x), weight, self.bias)
+    def forward(self, x: Tensor, scores: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+        x = self.bridge(x)
+        return scores(x, self.bias) if self.weight is None else project(x, self.weight, self.bias)
+
+
+def tied_scores(embedding: nn.Module) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """What a tied head scores by. A weight that is offloaded is there only inside the embedding's own `forward`."""
+    return partial(_scores, embedding)
+
+
+def _scores(embedding: nn.Module, x: Tensor, bias: Tensor | None) -> Tensor:
+    if isinstance(embedding, Embedding):
+        return embedding.forward(x, bias)
+    return project(x, embedding.weight, bias)  # type: ignore[arg-type]
 
 
 def symbol_head(config: LSTMConfig | TransformerConfig, *, bias: bool) -> Head | AdaptiveHead:
@@ -63,11 +76,3 @@ def symbol_flops(embedding: nn.Embedding, widen: nn.Module, head: Head | Adaptiv
     tied = isinstance(head, Head) and head.weight is None
     parts = {"head": products(head) + (products(embedding) if tied else 0.0)}
     return {"embedding": products(widen), **parts} if isinstance(widen, Linear) else parts
-
-
-def check_input(tokens: Tensor, state: State | None) -> None:
-    """Raise `ValueError` unless tokens are `[batch, time]`, both at least 1, and the state is of the same batch."""
-    if tokens.ndim != 2 or 0 in tokens.shape:
-        raise ValueError(f"tokens must be [batch, time] with batch, time >= 1, not {list(tokens.shape)}")
-    if state is not None:
-        state.check_batch(tokens.shape[0])

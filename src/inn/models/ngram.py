@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from inn.config.rivals import NgramConfig
-from inn.models.common import check_input
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -72,7 +71,6 @@ class Ngram(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`; the logits are log-probabilities. A reset at a masked position still counts."""
-        check_input(tokens, state)
         state = self.initial_state(len(tokens)) if state is None else state
         known = self.config.order - 1
         recent = recent_symbols(state[0, "context"][:, 0], tokens, known, reset, mask)

@@ -10,6 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
+from inn.nn.arguments import Checked, vectors
+from inn.nn.direct import passed_by
 from inn.nn.round import Round
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from inn.nn.tape import Tape
 
 
-class Graph(nn.Module):
+@passed_by("forward", "run", rounds=Round)
+class Graph(Checked):
     """A graph of neurons as a layer: `[B, T, F]` -> `[B, T, F]`, causal, with a state.
 
     With `input: split` and `readout: concat` (the default) F is N x D, with `copy` and `mean` it is D.
@@ -41,6 +44,7 @@ class Graph(nn.Module):
     """
 
     no_decay = ("identity", "identity_gain")
+    symbols = False
     tape: Tape | None = None
     checkpoint_rounds: bool = False
     ids: Tensor
@@ -106,6 +110,7 @@ class Graph(nn.Module):
         x: Tensor,
         state: State | None = None,
         *,
+        recalled: Tensor | None = None,
         edges: Edges | None = None,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
@@ -115,6 +120,7 @@ class Graph(nn.Module):
         Args:
             x: `[B, T, F]` inputs, F = `config.input_width`.
             state: what an earlier call returned; None starts afresh.
+            recalled: `[B, T, N, D]` what each neuron takes in besides.
             edges: which of the topology's edges the routers may use; None: all of them.
             reset: `[B, T]` bool, the state starts afresh before these steps.
             mask: `[B, T]` bool, where false the state passes through unchanged.
@@ -123,23 +129,25 @@ class Graph(nn.Module):
             `[B, T, config.readout_width]` and the state after the last step.
 
         Raises:
-            ValueError: if the input's width or the state's batch does not fit.
+            InputError: if the input's width, type or device, the state, the mask or the resets do not fit.
         """
-        neurons, state = self.run(self.distribute(x), state, edges=edges, reset=reset, mask=mask)
+        neurons = self.distribute(x)
+        neurons = neurons if recalled is None else neurons + recalled
+        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
         return self.readout(neurons), state
+
+    def check_given(self, given: Any) -> Tensor:
+        x = vectors(given, self.config.input_width, self)
+        self.check_device("the graph's input", x)
+        return x
 
     def run_(self, x: Tensor, state: State) -> Tensor:
         """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
-        state.check_batch(x.shape[0])
         return self._rounds(x, state, self.edges, None, None, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
         c = self.config
-        if x.ndim != 3 or x.shape[-1] != c.input_width or 0 in x.shape:
-            raise ValueError(
-                f"the graph takes [batch, time, {c.input_width}] with batch, time >= 1, not {list(x.shape)}"
-            )
         x = x.unflatten(-1, (c.neurons, c.width)) if c.input == "split" else x[:, :, None].expand(-1, -1, c.neurons, -1)
         if self.identity is not None:
             own = self.identity if self.identity_gain is None else self.identity * self.identity_gain
@@ -160,7 +168,6 @@ class Graph(nn.Module):
     ) -> tuple[Tensor, State]:
         """All rounds on neurons `[B, T, N, D]`, without input and readout."""
         state = state if state is not None else self.initial_state(x.shape[0])
-        state.check_batch(x.shape[0])
         if (own := self.edges) is not None:
             edges = own if edges is None else own.within(edges)
         if x.shape[1] == 1 or all(self.round(r).parallel_in_time for r in range(self.config.rounds)):

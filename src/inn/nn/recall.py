@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.models import INNConfig
+from inn.nn.direct import home, passed_by
 from inn.nn.population import NeuronLinear
 from inn.ops.lookup import EMPTY, RUNS, recall
 
@@ -16,6 +17,7 @@ _CHUNK = 2**16
 """Symbols of a text that are read at once."""
 
 
+@passed_by("forward")
 class Recall(nn.Module):
     """A memory of the very symbols that a stream has read, beside the memories that blur them into a state.
 
@@ -67,7 +69,7 @@ class Recall(nn.Module):
         """Nothing read, nothing known."""
 
         def empty(*shape: int, dtype: torch.dtype) -> Tensor:
-            return torch.full((batch, self.neurons, *shape), EMPTY, dtype=dtype, device=self.symbol.device)
+            return torch.full((batch, self.neurons, *shape), EMPTY, dtype=dtype, device=home(self, self.symbol))
 
         table = empty(self.each, self.slots, dtype=torch.int32)
         return {"table": table, "recent": empty(max(self.orders), dtype=torch.int64)}

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import KeyEntry, MappingKey, register_pytree_node
 
+from inn.system.errors import InputError
+
 Key = tuple[int, str]
+WHOLE = frozenset(
+    (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+)
+"""Types of whole numbers."""
 
 
 def grouped(part: str, group: int) -> str:
@@ -65,10 +71,11 @@ class State(Mapping[Key, Tensor]):
         return State({key: f(t) for key, t in self.items()})
 
     def check_batch(self, batch: int) -> None:
-        """Raise `ValueError` unless the state is of `batch` streams."""
+        """Raise `InputError` unless the state is of `batch` streams."""
         for key, t in self._tensors.items():
             if t.shape[0] != batch:
-                raise ValueError(f"the state's {key} is of {t.shape[0]} streams, the input of {batch}")
+                hint = f"; repeat it with state.select_batch([0] * {batch})" if t.shape[0] == 1 and batch > 1 else ""
+                raise InputError(f"the state's {key} is of {t.shape[0]} streams, the input of {batch}{hint}")
 
     def detach(self) -> State:
         """Cut the state off from the graph of gradients (truncated backpropagation through time)."""
@@ -86,13 +93,39 @@ class State(Mapping[Key, Tensor]):
 
         return self._map(move)
 
+    def float(self) -> State:
+        """Numbers as float32; see `to`."""
+        return self.to(torch.float32)
+
+    def double(self) -> State:
+        """Numbers as float64; see `to`."""
+        return self.to(torch.float64)
+
+    def cpu(self) -> State:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | str | torch.device = "cuda") -> State:
+        """On a GPU."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
+
     def select_batch(self, rows: Sequence[int] | Tensor) -> State:
         """Keep these rows of the batch, in this order (repeats allowed: beams)."""
-        return self._map(lambda t: t[torch.as_tensor(rows, device=t.device)])
+        chosen = _places("streams", rows, min((len(t) for t in self.values()), default=1 << 62))
+        return self._map(lambda t: t[chosen.to(t.device)])
+
+    def concat_batch(self, *others: State) -> State:
+        """Join the streams of states of one model, these first; `select_batch` takes them apart."""
+        if any(not isinstance(other, State) or set(other) != set(self) for other in others):
+            raise InputError("only states of the same rounds and parts can be joined")
+        return State({key: _joined([t, *(other[key] for other in others)], 0) for key, t in self.items()})
 
     def select_neurons(self, neurons: Sequence[int] | Tensor) -> State:
         """Keep these neurons, in this order; of a mixed population group by group."""
-        chosen = torch.as_tensor(neurons).tolist()
+        most = max(
+            (sum(self._range(*key)) if "@" in key[1] else t.shape[1] for key, t in self.items()), default=1 << 62
+        )  # type: ignore[arg-type]
+        chosen = _places("neurons", neurons, most).tolist()
         found = {}
         for (r, part), t in self.items():
             first, size = self._range(r, part)
@@ -123,7 +156,19 @@ class State(Mapping[Key, Tensor]):
             raise ValueError("states of different rounds or parts cannot be joined")
         if any("@" in part for _, part in self):
             raise ValueError("states of mixed populations cannot be joined: their neurons are in groups")
-        return State({key: torch.cat((t, other[key]), dim=1) for key, t in self.items()})
+        return State({key: _joined([t, other[key]], 1) for key, t in self.items()})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> State:
+        """A copy that is cut off from the graph of gradients, as PyTorch copies no tensor that is part of one."""
+        return State(*({k: t.detach().clone() for k, t in d.items()} for d in (self._tensors, self.penalties)))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`to_tensors`, as PyTorch's distributed checkpoints ask for it (`dcp.save({"state": state})`)."""
+        return self.to_tensors()
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Become the state that was saved, as `dcp.load` asks for it: the one method that changes a state."""
+        self._tensors = dict(self.from_tensors(tensors)._tensors)
 
     @property
     def bytes(self) -> int:
@@ -144,6 +189,28 @@ class State(Mapping[Key, Tensor]):
                 raise ValueError(f"state of version {version[1:]}, newer than this library's {cls.VERSION}")
             tree[int(r), part] = t
         return cls(tree)
+
+
+def _places(what: str, chosen: Any, count: int) -> Tensor:
+    """Places `[n]` on an axis of `count`, int64; raises `InputError` for what names none."""
+    try:
+        places = torch.as_tensor(chosen)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what} must be a list of whole numbers, not {type(chosen).__name__}") from error
+    if places.ndim != 1 or (places.numel() and places.dtype not in WHOLE):
+        raise InputError(f"{what} must be a list of whole numbers, not {list(places.shape)} {places.dtype}")
+    if places.is_cpu and places.numel() and not -count <= int(places.min()) <= int(places.max()) < count:
+        raise InputError(f"{what} must be from 0 to {count - 1}, as many as the state has, not {places.tolist()[:8]}")
+    return places.long()
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    shapes = {(*t.shape[:dim], *t.shape[dim + 1 :], t.dtype, t.device) for t in parts}
+    if len(shapes) > 1:
+        raise InputError(
+            f"states of different models, types or devices cannot be joined: {list(parts[0].shape)} and others"
+        )
+    return torch.cat(parts, dim)
 
 
 def _flatten_with_keys(state: State) -> tuple[list[tuple[KeyEntry, Any]], Any]:

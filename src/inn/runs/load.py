@@ -7,9 +7,11 @@ from pathlib import Path
 from inn.data.prepare import Dataset, encode_corpus, prepare
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
+from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
-from inn.runs.exported import is_exported, load_exported
+from inn.runs.exported import EXPERIENCE, VOCABULARY, fitting_vocabulary, is_exported, load_exported, read_experience
+from inn.runs.ties import check_ties
 from inn.system.errors import InputError
 from inn.system.packages import require
 from inn.system.report import Report, nobody
@@ -38,10 +40,11 @@ def load(path: str | Path | Run) -> SequenceModel:
     run = Run(path.parent.parent if one else path)
     chosen = path if one else _choose(run)
     checkpoint = checkpoints.load(chosen, parts=["model"])
+    check_ties(run, chosen, checkpoint.meta)
     model = build_model(run.model_config())
     checkpoints.unpack_model(model, checkpoint, chosen)
-    model.vocabulary = run.vocabulary()
-    model.experience = run.experience()
+    model.vocabulary = fitting_vocabulary(model, run.path / VOCABULARY)
+    model.experience = _experience(run, model)
     return model.eval()
 
 
@@ -77,6 +80,12 @@ def load_with_data(
     own = Run(path_of(run))
     name = own.config().data.corpus
     model, dataset = load(own), load_data(own, report=report)
+    known = checkpoints.record(_choose(own)).get("data_sha256")
+    if known not in (None, dataset.sha256):
+        raise InputError(
+            f"the text of corpus '{name}' is not the one that run '{own.path}' was trained on (its sha256 differs); "
+            f"restore it, or have it read as another text, file:PATH"
+        )
     if model.vocabulary is not None and dataset.vocabulary != model.vocabulary:
         raise InputError(
             f"corpus '{name}' has other symbols here than the text that run '{own.path}' was trained on; "
@@ -110,7 +119,17 @@ def _from_hub(name: str) -> Path:
     return path
 
 
+def _experience(run: Run, model: SequenceModel) -> State | None:
+    """What a run's model can recall, as it was when the run ended."""
+    path, summary = run.path / EXPERIENCE, run.summary() or {}
+    state = read_experience(path, model)
+    if state is not None and summary.get("experience", known := checkpoints.describe(path)) != known:
+        raise InputError(f"'{path}' is not what the run wrote (its sha256 differs); remove it to do without")
+    return state
+
+
 def _choose(run: Run) -> Path:
+    checkpoints.best_step(run.checkpoints)  # which raises where nobody can tell
     if best := checkpoints.best(run.checkpoints):
         return best
     steps = checkpoints.steps(run.checkpoints)
