@@ -79,6 +79,7 @@ function move(to) {
 function follow() {
   asleep = true;
   for (const { act } of watchers) act();
+  clearTimeout(telling);
   const look = app.looks.find((l) => l.passage);
   if (!look) return;
   const t = app.place(look), bits = look.passage.bits(t);
@@ -86,7 +87,6 @@ function follow() {
   slider.value = app.at;
   slider.setAttribute("aria-valuetext", said);
   counter.textContent = `${format.whole(app.at + 1)} / ${format.whole(lastPlace() + 1)}`;
-  clearTimeout(telling);
   if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; expects ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${format.share(e.share)}`).join(", ")}`; }, 500);
 }
 
