@@ -18,7 +18,7 @@ const unitOf = (look) => look.passage?.facts.unit ?? { BPC: "character", BPB: "b
 // `says`: what a person sees there, in a sentence or two.
 const VIEWS = {
   passage: { name: "Passage", there: (look) => look.passage, make: passageView, follows: true,
-    says: (look) => [`the model reads a text one ${unitOf(look)} at a time; the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
+    says: (look) => [`the model reads a text one ${unitOf(look)} at a time; the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
       look.play ? [" To type a text of your own and silence neurons, run ", el("code", {}, look.play), "."] : null] },
   neurons: { name: "Neurons", there: (look) => look.passage || look.survey?.cards?.length, make: neuronsView,
     says: (look) => [look.survey?.cards ? "a row for each neuron: what it is active for, and how much worse the model predicts when it is silenced." : "a row for each neuron, and how active it is.", " Click on a neuron for a page of its own."] },
