@@ -96,7 +96,7 @@ def write_report(results: Path, folder: Path) -> None:
 def with_tables(text: str, results: Path) -> str:
     """A Markdown text with the table of every study that it marks: `<!-- table: NAME -->`, to `<!-- end -->`.
 
-    `headline` is the table of the README. Marks of other tables, and of studies that have no results, are left as they are.
+    `headline` is the table of the README. Marks of other tables, and of studies without results, are left as they are.
     """
 
     def table(found: re.Match) -> str:
