@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     """The command's arguments, and the settings they come to."""
     own, overrides = split_overrides(argv)
-    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph of neurons on text that is already here.")
+    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph on text that is already here.")
     parser.option("--run", help="Where the run is written; the first of runs/demo, runs/demo-2, ... that is free.")
     args = with_settings(parser, ["demo", *own], overrides).parse(own)
     return args, resolve("demo", overrides)
