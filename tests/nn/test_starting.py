@@ -109,8 +109,8 @@ def test_a_head_that_was_untied_stays_untied():
 def test_a_weight_that_is_made_of_others_is_known_by_them():
     model = build("attention")
     plain = no_decay(model)
-    parametrizations.weight_norm(model.graph.rounds[0].memory.x_proj)
-    parametrizations.weight_norm(model.graph.rounds[0].memory, "A_log")
+    parametrizations.weight_norm(model.backbone.rounds[0].memory.x_proj)
+    parametrizations.weight_norm(model.backbone.rounds[0].memory, "A_log")
     prune.l1_unstructured(model.graph, "identity", 0.5)
     found = no_decay(model)
     assert {n for n in found if "A_log" in n and "rounds.0" in n} == {

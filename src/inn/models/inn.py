@@ -13,6 +13,7 @@ from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
 from inn.nn.arguments import checked, config_of
+from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
@@ -25,6 +26,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
+@passed_by("forward", "hidden", "read", backbone=Graph, recall=Recall)
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
@@ -46,6 +48,8 @@ class INN(SequenceModel):
     torch.Size([2, 10, 256])
     """
 
+    no_split = ["Round", "Recall"]
+    """Modules that are on one device wholly (`infer_auto_device_map(no_split_module_classes=...)` of accelerate)."""
     config: INNConfig
 
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
@@ -78,9 +82,13 @@ class INN(SequenceModel):
 
     def tie_weights(self) -> None:
         """Let a tied head have the embedding's weight, the very tensor; accelerate asks for it by this name."""
-        if self.config.tied:
+        if (
+            self.config.tied
+            and (one := self._parameter("embedding")) is not None
+            and self._parameter("head") is not None
+        ):
             # Not by setting the attribute: `init_empty_weights` makes a new tensor of each one that is set.
-            self.head._parameters["weight"] = self.embedding._parameters["weight"]
+            self.head._parameters["weight"] = one
 
     def _apply(self, fn: Any, recurse: bool = True) -> INN:
         one = self._parameter("embedding")
@@ -115,13 +123,16 @@ class INN(SequenceModel):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         edges: Edges | None = None,
+        remember: bool = True,
+        predict: bool = True,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
-        `edges` says which edges the routers may use; None is the complete graph.
+        `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
+        not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`.
         """
-        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges)
-        return self.predict(hidden), state
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+        return self.predict(hidden) if predict else hidden, state
 
     @checked
     def hidden(
@@ -151,12 +162,12 @@ class INN(SequenceModel):
         remember: bool = True,
     ) -> tuple[Tensor, State]:
         """`hidden` of arguments that have been checked."""
-        x, recalled = self.embed(tokens), {}
+        x, found, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
-            x = x + found
-        x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
-        return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
+            state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
+        x, after = self.graph(x, state, recalled=found, edges=edges, reset=reset, mask=mask, checked=True)
+        return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
@@ -173,11 +184,13 @@ class INN(SequenceModel):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
-        The state is changed in place and returned; while a tape records, a new one is made as ever.
+        The state is changed in place and returned. While a tape records, in what is compiled, and where something hangs
+        on a module (a hook, an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None:
-            logits, after = self.step(tokens, state)
+        if self.graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
+            with torch.no_grad():
+                logits, after = self.step(tokens, state)
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
@@ -216,11 +229,8 @@ def _tie_what_was_loaded(model: INN, keys: Any) -> None:
         return
     if one.is_meta:
         model.embedding._parameters["weight"] = other
-    if (
-        one.is_meta
-        or other.is_meta
-        or (type(one) is type(other) and one.shape == other.shape and torch.equal(one, other))
-    ):
+    alike = type(one) is type(other) and one.shape == other.shape
+    if one.is_meta or other.is_meta or (alike and torch.equal(one, other)):
         model.tie_weights()
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from inn.nn.masked import legible, like, nothing, sheltered
 from inn.nn.state import WHOLE, Key, State
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
@@ -96,8 +97,17 @@ def checked(forward: Callable) -> Callable:
 
     @wraps(forward)
     def call(
-        self: Checked, given: Any, state: Any = None, *, reset: Any = None, mask: Any = None, **options: Any
+        self: Checked,
+        given: Any,
+        state: Any = None,
+        *,
+        reset: Any = None,
+        mask: Any = None,
+        checked: bool = False,
+        **options: Any,
     ) -> tuple[Tensor, State]:
+        if checked:  # by the model that this is a part of
+            return forward(self, given, state, reset=reset, mask=mask, **options)
         given = self.check_given(given)
         streams, steps = given.shape[:2]
         if reset is not None:
@@ -109,19 +119,21 @@ def checked(forward: Callable) -> Callable:
         if options and options.get("edges") is not None:
             check_edges(options["edges"], self.config.neurons)  # type: ignore[union-attr]
         if streams == 0 or steps == 0:
-            return _nothing(forward, self, given, state, **options)
+            return nothing(forward, self, given, state, **options)
         if mask is not None:
             given = given.masked_fill(~mask if self.symbols else ~mask[..., None], 0)
+            if options and options.get("recalled") is not None:
+                options["recalled"] = options["recalled"].masked_fill(~mask[..., None, None], 0)
         if self.symbols:
             check_range(given, self.config.vocab)  # type: ignore[union-attr]
         if reset is None and mask is None:
             return forward(self, given, state, **options)
-        given, fresh, lost, kept = _sheltered(self, given, state, reset, mask)
+        given, fresh, lost, kept = sheltered(self, given, state, reset, mask)
         y, after = forward(self, given, fresh, reset=reset, mask=mask, **options)
         if lost is not None:
             y = y.masked_fill(lost.unflatten(-1, (-1, *(1,) * (y.ndim - 2))), torch.nan)
         if kept is not None and state is not None:
-            after = State({k: torch.where(_like(kept, t), state[k], t) for k, t in after.items()}, after.penalties)
+            after = State({k: torch.where(like(kept, t), state[k], t) for k, t in after.items()}, after.penalties)
         return y, after
 
     call._behind = forward  # type: ignore[attr-defined]
@@ -219,7 +231,7 @@ def whole(tokens: Tensor) -> Tensor:
 
 def check_range(tokens: Tensor, vocab: int) -> None:
     """Raise `InputError` for symbols outside the vocabulary, where they can be looked at without waiting."""
-    if not _legible(tokens) or not tokens.numel():
+    if not legible(tokens) or not tokens.numel():
         return
     low, high = (int(tokens),) * 2 if tokens.numel() == 1 else (int(t) for t in tokens.aminmax())
     if low < 0 or high >= vocab:
@@ -259,7 +271,7 @@ def flags(name: str, t: Any, given: Tensor) -> Tensor:
     if t.dtype != torch.bool:
         on = t == 1
         # Nobody who is in a hurry gives other numbers than bool, so that the look at them may wait for a GPU.
-        if _legible(t, anywhere=True) and not bool((on | (t == 0)).all()):
+        if legible(t, anywhere=True) and not bool((on | (t == 0)).all()):
             raise InputError(f"{name} must be bool, or numbers that are all 0 or 1; make it bool by a comparison")
         t = on
     return t
@@ -271,59 +283,6 @@ def check_edges(edges: Any, neurons: int) -> None:
         raise InputError(f"edges must be inn.Edges or None, not {_named(edges)}; make them with inn.Edges.listed(...)")
     if edges.sources.shape[0] != neurons:
         raise InputError(f"edges must be of the graph's {neurons} neurons, not of {edges.sources.shape[0]}")
-
-
-def _nothing(forward: Callable, module: Checked, given: Tensor, state: State | None, **options: Any) -> Any:
-    """What is made of no streams or no steps: nothing, of the right shape, in the graph of gradients."""
-    streams, steps = given.shape[:2]
-    one = given.new_zeros(1, 1, *given.shape[2:])
-    if not module.symbols:
-        one = one + given.sum()
-    y, after = forward(module, one, None, mask=torch.zeros(1, 1, dtype=torch.bool, device=given.device), **options)
-    y = y.expand(max(1, streams), max(1, steps), *y.shape[2:])[:streams, :steps]
-    penalties = {name: 0 * penalty for name, penalty in after.penalties.items()}
-    if streams == 0:
-        return y, State({k: t[:0] for k, t in after.items()}, penalties)
-    return y, State(module.initial_state(streams) if state is None else state, penalties)  # type: ignore[operator]
-
-
-def _sheltered(
-    module: Checked, given: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None
-) -> tuple[Tensor, State | None, Tensor | None, Tensor | None]:
-    """Take out what a mask or a reset takes away, so that a NaN there reaches nothing, weights' gradients included.
-
-    A stream whose state is not finite starts afresh where a reset comes later: what it gives
-    before that is NaN, and is put there afterwards. One that does not read at all keeps its state.
-
-    Returns what is read, the state to start from, where NaN is to be put `[B, T]`, and whose state is to be put back
-    `[B]`; the last two None where there is nothing to be put.
-    """
-    if module.symbols and state is None:
-        return given, None, None, None
-    live = torch.ones_like(reset) if mask is None else mask  # type: ignore[arg-type]
-    resets = torch.zeros_like(live) if reset is None else reset
-    spoilt, known = torch.zeros_like(live[:, 0]), _legible(given)
-    parts = {} if state is None else {k: t for k, t in state.items() if t.is_floating_point() and t.numel()}
-    for t in parts.values():
-        spoilt = spoilt | ((t.detach().flatten(1) * 0).sum(1) != 0)
-    begun = resets.cumsum(1)
-    spoilt = spoilt & ((begun[:, -1] > 0) | ~live.any(1))
-    lost = spoilt[:, None] & (begun == 0) & live
-    if not module.symbols and reset is not None:
-        # An input that is not finite spoils what follows up to the next reset.
-        bad = live & ~given.detach().isfinite().all(-1)
-        count = bad.cumsum(1)
-        before = torch.where(reset, count - bad.long(), 0).cummax(1).values
-        lost = lost | ((count > before) & (begun < begun[:, -1:]) & live)
-    if known and not bool(spoilt.any() | lost.any()):
-        return given, state, None, None
-    if not module.symbols:
-        given = given.masked_fill(lost[..., None], 0)
-    if state is None:
-        return given, None, lost, None
-    first = module.initial_state(1)  # type: ignore[operator]
-    fresh = State({k: torch.where(_like(spoilt, t), first[k], t) if k in parts else t for k, t in state.items()})
-    return given, fresh, lost, spoilt & (begun[:, -1] == 0)
 
 
 def _measured(module: Checked) -> Own:
@@ -353,18 +312,6 @@ def _difference(state: State, own: dict[Key, tuple[tuple[int, ...], torch.dtype]
         if t.dtype != dtype and not (t.is_floating_point() and dtype.is_floating_point):
             return f"its {what} is {_type(t)}, here {_type(dtype)}"
     return ""
-
-
-def _legible(t: Tensor, *, anywhere: bool = False) -> bool:
-    """Whether a tensor's numbers can be looked at here and now; on an accelerator that would be a wait."""
-    if torch.compiler.is_compiling() or t.is_meta or type(t) not in (Tensor, nn.Parameter):
-        return False
-    return (anywhere or t.is_cpu) and not torch._C._are_functorch_transforms_active()
-
-
-def _like(rows: Tensor, t: Tensor) -> Tensor:
-    """Rows `[B]` beside a part of a state `[B, ...]`."""
-    return rows.view(-1, *(1,) * (t.ndim - 1))
 
 
 def _named(value: Any) -> str:

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
 from inn.nn.arguments import Checked, config_of, vectors
+from inn.nn.direct import passed_by
 from inn.nn.round import Round
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from inn.nn.tape import Tape
 
 
+@passed_by("forward", "run", rounds=Round)
 class Graph(Checked):
     """A graph of neurons as a layer: `[B, T, F]` -> `[B, T, F]`, causal, with a state.
 
@@ -41,8 +43,8 @@ class Graph(Checked):
     torch.Size([2, 10, 64])
     """
 
-    symbols = False
     no_decay = ("identity", "identity_gain")
+    symbols = False
     tape: Tape | None = None
     checkpoint_rounds: bool = False
     ids: Tensor
@@ -110,6 +112,7 @@ class Graph(Checked):
         x: Tensor,
         state: State | None = None,
         *,
+        recalled: Tensor | None = None,
         edges: Edges | None = None,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
@@ -119,6 +122,7 @@ class Graph(Checked):
         Args:
             x: `[B, T, F]` inputs, F = `config.input_width`.
             state: what an earlier call returned; None starts afresh.
+            recalled: `[B, T, N, D]` what each neuron takes in besides.
             edges: which of the topology's edges the routers may use; None: all of them.
             reset: `[B, T]` bool, the state starts afresh before these steps.
             mask: `[B, T]` bool, where false the state passes through unchanged.
@@ -129,7 +133,9 @@ class Graph(Checked):
         Raises:
             InputError: if the input's width, type or device, the state, the mask or the resets do not fit.
         """
-        neurons, state = self.run(self.distribute(x), state, edges=edges, reset=reset, mask=mask)
+        neurons = self.distribute(x)
+        neurons = neurons if recalled is None else neurons + recalled
+        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
         return self.readout(neurons), state
 
     def check_given(self, given: Any) -> Tensor:

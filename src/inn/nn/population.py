@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inn.nn.direct import passed_by
 from inn.ops import neuron_linear, neuron_norm
 from inn.ops.norm.reference import EPSILON
 
@@ -24,6 +25,8 @@ def linear(
 
     An input of one, `[B, T, 1, I]`, is heard by every neuron that has a matrix.
     """
+    if _packed(weight):
+        weight = weight.dequantize()
     if weight.shape[0] > x.shape[2]:
         x = x.expand(-1, -1, weight.shape[0], -1)
     if torch.is_autocast_enabled(x.device.type):
@@ -32,8 +35,19 @@ def linear(
     return neuron_linear(x, weight, bias, sizes)
 
 
+def _packed(weight: Tensor) -> bool:
+    """Whether a weight is a tensor only by name: quantised (torchao), and known to PyTorch's own operations alone."""
+    kind = type(weight)
+    return kind not in _PLAIN and hasattr(kind, "__tensor_flatten__") and not hasattr(kind, "placements")
+
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
 def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """PyTorch's `linear` through the kernels of a population of one: `[B, T, I]` -> `[B, T, O]`."""
+    if _packed(weight):
+        return F.linear(x, weight, bias)
     return linear(x[:, :, None], weight[None], None if bias is None else bias[None])[0][:, :, 0]
 
 
@@ -74,6 +88,10 @@ class Embedding(nn.Embedding):
         else:
             nn.init.normal_(self.weight, std=self.std)
 
+    def forward(self, input: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The vectors of symbols `[B, T]`; or the scores of all symbols at vectors `[B, T, D]`: a tied head."""
+        return project(input, self.weight, bias) if input.is_floating_point() else super().forward(input)
+
 
 _Layer = TypeVar("_Layer", Linear, Embedding)
 
@@ -85,6 +103,7 @@ def started(layer: _Layer, std: float) -> _Layer:
     return layer
 
 
+@passed_by("forward")
 class NeuronLinear(nn.Module):
     """A linear map per neuron: `[B, T, N, I]` -> `[B, T, N, O]`.
 
@@ -228,11 +247,3 @@ class NeuronNorm(nn.Module):
         if self.bias is None:
             return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * self.weight.to(x.dtype)
         return neuron_norm(x, self.weight, self.bias)
-
-
-def bare(*maps: nn.Module | None) -> bool:
-    """Whether maps are what they were built as: kernels may then read their weights and pass their `forward` by.
-
-    An adapter (LoRA) stands in a map's place and adds to what its `forward` gives, and a hook waits for its input.
-    """
-    return all(type(m) is NeuronLinear and not m._forward_pre_hooks for m in maps if m is not None)

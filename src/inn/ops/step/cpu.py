@@ -28,6 +28,8 @@ def refuses(*given: Tensor | None) -> str | None:
     if len({*map(_kind, tensors), _HERE}) > 1:
         other = next(t for t in tensors if _kind(t) != _HERE)
         return f"takes float32 on the CPU, not {str(other.dtype).removeprefix('torch.')} on {other.device.type}"
+    if not all(t is None or t.is_contiguous() for t in given[1:10]):
+        return "takes dense weights"
     return why_not()
 
 
