@@ -37,7 +37,11 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn compress", USAGE, "Make a trained model smaller: neuronal states in place of weights.")
+    parser = OptionParser(
+        "inn compress",
+        USAGE,
+        "Make a trained model smaller: weights of low rank, the ranks where they carry most, some states shared.",
+    )
     parser.positional(
         "model", "A decoder of Hugging Face's (a folder, a GGUF file, a name in its cache), or a run of an INN."
     )

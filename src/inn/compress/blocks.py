@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,8 @@ def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
     Raises `InputError` where there is no such list.
     """
-    config, kind = getattr(model, "config", None), type(model).__name__
+    config: Any = getattr(model, "config", None)
+    kind = type(model).__name__
     if getattr(config, "is_encoder_decoder", False):
         raise InputError(f"{kind} has an encoder, and only decoders are compressed; give one such as Llama or GPT-2")
     text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
@@ -235,11 +237,11 @@ def parts_before(model: nn.Module, path: str, rows: int) -> list[Part]:
 
 def _on_top(model: nn.Module, letters: str, rows: int, groups: int | None = None) -> Iterator[Part]:
     """How the rows of a layer are shared out; keys and values may have fewer heads (`groups`) than queries."""
-    config = model.config
-    heads = getattr(config, "num_attention_heads", 1)
-    groups = groups or getattr(config, "num_key_value_heads", None) or heads
-    one = rows // (heads + 2 * groups)
-    sizes = [heads * one, groups * one, groups * one] if letters == "qkv" else [rows // len(letters)] * len(letters)
+    config: Any = model.config
+    heads: int = getattr(config, "num_attention_heads", 1)
+    shared: int = groups or getattr(config, "num_key_value_heads", None) or heads
+    one = rows // (heads + 2 * shared)
+    sizes = [heads * one, shared * one, shared * one] if letters == "qkv" else [rows // len(letters)] * len(letters)
     at = 0
     for letter, size in zip(letters, sizes, strict=True):
         yield letter, at, at + size

@@ -174,7 +174,7 @@ def passage_of(dataset: Dataset, text: str | Path | None, symbols: int, unknown:
 
 
 def beginning(text: np.ndarray, near: int, latest: int, vocabulary: Vocabulary) -> int:
-    """Where a paragraph begins in `text`, soon after symbol `near` and not after `latest`: else a sentence, a line, a word.
+    """Where a paragraph begins in `text`, soon after symbol `near`, not after `latest`; else a sentence, line or word.
 
     >>> from inn.data.vocabulary import Bytes
     >>> text = b"ity of it. One begins. Another"

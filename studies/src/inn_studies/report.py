@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inn.system.files import check_writable, replace_file
 from inn_studies import STUDIES, open_study
+from inn_studies.headline import headline
 from inn_studies.results import largest, read, tell
 from inn_studies.rows import markdown
 from inn_studies.study import Study, Verdict
@@ -95,11 +96,14 @@ def write_report(results: Path, folder: Path) -> None:
 def with_tables(text: str, results: Path) -> str:
     """A Markdown text with the table of every study that it marks: `<!-- table: NAME -->`, to `<!-- end -->`.
 
-    Marks of other tables, and of studies that have no results, are left as they are.
+    `headline` is the table of the README. Marks of other tables, and of studies that have no results, are left as they are.
     """
 
     def table(found: re.Match) -> str:
         begin, name, _, end = found.groups()
+        if name == "headline":
+            text = headline(results)
+            return found[0] if text is None else f"{begin}{text}\n{end}"
         entry = largest(read(study, results)) if name in STUDIES and (study := open_study(name)) else None
         return found[0] if entry is None else f"{begin}{tell(study, entry)[0]}\n{end}"
 

@@ -18,7 +18,7 @@ const unitOf = (look) => look.passage?.facts.unit ?? { BPC: "character", BPB: "b
 // `says`: what a person sees there, in a sentence or two.
 const VIEWS = {
   passage: { name: "Passage", there: (look) => look.passage, make: passageView, follows: true,
-    says: (look) => [`the model reads a text one ${unitOf(look)} at a time; the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
+    says: (look) => [`the model reads a text one ${unitOf(look)} at a time; the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
       look.play ? [" To type a text of your own and silence neurons, run ", el("code", {}, look.play), "."] : null] },
   neurons: { name: "Neurons", there: (look) => look.passage || look.survey?.cards?.length, make: neuronsView,
     says: (look) => [look.survey?.cards ? "a row for each neuron: what it is active for, and how much worse the model predicts when it is silenced." : "a row for each neuron, and how active it is.", " Click on a neuron for a page of its own."] },
@@ -79,6 +79,7 @@ function move(to) {
 function follow() {
   asleep = true;
   for (const { act } of watchers) act();
+  clearTimeout(telling);
   const look = app.looks.find((l) => l.passage);
   if (!look) return;
   const t = app.place(look), bits = look.passage.bits(t);
@@ -86,7 +87,6 @@ function follow() {
   slider.value = app.at;
   slider.setAttribute("aria-valuetext", said);
   counter.textContent = `${format.whole(app.at + 1)} / ${format.whole(lastPlace() + 1)}`;
-  clearTimeout(telling);
   if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; expects ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${format.share(e.share)}`).join(", ")}`; }, 500);
 }
 
