@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inn.system.files import check_writable, replace_file
-from inn_studies import STUDIES, open_study
+from inn_studies import STUDIES, compressors, open_study
 from inn_studies.results import largest, read, tell
 from inn_studies.rows import markdown
 from inn_studies.study import Verdict
@@ -18,8 +18,8 @@ PAGES = {
 *Intelligent Neural Networks* (arXiv 2511.22813), every table and figure, measured again. This page is written by
 `inn study --report` from the files in `results/`; no number in it was typed by hand. *Artefact*: the number can be
 had, but not for the reason the paper gives. *PPMd* (order 8) and *zpaq -m5* are file compressors. They first read the
-text that the models were trained on; counted is what the scored text then adds to the compressed file. They have no
-parameters and go on learning while they read, as the state of a model does.
+text that the models were trained on; counted is what the scored text then adds to the compressed file, with tables of
+one size for both. They have no parameters and go on learning while they read, as the state of a model does.
 """,
     "neuronal-groups": """# Neuronal groups, measured
 
@@ -60,7 +60,8 @@ def report(results: Path, page: str = "reproduction") -> str:
         seeds = "1 seed" if entry["seeds"] == 1 else f"{entry['seeds']} seeds"
         parts.append(
             f"`{entry['command']}`, {seeds}; commit {entry['commit'] or 'not known'}; "
-            f"{machine.get('gpu') or machine['cpu']}, {machine['cores']} cores; torch {entry['versions']['torch']}.\n"
+            f"{machine.get('gpu') or machine['cpu']}, {machine['cores']} cores; torch {entry['versions']['torch']}."
+            f"{compressors.origin(study, entry['result'])}\n"
         )
     return "\n".join(parts)
 
