@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, print_json
 from inn.config.parser import OptionParser
 
 USAGE = "inn export RUN DIR [--json]"
@@ -13,6 +13,7 @@ USAGE = "inn export RUN DIR [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn export`."""
     args = parse(argv)
+    needs_run(args.run)
     from inn.hf.export import export
 
     folder = export(args.run, args.dir)

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--out '{out}' is a folder; name a file in it, {out / 'page.html'}")
     options = {"text": args.text, "symbols": args.symbols, "unknown": args.unknown}
     write_look(args.run, args.run2, out, shlex.join(["inn", "look", *argv]), **options)
+    print(f"to type a text of your own and silence neurons: inn play {shlex.quote(args.run)} --open")
     if args.open:
         import webbrowser
 

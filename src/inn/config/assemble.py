@@ -38,7 +38,7 @@ class Draft:
     def choose(self, name: str, value: Any) -> None:
         """Choose a part. What was said before of options that the new kind has, too, still holds."""
         kinds = parts_of(self.config_type)[name]
-        new = {"kind": value} if isinstance(value, str) else _plain_part(value)
+        new = {"kind": value} if isinstance(value, str) else _plain_part(name, value)
         if not isinstance(new.get("kind"), str):
             raise InputError(f"{name} must name a kind, not {value!r}")
         kinds.check(new["kind"], new.pop("from", None))
@@ -198,10 +198,10 @@ def value_of(config: Any, name: str) -> Any:
     return None
 
 
-def _plain_part(value: Any) -> dict[str, Any]:
+def _plain_part(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
     if not is_dataclass(value):
-        raise InputError(f"a part must be the name of a kind, or its options with 'kind' among them, not {value!r}")
+        raise InputError(f"{name} must be the name of a kind, or its options with 'kind' among them, not {value!r}")
     tree = {f.name: getattr(value, f.name) for f in fields(value)}
     return {**tree, "kind": kind_of(value)}

@@ -150,7 +150,7 @@ class NgramConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(self, 1, "vocab", "order")
-        if self.vocab**self.order >= 2**62:
+        if self.order > 62 or self.vocab**self.order >= 2**62:
             raise InputError(
                 f"an n-gram of order {self.order} over {self.vocab} symbols does not fit; choose a smaller order"
             )

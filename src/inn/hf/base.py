@@ -16,8 +16,10 @@ from inn.hf.cache import Chunk, INNCache, unlearned
 from inn.hf.config import INNHFConfig
 from inn.hf.folder import check_free_of_adapters, write_beside
 from inn.hf.inputs import cut, held, passes
+from inn.hf.losses import teach_trainer
 from inn.models.build import build_model
 from inn.models.inn import INN
+from inn.nn.direct import untouched
 from inn.nn.state import State
 from inn.runs.exported import EXPERIENCE, VOCABULARY, read_experience
 from inn.system.errors import InputError
@@ -51,9 +53,10 @@ class INNPreTrainedModel(PreTrainedModel):
     config_class = INNHFConfig
     base_model_prefix = "inn"
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Round"]
+    _no_split_modules = INN.no_split
     _tied_weights_keys = {"inn.head.weight": "inn.embedding.weight"}
     _is_stateful = False  # the past can be recorded, see `INNCache.crop`
+    _made = False
     inn: INN
 
     def __init__(self, config: INNHFConfig, inn: INN | None = None):
@@ -66,6 +69,7 @@ class INNPreTrainedModel(PreTrainedModel):
         self.inn = build_model(config.build()) if inn is None else inn  # type: ignore[assignment]
         self.gradient_checkpointing = False
         self.post_init()
+        self._made = True
 
     @classmethod
     def wrap(cls, inn: INN) -> Any:
@@ -79,22 +83,34 @@ class INNPreTrainedModel(PreTrainedModel):
         """
         return cls(INNHFConfig(inn=inn.config), inn).train(inn.training)
 
+    @property
+    def accepts_loss_kwargs(self) -> bool:
+        """Yes, `num_items_in_batch`: `Trainer` asks, and is taught what it cannot know of such a model."""
+        teach_trainer()
+        return True
+
     def init_weights(self) -> None:
-        """Nothing: an INN is made with its weights initialised, and tied."""
+        """Start anew, as after `to_empty`; nothing while the model is made, for an INN is made with its weights."""
+        if self._made:
+            self.inn.reset_parameters()
+            for head in self.children():
+                if head is not self.inn:
+                    self._init_weights(head)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Give a module that a checkpoint does not hold wholly what a new model has there, and touch nothing else."""
         own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        missing = {name: t for name, t in own if not getattr(t, "_is_hf_initialized", False)}
-        where = next((name for name, m in self.inn.named_modules() if m is module), None)
-        if missing and where is None and isinstance(module, nn.Linear):  # a head of another task
-            nn.init.normal_(module.weight, std=0.02)
-        if missing and where is not None:
-            with torch.device("cpu"):
-                new = build_model(self.config.build()).get_submodule(where)
-            for name, t in missing.items():
-                t.copy_(getattr(new, name))
+        missing = {name for name, t in own if not getattr(t, "_is_hf_initialized", False)}
+        if missing and all(m is not module for m in self.inn.modules()):
+            if isinstance(module, nn.Linear):  # a head of another task
+                nn.init.normal_(module.weight, std=0.02)
+        elif missing and callable(reset := getattr(module, "reset_parameters", None)):
+            others = {n: t for n, t in [*module.named_parameters(), *module.named_buffers()] if n not in missing}
+            kept = {n: t.clone() for n, t in others.items()}
+            reset()
+            for n, t in others.items():
+                t.copy_(kept[n])
 
     def _set_gradient_checkpointing(self, enable: bool = True, *args: Any, **options: Any) -> None:
         self.gradient_checkpointing = enable
@@ -160,7 +176,8 @@ class INNPreTrainedModel(PreTrainedModel):
             return path if path.is_file() else None
         from transformers.utils.hub import cached_file
 
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        revision = getattr(self.config, "_commit_hash", None)  # of the weights, whatever came since
+        found = cached_file(source, name, revision=revision, _raise_exceptions_for_missing_entries=False)
         return None if found is None else Path(found)
 
     def _read(
@@ -186,7 +203,8 @@ class INNPreTrainedModel(PreTrainedModel):
             remember = (written is None or at < written) and (mine is None or not bool(mine.all()))
             before = state
             with each_round(self.inn) if rounds else nullcontext([]) as levels:
-                hidden, state = self.inn.hidden(part, state, reset=part_reset, mask=part_mask, remember=remember)
+                options = {"reset": part_reset, "mask": part_mask, "remember": remember, "predict": False}
+                hidden, state = self.inn(part, state, **options)
             if remember and mine is not None and before is not None:
                 state = unlearned(before, state, mine)
             every.append([*(self.inn.norm(self.inn.graph.readout(x)) for x in levels[:-1]), hidden])
@@ -218,6 +236,7 @@ class INNPreTrainedModel(PreTrainedModel):
             and not self.training
             and all(s is None for s in stretches)
             and not torch.compiler.is_compiling()
+            and untouched(self.inn)  # else what hangs on it is heard as in reading
         )
 
     def _cache(self, cache: INNCache | None, use_cache: bool | None) -> INNCache | None:

@@ -19,6 +19,7 @@ from inn.runs.exported import is_exported
 from inn.runs.load import load
 from inn.system.errors import InputError
 from inn.system.files import new_folder
+from inn.training.summary import without_folder
 
 
 def export(run: str | Path | Run, folder: str | Path) -> Path:
@@ -67,7 +68,7 @@ def write(model: INNForCausalLM, folder: Path, home: Path | None = None) -> None
             "top_k": 0,
         }
         given = {} if home is None else fields_of(home / GENERATION)
-        given = {name: value for name, value in given.items() if not name.startswith(("_", "transformers"))}
+        given = {name: value for name, value in given.items() if not name.startswith(("_", "transformers", "cache"))}
         model.generation_config = GenerationConfig(**{**own, **given})
         tokenizer.save_pretrained(folder)
         if home is not None and isinstance(vocabulary, Tokens):
@@ -89,7 +90,7 @@ def model_card(inn: SequenceModel, run: Run) -> str:
         ("kind", f"`{config.model.kind}`"),
         ("parameters", f"{inn.num_parameters:,}"),
         ("symbols", f"{inn.vocabulary.size:,} ({inn.vocabulary.kind})"),
-        ("trained on", f"`{config.data.corpus}`, {config.train.symbols:,} {inn.vocabulary.unit}s"),
+        ("trained on", f"`{without_folder(config.data.corpus)}`, {config.train.symbols:,} {inn.vocabulary.unit}s"),
     ]
     if best and metric:
         measure, unit = (best["bits"], metric) if metric != "PPL" else (2 ** best["bits"], "perplexity")

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from inn.models.inn import INN
+from inn.nn.starting import no_decay
 from inn.system.errors import InputError
 
 IGNORED = -100
@@ -116,11 +118,12 @@ def class_loss(logits: Tensor, labels: Tensor, problem: str, items: Any) -> Tens
     return total / (count if items is None else items)
 
 
-def teach_trainer(kind: type) -> None:
-    """Have `Trainer` count what `kind.targets` says, where it trains a model of this kind.
+def teach_trainer() -> None:
+    """Have `Trainer` count what the `targets` of our models say, and decay what may decay.
 
     It counts the labels of all batches of a step before the model sees one of them, so a model by itself cannot set it
-    right; and with label smoothing it takes the loss itself, of the labels that it has.
+    right; and with label smoothing it takes the loss itself, of the labels that it has. What decays it tells by names
+    (`bias`, `norm`) that gains, time constants and identities do not have; their modules know (`no_decay`).
     """
     trainer = getattr(sys.modules.get("transformers.trainer"), "Trainer", None)
     count = getattr(trainer, "_get_num_items_in_batch", None)
@@ -131,7 +134,7 @@ def teach_trainer(kind: type) -> None:
     def counted(self: Any, batches: list[Any], device: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
         model = model.get_base_model() if hasattr(model, "get_base_model") else model
-        if isinstance(model, kind):
+        if isinstance(getattr(model, "inn", None), INN) and hasattr(model, "targets"):
             for batch in batches:
                 if batch.get("labels") is not None and batch.get("input_ids") is not None:
                     batch["labels"] = model.targets(**batch)  # type: ignore[attr-defined]
@@ -139,3 +142,12 @@ def teach_trainer(kind: type) -> None:
 
     counted.of_inn = True  # type: ignore[attr-defined]
     trainer._get_num_items_in_batch = counted
+    decaying = trainer.get_decay_parameter_names
+
+    @wraps(decaying)
+    def known(self: Any, model: nn.Module) -> list[str]:
+        ours = any(isinstance(m, INN) for m in model.modules())
+        exempt = no_decay(model) if ours else set()
+        return [name for name in decaying(self, model) if name not in exempt]
+
+    trainer.get_decay_parameter_names = known

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from inn.hf.base import INNPreTrainedModel
 from inn.hf.cache import Chunk, INNCache
 from inn.hf.inputs import check_cache, check_prompt, checked
-from inn.hf.losses import check_labels, symbol_loss, targets, teach_trainer
+from inn.hf.losses import check_labels, symbol_loss, targets
 from inn.nn.population import Linear, NeuronLinear
 from inn.system.errors import InputError
 
@@ -122,12 +122,6 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
         """
         _, mask, reset = checked(input_ids, attention_mask, None, options, self.config.vocab_size)
         return targets(labels, mask, reset)
-
-    @property
-    def accepts_loss_kwargs(self) -> bool:
-        """Yes, `num_items_in_batch`: `Trainer` asks, and counts as `targets` does from then on."""
-        teach_trainer(INNForCausalLM)
-        return True
 
     def _step(self, tokens: Tensor, cache: INNCache) -> Tensor:
         """Logits `[B, vocab]` after one symbol `[B, 1]` per stream."""

@@ -67,7 +67,11 @@ def sample(
         shares = shares / shares.sum(-1, keepdim=True)
         before = shares.cumsum(-1) - shares  # mass of all more likely symbols; 0 for the first, which always stays
         shares[before >= top_p] = 0
-    return symbols.gather(-1, torch.multinomial(shares, 1, generator=generator))[:, 0]
+    try:
+        drawn = torch.multinomial(shares, 1, generator=generator)
+    except RuntimeError as error:
+        raise InputError("the model predicts what is no number: its weights or what it read are damaged") from error
+    return symbols.gather(-1, drawn)[:, 0]
 
 
 def generate(

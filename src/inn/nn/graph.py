@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inn.nn.tape import Tape
 
 
-@passed_by("forward", "run")
+@passed_by("forward", "run", rounds=Round)
 class Graph(Checked):
     """A graph of neurons as a layer: `[B, T, F]` -> `[B, T, F]`, causal, with a state.
 
