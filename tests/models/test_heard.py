@@ -269,6 +269,32 @@ def test_weights_that_are_made_of_others_are_heard(name):
         torch.testing.assert_close(write(model), read(model), atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["inn", "mixed"])
+def test_an_adapter_is_heard_through_closed_edges_and_by_the_tape(name):
+    torch.manual_seed(1)
+    fields = (
+        {"population": [{"neurons": 1}, {"neurons": 2, "memory_options": {"expand": 1}}]} if name == "mixed" else {}
+    )
+    model = inn.INN(vocab=9, width=8, rounds=1, recall=[], **fields or {"neurons": 3}).eval()
+    router: Any = model.graph.rounds[0].router
+    edges = inn.Edges.listed([[0, 1], [1, 2], [2, 0]])
+    plain = model(X, edges=edges)[0]
+    for path, m in [*model.graph.rounds[0].named_modules()]:
+        if path.startswith("router.hear") and isinstance(m, NeuronLinear):
+            wrapped(model.graph.rounds[0], path, [])
+    with torch.no_grad():
+        found, heard = model(X, edges=edges)[0], Wrapper.forward
+        Wrapper.forward = lambda self, *args: self.module(*args)  # type: ignore[method-assign]
+        torch.testing.assert_close(model(X, edges=edges)[0], plain)
+        Wrapper.forward = heard  # type: ignore[method-assign]
+    assert not torch.allclose(found, plain)
+    with inn.record(model, "activity"):
+        torch.testing.assert_close(model(X)[0], model(X)[0])
+    with inn.record(model, "routing"), pytest.raises(inn.InputError, match="Wrapper; merge"):
+        model(X)
+    assert router.flops()
+
+
 class Doubled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return 2 * x
