@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 from transformers import (
@@ -101,3 +107,24 @@ def test_a_run_becomes_a_classifier(run, build, tmp_path):
     assert found.argmax(1).tolist() == [0] * 4 + [1] * 4
     with pytest.raises(InputError, match="AutoModelForSequenceClassification"):
         inn.load(tmp_path / "classifier")
+
+
+@pytest.mark.slow
+def test_a_folder_opens_itself_where_its_code_is_trusted(build, tmp_path):
+    """By whom nothing of inn was imported, and a folder that was written before there were classifiers."""
+    build(dtype=torch.float32).save_pretrained(tmp_path / "folder")
+    config = json.loads((tmp_path / "folder/config.json").read_text())
+    del config["auto_map"]["AutoModelForSequenceClassification"]
+    shutil.copytree(tmp_path / "folder", tmp_path / "old")
+    (tmp_path / "old/config.json").write_text(json.dumps(config))
+    code = (
+        "from transformers import AutoModelForSequenceClassification as Auto\n"
+        "import sys; assert 'inn' not in sys.modules\n"
+        "Auto.from_pretrained(sys.argv[1], trust_remote_code=True, num_labels=3).save_pretrained('again')\n"
+        "print(type(Auto.from_pretrained('again', trust_remote_code=True)).__name__)\n"
+    )
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    for name in ("folder", "old"):
+        command = [sys.executable, "-c", code, str(tmp_path / name)]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.stdout.strip().endswith("INNForSequenceClassification"), done.stderr[-2000:]

@@ -280,12 +280,29 @@ def test_a_cache_of_one_stream_serves_all_that_a_prompt_becomes(build, tokens):
     assert torch.equal(two, model.generate(tokens(2, 6), past_key_values=model.experience_cache(2), **GREEDY))
 
 
+@pytest.mark.parametrize("wrong", [
+    {"inputs": torch.zeros(3, dtype=torch.long)},
+    {"inputs": torch.zeros(1, 0, dtype=torch.long)},
+    {"inputs": torch.full((1, 3), 11)},
+    {"attention_mask": torch.zeros(2, 3)},
+    {"attention_mask": torch.tensor([[1, 1, 1], [0, 0, 0]])},
+    {"attention_mask": torch.ones(2, 2)},
+    {"attention_mask": torch.ones(3)},
+    {"attention_mask": torch.ones(1, 3)},
+    {"inputs": None, "inputs_embeds": torch.zeros(1, 3, 24)},
+    {"output_attentions": True, "return_dict_in_generate": True},
+], ids=str)  # fmt: skip
+def test_what_cannot_be_gone_on_from_is_refused_in_a_sentence(wrong, build, tokens):
+    with pytest.raises(InputError):
+        build().generate(**{"inputs": tokens(2, 3), "max_new_tokens": 2, **wrong})
+
+
 def test_a_kind_of_cache_is_refused_in_our_own_words(build, tokens):
     for way in (
         {"cache_implementation": "static"},
         {"generation_config": GenerationConfig(cache_implementation="static")},
     ):
-        with pytest.raises(InputError, match="leave it out"):
+        with pytest.raises(InputError, match="one kind of cache"):
             build().generate(tokens(1, 3), max_new_tokens=2, **way)
 
 

@@ -271,6 +271,15 @@ def test_the_vocabulary_cannot_be_resized(build):
     assert model.resize_token_embeddings(11) is model.get_input_embeddings()
     with pytest.raises(InputError, match="12"):
         model.resize_token_embeddings(12)
+    with pytest.raises(InputError, match="16"):
+        model.resize_token_embeddings(pad_to_multiple_of=8)
+
+
+@pytest.mark.parametrize("option", [{"vocab_size": 12}, {"hidden_size": 8}, {"tie_word_embeddings": False}], ids=str)
+def test_what_the_models_own_fields_decide_is_not_said_twice(option, build, tmp_path):
+    build(dtype=torch.float32).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=next(iter(option))):
+        AutoModelForCausalLM.from_pretrained(tmp_path, **option)
 
 
 def test_weights_in_bfloat16_score_as_the_model_does(build, tokens):

@@ -109,6 +109,8 @@ def test_a_text_begins_at_the_start_symbol_and_has_no_end(load, vocabulary):
     assert tokenizer.convert_tokens_to_ids(tokenizer.bos_token) == start
     assert tokenizer.decode([start], skip_special_tokens=True) == vocabulary.decode([start])
     assert tokenizer("a").input_ids == vocabulary.encode("a").tolist()
+    asked = AutoTokenizer.from_pretrained(tokenizer.name_or_path, add_bos_token=True)
+    assert asked("a").input_ids == [start, *vocabulary.encode("a").tolist()]
     if vocabulary.kind in ("bytes", "bpe"):  # where a line break is written with this letter
         assert tokenizer("Ċ\n").input_ids == vocabulary.encode("Ċ\n").tolist()
 

@@ -61,6 +61,11 @@ class INNPreTrainedModel(PreTrainedModel):
 
     def __init__(self, config: INNHFConfig, inn: INN | None = None):
         super().__init__(config)
+        tied = config.inn["tied"]
+        if config.tie_word_embeddings != tied:
+            raise InputError(
+                f"tie_word_embeddings is {config.tie_word_embeddings}, and tied of the model {tied}; leave it out"
+            )
         self.inn = build_model(config.build()) if inn is None else inn  # type: ignore[assignment]
         self.gradient_checkpointing = False
         self.post_init()
@@ -117,8 +122,12 @@ class INNPreTrainedModel(PreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.inn.embedding = value  # type: ignore[assignment]
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **options: Any) -> nn.Embedding:
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, *args: Any, **options: Any
+    ) -> nn.Embedding:
         """Raises `InputError` for another size than there is: neurons recall symbols by number."""
+        if pad_to_multiple_of is not None:
+            new_num_tokens = -(-(new_num_tokens or self.config.vocab_size) // pad_to_multiple_of) * pad_to_multiple_of
         if new_num_tokens not in (None, self.config.vocab_size):
             raise InputError(
                 f"the model has {self.config.vocab_size} symbols and cannot be given {new_num_tokens}; "
@@ -167,7 +176,8 @@ class INNPreTrainedModel(PreTrainedModel):
             return path if path.is_file() else None
         from transformers.utils.hub import cached_file
 
-        found = cached_file(source, name, _raise_exceptions_for_missing_entries=False)
+        revision = getattr(self.config, "_commit_hash", None)  # of the weights, whatever came since
+        found = cached_file(source, name, revision=revision, _raise_exceptions_for_missing_entries=False)
         return None if found is None else Path(found)
 
     def _read(

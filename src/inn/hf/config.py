@@ -49,6 +49,11 @@ class INNHFConfig(PreTrainedConfig):
         options.pop("auto_map", None)  # of the file that was written beside an earlier folder
         super().__init__(**{"pad_token_id": None, **options, "tie_word_embeddings": config.tied})
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("vocab_size", "hidden_size", "num_hidden_layers"):
+            raise InputError(f"{name} follows from the model's own fields; give them by inn={{...}}")
+        super().__setattr__(name, value)
+
     @classmethod
     def register_for_auto_class(cls, auto_class: Any = "AutoConfig") -> None:
         """Nothing: `transformers` would have this file copied beside the weights, which `auto_map` opens by itself."""

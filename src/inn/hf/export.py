@@ -68,7 +68,7 @@ def write(model: INNForCausalLM, folder: Path, home: Path | None = None) -> None
             "top_k": 0,
         }
         given = {} if home is None else fields_of(home / GENERATION)
-        given = {name: value for name, value in given.items() if not name.startswith(("_", "transformers"))}
+        given = {name: value for name, value in given.items() if not name.startswith(("_", "transformers", "cache"))}
         model.generation_config = GenerationConfig(**{**own, **given})
         tokenizer.save_pretrained(folder)
         if home is not None and isinstance(vocabulary, Tokens):

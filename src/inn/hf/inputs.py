@@ -64,6 +64,25 @@ def checked(
     return (input_ids, None, reset) if plain else (input_ids.masked_fill(~mask, 0), mask, reset)
 
 
+def check_prompt(
+    prompt: Tensor | None, mask: Tensor | None, cache: INNCache | None, options: Mapping[str, Any], symbols: int
+) -> None:
+    """Raise `InputError` for what cannot be gone on from: other shapes, and texts that have no symbol at all."""
+    if options.get("inputs_embeds") is not None:
+        raise InputError("an INN reads symbols, which it recalls by number: give input_ids, not inputs_embeds")
+    if prompt is None:
+        return
+    if prompt.ndim != 2 or 0 in prompt.shape:
+        raise InputError(f"a prompt is [batch, time] of at least one symbol, not {list(prompt.shape)}")
+    if mask is not None and (mask.ndim != 2 or len(mask) != len(prompt) or mask.shape[1] < prompt.shape[1]):
+        raise InputError(f"attention_mask must be {list(prompt.shape)} as the prompt, not {list(mask.shape)}")
+    if cache is None or not cache.length:
+        real = prompt != symbols
+        real = real if mask is None else real & (mask[:, -prompt.shape[1] :].to(real.device) != 0)
+        if not bool(real.any(1).all()):
+            raise InputError("a prompt has nothing but padding; begin it with the tokenizer's bos_token")
+
+
 def check_cache(cache: Any) -> None:
     """Raise `InputError` for a cache of another model."""
     if not isinstance(cache, INNCache):

@@ -70,7 +70,7 @@ def symbol_loss(
             raise InputError(
                 f"the label {int(wrong[0])} is none of the {logits.shape[-1]} symbols; {IGNORED} is not counted"
             )
-    nats = F.cross_entropy(logits.flatten(0, 1).float(), kept.flatten().to(logits.device), reduction="sum")
+    nats = F.cross_entropy(logits.flatten(0, 1).float(), kept.flatten().long().to(logits.device), reduction="sum")
     own = (kept != IGNORED).sum()
     if items is None:
         return nats / own, 1.0

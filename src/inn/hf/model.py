@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 
 from inn.hf.base import INNPreTrainedModel
 from inn.hf.cache import Chunk, INNCache
-from inn.hf.inputs import check_cache, checked
+from inn.hf.inputs import check_cache, check_prompt, checked
 from inn.hf.losses import check_labels, symbol_loss, targets
 from inn.nn.population import Linear, NeuronLinear
 from inn.system.errors import InputError
@@ -142,23 +142,21 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
             value = options.get(name)
             return getattr(given, name, None) if value is None else value
 
-        if setting("cache_implementation") is not None:
-            raise InputError(
-                f"cache_implementation '{setting('cache_implementation')}' is of caches that grow with the text; "
-                "the state of an INN does not, leave it out"
-            )
+        if (kind := setting("cache_implementation")) is not None:
+            raise InputError(f"an INN has one kind of cache, its state; leave cache_implementation '{kind}' out")
+        cache = options.get("past_key_values")
+        if cache is not None:
+            check_cache(cache)
         prompt = options.get("input_ids") if inputs is None else inputs
         mask = options.get("attention_mask")
+        check_prompt(prompt, mask, cache, options, self.config.vocab_size)
         # A mask that is longer than the prompt covers what the cache has read, too.
         end = 1 if prompt is None else max(prompt.shape[1], 0 if mask is None else mask.shape[1])
         if options.get("use_cache", given.use_cache) is False:
             return super().generate(inputs, generation_config, written_from=end, **options)  # type: ignore[misc]
-        cache = options.get("past_key_values")
         shown = cache is not None or bool(setting("return_dict_in_generate"))
         if cache is None:
             cache = options["past_key_values"] = INNCache()
-        else:
-            check_cache(cache)
         if getattr(given, "is_assistant", False):  # which is called again and again in the middle of a text
             cache.activate_past_recording()
             cache.written_from = end if cache.written_from is None else cache.written_from

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from inn.data.base import check_unknown, named
@@ -45,6 +45,21 @@ class INNTokenizer(PreTrainedTokenizerFast):
         if start is None or key not in ("bos_token", "bos_token_id") or own["_special_tokens_map"].get("bos_token"):
             return super().__getattr__(key)
         return start if key == "bos_token_id" else self.convert_ids_to_tokens(start)
+
+    def update_post_processor(self) -> None:
+        """Have texts given the start symbol, and the end, if that is asked for: a space is a name like any other."""
+        asked = {"start": ("bos_token", self.add_bos_token), "end": ("eos_token", self.add_eos_token)}
+        roles = {name: role for name, (role, wanted) in asked.items() if wanted}
+        first, last = (f"{name} " if name in roles else "" for name in ("start", "end"))
+        text = f"{first}$A {last}".strip()
+        self._tokenizer.post_processor = processors.TemplateProcessing(
+            single=text,
+            pair=f"{text} {first}$B {last}".strip(),
+            special_tokens=[
+                {"id": name, "ids": [getattr(self, f"{role}_id")], "tokens": [getattr(self, role)]}
+                for name, role in roles.items()
+            ],  # type: ignore[arg-type]
+        )
 
     @property
     def _closed(self) -> bool:
@@ -117,8 +132,9 @@ def build_tokenizer(vocabulary: Vocabulary, about: Path | None = None) -> INNTok
     tokenizer.add_special_tokens([AddedToken(PAD, special=True, normalized=False)])
     if tokenizer.token_to_id(PAD) != vocabulary.size:
         raise InputError(f"'{PAD}' is a symbol of the vocabulary, and stands for padding; take it out of the text")
-    # <pad> in a text means these five characters
-    return _wrapped(tokenizer, start=start, pad_token=PAD, eos_token=PAD, split_special_tokens=True)
+    # <pad> in a text means these five characters, unless there are none of them to spell it with.
+    spelt = not isinstance(vocabulary, Characters) or set(PAD) <= set(vocabulary.symbols())
+    return _wrapped(tokenizer, start=start, pad_token=PAD, eos_token=PAD, split_special_tokens=spelt)
 
 
 def _wrapped(tokenizer: Tokenizer, **options: Any) -> INNTokenizer:
@@ -155,6 +171,8 @@ def _roles(about: Path | None) -> dict[str, Any]:
     fields = fields_of(about / "special_tokens_map.json") | fields_of(about / "tokenizer_config.json")
     plain = {name: t["content"] if isinstance(t, dict) and "content" in t else t for name, t in fields.items()}
     found = {name: plain[name] for name in _ROLES if isinstance(plain.get(name), (str, int))}
+    if found.get("model_max_length", 0) > 1 << 60:  # which stands for none
+        del found["model_max_length"]
     if isinstance(plain.get("chat_template"), (str, list, dict)):
         found["chat_template"] = plain["chat_template"]
     if (file := about / "chat_template.jinja").is_file():

@@ -124,7 +124,7 @@ class Recall(nn.Module):
         """`forward` that changes the state in place."""
         recent = state["recent"][:, 0].clone()  # the same for all neurons
         table = state["table"].flatten(1, 2)
-        found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember)
+        found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember, self.symbol.shape[1])
         state["recent"].copy_(recent[:, None])
         if not state["table"].is_contiguous():  # then `flatten` may have made a copy
             state["table"].copy_(table.view_as(state["table"]))

@@ -12,6 +12,7 @@ from torch.nn import Parameter
 
 from inn.ops.constant import constant
 from inn.ops.derivatives import transformed
+from inn.ops.flops import tell_counters
 from inn.system.errors import InputError, lookup
 
 _forced: ContextVar[str | None] = ContextVar("inn_backend", default=None)
@@ -83,7 +84,9 @@ class Op:
         raise InputError(f"no backend of {self.name} can take this call: {reasons}")
 
     def __call__(self, *args, **kwargs):
-        return self.choose(*args, **kwargs)[0].run(*args, **kwargs)
+        backend, _ = self.choose(*args, **kwargs)
+        tell_counters()
+        return backend.run(*args, **kwargs)
 
 
 @contextmanager
