@@ -46,9 +46,10 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is list:
         return isinstance(value, list | tuple) and all(_fits(one, of[0]) for one in value)
     if hint is int:
-        return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
     if hint is float:
-        return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+        number: Any = value  # of any size: a whole number of a thousand digits is too large for `isfinite`
+        return isinstance(value, Real) and type(value) is not bool and abs(number) < 1e300 and math.isfinite(number)
     if hint in (bool, str):
         return isinstance(value, hint)
     return value is None if hint is type(None) else isinstance(value, Mapping) if origin is dict else True
