@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,8 @@ def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
     Raises `InputError` where there is no such list.
     """
-    config, kind = getattr(model, "config", None), type(model).__name__
+    config: Any = getattr(model, "config", None)
+    kind = type(model).__name__
     if getattr(config, "is_encoder_decoder", False):
         raise InputError(f"{kind} has an encoder, and only decoders are compressed; give one such as Llama or GPT-2")
     text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
@@ -70,8 +72,8 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
     """The projections of every layer: those with a letter (`inn.compress.topologies.ROLES`), others by a name.
 
     The name is the last one of the path; where a layer has several projections of a letter or a name, the one that is
-    the least deep has it, and the others have their whole path in the layer. What is used in several places, and what
-    would be larger in states of one number, is none.
+    the least deep has it, and the others have their whole path in the layer. What is used in several places, what does
+    more than a linear layer (a router), and what would be larger in states of one number, is none.
 
     Raises `InputError` for a model without any, one that is compressed already, adapters, and weights that are not
     plain numbers.
@@ -85,7 +87,7 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
         for name, module in layer.named_modules():
             if isinstance(module, NeuronalLinear):
                 raise InputError(f"this model is compressed already (layer {i}, {name}); merge it back to dense first")
-            if is_linear(module) and used[id(module)] == 1:
+            if is_linear(module) and _only_linear(module) and used[id(module)] == 1:
                 _check(f"{path}.{i}.{name}", module)
                 if rows_of_weight(module).numel() > sum(rows_of_weight(module).shape):
                     inside[-1][name] = list(parts(model, f"{path}.{i}.{name}", module))
@@ -188,6 +190,11 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
+def _only_linear(module: nn.Module) -> bool:
+    """Whether a linear layer's class leaves it at that: some route, quantise or scale what they give out."""
+    return type(module).forward is nn.Linear.forward or not isinstance(module, nn.Linear)
+
+
 def _check(path: str, module: nn.Module) -> None:
     """Raise `InputError` for a weight that cannot be read, or put back, as a matrix of plain numbers."""
     weight: Tensor = module.weight  # type: ignore[assignment]
@@ -235,11 +242,11 @@ def parts_before(model: nn.Module, path: str, rows: int) -> list[Part]:
 
 def _on_top(model: nn.Module, letters: str, rows: int, groups: int | None = None) -> Iterator[Part]:
     """How the rows of a layer are shared out; keys and values may have fewer heads (`groups`) than queries."""
-    config = model.config
-    heads = getattr(config, "num_attention_heads", 1)
-    groups = groups or getattr(config, "num_key_value_heads", None) or heads
-    one = rows // (heads + 2 * groups)
-    sizes = [heads * one, groups * one, groups * one] if letters == "qkv" else [rows // len(letters)] * len(letters)
+    config: Any = model.config
+    heads: int = getattr(config, "num_attention_heads", 1)
+    shared: int = groups or getattr(config, "num_key_value_heads", None) or heads
+    one = rows // (heads + 2 * shared)
+    sizes = [heads * one, shared * one, shared * one] if letters == "qkv" else [rows // len(letters)] * len(letters)
     at = 0
     for letter, size in zip(letters, sizes, strict=True):
         yield letter, at, at + size

@@ -50,7 +50,7 @@ class CompressedConfig(PretrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        kind = config_dict.get(_DENSE)
+        kind = str(config_dict.get(_DENSE))
         if kind not in CONFIG_MAPPING:
             raise InputError(f"this compressed model is made of a '{kind}', which this version of transformers lacks")
         fields = {key: value for key, value in config_dict.items() if key != _DENSE}
@@ -112,11 +112,12 @@ class NeuronalGroupsLoader(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
         build(model, self.quantization_config.groups)  # type: ignore[attr-defined]
-        unexpected = model._keys_to_ignore_on_load_unexpected or set()
+        its: Any = model
+        unexpected = its._keys_to_ignore_on_load_unexpected or set()
         base = f"{getattr(model, 'base_model_prefix', '')}."
         names = [name.removeprefix(base) for name, m in model.named_modules() if isinstance(m, Guarded)]
         guards = {rf"\b{re.escape(name)}\.weight$" for name in names}
-        model._keys_to_ignore_on_load_unexpected = {*unexpected, *guards}
+        its._keys_to_ignore_on_load_unexpected = {*unexpected, *guards}
         return model
 
     def _process_model_after_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:

@@ -56,8 +56,8 @@ def compress_text(
     Args:
         model: with a `vocabulary`.
         data: any bytes that the vocabulary spells exactly: a vocabulary of bytes spells all.
-        streams: parts of the text that are read side by side. More are faster and cost size: each begins in the dark,
-            and what a model recalls it recalls of its own part.
+        streams: parts of the text that are read side by side. More are faster and cost size: each starts from an empty
+            state, and what a model recalls it recalls of its own part.
         progress: called with (symbols written, symbols to write) now and then.
 
     Raises `InputError` for a model without a vocabulary or with predictions that are no numbers, a text that would not
