@@ -3,7 +3,7 @@
     python benchmarks/speed.py                          # every row
     python benchmarks/speed.py --only scan,growth       # these rows anew, the others as they were
     python benchmarks/speed.py --add gpu.json           # rows measured elsewhere by `inn bench --json` or gpu.sh
-    python benchmarks/speed.py --show --readme          # the table of that file, into the README too
+    python benchmarks/speed.py --show --page            # the table of that file, into docs/speed.md too
 
 A row that cannot be measured here (no GPU, no network) leaves what was measured before as it is.
 """
@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--add", type=Path, help="rows from a file that `inn bench --json` or gpu.sh wrote")
     parser.add_argument("--show", action="store_true", help="print the table of the results file; measure nothing")
-    parser.add_argument("--readme", action="store_true", help="put the table into the README too")
+    parser.add_argument("--page", action="store_true", help="put the table into docs/speed.md too")
     args = parser.parse_args()
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if not args.show:
@@ -97,10 +97,10 @@ def main() -> int:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
     lines = table(kept)
-    if args.readme:
-        readme = ROOT / "README.md"
-        before, after = readme.read_text().split(BEGIN)
-        readme.write_text(before + BEGIN + lines + "\n" + END + after.split(END, 1)[1])
+    if args.page:
+        page = ROOT / "docs" / "speed.md"
+        before, after = page.read_text().split(BEGIN)
+        page.write_text(before + BEGIN + lines + "\n" + END + after.split(END, 1)[1])
     print(lines)  # noqa: T201
     return int(any(row["error"] is not None for row in kept["rows"].values()))
 

@@ -5,6 +5,8 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 from inn_benchmarks import card
 from inn_studies import STUDIES, open_study
 from inn_studies.lab_book import lab_book
@@ -15,12 +17,16 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 
 
-def test_the_tables_of_the_readme_are_those_of_the_results():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    tables = dict(re.findall(r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", readme, re.DOTALL))
-    assert tables
-    assert all(name == "speed" or (name in STUDIES and (RESULTS / f"{name}.json").exists()) for name in tables)
-    assert with_tables(readme, RESULTS) == readme
+@pytest.mark.parametrize("page, names", [("README.md", {"headline"}), ("docs/results.md", {"text8", "rivals"})])
+def test_the_tables_of_a_page_are_those_of_the_results(page, names):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- table: (\S+) -->", text)) == names
+    assert with_tables(text, RESULTS) == text
+
+
+def test_the_table_of_speed_is_that_of_the_results():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    tables = dict(re.findall(r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", page, re.DOTALL))
     speed = runpy.run_path(str(ROOT / "benchmarks" / "speed.py"))["table"]
     assert tables["speed"] == speed(json.loads((RESULTS / "speed.json").read_text()))
 

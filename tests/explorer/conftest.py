@@ -12,8 +12,6 @@ from inn import INN
 from inn.data.vocabulary import build_vocabulary
 from inn.explorer.page import build_page
 from inn.explorer.passage import read_passage
-from inn_benchmarks.page import browser
-from inn_benchmarks.rows import Skipped
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
 CLASSES = ("vowel", "consonant", "space", "digit")
@@ -146,13 +144,3 @@ def pages(tmp_path_factory, model_of, survey_of, history_of):
 def hostile():
     """What a text, a name or a setting of the `pages` is: markup, control characters, a formula."""
     return HOSTILE
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser; tests that ask for it are skipped where there is none."""
-    try:
-        with browser() as one:
-            yield one
-    except Skipped as reason:
-        pytest.skip(str(reason))

@@ -127,8 +127,9 @@ def test_a_neuron_page_opens_and_escape_leaves_it(visit):
     assert page.locator("h2").text_content() == "neuron 2"
     assert "It listens most to neuron 0 (50\u202f% of what it hears)." in page.locator(".lead").text_content()
     titles = page.locator("h3").all_text_contents()
-    for title in ("Where it is most active", "Cost of silencing it", "What it knows about", "Whom it hears, who hears it",
-                  "What it predicts by itself", "How long it remembers", "Its n-gram cache"):  # fmt: skip
+    for title in ("Where it is most active", "Cost of silencing it", "What it knows about",
+                  "Whom it hears, who hears it", "What it predicts by itself", "How long it remembers",
+                  "Its n-gram cache"):  # fmt: skip
         assert title in titles
     page.get_by_role("link", name="next →").click()
     page.wait_for_selector("h2:text('neuron 3')")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+import inn
 from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.nn.direct import untouched
@@ -157,6 +158,45 @@ def test_what_hangs_on_any_module_is_heard_in_writing(name, sort):
         assert len(heard) == reads, path
         told += not torch.equal(found, before)
     assert told > 3
+
+
+class Leaky(inn.Memory):
+    """A memory of a user's, with a step of its own."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.shape = (config.neurons, config.width)
+
+    def initial_state(self, batch):
+        return {"h": torch.zeros(batch, *self.shape)}
+
+    def forward(self, x, state, *, reset=None, mask=None):
+        steps = [state["h"]]
+        for t in range(x.shape[1]):
+            steps.append(0.5 * steps[-1] + x[:, t])
+        return torch.stack(steps[1:], 1), {"h": steps[-1]}
+
+    def flops(self):
+        return {}
+
+    def step_(self, x, state):
+        state["h"].mul_(0.5).add_(x[:, 0])
+        return state["h"][:, None].clone()
+
+
+class Louder(Leaky):
+    def forward(self, x, state, *, reset=None, mask=None):
+        y, state = super().forward(x, state)
+        return 3 * y, state
+
+
+@pytest.mark.parametrize("memory", [Leaky, Louder])
+def test_a_memory_of_a_users_is_stepped_as_it_reads(memory):
+    model = build("inn")
+    model.graph.rounds[0].memory = memory(model.graph.config)
+    model.graph.rounds[0].router = None
+    torch.testing.assert_close(write(model), read(model), atol=2e-5, rtol=1e-4)
+    assert untouched(model) == (memory is Leaky)
 
 
 def test_a_hook_that_is_taken_off_leaves_the_fast_way():

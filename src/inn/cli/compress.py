@@ -110,7 +110,7 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
     from inn.compress.calibrate import rows_of
     from inn.compress.measure import bytes_of, described, size_of_inn
     from inn.compress.pipeline import texts
-    from inn.hf.export import write
+    from inn.hf.export import home_of, write
     from inn.hf.model import INNForCausalLM
     from inn.inference.evaluate import evaluate
     from inn.models.inn import INN
@@ -144,7 +144,7 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
         **{when: described(m, sizes[when], scores[when], bytes_of(m), rows[0]) for when, m in models.items()},
     }
     with new_folder(Path(args.out)) as folder:
-        write(INNForCausalLM.wrap(after), folder)
+        write(INNForCausalLM.wrap(after), folder, home_of(args.model))
         carry(args.model, folder)
     return found
 

@@ -106,16 +106,12 @@ def short_names(names: list[str]) -> list[str]:
 def plot(found: dict[str, dict[str, Any]], path: str) -> None:
     """Draw what was found."""
     from inn.analysis.stability.plot import draw_stability
-    from inn.system.files import writing
+    from inn.system.files import write_figure
     from inn.system.packages import require
 
     figure = require("matplotlib.figure", "--plot", "explore").Figure(figsize=(9, 3.6), layout="constrained")
     draw_stability(found, figure)
-    with writing(path):
-        try:
-            figure.savefig(path, dpi=120, metadata={"Software": None} if path.endswith(".png") else None)
-        except ValueError as error:
-            raise InputError(f"--plot {path}: {error}") from None
+    write_figure(figure, Path(path), dpi=120, metadata={"Software": None} if path.endswith(".png") else None)
 
 
 def show(found: dict[str, dict[str, Any]]) -> None:

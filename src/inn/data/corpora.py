@@ -12,8 +12,18 @@ from inn.data.fetch import locate
 from inn.data.table import CORPORA
 from inn.data.text import PARTS, Boundary, CorpusText, Segment, split_text
 from inn.system.errors import InputError, nearest
-from inn.system.files import plain_errors
+from inn.system.files import check_regular, plain_errors
 from inn.system.report import Report
+
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"PK\3\4": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
+"""How compressed files begin."""
 
 
 def find_corpus(name: str) -> Corpus:
@@ -89,9 +99,17 @@ def _whole(corpus: Corpus, report: Report | None) -> tuple[Segment, ...]:
         return (Segment(text, 0, len(text)),)
     segments = []
     for path in own_files(corpus.source):
-        with plain_errors(path):
-            segments.append(Segment(path, 0, path.stat().st_size))
+        segments.append(Segment(path, 0, check_regular(path)))
+        check_plain(path)
     return tuple(segments)
+
+
+def check_plain(path: Path) -> None:
+    """Raise `InputError` for a file that is compressed: its bytes are no text, and its name or beginning says so."""
+    with plain_errors(path), path.open("rb") as file:
+        head = file.read(6)
+    if kind := next((kind for mark, kind in _COMPRESSED.items() if head.startswith(mark)), None):
+        raise InputError(f"{path} is compressed ({kind}), so its bytes are no text; unpack it first")
 
 
 def pydoc_text() -> bytes:

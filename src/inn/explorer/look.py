@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from inn.analysis.overview import survey
+from inn.config.typed import typed
 from inn.data.base import Vocabulary
 from inn.data.prepare import Dataset
 from inn.explorer.page import build_page
@@ -44,6 +45,7 @@ _BEGINNINGS = [
 Warn = Callable[[str], None]
 
 
+@typed
 def look(
     run: str | Path | Run,
     other: str | Path | Run | None = None,
@@ -174,7 +176,7 @@ def passage_of(dataset: Dataset, text: str | Path | None, symbols: int, unknown:
 
 
 def beginning(text: np.ndarray, near: int, latest: int, vocabulary: Vocabulary) -> int:
-    """Where a paragraph begins in `text`, soon after symbol `near` and not after `latest`: else a sentence, a line, a word.
+    """Where a paragraph begins in `text`, soon after symbol `near`, not after `latest`; else a sentence, line or word.
 
     >>> from inn.data.vocabulary import Bytes
     >>> text = b"ity of it. One begins. Another"

@@ -30,9 +30,9 @@ LATE = 1000
 class Player:
     """Answers one page's questions, one at a time; a newer one ends an older one that is not done.
 
-    A question is a JSON object with `serial`, a number that grows (milliseconds will do), `text`, and `silenced`, a list
-    of neurons. At most the last `SYMBOLS` symbols of a text are read, and of those only what was not there the last time. Reading starts
-    from the run's experience, as writing does.
+    A question is a JSON object with `serial`, a number that grows, as milliseconds do, `text`, and `silenced`, a list
+    of neurons. At most the last `SYMBOLS` symbols of a text are read, and of those only what was not there before.
+    Reading starts from the run's experience, as writing does.
 
     Args:
         model: a loaded run.
@@ -92,7 +92,12 @@ class Player:
         if len(self._readings) >= KEPT:
             self._readings.pop(next(iter(self._readings)))  # the one that was not asked for the longest
         self._readings[cut] = symbols, reading
-        return {"title": "What you type", "before": 0, **({"silenced": list(cut)} if cut else {}), **reading.facts(symbols)}
+        return {
+            "title": "What you type",
+            "before": 0,
+            **({"silenced": list(cut)} if cut else {}),
+            **reading.facts(symbols),
+        }
 
     def _without(self, cut: tuple[int, ...]):
         return silenced(self.model, cut) if cut else nullcontext()

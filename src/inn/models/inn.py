@@ -12,7 +12,7 @@ from inn.config.models import INNConfig
 from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
-from inn.nn.arguments import checked
+from inn.nn.arguments import checked, config_of
 from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
@@ -48,11 +48,14 @@ class INN(SequenceModel):
     torch.Size([2, 10, 256])
     """
 
+    no_split = ["Round", "Recall"]
+    """Modules that are on one device wholly (`infer_auto_device_map(no_split_module_classes=...)` of accelerate)."""
     config: INNConfig
 
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
         parameters = fields.pop("parameters", None)
-        config = config or model_config("inn", preset, **fields)
+        given = fields if preset is None else {"preset": preset, **fields}
+        config = config_of(INNConfig, config, given) or model_config("inn", preset, **fields)
         super().__init__(config if parameters is None else with_parameters(config, parameters))
         c = self.config
         embedded = c.embedding_width or c.input_width
@@ -181,11 +184,11 @@ class INN(SequenceModel):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
-        The state is changed in place and returned. While a tape records, and where something hangs on a module (a hook,
-        an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
+        The state is changed in place and returned. While a tape records, in what is compiled, and where something hangs
+        on a module (a hook, an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None or not untouched(self):
+        if self.graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
             with torch.no_grad():
                 logits, after = self.step(tokens, state)
             if self.recall is not None and not remember:

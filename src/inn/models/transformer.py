@@ -50,7 +50,7 @@ class Transformer(WindowedModel):
         x, joined = self.widen(self.embedding(tokens)), []
         positions = plan.positions
         if plan.cached:
-            slots = torch.arange(plan.slots, device=x.device).expand(len(positions), -1)
+            slots = torch.arange(plan.slots, device=x.device).expand(positions.shape[0], -1)
             positions = torch.cat((slots, positions), dim=1)
         # In float32 at least: a bfloat16 model could not tell position 257 from 256.
         dtype = torch.promote_types(self.embedding.weight.dtype, torch.float32)

@@ -55,7 +55,8 @@ class _Look:
         self.found = [c._passed_by[n] for c, n in self.methods]
         pairs = ((type(m), name, value) for m in (root, *self.inner) for name, value in vars(m).items())
         replaced = any(callable(v) and callable(getattr(c, name, None)) for c, name, v in pairs)
-        self.clear = not replaced and all(map(_reads_its_own, (root, *self.inner))) and self.holds(root)
+        sound = all(map(_steps_as_it_reads, classes)) and all(map(_reads_its_own, (root, *self.inner)))
+        self.clear = sound and not replaced and self.holds(root)
 
     def holds(self, root: nn.Module) -> bool:
         return (
@@ -66,6 +67,14 @@ class _Look:
             and self.sizes == list(map(len, self.dicts))  # a method that is replaced on a module is one more
             and self.found == [getattr(c, name) for c, name in self.methods]
         )
+
+
+def _steps_as_it_reads(cls: type[nn.Module]) -> bool:
+    """Whether `step_` is of the same class as `forward`, or of one below: a class above knows of another `forward`."""
+    givers = [next((c for c in cls.__mro__ if name in vars(c)), None) for name in ("step_", "forward")]
+    if None in givers or givers[0] is givers[1] or issubclass(*givers):
+        return True
+    return getattr(vars(givers[0]).get("forward"), "__isabstractmethod__", False)  # which then calls what it stands for
 
 
 def _reads_its_own(module: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from inn.config.assemble import stored_model
 from inn.config.migrate import migrate
 from inn.config.run import RunConfig
 from inn.data.vocabulary import Vocabulary
+from inn.runs.beside import ABOUT_TEXT, GENERATION, carry
 from inn.system.errors import InputError
 from inn.system.files import (
     RUN,
@@ -35,7 +36,8 @@ class Run:
 
         config.yaml  vocabulary.json  metrics.jsonl  samples.txt  summary.json  experience.safetensors  checkpoints/
 
-    `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`.
+    `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`. A tokenizer of
+    others, or pretrained weights, bring along what lies beside them (`inn.runs.beside`).
 
     A run is itself accepted where a path of one is.
 
@@ -86,6 +88,10 @@ class Run:
             for name in _GROWING:
                 write_synced(temporary / name, b"")
             (temporary / "checkpoints").mkdir()
+            if config.data.tokenizer is not None and vocabulary.kind == "tokenizer":
+                carry(config.data.tokenizer, temporary, ABOUT_TEXT)
+            if config.train.start is not None:
+                carry(config.train.start, temporary, (GENERATION,))
             if launcher is not None:
                 write_synced(temporary / _LAUNCHER, launcher.encode())
         return cls(path)

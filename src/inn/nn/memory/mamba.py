@@ -131,6 +131,4 @@ def _first_steps(config: GraphConfig) -> Tensor:
 
 
 def _inverse_softplus(x: Tensor) -> Tensor:
-    y = x + torch.log(-torch.expm1(-x))
-    assert x.is_meta or torch.allclose(F.softplus(y), x, rtol=1e-3)
-    return y
+    return x + torch.log(-torch.expm1(-x))
