@@ -25,6 +25,9 @@ suppress_warnings = [
     "myst.xref_missing",  # links to files that are on the forge and not on the site
 ]
 
+repository = re.search(r'^Repository = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+copyright = f"{author}, Apache-2.0"
+
 html_theme = "furo"
 html_title = "INN"
 html_static_path = ["_static"]
@@ -32,6 +35,9 @@ html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_copy_source = False
 html_theme_options = {
+    "source_repository": repository[1] if repository else "",
+    "source_branch": "main",
+    "source_directory": "docs/",
     "light_css_variables": {"color-brand-primary": "#2f74c0", "color-brand-content": "#2f74c0"},
     "dark_css_variables": {"color-brand-primary": "#6aaaf0", "color-brand-content": "#6aaaf0"},
 }

@@ -18,16 +18,16 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from inn.cli.commands import COMMANDS
 from inn.cli.main import main
 from inn.explorer.server import LocalServer
 from inn.models.sequence import SequenceModel
 from inn.registry import TABLES
+from inn_studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = {"docs/lab-book.md", "docs/reproduction.md"}
+WRITTEN = {"docs/lab-book.md", "docs/reproduction.md", *(f"docs/studies/{name}.md" for name in STUDIES)}
 """Pages that a command writes from results; they show code of other times."""
 PAGES = [
     "README.md",
@@ -165,7 +165,6 @@ def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     module.__file__ = str(tmp_path / "page.py")
     monkeypatch.setitem(sys.modules, "page", module)
     names = vars(module)
-    names.update(tokens=torch.randint(256, (2, 16)), more_tokens=torch.randint(256, (2, 16)))
     for block in blocks(page):
         try:
             if block.language == "python":
@@ -192,3 +191,16 @@ def test_links_between_pages_lead_somewhere():
             if "://" not in target and not ((ROOT / page).parent / target).exists():
                 lost.append(f"{page}: {target}")
     assert lost == []
+
+
+def test_the_address_in_the_readme_is_the_one_of_the_package():
+    repository = re.search(r'^Repository = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert repository is not None
+    assert f'git+{repository[1]}"' in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short_and_shows_a_picture_and_code_first():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert next(i for i, line in enumerate(lines, 1) if line.startswith("![")) <= 12
+    assert next(i for i, line in enumerate(lines, 1) if line.startswith("```python")) <= 25

@@ -10,9 +10,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
+import inn
 from inn.config.assemble import model_config
 from inn.models.build import build_model
+from inn.nn.direct import untouched
+from inn.nn.population import NeuronLinear
 
 LOUD = {"zero_start": False}
 MODELS = {
@@ -69,9 +73,11 @@ def changed(value: Any) -> Any:
 
 
 class Wrapper(nn.Module):
-    def __init__(self, module: nn.Module):
+    """As an adapter stands in a module's place."""
+
+    def __init__(self, module: nn.Module, heard: list):
         super().__init__()
-        self.module = module
+        self.module, self.heard = module, heard
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -80,11 +86,18 @@ class Wrapper(nn.Module):
             return getattr(super().__getattr__("module"), name)
 
     def forward(self, *args: Any, **options: Any) -> Any:
+        self.heard.append(1)
         return changed(self.module(*args, **options))
 
 
-def replaced_forward(module: nn.Module, heard: list) -> None:
+def wrapped(model: nn.Module, path: str, heard: list) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, Wrapper(model.get_submodule(path), heard))
+
+
+def replaced_forward(model: nn.Module, path: str, heard: list) -> None:
     """As accelerate does it."""
+    module = model.get_submodule(path)
     before = module.forward
 
     def forward(*args: Any, **options: Any) -> Any:
@@ -94,7 +107,8 @@ def replaced_forward(module: nn.Module, heard: list) -> None:
     module.forward = forward  # type: ignore[method-assign]
 
 
-def subclassed(module: nn.Module, heard: list) -> None:
+def subclassed(model: nn.Module, path: str, heard: list) -> None:
+    module = model.get_submodule(path)
     cls = type(module)
 
     def forward(self: nn.Module, *args: Any, **options: Any) -> Any:
@@ -104,42 +118,164 @@ def subclassed(module: nn.Module, heard: list) -> None:
     module.__class__ = type("Mine", (cls,), {"forward": forward})
 
 
-def hooked(register: str, **options: Any) -> Callable[[nn.Module, list], None]:
+def hooked(register: str, **options: Any) -> Callable[[nn.Module, str, list], None]:
     def hook(heard: list, module: nn.Module, *given: Any) -> Any:
         heard.append(1)
         if register == "register_forward_pre_hook":
             return (changed(given[0]), given[1]) if options.get("with_kwargs") else changed(given[0])
-        return changed(given[-1]) if register == "register_forward_hook" else None
+        return changed(given[-1])
 
-    return lambda module, heard: getattr(module, register)(partial(hook, heard), **options)
+    return lambda model, path, heard: getattr(model.get_submodule(path), register)(partial(hook, heard), **options)
 
 
-SORTS: dict[str, Callable[[nn.Module, list], Any]] = {
+SORTS: dict[str, Callable[[nn.Module, str, list], Any]] = {
     "forward": hooked("register_forward_hook"),
     "forward-always": hooked("register_forward_hook", always_call=True, with_kwargs=True),
     "pre": hooked("register_forward_pre_hook"),
     "pre-kwargs": hooked("register_forward_pre_hook", with_kwargs=True, prepend=True),
     "forward-replaced": replaced_forward,
     "subclass": subclassed,
+    "wrapped": wrapped,
 }
-
-
-CASES = [(n, s) for n in MODELS for s in SORTS if n == "inn" or s in ("forward-always", "subclass")]
+CASES = [(n, s) for n in MODELS for s in SORTS if n == "inn" or s == "subclass" or (s, n) == ("wrapped", "mixed")]
 
 
 @pytest.mark.parametrize("name, sort", CASES)
 def test_what_hangs_on_any_module_is_heard_in_writing(name, sort):
     plain = build(name)
-    torch.testing.assert_close(write(plain), read(plain), atol=2e-5, rtol=1e-4)
     before, told = read(plain), 0
-    for path, _ in plain.named_modules():
+    torch.testing.assert_close(write(plain), before, atol=2e-5, rtol=1e-4)
+    for path, module in plain.named_modules():
+        if isinstance(module, nn.ModuleList) or (sort == "wrapped" and not path):
+            continue
         model = copy.deepcopy(plain)
-        write(model)  # nothing hung on it then
+        model.step_(X[:, 0])  # nothing hung on it then
         heard: list = []
-        SORTS[sort](model.get_submodule(path), heard)
-        found = read(model)
-        reads, heard[:] = list(heard), []
+        SORTS[sort](model, path, heard)
+        found, reads = read(model), len(heard)
+        heard.clear()
         torch.testing.assert_close(write(model), found, atol=2e-5, rtol=1e-4, msg=f"{path}: writing is not reading")
-        assert len(heard) == len(reads), path
+        assert len(heard) == reads, path
         told += not torch.equal(found, before)
     assert told > 3
+
+
+class Leaky(inn.Memory):
+    """A memory of a user's, with a step of its own."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.shape = (config.neurons, config.width)
+
+    def initial_state(self, batch):
+        return {"h": torch.zeros(batch, *self.shape)}
+
+    def forward(self, x, state, *, reset=None, mask=None):
+        steps = [state["h"]]
+        for t in range(x.shape[1]):
+            steps.append(0.5 * steps[-1] + x[:, t])
+        return torch.stack(steps[1:], 1), {"h": steps[-1]}
+
+    def flops(self):
+        return {}
+
+    def step_(self, x, state):
+        state["h"].mul_(0.5).add_(x[:, 0])
+        return state["h"][:, None].clone()
+
+
+class Louder(Leaky):
+    def forward(self, x, state, *, reset=None, mask=None):
+        y, state = super().forward(x, state)
+        return 3 * y, state
+
+
+@pytest.mark.parametrize("memory", [Leaky, Louder])
+def test_a_memory_of_a_users_is_stepped_as_it_reads(memory):
+    model = build("inn")
+    model.graph.rounds[0].memory = memory(model.graph.config)
+    model.graph.rounds[0].router = None
+    torch.testing.assert_close(write(model), read(model), atol=2e-5, rtol=1e-4)
+    assert untouched(model) == (memory is Leaky)
+
+
+def test_a_hook_that_is_taken_off_leaves_the_fast_way():
+    model = build("inn")
+    hook = model.graph.rounds[0].memory.out_proj.register_forward_hook(lambda *_: None)
+    assert not untouched(model)
+    hook.remove()
+    assert untouched(model)
+    hook = nn.modules.module.register_module_forward_hook(lambda *_: None)
+    assert not untouched(model)
+    hook.remove()
+    assert untouched(model)
+    assert untouched(copy.deepcopy(model))
+
+
+@pytest.mark.parametrize("offload", ["cpu", "disk", "blocks"])
+@pytest.mark.parametrize("name", MODELS)
+def test_offloaded_weights_are_used_where_they_are_brought(name, offload, tmp_path):
+    from accelerate import cpu_offload, disk_offload, dispatch_model
+
+    model, cpu = build(name), torch.device("cpu")
+    before = read(model)
+    if offload == "cpu":
+        cpu_offload(model, execution_device=cpu)
+    elif offload == "disk":
+        disk_offload(model, tmp_path, execution_device=cpu)
+    else:
+        places = {n: "disk" if i % 2 == 0 else "cpu" for i, (n, _) in enumerate(model.named_children())}
+        dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path, force_hooks=True)
+    torch.testing.assert_close(read(model), before)
+    torch.testing.assert_close(write(model), before)
+    assert model.initial_state(1)[next(iter(model.initial_state(1)))].device == cpu
+
+
+@pytest.mark.parametrize("what", ["modules", "parameters"])
+@pytest.mark.parametrize("name", ["inn", "attention", "communal", "lstm"])
+def test_adapters_are_heard(name, what):
+    peft = pytest.importorskip("peft")
+    model = build(name)
+    before = read(model)
+    modules = [n for n, m in model.named_modules() if isinstance(m, nn.Linear | nn.Embedding)]
+    weights = [f"{n}.weight" for n, m in model.named_modules() if isinstance(m, NeuronLinear)]
+    if what == "parameters" and not weights:
+        return
+    targets = {"target_modules": modules} if what == "modules" else {"target_modules": [], "target_parameters": weights}
+    peft.inject_adapter_in_model(peft.LoraConfig(r=2, init_lora_weights=False, **targets), model.eval())
+    found = read(model)
+    assert not torch.allclose(found, before)
+    torch.testing.assert_close(write(model), found, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["inn", "attention"])
+def test_weights_that_are_made_of_others_are_heard(name):
+    for change in (
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        lambda m, n: prune.l1_unstructured(m, n, 0.5),
+        lambda m, n: parametrize.register_parametrization(m, n, Doubled(), unsafe=True),
+    ):
+        model = build(name)
+        write(model)
+        for m in list(model.modules()):
+            if isinstance(m, NeuronLinear):
+                change(m, "weight")
+        change(model.graph.rounds[0].memory, "conv_weight")
+        model.eval()
+        torch.testing.assert_close(write(model), read(model), atol=2e-5, rtol=1e-4)
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def test_weights_of_any_layout_are_heard():
+    model = build("inn")
+    before, memory = read(model), model.graph.rounds[0].memory
+    for t in [p for p in memory.parameters() if p.ndim > 1]:
+        kept, t.data = t.data, t.data.transpose(-1, -2).contiguous().transpose(-1, -2)
+        torch.testing.assert_close(write(model), before, atol=2e-5, rtol=1e-4)
+        t.data = kept.repeat_interleave(2, 0)[::2]
+        torch.testing.assert_close(write(model), before, atol=2e-5, rtol=1e-4)

@@ -75,6 +75,15 @@ def with_settings(parser: OptionParser, own: Sequence[str], overrides: Sequence[
     return parser
 
 
+def needs_run(path: str) -> None:
+    """Raise `InputError` where a path is nothing that `inn.load` opens; PyTorch is not waited for."""
+    from inn.runs.directory import Run
+
+    kinds = ("config.yaml", "config.json", "checkpoint.json")
+    if not path.startswith("hf://") and not any((Path(path) / name).is_file() for name in kinds):
+        Run(path)  # which says what is missing
+
+
 def is_run(path: str) -> bool:
     """Whether `path` is a run directory, rather than the name of a recipe."""
     return (Path(path) / "config.yaml").is_file()

@@ -6,9 +6,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
+from inn.system.files import check_free
 
 USAGE = "inn compress-text RUN FILE OUT [--streams K] [--json]"
 
@@ -16,6 +17,8 @@ USAGE = "inn compress-text RUN FILE OUT [--streams K] [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn compress-text`."""
     args = parse(argv)
+    needs_run(args.run)
+    check_free(args.out)
     from inn.cli.display import working
     from inn.inference.coding.files import compress_file
 

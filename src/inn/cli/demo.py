@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     """The command's arguments, and the settings they come to."""
     own, overrides = split_overrides(argv)
-    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph of neurons, here and now.")
+    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph on text that is already here.")
     parser.option("--run", help="Where the run is written; the first of runs/demo, runs/demo-2, ... that is free.")
     args = with_settings(parser, ["demo", *own], overrides).parse(own)
     return args, resolve("demo", overrides)
@@ -109,8 +109,7 @@ def lessons(
 ) -> list[str]:
     """What the numbers say, in sentences."""
     bits, unit = facts["bits"], facts["unit"]
-    unsure, of = facts["perplexity"], 2 ** rows["uniform"]
-    sentences = [f"Before each {unit} it is as unsure as between {unsure:.1f} equally likely ones, of {of:.0f}."]
+    sentences = [f"Perplexity per {unit}: {facts['perplexity']:.1f} (vocabulary {2 ** rows['uniform']:.0f})."]
     beaten = [name for name, floor in rows.items() if floor > bits]
     unbeaten = [name for name, floor in rows.items() if floor < bits]
     if beaten:
@@ -121,6 +120,6 @@ def lessons(
     neurons = summary["config"]["model"].get("neurons")
     if sizes and neurons:
         sentences.append(
-            f"Its {neurons} neurons amount to {sizes[-1]:.1f} unrelated ones (1: all alike, {neurons}: all unrelated)."
+            f"Effective number of neurons: {sizes[-1]:.1f} of {neurons} (1: all alike, {neurons}: all unrelated)."
         )
     return sentences

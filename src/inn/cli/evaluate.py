@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, one_of, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
@@ -17,6 +17,7 @@ USAGE = "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--l
 def main(argv: list[str]) -> int:
     """Run `inn eval`."""
     args = parse(argv)
+    needs_run(args.run)
     from inn.cli.display import reporting
     from inn.inference.held_out import evaluate_run
 

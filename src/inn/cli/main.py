@@ -17,6 +17,9 @@ from inn.system.errors import InputError
 
 _OF_A_CHECKOUT = {"study": "studies", "bench": "benchmarks"}
 
+_TAKE_UNKNOWN = ("analyze", "generate", "look", "score")
+"""Commands that have an option `--unknown`."""
+
 # What the machine refuses is no fault of the program's, and no traceback would help.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}
 
@@ -34,12 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     if completion.asked():
         return completion.complete()
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(argv)
         sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's last breath
         return code
     except InputError as error:
-        return _refuse(str(error))
+        sentence = str(error)
+        if argv[0] not in _TAKE_UNKNOWN:
+            sentence = sentence.replace("leave it out, or use --unknown skip", "take it out of the text")
+        return _refuse(sentence)
     except BrokenPipeError:
         _let_go_of_stdout()
         return 141
@@ -48,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _let_go_of_stdout()
         return _refuse(f"{error.filename or 'writing'}: {os.strerror(error.errno)}")
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        return _refuse(f"there is not enough memory for inn {argv[0]}; choose a smaller model, batch or streams")
     except KeyboardInterrupt:
         print("\ninn: interrupted", file=sys.stderr)
         return 130

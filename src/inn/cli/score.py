@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jsonargparse import Namespace
 
-from inn.cli.common import QUIET, console, one_of
+from inn.cli.common import QUIET, console, needs_run, one_of
 from inn.config.parser import OptionParser
 from inn.inference.scoring.usual import ALERTS
 from inn.system.errors import InputError
@@ -107,6 +107,7 @@ def parse(argv: list[str]) -> Namespace:
 
 def score_files(args: Namespace) -> int:
     """Print every line as it comes; 1 where the threshold was passed."""
+    needs_run(args.run)
     for name in args.files:
         check_readable(name)
     from inn.inference.scoring.lines import LineScorer

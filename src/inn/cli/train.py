@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, SETTINGS_USAGE, print_json, with_settings
+from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, split_overrides
 from inn.system.errors import InputError
@@ -22,9 +23,13 @@ def main(argv: list[str]) -> int:
     process had died, goes on with the run that its first life began.
     """
     args, settings = parse(argv)
-    from inn.cli.display import tell_what_next, train_run
     from inn.runs.directory import Run
-    from inn.training.finite import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
+
+    if "RANK" not in os.environ:  # torchrun may have started this again, in the run that it left
+        check_start(args, settings)
+    # Here, so that mistakes and --help do not wait for torch.
+    from inn.cli.display import tell_what_next, train_run
+    from inn.training.finite import TrainingDiverged
     from inn.training.parallel.group import MainProcessError, is_main_process, launcher_id, was_restarted
 
     if args["from"] is not None:
@@ -44,6 +49,22 @@ def main(argv: list[str]) -> int:
         tell_what_next(args.run, summary)
     # torchrun takes anything but 0 for a process that died, and would start the run again.
     return 130 if launcher_id() is None and summary.get("status") == "stopped" else 0
+
+
+def check_start(args: Namespace, settings: Settings | None) -> None:
+    """Refuse what can be refused at once, and say what begins; PyTorch takes its time to start."""
+    from inn.data.corpora import check_corpus
+    from inn.runs.directory import Run
+
+    if args["from"] is not None or settings is None:
+        Run(args["from"] or args.run)
+    if settings is not None:
+        Run.check_free(args.run)
+        check_corpus(settings.config.data.corpus)
+        out = console(to_stderr=True, progress=True)
+        if out.is_terminal:
+            about = f"{args.run}: {settings.config.model.kind} on '{settings.config.data.corpus}', getting ready"
+            out.print(about, style="dim", soft_wrap=True)
 
 
 def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
@@ -68,7 +89,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
         args.overrides = overrides
         return args, None
     if args.recipe is None:
-        raise InputError(f"RECIPE is missing (`inn recipes` lists them): {USAGE}")
+        raise InputError(f"RECIPE is missing: `inn recipes` lists them; {USAGE}")
     args.run = args.run or f"runs/{Path(args.recipe).stem}"
     return args, resolve(args.recipe, overrides)
 

@@ -24,8 +24,9 @@ from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from inn.compress.blocks import Joined, Projection, dense_again, neuronal, put_group, refuse_adapters, unite
-from inn.compress.modules import Guarded
+from inn.compress.blocks import Projection, neuronal, refuse_adapters
+from inn.compress.modules import Guarded, Joined
+from inn.compress.replace import dense_again, put_group, unite
 from inn.system.errors import InputError
 
 METHOD = "neuronal_groups"
@@ -49,7 +50,7 @@ class CompressedConfig(PretrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        kind = config_dict.get(_DENSE)
+        kind = str(config_dict.get(_DENSE))
         if kind not in CONFIG_MAPPING:
             raise InputError(f"this compressed model is made of a '{kind}', which this version of transformers lacks")
         fields = {key: value for key, value in config_dict.items() if key != _DENSE}
@@ -111,11 +112,12 @@ class NeuronalGroupsLoader(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
         build(model, self.quantization_config.groups)  # type: ignore[attr-defined]
-        unexpected = model._keys_to_ignore_on_load_unexpected or set()
+        its: Any = model
+        unexpected = its._keys_to_ignore_on_load_unexpected or set()
         base = f"{getattr(model, 'base_model_prefix', '')}."
         names = [name.removeprefix(base) for name, m in model.named_modules() if isinstance(m, Guarded)]
         guards = {rf"\b{re.escape(name)}\.weight$" for name in names}
-        model._keys_to_ignore_on_load_unexpected = {*unexpected, *guards}
+        its._keys_to_ignore_on_load_unexpected = {*unexpected, *guards}
         return model
 
     def _process_model_after_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:

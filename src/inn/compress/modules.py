@@ -34,7 +34,8 @@ class InputStates(nn.Module):
         """What is read of `x` `[..., n]`; `readers` members will ask for the same tensor in a row."""
         if readers == 1 or torch.compiler.is_compiling():  # a compiler finds the common product by itself
             return self._read(x)
-        mark = (x._version if not x.is_inference() else 0, torch.is_grad_enabled(), torch.is_autocast_enabled())
+        versions = [0 if t.is_inference() else t._version for t in (x, self.weight)]
+        mark = (*versions, id(self.weight), torch.is_grad_enabled(), torch.is_autocast_enabled())
         if self._kept is not None and self._kept[0] is x and self._kept[1] == mark:
             _, _, read, left = self._kept
         else:
@@ -183,3 +184,21 @@ class MetricLinear(NeuronalLinear):
         if self.write.bias is not None:
             plain.write.bias.copy_(self.write.bias)
         return plain
+
+
+class Joined(Guarded):
+    """Several maps of one input, their outputs side by side: what a layer with fused projections becomes."""
+
+    def __init__(self, parts: list[nn.Linear]):
+        super().__init__()
+        self.starts = [sum(part.out_features for part in parts[:i]) for i in range(len(parts))]
+        self.parts = nn.ModuleList(parts)
+        self.replaces: type[nn.Module] = nn.Linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], -1)
+
+    @property
+    def weight(self) -> Tensor:
+        """All weights on top of each other, made anew: transformers looks for one."""
+        return torch.cat([part.weight for part in self.parts])  # type: ignore[arg-type]

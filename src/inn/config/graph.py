@@ -11,6 +11,9 @@ from inn.config.parts import part, parts_of, settle_parts, settled
 from inn.registry import MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
+NEURONS = 1 << 20
+"""Neurons of a graph, at most: their names alone take minutes beyond."""
+
 
 def _some(value: Any) -> bool:
     return value != "none"
@@ -76,6 +79,8 @@ class GraphConfig:
         settle_parts(self)
         self._settle_population()
         check_at_least(self, 1, "neurons", "width", "rounds")
+        if self.neurons > NEURONS:
+            raise InputError(f"neurons must be at most {NEURONS:,}, not {self.neurons:,}")
         check_fraction(self, "dropout")
         check_at_least(self, 0, "gate_penalty", "identity_std")
         check_idle(self)

@@ -19,6 +19,7 @@ from inn.config.checks import expects
 from inn.config.parts import Options, option_names, options_of, parts_of
 from inn.registry import Kinds
 from inn.system.errors import InputError, nearest
+from inn.system.parse import nested
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 PARSING = threading.RLock()
@@ -174,13 +175,20 @@ class OptionParser(ArgumentParser):
             name = token.split("=", 1)[0]
             if name.startswith("--") and name != "--help" and "_ARGCOMPLETE" not in os.environ:
                 self.require(name)
+                _check_nesting(name, _given(name, argv))
         try:
             with PARSING:
-                return self.parse_args(list(argv))
+                args = self.parse_args(list(argv))
         except ArgumentError as error:
             raise InputError(self._sentence(str(error), argv)) from None
         except Exception as error:  # what reads the values is as general as YAML
             raise InputError(f"a value of {self.prog} cannot be read ({type(error).__name__}: {error})") from None
+        for name, value in vars(args).items():  # of sections the settings check the values
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and ("\0" in text or (not text and self.get_default(name) != "")):
+                    shown = self._shown.get(name, f"--{name.replace('_', '-')}")
+                    raise InputError(f"{shown} is {'no text that can be used' if text else 'empty'}: {self.usage}")
+        return args
 
     def _sentence(self, message: str, argv: Sequence[str]) -> str:
         if found := re.search(r'Parser key "([^"]+)"', message):
@@ -237,6 +245,12 @@ def unknown_option(name: str, known: Iterable[str]) -> InputError:
     return InputError(
         f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else "; --help lists them")
     )
+
+
+def _check_nesting(name: str, value: str) -> None:
+    """Raise `InputError` for a value that a reader of YAML, written in C, dies of; and for names that multiply."""
+    if nested(value) or ("&" in value and "*" in value and "[" in value):
+        raise InputError(f"{name} is nested too deeply; give a value, or a list of values")
 
 
 def _given(name: str, argv: Sequence[str]) -> str:

@@ -185,7 +185,7 @@ def count_of(text: str | int) -> int:
     (470000, 1500000, 12000)
     """
     units = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}
-    found = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?)([kmbg]?)", str(text).strip().lower().replace("_", ""))
+    found = re.fullmatch(r"([0-9]{1,18}(?:[.][0-9]{1,18})?)([kmbg]?)", str(text).strip().lower().replace("_", ""))
     if not found or not (count := round(float(found[1]) * units.get(found[2], 1))):
         raise InputError(f"model.parameters expects a number like 470k or 2.5M, not '{text}'")
     return count

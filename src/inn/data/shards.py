@@ -12,6 +12,7 @@ import json
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def prepare_shards(
             raise InputError(f"{name} must be at least 1, not {value}")
     VOCABULARIES.check(vocabulary)
     folder, text = Path(folder), corpus_text(corpus, VOCABULARIES[vocabulary].boundary)
-    with only_one(folder):
+    with only_one(folder), _all_or_some(folder):
         plan = {"format": FORMAT, "sha256": text.sha256, "vocabulary": vocabulary, "units": units, "piece": piece}
         _begin(folder, plan)
         pieces = {part: list(_pieces(text, part, vocabulary, piece)) for part in PARTS}
@@ -128,6 +129,21 @@ def prepare_shards(
         }
         _write(folder / "dataset.json", about)
     return folder
+
+
+@contextmanager
+def _all_or_some(folder: Path) -> Iterator[None]:
+    """Where a preparation fails before its first shard is written, leave nothing of it behind."""
+    begun = (folder / "plan.json").exists()
+    try:
+        yield
+    except BaseException:
+        if not begun and not any(folder.glob("*.bin")):
+            for name in ("plan.json", "vocabulary.json"):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # there was something else in it
+                folder.rmdir()
+        raise
 
 
 def open_shards(folder: str | Path) -> tuple[dict[str, np.ndarray | Shards], Vocabulary, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,11 +24,12 @@ def symbol_embedding(vocab: int, width: int, std: float) -> Embedding:
 class Head(nn.Module):
     """Logits of the symbols, `[..., width]` -> `[..., vocab]`.
 
-    A tied head owns no weights and is handed the embedding's at every call, so a checkpoint holds each tensor once.
+    A tied head owns no weights and is handed the embedding's product (`tied_scores`) at every call, so a checkpoint
+    holds each tensor once.
     Where the embedding is narrower than the model, a map (`bridge`) leads to it.
 
     >>> embedding = symbol_embedding(27, 8, std=0.02)
-    >>> Head(27, 8, tied=True, bias=True)(torch.zeros(2, 3, 8), embedding).shape
+    >>> Head(27, 8, tied=True, bias=True)(torch.zeros(2, 3, 8), tied_scores(embedding)).shape
     torch.Size([2, 3, 27])
     """
 
@@ -44,9 +47,20 @@ class Head(nn.Module):
         if self.bias is not None:
             self.bias.zero_()
 
-    def forward(self, x: Tensor, embedding: nn.Embedding) -> Tensor:
-        weight = embedding.weight if self.weight is None else self.weight
-        return project(self.bridge(x), weight, self.bias)
+    def forward(self, x: Tensor, scores: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+        x = self.bridge(x)
+        return scores(x, self.bias) if self.weight is None else project(x, self.weight, self.bias)
+
+
+def tied_scores(embedding: nn.Module) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """What a tied head scores by. A weight that is offloaded is there only inside the embedding's own `forward`."""
+    return partial(_scores, embedding)
+
+
+def _scores(embedding: nn.Module, x: Tensor, bias: Tensor | None) -> Tensor:
+    if isinstance(embedding, Embedding):
+        return embedding.forward(x, bias)
+    return project(x, embedding.weight, bias)  # type: ignore[arg-type]
 
 
 def symbol_head(config: LSTMConfig | TransformerConfig, *, bias: bool) -> Head | AdaptiveHead:

@@ -12,7 +12,7 @@ from inn.config.models import INNConfig
 from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
-from inn.nn.arguments import checked
+from inn.nn.arguments import checked, config_of
 from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
@@ -26,7 +26,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
-@passed_by("forward", "hidden", "read")
+@passed_by("forward", "hidden", "read", backbone=Graph, recall=Recall)
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
@@ -48,11 +48,14 @@ class INN(SequenceModel):
     torch.Size([2, 10, 256])
     """
 
+    no_split = ["Round", "Recall"]
+    """Modules that are on one device wholly (`infer_auto_device_map(no_split_module_classes=...)` of accelerate)."""
     config: INNConfig
 
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
         parameters = fields.pop("parameters", None)
-        config = config or model_config("inn", preset, **fields)
+        given = fields if preset is None else {"preset": preset, **fields}
+        config = config_of(INNConfig, config, given) or model_config("inn", preset, **fields)
         super().__init__(config if parameters is None else with_parameters(config, parameters))
         c = self.config
         embedded = c.embedding_width or c.input_width
@@ -120,13 +123,16 @@ class INN(SequenceModel):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         edges: Edges | None = None,
+        remember: bool = True,
+        predict: bool = True,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
-        `edges` says which edges the routers may use; None is the complete graph.
+        `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
+        not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`.
         """
-        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges)
-        return self.predict(hidden), state
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+        return self.predict(hidden) if predict else hidden, state
 
     @checked
     def hidden(
@@ -178,11 +184,11 @@ class INN(SequenceModel):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
-        The state is changed in place and returned. While a tape records, and where something hangs on a module (a hook,
-        an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
+        The state is changed in place and returned. While a tape records, in what is compiled, and where something hangs
+        on a module (a hook, an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None or not untouched(self):
+        if self.graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
             with torch.no_grad():
                 logits, after = self.step(tokens, state)
             if self.recall is not None and not remember:

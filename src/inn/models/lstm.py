@@ -5,13 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.rivals import LSTMConfig
-from inn.models.common import symbol_embedding, symbol_flops, symbol_head
+from inn.models.common import symbol_embedding, symbol_flops, symbol_head, tied_scores
 from inn.models.sequence import SequenceModel
+from inn.nn.direct import home
 from inn.nn.state import State
 from inn.nn.symbols import widening
+from inn.ops.derivatives import readable, transformed
 
 
 class LSTM(SequenceModel):
@@ -39,7 +42,7 @@ class LSTM(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`. A reset at a masked position still clears the state."""
-        state = self.initial_state(len(tokens)) if state is None else state
+        state = self.initial_state(tokens.shape[0]) if state is None else state
         h, c = (torch.stack([state[i, part][:, 0] for i in range(self.config.layers)]) for part in "hc")
         x = self.widen(self.embedding(tokens))
         outputs = []
@@ -47,7 +50,8 @@ class LSTM(SequenceModel):
             if reset is not None:
                 fresh = reset[:, start, None]
                 h, c = h.masked_fill(fresh, 0), c.masked_fill(fresh, 0)
-            y, (new_h, new_c) = self.lstm(x[:, start:end], (h.contiguous(), c.contiguous()))
+            run = by_layers if transformed() or torch.compiler.is_exporting() else nn.LSTM.__call__
+            y, (new_h, new_c) = run(self.lstm, x[:, start:end], (h.contiguous(), c.contiguous()))
             new_h, new_c = new_h.to(h.dtype), new_c.to(c.dtype)  # autocast may have left them in bfloat16
             if mask is not None:
                 live = mask[:, start, None]
@@ -55,17 +59,47 @@ class LSTM(SequenceModel):
             h, c = new_h, new_c
             outputs.append(y)
         parts = {(i, part): t[i][:, None] for part, t in (("h", h), ("c", c)) for i in range(self.config.layers)}
-        return self.head(self.dropout(torch.cat(outputs, dim=1)), self.embedding), State(parts)
+        return self.head(self.dropout(torch.cat(outputs, dim=1)), tied_scores(self.embedding)), State(parts)
 
     def initial_state(self, batch: int) -> State:
         """Zeros."""
-        zeros = self.embedding.weight.new_zeros(batch, 1, self.config.width)
+        weight = self.embedding.weight
+        zeros = torch.zeros(batch, 1, self.config.width, dtype=weight.dtype, device=home(self.embedding, weight))
         return State({(i, part): zeros.clone() for part in "hc" for i in range(self.config.layers)})
 
     def flops(self) -> dict[str, float]:
         """Matrix products of the four gates (from the input and from h), and of the head."""
         c = self.config
         return {"lstm": 2.0 * c.layers * 8 * c.width**2, **symbol_flops(self.embedding, self.widen, self.head)}
+
+
+def by_layers(lstm: nn.LSTM, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """What `lstm` computes of `x` `[B, T, D]`, for transforms and for export.
+
+    Its fused kernels have no forward mode, so there are formulas for that; and PyTorch exports it as so many steps as
+    the example has, but for the kernel of one layer on a CPU.
+    """
+    kernel = not transformed() and x.is_cpu and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    last = []
+    for i, (h, c) in enumerate(zip(*state, strict=True)):
+        weights = lstm.all_weights[i]
+        if kernel:
+            begin = h[None], c[None], False, [], 2, lstm.hidden_size, 1, True, False, False, True
+            y, h, c, _ = torch.ops.aten.mkldnn_rnn_layer(x.transpose(0, 1).contiguous(), *weights, *begin)
+            x, h, c = y.transpose(0, 1), h[0], c[0]
+        else:
+            given, steps = F.linear(x, weights[0], weights[2]), []
+            for t in range(x.shape[1]):
+                enter, keep, new, out = (given[:, t] + F.linear(h, weights[1], weights[3])).chunk(4, -1)
+                c = keep.sigmoid() * c + enter.sigmoid() * new.tanh()
+                h = out.sigmoid() * c.tanh()
+                steps.append(h)
+            x = torch.stack(steps, 1)
+        last.append((h, c))
+        if i + 1 < lstm.num_layers:
+            x = F.dropout(x, lstm.dropout, lstm.training)
+    h, c = (torch.stack(parts) for parts in zip(*last, strict=True))
+    return x, (h, c)
 
 
 def segments(steps: int, reset: Tensor | None, mask: Tensor | None) -> list[tuple[int, int]]:
@@ -76,6 +110,10 @@ def segments(steps: int, reset: Tensor | None, mask: Tensor | None) -> list[tupl
     >>> segments(6, torch.tensor([[False, False, True, False, False, False]]), None)
     [(0, 2), (2, 6)]
     """
+    if reset is None and mask is None:
+        return [(0, steps)]
+    if not all(readable(t) for t in (reset, mask) if t is not None):
+        return [(t, t + 1) for t in range(steps)]
     cuts = torch.zeros(steps, dtype=torch.bool)
     if reset is not None:
         cuts |= reset.any(0).cpu()

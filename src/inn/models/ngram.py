@@ -71,7 +71,9 @@ class Ngram(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`; the logits are log-probabilities. A reset at a masked position still counts."""
-        state = self.initial_state(len(tokens)) if state is None else state
+        if torch.compiler.is_exporting():
+            raise InputError("an n-gram model looks its counts up by value and cannot be exported; export another kind")
+        state = self.initial_state(tokens.shape[0]) if state is None else state
         known = self.config.order - 1
         recent = recent_symbols(state[0, "context"][:, 0], tokens, known, reset, mask)
         available = (recent >= 0).sum(-1)  # [B, T], symbols of context that there are

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.rivals import PaperTransformerConfig
-from inn.models.common import Head, symbol_embedding
+from inn.models.common import Head, symbol_embedding, tied_scores
 from inn.models.window import Plan, WindowedModel, attend, split_heads
 from inn.nn.population import project
 
@@ -45,7 +45,7 @@ class PaperTransformer(WindowedModel):
         for layer, cache in zip(self.layers, caches, strict=True):
             x, kept = layer(x, plan, cache)
             joined.append(kept)
-        return self.head(x, self.embedding), joined
+        return self.head(x, tied_scores(self.embedding)), joined
 
     def flops(self) -> dict[str, float]:
         """Matrix products, and attention to half a block: a symbol sees (window + 1) / 2 keys on average."""

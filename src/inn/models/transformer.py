@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.rivals import TransformerConfig
-from inn.models.common import symbol_embedding, symbol_flops, symbol_head
+from inn.models.common import symbol_embedding, symbol_flops, symbol_head, tied_scores
 from inn.models.window import Plan, WindowedModel, attend, split_heads
 from inn.nn.population import Linear, started
 from inn.nn.symbols import widening
@@ -50,7 +50,7 @@ class Transformer(WindowedModel):
         x, joined = self.widen(self.embedding(tokens)), []
         positions = plan.positions
         if plan.cached:
-            slots = torch.arange(plan.slots, device=x.device).expand(len(positions), -1)
+            slots = torch.arange(plan.slots, device=x.device).expand(positions.shape[0], -1)
             positions = torch.cat((slots, positions), dim=1)
         # In float32 at least: a bfloat16 model could not tell position 257 from 256.
         dtype = torch.promote_types(self.embedding.weight.dtype, torch.float32)
@@ -59,7 +59,7 @@ class Transformer(WindowedModel):
         for layer, cache in zip(self.layers, caches, strict=True):
             x, kept = layer(x, plan, cache, turns, key_turns)
             joined.append(kept)
-        return self.head(self.norm(x), self.embedding), joined
+        return self.head(self.norm(x), tied_scores(self.embedding)), joined
 
     def flops(self) -> dict[str, float]:
         """Matrix products, and attention to a full window: every symbol of a running stream sees `window` keys."""

@@ -7,15 +7,19 @@ A cache holds, per layer, the keys and values of the last `window - 1` symbols, 
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from inn.models.sequence import SequenceModel
+from inn.nn.direct import home
 from inn.nn.state import State
+from inn.ops.derivatives import readable, transformed
 
 
 @dataclass
@@ -47,10 +51,8 @@ class Plan:
     def keep(self, joined: Tensor, dtype: torch.dtype) -> Tensor:
         """The next cache `[B, 1, slots, D]` out of what `join` gave; slots that are not in use hold zeros."""
         if self.packing is not None:
-            kept = joined.gather(1, self.packing[..., None].expand(-1, -1, joined.shape[-1]))
-        else:
-            kept = joined[:, max(0, joined.shape[1] - self.slots) :]
-        kept = F.pad(kept, (0, 0, self.slots - kept.shape[1], 0))
+            joined = joined.gather(1, self.packing[..., None].expand(-1, -1, joined.shape[-1]))
+        kept = F.pad(joined, (0, 0, self.slots, 0))[:, joined.shape[1] :]
         used = torch.arange(self.slots, device=kept.device) >= self.slots - self.length[:, None]
         return torch.where(used[..., None], kept, 0).to(dtype)[:, None]
 
@@ -61,10 +63,11 @@ def plan(
     window: int,
     *,
     blocks: bool,
+    fresh: bool = False,
     reset: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> Plan:
-    """Plan the attention of `steps <= window` new symbols.
+    """Plan the attention of `steps` new symbols.
 
     Args:
         length: `[B]` int64, cache slots in use.
@@ -72,17 +75,17 @@ def plan(
         window: symbols that a symbol sees at most, itself included (W).
         blocks: False: it sees the last W. True: the stream is cut into blocks of W symbols and it sees its own block
             up to itself; a reset starts a new block.
+        fresh: nothing is cached in any row, and `steps <= window`: the cache is left out.
         reset: `[B, T]` bool or None, as in `SequenceModel.forward`.
         mask: `[B, T]` bool or None.
     """
     slots, device = window - 1, length.device
-    fresh = not bool(length.any())  # nothing cached in any row: leave the cache out
     if fresh and reset is None and mask is None:
         positions = torch.arange(steps, device=device)[None] + (0 if blocks else slots)
         after = length + steps
         return Plan(positions, None, False, None, _slots_in_use(after, window, blocks), slots)
 
-    shape = (len(length), steps)
+    shape = (length.shape[0], steps)
     live = torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask
     starts = torch.zeros(shape, dtype=torch.bool, device=device) if reset is None else reset
     count = live.long().cumsum(1)  # live symbols of this run so far
@@ -94,7 +97,7 @@ def plan(
 
     key_live, key_clock, key_segment, key_block = live, clock, segment, block
     if not fresh:
-        slot = torch.arange(slots, device=device).expand(len(length), -1)
+        slot = torch.arange(slots, device=device).expand(length.shape[0], -1)
         key_live = torch.cat((slot >= slots - length[:, None], live), dim=1)
         key_clock = torch.cat((slot, clock), dim=1)
         key_segment = F.pad(segment, (slots, 0))
@@ -119,9 +122,11 @@ def _slots_in_use(rank: Tensor, window: int, blocks: bool) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention: q `[B, H, T, d]`, k and v `[B, H, L, d]` -> `[B, T, H * d]`."""
-    y = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=plan.allowed, dropout_p=dropout, is_causal=plan.allowed is None
-    )
+    # The fused kernels know one derivative; the formula has them all.
+    with sdpa_kernel(SDPBackend.MATH) if transformed() else nullcontext():
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=plan.allowed, dropout_p=dropout, is_causal=plan.allowed is None
+        )
     return y.transpose(1, 2).flatten(2)
 
 
@@ -151,13 +156,20 @@ class WindowedModel(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`. A reset at a masked position still empties the cache."""
-        state = self.initial_state(len(tokens)) if state is None else state
+        fresh = state is None
+        state = self.initial_state(tokens.shape[0]) if state is None else state
         window, dtype = self.config.window, self.embedding.weight.dtype
+        if torch.compiler.is_exporting():  # in one piece, whatever the number of steps turns out to be
+            fresh, window = False, tokens.shape[1]
         outputs = []
-        for start in range(0, tokens.shape[1], window):
+        for start in [0] if torch.compiler.is_exporting() else range(0, tokens.shape[1], window):
             piece, starts, live = (None if t is None else t[:, start : start + window] for t in (tokens, reset, mask))
             assert piece is not None
-            steps = plan(state[0, "length"][:, 0], piece.shape[1], window, blocks=self.blocks, reset=starts, mask=live)
+            length = state[0, "length"][:, 0]
+            fresh = (fresh and not start) or (readable(length) and not bool(length.any()))
+            steps = plan(
+                length, piece.shape[1], self.config.window, blocks=self.blocks, fresh=fresh, reset=starts, mask=live
+            )
             caches = [(state[i, "k"], state[i, "v"]) for i in range(self.config.layers)]
             logits, joined = self.encode(piece, steps, caches)
             outputs.append(logits)
@@ -170,6 +182,8 @@ class WindowedModel(SequenceModel):
     def initial_state(self, batch: int) -> State:
         """An empty cache."""
         c, weight = self.config, self.embedding.weight
-        parts = {(i, part): weight.new_zeros(batch, 1, c.window - 1, c.width) for i in range(c.layers) for part in "kv"}
-        parts[0, "length"] = torch.zeros(batch, 1, dtype=torch.int64, device=weight.device)
+        shape, device = (batch, 1, c.window - 1, c.width), home(self.embedding, weight)
+        zeros = [torch.zeros(shape, dtype=weight.dtype, device=device) for _ in range(2 * c.layers)]
+        parts = {(i // 2, "kv"[i % 2]): t for i, t in enumerate(zeros)}
+        parts[0, "length"] = torch.zeros(batch, 1, dtype=torch.int64, device=device)
         return State(parts)

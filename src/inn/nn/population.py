@@ -25,6 +25,8 @@ def linear(
 
     An input of one, `[B, T, 1, I]`, is heard by every neuron that has a matrix.
     """
+    if _packed(weight):
+        weight = weight.dequantize()
     if weight.shape[0] > x.shape[2]:
         x = x.expand(-1, -1, weight.shape[0], -1)
     if torch.is_autocast_enabled(x.device.type):
@@ -33,8 +35,19 @@ def linear(
     return neuron_linear(x, weight, bias, sizes)
 
 
+def _packed(weight: Tensor) -> bool:
+    """Whether a weight is a tensor only by name: quantised (torchao), and known to PyTorch's own operations alone."""
+    kind = type(weight)
+    return kind not in _PLAIN and hasattr(kind, "__tensor_flatten__") and not hasattr(kind, "placements")
+
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
 def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """PyTorch's `linear` through the kernels of a population of one: `[B, T, I]` -> `[B, T, O]`."""
+    if _packed(weight):
+        return F.linear(x, weight, bias)
     return linear(x[:, :, None], weight[None], None if bias is None else bias[None])[0][:, :, 0]
 
 
@@ -74,6 +87,10 @@ class Embedding(nn.Embedding):
             super().reset_parameters()
         else:
             nn.init.normal_(self.weight, std=self.std)
+
+    def forward(self, input: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The vectors of symbols `[B, T]`; or the scores of all symbols at vectors `[B, T, D]`: a tied head."""
+        return project(input, self.weight, bias) if input.is_floating_point() else super().forward(input)
 
 
 _Layer = TypeVar("_Layer", Linear, Embedding)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from inn.config.models import INNConfig
 from inn.nn.direct import home, passed_by
 from inn.nn.population import NeuronLinear
+from inn.ops.derivatives import transformed
 from inn.ops.lookup import EMPTY, RUNS, recall
 
 Parts = dict[str, Tensor]
@@ -95,9 +96,13 @@ class Recall(nn.Module):
 
         Without `remember` what is read is not kept in the tables.
         """
-        state = self.initial_state(len(tokens)) if state is None else {name: t.clone() for name, t in state.items()}
+        state = self.initial_state(tokens.shape[0]) if state is None else {name: t.clone() for name, t in state.items()}
+        if transformed():  # under `vmap` tables that change have to be as many as the texts that change them
+            given = [t for t in (tokens, reset, mask) if t is not None]
+            none = sum((t[:, :1].long() * 0 for t in given), torch.zeros(1, 1, dtype=torch.long, device=tokens.device))
+            state = {name: t + none.view(-1, *[1] * (t.ndim - 1)).to(t.dtype) for name, t in state.items()}
         if self.training and self.forget:
-            forgets = self._chances(len(tokens), tokens.device) < self.forget
+            forgets = self._chances(tokens.shape[0], tokens.device) < self.forget
             reset = torch.zeros_like(tokens, dtype=torch.bool) if reset is None else reset.clone()
             reset[:, 0] |= forgets
         return self.read_(tokens, state, reset, mask, remember), state
@@ -119,7 +124,7 @@ class Recall(nn.Module):
         """`forward` that changes the state in place."""
         recent = state["recent"][:, 0].clone()  # the same for all neurons
         table = state["table"].flatten(1, 2)
-        found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember)
+        found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember, self.symbol.shape[1])
         state["recent"].copy_(recent[:, None])
         if not state["table"].is_contiguous():  # then `flatten` may have made a copy
             state["table"].copy_(table.view_as(state["table"]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from inn.nn.direct import passed_by
+from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
 from inn.nn.population import NeuronNorm
 from inn.nn.routing.gate import Gate
@@ -22,7 +23,7 @@ Parts = dict[str, Tensor]
 Penalties = dict[str, Tensor]
 
 
-@passed_by("forward")
+@passed_by("forward", memory=Memory)
 class Round(nn.Module):
     """Every neuron remembers, then all talk; in one of three published forms (`GraphConfig.update`):
 

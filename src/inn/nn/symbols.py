@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +80,8 @@ class AdaptiveHead(nn.Module):
         for product in (self.softmax.head, *(cluster[1] for cluster in self.softmax.tail)):  # type: ignore[index]
             product.reset_parameters()
 
-    def forward(self, x: Tensor, embedding: nn.Embedding | None = None) -> Tensor:
-        """See the class; `embedding` is for heads that are tied to it, and not used."""
+    def forward(self, x: Tensor, scores: Any = None) -> Tensor:
+        """See the class; `scores` is for heads that are tied, and not used."""
         if torch.is_autocast_enabled(x.device.type):
             x = x.float()  # the products are in the lower precision, their logarithms are not
         return self.softmax.log_prob(x.flatten(0, -2)).unflatten(0, x.shape[:-1])

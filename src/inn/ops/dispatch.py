@@ -7,7 +7,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from torch import Tensor
+from torch.nn import Parameter
+
 from inn.ops.constant import constant
+from inn.ops.derivatives import transformed
+from inn.ops.flops import tell_counters
 from inn.system.errors import InputError, lookup
 
 _forced: ContextVar[str | None] = ContextVar("inn_backend", default=None)
@@ -27,11 +32,31 @@ class Backend:
         name: `reference`, `torch`, `cpu` or `triton`.
         run: the function; all backends of an op share one signature.
         refuses: given the call's arguments, the reason why this backend cannot take it, or None.
+        kernel: whether it is more than PyTorch's own operations: it then takes plain tensors, and knows one derivative.
     """
 
     name: str
     run: Callable
     refuses: Callable[..., str | None] = lambda *args, **kwargs: None
+    kernel: bool = False
+
+    def reason(self, *args, **kwargs) -> str | None:
+        """Why this backend cannot take a call, or None."""
+        return (_not_for_kernels(args, kwargs) if self.kernel else None) or self.refuses(*args, **kwargs)
+
+
+_ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, tuple, list))
+
+
+def _not_for_kernels(args: tuple, kwargs: dict) -> str | None:
+    """What only PyTorch's own operations can be asked: other derivatives than the kernels', and other tensors."""
+    if transformed():
+        return "knows its gradient only, not the transforms of torch.func and not forward mode"
+    for t in (*args, *kwargs.values()):
+        kind = type(t)
+        if kind not in _ORDINARY and isinstance(t, Tensor) and not kind.__module__.startswith("torch._subclasses"):
+            return f"takes plain tensors, not {kind.__name__}"
+    return None
 
 
 class Op:
@@ -46,20 +71,22 @@ class Op:
         forced = _forced_name()
         if forced is not None and forced in self.backends:
             backend = self.backends[forced]
-            reason = backend.refuses(*args, **kwargs)
+            reason = backend.reason(*args, **kwargs)
             if reason:
                 raise InputError(f"backend '{forced}' of {self.name} cannot take this call: {reason}")
             return backend, {}
         reasons: dict[str, str] = {}
         for backend in self.backends.values():
-            reason = backend.refuses(*args, **kwargs)
+            reason = backend.reason(*args, **kwargs)
             if reason is None:
                 return backend, reasons
             reasons[backend.name] = reason
         raise InputError(f"no backend of {self.name} can take this call: {reasons}")
 
     def __call__(self, *args, **kwargs):
-        return self.choose(*args, **kwargs)[0].run(*args, **kwargs)
+        backend, _ = self.choose(*args, **kwargs)
+        tell_counters()
+        return backend.run(*args, **kwargs)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor
 from inn.ops import tensors
 from inn.ops.constant import constant
 from inn.ops.dispatch import _forced_name
+from inn.ops.tensors import keeps as keeps
 from inn.ops.tensors import needs_gradient as needs_gradient
 from inn.ops.tensors import rows as rows
 from inn.system.errors import InputError

@@ -37,6 +37,14 @@ def needs_gradient(*tensors: Tensor) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
+def keeps(*tensors: Tensor) -> bool:
+    """Whether a kernel is to keep for a backward pass more than it was given.
+
+    What is exported keeps nothing, for how much that would be depends on the time; its gradient is found by `again`.
+    """
+    return needs_gradient(*tensors) and not torch.compiler.is_exporting()
+
+
 def rows(t: Tensor) -> Tensor:
     """`t` with its last axis dense, copied if need be: what the kernels read, and whose layout their results take."""
     return t if t.shape[-1] == 1 or t.stride(-1) == 1 else t.contiguous()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from inn.system.errors import InputError
 from inn.system.files import plain_errors
-from inn.system.parse import read_json
 
 ABOUT_TEXT = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "additional_chat_templates")
 """How a tokenizer is used: the roles of its special tokens and the templates of a conversation."""
@@ -30,7 +30,13 @@ def carry(source: str | Path, folder: Path, names: tuple[str, ...] = (*ABOUT_TEX
 
 def fields_of(path: Path) -> dict[str, Any]:
     """The fields of a JSON file; none where it is not there. Raises `InputError` for one that holds something else."""
+    if not path.is_file():
+        return {}
     try:
-        return read_json(path) if path.is_file() else {}
-    except InputError as error:
-        raise InputError(f"{error}; take it out to do without") from None
+        with plain_errors(path):
+            fields = json.loads(path.read_bytes())  # where transformers writes numbers of any length
+        if not isinstance(fields, dict):
+            raise ValueError("it holds no fields")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"cannot read '{path}': it is damaged ({error}); take it out to do without") from None
+    return fields

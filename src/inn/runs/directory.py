@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import save
 
 from inn.config.assemble import stored_model
 from inn.config.migrate import migrate
 from inn.config.run import RunConfig
 from inn.data.vocabulary import Vocabulary
-from inn.nn.state import State
+from inn.runs.beside import ABOUT_TEXT, GENERATION, carry
 from inn.system.errors import InputError
 from inn.system.files import (
     RUN,
@@ -37,7 +36,8 @@ class Run:
 
         config.yaml  vocabulary.json  metrics.jsonl  samples.txt  summary.json  experience.safetensors  checkpoints/
 
-    `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`.
+    `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`. A tokenizer of
+    others, or pretrained weights, bring along what lies beside them (`inn.runs.beside`).
 
     A run is itself accepted where a path of one is.
 
@@ -88,6 +88,10 @@ class Run:
             for name in _GROWING:
                 write_synced(temporary / name, b"")
             (temporary / "checkpoints").mkdir()
+            if config.data.tokenizer is not None and vocabulary.kind == "tokenizer":
+                carry(config.data.tokenizer, temporary, ABOUT_TEXT)
+            if config.train.start is not None:
+                carry(config.train.start, temporary, (GENERATION,))
             if launcher is not None:
                 write_synced(temporary / _LAUNCHER, launcher.encode())
         return cls(path)
@@ -142,9 +146,8 @@ class Run:
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
         replace_file(self.path / "summary.json", f"{text}\n", RUN)
 
-    def write_experience(self, state: State) -> dict[str, Any]:
+    def write_experience(self, content: bytes) -> dict[str, Any]:
         """Replace `experience.safetensors`: what the finished run can recall. Returns its size and sha256."""
-        content = save(state.to_tensors())
         replace_file(self.path / "experience.safetensors", content, RUN)
         return {"bytes": len(content), "sha256": sha256_of([content])}
 
@@ -191,7 +194,7 @@ class ReadOnlyRun(Run):
     def write_summary(self, summary: dict[str, Any]) -> None:
         pass
 
-    def write_experience(self, state: State) -> dict[str, Any]:
+    def write_experience(self, content: bytes) -> dict[str, Any]:
         return {}
 
     def sizes(self) -> dict[str, int]:

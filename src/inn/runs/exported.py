@@ -56,7 +56,10 @@ def load_exported(path: str | Path) -> SequenceModel:
     Example: ``load_exported("exported")``
     """
     path = Path(path)
-    fields = read_json(path / "config.json").get("inn")
+    tree = read_json(path / "config.json")
+    if "INNForSequenceClassification" in (tree.get("architectures") or ()):
+        raise InputError(f"'{path}' holds a classifier; open it by AutoModelForSequenceClassification of transformers")
+    fields = tree.get("inn")
     if not isinstance(fields, dict):
         raise InputError(f"'{path / 'config.json'}' does not say what model it is of; export the run again")
     try:

@@ -23,6 +23,7 @@ from inn.nn.routing.dendrites import Dendrites
 from inn.nn.topology.base import edges_of
 from inn.ops.norm.reference import EPSILON
 from inn.registry import READOUTS
+from inn.runs.beside import GENERATION, carry
 from inn.runs.checkpoint import Checkpoint, check_numbers, pack_model, save
 from inn.runs.directory import Run
 from inn.runs.exported import weight_files
@@ -283,6 +284,7 @@ def write_run(pretrained: Pretrained, path: str | Path, config: RunConfig) -> IN
     meta = {"aliases": aliases, "upcycled_from": origin, **ties(config, vocabulary)}
     run = Run.create(path, config, vocabulary)
     try:
+        carry(pretrained.folder, run.path, (GENERATION,))
         save(run.checkpoints, Checkpoint(0, {"model": tensors}, meta))
     except BaseException:
         remove_folder(run.path)

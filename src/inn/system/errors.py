@@ -29,15 +29,17 @@ class InputError(ValueError):
 
 
 def _shortened(sentence: str) -> str:
-    flat = "".join(
-        c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode() for c in sentence[: 10**5]
-    )
-    if len(flat) <= LONGEST:
-        return flat
-    # Values first, their beginnings and ends kept; then the middle, since the remedy is at the end.
-    parts = re.split(r"(\S{81,}|'[^']{81,}'|\[[^]]{81,}\]|\{[^}]{81,}\})", flat)
-    flat = "".join(_cut(part, _VALUE) if i % 2 else part for i, part in enumerate(parts))
+    flat = "".join(map(_shown, _cut(sentence, 10**4)))
+    if len(flat) > LONGEST:  # what is known ends sooner, then values are cut, then the middle: the remedy is at the end
+        flat = re.sub(r"(; known: .{80}[^,]*).*", r"\1, …", flat)
+    if len(flat) > LONGEST:
+        parts = re.split(r"(\S{81,}|'[^']{81,}'|\[[^]]{81,}\]|\{[^}]{81,}\})", flat)
+        flat = "".join(_cut(part, _VALUE) if i % 2 else part for i, part in enumerate(parts))
     return _cut(flat, LONGEST)
+
+
+def _shown(c: str) -> str:
+    return c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode()
 
 
 def _cut(text: str, most: int) -> str:

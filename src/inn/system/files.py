@@ -95,6 +95,12 @@ def check_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
 
 
+def check_free(path: str | Path) -> None:
+    """Raise `InputError` where a file to be written is there already."""
+    if Path(path).exists():
+        raise InputError(f"'{path}' exists already; remove it, or choose another name")
+
+
 def write_synced(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def read_json(path: str | Path, kind: type = dict) -> Any:
 
 
 def parse_json(text: str | bytes, what: str, kind: type = dict) -> Any:
-    """The value of a JSON text, of a `kind`, its numbers finite and of 64 bits; `what` is its name in errors.
+    """The value of a JSON text, of a `kind`, its numbers finite and of 64 bits or so; `what` is its name in errors.
 
     >>> parse_json("[1, 2]", "this", list)
     [1, 2]
@@ -50,7 +51,13 @@ def parse_json(text: str | bytes, what: str, kind: type = dict) -> Any:
 def read_yaml(path: str | Path, what: str) -> Any:
     """The value of a YAML file in UTF-8: plain data of bounded depth and size; `what` is its name in errors."""
     text = read_file(path, YAML_BYTES)
-    return _checked(lambda: yaml.safe_load(text.decode()), f"{what} is not valid YAML", NODES)
+
+    def parse() -> Any:
+        if nested(text.decode()):
+            raise RecursionError
+        return yaml.safe_load(text)
+
+    return _checked(parse, f"{what} is not valid YAML", NODES)
 
 
 def _checked(parse: Callable[[], Any], sentence: str, most: int | None) -> Any:
@@ -85,8 +92,15 @@ def _check(tree: Any, most: int | None) -> None:
                 stack.append((one, depth + 1))
             elif not isinstance(one, str | int | float | None):
                 raise ValueError(f"it holds a {type(one).__name__}")
-            elif isinstance(one, int) and one.bit_length() > 64:
-                raise ValueError("it holds a whole number of more than 64 bits")
+
+
+def nested(text: str) -> bool:
+    """Whether a text of YAML is nested so deeply that reading it takes minutes, or the stack."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(depth, deepest)
+    return max(deepest, *(len(found) for found in re.findall(r"(?:[-?] ){50,}", text)), 0) > DEPTH
 
 
 def _whole(text: str) -> int:

@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from inn.config.run import RunConfig
 from inn.config.sections import SECTIONS
 from inn.data.prepare import Dataset
 from inn.data.streams import Streams
-from inn.models.build import build_model
+from inn.models.build import build_model, check_size
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
@@ -73,6 +74,8 @@ def fit(
     config = replace(config, model=replace(config.model, vocab=dataset.vocabulary.size))
     with building.using_threads(config.train.threads), process_group(device) as group, StopSignals() as stop:
         building.check_accumulate(config, group)
+        if device.type == "cpu" and group.world == 1:
+            check_size(config.model, copies=4, streams=config.data.batch)
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
@@ -158,7 +161,7 @@ class Trainer:
         if status == "finished" and self.group.is_main:
             experience = validation.experience(self.model, self.dataset.train)
             if experience is not None:
-                extra["experience"] = self.run.write_experience(experience)
+                extra["experience"] = self.run.write_experience(save(experience.to_tensors()))
         summary = self._write_summary(status, **extra)
         self.report(events.Finished(self.state.step, status, self.run.path, summary))
         return summary

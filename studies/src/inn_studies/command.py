@@ -26,7 +26,8 @@ USAGE = (
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
 LAB_BOOK = Path("docs/lab-book.md")
-README = Path("README.md")
+MARKED = (Path("README.md"), DOCS / "results.md")
+"""Pages with tables of studies between other text."""
 
 
 def main(argv: list[str]) -> int:
@@ -41,10 +42,11 @@ def main(argv: list[str]) -> int:
                 f"--report writes pages of {DOCS} from '{args.results}', and neither is here; run it in a checkout"
             )
         write_report(args.results, DOCS)
-        write_tables(args.results, README)
+        write_tables(args.results, MARKED)
         if (args.results / RECORDS).exists():
             write_lab_book(args.results, LAB_BOOK)
-        print(f"the reports in {DOCS}, {LAB_BOOK} and the tables of {README} are written from {args.results}")
+        tables = " and ".join(map(str, MARKED))
+        print(f"the reports in {DOCS}, {LAB_BOOK} and the tables of {tables} are written from {args.results}")
         return 0
     study = open_study(args.name)
     entry = kept(study, args) if args.show else floors(study, args) if args.floors else conduct(study, args)
@@ -66,7 +68,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--no-resume", "Train everything afresh, in place of the runs that are there.")
     parser.flag("--show", "Print what was measured, without running anything.")
     parser.flag("--floors", "Run only PPMd and zpaq on the texts of what was measured, and add them to it.")
-    parser.flag("--report", f"Write the reports in {DOCS}, {LAB_BOOK} and the tables of {README} from all results.")
+    parser.flag("--report", f"Write the reports in {DOCS}, {LAB_BOOK} and the tables of {MARKED[0]} from all results.")
     parser.option("--results", type=Path, default=Path("results"), help="The folder of results.")
     parser.flag("--json", JSON_HELP)
     parser.epilog = f"Runs are kept in {RUNS} and shared by the studies that need them; a finished run is used again."

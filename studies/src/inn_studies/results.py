@@ -8,7 +8,7 @@ from typing import Any
 
 from inn.system import provenance
 from inn.system.errors import InputError
-from inn.system.files import check_writable, replace_file
+from inn.system.files import check_writable, replace_file, write_figure
 from inn.system.packages import optional
 from inn_studies import compressors
 from inn_studies.lab import Lab
@@ -99,7 +99,7 @@ def draw(study: Study, entry: dict[str, Any], path: Path) -> bool:
     figure = matplotlib.Figure(figsize=(8, 4.5), layout="constrained")
     if not study.draw(entry["result"], figure):
         return False
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    write_figure(figure, path, dpi=110, metadata={"Software": None})
     return True
 
 

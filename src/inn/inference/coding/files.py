@@ -11,7 +11,7 @@ from inn.inference.floors import COMPRESSORS, compressors
 from inn.runs.directory import Run
 from inn.runs.load import load
 from inn.system.errors import InputError
-from inn.system.files import plain_errors, replace_file
+from inn.system.files import check_free, plain_errors, replace_file
 
 
 def compress_file(
@@ -27,7 +27,7 @@ def compress_file(
     Beside it, what file compressors make of the text alone: `xz_bytes`; `ppmd_bytes`, `zpaq_bytes` where installed.
     Raises `InputError` as `load` and `compress_text` do, and where `out` is there already.
     """
-    _check_free(out)
+    check_free(out)
     with plain_errors(file):
         data = Path(file).read_bytes()
     model = load(run)
@@ -59,7 +59,7 @@ def decompress_file(
 
     Raises `InputError` as `load` and `decompress_text` do, and where `out` is there already.
     """
-    _check_free(out)
+    check_free(out)
     with plain_errors(file):
         content = Path(file).read_bytes()
     model = load(run)
@@ -69,8 +69,3 @@ def decompress_file(
         raise InputError(f"{file} cannot be decompressed: {error}") from None
     replace_file(Path(out), data)
     return len(data)
-
-
-def _check_free(out: str | Path) -> None:
-    if Path(out).exists():
-        raise InputError(f"'{out}' exists already; remove it, or choose another name")

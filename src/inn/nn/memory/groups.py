@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
 
-@passed_by("forward")
+@passed_by("forward", groups=Memory)
 class Groups(Memory):
     """The memory of a mixed population: neurons 0, 1, ... belong to the groups in their order.
 

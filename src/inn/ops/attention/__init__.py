@@ -9,8 +9,8 @@ from inn.ops.dispatch import Backend, Op
 
 neuron_attention = Op(
     "neuron_attention",
-    Backend("cpu", neuron_attention_cpu, refuses),
-    Backend("triton", neuron_attention_triton, refuses_triton),
+    Backend("cpu", neuron_attention_cpu, refuses, kernel=True),
+    Backend("triton", neuron_attention_triton, refuses_triton, kernel=True),
     Backend("torch", neuron_attention_torch),
     Backend("reference", neuron_attention_reference),
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inn.ops.attention.torch import again_attention
 from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse
+from inn.ops.derivatives import beyond
 from inn.ops.tensors import needs_gradient
 
 
@@ -57,6 +59,8 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, gout, _):
     q, k, v, edges, seed = ctx.saved_tensors
+    if beyond(gout):
+        return *again_attention(q, k, v, ctx.heads, edges, ctx.dropout, gout), None, None, None, None, None
     gout = gout.to(q.dtype)
     gradients = torch.ops.inn.neuron_attention_bwd(gout, q, k, v, ctx.heads, edges, ctx.dropout, seed)
     return *gradients, None, None, None, None, None

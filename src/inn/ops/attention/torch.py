@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from inn.ops.derivatives import again
+from inn.system.errors import InputError
+
 
 def neuron_attention_torch(
     q: Tensor, k: Tensor, v: Tensor, edges: Tensor | None = None, dropout: float = 0.0, want_weights: bool = False
@@ -22,3 +25,19 @@ def neuron_attention_torch(
         weights = scores.softmax(-1)
     used = F.dropout(weights, dropout) if dropout else weights
     return (used @ v).transpose(2, 3), weights if want_weights else None
+
+
+def again_attention(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, edges: Tensor | None, dropout: float, gradient: Tensor
+) -> tuple[Tensor | None, ...]:
+    """`again` for q, k and v `[B, T, N, H x d]`; raises `InputError` where a kernel has dropped weights."""
+    if dropout:
+        raise InputError(
+            f"attention with dropout {dropout} has no second derivative here; "
+            "set the dropout to 0, or run under inn.ops.use_backend('torch')"
+        )
+
+    def run(*given: Tensor) -> Tensor:
+        return neuron_attention_torch(*(t.unflatten(3, (heads, -1)) for t in given), edges)[0].flatten(3)
+
+    return again(run, (q, k, v), (gradient,))

@@ -9,8 +9,8 @@ from inn.ops.dispatch import Backend, Op
 
 causal_conv = Op(
     "causal_conv",
-    Backend("cpu", causal_conv_cpu, refuses),
-    Backend("triton", causal_conv_triton, refuses_triton),
+    Backend("cpu", causal_conv_cpu, refuses, kernel=True),
+    Backend("triton", causal_conv_triton, refuses_triton, kernel=True),
     Backend("torch", causal_conv_torch),
     Backend("reference", causal_conv_reference),
 )

@@ -370,7 +370,7 @@ Tensor memory_step(const Tensor& x, const optional<Tensor>& in, const Tensor& co
 }
 
 Tensor recall(const Tensor& tokens, Tensor& table, Tensor& recent, at::IntArrayRef orders, const optional<Tensor>& reset,
-              const optional<Tensor>& mask, bool learn) {
+              const optional<Tensor>& mask, bool learn, int64_t /*width: for FLOP counters*/) {
   TORCH_CHECK(tokens.dim() == 2 && table.dim() == 3 && recent.dim() == 2, "recall takes tokens [B, T]");
   const int64_t B = tokens.size(0), T = tokens.size(1), K = static_cast<int64_t>(orders.size()), L = recent.size(1);
   expect(table, {B, K, table.size(2)}, "table");
@@ -462,7 +462,7 @@ TORCH_LIBRARY(inn, m) {
       "Tensor dt_bias, Tensor A_log, Tensor skip, Tensor out, Tensor(a!) conv, Tensor(b!) ssm) -> Tensor");
   m.def(
       "recall(Tensor tokens, Tensor(a!) table, Tensor(b!) recent, int[] orders, Tensor? reset, Tensor? mask, "
-      "bool learn) -> Tensor");
+      "bool learn, int width=0) -> Tensor");
   m.def("neuron_linear_fwd(Tensor x, Tensor weight, Tensor? bias, int[] sizes) -> Tensor[]");
   m.def("neuron_linear_input_bwd(Tensor[] gy, Tensor weight) -> Tensor");
   m.def("neuron_linear_weight_bwd(Tensor[] gy, Tensor x, int sets, bool bias) -> (Tensor, Tensor)");

@@ -9,8 +9,8 @@ from inn.ops.linear.triton import refuses as refuses_triton
 
 neuron_linear = Op(
     "neuron_linear",
-    Backend("cpu", neuron_linear_cpu, refuses),
-    Backend("triton", neuron_linear_triton, refuses_triton),
+    Backend("cpu", neuron_linear_cpu, refuses, kernel=True),
+    Backend("triton", neuron_linear_triton, refuses_triton, kernel=True),
     Backend("torch", neuron_linear_torch),
     Backend("reference", neuron_linear_reference),
 )

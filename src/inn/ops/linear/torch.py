@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inn.ops.derivatives import again
+
 
 def neuron_linear_torch(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, sizes: Sequence[int] | None = None
@@ -25,3 +27,12 @@ def neuron_linear_torch(
         y = torch.bmm(per_neuron, matrix) if bias is None else torch.baddbmm(bias[:, None], per_neuron, matrix)
         y = y.transpose(0, 1).unflatten(0, x.shape[:2])
     return y.split(list(sizes), dim=-1) if sizes else (y,)
+
+
+def again_linear(
+    x: Tensor, weight: Tensor, bias: torch.dtype | None, gradients: Sequence[Tensor]
+) -> tuple[Tensor | None, ...]:
+    """`again` for a map whose bias was of a type, or was none; its numbers do not matter."""
+    start = None if bias is None else weight.new_zeros(weight.shape[:2], dtype=bias).requires_grad_()
+    sizes = [g.shape[-1] for g in gradients]
+    return again(lambda *given: neuron_linear_torch(*given, sizes), (x, weight, start), gradients)

@@ -7,7 +7,7 @@ from inn.ops.lookup.torch import recall_torch
 
 recall = Op(
     "recall",
-    Backend("cpu", recall_cpu, refuses),
+    Backend("cpu", recall_cpu, refuses, kernel=True),
     Backend("torch", recall_torch),
     Backend("reference", recall_reference),
 )

@@ -24,6 +24,7 @@ def recall_reference(
     reset: Tensor | None = None,
     mask: Tensor | None = None,
     learn: bool = True,
+    width: int = 0,
 ) -> Tensor:
     """Look up, for every symbol, what followed the last time the stream read the same k symbols; then learn it.
 
@@ -41,6 +42,7 @@ def recall_reference(
         reset: `[B, T]` bool, everything is forgotten before these steps.
         mask: `[B, T]` bool, steps where it is false are not read (what they find is `EMPTY`).
         learn: False looks up only: the table stays as it is.
+        width: numbers that each entry is then turned into by a factor and a shift, for FLOP counters alone.
 
     Returns:
         `[B, T, K]` int64: symbol x RUNS + run, or `EMPTY`.

@@ -18,6 +18,7 @@ def recall_torch(
     reset: Tensor | None = None,
     mask: Tensor | None = None,
     learn: bool = True,
+    width: int = 0,
 ) -> Tensor:
     """See `recall_reference`; the results are the same."""
     found = []

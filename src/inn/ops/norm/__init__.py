@@ -7,7 +7,7 @@ from inn.ops.norm.torch import neuron_norm_torch
 
 neuron_norm = Op(
     "neuron_norm",
-    Backend("cpu", neuron_norm_cpu, refuses),
+    Backend("cpu", neuron_norm_cpu, refuses, kernel=True),
     Backend("torch", neuron_norm_torch),
     Backend("reference", neuron_norm_reference),
 )

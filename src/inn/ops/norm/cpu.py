@@ -7,7 +7,9 @@ from torch import Tensor
 
 from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse
+from inn.ops.derivatives import again, beyond
 from inn.ops.norm.reference import EPSILON
+from inn.ops.norm.torch import neuron_norm_torch
 from inn.ops.tensors import rows
 
 
@@ -40,4 +42,6 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, gy):
     x, weight, bias = ctx.saved_tensors
+    if beyond(gy):
+        return *again(neuron_norm_torch, (x, weight, bias), (gy,)), None
     return *torch.ops.inn.neuron_norm_bwd(gy.to(x.dtype), x, weight, bias, ctx.epsilon), None

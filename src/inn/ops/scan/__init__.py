@@ -15,8 +15,8 @@ from inn.ops.scan.triton import selective_scan_triton
 
 selective_scan = Op(
     "selective_scan",
-    Backend("cpu", selective_scan_cpu, refuses),
-    Backend("triton", selective_scan_triton, refuses_triton),
+    Backend("cpu", selective_scan_cpu, refuses, kernel=True),
+    Backend("triton", selective_scan_triton, refuses_triton, kernel=True),
     Backend("torch", selective_scan_torch),
     Backend("reference", selective_scan_reference),
 )

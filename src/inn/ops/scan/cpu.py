@@ -7,7 +7,9 @@ from torch import Tensor
 
 from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse
-from inn.ops.tensors import needs_gradient, rows
+from inn.ops.derivatives import again, beyond
+from inn.ops.scan.reference import selective_scan_reference
+from inn.ops.tensors import keeps, rows
 
 _LANES = 32  # channels in a block of kept states: L in scan.h
 
@@ -30,7 +32,7 @@ def selective_scan_cpu(
     kept every 64 steps (more with more than 16 states, so that what is kept does not grow with them).
     """
     period = 0
-    if needs_gradient(x, dt, A, B, C, D, z, state):
+    if keeps(x, dt, A, B, C, D, z, state):
         period = 64 * -(-A.shape[-1] // 16)
     y, last, _ = torch.ops.inn.selective_scan_fwd(x, dt, A, B, C, D, z, state, reset, mask, period)
     return y, last
@@ -76,6 +78,8 @@ def _save(ctx, inputs, output):
 
 def _backward(ctx, gy, glast, _):
     *tensors, kept = ctx.saved_tensors
+    if beyond(gy, glast) or not ctx.period:
+        return *again(selective_scan_reference, tensors, (gy, glast)), None
     if gy is None:
         gy = torch.zeros_like(tensors[0])
     gradients = torch.ops.inn.selective_scan_bwd(gy.to(tensors[0].dtype), glast, *tensors, kept, ctx.period)

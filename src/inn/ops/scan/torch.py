@@ -11,7 +11,9 @@ from functools import wraps
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from inn.ops.derivatives import again, beyond, transformed
+from inn.ops.scan.reference import selective_scan_reference
 
 # A chunk holds about this many numbers [K, B, N, E, S], so that it stays in the caches of a CPU core.
 _CHUNK_NUMBERS = 1 << 19
@@ -30,6 +32,8 @@ def selective_scan_torch(
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `selective_scan_reference` for shapes and types; the results are the same."""
+    if transformed():
+        return selective_scan_reference(x, dt, A, B, C, D, z, state, reset, mask)
     return _Scan.apply(x, dt, A, B, C, D, z, state, reset, mask)
 
 
@@ -75,6 +79,7 @@ class _Scan(torch.autograd.Function):
     def forward(ctx, x, dt, A, B, C, D, z, state, reset, mask):
         kind = torch.promote_types(x.dtype, torch.float32)
         y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+        given = (x, dt, A, B, C, D, z, state, reset, mask)
         A, D, h = A.to(kind), D.to(kind), state.to(kind)
         starts = []
         for c in _chunks(x.shape[1], h.numel()):
@@ -86,16 +91,18 @@ class _Scan(torch.autograd.Function):
             read = (h_all @ C[:, c].to(kind).transpose(0, 1)[..., None]).squeeze(-1).transpose(0, 1)
             y[:, c] = ((read + D * xc) * F.silu(z[:, c].to(kind))).to(x.dtype)
             h = h_all[-1].clone()  # a copy, so that the chunk's states can be freed
-        ctx.save_for_backward(x, dt, A, B, C, D, z, reset, mask, *starts)
-        ctx.state_dtype = state.dtype
+        ctx.save_for_backward(*given, *starts)
         return y, h
 
     @staticmethod
-    @once_differentiable
     @_without_autocast
     def backward(ctx, gy, gh):
-        x, dt, A, B, C, D, z, reset, mask, *starts = ctx.saved_tensors
-        kind = A.dtype
+        x, dt, A, B, C, D, z, state, reset, mask, *starts = ctx.saved_tensors
+        if beyond(gy, gh):
+            return again(selective_scan_reference, (x, dt, A, B, C, D, z, state, reset, mask), (gy, gh))
+        kind = torch.promote_types(x.dtype, torch.float32)
+        types = A.dtype, D.dtype
+        A, D = A.to(kind), D.to(kind)
         gx, gdt, gz = (torch.empty_like(v) for v in (x, dt, z))
         gB, gC = torch.empty_like(B), torch.empty_like(C)
         gA = torch.zeros(x.shape[2], *A.shape[1:], dtype=kind, device=A.device)
@@ -141,4 +148,4 @@ class _Scan(torch.autograd.Function):
             gdt[:, c] = (g_step * torch.sigmoid(dtc)).to(dt.dtype)
         if A.shape[0] == 1:
             gA, gD = gA.sum(0, keepdim=True), gD.sum(0, keepdim=True)
-        return gx, gdt, gA, gB, gC, gD, gz, carry.to(ctx.state_dtype), None, None
+        return gx, gdt, gA.to(types[0]), gB, gC, gD.to(types[1]), gz, carry.to(state.dtype), None, None

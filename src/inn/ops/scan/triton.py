@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from inn.ops import gpu
+from inn.ops.derivatives import again, beyond
+from inn.ops.scan.reference import selective_scan_reference
 
 _MAX_STATES = 256
 _STATES_PER_WARP = 512  # numbers of state that a backward program holds at a time: 16 to a lane
@@ -30,7 +32,7 @@ def selective_scan_triton(
     Only the last axis has to be dense; y and the gradients are laid out like x. For the backward pass the state is
     kept every 32 steps (more with more than 16 states, so that what is kept does not grow with them).
     """
-    period = 32 * -(-A.shape[-1] // 16) if gpu.needs_gradient(x, dt, A, B, C, D, z, state) else 0
+    period = 32 * -(-A.shape[-1] // 16) if gpu.keeps(x, dt, A, B, C, D, z, state) else 0
     y, last, _ = torch.ops.inn.triton_selective_scan_fwd(x, dt, A, B, C, D, z, state, reset, mask, period)
     return y, last
 
@@ -159,6 +161,8 @@ def _save(ctx, inputs, output):
 
 def _gradients(ctx, gy, glast, _):
     *tensors, kept = ctx.saved_tensors
+    if beyond(gy, glast) or not ctx.period:
+        return *again(selective_scan_reference, tensors, (gy, glast)), None
     if gy is None:
         gy = torch.zeros_like(tensors[0])
     gradients = torch.ops.inn.triton_selective_scan_bwd(gy.to(tensors[0].dtype), glast, *tensors, kept, ctx.period)

@@ -6,7 +6,7 @@ from inn.ops.step.torch import memory_step_torch
 
 memory_step = Op(
     "memory_step",
-    Backend("cpu", memory_step_cpu, refuses),
+    Backend("cpu", memory_step_cpu, refuses, kernel=True),
     Backend("torch", memory_step_torch),
 )
 

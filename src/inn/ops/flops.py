@@ -1,0 +1,83 @@
+"""What PyTorch's FLOP counter makes of the kernels: as much as `flops()` of models says, and twice that backwards.
+
+`torch.utils.flop_counter` takes half a second to import, so it is told the formulas once somebody else has imported it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import torch
+
+from inn.ops.constant import constant
+from inn.ops.cpu import library
+
+_told: bool | None = None
+
+
+@constant
+def tell_counters() -> None:
+    """Give the formulas to PyTorch's FLOP counter, where there is one, and to the counters that count already."""
+    global _told
+    counting, loaded = sys.modules.get("torch.utils.flop_counter"), library.loaded()
+    if counting is None or _told == loaded:
+        return
+    _told = loaded
+    modes: list[Any] = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
+    for name, formula in FORMULAS.items():
+        for space, op in (("aten", name), ("inn", name), ("inn", f"triton_{name}")):
+            packet = getattr(getattr(torch.ops, space), op, None)
+            if packet is not None and packet not in counting.flop_registry:
+                counting.register_flop_formula(packet)(formula)
+                for counter in (mode.counter for mode in modes if hasattr(mode, "counter")):
+                    counter.flop_registry[packet] = counting.flop_registry[packet]
+
+
+def _scan(x, A):
+    return 7 * prod(x) * A[-1]
+
+
+def _conv(x, weight):
+    return 2 * prod(x) * weight[-1]
+
+
+def _attention(q, keys):
+    return 4 * prod(q) * keys
+
+
+def _lstm(x, w, u):
+    return 2 * prod(x[:2]) * w[0] * (w[1] + u[1])
+
+
+def _step(x, into, conv_weight, conv_bias, to_scan, to_dt, dt_bias, A_log, skip, out, *states, **kwargs):
+    maps = sum(m[-1] * m[-2] for m in (into, to_scan, to_dt, out) if m is not None)
+    return x[0] * x[2] * (2 * maps + A_log[1] * (2 * conv_weight[-1] + 7 * A_log[2]))
+
+
+def _recall(tokens, table, recent, orders, reset, mask, learn, width=0, **kwargs):
+    return 2 * prod(tokens) * table[1] * width
+
+
+FORMULAS: dict[str, Callable[..., float]] = {
+    "selective_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
+    "selective_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
+    "causal_conv_fwd": lambda x, weight, *_, **__: _conv(x, weight),
+    "causal_conv_bwd": lambda gy, glast, x, weight, *_, **__: 2 * _conv(x, weight),
+    "neuron_attention_fwd": lambda q, *_, **__: _attention(q, q[2]),
+    "neuron_attention_bwd": lambda gout, q, *_, **__: 2 * _attention(q, q[2]),
+    "neuron_linear_fwd": lambda x, weight, *_, **__: 2 * prod(x) * weight[1],
+    "neuron_linear_input_bwd": lambda gy, weight, *_, **__: 2 * sum(map(prod, gy)) * weight[2],
+    "neuron_linear_weight_bwd": lambda gy, x, *_, **__: 2 * sum(map(prod, gy)) * x[3],
+    "neuron_linear_bwd": lambda gy, x, *_, **__: 4 * prod(gy) * x[3],
+    "memory_step": _step,
+    "recall": _recall,
+    # PyTorch's own on the CPU, which it does not count: what an LSTM and a Transformer run on.
+    "mkldnn_rnn_layer": lambda x, w, u, *_, **__: _lstm(x, w, u),
+    "mkldnn_rnn_layer_backward": lambda x, w, u, *_, **__: 2 * _lstm(x, w, u),
+    "_scaled_dot_product_flash_attention_for_cpu": lambda q, k, *_, **__: _attention(q, k[2]),
+    "_scaled_dot_product_flash_attention_for_cpu_backward": lambda gy, q, k, *_, **__: 2 * _attention(q, k[2]),
+}
+"""FLOPs of an operator by the shapes of what it is given."""
