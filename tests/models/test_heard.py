@@ -15,7 +15,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import inn
 from inn.config.assemble import model_config
 from inn.models.build import build_model
-from inn.nn.direct import untouched
+from inn.nn.direct import going_round, untouched
 from inn.nn.population import NeuronLinear
 
 LOUD = {"zero_start": False}
@@ -308,3 +308,18 @@ def test_weights_of_any_layout_are_heard():
         torch.testing.assert_close(write(model), before, atol=2e-5, rtol=1e-4)
         t.data = kept.repeat_interleave(2, 0)[::2]
         torch.testing.assert_close(write(model), before, atol=2e-5, rtol=1e-4)
+
+
+def test_what_is_inside_is_looked_at_once_while_it_is_gone_round():
+    model = inn.INN(vocab=7, neurons=2, width=8, rounds=1)
+    inner, other = model.graph.rounds[0], inn.INN(vocab=7, neurons=2, width=8, rounds=1).graph.rounds[0]
+    assert untouched(model)
+    hooks = [m.register_forward_hook(lambda *_: None) for m in (inner, other)]
+    with going_round(model):
+        assert untouched(inner)  # known from the look at the whole
+        assert not untouched(other)
+    assert not untouched(inner)
+    assert not untouched(model)
+    for hook in hooks:
+        hook.remove()
+    assert untouched(inner)

@@ -13,7 +13,7 @@ from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
 from inn.nn.arguments import checked, config_of
-from inn.nn.direct import passed_by, untouched
+from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
@@ -194,7 +194,7 @@ class INN(SequenceModel):
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
-        with torch.inference_mode():
+        with torch.inference_mode(), going_round(self):
             x = self.embed(tokens[:, None])
             if self.recall is not None:
                 x = x + self.recall.read_(tokens[:, None], state.round(RECALL), remember=remember)

@@ -7,6 +7,7 @@ offloading, adapters, wrappers and subclasses hang on the call, and so where the
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from itertools import chain
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -45,6 +46,7 @@ class _Look:
     def __init__(self, root: nn.Module):
         self.type = type(root)
         self.inner = [m for m in root.modules() if m is not root]  # the root would keep itself alive
+        self.ids = frozenset(map(id, self.inner))  # kept alive here, so that they are nobody else's
         self.types = list(map(type, self.inner))
         self.dicts = [vars(root), *map(vars, self.inner)]
         self.children = [d["_modules"] for d in self.dicts]
@@ -88,6 +90,21 @@ def _reads_its_own(module: nn.Module) -> bool:
 
 
 _seen: WeakKeyDictionary[nn.Module, _Look] = WeakKeyDictionary()
+_inside: ContextVar[frozenset[int]] = ContextVar("inn_looked_at", default=frozenset())
+"""The modules inside the one that is gone round now, by `id`."""
+
+
+class going_round:
+    """While an untouched module is gone round, what is inside it is not looked at again."""
+
+    def __init__(self, module: nn.Module):
+        self.ids = _seen[module].ids if module in _seen else frozenset[int]()
+
+    def __enter__(self) -> None:
+        self.before = _inside.set(self.ids)
+
+    def __exit__(self, *_: object) -> None:
+        _inside.reset(self.before)
 
 
 def untouched(module: nn.Module) -> bool:
@@ -103,6 +120,8 @@ def untouched(module: nn.Module) -> bool:
     """
     if torch.compiler.is_compiling():  # once, and in words that the compiler can follow
         return not any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in module.modules())
+    if id(module) in _inside.get():
+        return True
     if any(_EVERYWHERE):
         return False
     look = _seen.get(module)
