@@ -152,7 +152,8 @@ class INN(SequenceModel):
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
         state.check_batch(tokens.shape[0])
-        with torch.inference_mode():
+        # PyTorch's compiler cannot take inference mode.
+        with torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode():
             x = self.embed(tokens[:, None])
             if self.recall is not None:
                 x = x + self.recall.read_(tokens[:, None], state.round(RECALL), remember=remember)

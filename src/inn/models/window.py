@@ -104,9 +104,9 @@ def plan(
         key_block = F.pad(block, (slots, 0))
     age = clock[:, :, None] - key_clock[:, None]
     allowed = key_live[:, None] & (age >= 0) & (age < window)
-    allowed &= (segment[:, :, None] == key_segment[:, None]) & (block[:, :, None] == key_block[:, None])
+    allowed = allowed & (segment[:, :, None] == key_segment[:, None]) & (block[:, :, None] == key_block[:, None])
     # A masked symbol's output is nobody's business, but a kernel may give NaN for a softmax over nothing.
-    allowed[:, :, -steps:] |= torch.eye(steps, dtype=torch.bool, device=device)
+    allowed = allowed | F.pad(torch.eye(steps, dtype=torch.bool, device=device), (allowed.shape[2] - steps, 0))
 
     packing = None
     if mask is not None and slots:  # live symbols to the right, in order

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.population import Linear
+from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
 
 
@@ -68,7 +69,7 @@ class AdaptiveHead(nn.Module):
 
     def forward(self, x: Tensor, embedding: nn.Embedding | None = None) -> Tensor:
         """See the class; `embedding` is for heads that are tied to it, and not used."""
-        if torch.is_autocast_enabled(x.device.type):
+        if autocasts(x):
             x = x.float()  # the products are in the lower precision, their logarithms are not
         return self.softmax.log_prob(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
 

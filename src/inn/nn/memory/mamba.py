@@ -13,6 +13,7 @@ from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options import MambaOptions
 from inn.nn.population import NeuronLinear, bare, neuron_map, no_decay
 from inn.ops import causal_conv, memory_step, selective_scan
+from inn.ops.tensors import autocasts
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -42,7 +43,7 @@ class Mamba(Memory):
         self.x_proj = NeuronLinear(P, E, R + 2 * S)
         self.dt_proj = NeuronLinear(P, R, E, bias=True)
         self.A_log = no_decay(
-            nn.Parameter(torch.arange(1, S + 1, dtype=torch.get_default_dtype()).log().repeat(P, E, 1))
+            nn.Parameter(torch.arange(1, S + 1, dtype=_exact()).log().repeat(P, E, 1).to(torch.get_default_dtype()))
         )
         self.D = no_decay(nn.Parameter(torch.ones(P, E)))
         self.out_proj = NeuronLinear(P, E, D)
@@ -87,7 +88,7 @@ class Mamba(Memory):
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
         maps = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
-        if torch.is_autocast_enabled(x.device.type) or not bare(*maps):
+        if autocasts(x) or not bare(*maps):
             return super().step_(x, state)
         into = None if self.in_proj is None else self.in_proj.weight
         return memory_step(
@@ -109,10 +110,15 @@ def _first_steps(config: GraphConfig) -> Tensor:
     """Step sizes at the start, `[P, E]`: log-uniform in dt_min..dt_max, or in the neuron's own part of that range."""
     own: MambaOptions = config.memory
     low, high = math.log(own.dt_min), math.log(own.dt_max)
-    where = torch.rand(config.populations, own.channels(config.width))
+    where = torch.rand(config.populations, own.channels(config.width), dtype=_exact())
     if own.timescales == "spread":
         where = (torch.arange(config.neurons)[:, None] + where) / config.neurons
     return torch.exp(low + where * (high - low)).clamp_min(1e-4)
+
+
+def _exact() -> torch.dtype:
+    """What starting values are computed in: a model in half precision starts as any other, rounded once."""
+    return torch.promote_types(torch.get_default_dtype(), torch.float32)
 
 
 def _inverse_softplus(x: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def _states(decay: Tensor, step: Tensor, x: Tensor, B: Tensor, h: Tensor) -> Ten
 def _without_autocast(method):
     @wraps(method)
     def run(ctx, first, *args):
-        with torch.autocast(first.device.type, enabled=False):
+        with torch.autocast("cpu" if first.is_meta else first.device.type, enabled=False):
             return method(ctx, first, *args)
 
     return run
