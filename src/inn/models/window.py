@@ -89,7 +89,9 @@ def plan(
     live = torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask
     starts = torch.zeros(shape, dtype=torch.bool, device=device) if reset is None else reset
     count = live.long().cumsum(1)  # live symbols of this run so far
-    before = torch.where(starts, count - live.long(), -length[:, None]).cummax(1).values
+    before = -length[:, None]
+    if reset is not None:
+        before = torch.where(starts, count - live.long(), before).cummax(1).values
     rank = count - before  # live symbols since the last reset, cached ones and this one included
     clock = count - 1 + slots  # the cache's slots are 0 .. slots - 1
     segment = starts.long().cumsum(1)
