@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py                          # every row
     python benchmarks/speed.py --only scan,growth       # these rows anew, the others as they were
-    python benchmarks/speed.py --add gpu.json           # rows measured elsewhere by `inn bench --json`
-    python benchmarks/speed.py --show --readme          # the table of that file, into the README too
+    python benchmarks/speed.py --add gpu.json           # rows measured elsewhere by `inn bench --json` or gpu.sh
+    python benchmarks/speed.py --show --page            # the table of that file, into docs/speed.md too
 
 A row that cannot be measured here (no GPU, no network) leaves what was measured before as it is.
 """
@@ -30,6 +30,12 @@ def study(only: str | None, threads: int | None) -> dict[str, dict[str, Any]]:
     return bench(parse(argv))
 
 
+def added(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of a file that `inn bench --json` or `benchmarks/gpu.sh` wrote."""
+    parts = found.get("parts")
+    return found if parts is None else {name: p["found"] for name, p in parts.items() if p["status"] == "measured"}
+
+
 def merged(kept: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
     """The results with these rows in place of the old ones, in the benchmark's order, and what made them."""
     from inn.system.provenance import versions
@@ -49,7 +55,7 @@ def merged(kept: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as a Markdown table, and where it was measured."""
-    from inn_benchmarks.command import limit, number, verdict
+    from inn_benchmarks.rows import limit, number, verdict
 
     lines = ["| id | what is measured | ratio | limit | |", "| --- | --- | ---: | ---: | --- |"]
     for name, row in result["rows"].items():
@@ -78,23 +84,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="rows by id, separated by commas")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--add", type=Path, help="rows from a file that `inn bench --json` wrote; measure nothing")
+    parser.add_argument("--add", type=Path, help="rows from a file that `inn bench --json` or gpu.sh wrote")
     parser.add_argument("--show", action="store_true", help="print the table of the results file; measure nothing")
-    parser.add_argument("--readme", action="store_true", help="put the table into the README too")
+    parser.add_argument("--page", action="store_true", help="put the table into docs/speed.md too")
     args = parser.parse_args()
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if not args.show:
-        rows = json.loads(args.add.read_text()) if args.add else None
+        rows = added(json.loads(args.add.read_text())) if args.add else None
         os.chdir(ROOT)  # the plot of growth goes to results/
-        rows = rows or study(args.only, args.threads)
+        rows = rows if rows is not None else study(args.only, args.threads)
         kept = merged(kept, rows)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
     lines = table(kept)
-    if args.readme:
-        readme = ROOT / "README.md"
-        before, after = readme.read_text().split(BEGIN)
-        readme.write_text(before + BEGIN + lines + "\n" + END + after.split(END, 1)[1])
+    if args.page:
+        page = ROOT / "docs" / "speed.md"
+        before, after = page.read_text().split(BEGIN)
+        page.write_text(before + BEGIN + lines + "\n" + END + after.split(END, 1)[1])
     print(lines)  # noqa: T201
     return int(any(row["error"] is not None for row in kept["rows"].values()))
 

@@ -25,17 +25,22 @@ suppress_warnings = [
     "myst.xref_missing",  # links to files that are on the forge and not on the site
 ]
 
+repository = re.search(r'^Repository = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+copyright = f"{author}, Apache-2.0"
+
 html_theme = "furo"
 html_title = "INN"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_theme_options = {
+    "source_repository": repository[1] if repository else "",
+    "source_branch": "main",
+    "source_directory": "docs/",
     "light_css_variables": {"color-brand-primary": "#2f74c0", "color-brand-content": "#2f74c0"},
     "dark_css_variables": {"color-brand-primary": "#6aaaf0", "color-brand-content": "#6aaaf0"},
 }
-pygments_style = "friendly"
-pygments_dark_style = "github-dark"
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -88,9 +93,11 @@ def _pages(app: object, name: str, source: list[str]) -> None:
         from inn.cli.commands import COMMANDS, summaries
 
         parts = []
-        for command, text in summaries().items():
-            usage = getattr(COMMANDS[command], "USAGE", f"inn {command}")
-            parts.append(f"## `inn {command}`\n\n{text[0].upper()}{text[1:]}.\n\n```text\n{usage}\n```\n")
+        for group, commands in summaries().items():
+            parts.append(f"## {group.capitalize()}\n")
+            for command, text in commands.items():
+                usage = getattr(COMMANDS[command], "USAGE", f"inn {command}")
+                parts.append(f"### `inn {command}`\n\n{text[0].upper()}{text[1:]}.\n\n```text\n{usage}\n```\n")
         source[0] = source[0].replace("<!-- commands -->", "\n".join(parts))
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
+from inn_benchmarks.page import browser
+from inn_benchmarks.rows import Skipped
 
 # A shell that starts the tests in the background has interrupts ignored, for them and for all that they start; some
 # tests are about interrupts.
@@ -44,3 +48,46 @@ def studied(tmp_path_factory) -> Path:
         place = place.parent
     (place / "studies").mkdir(exist_ok=True)
     return place / "studies"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser; tests that ask for it are skipped where there is none."""
+    try:
+        with browser() as one:
+            yield one
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+AUDIT = (
+    "{resultTypes: ['violations'], runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
+)
+"""What axe-core looks for: WCAG 2.2 up to level AA, and good practice."""
+
+
+@pytest.fixture
+def audit(chromium):
+    """`audit(addresses, ready, width, scheme)`: what axe finds serious or critical on pages, a line for each."""
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed; it comes with [dev]")
+    script = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+
+    def run(addresses, ready, width, scheme, act=lambda tab: None):
+        context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        tab = context.new_page()
+        tab.goto(addresses[0])
+        tab.wait_for_selector(ready, state="attached")
+        act(tab)
+        found = []
+        for address in addresses:
+            tab.goto(address)
+            tab.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            tab.evaluate(script)
+            for fault in tab.evaluate(f"axe.run(document, {AUDIT})")["violations"]:
+                if fault["impact"] in ("serious", "critical"):
+                    places = [node["html"][:120] for node in fault["nodes"][:3]]
+                    found.append(f"{address.rpartition('/')[2]}: {fault['id']}, {fault['help']}: {places}")
+        context.close()
+        return found
+
+    return run

@@ -18,16 +18,16 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from inn.cli.commands import COMMANDS
 from inn.cli.main import main
 from inn.explorer.server import LocalServer
 from inn.models.sequence import SequenceModel
 from inn.registry import TABLES
+from inn_studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = {"docs/lab-book.md", "docs/reproduction.md"}
+WRITTEN = {"docs/lab-book.md", "docs/reproduction.md", *(f"docs/studies/{name}.md" for name in STUDIES)}
 """Pages that a command writes from results; they show code of other times."""
 PAGES = [
     "README.md",
@@ -153,6 +153,8 @@ def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     (tmp_path / "runs" / "studies").symlink_to(studied / "runs" / "studies")
     (tmp_path / "space.yaml").write_text("train.lr: {low: 1e-3, high: 2e-2, log: true}\n")
     (tmp_path / "notes.txt").write_text("a neuron listens, then it speaks; " * 200)
+    for name, count in (("days.log", 300), ("today.log", 60)):
+        (tmp_path / name).write_text("".join(f"12:{i // 60:02}:{i % 60:02} status ok\n" for i in range(count)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(LocalServer, "serve_forever", interrupt)
     endless = SequenceModel.generate
@@ -163,7 +165,6 @@ def test_a_page_runs(page, trained, studied, tmp_path, monkeypatch, capsys):
     module.__file__ = str(tmp_path / "page.py")
     monkeypatch.setitem(sys.modules, "page", module)
     names = vars(module)
-    names.update(tokens=torch.randint(256, (2, 16)), more_tokens=torch.randint(256, (2, 16)))
     for block in blocks(page):
         try:
             if block.language == "python":
@@ -190,3 +191,16 @@ def test_links_between_pages_lead_somewhere():
             if "://" not in target and not ((ROOT / page).parent / target).exists():
                 lost.append(f"{page}: {target}")
     assert lost == []
+
+
+def test_the_address_in_the_readme_is_the_one_of_the_package():
+    repository = re.search(r'^Repository = "(.*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert repository is not None
+    assert f'git+{repository[1]}"' in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_is_short_and_shows_a_picture_and_code_first():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert next(i for i, line in enumerate(lines, 1) if line.startswith("![")) <= 12
+    assert next(i for i, line in enumerate(lines, 1) if line.startswith("```python")) <= 25

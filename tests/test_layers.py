@@ -109,7 +109,7 @@ def test_only_commands_print():
     assert printing == []
 
 
-SHARED = {"inn.cli.commands", "inn.cli.common", "inn.cli.display"}
+SHARED = {"inn.cli.commands", "inn.cli.common", "inn.cli.completion", "inn.cli.display"}
 
 
 def test_commands_do_not_import_one_another():

@@ -5,21 +5,28 @@ import re
 import runpy
 from pathlib import Path
 
-from inn_studies import STUDIES
+import pytest
+
+from inn_benchmarks import card
+from inn_studies import STUDIES, open_study
 from inn_studies.lab_book import lab_book
-from inn_studies.report import PAGES, report, with_tables
+from inn_studies.report import PAGES, report, study_page, with_tables
 from inn_studies.results import ENTRY
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
 
 
-def test_the_tables_of_the_readme_are_those_of_the_results():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    tables = dict(re.findall(r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", readme, re.DOTALL))
-    assert tables
-    assert all(name == "speed" or (name in STUDIES and (RESULTS / f"{name}.json").exists()) for name in tables)
-    assert with_tables(readme, RESULTS) == readme
+@pytest.mark.parametrize("page, names", [("README.md", {"headline"}), ("docs/results.md", {"text8", "rivals"})])
+def test_the_tables_of_a_page_are_those_of_the_results(page, names):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- table: (\S+) -->", text)) == names
+    assert with_tables(text, RESULTS) == text
+
+
+def test_the_table_of_speed_is_that_of_the_results():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    tables = dict(re.findall(r"<!-- table: (\S+) -->\n(.*?)\n<!-- end -->", page, re.DOTALL))
     speed = runpy.run_path(str(ROOT / "benchmarks" / "speed.py"))["table"]
     assert tables["speed"] == speed(json.loads((RESULTS / "speed.json").read_text()))
 
@@ -27,7 +34,16 @@ def test_the_tables_of_the_readme_are_those_of_the_results():
 def test_the_reports_are_those_of_the_results():
     for page in PAGES:
         assert (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") == report(RESULTS, page)
+    for name in STUDIES:
+        written = (ROOT / "docs" / "studies" / f"{name}.md").read_text(encoding="utf-8")
+        assert written == study_page(RESULTS, open_study(name))
     assert (ROOT / "docs" / "lab-book.md").read_text(encoding="utf-8") == lab_book(RESULTS)
+
+
+def test_the_page_of_speed_has_what_was_measured_on_cards():
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert card.with_tables(page, RESULTS / "gpu") == page
+    assert card.tables(RESULTS / "gpu") in page
 
 
 def test_a_changed_number_is_noticed(tmp_path):

@@ -59,3 +59,10 @@ def test_pictures_are_there(site):
     for page in site.glob("**/*.html"):
         for source in re.findall(r'<img[^>]* src="([^"]+)"', page.read_text(encoding="utf-8")):
             assert source.startswith("data:") or (page.parent / source).is_file(), f"{page.name}: {source}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
+def test_every_page_is_accessible(site, audit, width, scheme):
+    pages = [page for page in sorted(site.rglob("*.html")) if "_modules" not in page.parts]
+    assert audit([page.as_uri() for page in pages], "body", width, scheme) == []

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inn.models.sequence import SequenceModel
     from inn.nn.graph import Graph
     from inn.nn.memory.base import Memory
+    from inn.nn.outputs import Last, Outputs
     from inn.nn.population import NeuronLinear
     from inn.nn.readout import Readout
     from inn.nn.routing.base import Router, WeightedRouter
@@ -44,6 +45,8 @@ _HOME = {
     "INN": "inn.models.inn",
     "Graph": "inn.nn.graph",
     "State": "inn.nn.state",
+    "Outputs": "inn.nn.outputs",
+    "Last": "inn.nn.outputs",
     "Edges": "inn.nn.topology.edges",
     "Memory": "inn.nn.memory.base",
     "Router": "inn.nn.routing.base",
@@ -79,10 +82,12 @@ __all__ = [
     "GraphConfig",
     "INNConfig",
     "InputError",
+    "Last",
     "Memory",
     "NeuronLinear",
     "Objective",
     "Options",
+    "Outputs",
     "Readout",
     "Router",
     "SequenceModel",

@@ -43,6 +43,10 @@ class Kinds(Mapping[str, Any]):
         The same class again, as a notebook cell that is run twice or a file that is imported under two names
         registers it, takes the place of the one before.
         """
+        if not isinstance(name, str) or not name.isprintable() or not name.strip():
+            raise InputError(f"the name of a {self.what} must be a text, not {name!r}")
+        if not isinstance(kind, type):
+            raise InputError(f"{self.what} '{name}' must be a class, not {kind!r}")
         before = self._registered.get(name)
         same = before is not None and _defined(before) == _defined(kind)
         if name in self and not same:
@@ -64,7 +68,7 @@ class Kinds(Mapping[str, Any]):
 
     def empty(self, name: str) -> bool:
         """Whether a name stands for no such part at all (`none`)."""
-        return self._built_in.get(name) == ""
+        return name in self and self._built_in.get(name) == ""
 
     def options(self, name: str) -> Any:
         """The class of a kind's options; None where it has none."""
@@ -89,6 +93,8 @@ class Kinds(Mapping[str, Any]):
         """Raise `InputError` for a name that nobody has; `origin` is where it came from when it was written down."""
         if name in self:
             return
+        if not isinstance(origin, str | None):
+            raise InputError(f"{self.what} '{name}' comes from {origin!r}, which is no text")
         if origin is not None and origin.startswith("module "):
             raise InputError(f"{self.what} '{name}' was registered by {origin}; import that first")
         if origin is not None:
@@ -96,7 +102,7 @@ class Kinds(Mapping[str, Any]):
             raise InputError(
                 f"{self.what} '{name}' comes with {origin}, which is not installed here; pip install {package}"
             )
-        raise InputError(f"unknown {self.what} '{name}'{nearest(name, self)}")
+        raise InputError(f"unknown {self.what} '{name}'{nearest(str(name), self)}")
 
     def __getitem__(self, name: str) -> Any:
         if name in self._registered:
@@ -110,7 +116,7 @@ class Kinds(Mapping[str, Any]):
             raise InputError(f"{self.what} '{name}' of {self.origin(name)} cannot be imported: {error}") from error
 
     def __contains__(self, name: object) -> bool:
-        return name in self._built_in or name in self._registered or name in self._brought
+        return isinstance(name, str) and (name in self._built_in or name in self._registered or name in self._brought)
 
     def __iter__(self) -> Iterator[str]:
         return iter({**self._built_in, **self._registered, **self._brought})

@@ -23,7 +23,7 @@ def calls(monkeypatch) -> list[tuple[str, str]]:
     """Rows and the interpreters they were given; nothing is measured."""
     made = []
 
-    def fake(target, arguments=None, *, threads, interpreter=sys.executable):
+    def fake(target, arguments=None, *, threads, interpreter=sys.executable, seconds=None):
         made.append((target, interpreter))
         return dict(OUTCOME)
 
@@ -71,7 +71,7 @@ def test_rows_with_peers_run_in_their_environment(calls, monkeypatch):
 
 
 def test_a_broken_row_stops_no_other(monkeypatch):
-    def fake(target, arguments=None, *, threads, interpreter=sys.executable):
+    def fake(target, arguments=None, *, threads, interpreter=sys.executable, seconds=None):
         if target == "scan":
             raise Broken(["Traceback", "MemoryError: no more"], 1)
         return dict(OUTCOME)

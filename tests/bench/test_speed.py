@@ -31,7 +31,10 @@ def speed(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
     module.ROOT, module.RESULTS = tmp_path, tmp_path / "results" / "speed.json"
-    (tmp_path / "README.md").write_text("before\n<!-- table: speed -->\nold\n<!-- end -->\nafter <!-- end -->\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "speed.md").write_text(
+        "before\n<!-- table: speed -->\nold\n<!-- end -->\nafter <!-- end -->\n"
+    )
     return module
 
 
@@ -42,7 +45,7 @@ def run(speed, monkeypatch, *argv: object) -> int:
 
 def test_results_are_kept_and_shown(speed, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "study", lambda only, threads: {"scan": ROW})
-    assert run(speed, monkeypatch, "--readme") == 0
+    assert run(speed, monkeypatch, "--page") == 0
     result = json.loads(speed.RESULTS.read_text())
     assert result["rows"] == {"scan": ROW}
     assert {"command", "versions", "peers"} < set(result)
@@ -50,7 +53,7 @@ def test_results_are_kept_and_shown(speed, monkeypatch, tmp_path, capsys):
     assert "| `scan` | the scan; B 1; float32, 2 threads | 24.1× | ≥ 20.0× | reached |" in shown
     assert shown.endswith("Measured on a cpu, 2 cores, torch 2.13.0, commit abc.")
     assert capsys.readouterr().out == shown + "\n"
-    assert (tmp_path / "README.md").read_text() == (
+    assert (tmp_path / "docs" / "speed.md").read_text() == (
         f"before\n<!-- table: speed -->\n{shown}\n<!-- end -->\nafter <!-- end -->\n"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from dataclasses import fields
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ import pytest
 from inn.cli.commands import COMMANDS, summaries
 from inn.config.parts import parts_of
 from inn.config.run import DataConfig, TrainConfig
+from inn.config.sections import MAIN
 from inn.registry import MODELS
 
 
@@ -34,7 +36,7 @@ def wide(monkeypatch):
 @pytest.mark.parametrize("kind", list(MODELS))
 @pytest.mark.parametrize("command", [["train"], ["train", "text8"], ["info"], ["demo"]])
 def test_every_field_is_documented(inn, kind, command):
-    result = inn(*command, "--help", "--model.kind", kind)
+    result = inn(*command, "--help-all", "--model.kind", kind)
     assert result.code == 0
     text = " ".join(result.out.split())
     model = MODELS.options(kind)
@@ -56,7 +58,7 @@ PARTS = parts_of(MODELS.options("inn"))
 def test_every_option_of_a_chosen_kind_is_documented(inn, part, kind, tmp_path):
     (tmp_path / "edges.csv").write_text("to,from\n0,1\n")
     needed = ["--model.width", 16, *(["--model.topology.path", tmp_path / "edges.csv"] if kind == "file" else [])]
-    text = " ".join(inn("train", "demo", "--help", f"--model.{part}", kind, *needed).out.split())
+    text = " ".join(inn("train", "demo", "--help-all", f"--model.{part}", kind, *needed).out.split())
     assert f"--model.{part}.kind " in text
     check_options(text, part, PARTS[part].options(kind))
 
@@ -71,7 +73,15 @@ def check_options(text: str, part: str, options: type | None) -> None:
 
 def test_help_shows_the_recipes_own_defaults(inn):
     text = " ".join(inn("train", "text8-paper", "--help").out.split())
-    assert "Neurons in the population (N). (type: int, default: 32)" in text
+    assert "--model.neurons N Neurons in the population (N). [32]" in text
+
+
+def test_short_help_shows_the_main_settings_and_no_others(inn):
+    text = inn("train", "demo", "--help").out
+    assert set(re.findall(r"^  --([a-z]+[.][a-z.]+)", text, re.MULTILINE)) <= set(MAIN)
+    for shown in ("--data.corpus", "--help-all", "Neurons in the population"):
+        assert shown in text
+    assert "model.readout" not in text  # a section of which nothing is shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -90,9 +100,12 @@ def test_the_overview_names_every_command(inn):
     for argv in ([], ["--help"], ["-h"]):
         result = inn(*argv)
         assert result.code == 0
-        for command, text in summaries().items():
-            assert f"  {command}" in result.out
-            assert text in result.out
+        for group, commands in summaries().items():
+            assert f"\n{group}:\n" in result.out
+            for command, text in commands.items():
+                assert f"  {command} " in result.out
+                assert text[:50] in result.out
+        assert max(map(len, result.out.splitlines())) <= 80
 
 
 def test_version(inn):

@@ -34,8 +34,10 @@ def test_a_page_of_a_run(inn, own_run, monkeypatch):
     page = own_run / "page.html"
     assert opened == [page.absolute().as_uri()]
     assert f"wrote {page}" in result.out
+    assert f"inn play {own_run}" in result.out
     (run,) = runs_of(page)
     assert run["name"] == own_run.name
+    assert run["play"] == f"inn play {own_run}"
     assert run["passage"]["neurons"] == 2
     assert run["passage"]["before"] + run["passage"]["symbols"] > 500
     assert run["history"]["train"]

@@ -200,9 +200,10 @@ def test_the_report_is_written_from_the_results(results, inn):
     done = inn("study", "--report")
     assert done.code == 0
     text = Path("docs/reproduction.md").read_text()
-    assert "## wikitext2: Table 4" in text
+    assert "| [wikitext2](studies/wikitext2.md) | Table 4 |" in text
     assert "| transformer-paper | 3.49 PPL (Table 4) |" in text
-    assert "Not measured yet; `inn study ptb --scale cpu` does it." in text
+    assert "# wikitext2: Table 4" in Path("docs/studies/wikitext2.md").read_text()
+    assert "Not measured yet; `inn study ptb --scale cpu` does it." in Path("docs/studies/ptb.md").read_text()
 
 
 @pytest.mark.parametrize(

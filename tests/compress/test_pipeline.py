@@ -25,7 +25,7 @@ def test_from_files_to_a_folder(decoder, tmp_path):
     assert [group["rank"] for group in found["groups"]] == list(
         {id(layer.reads): len(layer.reads.weight) for _, layer in neuronal(model)}.values()
     )
-    assert list(dict.fromkeys(what for what, _, _ in said)) == ["compressing", "tuning", "scoring"]
+    assert list(dict.fromkeys(what for what, _, _ in said)) == ["scoring", "compressing", "tuning"]
     assert said[-1] == ("scoring", 3, 3)
     assert encoder(tokenizer)("abc").tolist() == tokenizer("abc")["input_ids"]
 

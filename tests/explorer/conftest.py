@@ -10,9 +10,10 @@ import torch
 
 from inn import INN
 from inn.data.vocabulary import build_vocabulary
-from inn_benchmarks.page import browser
-from inn_benchmarks.rows import Skipped
+from inn.explorer.page import build_page
+from inn.explorer.passage import read_passage
 
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
 CLASSES = ("vowel", "consonant", "space", "digit")
 
 
@@ -110,11 +111,36 @@ def history_of():
     return _history_of
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """A browser; tests that ask for it are skipped where there is none."""
-    try:
-        with browser() as one:
-            yield one
-    except Skipped as reason:
-        pytest.skip(str(reason))
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory, model_of, survey_of, history_of):
+    """Pages by name: one run of hostile text, two runs, many neurons, and one without a survey."""
+    folder = tmp_path_factory.mktemp("pages")
+
+    def look(name, survey=True, **fields):
+        model = model_of(HOSTILE, **fields)
+        passage = read_passage(model, model.vocabulary.encode(HOSTILE * 2), title=HOSTILE)
+        size = model.config.neurons, model.config.rounds
+        return {
+            "name": name,
+            "passage": passage,
+            "survey": survey_of(*size, HOSTILE) if survey else None,
+            "history": history_of() if survey else None,
+            "facts": {"model.router.kind": HOSTILE},
+        }
+
+    one = look(HOSTILE)
+    made = {
+        "one": [one],
+        "two": [one, look("other", neurons=3, router="attention", heads=2)],
+        "many": [look("many", neurons=256, width=4, router="attention", heads=1)],
+        "bare": [look("bare", survey=False, router="none")],
+    }
+    for name, looks in made.items():
+        (folder / f"{name}.html").write_text(build_page(looks, made_with=HOSTILE), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """What a text, a name or a setting of the `pages` is: markup, control characters, a formula."""
+    return HOSTILE

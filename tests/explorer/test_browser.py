@@ -8,41 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from inn.explorer.page import build_page
 from inn.explorer.passage import read_passage
 
 SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
 VIEWS = ["passage", "neurons", "connections", "training", "samples"]
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory, model_of, survey_of, history_of):
-    """Pages by name: one run of hostile text, two runs, many neurons, and one without a survey."""
-    folder = tmp_path_factory.mktemp("pages")
-
-    def look(name, survey=True, **fields):
-        model = model_of(HOSTILE, **fields)
-        passage = read_passage(model, model.vocabulary.encode(HOSTILE * 2), title=HOSTILE)
-        size = model.config.neurons, model.config.rounds
-        return {
-            "name": name,
-            "passage": passage,
-            "survey": survey_of(*size, HOSTILE) if survey else None,
-            "history": history_of() if survey else None,
-            "facts": {"model.router.kind": HOSTILE},
-        }
-
-    one = look(HOSTILE)
-    made = {
-        "one": [one],
-        "two": [one, look("other", neurons=3, router="attention", heads=2)],
-        "many": [look("many", neurons=256, width=4, router="attention", heads=1)],
-        "bare": [look("bare", survey=False, router="none")],
-    }
-    for name, looks in made.items():
-        (folder / f"{name}.html").write_text(build_page(looks, made_with=HOSTILE), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture
@@ -158,8 +127,9 @@ def test_a_neuron_page_opens_and_escape_leaves_it(visit):
     assert page.locator("h2").text_content() == "neuron 2"
     assert "It listens most to neuron 0 (50\u202f% of what it hears)." in page.locator(".lead").text_content()
     titles = page.locator("h3").all_text_contents()
-    for title in ("Where it is most active", "What its loss costs", "What it carries", "Whom it hears, who hears it",
-                  "What it speaks for", "How long it remembers", "What it recalls"):  # fmt: skip
+    for title in ("Where it is most active", "Cost of silencing it", "What it knows about",
+                  "Whom it hears, who hears it", "What it predicts by itself", "How long it remembers",
+                  "Its n-gram cache"):  # fmt: skip
         assert title in titles
     page.get_by_role("link", name="next →").click()
     page.wait_for_selector("h2:text('neuron 3')")
@@ -169,14 +139,14 @@ def test_a_neuron_page_opens_and_escape_leaves_it(visit):
     page.wait_for_selector("text=This run has 4 neurons; the last one is 3.")
 
 
-def test_hostile_text_is_text(visit):
+def test_hostile_text_is_text(visit, hostile):
     page = visit("one")
-    assert page.locator("h1").text_content() == HOSTILE
+    assert page.locator("h1").text_content() == hostile
     for view in [*VIEWS, "neuron-0"]:
         page.evaluate("(hash) => { location.hash = hash }", view)
         page.wait_for_timeout(30)
         assert page.locator("img, main script, header script, footer script").count() == 0
-    assert HOSTILE.replace("\n", "⏎") in page.locator(".contexts").text_content()
+    assert hostile.replace("\n", "⏎") in page.locator(".contexts").text_content()
     page.evaluate("location.hash = 'samples'")
     page.wait_for_selector(".written")
     assert page.locator(".written.latest").text_content() == "</script><script>alert(1)</script>"

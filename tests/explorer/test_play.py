@@ -54,7 +54,7 @@ def test_a_person_types_silences_and_lets_it_write(page):
     text, bits = page.locator(".play textarea"), page.locator(".play output")
     assert page.locator(".text span").count() == len(TEXT)
     whole = bits.inner_text()
-    assert re.fullmatch(r"\d\.\d+ bits per symbol", whole)
+    assert re.fullmatch(r"\d\.\d+ bits per character", whole)
 
     page.keyboard.press("Control+End")
     page.keyboard.type("the")
@@ -65,7 +65,9 @@ def test_a_person_types_silences_and_lets_it_write(page):
     text.fill(TEXT)
     drawn(page, TEXT)
     page.get_by_role("button", name="Silence neuron 2", exact=True).click()
-    page.wait_for_function("() => document.querySelector('.play output').textContent.includes('by silence')")
+    page.wait_for_function(
+        "() => document.querySelector('.play output').textContent.includes('bits from silenced neurons')"
+    )
     assert bits.inner_text() != whole
     page.get_by_role("button", name="Silence neuron 2", exact=True).click()
     page.wait_for_function("(whole) => document.querySelector('.play output').textContent === whole", arg=whole)
@@ -84,4 +86,39 @@ def test_what_the_model_does_not_know_is_said_and_does_nothing(page):
     page.wait_for_function("() => document.querySelector('.play .note[role]').textContent.includes('left out')")
     assert page.locator(".text script").count() == 0
     page.locator(".play textarea").fill("")
-    page.wait_for_function("() => document.querySelector('.play output').textContent === 'two symbols at least'")
+    page.wait_for_function("() => document.querySelector('.play output').textContent === 'Type at least 2 characters'")
+
+
+def test_what_was_typed_and_chosen_survives_a_reload(page):
+    page.locator(".play textarea").fill("the mat")
+    page.get_by_role("button", name="Silence neuron 2", exact=True).click()
+    page.get_by_label("temperature").fill("1.2")
+    assert page.locator(".choice .number").first.text_content() == "1.2"
+    page.wait_for_function("() => document.querySelector('.play output').textContent.includes('silenced')")
+    said = page.locator(".play output").inner_text()
+    page.reload()
+    drawn(page, "the mat")
+    assert page.get_by_role("button", name="Silence neuron 2", exact=True).get_attribute("aria-pressed") == "true"
+    assert page.locator(".play output").inner_text() == said
+    assert page.get_by_label("temperature").input_value() == "1.2"
+
+
+def test_without_a_text_nothing_old_is_shown(page):
+    page.evaluate("location.hash = 'neurons'")
+    page.wait_for_selector("table")
+    page.locator(".play textarea").fill("t")
+    page.wait_for_selector("main:has-text('Type at least 2 characters')")
+    assert page.locator("table, canvas").count() == 0
+    page.locator(".play textarea").fill("the")
+    drawn(page, "the")
+    assert page.locator("table").count() == 1
+
+
+def test_of_two_pages_the_one_in_use_is_answered(page, server):
+    other = page.context.new_page()
+    other.goto(server.url)
+    drawn(other, TEXT)
+    page.locator(".play textarea").fill("the cat")
+    drawn(page, "the cat")
+    other.locator(".play textarea").fill("the mat")
+    drawn(other, "the mat")

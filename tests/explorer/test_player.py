@@ -121,6 +121,34 @@ def test_a_newer_question_ends_an_older_one(player):
         player.read(asked(1))
 
 
+@pytest.mark.parametrize("far", [2**62, 10**18, 1_999_999_999_999])
+def test_one_far_serial_shuts_nobody_out(player, far):
+    player.read(asked(far))
+    assert player.read(asked(1_700_000_000_000))["passage"]["symbols"] == len(TEXT)
+    assert player.read(asked(1_700_000_000_001))["passage"]
+    with pytest.raises(Superseded):
+        player.read(asked(1_700_000_000_000))  # late, of the same page
+    assert player.read(asked(7))["passage"]  # of another page
+
+
+def test_a_far_serial_ends_what_is_being_written_and_no_more(player):
+    pieces = player.write(asked(1, tokens=2000))
+    next(pieces)
+    player._request(asked(10**9))
+    with pytest.raises(Superseded):
+        next(pieces)
+    assert player.read(asked(2))["passage"]
+
+
+def test_half_of_a_pair_is_no_character(player):
+    answer = player.read(asked(text="the \ud83d cat"))
+    assert answer["said"] == ["left out, unknown to the model: \ufffd"]
+
+
+def test_the_passage_says_who_is_silenced(player):
+    assert player.read(asked(silenced=[3, 1]))["passage"]["silenced"] == [1, 3]
+
+
 def test_someone_who_leaves_lets_others_in(player, model):
     pieces = player.write(asked(1, tokens=2000, silenced=[0]))
     next(pieces)

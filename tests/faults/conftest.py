@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
 
+from inn.cli.main import main
 from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.training.trainer import fit
@@ -62,3 +67,51 @@ def config_file(tiny, tmp_path):
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump(tiny("inn").to_dict()))
     return path
+
+
+@dataclass
+class Answer:
+    """What a command did: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def sentence(self) -> str:
+        """The one sentence of a refusal."""
+        assert self.code == 2, self
+        assert self.err.startswith("inn: ")
+        assert self.err.count("\n") == 1, self.err
+        assert "Traceback" not in self.err
+        sentence = self.err.removeprefix("inn: ").rstrip("\n")
+        assert len(sentence) <= 300, sentence
+        return sentence
+
+
+def call(*argv: object) -> Answer:
+    """Run `inn ARGV` in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(a) for a in argv])
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(name="call", scope="session")
+def call_fixture():
+    """`call("generate", RUN)` runs a command in this process."""
+    return call
+
+
+@pytest.fixture(scope="session")
+def kept_run(tiny, cache, tmp_path_factory) -> Path:
+    """A run of a small graph that recalls; not to be changed."""
+    path = tmp_path_factory.mktemp("kept") / "run"
+    fit(tiny("inn", checkpoint_every=10), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def kept_folder(kept_run, tmp_path_factory) -> Path:
+    """Its exported folder; not to be changed."""
+    export = pytest.importorskip("inn.hf.export").export
+    return export(kept_run, tmp_path_factory.mktemp("exported") / "folder")

@@ -211,7 +211,7 @@ def test_old_folders_find_the_names_they_know():
 
     assert inn.hf.INNConfig is inn.hf.INNHFConfig
     assert set(INNForCausalLM.config_class().auto_map.values()) == {
-        f"modeling_inn.{name}" for name in ("INNConfig", "INNModel", "INNForCausalLM")
+        f"modeling_inn.{name}" for name in ("INNConfig", "INNModel", "INNForCausalLM", "INNForSequenceClassification")
     }
 
 
@@ -259,7 +259,7 @@ def test_nothing_is_left_where_writing_fails(run, tmp_path, monkeypatch):
     def fail(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("inn.hf.folder.save_file", fail)
+    monkeypatch.setattr("inn.hf.folder.save", fail)
     with pytest.raises(InputError, match="no space left"):
         export(run, tmp_path / "new")
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, TextStreamer
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, TextStreamer
 
 from inn import InputError
 from inn.data.vocabulary import Characters
@@ -146,8 +146,8 @@ def test_a_conversation_goes_on_in_one_cache(build, tokens):
         out = model.generate(text, past_key_values=cache, return_dict_in_generate=True, **GREEDY).sequences
         new = text[:, read:]
         hidden = None
-        for at in range(new.shape[1]):  # its own last symbol, which was not read yet, is input now
-            hidden, state = model.inn.hidden(new[:, at : at + 1], state)
+        for at in range(new.shape[1]):  # its own last symbol was not read yet
+            hidden, state = model.inn.hidden(new[:, at : at + 1], state, remember=turn == 0 or at > 0)
         symbol = model.inn.predict(hidden)[:, -1].argmax(-1)
         for t in range(12):
             assert out[0, text.shape[1] + t] == symbol, (turn, t)
@@ -200,15 +200,122 @@ def test_assisted_writing_is_greedy_writing(build, tokens, kind, assistant):
         torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["default", "narrow", "stack"])
+@pytest.mark.parametrize("way", ["greedy", "sampled", "streams", "padded", "experience", "chunks", "prompt"])
+def test_writing_in_parts_is_writing_at_once(build, tokens, kind, way):
+    """Cut anywhere: the symbol written last is read by the next call, and is the model's own writing all the same."""
+    model, rows = lively(build, kind), 1 if way in ("prompt", "greedy") else 3
+    x, options = tokens(rows, 9), {"do_sample": way == "sampled", "top_k": 0}
+    if kind == "stack" and way == "experience":
+        pytest.skip("recalls nothing")
+    if way == "experience":
+        model.inn.experience = model.inn.after_reading(tokens(1, 200)[0])
+    if way == "chunks":
+        options["prefill_chunk_size"] = 4
+    if way == "prompt":
+        options["prompt_lookup_num_tokens"] = 3
+    mask = torch.ones_like(x)
+    if way == "padded":
+        mask[0, :4], mask[2, :8] = 0, 0
+
+    def fresh():
+        torch.manual_seed(3)
+        return model.experience_cache(rows) if way == "experience" else INNCache()
+
+    def go_on(text, cache, count):
+        whole = torch.cat((mask, torch.ones(rows, text.shape[1] - 9, dtype=torch.long)), 1)
+        return model.generate(text, attention_mask=whole, past_key_values=cache, max_new_tokens=count, **options)
+
+    once = go_on(x, fresh(), 16)
+    for cut in (1, 2, 5, 11):
+        cache = fresh()
+        assert torch.equal(go_on(go_on(x, cache, cut), cache, 16 - cut), once), cut
+    text, cache = x, fresh()
+    for _ in range(16):
+        text = go_on(text, cache, 1)
+    assert torch.equal(text, once)
+
+
+@torch.no_grad()
+def test_whose_symbol_it_is_is_known_row_by_row(build, tokens):
+    """One stream goes on with what it wrote, another with something else in its place."""
+    model, cache = lively(build), INNCache()
+    text = model.generate(tokens(2, 9), past_key_values=cache, **GREEDY)
+    text[1, -1] = (text[1, -1] + 1) % 11
+    model(text[:, -1:], past_key_values=cache)
+    for row in range(2):
+        _, state = model.inn.hidden(text[row : row + 1, :9])
+        _, state = model.inn.hidden(text[row : row + 1, 9:-1], state, remember=False)
+        _, state = model.inn.hidden(text[row : row + 1, -1:], state, remember=row == 1)
+        for key, t in state.items():
+            torch.testing.assert_close(cache.state[key][row : row + 1], t, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("returned", [1, 2])
+@torch.no_grad()
+def test_after_a_search_the_cache_is_of_the_texts_that_were_chosen(build, tokens, returned):
+    model, x, cache = lively(build), tokens(2, 6), INNCache()
+    options = {"do_sample": False, "num_beams": 4, "num_return_sequences": returned, "max_new_tokens": 7}
+    texts = model.generate(x, past_key_values=cache, **options)
+    assert torch.equal(texts, model.generate(x, **options))
+    _, state = model.inn.hidden(texts[:, :6])
+    _, state = model.inn.hidden(texts[:, 6:-1], state, remember=False)
+    for key, t in state.items():
+        torch.testing.assert_close(cache.state[key], t, atol=1e-10, rtol=1e-9)
+    hidden, state = model.inn.hidden(texts[:, -1:], state, remember=False)
+    again = model.generate(texts, past_key_values=cache, do_sample=False, max_new_tokens=1)
+    assert torch.equal(again[:, -1], model.inn.predict(hidden)[:, -1].argmax(-1))
+
+
+def test_a_cache_of_one_stream_serves_all_that_a_prompt_becomes(build, tokens):
+    model, x = lively(build), tokens(1, 6)
+    model.inn.experience = model.inn.after_reading(tokens(1, 200)[0])
+    for options in ({"num_return_sequences": 3, "do_sample": True, "top_k": 1}, {"num_beams": 3, "do_sample": False}):
+        got, expected = (
+            model.generate(x, past_key_values=model.experience_cache(batch), max_new_tokens=5, **options)
+            for batch in (1, 3)
+        )
+        assert torch.equal(got, expected)
+    two = model.generate(tokens(2, 6), past_key_values=model.experience_cache(1), **GREEDY)
+    assert torch.equal(two, model.generate(tokens(2, 6), past_key_values=model.experience_cache(2), **GREEDY))
+
+
+@pytest.mark.parametrize("wrong", [
+    {"inputs": torch.zeros(3, dtype=torch.long)},
+    {"inputs": torch.zeros(1, 0, dtype=torch.long)},
+    {"inputs": torch.full((1, 3), 11)},
+    {"attention_mask": torch.zeros(2, 3)},
+    {"attention_mask": torch.tensor([[1, 1, 1], [0, 0, 0]])},
+    {"attention_mask": torch.ones(2, 2)},
+    {"attention_mask": torch.ones(3)},
+    {"attention_mask": torch.ones(1, 3)},
+    {"inputs": None, "inputs_embeds": torch.zeros(1, 3, 24)},
+    {"output_attentions": True, "return_dict_in_generate": True},
+], ids=str)  # fmt: skip
+def test_what_cannot_be_gone_on_from_is_refused_in_a_sentence(wrong, build, tokens):
+    with pytest.raises(InputError):
+        build().generate(**{"inputs": tokens(2, 3), "max_new_tokens": 2, **wrong})
+
+
+def test_a_kind_of_cache_is_refused_in_our_own_words(build, tokens):
+    for way in (
+        {"cache_implementation": "static"},
+        {"generation_config": GenerationConfig(cache_implementation="static")},
+    ):
+        with pytest.raises(InputError, match="one kind of cache"):
+            build().generate(tokens(1, 3), max_new_tokens=2, **way)
+
+
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 12])
 def test_after_writing_the_cache_is_as_any_other(build, tokens, count):
     """Nothing is pending, whatever was taken back last; the past is no longer kept; what is read next is recalled."""
-    model, x, more = lively(build), tokens(1, 9), tokens(1, 4).flip(1)
+    model, x = lively(build), tokens(1, 9)
     cache = INNCache()
     text = model.generate(
         x, past_key_values=cache, do_sample=False, max_new_tokens=40, assistant_model=build(seed=9),
         stopping_criteria=[lambda ids, scores: torch.tensor([ids.shape[1] >= 9 + count])],
-    )[:, :-1]  # fmt: skip
+    )  # fmt: skip
+    more, text = (text[:, -1:] + torch.arange(1, 5)) % 11, text[:, :-1]  # another symbol than it wrote
     assert (cache.pending, cache.recording) == (None, False)
     _, state = model.inn.hidden(x)
     _, state = model.inn.hidden(text[:, 9:], state, remember=False)

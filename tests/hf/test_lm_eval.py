@@ -8,12 +8,16 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="lm_eval is not installed; pip install lm_eval")
 
+import torch
 from lm_eval import simple_evaluate
+from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+import inn
 import inn.hf.lm_eval
 from inn.cli.main import main
+from inn.models.generate import start_symbol
 
 TASKS = inn.hf.lm_eval.__path__[0]
 TEXT = "The naïve graph of neurons 🐕 listens,\nand every neuron speaks \\ when it has something to say…\n" * 60
@@ -63,6 +67,28 @@ def test_bits_per_byte_are_those_of_inn_eval(trained, capsys, vocabulary, part, 
     assert carried["window"] is carried["start_symbol"] is None
     if window < 100:
         assert abs(carried["bpb"] - theirs) > 1e-3  # the state carried is another question
+
+
+@pytest.mark.parametrize("vocabulary", ["characters", "bytes"])
+def test_a_folder_is_evaluated_without_a_word_about_tokens(trained, vocabulary):
+    """What follows nothing is predicted from the start symbol; greedy writing is that of `inn`, up to what ends it."""
+    _, folder, _ = trained(vocabulary)
+    ours, model = inn.load(folder), HFLM(pretrained=folder, device="cpu", batch_size=2)
+
+    def ask(kind, arguments):
+        return [Instance(request_type=kind, doc={}, arguments=a, idx=i) for i, a in enumerate(arguments)]
+
+    asked = [("", "The gr"), ("The graph", " of"), ("", "every neuron")]
+    for (context, text), (nats, _) in zip(asked, model.loglikelihood(ask("loglikelihood", asked)), strict=True):
+        before = ours.vocabulary.encode(context).tolist() or [start_symbol(ours.vocabulary)]
+        symbols = torch.tensor([before + ours.vocabulary.encode(text).tolist()])
+        said = ours(symbols[:, :-1])[0].detach().log_softmax(-1).gather(2, symbols[:, 1:, None])[0, len(before) - 1 :]
+        assert nats == pytest.approx(float(said.sum()), abs=1e-4)
+    options = {"until": ["\n\n"], "do_sample": False, "max_gen_toks": 12}
+    prompts = ["The graph", "every"]
+    written = model.generate_until(ask("generate_until", [(prompt, options) for prompt in prompts]))
+    for prompt, text in zip(prompts, written, strict=True):
+        assert "".join(ours.generate(prompt, 12, top_k=1, fresh=True)).split("\n\n")[0] == text
 
 
 def test_the_tasks_by_name():

@@ -186,11 +186,61 @@ def test_padding_of_packed_texts_begins_nothing(build, tokens):
     {"attention_mask": torch.ones(1, 1, 3, 3)},
     {"attention_mask": torch.ones(1, 2)},
     {"past_key_values": DynamicCache()},
-    {"output_hidden_states": True},
+    {"input_ids": torch.zeros(3, dtype=torch.long)},
+    {"input_ids": torch.zeros(1, 3)},
+    {"attention_mask": torch.ones(2, 3)},
+    {"attention_mask": torch.ones(1, 4)},
+    {"attention_mask": torch.tensor([[1, 1, 2]])},
+    {"attention_mask": torch.tensor([[0.0, -1e9, 0.0]])},
+    {"position_ids": torch.arange(4)[None]},
+    {"position_ids": torch.zeros(2, 3)},
+    {"seq_idx": torch.zeros(1, 2)},
+    {"cu_seq_lens_q": torch.tensor([0, 2])},
+    {"output_attentions": True},
+    {"labels": torch.zeros(1, 2, dtype=torch.long)},
+    {"labels": torch.zeros(1, 3)},
+    {"labels": torch.tensor([[1, 2, 11]])},
+    {"labels": torch.tensor([[1, -1, 2]])},
+    {"labels": torch.zeros(1, 3, dtype=torch.long), "logits_to_keep": 1},
 ])  # fmt: skip
 def test_what_an_inn_cannot_read_is_refused_in_a_sentence(wrong, build, tokens):
     with pytest.raises(InputError):
         build()(**{"input_ids": tokens(1, 3), **wrong})
+
+
+@pytest.mark.parametrize("option", ["output_attentions", "output_hidden_states", "return_dict"])
+def test_the_configuration_asks_as_an_argument_does(option, build, tokens):
+    """For what is refused as well."""
+    model, x, value = build(), tokens(1, 3), option != "return_dict"
+    found = []
+    for way in ("argument", "configuration"):
+        setattr(model.config, option, value if way == "configuration" else not value)
+        try:
+            found.append(model(x, **({option: value} if way == "argument" else {}), use_cache=False))
+        except InputError as error:
+            found.append(str(error))
+    assert (found[0] == found[1]) if isinstance(found[0], str) else (type(found[0]), len(found[0])) == (
+        type(found[1]), len(found[1])
+    )  # fmt: skip
+
+
+def test_hidden_states_of_every_round_lead_to_logits(kind, build, tokens):
+    """The last are those of the head; padding is passed by, and a step gives what a pass does."""
+    model, x, mask = build(kind), tokens(2, 5), torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    out = model(x, attention_mask=mask, output_hidden_states=True)
+    assert len(out.hidden_states) == model.config.num_hidden_layers + 1
+    assert {t.shape for t in out.hidden_states} == {(2, 5, model.config.hidden_size)}
+    assert torch.equal(model.inn.predict(out.hidden_states[-1]), out.logits)
+    assert torch.equal(out.logits, model(x, attention_mask=mask).logits)
+    alone, cache = model(x[:1, 2:], output_hidden_states=True), INNCache()
+    steps = [
+        model(x[:1, t : t + 1], past_key_values=cache, output_hidden_states=True).hidden_states for t in range(2, 5)
+    ]
+    for r, whole in enumerate(out.hidden_states):
+        torch.testing.assert_close(whole[:1, 2:], alone.hidden_states[r], atol=1e-11, rtol=0)
+        torch.testing.assert_close(torch.cat([s[r] for s in steps], 1), alone.hidden_states[r], atol=1e-11, rtol=0)
+    for a, b in zip(out.hidden_states[:-1], out.hidden_states[1:], strict=True):
+        assert not torch.equal(a, b)
 
 
 def test_a_state_of_another_batch_is_refused(build, tokens):
@@ -221,6 +271,15 @@ def test_the_vocabulary_cannot_be_resized(build):
     assert model.resize_token_embeddings(11) is model.get_input_embeddings()
     with pytest.raises(InputError, match="12"):
         model.resize_token_embeddings(12)
+    with pytest.raises(InputError, match="16"):
+        model.resize_token_embeddings(pad_to_multiple_of=8)
+
+
+@pytest.mark.parametrize("option", [{"vocab_size": 12}, {"hidden_size": 8}, {"tie_word_embeddings": False}], ids=str)
+def test_what_the_models_own_fields_decide_is_not_said_twice(option, build, tmp_path):
+    build(dtype=torch.float32).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=next(iter(option))):
+        AutoModelForCausalLM.from_pretrained(tmp_path, **option)
 
 
 def test_weights_in_bfloat16_score_as_the_model_does(build, tokens):

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
+from inn import InputError
 from inn.data.subwords import SubWords
 from inn.data.tokens import EXAMPLE, Tokens
 from inn.data.vocabulary import Bytes, Characters, Words
-from inn.hf import build_tokenizer
+from inn.hf import INNTokenizer, build_tokenizer
+from inn.models.generate import start_symbol
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 """Any text that UTF-8 can write."""
@@ -79,9 +81,38 @@ def test_characters(text, extra):
     agree(build_tokenizer(vocabulary), vocabulary, text)
 
 
-def test_a_character_that_is_not_in_the_vocabulary_is_an_error(load):
-    with pytest.raises(Exception, match="UNK"):
-        load(Characters("ab"))("abc")
+def test_a_character_that_is_not_in_the_vocabulary_is_named_or_left_out(load, tmp_path):
+    vocabulary = Characters("ab\n")
+    with pytest.raises(InputError) as ours:
+        vocabulary.encode("abéb")
+    tokenizer = load(vocabulary)
+    for way in (tokenizer, tokenizer.tokenize, tokenizer.encode, lambda text: tokenizer(["ab", text], padding=True)):
+        with pytest.raises(InputError, match="lacks 'é'") as theirs:
+            way("abéb")
+        assert str(theirs.value).split(";")[0] == str(ours.value).split(";")[0]
+    tokenizer.save_pretrained(tmp_path)
+    lenient = AutoTokenizer.from_pretrained(tmp_path, unknown="skip")
+    assert lenient(["aéb", "é"]).input_ids == [vocabulary.encode("ab").tolist(), []]
+    with pytest.raises(InputError, match="for tokenizers of characters"):
+        AutoTokenizer.from_pretrained(load(Bytes()).name_or_path, unknown="skip")("a")
+    assert tokenizer.add_special_tokens({"additional_special_tokens": ["<x>"]}) == 1
+
+
+@pytest.mark.parametrize(
+    "vocabulary", [Bytes(), MERGES, Characters("ab\n "), Characters("ab"), WORDS], ids=lambda v: v.kind
+)
+def test_a_text_begins_at_the_start_symbol_and_has_no_end(load, vocabulary):
+    """An ordinary symbol, which no text is given by itself and decoding keeps; the end is one that is never written."""
+    tokenizer, start = load(vocabulary), start_symbol(vocabulary)
+    assert isinstance(tokenizer, INNTokenizer)
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (start, vocabulary.size)
+    assert tokenizer.convert_tokens_to_ids(tokenizer.bos_token) == start
+    assert tokenizer.decode([start], skip_special_tokens=True) == vocabulary.decode([start])
+    assert tokenizer("a").input_ids == vocabulary.encode("a").tolist()
+    asked = AutoTokenizer.from_pretrained(tokenizer.name_or_path, add_bos_token=True)
+    assert asked("a").input_ids == [start, *vocabulary.encode("a").tolist()]
+    if vocabulary.kind in ("bytes", "bpe"):  # where a line break is written with this letter
+        assert tokenizer("Ċ\n").input_ids == vocabulary.encode("Ċ\n").tolist()
 
 
 @settings(max_examples=100)
@@ -113,8 +144,6 @@ def test_batches_are_padded_on_the_left_with_the_number_after_the_last(load, voc
 
 
 def test_a_vocabulary_with_the_word_for_padding_is_refused():
-    from inn import InputError
-
     with pytest.raises(InputError, match="<pad>"):
         build_tokenizer(Words(["<pad>"]))
 

@@ -13,6 +13,7 @@ from transformers import (
 )
 
 import inn
+from inn import InputError
 from inn.data.vocabulary import Characters
 from inn.hf import build_tokenizer
 from inn.hf.model import projections
@@ -67,6 +68,77 @@ def test_the_loss_of_a_batch_is_the_same_padded_and_packed(build, tokenizer):
     a, b = model(**padded).loss, model(**packed).loss
     torch.testing.assert_close(a, b)
     torch.testing.assert_close(model(**padded, num_items_in_batch=8).loss, a * 32 / 8)
+
+
+@pytest.mark.parametrize("side, options", [
+    ("left", {}), ("right", {}), ("packed", {}), ("left", {"label_smoothing_factor": 0.1}),
+    ("packed", {"label_smoothing_factor": 0.1}), ("left", {"average_tokens_across_devices": False, "peft": True}),
+], ids=str)  # fmt: skip
+def test_a_step_of_the_trainer_is_the_same_however_its_batch_is_cut(build, tokenizer, tmp_path, side, options):
+    """Loss and gradient of four texts, in one batch, in two, one by one; and what the texts by themselves give."""
+    options, losses, norms = dict(options), [], []
+    adapted = options.pop("peft", False)
+    tokenizer.padding_side = "right" if side == "packed" else side
+    data = [tokenizer(text) for text in TEXTS[:4]]
+    rows = [{"input_ids": d["input_ids"]} for d in data] if side == "packed" else data
+    packing, padding = DataCollatorWithFlattening(), DataCollatorForLanguageModeling(tokenizer, mlm=False)
+    for size in (1, 2, 4):
+        model = build(dtype=torch.float32, steady=True)
+        if adapted:
+            peft = pytest.importorskip("peft")
+            model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_parameters=projections(model)))
+        settings = TrainingArguments(
+            str(tmp_path), per_device_train_batch_size=size, gradient_accumulation_steps=4 // size, max_steps=1,
+            logging_steps=1, report_to="none", save_strategy="no", use_cpu=True, disable_tqdm=True, **options,
+        )  # fmt: skip
+        collator = packing if side == "packed" else padding
+        trainer = Trainer(model, settings, train_dataset=rows, data_collator=collator)
+        trainer.train()
+        losses.append(trainer.state.log_history[0]["loss"])
+        norms.append(trainer.state.log_history[0]["grad_norm"])
+    model, nats, count = build(dtype=torch.float32), 0.0, 0
+    factor = options.get("label_smoothing_factor", 0.0)
+    for d in data:
+        ids = torch.tensor([d["input_ids"]])
+        said = -model(ids).logits[0, :-1].detach().log_softmax(-1)
+        nats += float(((1 - factor) * said.gather(1, ids[0, 1:, None])[:, 0] + factor * said.mean(1)).sum())
+        count += ids.shape[1] - 1
+    assert losses == pytest.approx([nats / count] * 3, abs=5e-6)
+    assert norms == pytest.approx([norms[0]] * 3, rel=1e-4)
+
+
+def test_a_loss_is_divided_by_what_is_predicted(build, tokens):
+    """As the texts apart, also where the first symbols of padded texts were counted; refused where no one can know."""
+    model, mask = build(), torch.tensor([[0, 0, 0, 1, 1, 1], [1] * 6, [0, 1, 1, 1, 1, 1]])
+    x, count = tokens(3, 6), 2 + 5 + 4
+    texts = [row[m.bool()][None] for row, m in zip(x, mask, strict=True)]
+    apart = sum(model(text, labels=text, num_items_in_batch=count).loss for text in texts)
+    labels = x.masked_fill(mask == 0, -100)
+    for items in (count + 2, torch.tensor(count + 2), count):
+        found = model(x, attention_mask=mask, labels=labels, num_items_in_batch=items).loss
+        torch.testing.assert_close(found, apart)
+    assert (model.targets(labels, x, mask)[:, 1:] != -100).sum(1).tolist() == [2, 5, 4]
+    with pytest.raises(InputError, match=r"model\.targets"):
+        model(x, attention_mask=mask, labels=labels, num_items_in_batch=40)
+    ahead = torch.nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+    given = model(x, attention_mask=mask, labels=labels, shift_labels=ahead, num_items_in_batch=count)
+    torch.testing.assert_close(given.loss, apart)
+    place = {"position_ids": torch.tensor([[0, 1, 2, 0, 1, 2]])}  # packed by somebody who labels every symbol
+    two = sum(model(x[1:2, t], labels=x[1:2, t], num_items_in_batch=4).loss for t in (slice(3), slice(3, 6)))
+    torch.testing.assert_close(model(x[1:2], labels=x[1:2], num_items_in_batch=5, **place).loss, two)
+
+
+def test_the_penalty_of_gates_is_paid_once_a_step_and_not_for_padding(build, tokens):
+    model, x = build(gate="soft", gate_penalty=2.0, recall_forget=0.0).train(), tokens(2, 6)
+    whole = model(x, labels=x, num_items_in_batch=10).loss
+    parts = sum(model(row[None], labels=row[None], num_items_in_batch=10).loss for row in x)
+    torch.testing.assert_close(whole, parts)
+    padded = torch.cat((torch.full((2, 3), 11), x), 1)
+    torch.testing.assert_close(
+        model(padded, labels=padded.masked_fill(padded == 11, -100)).loss, model(x, labels=x).loss
+    )
+    with pytest.raises(InputError, match="adds gate"):
+        model(x, num_items_in_batch=10)
 
 
 @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")

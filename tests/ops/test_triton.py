@@ -297,7 +297,7 @@ def test_is_not_chosen_on_a_cpu_unless_asked_for(name):
     assert op.choose(*args)[0].name != "triton"
     assert "takes tensors on a GPU, not on cpu" in op.backends["triton"].refuses(*args)
     with use_backend("triton"), pytest.raises(InputError, match="float64"):
-        op(*(a.double() for a in inputs()))
+        op(*(a.double().to(DEVICE) for a in inputs()))
 
 
 def test_without_triton_the_other_backends_work_and_the_reason_is_given():

@@ -223,7 +223,7 @@ def facts(*argv: object) -> dict[str, Any]:
 
 def options(command: str) -> list[str]:
     """The options that a command's help shows, sorted, those of the model left out."""
-    result = run_cli(command, "--help")
+    result = run_cli(command, "--help-all")
     assert result.code == 0, result
     return sorted(o for o in set(re.findall(r"^ +(--[\w.-]+)", result.out, re.MULTILINE)) if o[:8] != "--model.")
 

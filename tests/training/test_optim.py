@@ -9,7 +9,7 @@ from torch import nn
 from inn.config.assemble import model_config
 from inn.config.run import TrainConfig
 from inn.models.build import build_model
-from inn.training.optim import build_optimizer, build_schedule, has_weight_decay
+from inn.training.optim import build_optimizer, build_schedule
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.3, 0.9])
@@ -56,14 +56,6 @@ def test_every_schedule_is_finite_and_never_above_its_peak(kind, steps, warmup, 
     options = {"decay": decay} if kind == "wsd" else {}
     lr = build_schedule(TrainConfig(schedule=kind, lr=1e-2, warmup=warmup, **options), steps)
     assert all(0 <= lr(step) <= 1e-2 * (1 + 1e-12) for step in range(steps))
-
-
-def test_weight_decay_is_decided_by_the_mark_before_the_number_of_axes():
-    plain, marked = nn.Parameter(torch.zeros(3, 4)), nn.Parameter(torch.zeros(3, 4))
-    marked._no_decay = True  # type: ignore[attr-defined]
-    assert has_weight_decay(plain)
-    assert not has_weight_decay(marked)
-    assert not has_weight_decay(nn.Parameter(torch.zeros(4)))
 
 
 def test_no_bias_norm_gain_identity_or_time_constant_of_a_population_decays():

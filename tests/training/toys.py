@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
 from inn.nn.memory.base import Memory
-from inn.nn.population import no_decay
 from inn.registry import register
 from inn.training.objectives.base import IGNORED, Loss, MicroBatch, Objective, StepResult
 
@@ -21,10 +20,12 @@ from inn.training.objectives.base import IGNORED, Loss, MicroBatch, Objective, S
 class Leaky(Memory):
     """A running mean of what a neuron reads, and a penalty on its activity."""
 
+    no_decay = ("keep",)
+
     def __init__(self, config):
         super().__init__(config)
         self.neurons, self.width = config.neurons, config.width
-        self.keep = no_decay(nn.Parameter(torch.zeros(config.neurons, config.width)))
+        self.keep = nn.Parameter(torch.zeros(config.neurons, config.width))
 
     def initial_state(self, batch: int):
         # Not `keep.new_zeros`: what is made of a parameter is shared by processes where the parameter is.

@@ -13,7 +13,7 @@ from inn.cli.common import JSON_HELP, console, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError, lookup
 from inn.system.report import Report
-from inn_benchmarks.rows import ROWS
+from inn_benchmarks.rows import ROWS, limit, number, verdict
 
 USAGE = "inn bench [--only ID[,ID...]] [--threads N] [--json]"
 
@@ -109,40 +109,3 @@ def remarks(results: dict[str, dict[str, Any]]) -> list[str]:
     plots = {name: row["details"].get("plot") for name, row in results.items()}
     said += [f"The plot of {name} is in {path}." for name, path in plots.items() if path]
     return said
-
-
-def number(value: float | None, unit: str) -> str:
-    """A row's number for people.
-
-    >>> number(24.06, "x"), number(0.618, "share"), number(210000.4, "characters/s"), number(None, "x")
-    ('24.1×', '0.62', '210,000/s', '–')
-    >>> number(41.3, "s"), number(38.0, "ms"), number(7.25, "MB"), number(58.6, "/s"), number(2e-6, "difference")
-    ('41.3 s', '38.0 ms', '7.2 MB', '58.6/s', '2e-06')
-    """
-    if value is None:
-        return "–"
-    if unit == "x":
-        return f"{value:.1f}×" if value >= 10 else f"{value:.2f}×"
-    if unit == "characters/s":
-        return f"{value:,.0f}/s"
-    if unit in ("s", "ms", "MB"):
-        return f"{value:,.1f} {unit}"
-    if unit == "difference":
-        return f"{value:.0e}"
-    return f"{value:.1f}/s" if unit == "/s" else f"{value:.2f}"
-
-
-def limit(row: dict[str, Any]) -> str:
-    """The limit with its side, for people."""
-    if row["limit"] is None:
-        return "report"
-    return f"{'≥' if row['better'] == 'at least' else '≤'} {number(row['limit'], row['unit'])}"
-
-
-def verdict(row: dict[str, Any]) -> str:
-    """What became of a row, in a word or two."""
-    if row["error"] is not None:
-        return "broke"
-    if row["skipped"]:
-        return "skipped"
-    return {True: "reached", False: "not reached", None: "reported"}[row["reached"]]

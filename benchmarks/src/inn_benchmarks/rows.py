@@ -59,6 +59,43 @@ class Skipped(Exception):
     """This machine cannot measure the row; the message says why."""
 
 
+def number(value: float | None, unit: str) -> str:
+    """A row's number for people.
+
+    >>> number(24.06, "x"), number(0.618, "share"), number(210000.4, "characters/s"), number(None, "x")
+    ('24.1×', '0.62', '210,000/s', '–')
+    >>> number(41.3, "s"), number(38.0, "ms"), number(7.25, "MB"), number(58.6, "/s"), number(2e-6, "difference")
+    ('41.3 s', '38.0 ms', '7.2 MB', '58.6/s', '2e-06')
+    """
+    if value is None:
+        return "–"
+    if unit == "x":
+        return f"{value:.1f}×" if value >= 10 else f"{value:.2f}×"
+    if unit == "characters/s":
+        return f"{value:,.0f}/s"
+    if unit in ("s", "ms", "MB"):
+        return f"{value:,.1f} {unit}"
+    if unit == "difference":
+        return f"{value:.0e}"
+    return f"{value:.1f}/s" if unit == "/s" else f"{value:.2f}"
+
+
+def limit(row: dict[str, Any]) -> str:
+    """The limit with its side, for people."""
+    if row["limit"] is None:
+        return "report"
+    return f"{'≥' if row['better'] == 'at least' else '≤'} {number(row['limit'], row['unit'])}"
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """What became of a row, in a word or two."""
+    if row["error"] is not None:
+        return "broke"
+    if row["skipped"]:
+        return "skipped"
+    return {True: "reached", False: "not reached", None: "reported"}[row["reached"]]
+
+
 ROWS: dict[str, Row] = {
     "scan": Row(
         "scan, forward + backward: the sequential PyTorch loop ÷ the fused op",
@@ -155,6 +192,26 @@ ROWS: dict[str, Row] = {
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
         "characters/s", "inn_benchmarks.gpu:gpu_paper", 200_000.0, "at least",
+    ),
+    "gpu-ops": Row(
+        "every op, forward + backward, on a GPU: PyTorch's functions ÷ the Triton kernels (geometric mean)",
+        "x", "inn_benchmarks.gpu:gpu_ops",
+    ),
+    "gpu-step": Row(
+        "training step of the default model, bf16, on a GPU: (analytic FLOPs ÷ G) ÷ time",
+        "share", "inn_benchmarks.gpu:gpu_step",
+    ),
+    "gpu-generate": Row(
+        "symbols/s that the default model writes in one stream, on a GPU",
+        "characters/s", "inn_benchmarks.gpu:gpu_generate",
+    ),
+    "gpu-compile": Row(
+        "training step without recall, bf16, on a GPU: as it is ÷ through `torch.compile`",
+        "x", "inn_benchmarks.gpu:gpu_compile",
+    ),
+    "gpu-memory": Row(
+        "peak bytes that a training step adds on a GPU: state 64 ÷ state 16",
+        "x", "inn_benchmarks.gpu:gpu_memory", 1.15, "at most",
     ),
 }  # fmt: skip
 """Every row by its id. G: the rate of a 2048³ matrix product of the row's own dtype and threads, measured in turns with

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,25 @@ from inn_benchmarks.rows import ROWS, Row
 class Broken(Exception):
     """A row's process failed; the message is the last line of what it said, `said` the end of it."""
 
-    def __init__(self, said: list[str], code: int):
+    def __init__(self, said: list[str], code: int | None):
         super().__init__(said[-1] if said else f"it ended with exit code {code} and said nothing")
         self.said = said[-20:]
 
 
-def run_rows(ids: Iterable[str], threads: int, report: Report = lambda what, at, of: None) -> dict[str, dict[str, Any]]:
+def run_rows(
+    ids: Iterable[str],
+    threads: int,
+    report: Report = lambda what, at, of: None,
+    *,
+    seconds: float | None = None,
+    targets: Mapping[str, tuple[str, Mapping[str, Any]]] = {},
+) -> dict[str, dict[str, Any]]:
     """Measure rows and return what came out, as plain data by id.
 
     Every value has `ratio`, `limit`, `better`, `reached`, `what`, `unit`, `sizes`, `dtype`, `threads`, `details`,
     `seconds` (the row took), `machine`, `torch`, `commit`, and `skipped` or `error` with the reason where there is no
-    ratio. `report(what, at, of)` hears of every row before it starts.
+    ratio. `report(what, at, of)` hears of every row before it starts. A row that takes longer than `seconds` is ended
+    and breaks. `targets` has functions and arguments to call in place of a row's own, by id.
 
     Raises `InputError` for an unknown id, before anything is run.
     """
@@ -43,7 +52,7 @@ def run_rows(ids: Iterable[str], threads: int, report: Report = lambda what, at,
     for at, (name, row) in enumerate(rows.items(), start=1):
         report(name, at, len(rows))
         start = time.perf_counter()
-        outcome = _outcome(name, row, threads, peers)
+        outcome = _outcome(targets.get(name, (name, {})), row, threads, peers, seconds)
         results[name] = {
             "ratio": None, "limit": row.limit, "better": row.better, "reached": None, "what": row.what,
             "unit": row.unit, "sizes": None, "dtype": None, "threads": threads, "skipped": None, "error": None,
@@ -53,7 +62,9 @@ def run_rows(ids: Iterable[str], threads: int, report: Report = lambda what, at,
     return results
 
 
-def _outcome(name: str, row: Row, threads: int, peers: _Peers) -> dict[str, Any]:
+def _outcome(
+    target: tuple[str, Mapping[str, Any]], row: Row, threads: int, peers: _Peers, seconds: float | None
+) -> dict[str, Any]:
     interpreter = sys.executable
     if row.peers is not None:
         found, reason = peers.python()
@@ -61,7 +72,7 @@ def _outcome(name: str, row: Row, threads: int, peers: _Peers) -> dict[str, Any]
             return {"skipped": reason}
         interpreter = str(found or interpreter)
     try:
-        outcome = call(name, threads=threads, interpreter=interpreter)
+        outcome = call(*target, threads=threads, interpreter=interpreter, seconds=seconds)
     except Broken as error:
         return {"error": str(error), "details": {"said": error.said}}
     if outcome.get("ratio") is not None:
@@ -87,21 +98,44 @@ class _Peers:
 
 
 def call(
-    target: str, arguments: Mapping[str, Any] = {}, *, threads: int, interpreter: str = sys.executable
+    target: str,
+    arguments: Mapping[str, Any] = {},
+    *,
+    threads: int,
+    interpreter: str = sys.executable,
+    seconds: float | None = None,
 ) -> dict[str, Any]:
     """Run a row, or `module:function` with `arguments`, in a process of its own; returns what it came to.
 
-    Raises `Broken` with the end of what the process said where it fails.
+    Raises `Broken` with the end of what the process said where it fails, or takes longer than `seconds`.
     """
     command = [interpreter, "-m", "inn_benchmarks", target, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environ(threads))
+    code, out, said = finished(command, environ(threads), seconds)
     try:
-        if done.returncode == 0:
-            return json.loads(done.stdout)
+        if code == 0:
+            return json.loads(out)
     except json.JSONDecodeError:
         pass
-    said = [line for line in done.stderr.splitlines() if line.strip()]
-    raise Broken(said, done.returncode)
+    lines = [line for line in said.splitlines() if line.strip()]
+    raise Broken(lines if code is not None else [*lines, f"it took longer than {seconds:.0f} s and was ended"], code)
+
+
+def finished(
+    command: Sequence[str], environment: Mapping[str, str], seconds: float | None
+) -> tuple[int | None, str, str]:
+    """Run a command, or end it and all that it started after so many seconds; its exit code (then None) and output."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
+        try:
+            out, said = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return None, *process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, out, said
 
 
 def environ(threads: int) -> dict[str, str]:

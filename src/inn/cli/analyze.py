@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, law, one_of, print_json
+from inn.cli.common import JSON_HELP, console, law, needs_run, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
@@ -29,6 +29,7 @@ CLASSES = 2
 def main(argv: list[str]) -> int:
     """Run `inn analyze`."""
     args = parse(argv)
+    needs_run(args.run)
     from inn.analysis.runs import survey_run
     from inn.cli.display import reporting
 

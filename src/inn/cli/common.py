@@ -6,12 +6,13 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inn.config.assemble import model_draft
 from inn.config.parser import OptionParser
-from inn.config.sections import add_settings
+from inn.config.sections import MAIN, add_settings
 from inn.config.settings import ALIASES, choose_kinds, model_kind, recipes, resolve_settings
 from inn.system.errors import InputError, nearest
 
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
 
 JSON_HELP = "Print one JSON object on stdout, and nothing else."
 SETTINGS_USAGE = "[--section.field value ...]"
+QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+"""Whether progress is kept to oneself: `--quiet`, which every command takes."""
 SURE = 0.95
 """Share of the bootstrap's drawings from which a law of decay is called better than the other without reserve."""
 
 
-def console(*, to_stderr: bool = False) -> Console:
-    """Where text for people goes, as it is: a bracket in a path or a sample is no markup."""
+def console(*, to_stderr: bool = False, progress: bool = False) -> Console:
+    """Where text for people goes, as it is: a bracket in a path or a sample is no markup.
+
+    `progress`: what tells how work goes on, and is not printed under `--quiet`.
+    """
     from rich.console import Console
 
-    return Console(stderr=to_stderr, highlight=False, markup=False)
+    return Console(stderr=to_stderr, highlight=False, markup=False, quiet=progress and QUIET.get())
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -49,7 +55,7 @@ def _plain(value: Any) -> Any:
 def with_settings(parser: OptionParser, own: Sequence[str], overrides: Sequence[str]) -> OptionParser:
     """Let `parser` document every setting, for the recipe and the kind of model that the command line names."""
     recipe = next((t for t in own if t in recipes() or t.endswith((".yaml", ".yml"))), None)
-    asked = any(token in ("-h", "--help") for token in own)
+    asked = any(token in ("-h", "--help", "--help-all") for token in own)
     defaults = None
     if asked:
         with suppress(InputError):  # which names what is missing; the help says how to give it
@@ -63,7 +69,19 @@ def with_settings(parser: OptionParser, own: Sequence[str], overrides: Sequence[
     add_settings(parser, kind, defaults, chosen)
     short = ", ".join(f"{alias} for {name}" for alias, name in ALIASES.items())
     parser.epilog = f"Short names: {short}. `--model.kind KIND --help` documents another kind of model."
+    if "--help-all" not in own:
+        parser.shorten(MAIN)
+        parser.epilog = f"These are the main settings; --help-all shows every one. {parser.epilog}"
     return parser
+
+
+def needs_run(path: str) -> None:
+    """Raise `InputError` where a path is nothing that `inn.load` opens; PyTorch is not waited for."""
+    from inn.runs.directory import Run
+
+    kinds = ("config.yaml", "config.json", "checkpoint.json")
+    if not path.startswith("hf://") and not any((Path(path) / name).is_file() for name in kinds):
+        Run(path)  # which says what is missing
 
 
 def is_run(path: str) -> bool:

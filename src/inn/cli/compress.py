@@ -37,21 +37,34 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn compress", USAGE, "Make a trained model smaller: neuronal states in place of weights.")
-    parser.positional("model", "A folder with a decoder of Hugging Face's, a GGUF file, or a run of an INN.")
+    parser = OptionParser(
+        "inn compress",
+        USAGE,
+        "Make a trained model smaller: weights of low rank, the ranks where they carry most, some states shared.",
+    )
+    parser.positional(
+        "model", "A decoder of Hugging Face's (a folder, a GGUF file, a name in its cache), or a run of an INN."
+    )
     parser.option("--calibrate", help="A text file of the kind the model is for; what it does with it is preserved.")
     parser.option("--out", help="The folder to write; must be new.")
     parser.option(
         "--keep", type=float | None, help="Share of the projections' parameters to keep, in (0, 1]: 0.8; of an INN 0.6."
     )
     parser.option("--plan", help="A plan by name, or a topology such as qkv-ug-d; auto when not given.")
-    parser.option("--roles", help="Compress only these projections, as letters: qkv, or qkvougd for all.")
+    parser.option("--roles", help="Compress only these projections: qkv, or qk{in_proj} where they have no letters.")
     parser.option("--rows", type=int, default=32, help="Stretches of the text to calibrate on.")
     parser.option("--length", type=int, default=512, help="Symbols per stretch, and per window that is scored.")
     parser.option("--evaluate", help="A text file to score; the last tenth of the calibration text when absent.")
     parser.option("--windows", type=int, default=16, help="Windows to score, at most.")
     parser.option("--tune", type=int, default=0, help="Epochs of the NGC authors' fine-tuning, block by block.")
     parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")
+    parser.option(
+        "--dtype",
+        default="auto",
+        help="Of what is computed and written: auto (the model's), float32, bfloat16, float16.",
+    )
+    parser.option("--device", default="auto", help="auto, cpu or cuda (or cuda:1, ...).")
+    parser.flag("--chat", "Read every stretch as a user's message, in the model's chat template.")
     parser.option("--seed", type=int, default=0, help="Of the draw of the stretches.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
@@ -84,25 +97,34 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         windows=args.windows,
         epochs=args.tune,
         dense=args.dense,
+        dtype=args.dtype,
+        device=args.device,
+        chat=args.chat,
         report=report,
+        announce=lambda coverage: None if args.json else console().print(str(coverage), soft_wrap=True),
     )
 
 
 def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
     """The same for an INN, whose neurons come to share the states of what they read."""
     from inn.compress.calibrate import rows_of
-    from inn.compress.measure import compared, size_of_inn
+    from inn.compress.measure import bytes_of, described, size_of_inn
     from inn.compress.pipeline import texts
-    from inn.hf.export import write
+    from inn.hf.export import home_of, write
     from inn.hf.model import INNForCausalLM
     from inn.inference.evaluate import evaluate
     from inn.models.inn import INN
+    from inn.runs.beside import carry
     from inn.runs.load import load
     from inn.surgery.communal import communal
     from inn.system.files import new_folder
 
-    if args.plan is not None or args.roles is not None or args.tune or args.dense:
-        raise InputError("--plan, --roles, --tune and --dense are for decoders of Hugging Face's; an INN is one group")
+    given = {"plan": None, "roles": None, "tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False}
+    if any(getattr(args, name) != default for name, default in given.items()):
+        raise InputError(
+            "--plan, --roles, --tune and --dense are for decoders of Hugging Face's, and so are --dtype, --device and "
+            "--chat; an INN is one group"
+        )
     before, keep = load(args.model), 0.6 if args.keep is None else args.keep
     if not isinstance(before, INN) or before.vocabulary is None:
         raise InputError(f"'{args.model}' is no INN with a vocabulary; only its neurons can share states")
@@ -118,10 +140,12 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
         "groups": [{"blocks": [path], "rank": after.config.communal_states} for path in lost],
         "lost": lost,
         "left_dense": [],
-        **compared(models, sizes, scores, rows[0]),
+        "scored_symbols": scores["before"].count,
+        **{when: described(m, sizes[when], scores[when], bytes_of(m), rows[0]) for when, m in models.items()},
     }
     with new_folder(Path(args.out)) as folder:
-        write(INNForCausalLM.wrap(after), folder)
+        write(INNForCausalLM.wrap(after), folder, home_of(args.model))
+        carry(args.model, folder)
     return found
 
 
@@ -138,7 +162,7 @@ def _print(found: dict[str, Any]) -> None:
         ("  embeddings", "embeddings", "{:,}"),
         ("  all but embeddings", "without_embeddings", "{:,}"),
         ("FLOPs per symbol", "flops_per_symbol", "{:,.0f}"),
-        ("megabytes of weights", "megabytes", "{:,.1f}"),
+        ("megabytes of weights on the disk", "megabytes", "{:,.1f}"),
         ("symbols per second, writing", "symbols_per_second", "{:,.1f}"),
         ("perplexity", "perplexity", "{:,.2f}"),
         ("bits per symbol", "bits", "{:,.3f}"),
@@ -159,5 +183,15 @@ def _print(found: dict[str, Any]) -> None:
         f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,
     )
-    opens = "opens it" if found["dense"] else "opens it after `import inn.compress.folder`"
+    if after["megabytes"] > 1.01 * before["megabytes"]:
+        worse = ", and worse" if after["perplexity"] > before["perplexity"] else ""
+        sizes = f"{after['megabytes']:,.1f} against {before['megabytes']:,.1f} MB"
+        tell.print(
+            f"It is larger than what it was made of{worse}: {sizes}.",
+            "Numbers of a few bits (GGUF) become ones of 16, and --dtype float32 makes them wider.",
+            soft_wrap=True,
+        )
+    opens = (
+        "opens it" if found["dense"] else "opens it after `import inn.compress.folder`, or where its code is trusted"
+    )
     tell.print(f"wrote {found['out']}; transformers {opens}", soft_wrap=True)

@@ -6,9 +6,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
+from inn.system.files import check_free
 
 USAGE = "inn compress-text RUN FILE OUT [--streams K] [--json]"
 
@@ -16,6 +17,8 @@ USAGE = "inn compress-text RUN FILE OUT [--streams K] [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn compress-text`."""
     args = parse(argv)
+    needs_run(args.run)
+    check_free(args.out)
     from inn.cli.display import working
     from inn.inference.coding.files import compress_file
 
@@ -44,7 +47,9 @@ def parse(argv: list[str]) -> Namespace:
 
 def show(facts: dict[str, Any]) -> None:
     out = console()
-    text = f"{facts['file']}: {facts['bytes']:,} bytes -> {facts['compressed_bytes']:,} (xz: {facts['xz_bytes']:,})"
+    names = {"xz": "xz", "ppmd": "PPMd", "zpaq": "zpaq -m5"}
+    rivals = ", ".join(f"{names[k]}: {facts[f'{k}_bytes']:,}" for k in names if f"{k}_bytes" in facts)
+    text = f"{facts['file']}: {facts['bytes']:,} bytes -> {facts['compressed_bytes']:,} ({rivals})"
     if facts["symbols"]:
         bits, predicted = facts["bits_per_symbol"], facts["model_bits_per_symbol"]
         text += f", {bits:.4f} bits per {facts['unit']}; predicted: {predicted:.4f}"

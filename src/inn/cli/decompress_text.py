@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
-from inn.cli.common import console
+from inn.cli.common import console, needs_run
 from inn.config.parser import OptionParser
+from inn.system.files import check_free
 
 USAGE = "inn decompress-text RUN FILE OUT"
 
@@ -13,6 +14,8 @@ USAGE = "inn decompress-text RUN FILE OUT"
 def main(argv: list[str]) -> int:
     """Run `inn decompress-text`."""
     args = parse(argv)
+    needs_run(args.run)
+    check_free(args.out)
     from inn.cli.display import working
     from inn.inference.coding.files import decompress_file
 

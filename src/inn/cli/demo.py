@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     """The command's arguments, and the settings they come to."""
     own, overrides = split_overrides(argv)
-    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph of neurons, here and now.")
+    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph on text that is already here.")
     parser.option("--run", help="Where the run is written; the first of runs/demo, runs/demo-2, ... that is free.")
     args = with_settings(parser, ["demo", *own], overrides).parse(own)
     return args, resolve("demo", overrides)
@@ -53,7 +53,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     """What was learned, on text the model has never seen, the page of its neurons, and what to try next."""
     from inn.cli.display import reporting, write_look
     from inn.explorer.look import default_out
-    from inn.inference.floors import xz_bits
+    from inn.inference.floors import compressor_bits, compressors
     from inn.inference.held_out import evaluate_run
     from inn.models.inn import INN
     from inn.runs.directory import Run
@@ -63,7 +63,8 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
         facts = evaluate_run(run, "test", device=device, report=report)
     model, dataset = load_with_data(run)
     decode = dataset.vocabulary.decode
-    xz = xz_bits(decode(dataset.train), decode(dataset.test), len(dataset.test))
+    texts = decode(dataset.train), decode(dataset.test), len(dataset.test)
+    found = {name: compressor_bits(name, *texts) for name in compressors()}
     pieces = model.generate(PROMPT, SAMPLE, temperature=0.7, seed=1, unknown="skip")
     text = PROMPT + "".join(pieces)
     Run(run).log_sample(summary["step"], text)
@@ -71,8 +72,8 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     unit = facts["unit"]
     rows = {
         **facts["floors"],
-        "xz": xz["alone"],
-        "xz that has read the training text": xz["primed"],
+        "xz": found["xz"]["alone"],
+        **{f"{name} that has read the training text": bits["primed"] for name, bits in found.items()},
         f"this {summary['config']['model']['kind']}": facts["bits"],
     }
     width = max(map(len, rows))
@@ -108,8 +109,7 @@ def lessons(
 ) -> list[str]:
     """What the numbers say, in sentences."""
     bits, unit = facts["bits"], facts["unit"]
-    unsure, of = facts["perplexity"], 2 ** rows["uniform"]
-    sentences = [f"Before each {unit} it is as unsure as between {unsure:.1f} equally likely ones, of {of:.0f}."]
+    sentences = [f"Perplexity per {unit}: {facts['perplexity']:.1f} (vocabulary {2 ** rows['uniform']:.0f})."]
     beaten = [name for name, floor in rows.items() if floor > bits]
     unbeaten = [name for name, floor in rows.items() if floor < bits]
     if beaten:
@@ -120,6 +120,6 @@ def lessons(
     neurons = summary["config"]["model"].get("neurons")
     if sizes and neurons:
         sentences.append(
-            f"Its {neurons} neurons amount to {sizes[-1]:.1f} unrelated ones (1: all alike, {neurons}: all unrelated)."
+            f"Effective number of neurons: {sizes[-1]:.1f} of {neurons} (1: all alike, {neurons}: all unrelated)."
         )
     return sentences

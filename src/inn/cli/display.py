@@ -25,19 +25,24 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from inn.cli.common import console
+from inn.cli.common import QUIET, console
 from inn.config.settings import Settings
 from inn.system.report import Report
-from inn.training.events import Event, Finished, Preparing, Progress, Sampled, Saved, Started, Validated, Warned
+from inn.training.events import Event, Finished, Preparing, Progress, Sampled, Started, Validated, Warned
 
 UNIT_SHORT = {"character": "char", "byte": "byte", "word": "word"}
 
 
 class Display:
-    """Prints training events; used as the `report` of `train`, and as a context that leaves the terminal tidy."""
+    """Prints training events; used as the `report` of `train`, and as a context that leaves the terminal tidy.
 
-    def __init__(self, console: Console):
-        self.console = console
+    Args:
+        console: where the lines go.
+        samples: print the pieces of text that the model writes meanwhile, too.
+    """
+
+    def __init__(self, console: Console, *, samples: bool = False):
+        self.console, self.samples = console, samples
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._started: Started | None = None
         self._preparing = ExitStack()  # a bar while data is made ready
@@ -61,51 +66,63 @@ class Display:
             self._started = event
             self._line(self._opening(event))
         elif isinstance(event, Progress):
-            text = progress_line(event, self._started)
             if self.console.is_terminal:
-                self._live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+                self._live.update(self._progress(event), refresh=True)
             else:
-                self._line(text)
+                self._line("  ".join(progress_parts(event, self._started)))
         elif isinstance(event, Validated):
             best = "  best so far" if event.best else ""
             score = loss_text(event.nats, self._started)
             self._line(f"step {event.step:,}  validation {score} over {event.count:,} symbols{best}", "bold")
-        elif isinstance(event, Sampled):
+        elif isinstance(event, Sampled) and self.samples:
             self._line(f"step {event.step:,}  sample: {one_line(event.text)}", "dim")
         elif isinstance(event, Warned):
             self._line(f"step {event.step:,}  warning: {event.message}", "yellow")
         elif isinstance(event, Finished):
             self._live.update(Text(""), refresh=True)
-        elif isinstance(event, Saved):
-            pass  # the run directory tells
 
     def _opening(self, e: Started) -> str:
-        floors = ", ".join(f"{name} {loss_text(bits * math.log(2), e)}" for name, bits in e.floors.items())
-        going = f", from step {e.step:,}" if e.step else ""
-        return (
-            f"{e.run}: {e.kind}, {e.parameters:,} parameters, {e.symbols:,} {e.unit}s in {e.steps:,} steps{going}, "
-            f"on {e.device}" + (f"\nfloors: {floors}" if floors else "")
-        )
+        if e.step:
+            return f"{e.run}: goes on from step {e.step:,} of {e.steps:,}, on {e.device}"
+        baselines = ", ".join(f"{name} {loss_text(bits * math.log(2), e)}" for name, bits in e.floors.items())
+        size = f"{e.parameters:,} parameters, {e.symbols:,} {e.unit}s in {e.steps:,} steps"
+        return f"{e.run}: {e.kind}, {size}, on {e.device}" + (f"\nbaselines: {baselines}" if baselines else "")
+
+    def _progress(self, event: Progress) -> Text:
+        """The live line: a bar where there is room, then as many facts as fit, the most wanted first."""
+        room = self.console.width - 1
+        bar = min(20, room // 5) if room >= 50 else 0
+        text, parts = Text(no_wrap=True, overflow="crop"), progress_parts(event, self._started)
+        if bar:
+            done = round(event.fraction * bar)
+            full, empty = ("#", "-") if self.console.options.ascii_only else ("━", "━")
+            text.append(full * done, "green").append(empty * (bar - done), "bright_black")
+        for part, style in zip(parts, ("bold", "bold cyan", "bold", *[""] * len(parts))):
+            gap = "  " if text else ""
+            if text.cell_len + len(gap) + len(part) > room:
+                break
+            text.append(gap).append(part, style)
+        return text
 
     def _line(self, text: str, style: str = "") -> None:
-        self.console.print(Text(text, style=style), soft_wrap=True, highlight=False)
+        # In a log file a line stays one line; in a terminal it is broken between words.
+        self.console.print(Text(text, style=style), soft_wrap=not self.console.is_terminal, highlight=False)
 
 
-def progress_line(e: Progress, started: Started | None) -> str:
-    """One line: step, %, loss, learning rate, speed, gradient norm, effective neurons, time left."""
+def progress_parts(e: Progress, started: Started | None) -> list[str]:
+    """What there is to say of a step, the most wanted first: share done, time left, loss, step, speed, ..."""
     unit = UNIT_SHORT.get(started.unit, started.unit) if started else "symbol"
     parts = [
-        f"step {e.step:,}/{e.steps:,}",
         f"{100 * e.fraction:.0f}%",
+        f"{clock(e.seconds_left)} left",
         loss_text(e.loss, started),
-        f"lr {e.lr:.2g}",
+        f"step {e.step:,}/{e.steps:,}",
         f"{e.symbols_per_s:,.0f} {unit}/s",
-        f"grad {e.grad_norm:.2f}",
+        f"lr {e.lr:.2g}",
     ]
     if e.effective_neurons is not None:
-        parts.append(f"neurons {e.effective_neurons:.2f}")
-    parts.append(f"{clock(e.seconds_left)} left")
-    return "  ".join(parts)
+        parts.append(f"effective neurons {e.effective_neurons:.2f}")
+    return [*parts, f"gradient {e.grad_norm:.2f}"]
 
 
 def loss_text(nats: float, started: Started | None) -> str:
@@ -138,7 +155,7 @@ def reporting() -> Iterator[Report]:
     """A bar on stderr for everything that is reported, bytes for what is fetched; nothing where nobody looks."""
     bar = RichProgress(
         TextColumn("{task.description}"), BarColumn(), _Amount(), TimeRemainingColumn(),
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+        console=Console(stderr=True), transient=True, disable=QUIET.get() or not sys.stderr.isatty(),
     )  # fmt: skip
     tasks: dict[str, TaskID] = {}
     with bar:
@@ -188,20 +205,15 @@ def one_line(text: str, limit: int = 160) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def train_run(settings: Settings, run: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Train a new run and return its summary; `quiet` keeps stdout free and shows progress on stderr."""
+def train_run(settings: Settings | None, run: str, *, json: bool = False, samples: bool = False) -> dict[str, Any]:
+    """Train a new run, or go on with one that was stopped (no settings), and return its summary.
+
+    Progress goes to stderr where stdout is for JSON.
+    """
     from inn.training.start import train
 
-    with Display(console(to_stderr=quiet)) as display:
-        return train(settings, run, report=display).summary() or {}
-
-
-def resume_run(run: str, *, quiet: bool = False) -> dict[str, Any]:
-    """Go on with a run that was stopped, and return its summary."""
-    from inn.training.start import train
-
-    with Display(console(to_stderr=quiet)) as display:
-        return train(None, run, resume=True, report=display).summary() or {}
+    with Display(console(to_stderr=json, progress=True), samples=samples) as display:
+        return train(settings, run, resume=settings is None, report=display).summary() or {}
 
 
 def tell_what_next(run: str, summary: dict[str, Any]) -> None:

@@ -6,17 +6,18 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, one_of, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
-USAGE = "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--json]"
+USAGE = "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--compressors] [--json]"
 
 
 def main(argv: list[str]) -> int:
     """Run `inn eval`."""
     args = parse(argv)
+    needs_run(args.run)
     from inn.cli.display import reporting
     from inn.inference.held_out import evaluate_run
 
@@ -29,6 +30,7 @@ def main(argv: list[str]) -> int:
             limit=args.limit,
             device=args.device,
             dtype=args.dtype,
+            compressors=args.compressors,
             report=report,
         )
     if args.json:
@@ -52,6 +54,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--limit", type=int | None, help="Score the first N symbols only.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
+    parser.flag("--compressors", "Also what xz, PPMd and zpaq, where installed, make of it after the training text.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("--split", args.split, "train", "valid", "test")
@@ -79,13 +82,9 @@ def show(facts: dict[str, Any]) -> None:
     for name, bits in facts["floors"].items():
         table.add_row(name, f"{in_metric(bits, metric):,.{digits}f}", style="dim")
     table.add_row(facts["run"], f"{facts[metric.lower()]:,.{digits}f}", style="bold")
-    out.print(table)
     afresh = f", the state fresh every {facts['window']:,}" if facts["window"] else ""
-    out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}, {facts['nats']:.4f} nats each")
-    if facts["bpb"] is not None and facts["ppl"] is not None:
-        words = f"{facts['ppl']:,.1f} perplexity per word ({facts['text']['words']:,} words, line ends among them)"
-        out.print(
-            f"of the text: {facts['bpb']:.3f} bits per byte, {facts['bpc']:.3f} per character, {words}", soft_wrap=True
-        )
-    elif facts["text"] is None:
-        out.print("of the text: no bits per byte, for its symbols do not spell all of it, or it is no longer here")
+    also = ""
+    if facts["bpb"] is not None and metric != "BPB" and f"{facts['bpb']:.3f}" != f"{facts[metric.lower()]:.3f}":
+        also = f", {facts['bpb']:.3f} bits per byte"
+    out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}{also}; --json has every unit", style="dim")
+    out.print(table)

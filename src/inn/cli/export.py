@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, print_json
 from inn.config.parser import OptionParser
 
 USAGE = "inn export RUN DIR [--json]"
@@ -13,6 +13,7 @@ USAGE = "inn export RUN DIR [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn export`."""
     args = parse(argv)
+    needs_run(args.run)
     from inn.hf.export import export
 
     folder = export(args.run, args.dir)
@@ -23,6 +24,10 @@ def main(argv: list[str]) -> int:
     out = console()
     for name, size in sizes.items():
         out.print(f"{size:>12,}  {name}")
+    if "experience.safetensors" in sizes:
+        out.print(
+            "experience.safetensors holds what the run read last: do not publish it if that was private", style="yellow"
+        )
     out.print(f"AutoModelForCausalLM.from_pretrained('{folder}') opens it after `import inn.hf`", soft_wrap=True)
     return 0
 

@@ -6,7 +6,7 @@ import sys
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, one_of, print_json
+from inn.cli.common import JSON_HELP, needs_run, one_of, print_json
 from inn.config.parser import OptionParser
 
 USAGE = "inn generate RUN [--prompt TEXT] [--tokens N] [--temperature T] [--top-k K] [--top-p P] [--seed S] [--fresh]"
@@ -14,7 +14,9 @@ USAGE = "inn generate RUN [--prompt TEXT] [--tokens N] [--temperature T] [--top-
 
 def main(argv: list[str]) -> int:
     """Run `inn generate`."""
-    return write_text(parse(argv))
+    args = parse(argv)
+    needs_run(args.run)
+    return write_text(args)
 
 
 def parse(argv: list[str]) -> Namespace:

@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, is_run, print_json, with_settings
 from inn.config.parser import OptionParser
-from inn.config.settings import Settings, resolve, split_overrides
+from inn.config.settings import Settings, recipes, resolve, split_overrides
 from inn.system.trees import dotted
 
 USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--json]"
@@ -30,7 +30,8 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     """The command's arguments, and the settings they come to."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn info", USAGE, "Parameters, training compute, state and settings of a recipe or a run.")
-    parser.positional("what", "A recipe by name, the path of a YAML file, or a run directory.", metavar="RECIPE|RUN")
+    about = "A recipe by name, the path of a YAML file, or a run directory."
+    parser.positional("what", about, metavar="RECIPE|RUN", names=recipes())
     parser.flag("--json", JSON_HELP)
     args = with_settings(parser, own, overrides).parse(own)
     recipe = str(Path(args.what) / "config.yaml") if is_run(args.what) else args.what
@@ -66,13 +67,13 @@ def show(name: str, facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     out = console()
-    out.print(f"{name}  {facts['description']}", style="bold", soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for field, value in dotted(facts["settings"]).items():
+        table.add_row(field, str(value))
+    out.print(table)
     parts = ", ".join(f"{part} {count:,}" for part, count in facts["parameters_by_part"].items())
+    out.print(f"\n{name}  {facts['description']}", style="bold", soft_wrap=True)
     out.print(f"kind                {facts['kind']}")
     out.print(f"parameters          {facts['parameters']:,}" + (f"  ({parts})" if parts else ""), soft_wrap=True)
     out.print(f"training compute    {facts['training_flops_per_symbol']:,.0f} FLOPs per symbol")
     out.print(f"state               {facts['state_bytes']:,} bytes per stream")
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    for name, value in dotted(facts["settings"]).items():
-        table.add_row(name, str(value))
-    out.print(table)

@@ -6,7 +6,7 @@ import json
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from inn.cli.commands import COMMANDS, summaries
+from inn.cli.commands import COMMANDS, summary_of
 from inn.cli.common import JSON_HELP, console, print_json
 from inn.config.checks import default_of
 from inn.config.parser import OptionParser, field_help
@@ -47,7 +47,7 @@ def describe(kinds: Kinds, name: str) -> dict[str, Any]:
     """Where a kind comes from and its options, each with its default and its help; or why it cannot be imported."""
     facts: dict[str, Any] = {"from": kinds.origin(name), "options": {}}
     if kinds is COMMANDS:  # `inn COMMAND --help` shows its options; to import them all would take seconds
-        return {**facts, "summary": summaries()[name]}
+        return {**facts, "summary": summary_of(name)}
     try:
         options = kinds.options(name)
     except InputError as error:

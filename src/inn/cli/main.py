@@ -7,12 +7,18 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from textwrap import shorten
 
 import inn
+from inn.cli import completion
 from inn.cli.commands import COMMANDS, summaries
+from inn.cli.common import QUIET
 from inn.system.errors import InputError
 
 _OF_A_CHECKOUT = {"study": "studies", "bench": "benchmarks"}
+
+_TAKE_UNKNOWN = ("analyze", "generate", "look", "score")
+"""Commands that have an option `--unknown`."""
 
 # What the machine refuses is no fault of the program's, and no traceback would help.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}
@@ -29,12 +35,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows has no word for ≥ or é, and would raise
             stream.reconfigure(errors="replace")
+    if completion.asked():
+        return completion.complete()
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(argv)
         sys.stdout.flush()  # a closed pipe shows here, not in the interpreter's last breath
         return code
     except InputError as error:
-        return _refuse(str(error))
+        sentence = str(error)
+        if argv[0] not in _TAKE_UNKNOWN:
+            sentence = sentence.replace("leave it out, or use --unknown skip", "take it out of the text")
+        return _refuse(sentence)
     except BrokenPipeError:
         _let_go_of_stdout()
         return 141
@@ -43,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _let_go_of_stdout()
         return _refuse(f"{error.filename or 'writing'}: {os.strerror(error.errno)}")
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        return _refuse(f"there is not enough memory for inn {argv[0]}; choose a smaller model, batch or streams")
     except KeyboardInterrupt:
         print("\ninn: interrupted", file=sys.stderr)
         return 130
@@ -68,21 +84,30 @@ def _run(argv: list[str]) -> int:
             f"command '{argv[0]}' is not part of the package; in a checkout, pip install -e {_OF_A_CHECKOUT[argv[0]]}"
         )
     COMMANDS.check(argv[0])
+    quiet = QUIET.set("--quiet" in argv)
     try:
-        return COMMANDS[argv[0]].main(argv[1:]) or 0
+        return COMMANDS[argv[0]].main([token for token in argv[1:] if token != "--quiet"]) or 0
     except SystemExit as stop:  # --help has been printed
         return int(stop.code or 0)
+    finally:
+        QUIET.reset(quiet)
 
 
 def _help() -> str:
-    commands = "\n".join(f"  {name:<16}{text}" for name, text in summaries().items())
+    groups = "\n\n".join(
+        "\n".join(
+            [f"{group}:", *(f"  {name:<17}{shorten(text, 61, placeholder=' ...')}" for name, text in commands.items())]
+        )
+        for group, commands in summaries().items()
+    )
     return f"""usage: inn COMMAND ...
 
-Sequence models that are graphs of neurons.
+Train small sequence models that are graphs of neurons, look inside, use them.
 
-{commands}
+{groups}
 
-`inn COMMAND --help` documents every option; `inn --version` prints the version. Try `inn demo` first."""
+`inn COMMAND --help` explains a command; with --quiet each shows no progress.
+`inn --version` prints the version. Try `inn demo` first."""
 
 
 def _refuse(sentence: str) -> int:

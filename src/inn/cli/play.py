@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
+from inn.cli.common import needs_run
 from inn.config.parser import OptionParser
 
 USAGE = "inn play RUN [--text TEXT] [--port N] [--open]"
 TEXT = "The "
+HOW = "Type a text, then silence a neuron and see what it costs."
+OPEN = "Open that address in a browser (--open does it), type a text, then silence a neuron and see what it costs."
 
 
 def main(argv: list[str]) -> int:
     """Run `inn play` until it is interrupted."""
     args = parse(argv)
+    needs_run(args.run)
     from inn.explorer.play import serve
 
     with serve(args.run, text=args.text, host=args.host, port=args.port, device=args.device) as server:
-        print(f"{args.run} is at\n\n  {server.url}\n\nfor this machine alone. Stop with Ctrl-C.", flush=True)
+        hint = HOW if args.open else OPEN
+        print(f"{args.run} is at\n\n  {server.url}\n\nfor this machine alone. {hint} Stop with Ctrl-C.", flush=True)
         if args.open:
             import webbrowser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import heapq
 import io
 import json
 import math
@@ -13,14 +14,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from jsonargparse import Namespace
 
-from inn.cli.common import console, one_of
+from inn.cli.common import QUIET, console, needs_run, one_of
 from inn.config.parser import OptionParser
+from inn.inference.scoring.usual import ALERTS
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,10 +31,22 @@ if TYPE_CHECKING:
 Show = Callable[[str, "Line"], str]
 
 USAGE = (
-    "inn score RUN [FILE ...] [--format text|csv|jsonl] [--threshold X] [--of line|surprise|text] "
-    "[--unknown count|skip|error]"
+    "inn score RUN [FILE ...] [--only-flagged | --top N] [--alerts SHARE] [--follow] [--format text|csv|jsonl] "
+    "[--threshold X] [--of line|surprise|text] [--unknown count|skip|error]"
 )
-COLUMNS = ("file", "line", "bits", "symbols", "unknown", "bits_per_symbol", "peak", "surprise", "text", "whole")
+COLUMNS = (
+    "file",
+    "line",
+    "bits",
+    "symbols",
+    "unknown",
+    "bits_per_symbol",
+    "peak",
+    "surprise",
+    "flagged",
+    "text",
+    "whole",
+)
 LEVELS = ((0.25, "dim"), (0.5, ""), (1.0, "yellow"), (2.0, "red"), (math.inf, "bold white on red"))
 """Colours of a symbol by its bits, in units of what guessing costs: log2 of the vocabulary's size."""
 
@@ -49,6 +63,15 @@ def parse(argv: list[str]) -> Namespace:
     parser.positional(
         "files", "Texts, each read on its own; - or none reads a pipe for as long as it lasts.", many=True
     )
+    parser.flag("--only-flagged", "Print the flagged lines only.")
+    parser.option("--top", type=int | None, help="Print the N most surprising lines only, once the text is over.")
+    parser.option(
+        "--alerts",
+        type=float,
+        default=ALERTS,
+        help="Share of lines flagged at the most in the long run; a log that varies much raises the bar by itself.",
+    )
+    parser.flag("--follow", "Read on as the file grows, also where it is rotated, until interrupted.")
     parser.option("--format", default="text", help="text (coloured in a terminal), csv or jsonl (JSON lines).")
     parser.option("--threshold", type=float | None, help="Exit with code 1 where more than this was found.")
     parser.option(
@@ -69,37 +92,69 @@ def parse(argv: list[str]) -> Namespace:
     one_of("--unknown", args.unknown, "count", "skip", "error")
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise InputError(f"--threshold must be finite, not {args.threshold}")
+    if not 0 < args.alerts < 1:
+        raise InputError(f"--alerts must be between 0 and 1, as in 0.01, not {args.alerts}")
+    if args.top is not None and args.top < 1:
+        raise InputError(f"--top must be at least 1, not {args.top}")
+    if args.top is not None and (args.follow or args.only_flagged):
+        other = "--follow" if args.follow else "--only-flagged"
+        raise InputError(f"--top sorts all lines once the text is over; leave out it or {other}")
     args.files = args.files or ["-"]
+    if args.follow and (len(args.files) > 1 or args.files == ["-"]):
+        raise InputError("--follow reads one file as it grows; a pipe is read for as long as it lasts without it")
     return args
 
 
 def score_files(args: Namespace) -> int:
     """Print every line as it comes; 1 where the threshold was passed."""
+    needs_run(args.run)
+    for name in args.files:
+        check_readable(name)
     from inn.inference.scoring.lines import LineScorer
-    from inn.inference.scoring.source import score_lines
     from inn.runs.load import load
     from inn.system.device import resolve_device
 
-    for name in args.files:
-        check_readable(name)
     model = load(args.run).to(resolve_device(args.device))
     show = {"text": as_text, "csv": as_csv, "jsonl": as_json}[args.format](model.config.vocab)
     sys.stdout.write(",".join(COLUMNS) + "\n" if args.format == "csv" else "")
     passed, limit = False, math.inf if args.threshold is None else args.threshold
     for name in args.files:
-        scorer, standing = LineScorer(model, unknown=args.unknown), 0
+        scorer, top = LineScorer(model, unknown=args.unknown, alerts=args.alerts), []
         if args.format == "text" and len(args.files) > 1:
             sys.stdout.write(f"==> {printable(name)} <==\n")
-        with opened(name) as source:
-            for line in score_lines(scorer, source):
-                sys.stdout.write(show(name, line))
-                sys.stdout.flush()
-                standing += stands_out(line)
+        try:
+            for line in lines_of(name, scorer, follow=args.follow):
                 passed |= args.of != "text" and (line.surprise if args.of == "surprise" else line.rate) > limit
+                if args.top is not None:
+                    top = heapq.nlargest(args.top, [*top, line], key=attrgetter("surprise"))
+                elif line.flagged or not args.only_flagged:
+                    sys.stdout.write(show(name, line))
+                    sys.stdout.flush()
+        except KeyboardInterrupt:  # how an endless text ends
+            report(args, scorer)
+            raise
+        sys.stdout.writelines(show(name, line) for line in top)
         passed |= args.of == "text" and scorer.bits / max(1, scorer.symbols) > limit
-        if args.format == "text":
-            print(summary(scorer, standing), file=sys.stderr)
+        report(args, scorer)
     return int(passed)
+
+
+def report(args: Namespace, scorer: LineScorer) -> None:
+    """Say what a text came to, to a person."""
+    sys.stdout.flush()
+    if args.format == "text" and not QUIET.get():
+        print(summary(scorer), file=sys.stderr)
+
+
+def lines_of(name: str, scorer: LineScorer, *, follow: bool) -> Iterator[Line]:
+    """The lines of a file or of what is piped in, as they come."""
+    from inn.inference.scoring import source
+
+    if follow:
+        yield from source.follow(scorer, Path(name))
+        return
+    with opened(name) as file:
+        yield from source.score_lines(scorer, file)
 
 
 def check_readable(name: str) -> None:
@@ -126,12 +181,6 @@ def opened(name: str) -> Iterator[BinaryIO]:
         yield file  # type: ignore[misc]
 
 
-def stands_out(line: Line) -> bool:
-    from inn.inference.scoring.usual import STANDS_OUT
-
-    return line.surprise > STANDS_OUT
-
-
 def as_json(vocab: int) -> Show:
     """One JSON object a line."""
     return lambda name, line: json.dumps(line_facts(name, line), ensure_ascii=False) + "\n"
@@ -151,18 +200,19 @@ def as_csv(vocab: int) -> Show:
 def line_facts(name: str, line: Line) -> dict[str, Any]:
     """What CSV and JSON say of a line."""
     numbers = (line.bits, line.symbols, line.unknown, line.rate, line.peak, line.surprise)
-    return dict(zip(COLUMNS, (name, line.number, *(round(n, 6) for n in numbers), line.text, line.whole)))
+    values = (name, line.number, *(round(n, 6) for n in numbers), line.flagged, line.text, line.whole)
+    return dict(zip(COLUMNS, values))
 
 
 def as_text(vocab: int) -> Show:
-    """Bits per symbol, a `!` where the line stands out, and the line; coloured by surprise in a terminal."""
+    """Bits per symbol, surprise, a `!` where it is flagged, and the line; coloured by bits in a terminal."""
     from rich.text import Text
 
     out, guess = console(), math.log2(vocab)
 
     def show(name: str, line: Line) -> str:
-        mark = "!" if stands_out(line) else " "
-        head = f"{line.rate:7.3f} {mark} "
+        mark = "!" if line.flagged else " "
+        head = f"{line.rate:7.3f} {line.surprise:6.1f} {mark} "
         more = "" if line.whole else " ..."
         if not out.is_terminal:
             return f"{head}{printable(line.text)}{more}\n"
@@ -177,7 +227,7 @@ def as_text(vocab: int) -> Show:
     return show
 
 
-def summary(scorer: LineScorer, standing: int) -> str:
+def summary(scorer: LineScorer) -> str:
     """What the text came to, in a line."""
     from inn.inference.scoring.lines import UNKNOWN_BITS
 
@@ -186,8 +236,8 @@ def summary(scorer: LineScorer, standing: int) -> str:
     rate = scorer.bits / max(1, scorer.symbols)
     text = f"{scorer.lines:,} lines, {scorer.symbols:,} {vocabulary.unit}s, {rate:.4f} bits per {vocabulary.unit}"
     if scorer.unknown:
-        text += f", of them {scorer.unknown:,} that the run does not know, {UNKNOWN_BITS:.1f} bits each"
-    return f"{text}; {standing:,} lines stand out"
+        text += f" ({scorer.unknown:,} unknown, {UNKNOWN_BITS:.1f} bits each)"
+    return f"{text}; {scorer.flagged:,} lines flagged"
 
 
 def printable(text: str) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from inn.compress.decoder import Frame
+
 USAGE = "inn stability MODEL [MODEL ...] --text FILE [--blocks 8] [--length 256] [--plot FILE.png] [--json]"
 
 
@@ -59,22 +61,22 @@ def measured(name: str, args: Namespace) -> dict[str, Any]:
     """`inn.analysis.stability` of one model on blocks spread over the text."""
     from inn.analysis.stability.measure import stability
 
-    model, symbols = _open(name, args.text)
+    model, symbols, frame = _open(name, args.text)
     if len(symbols) < args.blocks * args.length:
         raise InputError(
             f"{args.text} has {len(symbols):,} symbols for '{name}', and {args.blocks} blocks of {args.length} need "
             f"{args.blocks * args.length:,}; give a longer text, or fewer or shorter blocks"
         )
     step = len(symbols) // args.blocks
-    blocks = symbols[: args.blocks * step].view(args.blocks, step)[:, : args.length]
-    return stability(model, blocks, seed=args.seed)
+    blocks = symbols[: args.blocks * step].view(args.blocks, step)[:, : frame.room(args.length)]
+    return stability(model, frame.around(blocks), seed=args.seed)
 
 
-def _open(name: str, text: str) -> tuple[nn.Module, torch.Tensor]:
-    """A model, and the text in its symbols."""
+def _open(name: str, text: str) -> tuple[nn.Module, torch.Tensor, Frame]:
+    """A model, the text in its symbols, and what it begins every text with."""
     import torch
 
-    from inn.compress.decoder import encoder, open_decoder
+    from inn.compress.decoder import NO_FRAME, encoder, frame_of, open_decoder
     from inn.data.text import file_symbols
     from inn.runs.load import is_inn, load
 
@@ -82,9 +84,9 @@ def _open(name: str, text: str) -> tuple[nn.Module, torch.Tensor]:
         model = load(name)
         if model.vocabulary is None:
             raise InputError(f"'{name}' has no vocabulary to read a text with; give a run")
-        return model, torch.as_tensor(file_symbols(text, model.vocabulary.encode))
+        return model, torch.as_tensor(file_symbols(text, model.vocabulary.encode)), NO_FRAME
     decoder, tokenizer = open_decoder(name)
-    return decoder, torch.as_tensor(file_symbols(text, encoder(tokenizer)))
+    return decoder, torch.as_tensor(file_symbols(text, encoder(tokenizer))), frame_of(tokenizer)
 
 
 def short_names(names: list[str]) -> list[str]:
@@ -104,16 +106,12 @@ def short_names(names: list[str]) -> list[str]:
 def plot(found: dict[str, dict[str, Any]], path: str) -> None:
     """Draw what was found."""
     from inn.analysis.stability.plot import draw_stability
-    from inn.system.files import writing
+    from inn.system.files import write_figure
     from inn.system.packages import require
 
     figure = require("matplotlib.figure", "--plot", "explore").Figure(figsize=(9, 3.6), layout="constrained")
     draw_stability(found, figure)
-    with writing(path):
-        try:
-            figure.savefig(path, dpi=120, metadata={"Software": None} if path.endswith(".png") else None)
-        except ValueError as error:
-            raise InputError(f"--plot {path}: {error}") from None
+    write_figure(figure, Path(path), dpi=120, metadata={"Software": None} if path.endswith(".png") else None)
 
 
 def show(found: dict[str, dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, one_of, print_json, with_settings
 from inn.config.parser import OptionParser
-from inn.config.settings import resolve, split_overrides
+from inn.config.settings import recipes, resolve, split_overrides
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
@@ -50,7 +50,7 @@ def parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     """The command's arguments, and the settings of all trials as `--section.field=value`."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn sweep", USAGE, "Search for the settings of a recipe that suit its text best (Optuna).")
-    parser.positional("recipe", "A recipe by name, or the path of a YAML file.")
+    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", names=recipes())
     parser.positional(
         "space", "A YAML file of settings and where to look: `train.lr: {low: 1e-3, high: 2e-2, log: true}`."
     )
@@ -147,7 +147,8 @@ def command(plan: SweepPlan, params: dict[str, Any]) -> str:
     options = []
     for token in plan.overrides_of(params):
         name, _, value = token.partition("=")
-        options += [name, value]
+        number = params.get(name.removeprefix("--"))
+        options += [name, short_value(number) if isinstance(number, float) else value]  # four digits are enough
     return shlex.join(["inn", "train", plan.recipe, "--run", f"{plan.folder}-best", *options])
 
 

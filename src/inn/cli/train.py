@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, SETTINGS_USAGE, print_json, with_settings
+from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
 from inn.config.parser import OptionParser
-from inn.config.settings import Settings, read_recipe, resolve, resolve_tree, split_overrides
+from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, split_overrides
 from inn.system.errors import InputError
 
 USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn train --resume RUN"
@@ -22,19 +23,20 @@ def main(argv: list[str]) -> int:
     process had died, goes on with the run that its first life began.
     """
     args, settings = parse(argv)
-    from inn.cli.display import resume_run, tell_what_next, train_run
     from inn.runs.directory import Run
-    from inn.training.finite import TrainingDiverged  # here, so that mistakes and --help do not wait for torch
+
+    if "RANK" not in os.environ:  # torchrun may have started this again, in the run that it left
+        check_start(args, settings)
+    # Here, so that mistakes and --help do not wait for torch.
+    from inn.cli.display import tell_what_next, train_run
+    from inn.training.finite import TrainingDiverged
     from inn.training.parallel.group import MainProcessError, is_main_process, launcher_id, was_restarted
 
     if args["from"] is not None:
         settings = resolve_from(args["from"], args.recipe, args.overrides)
     again = was_restarted() and Run.was_created_by(launcher_id(), args.run)  # one of the processes had died
     try:
-        if settings is None or again:
-            summary = resume_run(args.run, quiet=args.json)
-        else:
-            summary = train_run(settings, args.run, quiet=args.json)
+        summary = train_run(None if again else settings, args.run, json=args.json, samples=args.samples)
     except (MainProcessError, TrainingDiverged):
         if not is_main_process():
             return 2
@@ -49,14 +51,31 @@ def main(argv: list[str]) -> int:
     return 130 if launcher_id() is None and summary.get("status") == "stopped" else 0
 
 
+def check_start(args: Namespace, settings: Settings | None) -> None:
+    """Refuse what can be refused at once, and say what begins; PyTorch takes its time to start."""
+    from inn.data.corpora import check_corpus
+    from inn.runs.directory import Run
+
+    if args["from"] is not None or settings is None:
+        Run(args["from"] or args.run)
+    if settings is not None:
+        Run.check_free(args.run)
+        check_corpus(settings.config.data.corpus)
+        out = console(to_stderr=True, progress=True)
+        if out.is_terminal:
+            about = f"{args.run}: {settings.config.model.kind} on '{settings.config.data.corpus}', getting ready"
+            out.print(about, style="dim", soft_wrap=True)
+
+
 def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
     """The command's arguments, `run` always set, and the settings of a new run; None where another run has them."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn train", USAGE, "Train a model: a recipe by name, or a YAML file of your own.")
-    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False)
+    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False, names=recipes())
     parser.option("--run", help="Where the run is written; runs/RECIPE when not given.")
     parser.option("--from", help="A run whose model, weights and symbols to start with; its settings without RECIPE.")
     parser.option("--resume", help="A run directory to go on with, under its own settings.")
+    parser.flag("--samples", "Show what the model writes meanwhile, too; samples.txt has it in any case.")
     parser.flag("--json", JSON_HELP + " Progress goes to stderr.")
     args = with_settings(parser, own, overrides).parse(own)
     if args.resume is not None:
@@ -70,7 +89,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
         args.overrides = overrides
         return args, None
     if args.recipe is None:
-        raise InputError(f"RECIPE is missing: {USAGE}")
+        raise InputError(f"RECIPE is missing: `inn recipes` lists them; {USAGE}")
     args.run = args.run or f"runs/{Path(args.recipe).stem}"
     return args, resolve(args.recipe, overrides)
 

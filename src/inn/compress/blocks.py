@@ -1,24 +1,35 @@
-"""Finding the projections of a decoder, taking their weights out, and putting neuronal states in their place."""
+"""The projections of a decoder: which there are, what they are called, what is left out, and their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from inn.compress.modules import InputStates, NeuronalLinear
+from inn.compress.modules import Joined, NeuronalLinear
 from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
 _LETTERS = {
     "q_proj": "q", "k_proj": "k", "v_proj": "v", "o_proj": "o", "out_proj": "o",
-    "up_proj": "u", "gate_proj": "g", "down_proj": "d",
-    "fc1": "u", "fc2": "d", "c_fc": "u", "attn.c_proj": "o", "mlp.c_proj": "d",
+    "attn.dense": "o", "attention.dense": "o", "attn.c_proj": "o",
+    "up_proj": "u", "gate_proj": "g", "down_proj": "d", "fc1": "u", "fc2": "d", "fc_in": "u", "fc_out": "d",
+    "c_fc": "u", "mlp.c_proj": "d", "dense_h_to_4h": "u", "dense_4h_to_h": "d",
 }  # fmt: skip
-_FUSED = {"c_attn": "qkv", "qkv_proj": "qkv", "gate_up_proj": "gu"}
-"""Layers that hold several projections on top of each other."""
+"""Letters of projections, by how their paths end."""
+_ON_TOP = {
+    "c_attn": ("GPT2Attention", "DecisionTransformerGPT2Attention", "ImageGPTAttention", "GPTBigCodeAttention"),
+    "qkv_proj": ("Phi3Attention", "Phi4MultimodalAttention"),
+}
+"""Layers that hold q, k and v on top of each other, in the classes that do so; others interleave them by heads."""
+_BEFORE = {"c_attn": "qkv", "qkv_proj": "qkv", "gate_up_proj": "gu"}
+"""What folders of before took all layers of these names to hold, on top of each other."""
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -30,30 +41,26 @@ class Projection:
     last: int
 
 
-class Joined(nn.Module):
-    """Several maps of one input, their outputs side by side: what a layer with fused projections becomes."""
-
-    def __init__(self, parts: list[nn.Linear]):
-        super().__init__()
-        self.starts = [sum(part.out_features for part in parts[:i]) for i in range(len(parts))]
-        self.parts = nn.ModuleList(parts)
-        self.replaces: type[nn.Module] = nn.Linear
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([part(x) for part in self.parts], -1)
-
-    @property
-    def weight(self) -> Tensor:
-        """All weights on top of each other, made anew: transformers looks for one."""
-        return torch.cat([part.weight for part in self.parts])  # type: ignore[arg-type]
+Part = tuple[str, int, int]
+"""The letter, or the name, of a projection in a layer, and its rows."""
 
 
 def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The path and the list of a decoder's layers; raises `InputError` where there is no such list."""
-    depth = getattr(getattr(model, "config", None), "num_hidden_layers", None)
+    """The path and the list of a decoder's layers, of the part that writes text where a model has others.
+
+    Raises `InputError` where there is no such list.
+    """
+    config: Any = getattr(model, "config", None)
+    kind = type(model).__name__
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(f"{kind} has an encoder, and only decoders are compressed; give one such as Llama or GPT-2")
+    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    depth = getattr(text, "num_hidden_layers", None)
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model  # type: ignore[operator]
+    inside = {id(module) for module in (decoder or model).modules()}
     lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    lists = [found for found in lists if id(found[1]) in inside] or lists
     if not lists:
-        kind = type(model).__name__
         raise InputError(
             f"{kind} has no list of {depth} layers to compress; give a decoder such as Llama, Qwen, "
             "Mistral, GPT-2 or Mamba"
@@ -62,19 +69,37 @@ def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
 
 
 def find_blocks(model: nn.Module) -> dict[Block, Projection]:
-    """The projections of every layer: those with a letter (`inn.compress.topologies.ROLES`), others by their own name.
+    """The projections of every layer: those with a letter (`inn.compress.topologies.ROLES`), others by a name.
 
-    Raises `InputError` for a model without any, and for one that is compressed already.
+    The name is the last one of the path; where a layer has several projections of a letter or a name, the one that is
+    the least deep has it, and the others have their whole path in the layer. What is used in several places, what does
+    more than a linear layer (a router), and what would be larger in states of one number, is none.
+
+    Raises `InputError` for a model without any, one that is compressed already, adapters, and weights that are not
+    plain numbers.
     """
+    refuse_adapters(model)
     path, layers = layers_of(model)
-    found: dict[Block, Projection] = {}
+    used = Counter(id(m) for layer in layers for m in set(layer.modules()))
+    inside: list[dict[str, list[Part]]] = []
     for i, layer in enumerate(layers):
+        inside.append({})
         for name, module in layer.named_modules():
             if isinstance(module, NeuronalLinear):
                 raise InputError(f"this model is compressed already (layer {i}, {name}); merge it back to dense first")
-            if is_linear(module):
-                for role, first, last in _parts(model, name, module):
-                    found[Block(i, role)] = Projection(f"{path}.{i}.{name}", first, last)
+            if is_linear(module) and _only_linear(module) and used[id(module)] == 1:
+                _check(f"{path}.{i}.{name}", module)
+                if rows_of_weight(module).numel() > sum(rows_of_weight(module).shape):
+                    inside[-1][name] = list(parts(model, f"{path}.{i}.{name}", module))
+    spelled = _spelled(inside)
+    found = {
+        Block(i, _role(name, role, held) if role in spelled[name] else role): Projection(
+            f"{path}.{i}.{name}", first, last
+        )
+        for i, layer in enumerate(inside)
+        for name, held in layer.items()
+        for role, first, last in held
+    }
     if not found:
         raise InputError(
             f"the layers of {type(model).__name__} hold no linear projections; there is nothing to compress"
@@ -82,17 +107,53 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
     return found
 
 
-def is_linear(module: nn.Module) -> bool:
-    """Whether a module is a dense linear layer, PyTorch's or GPT-2's `Conv1D`."""
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+def _role(name: str, role: str, held: list[Part]) -> str:
+    """A projection's whole path in its layer, and its letter where the layer at that path holds several."""
+    return f"{name}.{role}" if len(held) > 1 else name
+
+
+def _spelled(inside: Iterable[Mapping[str, list[Part]]]) -> dict[str, set[str]]:
+    """For every path within a layer, the roles that another projection of some layer has a better claim to."""
+    spelled: dict[str, set[str]] = {name: set() for layer in inside for name in layer}
+    for layer in inside:
+        claims: dict[str, list[str]] = {}
+        for name, held in layer.items():
+            for role, _, _ in held:
+                claims.setdefault(role, []).append(name)
+        for role, names in claims.items():
+            least = min(name.count(".") for name in names)
+            first = [name for name in names if name.count(".") == least]
+            for name in names:
+                if len(names) > 1 and (name not in first or len(first) > 1):
+                    spelled[name].add(role)
+    return spelled
+
+
+def left_out(model: nn.Module, blocks: Iterable[Projection]) -> dict[str, int]:
+    """The parameters of all matrices in a model's layers that are in none of `blocks`, by the path of their module.
+
+    A number in a path stands for all layers, or all of a list, as `*`; the largest come first.
+    """
+    path, layers = layers_of(model)
+    taken: Counter[str] = Counter()
+    for p in blocks:
+        weight = rows_of_weight(model.get_submodule(p.path))
+        taken[p.path] += (p.last - p.first) * weight.shape[1]
+    found: Counter[str] = Counter()
+    for name, p in layers.named_parameters():
+        owner, _, last = name.rpartition(".")
+        if p.ndim > 1 and (left := p.numel() - (taken[f"{path}.{owner}"] if last == "weight" else 0)) > 0:
+            where = owner if last == "weight" else name
+            found[".".join("*" if part.isdecimal() else part for part in f"{path}.{where}".split("."))] += left
+    return dict(found.most_common())
 
 
 def weight_of(model: nn.Module, projection: Projection) -> Tensor:
     """A block's weight `[m, n]`, a view."""
     module = model.get_submodule(projection.path)
     if isinstance(module, Joined):
-        return _rows(module.parts[module.starts.index(projection.first)])
-    return _rows(module)[projection.first : projection.last]
+        return rows_of_weight(module.parts[module.starts.index(projection.first)])
+    return rows_of_weight(module)[projection.first : projection.last]
 
 
 def bias_of(model: nn.Module, projection: Projection) -> Tensor | None:
@@ -102,85 +163,6 @@ def bias_of(model: nn.Module, projection: Projection) -> Tensor | None:
         return module.parts[module.starts.index(projection.first)].bias  # type: ignore[return-value]
     bias = module.bias
     return None if bias is None else bias[projection.first : projection.last]  # type: ignore[index]
-
-
-def put(model: nn.Module, projection: Projection, module: nn.Module) -> None:
-    """Put a map in a block's place. A fused layer falls into its parts first, the others staying dense."""
-    layer = model.get_submodule(projection.path)
-    whole = not is_linear(layer) or (projection.first, projection.last) == (0, len(_rows(layer)))
-    if whole and not isinstance(layer, Joined):
-        _set(model, projection.path, module)
-        return
-    if is_linear(layer):
-        rows = [(first, last) for _, first, last in _parts(model, projection.path, layer)]
-        kind = type(layer)
-        layer = Joined([_dense(model, Projection(projection.path, *part)) for part in rows])
-        layer.replaces = kind
-        _set(model, projection.path, layer)
-    assert isinstance(layer, Joined)
-    layer.parts[layer.starts.index(projection.first)] = module
-
-
-@torch.no_grad()
-def put_group(model: nn.Module, group: Sequence[Projection], rank: int) -> list[NeuronalLinear]:
-    """Put layers of neuronal states, not set yet, in the place of a group's blocks; biases are taken over."""
-    made: list[NeuronalLinear] = []
-    widest = max(weight_of(model, p).shape[1] for p in group)
-    shared = InputStates(widest, rank).to(weight_of(model, group[0]))
-    for p in group:
-        weight, bias = weight_of(model, p), bias_of(model, p)
-        layer = NeuronalLinear(
-            weight.shape[1],
-            len(weight),
-            rank,
-            bias=bias is not None,
-            shared=shared if made else None,
-            readers=sum(_layer(other.path) == _layer(p.path) for other in group),
-        ).to(weight)
-        if not made:
-            layer.states = shared
-        if bias is not None:
-            layer.write.bias.copy_(bias)
-        made.append(layer)
-    for p, layer in zip(group, made):
-        layer.replaces = type(model.get_submodule(p.path))
-        put(model, p, layer)
-    return made
-
-
-@torch.no_grad()
-def dense_again(model: nn.Module, place: Projection, layer: NeuronalLinear) -> None:
-    """Put the dense layer that computes the same where one of neuronal states is."""
-    inside = isinstance(model.get_submodule(place.path), Joined)
-    put(model, place, layer.merged() if inside else _of_kind(layer.replaces, layer.merged()))
-
-
-@torch.no_grad()
-def unite(model: nn.Module, path: str, joined: Joined) -> None:
-    """Make one dense layer of parts that are all dense again."""
-    parts = [part for part in joined.parts if isinstance(part, nn.Linear)]
-    whole = nn.Linear(parts[0].in_features, sum(p.out_features for p in parts), bias=parts[0].bias is not None)
-    whole = whole.to(parts[0].weight)
-    whole.weight.copy_(torch.cat([p.weight for p in parts]))
-    if whole.bias is not None:
-        whole.bias.copy_(torch.cat([p.bias for p in parts]))
-    _set(model, path, _of_kind(joined.replaces, whole))
-
-
-def _of_kind(kind: type[nn.Module], layer: nn.Linear) -> nn.Module:
-    """A linear layer as GPT-2's `Conv1D`, where that is what the architecture has."""
-    if kind.__name__ != "Conv1D":
-        return layer
-    turned = kind(layer.out_features, layer.in_features).to(layer.weight)  # its weight is [inputs, outputs]
-    turned.weight.copy_(layer.weight.T)  # type: ignore[operator, union-attr]
-    turned.bias.copy_(0 if layer.bias is None else layer.bias)  # type: ignore[operator, union-attr]
-    return turned
-
-
-def _layer(path: str) -> str:
-    """The layer that a path leads into: all up to its last number."""
-    parts = path.split(".")
-    return ".".join(parts[: max(i for i, part in enumerate(parts) if part.isdecimal()) + 1])
 
 
 def neuronal(model: nn.Module) -> Iterator[tuple[Projection, NeuronalLinear]]:
@@ -194,47 +176,78 @@ def neuronal(model: nn.Module) -> Iterator[tuple[Projection, NeuronalLinear]]:
             yield Projection(path, first, first + module.out_features), module
 
 
-def _rows(module: nn.Module) -> Tensor:
+def refuse_adapters(model: nn.Module) -> None:
+    """Raise `InputError` where adapters (peft) hang on a model's layers: their share would be lost."""
+    for name, module in model.named_modules():
+        if hasattr(module, "base_layer"):
+            raise InputError(
+                f"'{name}' has an adapter attached; merge it first (peft's `merge_and_unload`), or unload it"
+            )
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module is a dense linear layer, PyTorch's or GPT-2's `Conv1D`."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _only_linear(module: nn.Module) -> bool:
+    """Whether a linear layer's class leaves it at that: some route, quantise or scale what they give out."""
+    return type(module).forward is nn.Linear.forward or not isinstance(module, nn.Linear)
+
+
+def _check(path: str, module: nn.Module) -> None:
+    """Raise `InputError` for a weight that cannot be read, or put back, as a matrix of plain numbers."""
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    if is_parametrized(module):
+        raise InputError(f"the weight of '{path}' is parametrised; remove the parametrisation first")
+    if weight.is_meta:
+        raise InputError(f"the weight of '{path}' is offloaded, or was never loaded; load the model into memory first")
+    if weight.dtype not in _DTYPES or type(weight) not in (nn.Parameter, Tensor) or weight.ndim != 2:
+        kind = type(weight).__name__ if type(weight) not in (nn.Parameter, Tensor) else weight.dtype
+        raise InputError(f"the weight of '{path}' is quantised ({kind}); compress the model before it is quantised")
+
+
+def rows_of_weight(module: nn.Module) -> Tensor:
+    """A linear layer's weight `[m, n]`, a view."""
     weight: Tensor = module.weight  # type: ignore[assignment]
     return weight if isinstance(module, nn.Linear) else weight.T
 
 
-def _parts(model: nn.Module, name: str, module: nn.Module) -> Iterator[tuple[str, int, int]]:
-    """The role and rows of every projection that a linear layer holds."""
-    last, rows = name.rsplit(".", 1)[-1], len(_rows(module))
-    fused = _FUSED.get(last)
+def parts(model: nn.Module, path: str, module: nn.Module) -> Iterator[Part]:
+    """The role and rows of every projection that a linear layer holds.
+
+    What holds several that are not on top of each other stays whole, and has its own name.
+    """
+    last, rows = path.rsplit(".", 1)[-1], len(rows_of_weight(module))
+    parent = model.get_submodule(path.rpartition(".")[0])
+    fused = "gu" if last == "gate_up_proj" else None
+    if type(parent).__name__ in _ON_TOP.get(last, ()) and not getattr(parent, "is_cross_attention", False):
+        fused = "qkv"
+    single = False
+    if type(parent).__name__ == "GPTBigCodeAttention":
+        single = bool(getattr(parent, "multi_query", False))
+        fused = fused if single else None
     if fused is None:
-        letter = next((s for end, s in _LETTERS.items() if f".{name}".endswith(f".{end}")), last)
+        letter = next((s for end, s in _LETTERS.items() if f".{path}".endswith(end if "." in end else f".{end}")), last)
         yield letter, 0, rows
-        return
-    sizes = _fused_sizes(model, fused, rows)
+    else:
+        yield from _on_top(model, fused, rows, 1 if single else None)
+
+
+def parts_before(model: nn.Module, path: str, rows: int) -> list[Part]:
+    """The parts that folders of before have of a layer that is left whole by now; none where they had none."""
+    fused = _BEFORE.get(path.rsplit(".", 1)[-1])
+    return [] if fused is None else list(_on_top(model, fused, rows))
+
+
+def _on_top(model: nn.Module, letters: str, rows: int, groups: int | None = None) -> Iterator[Part]:
+    """How the rows of a layer are shared out; keys and values may have fewer heads (`groups`) than queries."""
+    config: Any = model.config
+    heads: int = getattr(config, "num_attention_heads", 1)
+    shared: int = groups or getattr(config, "num_key_value_heads", None) or heads
+    one = rows // (heads + 2 * shared)
+    sizes = [heads * one, shared * one, shared * one] if letters == "qkv" else [rows // len(letters)] * len(letters)
     at = 0
-    for letter, size in zip(fused, sizes, strict=True):
+    for letter, size in zip(letters, sizes, strict=True):
         yield letter, at, at + size
         at += size
-
-
-def _fused_sizes(model: nn.Module, fused: str, rows: int) -> list[int]:
-    """How the rows of a fused layer are shared out; keys and values may have fewer heads than queries."""
-    config = model.config
-    heads = getattr(config, "num_attention_heads", 1)
-    groups = getattr(config, "num_key_value_heads", None) or heads
-    if fused != "qkv":
-        return [rows // len(fused)] * len(fused)
-    one = rows // (heads + 2 * groups)
-    return [heads * one, groups * one, groups * one]
-
-
-def _dense(model: nn.Module, projection: Projection) -> nn.Linear:
-    weight, bias = weight_of(model, projection), bias_of(model, projection)
-    layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None).to(weight)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None:
-            layer.bias.copy_(bias)
-    return layer
-
-
-def _set(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, layers_of, weight_of
+from inn.compress.decoder import NO_FRAME, Frame
 from inn.compress.topologies import Block
 from inn.compress.watch import Seen, Watch
 from inn.system.errors import InputError
 
 Moments = dict[Block, Tensor]
+_POSITIONS = re.compile(r"\bwpe\.|\bembed_positions|\bpositions?_embed")
+"""Tables with a row for each place of a text; a model without one reads on past the length that it was trained for."""
 _BATCH = 4
 """Rows of the text that go through a layer at once."""
 
@@ -30,12 +34,12 @@ class Stream:
         model: a decoder of Hugging Face's.
         rows: `[S, T]` int64, the text in rows of equal length.
 
-    Raises `InputError` for a text without rows.
+    Raises `InputError` as `check_rows` does.
     """
 
     def __init__(self, model: nn.Module, rows: Tensor):
-        if rows.ndim != 2 or not rows.numel():
-            raise InputError(f"a text to calibrate on must be rows of symbols, not {list(rows.shape)}")
+        check_rows(model, rows)
+        rows = rows.to(model.device)  # type: ignore[arg-type]
         self.model = model
         self.path, self.layers = layers_of(model)
         self.batches: list[Tensor] = []
@@ -56,7 +60,7 @@ class Stream:
         for x in batches:
             args, kwargs = (self._extra if len(x) == _BATCH else self._short)[layer]
             out = module(x, *args, **kwargs)
-            made.append(out[0] if isinstance(out, tuple) else out)
+            made.append(out[0] if isinstance(out, (tuple, list)) else out)
         return made
 
     def watched(
@@ -111,6 +115,26 @@ class Stream:
         """The blocks of a layer, and where in it they are."""
         inside = f"{self.path}.{layer}."
         return {block: p.path.removeprefix(inside) for block, p in blocks.items() if block.layer == layer}
+
+
+def check_rows(model: nn.Module, rows: Tensor) -> None:
+    """Raise `InputError` for what are no rows of symbols, or rows or symbols that a model has no place for."""
+    kind = type(model).__name__
+    if rows.ndim != 2 or not rows.numel() or rows.is_floating_point():
+        raise InputError(f"a text to calibrate on must be rows of symbols, not {list(rows.shape)} of {rows.dtype}")
+    size = len(model.get_input_embeddings().weight)  # type: ignore[operator, arg-type, union-attr]
+    low, high = int(rows.min()), int(rows.max())
+    if low < 0 or high >= size:
+        raise InputError(
+            f"the text has symbols from {low} to {high}, and {kind} has those from 0 to {size - 1}; "
+            "give the tokenizer that belongs to it"
+        )
+    names = [name for name, _ in (*model.named_parameters(), *model.named_buffers())]
+    most = getattr(model.config, "max_position_embeddings", None)
+    if most is not None and rows.shape[1] > most and any(_POSITIONS.search(name) for name in names):
+        raise InputError(
+            f"{kind} has places for {most} symbols, and rows have {rows.shape[1]}; use --length {most} or less"
+        )
 
 
 def product(x: Tensor, y: Tensor) -> Tensor:
@@ -172,7 +196,8 @@ def weight_importances(
     Summed over the outputs, and over the rows of the text, each of which gives one gradient.
     """
     layers = {p.path: model.get_submodule(p.path) for p in blocks.values()}
-    sums = {block: torch.zeros(weight_of(model, p).shape[1], dtype=torch.float64) for block, p in blocks.items()}
+    weights = {block: weight_of(model, p) for block, p in blocks.items()}
+    sums = {block: torch.zeros(w.shape[1], dtype=torch.float64, device=w.device) for block, w in weights.items()}
 
     def add(done: int, of: int) -> None:
         for block, p in blocks.items():
@@ -202,7 +227,7 @@ def _backwards(
             p.requires_grad_(True)
         hook = embedding.register_forward_hook(lambda module, args, out: out.requires_grad_())  # type: ignore[union-attr]
         undo.callback(hook.remove)
-        for i, row in enumerate(rows):
+        for i, row in enumerate(rows.to(model.device)):  # type: ignore[arg-type]
             with torch.enable_grad():
                 logits = model(input_ids=row[None], use_cache=False).logits[0, :-1]
                 nn.functional.cross_entropy(logits.float(), row[1:], reduction="sum").backward()
@@ -244,11 +269,12 @@ def _input(model: nn.Module, first: nn.Module, rows: Tensor) -> Tensor:
     return caught[0].detach()
 
 
-def rows_of(tokens: Iterable[int] | Tensor, rows: int, length: int, seed: int = 0) -> Tensor:
-    """Draw `rows` stretches of a text without overlap: `[rows, length]` int64.
+def rows_of(tokens: Iterable[int] | Tensor, rows: int, length: int, seed: int = 0, frame: Frame = NO_FRAME) -> Tensor:
+    """Draw `rows` stretches of a text without overlap: `[rows, length]` int64, `frame` before and after each.
 
-    Raises `InputError` for a text that is too short for them.
+    Raises `InputError` for a text that is too short for them, and a length that the frame leaves nothing of.
     """
+    length = frame.room(length)
     flat = torch.as_tensor(tokens if isinstance(tokens, Tensor) else list(tokens), dtype=torch.long)
     there = len(flat) // length
     if there < rows:
@@ -257,4 +283,4 @@ def rows_of(tokens: Iterable[int] | Tensor, rows: int, length: int, seed: int = 
             "use a longer text, or fewer or shorter rows"
         )
     chosen = torch.randperm(there, generator=torch.Generator().manual_seed(seed))[:rows].sort().values
-    return flat[: there * length].view(there, length)[chosen]
+    return frame.around(flat[: there * length].view(there, length)[chosen])

@@ -1,31 +1,97 @@
 """A compressed model as a folder that `from_pretrained` opens: `config.json` says which blocks share which states.
 
 To transformers it is a quantised model, of a method that this module registers; so every architecture of theirs loads
-as it is. `import inn.compress` first, or `trust_remote_code=True`, which runs the folder's `neuronal.py`: one line that
-imports this module.
+as it is. `import inn.compress.folder` first, or `trust_remote_code=True`, which runs the folder's `neuronal.py`: a file
+that imports this module. Without either it is refused, never opened with weights drawn at random: `config.json` names a
+model type that transformers does not have, and where the weight of a compressed layer would be, the file has one number
+(`inn.compress.modules`), which fits no layer. Both stay through whatever saves the model.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import astuple
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from inn.compress.blocks import Joined, Projection, dense_again, neuronal, put_group, unite
+from inn.compress.blocks import Projection, neuronal, refuse_adapters
+from inn.compress.modules import Guarded, Joined
+from inn.compress.replace import dense_again, put_group, unite
 from inn.system.errors import InputError
 
 METHOD = "neuronal_groups"
-_CODE = """# Opens a model made of neuronal groups; it takes inn-torch[hf] (https://pypi.org/project/inn-torch).
-import inn.compress.folder  # noqa: F401
-from transformers import {config}, {model}  # noqa: F401
-"""
+_DENSE = "dense_model_type"
+"""Where `config.json` keeps the model type of the dense model."""
+_CODE = '''"""Opens this folder with `trust_remote_code=True`: a model whose projections share neuronal states."""
+
+try:
+    from inn.compress.folder import CompressedConfig
+except ImportError as error:
+    raise ImportError("this compressed model needs the package inn-torch: pip install 'inn-torch[hf]'") from error
+
+__all__ = ["CompressedConfig"]
+'''
+
+
+class CompressedConfig(PretrainedConfig):
+    """What `AutoConfig` reads a compressed folder with: it makes the dense model's configuration, marked (`mark`)."""
+
+    model_type = METHOD
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        kind = str(config_dict.get(_DENSE))
+        if kind not in CONFIG_MAPPING:
+            raise InputError(f"this compressed model is made of a '{kind}', which this version of transformers lacks")
+        fields = {key: value for key, value in config_dict.items() if key != _DENSE}
+        return _marked(CONFIG_MAPPING[kind]).from_dict({**fields, "model_type": kind}, **kwargs)
+
+
+AutoConfig.register(METHOD, CompressedConfig, exist_ok=True)
+
+
+class _Marked:
+    """What is written of a compressed model's configuration; in memory it is the dense model's."""
+
+    _auto_class = None  # its code is in no folder
+
+    def to_json_string(self, *args: Any, **kwargs: Any) -> str:
+        found = json.loads(super().to_json_string(*args, **kwargs))  # type: ignore[misc]
+        found |= {_DENSE: type(self).model_type, "model_type": METHOD}  # type: ignore[attr-defined]
+        # Of the configuration only: where this package has opened that, every class of model opens.
+        found["auto_map"] = {"AutoConfig": f"neuronal.{CompressedConfig.__name__}"}
+        return json.dumps(found, indent=2, sort_keys=True) + "\n"
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        (Path(save_directory) / "neuronal.py").write_text(_CODE, encoding="utf-8")
+        super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+
+    def __reduce__(
+        self,
+    ) -> tuple[Any, ...]:  # the class is made while the program runs: pickles name what it is made of
+        return _again, (type(self).__mro__[2],), self.__dict__
+
+
+@cache
+def _marked(kind: type[PretrainedConfig]) -> type[PretrainedConfig]:
+    """A configuration class that is written as a compressed model's; transformers finds models for it by its name."""
+    return type(kind.__name__, (_Marked, kind), {"__module__": kind.__module__})  # type: ignore[return-value]
+
+
+def _again(kind: type[PretrainedConfig]) -> PretrainedConfig:
+    marked = _marked(kind)
+    return marked.__new__(marked)
 
 
 @register_quantization_config(METHOD)
@@ -46,7 +112,22 @@ class NeuronalGroupsLoader(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
         build(model, self.quantization_config.groups)  # type: ignore[attr-defined]
+        its: Any = model
+        unexpected = its._keys_to_ignore_on_load_unexpected or set()
+        base = f"{getattr(model, 'base_model_prefix', '')}."
+        names = [name.removeprefix(base) for name, m in model.named_modules() if isinstance(m, Guarded)]
+        guards = {rf"\b{re.escape(name)}\.weight$" for name in names}
+        its._keys_to_ignore_on_load_unexpected = {*unexpected, *guards}
         return model
+
+    def _process_model_after_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
+        mark(model)
+        return model
+
+    def get_state_dict_and_metadata(self, model: nn.Module) -> tuple[None, dict[str, Any]]:
+        """Before anything is written: the configuration says what the model is made of by now."""
+        mark(model)
+        return None, {}
 
     def _dequantize(self, model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
         return merge(model)
@@ -82,19 +163,35 @@ def build(model: nn.Module, groups: Sequence[dict[str, Any]]) -> None:
 
     Raises `InputError` where the model has no such layers.
     """
+    base = f"{getattr(model, 'base_model_prefix', '')}."
     for group in groups:
         try:
-            put_group(model, [Projection(*block) for block in group["blocks"]], group["rank"])
+            blocks = [Projection(_inside(model, base, path), *rows) for path, *rows in group["blocks"]]
+            put_group(model, blocks, group["rank"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"this model has no layers for the group {group}: {error}") from error
+
+
+def _inside(model: nn.Module, base: str, path: str) -> str:
+    """A path in a model that may have been saved with a head and is opened without one, or the other way round."""
+    head = path.split(".")[0]
+    if hasattr(model, head):
+        return path
+    return path.removeprefix(base) if path.startswith(base) else f"{base}{path}"
 
 
 def mark(model: nn.Module) -> None:
     """Have the model's configuration say what it is made of, so that `save_pretrained` and `from_pretrained` agree."""
     config = NeuronalGroupsConfig(groups=groups_of(model))  # type: ignore[call-arg]
-    model.config.quantization_config = config  # type: ignore[union-attr]
+    its: Any = model.config
+    its.quantization_config = config
+    if not isinstance(its, _Marked):
+        its.__class__ = _marked(type(its))  # in place: the model's parts hold it too
+        for name in (_DENSE, "model_type"):  # of a folder that was opened by the name of its class
+            its.__dict__.pop(name, None)
     model.hf_quantizer = NeuronalGroupsLoader(config)  # type: ignore[assignment]
-    model.is_quantized, model.quantization_method = True, METHOD  # type: ignore[assignment]
+    model.quantization_method = METHOD  # type: ignore[assignment]
+    model.is_quantized = False  # type: ignore[assignment]  (its numbers are ordinary ones: it is cast and trained)
 
 
 def merge(model: nn.Module) -> nn.Module:
@@ -103,6 +200,7 @@ def merge(model: nn.Module) -> nn.Module:
     The result has the architecture's ordinary layers again, so whatever reads that architecture reads it: other
     libraries, converters to GGUF, quantisers. It is as large as before the compression.
     """
+    refuse_adapters(model)
     for place, layer in list(neuronal(model)):
         dense_again(model, place, layer)
     for name, module in list(model.named_modules()):
@@ -110,6 +208,10 @@ def merge(model: nn.Module) -> nn.Module:
             unite(model, name, module)
     if getattr(model, "hf_quantizer", None) is not None:
         model.hf_quantizer.remove_quantization_config(model)  # type: ignore[union-attr]
+    its: Any = getattr(model, "config", None)
+    if isinstance(its, _Marked):
+        its.__class__ = type(its).__mro__[2]
+        its.__dict__.pop("auto_map", None)
     return model
 
 
@@ -120,11 +222,6 @@ def save(model: nn.Module, folder: Path | str) -> None:
     """
     if not any(True for _ in neuronal(model)):
         raise InputError("this model holds no neuronal groups; compress it first")
+    refuse_adapters(model)
     mark(model)
-    kinds = type(model.config).__name__, type(model).__name__
-    model.config.auto_map = {  # type: ignore[union-attr]
-        "AutoConfig": f"neuronal.{kinds[0]}",
-        "AutoModelForCausalLM": f"neuronal.{kinds[1]}",
-    }
     model.save_pretrained(folder)  # type: ignore[operator]
-    (Path(folder) / "neuronal.py").write_text(_CODE.format(config=kinds[0], model=kinds[1]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -117,9 +118,12 @@ class Following:
                     seen, old = self.stream.watched(layer, old, wanted, self._kept.get(layer), stop)
                     was = _by_reader(seen)
                 seen, new = self.stream.watched(layer, new, wanted, stop=stop)
+                now = _by_reader(seen)
                 for one in seen:
                     path = one.readers[0]
-                    if here and path == final:
+                    if not (_aligned(now.get(path), new) and _aligned(was.get(path), old)):
+                        found = _read(one.tensor, one.tensor)  # not a row for every symbol: nothing to compare by
+                    elif here and path == final:
                         found = _read(one.tensor, one.tensor, y - new)
                     elif here and final is None and path in self._adding[:1]:  # one of both makes up for it, not twice
                         found = _read(one.tensor, was[path], x - start)
@@ -137,8 +141,11 @@ class Following:
 def _adding(layer: nn.Module, paths: set[str], x: Tensor, read: Mapping[str, Tensor], y: Tensor) -> list[str]:
     """Those of `paths`, in the order of their reading, whose outputs and `x` make up a layer's output; else none."""
     order = [path for path in read if path in paths]
-    gap = sum((layer.get_submodule(path)(read[path]) for path in order), x) - y
-    return order if order and bool(gap.abs().max() <= 1e-3 * y.abs().max()) else []
+    given = [layer.get_submodule(path)(read[path]) for path in order]  # OPT's are flat, [B T, F]
+    if any(one.numel() != x.numel() for one in given):
+        return []
+    gap = sum((one.view_as(x) for one in given), x) - y
+    return order if order and bool(gap.abs().max() <= max(1e-3, 4 * torch.finfo(y.dtype).eps) * y.abs().max()) else []
 
 
 def _read(now: Tensor, wanted: Tensor, behind: Tensor | None = None) -> Read:
@@ -153,8 +160,15 @@ def _sum(a: Read, b: Read) -> Read:
     return Read(a.moment + b.moment, a.cross + b.cross, behind)
 
 
-def _by_reader(seen: Iterable[Seen]) -> dict[str, Tensor]:
-    return {path: one.tensor for one in seen for path in one.readers}
+def _by_reader(seen: Sequence[Seen]) -> dict[str, Tensor]:
+    """What each module read, of those that were called once."""
+    calls = Counter(path for one in seen for path in one.readers)
+    return {path: one.tensor for one in seen for path in one.readers if calls[path] == 1}
+
+
+def _aligned(read: Tensor | None, x: Tensor) -> bool:
+    """Whether a module read a row for every symbol of `x` `[B, T, F]`; an expert reads some of them only."""
+    return read is not None and read.numel() // read.shape[-1] == x.shape[0] * x.shape[1]
 
 
 def stages(order: Mapping[Block, int], groups: Iterable[tuple[Block, ...]]) -> Iterator[tuple[int, list[int]]]:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
+from inn.compress.calibrate import check_rows
+from inn.compress.decoder import NO_FRAME, Frame
 from inn.compress.modules import NeuronalLinear
 from inn.compress.topologies import Block
 from inn.inference.evaluate import Score, predictions
@@ -20,26 +22,36 @@ from inn.models.sequence import SequenceModel
 
 
 def score(
-    model: nn.Module, tokens: Tensor, window: int = 512, report: Callable[[int, int], None] | None = None
+    model: nn.Module,
+    tokens: Tensor,
+    window: int = 512,
+    report: Callable[[int, int], None] | None = None,
+    frame: Frame = NO_FRAME,
 ) -> Score:
-    """The cross-entropy of a text in disjoint windows, each from a fresh state; a window's first symbol is not scored.
+    """The cross-entropy of a text in disjoint windows, each from a fresh state; the first thing read is not scored.
 
     Args:
         model: a causal model of Hugging Face's, in evaluation mode.
         tokens: `[n]` int64; what fills no window is left out.
-        window: symbols per window.
+        window: symbols per window, `frame` among them.
+        frame: what is read before and after each, and not scored.
 
-    Its `parts` are the windows, for intervals and paired comparisons.
+    Its `parts` are the windows, for intervals and paired comparisons. Raises `InputError` as `check_rows` does.
     """
-    rows = tokens[: len(tokens) // window * window].view(-1, window)
+    text = frame.room(window)
+    rows = frame.around(tokens[: len(tokens) // text * text].view(-1, text))
+    check_rows(model, rows)
+    rows = rows.to(model.device)  # type: ignore[arg-type]
+    first = max(1, len(frame.before))
+    last = window - len(frame.after)
 
     def afresh(x: Tensor, state: None) -> tuple[Tensor, None]:
         return model(input_ids=x, use_cache=False).logits, None
 
     parts = []
     for i, (row, (logits, _)) in enumerate(zip(rows, predictions(afresh, rows.split(1)))):
-        nats = nn.functional.cross_entropy(logits[0, :-1], row[1:], reduction="sum")
-        parts.append(Score(float(nats.double()), window - 1))
+        nats = nn.functional.cross_entropy(logits[0, first - 1 : last - 1].float(), row[first:last], reduction="sum")
+        parts.append(Score(float(nats.double()), last - first))
         if report is not None:
             report(i + 1, len(rows))
     return Score(sum(part.nats_total for part in parts), sum(part.count for part in parts), tuple(parts))
@@ -110,28 +122,24 @@ def _flops(model: nn.Module) -> float:
     return total
 
 
-def compared(
-    models: Mapping[str, nn.Module], sizes: Mapping[str, ModelSize], scores: Mapping[str, Score], prompt: Tensor
-) -> dict[str, Any]:
-    """What there is to say of the models `before` and `after`, as plain data; both write after a prompt `[T]`."""
-    speeds = writing_speeds(models, prompt[:64])
+def described(model: nn.Module, size: ModelSize, score: Score, bytes: int, prompt: Tensor) -> dict[str, Any]:
+    """What there is to say of a model, as plain data; it writes after a prompt `[T]`."""
     return {
-        "scored_symbols": scores["before"].count,
-        **{
-            when: {
-                "parameters": s.total,
-                "projections": s.projections,
-                "embeddings": s.embeddings,
-                "without_embeddings": s.total - s.embeddings,
-                "flops_per_symbol": s.flops,
-                "megabytes": sum(p.numel() * p.element_size() for p in models[when].parameters()) / 1e6,
-                "perplexity": scores[when].perplexity,
-                "bits": scores[when].bits,
-                "symbols_per_second": speeds[when],
-            }
-            for when, s in sizes.items()
-        },
+        "parameters": size.total,
+        "projections": size.projections,
+        "embeddings": size.embeddings,
+        "without_embeddings": size.total - size.embeddings,
+        "flops_per_symbol": size.flops,
+        "megabytes": bytes / 1e6,
+        "perplexity": score.perplexity,
+        "bits": score.bits,
+        "symbols_per_second": writing_speeds({"": model}, prompt[:64])[""],
     }
+
+
+def bytes_of(model: nn.Module) -> int:
+    """The bytes of a model's parameters in memory."""
+    return sum(p.numel() * p.element_size() for p in model.parameters())
 
 
 @torch.no_grad()
@@ -154,7 +162,7 @@ def writing_speeds(
 
 def _write(model: nn.Module, prompt: Tensor, symbols: int) -> float:
     """Seconds to write so many symbols after a prompt, the reading of which is not counted."""
-    out = model(input_ids=prompt[None], use_cache=True)
+    out = model(input_ids=prompt[None].to(model.device), use_cache=True)  # type: ignore[arg-type]
     began = time.perf_counter()
     for _ in range(symbols):
         drawn = out.logits[:, -1:].argmax(-1)

@@ -1,4 +1,8 @@
-"""Linear maps made of neuronal states: what a group reads is computed once, and no dense matrix is ever made."""
+"""Linear maps made of neuronal states: what a group reads is computed once, and no dense matrix is ever made.
+
+Where a dense layer has its weight, a state dict of theirs has one number. It fits no layer: a file of theirs that is
+read into dense layers is an error, and never a model whose weights are drawn at random.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,8 @@ class InputStates(nn.Module):
         """What is read of `x` `[..., n]`; `readers` members will ask for the same tensor in a row."""
         if readers == 1 or torch.compiler.is_compiling():  # a compiler finds the common product by itself
             return self._read(x)
-        mark = (x._version if not x.is_inference() else 0, torch.is_grad_enabled(), torch.is_autocast_enabled())
+        versions = [0 if t.is_inference() else t._version for t in (x, self.weight)]
+        mark = (*versions, id(self.weight), torch.is_grad_enabled(), torch.is_autocast_enabled())
         if self._kept is not None and self._kept[0] is x and self._kept[1] == mark:
             _, _, read, left = self._kept
         else:
@@ -49,7 +54,21 @@ class InputStates(nn.Module):
         return f"{self.weight.shape[1]} -> {len(self.weight)}"
 
 
-class NeuronalLinear(nn.Module):
+class Guarded(nn.Module):
+    """A layer that stands where a dense one was, and whose state dict fits none."""
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        at = next(self.parameters())
+        if not at.is_meta:  # on the meta device a state dict says what is to be read
+            destination[f"{prefix}weight"] = torch.zeros(1, dtype=at.dtype, device=at.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        kept = {key: value for key, value in state_dict.items() if key != f"{prefix}weight"}
+        super()._load_from_state_dict(kept, prefix, *args)
+
+
+class NeuronalLinear(Guarded):
     """A linear map whose weight is made of neuronal states, W[j, i] = q_out[j] . q_in[i]: `[..., n]` -> `[..., m]`.
 
     Alone, or in a group with others that read the same input states. It trains from scratch like any other layer; what
@@ -165,3 +184,21 @@ class MetricLinear(NeuronalLinear):
         if self.write.bias is not None:
             plain.write.bias.copy_(self.write.bias)
         return plain
+
+
+class Joined(Guarded):
+    """Several maps of one input, their outputs side by side: what a layer with fused projections becomes."""
+
+    def __init__(self, parts: list[nn.Linear]):
+        super().__init__()
+        self.starts = [sum(part.out_features for part in parts[:i]) for i in range(len(parts))]
+        self.parts = nn.ModuleList(parts)
+        self.replaces: type[nn.Module] = nn.Linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], -1)
+
+    @property
+    def weight(self) -> Tensor:
+        """All weights on top of each other, made anew: transformers looks for one."""
+        return torch.cat([part.weight for part in self.parts])  # type: ignore[arg-type]

@@ -43,7 +43,10 @@ class Weighed:
 
 
 class Passes:
-    """A compression under way: what errors are measured by, and passes over the layers."""
+    """A compression under way: what errors are measured by, and passes over the layers.
+
+    `order` says when each block reads, within its layer (`Stream.order`).
+    """
 
     def __init__(
         self,
@@ -51,9 +54,11 @@ class Passes:
         rows: Tensor,
         plan: CompressionPlan,
         blocks: Mapping[Block, Projection],
+        order: Mapping[Block, int],
         report: StageReport,
     ):
         self.model, self.rows, self.plan, self.blocks, self.report = model, rows, plan, blocks, report
+        self.order = order
         self.minded: dict[Block, Tensor] = {}
         if plan.weigh in ("fisher", "gradients"):
             found = importances if plan.weigh == "fisher" else weight_importances
@@ -67,11 +72,6 @@ class Passes:
         enough = -(-ENOUGH * widest // max(1, self.rows.shape[-1]))
         rows = min(len(self.rows), enough)
         return self.rows[torch.linspace(0, len(self.rows) - 1, rows).round().long()]
-
-    @cached_property
-    def order(self) -> dict[Block, int]:
-        """When each block that the dense model calls as a layer reads, within its layer."""
-        return Stream(self.model, self.rows[:1]).order(self.blocks)
 
     def ranks(self, groups: Sequence[BlockGroup], keep: float) -> list[int | None]:
         """The rank of every group; None leaves it dense."""

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,26 @@ import torch
 from torch import Tensor, nn
 
 import inn.compress.run
-from inn.compress.blocks import find_blocks
+from inn.compress.blocks import find_blocks, weight_of
 from inn.compress.calibrate import rows_of
-from inn.compress.decoder import encoder, open_decoder
-from inn.compress.measure import compared, score, size
+from inn.compress.decoder import DTYPES, NO_FRAME, Frame, encoder, find_decoder, frame_of, open_decoder, weight_bytes
+from inn.compress.measure import described, score, size
 from inn.compress.passes import StageReport
 from inn.compress.plans import CompressionPlan
-from inn.compress.run import Outcome
+from inn.compress.run import Coverage, Outcome
+from inn.compress.topologies import Block
 from inn.compress.tune import tune
 from inn.data.text import file_symbols
-from inn.system.device import quick_products
-from inn.system.errors import InputError
+from inn.runs.beside import ABOUT_TEXT, GENERATION, carry
+from inn.system.device import quick_products, resolve_device
+from inn.system.errors import InputError, lookup
 from inn.system.files import new_folder
 
+BESIDE = (
+    *ABOUT_TEXT, GENERATION, "chat_template.json", "tokenizer.model", "preprocessor_config.json",
+    "processor_config.json", "video_preprocessor_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
+)  # fmt: skip
+"""What goes along with a model beside its weights, its configuration and what its tokenizer writes."""
 HELD_OUT = 0.1
 """Share of the calibration text, at its end, that is scored where no other text is given."""
 
@@ -40,7 +47,7 @@ def run(
     plan: str = "auto",
     keep: float = 0.8,
     *,
-    roles: Iterable[str] | None = None,
+    roles: str | Iterable[str] | None = None,
     rows: int = 32,
     length: int = 512,
     seed: int = 0,
@@ -48,12 +55,18 @@ def run(
     windows: int = 16,
     epochs: int = 0,
     dense: bool = False,
+    dtype: str = "auto",
+    device: str = "auto",
+    chat: bool = False,
     report: StageReport = lambda what, done, of: None,
+    announce: Callable[[Coverage], None] = lambda coverage: None,
 ) -> dict[str, Any]:
     """Compress a decoder of Hugging Face's and write it, wholly or not at all, as a folder.
 
+    In memory is the model, in `dtype`, and what one layer of it takes; with `epochs` the dense model beside it.
+
     Args:
-        model: a folder or a GGUF file, see `open_decoder`.
+        model: a folder, a GGUF file, or a name, see `find_decoder`.
         calibrate: a text file of the kind the model is for.
         out: the folder to write.
         plan, keep, roles: see `inn.compress.run.compress`.
@@ -61,47 +74,82 @@ def run(
         evaluate, windows: the text to score, and how many windows of `length` symbols of it, see `texts`.
         epochs: of `tune`; 0 for none.
         dense: write dense layers that compute the same.
+        dtype: of what is computed with and written; `auto` for the source's, see `open_decoder`.
+        device: `auto`, `cpu`, `cuda`, ...
+        chat: read every stretch as a user's message, in the model's chat template.
         report: called with `compressing`, `tuning` or `scoring`, how much of it is done, and how much there is.
+        announce: called with what the plan covers and leaves out, before work starts.
 
-    Returns what was kept, lost and measured, as plain data.
+    Returns what was kept, lost and measured, as plain data; megabytes are those of the weights on the disk.
 
     Raises `InputError` as the steps do, and where every projection had better stay dense.
 
     Example: ``run("path/to/model", "text.txt", "smaller", keep=0.5)``
     """
-    after, tokenizer = open_decoder(model)
-    text, scored = texts(calibrate, evaluate, encoder(tokenizer), length, windows)
-    blocks = find_blocks(after)
-    drawn = rows_of(text, rows, length, seed)
-    before = copy.deepcopy(after)
+    lookup("dtype", dtype, dict.fromkeys(("auto", *DTYPES)))
+    there, on = find_decoder(model), _device(device)
+    made, tokenizer = open_decoder(there, dtype, on)
+    frame = frame_of(tokenizer, chat)
+    text, scored = texts(calibrate, evaluate, encoder(tokenizer), length, windows, frame)
+    blocks = find_blocks(made)
+    drawn = rows_of(text, rows, length, seed, frame)
+    numbers = {block: weight_of(made, p).numel() for block, p in blocks.items()}
+
+    def measured(named: Iterable[Block], bytes: int) -> dict[str, Any]:
+        scores = score(made, scored, length, partial(report, "scoring"), frame)
+        return {"scored": scores.count, **described(made, size(made, blocks, named), scores, bytes, drawn[0])}
+
+    announce(inn.compress.run.coverage(made, drawn, plan, keep, roles))
+    before = measured((), weight_bytes(there))
     outcome = compress(
-        after, drawn, plan, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
+        made, drawn, plan, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
     )
+    before["projections"] = sum(numbers[block] for block in outcome.blocks)
     if not outcome.groups:
         raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
     if epochs:
-        tune(after, before, drawn, epochs, report=partial(report, "tuning"))
-    models = {"before": before, "after": after}
-    scores = {when: score(m, scored, length, partial(report, "scoring")) for when, m in models.items()}
-    sizes = {when: size(m, blocks, outcome.blocks) for when, m in models.items()}
-    found = {
+        tune(made, open_decoder(there, dtype, on)[0], drawn, epochs, report=partial(report, "tuning"))
+    after = measured(outcome.blocks, 0)
+    with new_folder(Path(out)) as folder:
+        save(made, tokenizer, folder, dense=dense)
+        if there.is_dir():
+            carry(there, folder, BESIDE)
+        after["megabytes"] = weight_bytes(folder) / 1e6
+    symbols = [side.pop("scored") for side in (before, after)]
+    return {
         "model": str(model),
         "plan": plan,
         "keep": keep,
         "tuned": epochs,
         "dense": dense,
+        "dtype": str(made.dtype).removeprefix("torch."),
+        "coverage": asdict(outcome.coverage),
         "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
         "lost": {str(block): share for block, share in outcome.lost.items()},
         "left_dense": [str(block) for block in outcome.dense],
-        **compared(models, sizes, scores, drawn[0]),
+        "scored_symbols": symbols[0],
+        "before": before,
+        "after": after,
     }
-    with new_folder(Path(out)) as folder:
-        save(after, tokenizer, folder, dense=dense)
-    return found
+
+
+def _device(name: str) -> torch.device:
+    """The device of a name; factorising takes float64, which mps lacks."""
+    device = resolve_device(name)
+    if device.type == "mps":
+        if name != "auto":
+            raise InputError("device 'mps' has no float64, which factorising takes; use --device cpu")
+        return torch.device("cpu")
+    return device
 
 
 def texts(
-    calibrate: str | Path, evaluate: str | Path | None, encode: Callable[[str], Any], length: int, windows: int
+    calibrate: str | Path,
+    evaluate: str | Path | None,
+    encode: Callable[[str], Any],
+    length: int,
+    windows: int,
+    frame: Frame = NO_FRAME,
 ) -> tuple[Tensor, Tensor]:
     """What a model is calibrated on, and what it is scored on, as symbols `[n]` int64.
 
@@ -110,6 +158,7 @@ def texts(
         evaluate: another; the last tenth of the first when None.
         encode: what turns a text into symbols.
         length, windows: so many symbols per window are scored, in so many windows at most.
+        frame: what is in every window beside the text.
 
     Raises `InputError` for a file that cannot be read, and where there is not one window to score.
     """
@@ -119,12 +168,13 @@ def texts(
         text, scored = text[:at], text[at:]
     else:
         scored = torch.as_tensor(file_symbols(evaluate, encode))
-    if len(scored) < length:
+    room = frame.room(length)
+    if len(scored) < room:
         raise InputError(
             f"the text to score has {len(scored):,} symbols and a window takes {length:,}; "
             "give a longer one by --evaluate, or a smaller --length"
         )
-    return text, scored[: windows * length]
+    return text, scored[: windows * room]
 
 
 def compress(
@@ -133,7 +183,7 @@ def compress(
     plan: CompressionPlan | str = "auto",
     keep: float = 0.8,
     *,
-    roles: Iterable[str] | None = None,
+    roles: str | Iterable[str] | None = None,
     report: StageReport = lambda what, done, of: None,
 ) -> Outcome:
     """`inn.compress.run.compress`, in place, its products of matrices the fastest that the processor has."""

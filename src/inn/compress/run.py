@@ -8,12 +8,38 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, find_blocks, put_group, weight_of
+from inn.compress.blocks import Projection, find_blocks, left_out, weight_of
+from inn.compress.calibrate import Stream, check_rows
 from inn.compress.passes import Passes, StageReport
 from inn.compress.plans import SEQUENTIAL, WEIGHTS, CompressionPlan, named_plan
+from inn.compress.replace import put_group
 from inn.compress.states import States
-from inn.compress.topologies import Block, BlockGroup, only, parse_topology
+from inn.compress.topologies import WHOLE, Block, BlockGroup, only, parse_topology, roles_of
 from inn.system.errors import InputError, lookup
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a plan is about to compress, by parameters.
+
+    Attributes:
+        covered: of the projections that it names.
+        model: of the whole model.
+        left: of the matrices in the model's layers that it leaves as they are, by the path of their module.
+    """
+
+    covered: int
+    model: int
+    left: dict[str, int]
+
+    def __str__(self) -> str:
+        layers = self.covered + sum(self.left.values())
+        of_layers, of_model = f"{self.covered / layers:.0%}", f"{self.covered / self.model:.0%}"
+        said = f"the plan covers {of_layers} of the layers' weights, {of_model} of the model"
+        if self.left:
+            most = [f"{path} {number / layers:.1%}" for path, number in self.left.items()]
+            said += f"; left as they are: {', '.join(most[:6])}{f' and {len(most) - 6} more' if len(most) > 6 else ''}"
+        return said
 
 
 @dataclass
@@ -24,11 +50,13 @@ class Outcome:
         groups: the groups that were compressed, with their ranks.
         lost: the share of output energy that each block lost on the text.
         dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
+        coverage: what was to be compressed, and what was left out.
     """
 
     groups: list[tuple[BlockGroup, int]] = field(default_factory=list)
     lost: dict[Block, float] = field(default_factory=dict)
     dense: list[Block] = field(default_factory=list)
+    coverage: Coverage = field(default_factory=lambda: Coverage(0, 0, {}))
 
     @property
     def blocks(self) -> list[Block]:
@@ -43,7 +71,7 @@ def compress(
     plan: CompressionPlan | str = "auto",
     keep: float = 0.8,
     *,
-    roles: Iterable[str] | None = None,
+    roles: str | Iterable[str] | None = None,
     report: StageReport = lambda what, done, of: None,
 ) -> Outcome:
     """Put neuronal states in the place of a model's projections, in place.
@@ -57,8 +85,46 @@ def compress(
         report: called with what is being done, how much of it is done, and how much there is.
 
     Raises `InputError` for a share out of range, projections that the model lacks, a text that makes activations that
-    are not finite, and a model that is compressed already.
+    are not finite, symbols that the model lacks, and a model that is compressed, quantised or has adapters.
     """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()  # what it does with a text when it is used: no dropout
+    try:
+        return _compress(model, rows, _planned(model, rows, plan, keep, roles), keep, report)
+    finally:
+        for module in model.modules():
+            module.training = modes.get(module, modes[model])
+
+
+@torch.no_grad()
+def coverage(
+    model: nn.Module,
+    rows: Tensor,
+    plan: CompressionPlan | str = "auto",
+    keep: float = 0.8,
+    roles: str | Iterable[str] | None = None,
+) -> Coverage:
+    """What `compress` would take with the same arguments, and what it would leave out; the model stays as it is.
+
+    Raises `InputError` as `compress` does for its arguments.
+    """
+    return _planned(model, rows, plan, keep, roles).coverage
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """What is to be done to a model: `groups` are still to be searched for where there are none."""
+
+    plan: CompressionPlan
+    blocks: dict[Block, Projection]
+    order: dict[Block, int]
+    groups: list[BlockGroup]
+    coverage: Coverage
+
+
+def _planned(
+    model: nn.Module, rows: Tensor, plan: CompressionPlan | str, keep: float, roles: str | Iterable[str] | None
+) -> _Planned:
     how = named_plan(plan) if isinstance(plan, str) else plan
     if not 0 < keep <= 1:
         raise InputError(f"keep must be above 0 and at most 1, not {keep}; 0.8 keeps four fifths of the parameters")
@@ -66,21 +132,33 @@ def compress(
     lookup("sequence", how.sequential, dict.fromkeys(SEQUENTIAL))
     blocks = find_blocks(model)
     known = sorted({block.role for block in blocks})
-    wanted = known if roles is None else list(roles)
+    wanted = known if roles is None else roles_of(roles)
     for role in wanted:
         lookup("projection", role, dict.fromkeys(known))
-    search = how.topology == "search"
-    groups = [] if search else only(parse_topology(how.topology, blocks), wanted)
-    mine = {block for block in blocks if block.role in wanted} if search else {b for group in groups for b in group}
+    order = Stream(model, rows[:1]).order(blocks)
+    there = [block for block in order if block.role in wanted]  # what is never called as a layer is taken by name only
+    groups: list[BlockGroup] = []
+    if how.topology != "search":
+        groups = only(parse_topology(how.topology, there if how.topology in WHOLE else blocks), wanted)
+    mine = there if how.topology == "search" else [block for group in groups for block in group]
     if not mine:
         raise InputError(
             f"topology '{how.topology}' names none of the projections to compress, which are {', '.join(wanted)}"
         )
-    passes = Passes(model, rows, how, {block: blocks[block] for block in mine}, report)
-    if search:
-        groups = passes.search(passes.order, keep)
+    taken = {block: blocks[block] for block in mine}
+    covered = sum(weight_of(model, p).numel() for p in taken.values())
+    left = left_out(model, taken.values())
+    return _Planned(how, taken, order, groups, Coverage(covered, sum(p.numel() for p in model.parameters()), left))
+
+
+def _compress(model: nn.Module, rows: Tensor, planned: _Planned, keep: float, report: StageReport) -> Outcome:
+    how, blocks, groups = planned.plan, planned.blocks, planned.groups
+    check_rows(model, rows)
+    passes = Passes(model, rows, how, blocks, planned.order, report)
+    outcome = Outcome(coverage=planned.coverage)
+    if not groups:
+        groups = passes.search(blocks, keep)
     ranks = passes.ranks(groups, keep)
-    outcome = Outcome()
     if how.gate is not None:
         groups, ranks, outcome.dense = passes.gated(groups, ranks, how.gate)
     for group, states, shares in passes.walk(groups, ranks):
@@ -92,6 +170,10 @@ def compress(
             outcome.dense += group
             for block, weight in zip(group, states, strict=True):
                 weight_of(model, blocks[block]).copy_(weight)
+    if hasattr(model, "save_pretrained"):  # whoever saves it from now on writes a folder that says what it is
+        import inn.compress.folder
+
+        inn.compress.folder.mark(model)
     return outcome
 
 

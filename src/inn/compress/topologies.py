@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -31,6 +32,9 @@ TOPOLOGIES = {
 }
 """Topologies that have a name. `hybrid1` to `hybrid5` are those of the NGC authors' code; `in-layer` is ours."""
 
+WHOLE = {"svd-llm": 1, "basis-sharing": 2, "in-layer": 1}
+"""Those that name all projections, and over how many layers they share the ones that have no letter."""
+
 
 class Block(NamedTuple):
     """One projection of one layer."""
@@ -51,7 +55,8 @@ def parse_topology(topology: str, blocks: Iterable[Block]) -> list[BlockGroup]:
 
     Dashes separate groups, a letter is a projection (`ROLES`), and a letter that comes again means the next layer: the
     n-th time a letter stands in the topology it is layer n of a cycle, which is repeated down the depth. A bar cuts the
-    depth into equal parts with a topology each. Projections that a topology does not name are left as they are.
+    depth into equal parts with a topology each. Projections that a topology does not name are left as they are; those
+    of `WHOLE` have one for each that has no letter, too.
 
     Args:
         topology: such as `qkv-ug-d` or `qq-kk-vv`, or a name of `TOPOLOGIES`.
@@ -69,6 +74,9 @@ def parse_topology(topology: str, blocks: Iterable[Block]) -> list[BlockGroup]:
     there = sorted(set(blocks))
     layers = sorted({block.layer for block in there})
     parts = TOPOLOGIES.get(topology, topology).split("|")
+    if topology in WHOLE:
+        others = dict.fromkeys(block.role for block in there if block.role not in ROLES)
+        parts = ["-".join([*parts, *(f"{{{name}}}" * WHOLE[topology] for name in others)])]
     made: list[BlockGroup] = []
     for i, part in enumerate(parts):
         cut = [i * len(layers) // len(parts), (i + 1) * len(layers) // len(parts)]
@@ -87,7 +95,7 @@ def only(groups: Iterable[BlockGroup], roles: Iterable[str]) -> list[BlockGroup]
 def _section(topology: str, part: str, layers: Sequence[int], there: Sequence[Block]) -> list[BlockGroup]:
     """The groups of one topology without bars, over some layers."""
     known = {block.role for block in there}
-    words = [_letters(topology, word) for word in part.split("-")]
+    words = [_letters(topology, word) for word in _words(part)]
     cycle = Counter(letter for word in words for letter in word)
     for word in words:
         for letter in word:
@@ -119,6 +127,16 @@ def _section(topology: str, part: str, layers: Sequence[int], there: Sequence[Bl
             if group:
                 groups.append(tuple(group))
     return groups
+
+
+def _words(part: str) -> list[str]:
+    """The groups of a topology without bars; dashes inside braces are part of a name."""
+    return re.split(r"-(?![^{]*\})", part)
+
+
+def roles_of(roles: str | Iterable[str]) -> list[str]:
+    """Projections given one by one, or written as in a topology: `qkv`, `qk{in_proj}`."""
+    return _letters(roles, roles) if isinstance(roles, str) else list(roles)
 
 
 def _letters(topology: str, word: str) -> list[str]:

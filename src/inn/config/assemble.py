@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from inn.config.checks import default_of, idle, kind_of
-from inn.config.graph import GraphConfig
+from inn.config.checks import check_value, default_of, idle, kind_of
+from inn.config.graph import GraphConfig, neurons_of
 from inn.config.models import PRESETS
 from inn.config.parts import check_option, option_names, owners_of, parts_of
+from inn.config.typed import typed
 from inn.registry import MODELS, Kinds
 from inn.system.errors import InputError, lookup, nearest
 
@@ -38,7 +39,7 @@ class Draft:
     def choose(self, name: str, value: Any) -> None:
         """Choose a part. What was said before of options that the new kind has, too, still holds."""
         kinds = parts_of(self.config_type)[name]
-        new = {"kind": value} if isinstance(value, str) else _plain_part(value)
+        new = {"kind": value} if isinstance(value, str) else _plain_part(name, value)
         if not isinstance(new.get("kind"), str):
             raise InputError(f"{name} must name a kind, not {value!r}")
         kinds.check(new["kind"], new.pop("from", None))
@@ -76,6 +77,8 @@ class Draft:
         With `lenient`, what belongs to a kind that is not chosen is put aside and not refused.
         """
         if name in {f.name for f in fields(self.config_type)}:
+            if not isinstance(value, str):  # of a recipe, to be read as the command line's texts are
+                check_value(self.config_type, name, value, self.section)
             self.tree[name] = value
         elif (part := self.owner(name)) is not None:
             self.tree[part] = {**self.part(part), name: value}
@@ -113,11 +116,15 @@ def add(draft: Draft, given: Mapping[str, Any], *, lenient: bool = False, of: st
     for name, kinds in parts.items():
         if name in rest:
             draft.choose(name, rest.pop(name))
-        for option, value in dict(rest.pop(f"{name}_options", None) or {}).items():
+        options = rest.pop(f"{name}_options", None)
+        options = {} if options is None else options
+        if not isinstance(options, Mapping):
+            raise InputError(f"{name}_options must hold options, not {options!r}")
+        for option, value in options.items():
             check_option(name, kinds, draft.part(name)["kind"], option)
             draft.tree[name] = {**draft.part(name), option: value}
-    if "population" in rest and "neurons" in rest and rest["population"]:
-        total = sum(group.get("neurons", 0) for group in rest["population"])
+    if "neurons" in rest and isinstance(rest.get("population"), list | tuple) and rest["population"]:
+        total = neurons_of(rest["population"])
         if total != rest["neurons"]:
             raise InputError(
                 f"the groups of the population have {total} neurons, not {rest['neurons']}; leave neurons out"
@@ -136,6 +143,7 @@ def graph_config(**fields_: Any) -> GraphConfig:
     return GraphConfig(**drafted(GraphConfig, fields_).tree)
 
 
+@typed
 def model_config(kind: str = "inn", preset: str | None = None, **fields_: Any) -> Any:
     """Return the configuration of a model: its class's defaults, then the preset's, then the fields given.
 
@@ -193,8 +201,10 @@ def value_of(config: Any, name: str) -> Any:
     return None
 
 
-def _plain_part(value: Any) -> dict[str, Any]:
+def _plain_part(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return dict(value)
+    if not is_dataclass(value):
+        raise InputError(f"{name} must be the name of a kind, or its options with 'kind' among them, not {value!r}")
     tree = {f.name: getattr(value, f.name) for f in fields(value)}
     return {**tree, "kind": kind_of(value)}

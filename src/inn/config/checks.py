@@ -2,21 +2,80 @@
 
 from __future__ import annotations
 
+import math
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, field, fields
-from typing import Any, get_type_hints
+from functools import cache
+from numbers import Integral, Real
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from inn.system.errors import InputError, nearest
 
 
-def check_literals(config) -> None:
-    """Raise `InputError` where a field holds a value that its `Literal` type does not list."""
-    hints = get_type_hints(type(config))
-    for f in fields(config):
-        allowed = getattr(hints[f.name], "__args__", ()) if "Literal" in str(hints[f.name]) else ()
-        value = getattr(config, f.name)
-        if allowed and all(isinstance(a, str) for a in allowed) and value not in allowed:
-            raise InputError(f"{f.name} cannot be '{value}'{nearest(str(value), allowed)}")
+def check_types(config) -> None:
+    """Raise `InputError` where a field holds a value that its type has not, wherever the value came from."""
+    for name in type_hints(type(config)):
+        check_value(type(config), name, getattr(config, name, None))
+
+
+def check_value(config_type: type, name: str, value: Any, prefix: str = "") -> None:
+    """Raise `InputError` where a field cannot hold this value; `prefix` is what errors put before its name."""
+    hint = type_hints(config_type)[name]
+    if fits(value, hint):
+        return
+    if get_origin(hint) is Literal:
+        raise InputError(f"{prefix}{name} cannot be '{value}'{nearest(str(value), get_args(hint))}")
+    shown = f"'{value}'" if isinstance(value, str) else f"{value!r}"
+    raise InputError(f"{prefix}{name} expects {expects(hint)}, not {shown}")
+
+
+@cache
+def type_hints(config_type: type) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    hints = get_type_hints(config_type)
+    return {f.name: hints[f.name] for f in fields(config_type)}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type: numbers finite, whole ones of 64 bits; any value fits a type that is not plain."""
+    origin, of = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, one) for one in of)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in of)
+    if origin is list:
+        return isinstance(value, list | tuple) and all(fits(one, of[0]) for one in value)
+    if hint is int:
+        return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
+    if hint is float:
+        if isinstance(value, Integral) and abs(int(value)) >= 2**63:
+            return False
+        return (
+            isinstance(value, Real)
+            and not isinstance(value, bool)
+            and abs(float(value)) < 1e300
+            and math.isfinite(value)
+        )
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    return value is None if hint is type(None) else isinstance(value, Mapping) if origin is dict else True
+
+
+def expects(hint: Any) -> str:
+    """What a value of this type looks like, in words.
+
+    >>> expects(int | None)
+    'a whole number or null'
+    """
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(expects(part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is list:
+        return "a list like [1,2]"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+    return words.get(hint, "a value")
 
 
 def check_at_least(config, least: int, *names: str) -> None:

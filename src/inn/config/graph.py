@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from inn.config.checks import check_at_least, check_fraction, check_idle, check_literals, needs
+from inn.config.checks import check_at_least, check_fraction, check_idle, check_types, needs
 from inn.config.parts import part, parts_of, settle_parts, settled
 from inn.registry import MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
+
+NEURONS = 1 << 20
+"""Neurons of a graph, at most: their names alone take minutes beyond."""
 
 
 def _some(value: Any) -> bool:
@@ -18,6 +21,14 @@ def _some(value: Any) -> bool:
 
 def _routed(router: str) -> bool:
     return not ROUTERS.empty(router)
+
+
+def neurons_of(population: Any) -> int:
+    """The neurons of a population's groups; raises `InputError` for what is no list of groups."""
+    for group in population if isinstance(population, list | tuple) else [population]:
+        if not isinstance(group, Mapping) or type(n := group.get("neurons")) is not int or not 0 < n < 2**31:
+            raise InputError(f"a group of the population must say its neurons, like {{neurons: 2}}, not {group!r}")
+    return sum(group["neurons"] for group in population)
 
 
 @dataclass
@@ -64,10 +75,12 @@ class GraphConfig:
     """Dropout on the input, on what memory and messages add, and before the head."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         settle_parts(self)
         self._settle_population()
         check_at_least(self, 1, "neurons", "width", "rounds")
+        if self.neurons > NEURONS:
+            raise InputError(f"neurons must be at most {NEURONS:,}, not {self.neurons:,}")
         check_fraction(self, "dropout")
         check_at_least(self, 0, "gate_penalty", "identity_std")
         check_idle(self)
@@ -85,18 +98,18 @@ class GraphConfig:
     def _settle_population(self) -> None:
         if not self.population:
             return
-        groups = []
+        neurons, groups = neurons_of(self.population), []
         for group in self.population:
-            if not isinstance(group, Mapping) or not isinstance(n := group.get("neurons"), int) or n < 1:
-                raise InputError(f"a group of the population must say its neurons, like {{neurons: 2}}, not {group!r}")
             if unknown := set(group) - {"neurons", "memory", "memory_options"}:
                 raise InputError(f"a group of the population has neurons and memory, not '{min(unknown)}'")
             memory = group.get("memory", self.memory)
             if options := group.get("memory_options"):
+                if not isinstance(options, Mapping):
+                    raise InputError(f"memory_options of a group must hold options, not {options!r}")
                 kind = memory if isinstance(memory, str) else settled("memory", MEMORIES, memory).kind
                 memory = {"kind": kind, **options}
-            groups.append({"neurons": n, "memory": settled("memory", MEMORIES, memory)})
-        self.population, self.neurons = groups, sum(g["neurons"] for g in groups)
+            groups.append({"neurons": group["neurons"], "memory": settled("memory", MEMORIES, memory)})
+        self.population, self.neurons = groups, neurons
 
     @property
     def groups(self) -> list[GraphConfig]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any
 
-from inn.config.checks import check_literals
+from inn.config.checks import check_types, check_value
 from inn.registry import Kinds
 from inn.system.errors import InputError, nearest
 
@@ -32,7 +32,7 @@ class Options:
     """The name of the kind."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
 
     def check(self, graph: Any) -> None:
         """Raise `InputError` where these options do not fit the graph, a `GraphConfig`."""
@@ -56,8 +56,8 @@ def check_names(config: Any) -> None:
     """Raise `InputError` where a field names a kind that is not there."""
     for name, kinds in kinds_of(type(config)).items():
         value = getattr(config, name)
-        if isinstance(value, str) and value not in kinds:
-            raise InputError(f"{name} cannot be '{value}'{nearest(value, kinds)}")
+        if value not in kinds:
+            raise InputError(f"{name} cannot be '{value}'{nearest(str(value), kinds)}")
 
 
 def parts_of(config_type: type) -> dict[str, Kinds]:
@@ -99,8 +99,9 @@ def settled(name: str, kinds: Kinds, value: Any) -> Options:
     kind, origin = tree.pop("kind"), tree.pop("from", None)
     kinds.check(kind, origin)
     options = options_of(kinds, kind)
-    for option in tree:
+    for option, one in tree.items():
         check_option(name, kinds, kind, option)
+        check_value(options, option, one, f"{name}.")
     return options(**tree, kind=kind)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from inn.config.checks import check_at_least, check_fraction, check_literals
+from inn.config.checks import check_at_least, check_fraction, check_types
 from inn.config.parts import part, settle_parts
 from inn.config.symbols import SymbolsConfig
 from inn.registry import MEMORIES
@@ -32,9 +32,10 @@ class LSTMConfig(SymbolsConfig):
     """Standard deviation of the embedding at the start; an LSTM fed with 0.02 learns far more slowly. Tied: 0.02."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         self.check_symbols(self.tied)
         check_at_least(self, 1, "vocab", "width", "layers")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
 
 
@@ -64,9 +65,10 @@ class TransformerConfig(SymbolsConfig):
     """Standard deviation of all weight matrices at the start."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         self.check_symbols(self.tied)
         check_at_least(self, 1, "vocab", "width", "layers", "heads", "hidden", "window")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
         if self.width % (2 * self.heads):
             raise InputError(
@@ -98,8 +100,9 @@ class PaperTransformerConfig:
     """Standard deviation of the embedding at the start (the published code: 1)."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         check_at_least(self, 1, "vocab", "width", "layers", "heads", "hidden", "window")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
         if self.width % self.heads:
             raise InputError(
@@ -129,10 +132,11 @@ class MambaStackConfig(SymbolsConfig):
     """Standard deviation of the embedding at the start (the published code: 1)."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         settle_parts(self)
         self.check_symbols(self.tied)
         check_at_least(self, 1, "vocab", "width", "layers")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
 
 
@@ -148,9 +152,9 @@ class NgramConfig:
     """Symbols per gram: 1 = unigram, 2 = bigram, ..."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         check_at_least(self, 1, "vocab", "order")
-        if self.vocab**self.order >= 2**62:
+        if self.order > 62 or self.vocab**self.order >= 2**62:
             raise InputError(
                 f"an n-gram of order {self.order} over {self.vocab} symbols does not fit; choose a smaller order"
             )

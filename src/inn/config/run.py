@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from inn.config.assemble import drafted, stored_model
-from inn.config.checks import check_at_least, check_fraction, check_idle, check_literals, needs
+from inn.config.checks import check_at_least, check_fraction, check_idle, check_types, needs
 from inn.config.parts import check_names, named, part, parts_of, plain, settle_parts
 from inn.registry import OBJECTIVES, VOCABULARIES
 from inn.system.errors import InputError, nearest
+
+THREADS = 1024
+"""CPU threads that can be asked for: a process of many thousands dies without a word."""
 
 
 def _takes_units(vocabulary: str) -> bool:
@@ -37,7 +41,7 @@ class DataConfig:
     order in every pass; `random`: windows from anywhere, state fresh."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         check_names(self)
         check_idle(self)
         check_at_least(self, 1, "batch", "window")
@@ -104,12 +108,16 @@ class TrainConfig:
     """Recent checkpoints to keep, beside the best."""
 
     def __post_init__(self) -> None:
-        check_literals(self)
+        check_types(self)
         settle_parts(self)
         check_idle(self)
         check_at_least(self, 1, "symbols", "accumulate", "log_every", "eval_every", "checkpoint_every", "keep")
         check_at_least(self, 0, "clip", "weight_decay", "threads", "eval_symbols", "sample_every", "seed")
         check_fraction(self, "warmup", "decay", "beta1", "beta2")
+        if not 0 <= self.lr_floor <= 1:
+            raise InputError(f"lr_floor must be in [0, 1], a share of the peak, not {self.lr_floor}")
+        if self.threads > THREADS:
+            raise InputError(f"threads must be at most {THREADS}, not {self.threads}; 0 takes one for each core")
         if self.lr <= 0:
             raise InputError(f"lr must be above 0, not {self.lr}")
 
@@ -142,9 +150,11 @@ class RunConfig:
     def from_dict(cls, tree: dict[str, Any]) -> RunConfig:
         """Build a configuration from plain data; raises `InputError` for unknown sections, fields and values."""
         sections = {"model", "data", "train"}
-        for name in tree:
+        for name, section in tree.items():
             if name not in sections:
-                raise InputError(f"unknown section '{name}' in the configuration{nearest(name, sections)}")
+                raise InputError(f"unknown section '{name}' in the configuration{nearest(str(name), sections)}")
+            if not isinstance(section, Mapping | None):
+                raise InputError(f"section '{name}' of the configuration must hold fields, not {section!r}")
         data = drafted(DataConfig, tree.get("data") or {}, lenient=True, section="data.").tree
         train = drafted(TrainConfig, tree.get("train") or {}, lenient=True, section="train.").tree
         model = stored_model(tree.get("model") or {})

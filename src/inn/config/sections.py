@@ -19,6 +19,14 @@ MODEL_EXTRA = {
     "parameters": "Parameters to come near to, as in 470k or 2.5M: the width is found, and written down.",
 }
 
+MAIN = (
+    *("model.kind", "model.parameters", "model.neurons", "model.width", "model.rounds", "model.layers", "model.order"),
+    *("model.memory.kind", "model.router.kind", "model.topology.kind", "model.dropout"),
+    *("data.corpus", "data.vocabulary", "data.batch", "data.window"),
+    *("train.symbols", "train.lr", "train.seed", "train.device", "train.dtype"),
+)
+"""The settings that a short help shows."""
+
 
 def add_settings(
     parser: OptionParser,
@@ -43,7 +51,8 @@ def add_settings(
         extra = MODEL_EXTRA if section == "model" else {}
         if section == "model":
             values = {"kind": kind, **values}
-        parser.section(section, config_type, values, extra, kinds)
+        names = {"kind": MODELS, "preset": PRESETS} if section == "model" else {}
+        parser.section(section, config_type, values, extra, kinds, names)
 
 
 def settings_parser(kind: str, drafts: Mapping[str, Draft]) -> OptionParser:

@@ -9,8 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from inn.config.assemble import Draft, add, drafted, model_draft, preset_of
 from inn.config.checks import idle
 from inn.config.migrate import migrate
@@ -20,11 +18,12 @@ from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.sections import MODEL_EXTRA, SECTIONS, settings_parser
 from inn.registry import MODELS
 from inn.system.errors import InputError, nearest
+from inn.system.parse import read_yaml
 
 ALIASES = {"--device": "--train.device", "--dtype": "--train.dtype", "--seed": "--train.seed"}
 """Short names of the options that every command with a model has."""
 
-_RECIPE_KEYS = {"description", "vocab", "models", *SECTIONS}
+_RECIPE_KEYS = {"description", "cost", "vocab", "models", *SECTIONS}
 
 
 @dataclass
@@ -186,7 +185,7 @@ def count_of(text: str | int) -> int:
     (470000, 1500000, 12000)
     """
     units = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9}
-    found = re.fullmatch(r"([0-9]+(?:[.][0-9]+)?)([kmbg]?)", str(text).strip().lower().replace("_", ""))
+    found = re.fullmatch(r"([0-9]{1,18}(?:[.][0-9]{1,18})?)([kmbg]?)", str(text).strip().lower().replace("_", ""))
     if not found or not (count := round(float(found[1]) * units.get(found[2], 1))):
         raise InputError(f"model.parameters expects a number like 470k or 2.5M, not '{text}'")
     return count
@@ -229,12 +228,7 @@ def read_recipe(recipe: str) -> dict[str, Any]:
             raise InputError(f"unknown recipe '{recipe}'{nearest(recipe, recipes())}")
         if not path.is_file():
             raise InputError(f"there is no recipe file '{recipe}'; the recipes by name are {', '.join(recipes())}")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" (line {place.line + 1})" if place else ""
-        raise InputError(f"recipe '{recipe}' is not valid YAML{where}") from None
+    tree = read_yaml(path, f"recipe '{recipe}'")
     if not isinstance(tree, dict):
         raise InputError(f"recipe '{recipe}' must hold sections: {', '.join(sorted(_RECIPE_KEYS))}")
     for key in tree:

@@ -14,7 +14,8 @@ import numpy as np
 from inn.data.text import Boundary
 from inn.registry import VOCABULARIES
 from inn.system.errors import InputError, nearest
-from inn.system.files import atomic_file, plain_errors
+from inn.system.files import atomic_file, read_file
+from inn.system.parse import JSON_BYTES, parse_json
 
 FORMAT = 1
 
@@ -140,7 +141,7 @@ class Vocabulary(ABC):
         4
         """
         try:
-            tree = json.loads(text) if isinstance(text, str) else text
+            tree = parse_json(text, "it") if isinstance(text, str) else text
             kind, version = tree["kind"], tree["format"]
             if version != FORMAT:
                 raise InputError(f"a vocabulary of format {version} cannot be read; this version of inn reads {FORMAT}")
@@ -162,8 +163,7 @@ class Vocabulary(ABC):
     @staticmethod
     def load(path: Path | str) -> Vocabulary:
         """Undo `save`; raises `InputError` for a missing or foreign file."""
-        with plain_errors(path):
-            data = Path(path).read_bytes()
+        data = read_file(path, JSON_BYTES)
         try:
             return Vocabulary.from_json(data.decode("ascii"))
         except (InputError, UnicodeDecodeError) as e:

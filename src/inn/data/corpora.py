@@ -12,8 +12,18 @@ from inn.data.fetch import locate
 from inn.data.table import CORPORA
 from inn.data.text import PARTS, Boundary, CorpusText, Segment, split_text
 from inn.system.errors import InputError, nearest
-from inn.system.files import plain_errors
+from inn.system.files import check_regular, plain_errors
 from inn.system.report import Report
+
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"PK\3\4": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
+"""How compressed files begin."""
 
 
 def find_corpus(name: str) -> Corpus:
@@ -35,6 +45,13 @@ def find_corpus(name: str) -> Corpus:
     if name and os.path.exists(name):  # noqa: PTH110 - false, not an error, for what no path can be
         raise InputError(f"unknown corpus '{name}'; there is a file or folder of that name, so write 'file:{name}'")
     raise InputError(f"unknown corpus '{name}'{nearest(name, [*CORPORA, 'file:PATH'])}")
+
+
+def check_corpus(name: str) -> None:
+    """Raise `InputError` for a name that is none, and for files of one's own that are not there; nothing is read."""
+    corpus = find_corpus(name)
+    if name.startswith("file:"):
+        own_files(corpus.source)
 
 
 def corpus_text(name: str, boundary: Boundary = "bytes", *, report: Report | None = None) -> CorpusText:
@@ -82,9 +99,17 @@ def _whole(corpus: Corpus, report: Report | None) -> tuple[Segment, ...]:
         return (Segment(text, 0, len(text)),)
     segments = []
     for path in own_files(corpus.source):
-        with plain_errors(path):
-            segments.append(Segment(path, 0, path.stat().st_size))
+        segments.append(Segment(path, 0, check_regular(path)))
+        check_plain(path)
     return tuple(segments)
+
+
+def check_plain(path: Path) -> None:
+    """Raise `InputError` for a file that is compressed: its bytes are no text, and its name or beginning says so."""
+    with plain_errors(path), path.open("rb") as file:
+        head = file.read(6)
+    if kind := next((kind for mark, kind in _COMPRESSED.items() if head.startswith(mark)), None):
+        raise InputError(f"{path} is compressed ({kind}), so its bytes are no text; unpack it first")
 
 
 def pydoc_text() -> bytes:

@@ -20,6 +20,7 @@ from inn.registry import VOCABULARIES
 from inn.system.cache import cache_dir
 from inn.system.errors import InputError, lookup
 from inn.system.files import CACHE, new_folder, only_one, plain_errors, sha256_of
+from inn.system.parse import read_json
 from inn.system.report import Report
 
 FORMAT = 1
@@ -168,14 +169,14 @@ def _folder(config: DataConfig, sha256: str, vocabulary: Vocabulary | None) -> P
 
 def _open(folder: Path, config: DataConfig, sha256: str) -> Dataset | None:
     """What was prepared in `folder`, or None where it is not there or not whole."""
+    if not (folder / "dataset.json").exists():
+        return None
     try:
-        about: dict[str, Any] = json.loads((folder / "dataset.json").read_text("ascii"))
+        about: dict[str, Any] = read_json(folder / "dataset.json")
         vocabulary = Vocabulary.from_json(about["vocabulary"])
         if about["format"] != FORMAT or about["sha256"] != sha256 or vocabulary.kind != config.vocabulary:
             return None
         parts = {part: _mapped(folder / f"{part}.bin", vocabulary.dtype, about["sizes"][part]) for part in PARTS}
-    except FileNotFoundError:
-        return None
     except PermissionError:
         with plain_errors(folder):
             raise

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from inn.registry import VOCABULARIES
 from inn.system.errors import InputError
 from inn.system.files import atomic_file, only_one, plain_errors
 from inn.system.packages import require
+from inn.system.parse import read_json
 from inn.system.report import Report
 
 FORMAT = 1
@@ -99,7 +101,7 @@ def prepare_shards(
             raise InputError(f"{name} must be at least 1, not {value}")
     VOCABULARIES.check(vocabulary)
     folder, text = Path(folder), corpus_text(corpus, VOCABULARIES[vocabulary].boundary)
-    with only_one(folder):
+    with only_one(folder), _all_or_some(folder):
         plan = {"format": FORMAT, "sha256": text.sha256, "vocabulary": vocabulary, "units": units, "piece": piece}
         _begin(folder, plan)
         pieces = {part: list(_pieces(text, part, vocabulary, piece)) for part in PARTS}
@@ -129,6 +131,21 @@ def prepare_shards(
     return folder
 
 
+@contextmanager
+def _all_or_some(folder: Path) -> Iterator[None]:
+    """Where a preparation fails before its first shard is written, leave nothing of it behind."""
+    begun = (folder / "plan.json").exists()
+    try:
+        yield
+    except BaseException:
+        if not begun and not any(folder.glob("*.bin")):
+            for name in ("plan.json", "vocabulary.json"):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # there was something else in it
+                folder.rmdir()
+        raise
+
+
 def open_shards(folder: str | Path) -> tuple[dict[str, np.ndarray | Shards], Vocabulary, str]:
     """The parts of a prepared folder, mapped from disk, their vocabulary, and the sha256 of their text.
 
@@ -138,16 +155,16 @@ def open_shards(folder: str | Path) -> tuple[dict[str, np.ndarray | Shards], Voc
     with plain_errors(folder):
         if (folder / "plan.json").is_file() and not (folder / "dataset.json").is_file():
             raise InputError(f"the shards in {folder} are not finished; start their preparation again, it will go on")
-        about = json.loads((folder / "dataset.json").read_text("ascii"))
+    about = read_json(folder / "dataset.json")
     try:
         if about["format"] != FORMAT:
             raise InputError(
                 f"the shards in {folder} are of format {about['format']}; this version of inn reads {FORMAT}"
             )
         vocabulary = Vocabulary.from_json(about["symbols"])
-        sizes = {part: list(about["sizes"][part]) for part in PARTS}
+        sizes = {part: [int(n) for n in about["sizes"][part]] for part in PARTS}
         sha256 = str(about["sha256"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / 'dataset.json'} is not what `inn data prepare` writes ({error})") from error
     parts: dict[str, np.ndarray | Shards] = {}
     for part in PARTS:
@@ -159,8 +176,7 @@ def open_shards(folder: str | Path) -> tuple[dict[str, np.ndarray | Shards], Voc
 def _begin(folder: Path, plan: dict[str, Any]) -> None:
     there = folder / "plan.json"
     if there.is_file():
-        with plain_errors(there):
-            old = json.loads(there.read_text("ascii"))
+        old = read_json(there)
         different = [name for name in plan if old.get(name) != plan[name]]
         if different:
             name = different[0]

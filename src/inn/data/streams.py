@@ -34,6 +34,20 @@ class Batch(NamedTuple):
     reset: Tensor | None
 
 
+def text_read(symbols: np.ndarray | Shards, batch: int, window: int, order: str, count: int) -> np.ndarray:
+    """The text that training on `count` symbols reads: the start of each stream's part, stream after stream.
+
+    The whole text for a pass and more; the first `count` symbols where windows are not read in the order of the text.
+
+    >>> text_read(np.arange(10), 2, 2, "contiguous", 4).tolist()
+    [0, 1, 5, 6]
+    """
+    if count >= len(symbols) or order != "contiguous":
+        return symbols[:count]
+    part, each = len(symbols) // batch, -(-count // (batch * window)) * window
+    return np.concatenate([symbols[at : at + min(each, part)] for at in range(0, part * batch, part)])
+
+
 class Streams:
     """Windows of T symbols from B places of a text.
 

@@ -12,12 +12,14 @@ from typing import Any, Literal
 import numpy as np
 
 from inn.system.errors import InputError, lookup
-from inn.system.files import BLOCK, plain_errors, sha256_of
+from inn.system.files import BLOCK, plain_errors, read_file, sha256_of
 
 PARTS = ("train", "valid", "test")
 Boundary = Literal["bytes", "characters", "words"]
 """Between two of what a text may be cut."""
 
+MOST = 1 << 34
+"""Bytes of a text that is read at once."""
 _LONGEST_WORD = 4096  # bytes that a cut moves back to find a space; a longer word is cut
 
 
@@ -170,8 +172,7 @@ def file_symbols(path: str | Path, encode: Callable[[str], Any]) -> np.ndarray:
 
     Raises `InputError` for a file that cannot be read, and one that is not UTF-8.
     """
-    with plain_errors(path):
-        content = Path(path).read_bytes()
+    content = read_file(path, MOST)
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

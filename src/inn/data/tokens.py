@@ -13,7 +13,8 @@ import numpy as np
 from inn.data.base import BytesDecoder, Decoder, Vocabulary, spellable, visible
 from inn.data.subwords import LETTERS, shown, tokenizers_library
 from inn.system.errors import InputError
-from inn.system.files import plain_errors
+from inn.system.files import read_file
+from inn.system.parse import JSON_BYTES, parse_json
 
 _LOST = "\ufffd"
 """What the library decodes to where a character is not complete yet."""
@@ -231,20 +232,20 @@ def read_symbols(path: str | Path) -> Vocabulary:
         if not found:
             raise InputError(
                 f"folder '{path}' holds no tokenizer.json; have transformers write one: "
-                f"AutoTokenizer.from_pretrained('{path}').save_pretrained('{path}')"
+                "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         path = found[0]
-    with plain_errors(path):
-        data = path.read_bytes()
+    data, kind = read_file(path, JSON_BYTES), "is not a tokenizer.json:"
     try:
-        tree = json.loads(data)
+        tree = parse_json(data, "it", object)
+        kind = "cannot be used:"
         if isinstance(tree, dict) and "kind" in tree and "format" in tree:
             return Vocabulary.from_json(tree)
         if not isinstance(tree, dict) or "model" not in tree:
             raise ValueError("it has no field 'model'")
         return Tokens(tree)
     except InputError as e:
-        raise InputError(f"'{path}' cannot be used: {e}") from None
+        raise InputError(f"'{path}' {kind} {e}") from None
     except ValueError as e:
         raise InputError(f"'{path}' is not a tokenizer.json: {e}") from None
 

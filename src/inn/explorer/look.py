@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import re
+import shlex
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from inn.analysis.overview import survey
+from inn.config.typed import typed
 from inn.data.base import Vocabulary
 from inn.data.prepare import Dataset
 from inn.explorer.page import build_page
@@ -28,12 +32,20 @@ from inn.system.trees import dotted
 
 BEFORE = 4000
 """Symbols of validation text that are read before the passage, where it has them: recall needs something to recall."""
+NEAR = 400
+"""Symbols further on, at most, where the passage may begin so that it begins with a sentence."""
 _BYTES = 64
 """Bytes of a file that are read for each symbol of the passage."""
+_BEGINNINGS = [
+    re.compile(pattern)
+    for pattern in (r"(?<=\n)\n+[ \t]*(?=\S)", r"[.!?][\"')\]’”]*\s+(?=[^\sa-z])|[。！？]+", r"\n+(?=\S)", r"\s+(?=\S)")
+]
+"""What stands before a paragraph, a sentence, a line, a word."""
 
 Warn = Callable[[str], None]
 
 
+@typed
 def look(
     run: str | Path | Run,
     other: str | Path | Run | None = None,
@@ -119,6 +131,7 @@ def _of_run(
         raise InputError(f"run '{run}' is of kind '{kind}', which has no neurons to look at; give a run of kind 'inn'")
     return {
         "name": name,
+        "play": f"inn play {shlex.quote(run)}",
         "passage": read_passage(model, **chosen),
         "survey": survey_of(model, dataset, name, report, warn),
         "history": history(Run(run)),
@@ -153,12 +166,33 @@ def passage_of(dataset: Dataset, text: str | Path | None, symbols: int, unknown:
         read, whole = text_symbols(Path(text), dataset.vocabulary, symbols, unknown)
         return {"symbols": read, "title": Path(text).name if whole else f"the beginning of {Path(text).name}"}
     valid = dataset.split("valid")
-    start = max(0, min(BEFORE, len(valid) - symbols))
+    latest = max(0, len(valid) - symbols)
+    start = beginning(valid, min(BEFORE, latest), latest, dataset.vocabulary)
     return {
         "symbols": valid[start : start + symbols],
         "before": valid[:start],
         "title": f"validation text of {dataset.name.removeprefix('file:')}",
     }
+
+
+def beginning(text: np.ndarray, near: int, latest: int, vocabulary: Vocabulary) -> int:
+    """Where a paragraph begins in `text`, soon after symbol `near`, not after `latest`; else a sentence, line or word.
+
+    >>> from inn.data.vocabulary import Bytes
+    >>> text = b"ity of it. One begins. Another"
+    >>> beginning(np.frombuffer(text, np.uint8), 2, 25, Bytes())
+    11
+    """
+    if near == 0:
+        return 0
+    decoder, starts, read = vocabulary.decoder(), [], ""
+    for symbol in text[near : min(latest, near + NEAR) + 1].tolist():
+        starts.append(len(read))
+        read += decoder.feed(symbol)
+    for pattern in _BEGINNINGS:
+        if (found := pattern.search(read)) and found.end() <= starts[-1]:
+            return near + bisect_left(starts, found.end())
+    return near
 
 
 def text_symbols(path: Path, vocabulary: Vocabulary, symbols: int, unknown: str) -> tuple[np.ndarray, bool]:

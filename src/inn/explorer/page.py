@@ -24,11 +24,12 @@ def build_page(runs: Sequence[Mapping[str, Any]], *, made_with: str = "", play: 
     request and no script but its own, by hash. Texts are data; the script puts them in as text, never as markup.
 
     Args:
-        runs: for each, `name` and any of `passage` (`read_passage`), `survey` (`inn.analysis.overview`), `history`
-            (`history`); what is missing or None is left out of the page. Numbers are kept to four digits.
+        runs: for each, `name`, `play` (the command that plays with it), and any of `passage` (`read_passage`), `survey`
+            (`inn.analysis.overview`), `history` (`history`); what is missing or None is left out of the page. Numbers
+            are kept to four digits.
         made_with: the command that made the page, shown at its end.
-        play: where a person plays with the first run: `neurons`, how many there are, and a `text` to begin with. The
-            page then asks the server that it came from, and nobody else (`inn.explorer.server`).
+        play: where a person plays with the first run: `neurons`, how many there are, a `text` to begin with, and its
+            `unit`. The page then asks the server that it came from, and nobody else (`inn.explorer.server`).
 
     >>> "<script>alert" in build_page([{"name": "<script>alert(1)</script>"}])
     False

@@ -39,6 +39,6 @@ def serve(
     player = Player(model)
     page = build_page(
         [{"name": Path(path).absolute().name, "passage": player.read({"serial": 0, "text": text})["passage"]}],
-        play={"neurons": model.config.neurons, "text": text},
+        play={"neurons": model.config.neurons, "text": text, "unit": player.vocabulary.unit},
     )
     return LocalServer(page, {"read": player.read, "write": player.write}, host, port)

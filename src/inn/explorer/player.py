@@ -23,14 +23,16 @@ HOP = 500
 """Where a text is too long, its beginning is left out in pieces of so many symbols: most keystrokes then cost one."""
 KEPT = 3
 """Sets of silenced neurons whose readings are kept."""
+LATE = 1000
+"""How far behind the newest a serial may be and count as late; one further behind is of another page, or a new one."""
 
 
 class Player:
     """Answers one page's questions, one at a time; a newer one ends an older one that is not done.
 
-    A question is a JSON object with `serial`, a number that grows, `text`, and `silenced`, a list of neurons. At most
-    the last `SYMBOLS` symbols of a text are read, and of those only what was not there the last time. Reading starts
-    from the run's experience, as writing does.
+    A question is a JSON object with `serial`, a number that grows, as milliseconds do, `text`, and `silenced`, a list
+    of neurons. At most the last `SYMBOLS` symbols of a text are read, and of those only what was not there before.
+    Reading starts from the run's experience, as writing does.
 
     Args:
         model: a loaded run.
@@ -41,7 +43,7 @@ class Player:
     def __init__(self, model: INN):
         assert model.vocabulary is not None
         self.model, self.vocabulary, self.neurons = model, model.vocabulary, model.config.neurons
-        self._lock, self._newest = Lock(), -1
+        self._lock, self._serials, self._newest = Lock(), Lock(), -1
         self._readings: dict[tuple[int, ...], tuple[np.ndarray, Reading]] = {}
 
     def read(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +92,12 @@ class Player:
         if len(self._readings) >= KEPT:
             self._readings.pop(next(iter(self._readings)))  # the one that was not asked for the longest
         self._readings[cut] = symbols, reading
-        return {"title": "What you type", "before": 0, **reading.facts(symbols)}
+        return {
+            "title": "What you type",
+            "before": 0,
+            **({"silenced": list(cut)} if cut else {}),
+            **reading.facts(symbols),
+        }
 
     def _without(self, cut: tuple[int, ...]):
         return silenced(self.model, cut) if cut else nullcontext()
@@ -115,9 +122,13 @@ class Player:
             raise InputError("a question takes 'serial', an integer, and 'text', a string")
         if not isinstance(cut, list) or not all(type(n) is int and 0 <= n < self.neurons for n in cut):
             raise InputError(f"silenced must be a list of neurons from 0 to {self.neurons - 1}, not {cut!r:.80}")
-        self._newest = max(self._newest, serial)
+        with self._serials:
+            if self._newest - LATE < serial < self._newest:
+                raise Superseded
+            self._newest = serial
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half of a pair is no character
         return serial, text, tuple(sorted(set(cut)))
 
     def _check(self, serial: int) -> None:
-        if serial < self._newest:
+        if serial != self._newest:
             raise Superseded

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from inn.system.errors import InputError
+from inn.system.parse import parse_json
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LIMIT = 1_000_000
@@ -130,8 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not 0 <= size <= LIMIT:
             raise _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a request is at most {LIMIT:,} bytes long")
         try:
-            asked = json.loads(self.rfile.read(size).decode("utf-8"))
-        except (ValueError, RecursionError):  # bytes that are no UTF-8 are a ValueError too
+            asked = parse_json(self.rfile.read(size).decode("utf-8"), "the request", object)
+        except ValueError:  # bytes that are no UTF-8 are one too
             raise _Refused(HTTPStatus.BAD_REQUEST, "the request is not JSON in UTF-8") from None
         if not isinstance(asked, dict):
             raise _Refused(HTTPStatus.BAD_REQUEST, "the request is not a JSON object")

@@ -9,25 +9,35 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
+from inn.models.inn import RECALL
 from inn.nn.state import State
 from inn.system.errors import InputError
 
 
 @dataclass
 class Chunk:
-    """Symbols `[B, T]` that were read, or are to be, with their mask."""
+    """Symbols `[B, T]` that were read, or are to be, with their mask, and in which rows the first is own writing."""
 
     tokens: Tensor
     mask: Tensor | None = None
+    own: Tensor | None = None
 
     def __add__(self, other: Chunk) -> Chunk:
         mask = None
         if self.mask is not None or other.mask is not None:
             mask = torch.cat([b.tokens >= 0 if b.mask is None else b.mask for b in (self, other)], 1)
-        return Chunk(torch.cat((self.tokens, other.tokens), 1), mask)
+        return Chunk(torch.cat((self.tokens, other.tokens), 1), mask, self.own)
 
     def first(self, n: int) -> Chunk:
-        return Chunk(self.tokens[:, :n], None if self.mask is None else self.mask[:, :n])
+        return Chunk(self.tokens[:, :n], None if self.mask is None else self.mask[:, :n], self.own)
+
+    def rows(self, rows: Tensor) -> Chunk:
+        rows = rows.to(self.tokens.device)
+        return Chunk(*(None if t is None else t[rows] for t in (self.tokens, self.mask, self.own)))  # type: ignore[arg-type]
+
+    def unread(self) -> Tensor | None:
+        """`INNCache.unread` before it was read."""
+        return None if self.own is None else self.tokens[:, 0].masked_fill(~self.own, -1)
 
 
 class INNCache(Cache):
@@ -59,6 +69,8 @@ class INNCache(Cache):
         self.recording = False
         self.pending: Chunk | None = None
         """Symbols that count as read and still have to be."""
+        self.unread: Tensor | None = None
+        """The symbol `[B]` that each stream wrote last, if it is still to be read: its own writing, when it comes."""
         self._state, self._own = state, False
         self._past: State | None = None
         self._since: Chunk | None = None
@@ -83,6 +95,22 @@ class INNCache(Cache):
         self._state, self._own = state, own
         self.length += chunk.tokens.shape[1]
 
+    def take_unread(self, tokens: Tensor) -> Tensor | None:
+        """Which streams are given their own last symbol as the first of `tokens` `[B, T]`: `[B]` bool, None if none."""
+        unread, self.unread = self.unread, None
+        if unread is None or len(unread) != len(tokens):
+            return None
+        own = tokens[:, 0] == unread.to(tokens.device)
+        return own if bool(own.any()) else None
+
+    def past(self, rows: Tensor) -> None:
+        """Go back to before all that was recorded, in these rows."""
+        since = self._since
+        if since is not None:
+            self.crop(-since.tokens.shape[1])
+            self.unread = since.unread()
+        self._select(rows)
+
     def commit(self) -> None:
         """What was read so far is never taken back."""
         self._since = None
@@ -101,7 +129,7 @@ class INNCache(Cache):
                     f"{n} symbols cannot be taken back out of a recurrent state, of which {read} were recorded; "
                     "call activate_past_recording before they are read, or start from a copy of an earlier cache"
                 )
-            self._state, self._own = self._past, False
+            self._state, self._own, self.unread = self._past, False, None
             self.length -= read
             if read > n:
                 self.pending = self._since.first(read - n)
@@ -140,12 +168,18 @@ class INNCache(Cache):
         if self._state is not None:
             self._select(torch.arange(self.batch_size).repeat_interleave(repeats))
 
+    def repeat_to(self, rows: int, copies: int) -> None:
+        """One stream, or `rows` of them, become `rows` times `copies`, as `generate` has its prompts."""
+        if self.batch_size in (1, rows) and self.batch_size != rows * copies:
+            self.batch_repeat_interleave(rows * copies // self.batch_size)
+
     def _select(self, rows: Tensor) -> None:
         if self._state is not None:
             self._state, self._own = self._state.select_batch(rows), True
         if self._past is not None:
             self._past = self._past.select_batch(rows)
-        self.pending, self._since = (b and _rows(b, rows) for b in (self.pending, self._since))
+        self.pending, self._since = (b and b.rows(rows) for b in (self.pending, self._since))
+        self.unread = None if self.unread is None else self.unread[rows.to(self.unread.device)]
 
     def reset(self) -> None:
         """Nothing read."""
@@ -181,6 +215,10 @@ class INNCache(Cache):
         return self.recording
 
 
-def _rows(chunk: Chunk, rows: Tensor) -> Chunk:
-    rows = rows.to(chunk.tokens.device)
-    return Chunk(chunk.tokens[rows], None if chunk.mask is None else chunk.mask[rows])
+def unlearned(before: State, after: State, rows: Tensor) -> State:
+    """The state `after` a symbol that some rows, `[B]` bool, are not to recall: their tables are those of `before`."""
+    key = (RECALL, "table")
+    if key not in after:
+        return after
+    table = torch.where(rows[:, None, None, None], before[key], after[key])
+    return State({**after, key: table}, after.penalties)

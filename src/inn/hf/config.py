@@ -16,7 +16,7 @@ KINDS = ("inn", "mamba-stack")
 
 
 class INNHFConfig(PreTrainedConfig):
-    """What an `INNModel` or `INNForCausalLM` is built from.
+    """What an `INNModel`, `INNForCausalLM` or `INNForSequenceClassification` is built from.
 
     Args:
         inn: fields of `inn.INNConfig` by name, or one itself; `kind` may be `mamba-stack`. Every field is written out.
@@ -44,8 +44,15 @@ class INNHFConfig(PreTrainedConfig):
             "AutoConfig": "modeling_inn.INNConfig",
             "AutoModel": "modeling_inn.INNModel",
             "AutoModelForCausalLM": "modeling_inn.INNForCausalLM",
+            "AutoModelForSequenceClassification": "modeling_inn.INNForSequenceClassification",
         }
+        options.pop("auto_map", None)  # of the file that was written beside an earlier folder
         super().__init__(**{"pad_token_id": None, **options, "tie_word_embeddings": config.tied})
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("vocab_size", "hidden_size", "num_hidden_layers"):
+            raise InputError(f"{name} follows from the model's own fields; give them by inn={{...}}")
+        super().__setattr__(name, value)
 
     @classmethod
     def register_for_auto_class(cls, auto_class: Any = "AutoConfig") -> None:

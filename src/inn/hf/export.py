@@ -8,14 +8,18 @@ from pathlib import Path
 from transformers import GenerationConfig
 from transformers.utils import logging
 
+from inn.data.tokens import Tokens
+from inn.hf.folder import CARD, TITLE
 from inn.hf.model import INNForCausalLM
 from inn.hf.tokenizer import build_tokenizer
-from inn.models.generate import start_symbol
 from inn.models.sequence import SequenceModel
+from inn.runs.beside import GENERATION, carry, fields_of
 from inn.runs.directory import Run
+from inn.runs.exported import is_exported
 from inn.runs.load import load
 from inn.system.errors import InputError
 from inn.system.files import new_folder
+from inn.training.summary import without_folder
 
 
 def export(run: str | Path | Run, folder: str | Path) -> Path:
@@ -35,23 +39,40 @@ def export(run: str | Path | Run, folder: str | Path) -> Path:
         raise InputError(f"'{folder}' exists already and is not empty; give a new folder")
     inn = load(run)
     model = INNForCausalLM.wrap(inn)  # type: ignore[arg-type]
-    path = Path(run)
-    card = model_card(inn, Run(path if (path / "config.yaml").is_file() else path.parent.parent))
+    home = home_of(run)
+    card = model_card(inn, Run(home))
     with new_folder(folder) as temporary:
-        write(model, temporary)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        write(model, temporary, home)
+        (temporary / CARD).write_text(card, encoding="utf-8")
     return folder
 
 
-def write(model: INNForCausalLM, folder: Path) -> None:
-    """Write a model, with its tokenizer where it has a vocabulary, into a folder."""
+def home_of(run: str | Path | Run) -> Path:
+    """The folder that a model's sidecars are in: the run of a checkpoint, a run or an exported folder itself."""
+    path = Path(run)
+    return path.parent.parent if path.parent.name == "checkpoints" and not is_exported(path) else path
+
+
+def write(model: INNForCausalLM, folder: Path, home: Path | None = None) -> None:
+    """Write a model, with its tokenizer where it has a vocabulary, into a folder.
+
+    `home`: the folder that it comes from; what that says of a tokenizer, and of how text is drawn, goes along.
+    """
     vocabulary = model.inn.vocabulary
     if vocabulary is not None:
-        tokenizer = build_tokenizer(vocabulary)
-        model.generation_config = GenerationConfig(  # from all symbols, as `inn generate` draws
-            bos_token_id=start_symbol(vocabulary), pad_token_id=tokenizer.pad_token_id, do_sample=True, top_k=0
-        )
+        tokenizer = build_tokenizer(vocabulary, home)
+        own = {  # from all symbols, as `inn generate` draws
+            "bos_token_id": tokenizer.bos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+            "do_sample": True,
+            "top_k": 0,
+        }
+        given = {} if home is None else fields_of(home / GENERATION)
+        given = {name: value for name, value in given.items() if not name.startswith(("_", "transformers", "cache"))}
+        model.generation_config = GenerationConfig(**{**own, **given})
         tokenizer.save_pretrained(folder)
+        if home is not None and isinstance(vocabulary, Tokens):
+            carry(home, folder, ("additional_chat_templates",))
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     model.save_pretrained(folder)
@@ -69,7 +90,7 @@ def model_card(inn: SequenceModel, run: Run) -> str:
         ("kind", f"`{config.model.kind}`"),
         ("parameters", f"{inn.num_parameters:,}"),
         ("symbols", f"{inn.vocabulary.size:,} ({inn.vocabulary.kind})"),
-        ("trained on", f"`{config.data.corpus}`, {config.train.symbols:,} {inn.vocabulary.unit}s"),
+        ("trained on", f"`{without_folder(config.data.corpus)}`, {config.train.symbols:,} {inn.vocabulary.unit}s"),
     ]
     if best and metric:
         measure, unit = (best["bits"], metric) if metric != "PPL" else (2 ** best["bits"], "perplexity")
@@ -79,16 +100,16 @@ def model_card(inn: SequenceModel, run: Run) -> str:
             rows.append((name, f"`{value}`"))
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     settings = json.dumps({"model": INNForCausalLM.wrap(inn).config.inn}, indent=1)  # type: ignore[arg-type]
-    return CARD.format(table=table, settings=settings)
+    return TEXT.format(title=TITLE, table=table, settings=settings)
 
 
-CARD = """---
+TEXT = """---
 library_name: transformers
 pipeline_tag: text-generation
 tags: [inn, recurrent, graph-of-neurons]
 ---
 
-# An Intelligent Neural Network
+{title}
 
 A language model that is a graph of neurons: each keeps a memory of its own, and at every step they talk to one another.
 

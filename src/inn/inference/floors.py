@@ -1,19 +1,27 @@
-"""What tables of counts and a file compressor make of a text: what a model that learned anything must beat."""
+"""What tables of counts and file compressors make of a text: what a model that learned anything must beat."""
 
 from __future__ import annotations
 
 import lzma
 import math
-from collections.abc import Iterator, Sequence
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from inn.system.errors import InputError
+from inn.system.packages import optional, require
 
 FLOOR_NAMES = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
 TABLE_LIMIT = 2**25
 """Largest table of counts, in entries; orders beyond it are left out."""
 _CHUNK = 2**22
+_PPMD = 1 << 30  # bytes of memory
+_ZPAQ_TEXT = "x{},0w2c0,1010,255i1c256ci1,1,1,1,1,1,2ac0,2,0,255i1c0,3,0,0,255i1c0,4,0,0,0,255i1mm16ts19t0"
+"""What -m5 is for text, as zpaq's manual has it; the number is log2 of the tables' size in MiB."""
 
 
 def ngram_counts(symbols: np.ndarray, vocab: int, order: int) -> np.ndarray:
@@ -76,19 +84,91 @@ def floors(
     return result
 
 
-def xz_bits(train: str | bytes, held_out: str | bytes, symbols: int | None = None) -> dict[str, float]:
-    """Bits per symbol that xz (preset 9e) needs for held-out text: `alone`, and `primed` with the training text.
+def _xz(text: bytes) -> int:
+    return len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
 
-    `primed` is what the held-out text adds to the compressed training text, of which xz remembers the last 64 MiB.
-    `symbols` counts the held-out symbols; the length of `held_out` (characters, or bytes) when None.
 
-    >>> xz_bits("the cat sat on the mat. " * 20, "the cat sat.")["primed"] < 3
+def _ppmd(text: bytes) -> int:
+    compressed = require("pyppmd", "PPMd", "compressors").compress(text, max_order=8, mem_size=_PPMD, variant="H")
+    return len(compressed)
+
+
+def _zpaq(text: bytes, method: str = "5") -> int:
+    program = shutil.which("zpaq")
+    if program is None:
+        raise InputError("zpaq needs the program 'zpaq'; install it: apt-get install zpaq, or mattmahoney.net/zpaq")
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "text").write_bytes(text)
+        command = [program, "add", "archive.zpaq", "text", f"-m{method}", "-t1", "-noattributes"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        return (Path(folder) / "archive.zpaq").stat().st_size
+
+
+def _tables(length: int) -> int:
+    """log2 of the MiB that -m5 takes for the tables of a file of this length."""
+    return max(0, (length + 4095).bit_length() - 20)
+
+
+def _zpaq_beginning(text: bytes, length: int) -> int:
+    """The bytes that zpaq makes of a text with the tables that a file of this length gets.
+
+    -m5 takes larger ones for a longer file: without this, what they save of the text's beginning would be counted as if
+    the rest were shorter.
+    """
+    own, wanted = _tables(len(text)), _tables(length)
+    found = _zpaq(text)
+    if own == wanted or abs(_zpaq(text, _ZPAQ_TEXT.format(own)) - found) > 64:  # not what -m5 takes for text
+        return found  # its date makes a byte or two
+    return _zpaq(text, _ZPAQ_TEXT.format(wanted))
+
+
+COMPRESSORS: dict[str, Callable[[bytes], int]] = {"xz": _xz, "PPMd": _ppmd, "zpaq -m5": _zpaq}
+"""File compressors by name: from a text to the bytes that they make of it. xz (preset 9e) and zpaq remember the last
+64 MiB, PPMd (variant H, order 8) as much as fits into 1 GiB."""
+
+
+def compressors() -> dict[str, str]:
+    """Those of `COMPRESSORS` that are on this machine, with version and settings."""
+    found = {"xz": "preset 9e"}
+    if (ppmd := optional("pyppmd")) is not None:
+        found["PPMd"] = f"pyppmd {ppmd.__version__}, variant H, order 8, {_PPMD >> 20} MiB"
+    if (program := shutil.which("zpaq")) is not None:
+        said = subprocess.run([program], capture_output=True, text=True).stdout
+        found["zpaq -m5"] = f"{said.partition(' journaling')[0] or 'zpaq'}, -m5 -t1"
+    return found
+
+
+def primed_bits(name: str, train: bytes, held_out: Sequence[bytes]) -> list[int]:
+    """Bits that each held-out text adds to a training text: what the compressor needs for it after that text.
+
+    >>> primed_bits("xz", b"the cat sat on the mat. " * 20, [b"", b"the cat sat."])[0]
+    0
+    """
+    size, known = COMPRESSORS[name], dict[int, int]()
+
+    def beginning(length: int) -> int:
+        tables = _tables(length) if size is _zpaq else 0
+        if tables not in known:
+            known[tables] = _zpaq_beginning(train, length) if size is _zpaq else size(train)
+        return known[tables]
+
+    return [8 * (size(train + text) - beginning(len(train) + len(text))) for text in held_out]
+
+
+def compressor_bits(
+    name: str, train: str | bytes, held_out: str | bytes, symbols: int | None = None
+) -> dict[str, float]:
+    """Bits per symbol that a compressor needs for held-out text: `alone`, and `primed` with the training text.
+
+    `symbols` counts the held-out symbols; the length of `held_out` (characters, or bytes) when None. Raises
+    `InputError` for one of `COMPRESSORS` that is not on this machine.
+
+    >>> compressor_bits("xz", "the cat sat on the mat. " * 20, "the cat sat.")["primed"] < 3
     True
     """
     symbols = len(held_out) if symbols is None else symbols
     if symbols < 1:
         raise InputError("there is no held-out text to compress")
     first, second = (text.encode() if isinstance(text, str) else bytes(text) for text in (train, held_out))
-    preset = 9 | lzma.PRESET_EXTREME
-    alone, base, both = (8 * len(lzma.compress(part, preset=preset)) for part in (second, first, first + second))
-    return {"alone": alone / symbols, "primed": (both - base) / symbols}
+    (primed,) = primed_bits(name, first, [second])
+    return {"alone": 8 * COMPRESSORS[name](second) / symbols, "primed": primed / symbols}

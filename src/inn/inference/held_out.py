@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from inn.config.run import DataConfig
+from inn.config.typed import typed
 from inn.data.metric import in_metric
+from inn.data.prepare import Dataset
 from inn.data.size import TextSize, scored_size
+from inn.data.streams import text_read
 from inn.inference.evaluate import Score, evaluate, evaluate_windows
-from inn.inference.floors import floors
+from inn.inference.floors import COMPRESSORS, floors, primed_bits
+from inn.inference.floors import compressors as compressors_here
 from inn.models.generate import start_symbol
 from inn.runs.directory import Run
 from inn.runs.load import load_with_data, path_of
@@ -19,6 +27,7 @@ from inn.system.errors import InputError
 from inn.system.report import Report, nobody
 
 
+@typed
 def evaluate_run(
     run: str | Path | Run,
     split: str = "test",
@@ -28,6 +37,7 @@ def evaluate_run(
     limit: int | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    compressors: bool = False,
     report: Report = nobody,
 ) -> dict[str, Any]:
     """Score a run on a part of its corpus.
@@ -41,12 +51,13 @@ def evaluate_run(
         limit: score the first symbols only, so many; None scores all.
         device: `auto`, `cpu`, `cuda` (or `cuda:1`, ...) or `mps`.
         dtype: `float32`, or `bfloat16` under autocast.
+        compressors: beside the tables of counts, what file compressors make of it (see `compressed`).
         report: told of what is fetched, encoded and scored.
 
     Returns:
         plain data: the score in the measure of the run's symbols, under its name (`bpc`, `bpb`, `ppl` or `bits`);
         `nats`, `bits` and `perplexity` per symbol, and the `count` of symbols scored; the same in measures of the text
-        (`of_text`); and the `floors`, bits of tables of counts.
+        (`of_text`); and the `floors`, bits per symbol of tables of counts.
 
     Raises `InputError` for a run that cannot be loaded, a corpus that is no longer what it was trained on, and options
     that do not go together.
@@ -65,6 +76,12 @@ def evaluate_run(
     else:
         start = start_symbol(vocabulary)
         score = evaluate_windows(model, symbols, window, start, **options)
+    found = floors(dataset.train, symbols, vocabulary.size)
+    if compressors:
+        config = Run(path_of(run)).config()
+        read = len(dataset.train) if hasattr(model, "fit") else config.train.symbols
+        bits = compressed(dataset, config.data, read, {split: symbols})
+        found |= {name: parts[split] / len(symbols) for name, parts in bits.items()}
     return {
         "run": str(path_of(run)),
         "corpus": dataset.name,
@@ -81,9 +98,31 @@ def evaluate_run(
         "window": window,
         "start_symbol": start,
         "parameters": model.num_parameters,
-        "floors": floors(dataset.train, symbols, vocabulary.size),
+        "floors": found,
         "data_sha256": dataset.sha256,
     }
+
+
+def compressed(
+    dataset: Dataset, data: DataConfig, read: int, parts: Mapping[str, np.ndarray], names: Iterable[str] = COMPRESSORS
+) -> dict[str, dict[str, int]]:
+    """Bits that file compressors need for held-out symbols, after the very text that a model was trained on.
+
+    Args:
+        dataset: the corpus.
+        data: how training reads it.
+        read: symbols that training reads.
+        parts: the symbols `[n]` to compress, by name.
+        names: of `inn.inference.floors.COMPRESSORS`; those that are not on this machine are left out.
+
+    Returns the bits that each part adds to the training text, the first symbol included, by compressor and part. They
+    read the text as the symbols spell it, and go on learning while they read, as a model's state does.
+    """
+    spelt = dataset.vocabulary.decode_bytes
+    train = spelt(text_read(dataset.train, data.batch, data.window, data.order, read))
+    held_out = [spelt(symbols) for symbols in parts.values()]
+    here = compressors_here()
+    return {name: dict(zip(parts, primed_bits(name, train, held_out))) for name in names if name in here}
 
 
 def of_text(score: Score, size: TextSize | None) -> dict[str, Any]:

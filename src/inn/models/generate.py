@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from inn.config.typed import shown, typed
 from inn.data.vocabulary import Vocabulary
 from inn.nn.modes import device_of, evaluating
 from inn.nn.state import State
@@ -29,6 +30,7 @@ class Writer(Protocol):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]: ...
 
 
+@typed
 def check_sampling(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> None:
     """Raise `InputError` for a temperature, top-k or top-p that means nothing."""
     if not 0 < temperature < math.inf:
@@ -67,9 +69,14 @@ def sample(
         shares = shares / shares.sum(-1, keepdim=True)
         before = shares.cumsum(-1) - shares  # mass of all more likely symbols; 0 for the first, which always stays
         shares[before >= top_p] = 0
-    return symbols.gather(-1, torch.multinomial(shares, 1, generator=generator))[:, 0]
+    try:
+        drawn = torch.multinomial(shares, 1, generator=generator)
+    except RuntimeError as error:
+        raise InputError("the model predicts what is no number: its weights or what it read are damaged") from error
+    return symbols.gather(-1, drawn)[:, 0]
 
 
+@typed
 def generate(
     model: Writer,
     prompt: str = "",
@@ -130,6 +137,7 @@ def generate(
 
 
 @torch.no_grad()
+@typed
 def complete(
     model: Writer,
     prompts: Sequence[str],
@@ -177,6 +185,8 @@ def _prepare(
     seed: int | None,
 ) -> tuple[Vocabulary, torch.Generator]:
     """Check what was asked for; the model's vocabulary, and a source of random numbers for its draws."""
+    if not isinstance(model, nn.Module) or not hasattr(model, "vocabulary"):
+        raise InputError(f"what writes must be a model of the library, not {shown(model)}")
     check_sampling(temperature, top_k, top_p)
     if tokens is not None and tokens < 0:
         raise InputError(f"tokens must be at least 0, not {tokens}")

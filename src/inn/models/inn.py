@@ -12,8 +12,10 @@ from inn.config.models import INNConfig
 from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
+from inn.nn.arguments import checked, config_of
+from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
-from inn.nn.population import Linear, no_decay
+from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
 from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
@@ -24,6 +26,7 @@ RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
 
 
+@passed_by("forward", "hidden", "read", backbone=Graph, recall=Recall)
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
@@ -45,15 +48,18 @@ class INN(SequenceModel):
     torch.Size([2, 10, 256])
     """
 
+    no_split = ["Round", "Recall"]
+    """Modules that are on one device wholly (`infer_auto_device_map(no_split_module_classes=...)` of accelerate)."""
     config: INNConfig
 
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
         parameters = fields.pop("parameters", None)
-        config = config or model_config("inn", preset, **fields)
+        given = fields if preset is None else {"preset": preset, **fields}
+        config = config_of(INNConfig, config, given) or model_config("inn", preset, **fields)
         super().__init__(config if parameters is None else with_parameters(config, parameters))
         c = self.config
         embedded = c.embedding_width or c.input_width
-        self.embedding = nn.Embedding(c.vocab, embedded)
+        self.embedding = Embedding(c.vocab, embedded)
         self.widen = widening(c.embedding_width, c.input_width)
         self.recall = Recall(c) if c.recall else None
         self.backbone = Graph(c)
@@ -66,13 +72,35 @@ class INN(SequenceModel):
         else:
             self.head = Linear(embedded if c.tied else c.readout_width, c.vocab)
         self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
-        nn.init.normal_(self.embedding.weight, std=c.embedding_std)
+        started(self.embedding, c.embedding_std)
         if isinstance(self.head, Linear):
-            nn.init.normal_(self.head.weight, std=0.02)
-            nn.init.zeros_(self.head.bias)
-        if c.tied:
-            self.head.weight = self.embedding.weight
-        no_decay(self.embedding.weight)  # type: ignore[arg-type]
+            started(self.head, 0.02)
+            if c.tied:
+                self.head.std = c.embedding_std
+        self.tie_weights()
+        self.register_load_state_dict_post_hook(_tie_what_was_loaded)
+
+    def tie_weights(self) -> None:
+        """Let a tied head have the embedding's weight, the very tensor; accelerate asks for it by this name."""
+        if (
+            self.config.tied
+            and (one := self._parameter("embedding")) is not None
+            and self._parameter("head") is not None
+        ):
+            # Not by setting the attribute: `init_empty_weights` makes a new tensor of each one that is set.
+            self.head._parameters["weight"] = one
+
+    def _apply(self, fn: Any, recurse: bool = True) -> INN:
+        one = self._parameter("embedding")
+        tied = one is not None and one is self._parameter("head")
+        super()._apply(fn, recurse)
+        if tied:  # `to_empty` makes new tensors, one for either
+            self.tie_weights()
+        return self
+
+    def _parameter(self, child: str) -> nn.Parameter | None:
+        """The weight of a child; None where it has no plain one (any longer)."""
+        return getattr(self, child)._parameters.get("weight")
 
     @property
     def graph(self) -> Graph:
@@ -95,14 +123,18 @@ class INN(SequenceModel):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         edges: Edges | None = None,
+        remember: bool = True,
+        predict: bool = True,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
-        `edges` says which edges the routers may use; None is the complete graph.
+        `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
+        not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`.
         """
-        hidden, state = self.hidden(tokens, state, reset=reset, mask=mask, edges=edges)
-        return self.predict(hidden), state
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+        return self.predict(hidden) if predict else hidden, state
 
+    @checked
     def hidden(
         self,
         tokens: Tensor,
@@ -117,16 +149,25 @@ class INN(SequenceModel):
 
         Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
-        if tokens.ndim != 2:
-            raise ValueError(f"tokens must be [batch, time], not {list(tokens.shape)}")
-        x, recalled = self.embed(tokens), {}
-        if state is not None:
-            state.check_batch(tokens.shape[0])
+        return self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+
+    def read(
+        self,
+        tokens: Tensor,
+        state: State | None,
+        *,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        edges: Edges | None = None,
+        remember: bool = True,
+    ) -> tuple[Tensor, State]:
+        """`hidden` of arguments that have been checked."""
+        x, found, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
-            x = x + found
-        x, after = self.graph.run(x, state, edges=edges, reset=reset, mask=mask)
-        return self.norm(self.graph.readout(x)), after if self.recall is None else _joined(after, recalled)
+            state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
+        x, after = self.graph(x, state, recalled=found, edges=edges, reset=reset, mask=mask, checked=True)
+        return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
@@ -143,17 +184,17 @@ class INN(SequenceModel):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
-        The state is changed in place and returned; while a tape records, a new one is made as ever.
+        The state is changed in place and returned. While a tape records, in what is compiled, and where something hangs
+        on a module (a hook, an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None:
-            logits, after = self.step(tokens, state)
+        if self.graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
+            with torch.no_grad():
+                logits, after = self.step(tokens, state)
             if self.recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
-        state.check_batch(tokens.shape[0])
-        # PyTorch's compiler cannot take inference mode.
-        with torch.no_grad() if torch.compiler.is_compiling() else torch.inference_mode():
+        with torch.inference_mode():
             x = self.embed(tokens[:, None])
             if self.recall is not None:
                 x = x + self.recall.read_(tokens[:, None], state.round(RECALL), remember=remember)
@@ -179,6 +220,18 @@ class INN(SequenceModel):
             parts["embedding"] = products(self.widen)
         parts["head"] = products(self.bridge, self.head)
         return parts | (self.recall.flops() if self.recall is not None else {})
+
+
+def _tie_what_was_loaded(model: INN, keys: Any) -> None:
+    """Tie again where loading has put two tensors (`assign=True`) in place of one; of which a file may hold one."""
+    one, other = model._parameter("embedding"), model._parameter("head")
+    if not model.config.tied or one is None or other is None or one is other:
+        return
+    if one.is_meta:
+        model.embedding._parameters["weight"] = other
+    alike = type(one) is type(other) and one.shape == other.shape
+    if one.is_meta or other.is_meta or (alike and torch.equal(one, other)):
+        model.tie_weights()
 
 
 def _joined(state: State, recalled: dict[str, Tensor]) -> State:

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.rivals import LSTMConfig
-from inn.models.common import check_input, symbol_embedding, symbol_flops, symbol_head
+from inn.models.common import symbol_embedding, symbol_flops, symbol_head, tied_scores
 from inn.models.sequence import SequenceModel
+from inn.nn.direct import home
 from inn.nn.state import State
 from inn.nn.symbols import widening
 from inn.ops.derivatives import readable, transformed
@@ -41,15 +42,14 @@ class LSTM(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`. A reset at a masked position still clears the state."""
-        check_input(tokens, state)
         state = self.initial_state(tokens.shape[0]) if state is None else state
         h, c = (torch.stack([state[i, part][:, 0] for i in range(self.config.layers)]) for part in "hc")
         x = self.widen(self.embedding(tokens))
         outputs = []
         for start, end in segments(tokens.shape[1], reset, mask):
             if reset is not None:
-                keep = ~reset[:, start, None]
-                h, c = h * keep, c * keep
+                fresh = reset[:, start, None]
+                h, c = h.masked_fill(fresh, 0), c.masked_fill(fresh, 0)
             run = by_layers if transformed() or torch.compiler.is_exporting() else nn.LSTM.__call__
             y, (new_h, new_c) = run(self.lstm, x[:, start:end], (h.contiguous(), c.contiguous()))
             new_h, new_c = new_h.to(h.dtype), new_c.to(c.dtype)  # autocast may have left them in bfloat16
@@ -59,11 +59,12 @@ class LSTM(SequenceModel):
             h, c = new_h, new_c
             outputs.append(y)
         parts = {(i, part): t[i][:, None] for part, t in (("h", h), ("c", c)) for i in range(self.config.layers)}
-        return self.head(self.dropout(torch.cat(outputs, dim=1)), self.embedding), State(parts)
+        return self.head(self.dropout(torch.cat(outputs, dim=1)), tied_scores(self.embedding)), State(parts)
 
     def initial_state(self, batch: int) -> State:
         """Zeros."""
-        zeros = self.embedding.weight.new_zeros(batch, 1, self.config.width)
+        weight = self.embedding.weight
+        zeros = torch.zeros(batch, 1, self.config.width, dtype=weight.dtype, device=home(self.embedding, weight))
         return State({(i, part): zeros.clone() for part in "hc" for i in range(self.config.layers)})
 
     def flops(self) -> dict[str, float]:

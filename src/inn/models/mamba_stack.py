@@ -6,7 +6,6 @@ from torch import Tensor
 
 from inn.config.models import INNConfig
 from inn.config.rivals import MambaStackConfig
-from inn.models.common import check_input
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
@@ -50,9 +49,8 @@ class TransposedMambaStack(MambaStack):
         edges: Edges | None = None,
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`; a masked position is skipped by the scan over the batch."""
-        check_input(tokens, state)
-        logits, _ = super().forward(tokens.mT, mask=None if mask is None else mask.mT, edges=edges)
-        return logits.transpose(0, 1), State({})
+        hidden, _ = self.read(tokens.mT, None, reset=None, mask=None if mask is None else mask.mT, edges=edges)
+        return self.predict(hidden).transpose(0, 1), State({})
 
     step_ = SequenceModel.step_  # nothing is carried that could be changed in place
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from inn.config.rivals import NgramConfig
-from inn.models.common import check_input
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -72,7 +71,6 @@ class Ngram(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`; the logits are log-probabilities. A reset at a masked position still counts."""
-        check_input(tokens, state)
         if torch.compiler.is_exporting():
             raise InputError("an n-gram model looks its counts up by value and cannot be exported; export another kind")
         state = self.initial_state(tokens.shape[0]) if state is None else state

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.rivals import PaperTransformerConfig
-from inn.models.common import Head, symbol_embedding
+from inn.models.common import Head, symbol_embedding, tied_scores
 from inn.models.window import Plan, WindowedModel, attend, split_heads
 from inn.nn.population import project
 
@@ -31,21 +33,19 @@ class PaperTransformer(WindowedModel):
         c = config
         self.embedding = symbol_embedding(c.vocab, c.width, c.embedding_std)
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(c.width, c.heads, c.hidden, c.dropout, batch_first=True) for _ in range(c.layers)
+            Layer(c.width, c.heads, c.hidden, c.dropout, batch_first=True) for _ in range(c.layers)
         )
         self.head = Head(c.vocab, c.width, tied=True, bias=True)
-        self.register_buffer("waves", sinusoids(c.window, c.width), persistent=False)
-        self.waves: Tensor
 
     def encode(
         self, tokens: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        x, joined = self.embedding(tokens) + self.waves[plan.positions], []
+        x, joined = self.embedding(tokens), []
+        x = x + sinusoids(self.config.window, self.config.width).to(x)[plan.positions]
         for layer, cache in zip(self.layers, caches, strict=True):
-            assert isinstance(layer, nn.TransformerEncoderLayer)
-            x, kept = run_layer(layer, x, plan, cache)
+            x, kept = layer(x, plan, cache)
             joined.append(kept)
-        return self.head(x, self.embedding), joined
+        return self.head(x, tied_scores(self.embedding)), joined
 
     def flops(self) -> dict[str, float]:
         """Matrix products, and attention to half a block: a symbol sees (window + 1) / 2 keys on average."""
@@ -58,21 +58,44 @@ class PaperTransformer(WindowedModel):
         }
 
 
-def run_layer(
-    layer: nn.TransformerEncoderLayer, x: Tensor, plan: Plan, cache: tuple[Tensor, Tensor]
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """What `layer(x)` computes with a causal mask, except that keys and values of earlier calls come from a cache.
+class Layer(nn.TransformerEncoderLayer):
+    """PyTorch's encoder layer, whose keys and values of earlier calls come from a cache."""
 
-    The layer's own `forward` takes queries and keys from the same tensor, so its parts are called one by one here.
-    """
-    attention = layer.self_attn
-    q, k, v = project(x, attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
-    k, v = plan.join(cache[0], k), plan.join(cache[1], v)
-    qh, kh, vh = (split_heads(t, attention.num_heads) for t in (q, k, v))
-    y = attend(qh, kh, vh, plan, dropout=attention.dropout if layer.training else 0.0)
-    x = layer.norm1(x + layer.dropout1(attention.out_proj(y)))
-    y = layer.linear2(layer.dropout(F.relu(layer.linear1(x))))
-    return layer.norm2(x + layer.dropout2(y)), (k, v)
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.self_attn.__class__, self.self_attn.out_proj.__class__ = _Attention, _Out
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, plan: Plan, cache: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """x `[B, T, D]` -> the same, and the keys and values `[B, L, D]` that were attended to."""
+        y, kept = self.self_attn(x, plan, cache)
+        x = self.norm1(x + self.dropout1(y))
+        y = self.linear2(self.dropout(F.relu(self.linear1(x))))
+        return self.norm2(x + self.dropout2(y)), kept
+
+
+class _Attention(nn.MultiheadAttention):
+    """PyTorch's own takes queries and keys from the same tensor."""
+
+    def reset_parameters(self) -> None:
+        self._reset_parameters()
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, plan: Plan, cache: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        q, k, v = project(x, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
+        k, v = plan.join(cache[0], k), plan.join(cache[1], v)
+        qh, kh, vh = (split_heads(t, self.num_heads) for t in (q, k, v))
+        return self.out_proj(attend(qh, kh, vh, plan, self.dropout if self.training else 0.0)), (k, v)
+
+
+class _Out(nn.Linear):
+    """The map behind the attention, whose bias starts at zero."""
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.zeros_(self.bias)
 
 
 def sinusoids(positions: int, width: int) -> Tensor:

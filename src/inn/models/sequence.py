@@ -6,20 +6,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from inn.models.generate import generate
 from inn.models.names import filed
+from inn.nn.arguments import Checked, by_forward, one_each, symbols
+from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 
 if TYPE_CHECKING:
     from inn.data.vocabulary import Vocabulary
 
 
-class SequenceModel(nn.Module, ABC):
+class SequenceModel(Checked, ABC):
     """An autoregressive model of symbol sequences: logits of the next symbol, and a state to continue from.
 
-    Subclasses take their configuration dataclass and implement `forward`, `initial_state` and `flops`.
+    Subclasses take their configuration dataclass and implement `forward`, `initial_state` and `flops`. What `forward`
+    and `step_` are called with is checked before they see it (`inn.nn.arguments`): tokens are int64 in the vocabulary,
+    reset and mask bool `[B, T]`, the state is the model's own, and neither batch nor time is empty.
 
     Attributes:
         config: the dataclass the model was built from (`config.vocab` symbols).
@@ -35,6 +39,11 @@ class SequenceModel(nn.Module, ABC):
         super().__init__()
         self.config = config
 
+    def check_given(self, given: Any) -> Tensor:
+        tokens = symbols(given)
+        self.check_device("tokens", tokens)
+        return tokens
+
     @abstractmethod
     def forward(
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
@@ -42,14 +51,16 @@ class SequenceModel(nn.Module, ABC):
         """Predict the next symbol at every position.
 
         Args:
-            tokens: `[B, T]` integer symbols in `[0, vocab)`.
+            tokens: `[B, T]` whole numbers in `[0, vocab)`; anything where the mask is false.
             state: what an earlier call returned; None starts afresh. Never changed in place.
-            reset: `[B, T]` bool; where true the state starts afresh before this position.
-            mask: `[B, T]` bool; where false the position is padding and the state passes through unchanged.
+            reset: `[B, T]` bool, or numbers 0 and 1; where true the state starts afresh before this position.
+            mask: `[B, T]`, the same; where false the position is padding and the state passes through unchanged.
 
         Returns:
             logits `[B, T, vocab]` and the state after the last position, whose `penalties` a trainer adds to the loss.
             Any split of the time axis gives the same logits as one pass.
+
+        Raises `InputError` for tokens, states, masks and resets that do not fit.
         """
 
     @abstractmethod
@@ -62,9 +73,10 @@ class SequenceModel(nn.Module, ABC):
 
     def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict after one symbol per stream: `[B]` -> logits `[B, vocab]` and the state; `forward` with T = 1."""
-        logits, after = self(tokens[:, None], state)
+        logits, after = self(one_each(tokens)[:, None], state)
         return logits[:, 0], after
 
+    @by_forward
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """`step` that uses up the state it is given: what comes back may be the same one, changed in place.
 
@@ -76,6 +88,10 @@ class SequenceModel(nn.Module, ABC):
     def after_reading(self, symbols: Tensor) -> State | None:
         """The state of one stream that can recall a text `[n]` and remembers nothing else; None where none can."""
         return None
+
+    def reset_parameters(self) -> None:
+        """Start anew, as a new model starts; also where `to_empty` has just made room for the weights."""
+        reset_parameters(self)
 
     def parameters_by_part(self) -> dict[str, int]:
         """Parameters by top-level part; a tied head counts once, with the embedding."""

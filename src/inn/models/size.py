@@ -5,25 +5,12 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from inn.models.build import build_model
+from inn.models.build import parameters_of
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.run import RunConfig
     from inn.config.settings import Settings
-
-
-def parameters_of(config: Any) -> int:
-    """The parameters of a model of this configuration; no weights are made for it.
-
-    >>> from inn.config.assemble import model_config
-    >>> parameters_of(model_config("mamba-stack", vocab=27))
-    2637083
-    """
-    with torch.device("meta"):
-        return build_model(config).num_parameters
 
 
 def with_parameters(config: Any, parameters: int, step: int | None = None) -> Any:

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.rivals import TransformerConfig
-from inn.models.common import symbol_embedding, symbol_flops, symbol_head
+from inn.models.common import symbol_embedding, symbol_flops, symbol_head, tied_scores
 from inn.models.window import Plan, WindowedModel, attend, split_heads
-from inn.nn.population import Linear
+from inn.nn.population import Linear, started
 from inn.nn.symbols import widening
 
 
@@ -59,7 +59,7 @@ class Transformer(WindowedModel):
         for layer, cache in zip(self.layers, caches, strict=True):
             x, kept = layer(x, plan, cache, turns, key_turns)
             joined.append(kept)
-        return self.head(self.norm(x), self.embedding), joined
+        return self.head(self.norm(x), tied_scores(self.embedding)), joined
 
     def flops(self) -> dict[str, float]:
         """Matrix products, and attention to a full window: every symbol of a running stream sees `window` keys."""
@@ -86,9 +86,9 @@ class Layer(nn.Module):
         self.down = Linear(hidden, c.width, bias=False)
         self.dropout = nn.Dropout(c.dropout)
         for linear in (self.qkv, self.gate_up):
-            nn.init.normal_(linear.weight, std=c.embedding_std)
+            started(linear, c.embedding_std)
         for linear in (self.attention_out, self.down):  # 2 x layers of them add up on the residual stream
-            nn.init.normal_(linear.weight, std=c.embedding_std * (2 * c.layers) ** -0.5)
+            started(linear, c.embedding_std * (2 * c.layers) ** -0.5)
 
     def forward(
         self, x: Tensor, plan: Plan, cache: tuple[Tensor, Tensor], turns: Tensor, key_turns: Tensor

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from inn.models.common import check_input
 from inn.models.sequence import SequenceModel
+from inn.nn.direct import home
 from inn.nn.state import State
 from inn.ops.derivatives import readable, transformed
 
@@ -158,7 +158,6 @@ class WindowedModel(SequenceModel):
         self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """See `SequenceModel.forward`. A reset at a masked position still empties the cache."""
-        check_input(tokens, state)
         fresh = state is None
         state = self.initial_state(tokens.shape[0]) if state is None else state
         window, dtype = self.config.window, self.embedding.weight.dtype
@@ -185,6 +184,8 @@ class WindowedModel(SequenceModel):
     def initial_state(self, batch: int) -> State:
         """An empty cache."""
         c, weight = self.config, self.embedding.weight
-        parts = {(i, part): weight.new_zeros(batch, 1, c.window - 1, c.width) for i in range(c.layers) for part in "kv"}
-        parts[0, "length"] = torch.zeros(batch, 1, dtype=torch.int64, device=weight.device)
+        shape, device = (batch, 1, c.window - 1, c.width), home(self.embedding, weight)
+        zeros = [torch.zeros(shape, dtype=weight.dtype, device=device) for _ in range(2 * c.layers)]
+        parts = {(i // 2, "kv"[i % 2]): t for i, t in enumerate(zeros)}
+        parts[0, "length"] = torch.zeros(batch, 1, dtype=torch.int64, device=device)
         return State(parts)

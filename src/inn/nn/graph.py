@@ -10,8 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
-from inn.nn.population import no_decay
+from inn.nn.arguments import Checked, config_of, vectors
+from inn.nn.direct import passed_by
 from inn.nn.round import Round
+from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.topology.base import edges_of
 from inn.nn.topology.edges import Edges
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from inn.nn.tape import Tape
 
 
-class Graph(nn.Module):
+@passed_by("forward", "run", rounds=Round)
+class Graph(Checked):
     """A graph of neurons as a layer: `[B, T, F]` -> `[B, T, F]`, causal, with a state.
 
     With `input: split` and `readout: concat` (the default) F is N x D, with `copy` and `mean` it is D.
@@ -40,26 +43,53 @@ class Graph(nn.Module):
     torch.Size([2, 10, 64])
     """
 
+    no_decay = ("identity", "identity_gain")
+    symbols = False
     tape: Tape | None = None
     checkpoint_rounds: bool = False
     ids: Tensor
 
     def __init__(self, config: GraphConfig | None = None, **fields: Any):
         super().__init__()
-        self.config = config = config or graph_config(**fields)
-        self.register_buffer("ids", torch.arange(config.neurons))
-        edges = edges_of(config)
-        if edges is not None:
-            self.register_buffer("edge_sources", edges.sources)
-            self.register_buffer("edge_open", edges.open)
-            self.register_buffer("edge_signs", edges.signs)
+        config = config_of(GraphConfig, config, fields) or graph_config(**fields)
+        assert config is not None
+        self.config = config
+        for name, t in self._first_buffers().items():
+            self.register_buffer(name, t)
         self.identity = self.identity_gain = None
         if config.identity != "none":
-            self.identity = no_decay(nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std))
+            self.identity = nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std)
         if config.identity == "silent":
-            self.identity_gain = no_decay(nn.Parameter(torch.zeros(config.width)))
+            self.identity_gain = nn.Parameter(torch.zeros(config.width))
         self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = READOUTS[config.readout.kind](config)
+
+    def _first_buffers(self) -> dict[str, Tensor | None]:
+        edges = edges_of(self.config)
+        own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": edges.signs}
+        return {"ids": torch.arange(self.config.neurons), **{f"edge_{name}": t for name, t in own.items()}}
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start anew: the whole graph as a new one starts, also where `to_empty` has just made room for it."""
+        for name, t in self._first_buffers().items():
+            if t is not None:
+                getattr(self, name).copy_(t)
+        if self.identity is not None:
+            self.identity.normal_().mul_(self.config.identity_std)
+        if self.identity_gain is not None:
+            self.identity_gain.zero_()
+        reset_parameters(self)
+
+    @property
+    def in_features(self) -> int:
+        """Width F of the input."""
+        return self.config.input_width
+
+    @property
+    def out_features(self) -> int:
+        """Width of the output."""
+        return self.config.readout_width
 
     def round(self, r: int) -> Round:
         """The module of round `r`; all rounds have the same one under `share_rounds`."""
@@ -83,6 +113,7 @@ class Graph(nn.Module):
         x: Tensor,
         state: State | None = None,
         *,
+        recalled: Tensor | None = None,
         edges: Edges | None = None,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
@@ -92,6 +123,7 @@ class Graph(nn.Module):
         Args:
             x: `[B, T, F]` inputs, F = `config.input_width`.
             state: what an earlier call returned; None starts afresh.
+            recalled: `[B, T, N, D]` what each neuron takes in besides.
             edges: which of the topology's edges the routers may use; None: all of them.
             reset: `[B, T]` bool, the state starts afresh before these steps.
             mask: `[B, T]` bool, where false the state passes through unchanged.
@@ -100,23 +132,25 @@ class Graph(nn.Module):
             `[B, T, config.readout_width]` and the state after the last step.
 
         Raises:
-            ValueError: if the input's width or the state's batch does not fit.
+            InputError: if the input's width, type or device, the state, the mask or the resets do not fit.
         """
-        neurons, state = self.run(self.distribute(x), state, edges=edges, reset=reset, mask=mask)
+        neurons = self.distribute(x)
+        neurons = neurons if recalled is None else neurons + recalled
+        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
         return self.readout(neurons), state
+
+    def check_given(self, given: Any) -> Tensor:
+        x = vectors(given, self.config.input_width, self)
+        self.check_device("the graph's input", x)
+        return x
 
     def run_(self, x: Tensor, state: State) -> Tensor:
         """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
-        state.check_batch(x.shape[0])
         return self._rounds(x, state, self.edges, None, None, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
         c = self.config
-        if x.ndim != 3 or x.shape[-1] != c.input_width or 0 in x.shape:
-            raise ValueError(
-                f"the graph takes [batch, time, {c.input_width}] with batch, time >= 1, not {list(x.shape)}"
-            )
         x = x.unflatten(-1, (c.neurons, c.width)) if c.input == "split" else x[:, :, None].expand(-1, -1, c.neurons, -1)
         if self.identity is not None:
             own = self.identity if self.identity_gain is None else self.identity * self.identity_gain
@@ -137,7 +171,6 @@ class Graph(nn.Module):
     ) -> tuple[Tensor, State]:
         """All rounds on neurons `[B, T, N, D]`, without input and readout."""
         state = state if state is not None else self.initial_state(x.shape[0])
-        state.check_batch(x.shape[0])
         if (own := self.edges) is not None:
             edges = own if edges is None else own.within(edges)
         if x.shape[1] == 1 or all(self.round(r).parallel_in_time for r in range(self.config.rounds)):

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from inn.nn.direct import home
+
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
@@ -26,7 +28,7 @@ def device_of(model: nn.Module) -> torch.device:
     """The device that a model's numbers are on (its first parameter or buffer; cpu for a model without any)."""
     for tensors in (model.parameters(), model.buffers()):
         for tensor in tensors:
-            return tensor.device
+            return home(model, tensor)
     return torch.device("cpu")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inn.nn.direct import passed_by
 from inn.ops import neuron_linear, neuron_norm
 from inn.ops.norm.reference import EPSILON
 from inn.ops.tensors import autocasts, plain
@@ -25,12 +26,23 @@ def linear(
 
     An input of one, `[B, T, 1, I]`, is heard by every neuron that has a matrix.
     """
+    if _packed(weight):
+        weight = weight.dequantize()
     if weight.shape[0] > x.shape[2]:
         x = x.expand(-1, -1, weight.shape[0], -1)
     if autocasts(x):
         kind = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
     return neuron_linear(x, weight, bias, sizes)
+
+
+def _packed(weight: Tensor) -> bool:
+    """Whether a weight is a tensor only by name: quantised (torchao), and known to PyTorch's own operations alone."""
+    kind = type(weight)
+    return kind not in _PLAIN and hasattr(kind, "__tensor_flatten__") and not hasattr(kind, "placements")
+
+
+_PLAIN = (Tensor, nn.Parameter)
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -44,12 +56,58 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """PyTorch's linear layer on `[B, T, I]`, through the kernels of a population of one."""
+    """PyTorch's linear layer on `[B, T, I]`, through the kernels of a population of one.
+
+    Attributes:
+        std: of the normal distribution that its weights start from, its bias then at zero; None starts as PyTorch does.
+    """
+
+    std: float | None = None
+
+    def reset_parameters(self) -> None:
+        if self.std is None:
+            super().reset_parameters()
+        else:
+            nn.init.normal_(self.weight, std=self.std)
+            if self.bias is not None:
+                nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return project(input, self.weight, self.bias)
 
 
+class Embedding(nn.Embedding):
+    """PyTorch's embedding, which weight decay leaves alone: most of its rows have no gradient in most batches.
+
+    Attributes:
+        std: of the normal distribution that it starts from; None starts as PyTorch does.
+    """
+
+    no_decay = ("weight",)
+    std: float | None = None
+
+    def reset_parameters(self) -> None:
+        if self.std is None:
+            super().reset_parameters()
+        else:
+            nn.init.normal_(self.weight, std=self.std)
+
+    def forward(self, input: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The vectors of symbols `[B, T]`; or the scores of all symbols at vectors `[B, T, D]`: a tied head."""
+        return project(input, self.weight, bias) if input.is_floating_point() else super().forward(input)
+
+
+_Layer = TypeVar("_Layer", Linear, Embedding)
+
+
+def started(layer: _Layer, std: float) -> _Layer:
+    """The layer, its weights drawn from a normal distribution, now and whenever they are reset."""
+    layer.std = std
+    layer.reset_parameters()
+    return layer
+
+
+@passed_by("forward")
 class NeuronLinear(nn.Module):
     """A linear map per neuron: `[B, T, N, I]` -> `[B, T, N, O]`.
 
@@ -59,18 +117,29 @@ class NeuronLinear(nn.Module):
         bias: whether to add one.
         zero: start at zero instead of U(±1/√I), PyTorch's default for a linear layer.
 
+    Attributes:
+        bound: U(±bound) is what the weights start from.
+        first_bias: what makes the bias `[P, O]` that is started from; None: zeros.
+
     >>> NeuronLinear(8, 16, 32)(torch.randn(2, 5, 8, 16)).shape
     torch.Size([2, 5, 8, 32])
     """
 
+    no_decay = ("bias",)
+    first_bias: Callable[[], Tensor] | None = None
+
     def __init__(self, populations: int, inputs: int, outputs: int, *, bias: bool = False, zero: bool = False):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(populations, outputs, inputs))
-        self.bias = nn.Parameter(torch.zeros(populations, outputs)) if bias else None
+        self.bias = nn.Parameter(torch.empty(populations, outputs)) if bias else None
+        self.bound = 0.0 if zero else 1 / math.sqrt(inputs)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.weight.uniform_(-self.bound, self.bound)
         if self.bias is not None:
-            no_decay(self.bias)
-        bound = 0.0 if zero else 1 / math.sqrt(inputs)
-        nn.init.uniform_(self.weight, -bound, bound)
+            self.bias.zero_() if self.first_bias is None else self.bias.copy_(self.first_bias())
 
     @overload
     def forward(self, x: Tensor) -> Tensor: ...
@@ -113,8 +182,8 @@ class CommunalLinear(nn.Module):
         self.read = NeuronLinear(1, inputs, states)
         self.write = NeuronLinear(neurons, states, outputs, bias=bias)
         # What is read is as large as the inputs are, and so the map starts as a plain one would.
-        bound = math.sqrt(3 / inputs)
-        nn.init.uniform_(self.read.weight, -bound, bound)
+        self.read.bound = math.sqrt(3 / inputs)
+        self.read.reset_parameters()
 
     @overload
     def forward(self, x: Tensor) -> Tensor: ...
@@ -164,26 +233,21 @@ class NeuronNorm(nn.Module):
     tensor([1.0000, 1.0000], grad_fn=<SelectBackward0>)
     """
 
+    no_decay = ("weight", "bias")
+
     def __init__(self, populations: int, width: int, *, gain: float = 1.0, kind: str = "layer"):
         super().__init__()
-        self.weight = no_decay(nn.Parameter(torch.full((populations, width), gain)))
-        self.bias = no_decay(nn.Parameter(torch.zeros(populations, width))) if kind == "layer" else None
+        self.gain = gain
+        self.weight = nn.Parameter(torch.empty(populations, width))
+        self.bias = nn.Parameter(torch.empty(populations, width)) if kind == "layer" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.weight, self.gain)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.bias is None:
             return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * self.weight.to(x.dtype)
         return neuron_norm(x, self.weight, self.bias)
-
-
-def bare(*maps: nn.Module | None) -> bool:
-    """Whether maps are what they were built as: kernels may then read their weights and pass their `forward` by.
-
-    An adapter (LoRA) stands in a map's place and adds to what its `forward` gives, and a hook waits for its input.
-    """
-    return all(type(m) is NeuronLinear and not m._forward_pre_hooks for m in maps if m is not None)
-
-
-def no_decay(parameter: nn.Parameter) -> nn.Parameter:
-    """Mark a parameter that weight decay leaves alone (biases, gains, time constants, identities)."""
-    parameter._no_decay = True  # type: ignore[attr-defined]
-    return parameter

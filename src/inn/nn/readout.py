@@ -54,7 +54,11 @@ class Attention(Readout):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.query = nn.Parameter(torch.zeros(config.width))
+        self.query = nn.Parameter(torch.empty(config.width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.query)
 
     def forward(self, x: Tensor) -> Tensor:
         weights = (x @ self.query.to(x.dtype) * x.shape[-1] ** -0.5).softmax(2)  # [B, T, N]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.models import INNConfig
-from inn.nn.population import NeuronLinear, no_decay
+from inn.nn.direct import home, passed_by
+from inn.nn.population import NeuronLinear
 from inn.ops.derivatives import transformed
 from inn.ops.lookup import EMPTY, RUNS, recall
 
@@ -17,6 +18,7 @@ _CHUNK = 2**16
 """Symbols of a text that are read at once."""
 
 
+@passed_by("forward")
 class Recall(nn.Module):
     """A memory of the very symbols that a stream has read, beside the memories that blur them into a state.
 
@@ -39,6 +41,7 @@ class Recall(nn.Module):
     torch.Size([1, 9, 4, 16])
     """
 
+    no_decay = ("symbol", "gain", "shift")
     drawn: Tensor | None = None
 
     def __init__(self, config: INNConfig):
@@ -49,18 +52,25 @@ class Recall(nn.Module):
         self.forget = c.recall_forget
         # Neuron n has lengths n, n + N, ... of the list, which starts again at its end.
         self.orders = [c.recall[(n + j * c.neurons) % K] for n in range(c.neurons) for j in range(each)]
-        self.symbol = no_decay(nn.Parameter(torch.randn(c.vocab, c.recall_width) * c.embedding_std))
-        self.gain = no_decay(nn.Parameter(torch.ones(c.neurons, each, RUNS + 1, c.recall_width)))
-        self.shift = no_decay(nn.Parameter(torch.zeros(c.neurons, each, RUNS + 1, c.recall_width)))
+        self.std = c.embedding_std
+        self.symbol = nn.Parameter(torch.empty(c.vocab, c.recall_width))
+        self.gain = nn.Parameter(torch.empty(c.neurons, each, RUNS + 1, c.recall_width))
+        self.shift = nn.Parameter(torch.empty(c.neurons, each, RUNS + 1, c.recall_width))
+        self.reset_parameters()
         self.into = NeuronLinear(c.neurons, each * c.recall_width, c.width)
-        with torch.no_grad():
-            self.gain[:, :, RUNS] = 0.0  # where nothing is found there is no symbol
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.symbol.normal_().mul_(self.std)
+        self.gain.fill_(1.0)
+        self.gain[:, :, RUNS] = 0.0  # where nothing is found there is no symbol
+        self.shift.zero_()
 
     def initial_state(self, batch: int) -> Parts:
         """Nothing read, nothing known."""
 
         def empty(*shape: int, dtype: torch.dtype) -> Tensor:
-            return torch.full((batch, self.neurons, *shape), EMPTY, dtype=dtype, device=self.symbol.device)
+            return torch.full((batch, self.neurons, *shape), EMPTY, dtype=dtype, device=home(self, self.symbol))
 
         table = empty(self.each, self.slots, dtype=torch.int32)
         return {"table": table, "recent": empty(max(self.orders), dtype=torch.int64)}

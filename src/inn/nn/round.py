@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from inn.nn.direct import passed_by
+from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
 from inn.nn.population import NeuronNorm
 from inn.nn.routing.gate import Gate
@@ -21,6 +23,7 @@ Parts = dict[str, Tensor]
 Penalties = dict[str, Tensor]
 
 
+@passed_by("forward", memory=Memory)
 class Round(nn.Module):
     """Every neuron remembers, then all talk; in one of three published forms (`GraphConfig.update`):
 
@@ -110,5 +113,12 @@ class Round(nn.Module):
         message, routed, *found = self.router(x, state, gate=emit, **options)
         penalties.update(*found)
         if g is not None:
-            penalties["gate"] = g.mean()
+            penalties["gate"] = _mean(g, options["mask"])
         return message, routed
+
+
+def _mean(g: Tensor, mask: Tensor | None) -> Tensor:
+    """The mean of gates `[B, T, N]` over the steps that a mask leaves."""
+    if mask is None:
+        return g.mean()
+    return g.masked_fill(~mask[..., None], 0).sum() / (mask.sum().clamp(min=1) * g.shape[-1])

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import KeyEntry, MappingKey, register_pytree_node
 
+from inn.system.errors import InputError
+
 Key = tuple[int, str]
+WHOLE = frozenset(
+    (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
+)
+"""Types of whole numbers."""
 
 
 def grouped(part: str, group: int) -> str:
@@ -39,8 +45,16 @@ class State(Mapping[Key, Tensor]):
     """
 
     VERSION = 1
+    fits: tuple[Any, ...] = (None, 0)
+    """Whose state this is known to be, of how many streams, and that each number has a place of its own: what
+    `inn.nn.arguments` has found out, so that a step need not look again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "fits"}
 
     def __init__(self, tensors: Mapping[Key, Tensor], penalties: Mapping[str, Tensor] | None = None):
+        if not isinstance(tensors, Mapping):
+            raise InputError(f"a state is made of tensors by (round, part), not of a {type(tensors).__name__}")
         self._tensors = dict(tensors)
         self.penalties = dict(penalties or {})
 
@@ -65,10 +79,11 @@ class State(Mapping[Key, Tensor]):
         return State({key: f(t) for key, t in self.items()})
 
     def check_batch(self, batch: int) -> None:
-        """Raise `ValueError` unless the state is of `batch` streams."""
+        """Raise `InputError` unless the state is of `batch` streams."""
         for key, t in self._tensors.items():
             if t.shape[0] != batch:
-                raise ValueError(f"the state's {key} is of {t.shape[0]} streams, the input of {batch}")
+                hint = f"; repeat it with state.select_batch([0] * {batch})" if t.shape[0] == 1 and batch > 1 else ""
+                raise InputError(f"the state's {key} is of {t.shape[0]} streams, the input of {batch}{hint}")
 
     def detach(self) -> State:
         """Cut the state off from the graph of gradients (truncated backpropagation through time)."""
@@ -86,20 +101,45 @@ class State(Mapping[Key, Tensor]):
 
         return self._map(move)
 
+    def float(self) -> State:
+        """Numbers as float32; see `to`."""
+        return self.to(torch.float32)
+
+    def double(self) -> State:
+        """Numbers as float64; see `to`."""
+        return self.to(torch.float64)
+
+    def cpu(self) -> State:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | str | torch.device = "cuda") -> State:
+        """On a GPU."""
+        return self.to(f"cuda:{device}" if isinstance(device, int) else device)
+
     def select_batch(self, rows: Sequence[int] | Tensor) -> State:
         """Keep these rows of the batch, in this order (repeats allowed: beams)."""
-        return self._map(lambda t: t[torch.as_tensor(rows, device=t.device)])
+        chosen = _places("streams", rows, min((len(t) for t in self.values()), default=1 << 62))
+        return self._map(lambda t: t[chosen.to(t.device)])
+
+    def concat_batch(self, *others: State) -> State:
+        """Join the streams of states of one model, these first; `select_batch` takes them apart."""
+        if any(not isinstance(other, State) or set(other) != set(self) for other in others):
+            raise InputError("only states of the same rounds and parts can be joined")
+        return State({key: _joined([t, *(other[key] for other in others)], 0) for key, t in self.items()})
 
     def select_neurons(self, neurons: Sequence[int] | Tensor) -> State:
         """Keep these neurons, in this order; of a mixed population group by group."""
-        chosen = torch.as_tensor(neurons).tolist()
+        counts = ((*self._range(*key), t.shape[1]) for key, t in self.items())
+        most = max((own if first is None else first + size for first, size, own in counts), default=1 << 62)
+        chosen = _places("neurons", neurons, most).tolist()
         found = {}
         for (r, part), t in self.items():
             first, size = self._range(r, part)
             own = chosen if first is None else [n - first for n in chosen if first <= n < first + size]
             found[r, part] = t[:, torch.as_tensor(own, dtype=torch.long, device=t.device)]
         if chosen != sorted(chosen) and any("@" in part for _, part in self):
-            raise ValueError("the neurons of a mixed population stay in the order of their groups")
+            raise InputError("the neurons of a mixed population stay in the order of their groups")
         return State(found)
 
     def neuron(self, key: Key, n: int) -> int | None:
@@ -119,11 +159,24 @@ class State(Mapping[Key, Tensor]):
 
     def concat_neurons(self, other: State) -> State:
         """Join two populations that run side by side; both need the same rounds and parts."""
-        if set(self) != set(other):
-            raise ValueError("states of different rounds or parts cannot be joined")
+        if not isinstance(other, State) or set(self) != set(other):
+            raise InputError("states of different rounds or parts cannot be joined")
         if any("@" in part for _, part in self):
-            raise ValueError("states of mixed populations cannot be joined: their neurons are in groups")
-        return State({key: torch.cat((t, other[key]), dim=1) for key, t in self.items()})
+            raise InputError("states of mixed populations cannot be joined: their neurons are in groups")
+        return State({key: _joined([t, other[key]], 1) for key, t in self.items()})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> State:
+        """A copy that is cut off from the graph of gradients, as PyTorch copies no tensor that is part of one."""
+        penalties = {name: t.detach().clone() for name, t in self.penalties.items()}
+        return State(self._map(lambda t: t.detach().clone()), penalties)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """`to_tensors`, as PyTorch's distributed checkpoints ask for it (`dcp.save({"state": state})`)."""
+        return self.to_tensors()
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Become the state that was saved, as `dcp.load` asks for it: the one method that changes a state."""
+        self._tensors, self.fits = dict(self.from_tensors(tensors)._tensors), (None, 0)
 
     @property
     def bytes(self) -> int:
@@ -144,6 +197,28 @@ class State(Mapping[Key, Tensor]):
                 raise ValueError(f"state of version {version[1:]}, newer than this library's {cls.VERSION}")
             tree[int(r), part] = t
         return cls(tree)
+
+
+def _places(what: str, chosen: Any, count: int) -> Tensor:
+    """Places `[n]` on an axis of `count`, int64; raises `InputError` for what names none."""
+    try:
+        places = torch.as_tensor(chosen)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what} must be a list of whole numbers, not {type(chosen).__name__}") from error
+    if places.ndim != 1 or (places.numel() and places.dtype not in WHOLE):
+        raise InputError(f"{what} must be a list of whole numbers, not {list(places.shape)} {places.dtype}")
+    if places.is_cpu and places.numel() and not -count <= int(places.min()) <= int(places.max()) < count:
+        raise InputError(f"{what} must be from 0 to {count - 1}, as many as the state has, not {places.tolist()[:8]}")
+    return places.long()
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    shapes = {(*t.shape[:dim], *t.shape[dim + 1 :], t.dtype, t.device) for t in parts}
+    if len(shapes) > 1:
+        raise InputError(
+            f"states of different models, types or devices cannot be joined: {list(parts[0].shape)} and others"
+        )
+    return torch.cat(parts, dim)
 
 
 def _flatten_with_keys(state: State) -> tuple[list[tuple[KeyEntry, Any]], Any]:

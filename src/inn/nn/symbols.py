@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inn.nn.population import Linear
+from inn.nn.population import Linear, started
 from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
 
@@ -24,9 +25,22 @@ def widening(narrow: int | None, width: int) -> nn.Module:
     """
     if narrow is None:
         return nn.Identity()
-    wide = Linear(narrow, width, bias=False)
-    nn.init.normal_(wide.weight, std=narrow**-0.5)
-    return wide
+    return started(Linear(narrow, width, bias=False), narrow**-0.5)
+
+
+class _Scores(nn.Linear):
+    """A product inside an adaptive head that starts at the guess that all symbols are equally likely.
+
+    Attributes:
+        sizes: symbols that each output stands for.
+    """
+
+    sizes: tuple[int, ...] = ()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=0.02)
+        if self.bias is not None:
+            self.bias.data.copy_(torch.tensor(self.sizes, dtype=torch.float32).log())
 
 
 class AdaptiveHead(nn.Module):
@@ -61,14 +75,14 @@ class AdaptiveHead(nn.Module):
                 f"which is {width}; give fewer cutoffs, or a larger width"
             )
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(width, vocab, cutoffs, div_value=4.0, head_bias=True)
-        sizes = torch.tensor([1.0] * cutoffs[0] + [b - a for a, b in pairwise(edges[1:])])
-        nn.init.normal_(self.softmax.head.weight, std=0.02)
-        self.softmax.head.bias.data.copy_(sizes.log())
-        for cluster in self.softmax.tail:
-            nn.init.normal_(cluster[1].weight, std=0.02)  # type: ignore[index]
+        for product in (self.softmax.head, *(cluster[1] for cluster in self.softmax.tail)):  # type: ignore[index]
+            product.__class__ = _Scores
+        self.softmax.head.sizes = (*[1] * cutoffs[0], *(b - a for a, b in pairwise(edges[1:])))
+        for product in (self.softmax.head, *(cluster[1] for cluster in self.softmax.tail)):  # type: ignore[index]
+            product.reset_parameters()
 
-    def forward(self, x: Tensor, embedding: nn.Embedding | None = None) -> Tensor:
-        """See the class; `embedding` is for heads that are tied to it, and not used."""
+    def forward(self, x: Tensor, scores: Any = None) -> Tensor:
+        """See the class; `scores` is for heads that are tied, and not used."""
         if autocasts(x):
             x = x.float()  # the products are in the lower precision, their logarithms are not
         return self.softmax.log_prob(x.flatten(0, -2)).unflatten(0, x.shape[:-1])

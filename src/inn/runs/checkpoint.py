@@ -14,8 +14,10 @@ the library draws from no other global source; data streams carry their own posi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ from torch import Tensor, nn
 from inn.models.names import filed
 from inn.system.errors import InputError
 from inn.system.files import RUN, new_folder, remove_folder, remove_leftovers, replace_file, write_synced, writing
+from inn.system.parse import parse_json, read_json
 
 FORMAT = "inn-checkpoint"
 VERSION = 1
@@ -123,6 +126,11 @@ def load(path: str | Path, parts: Iterable[str] = PARTS, whole: bool = True) -> 
     return checkpoint
 
 
+def record(path: Path) -> dict[str, Any]:
+    """What `checkpoint.json` says, checked; no tensor is read."""
+    return _read_record(path / "checkpoint.json")
+
+
 def _digest(record: Mapping[str, Any]) -> str:
     """The sha256 of a record, its own `sha256` field left out."""
     rest = {key: value for key, value in record.items() if key != "sha256"}
@@ -139,8 +147,8 @@ def _read(path: Path) -> bytes:
 def _read_record(path: Path) -> dict[str, Any]:
     content = _read(path)
     try:
-        record = json.loads(content)
-    except ValueError as error:
+        record = parse_json(content, "it", object)
+    except InputError as error:
         raise DamagedCheckpoint(f"checkpoint file '{path}' is damaged: it is not complete JSON") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise DamagedCheckpoint(f"'{path}' is not a checkpoint of this library (its format is not '{FORMAT}')")
@@ -186,7 +194,8 @@ def describe(path: Path) -> dict[str, Any]:
 
 def steps(folder: Path) -> list[int]:
     """The steps that have a checkpoint in `folder`, ascending."""
-    return sorted(int(path.name[5:]) for path in folder.glob("step-*") if path.name[5:].isdecimal())
+    names = [path.name for path in folder.glob("step-*")]
+    return sorted(int(name[5:]) for name in names if re.fullmatch("step-[0-9]{8,18}", name))
 
 
 def load_latest(folder: Path, whole: bool = True) -> tuple[Checkpoint | None, list[str]]:
@@ -225,13 +234,27 @@ def set_best(folder: Path, step: int | None, bits: float | None = None) -> None:
         replace_file(folder / _BEST, json.dumps({"step": step, "validation_bits": bits}) + "\n", RUN)
 
 
+def best_step(folder: Path) -> int | None:
+    """The step that validated best; None when that is unknown.
+
+    Raises `InputError` where the file that says it is damaged.
+    """
+    path = folder / _BEST
+    if not path.exists():
+        return None
+    step = read_json(path).get("step")
+    if type(step) is not int:
+        raise InputError(f"'{path}' names no step, but {step!r}; remove it, and the newest checkpoint is taken")
+    return step
+
+
 def best(folder: Path) -> Path | None:
     """The folder of the checkpoint that validated best; None when that is unknown or gone."""
-    try:
-        path = folder / name_of(int(json.loads((folder / _BEST).read_text())["step"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return path if path.is_dir() else None
+    with contextlib.suppress(InputError):
+        step = best_step(folder)
+        if step is not None and (folder / name_of(step)).is_dir():
+            return folder / name_of(step)
+    return None
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -259,9 +282,18 @@ def pack_model(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, aliases
 
 
+def check_numbers(tensors: Mapping[str, Tensor], path: Path | str) -> None:
+    """Raise `InputError` for a tensor of a file that holds what is no number."""
+    for name, t in tensors.items():
+        if t.is_floating_point() and not t.isfinite().all():
+            raise InputError(f"'{path}' is damaged: '{name}' holds numbers that are not finite; restore it from a copy")
+
+
 def unpack_model(model: nn.Module, checkpoint: Checkpoint, path: Path | str = "") -> None:
     """Load a checkpoint's weights; raises `InputError` when they are another model's."""
     tensors = dict(checkpoint.tensors["model"])
+    learned = {filed(name) for name, _ in model.named_parameters()}
+    check_numbers({name: t for name, t in tensors.items() if name in learned}, path)
     for name, kept in checkpoint.meta.get("aliases", {}).items():
         tensors[name] = tensors[kept]
     try:

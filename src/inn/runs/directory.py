@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
 from inn.config.assemble import stored_model
 from inn.config.migrate import migrate
 from inn.config.run import RunConfig
 from inn.data.vocabulary import Vocabulary
-from inn.nn.state import State
+from inn.runs.beside import ABOUT_TEXT, GENERATION, carry
 from inn.system.errors import InputError
-from inn.system.files import RUN, new_folder, remove_leftovers, replace_file, write_synced, writing
+from inn.system.files import (
+    RUN,
+    new_folder,
+    read_file,
+    remove_leftovers,
+    replace_file,
+    sha256_of,
+    write_synced,
+    writing,
+)
+from inn.system.parse import JSON_BYTES, parse_json, read_json, read_yaml
 
 _GROWING = ("metrics.jsonl", "samples.txt")
 _LAUNCHER = ".launcher"
@@ -28,7 +36,8 @@ class Run:
 
         config.yaml  vocabulary.json  metrics.jsonl  samples.txt  summary.json  experience.safetensors  checkpoints/
 
-    `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`.
+    `metrics.jsonl` holds one JSON object per line; its `event` is `train`, `validation` or `warning`. A tokenizer of
+    others, or pretrained weights, bring along what lies beside them (`inn.runs.beside`).
 
     A run is itself accepted where a path of one is.
 
@@ -79,6 +88,10 @@ class Run:
             for name in _GROWING:
                 write_synced(temporary / name, b"")
             (temporary / "checkpoints").mkdir()
+            if config.data.tokenizer is not None and vocabulary.kind == "tokenizer":
+                carry(config.data.tokenizer, temporary, ABOUT_TEXT)
+            if config.train.start is not None:
+                carry(config.train.start, temporary, (GENERATION,))
             if launcher is not None:
                 write_synced(temporary / _LAUNCHER, launcher.encode())
         return cls(path)
@@ -104,12 +117,12 @@ class Run:
 
     def _tree(self) -> dict[str, Any]:
         path = self.path / "config.yaml"
-        try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise InputError(f"cannot read '{path}': {' '.join(str(error).split())}") from error
+        tree = read_yaml(path, f"cannot read '{path}': it")
         if not isinstance(tree, dict):
             raise InputError(f"'{path}' is not the configuration of a run; it was changed or truncated")
+        for name in ("model", "data", "train"):
+            if not isinstance(tree.get(name), dict):
+                raise InputError(f"'{path}' has no fields in its section '{name}'; it was changed or truncated")
         return migrate(tree)
 
     def vocabulary(self) -> Vocabulary:
@@ -126,36 +139,23 @@ class Run:
     def summary(self) -> dict[str, Any] | None:
         """What the run came to; None while it has not ended once."""
         path = self.path / "summary.json"
-        if not path.is_file():
-            return None
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read '{path}': it is missing or damaged ({error})") from error
+        return read_json(path) if path.exists() else None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replace `summary.json`."""
         text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
         replace_file(self.path / "summary.json", f"{text}\n", RUN)
 
-    def experience(self) -> State | None:
-        """What a finished run can recall of its training text; None where there is nothing of the kind."""
-        path = self.path / "experience.safetensors"
-        if not path.is_file():
-            return None
-        try:
-            return State.from_tensors(load_file(path))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(f"cannot read '{path}': it is damaged ({error}); remove it to do without") from error
-
-    def write_experience(self, state: State) -> None:
-        """Replace `experience.safetensors`."""
-        replace_file(self.path / "experience.safetensors", save(state.to_tensors()), RUN)
+    def write_experience(self, content: bytes) -> dict[str, Any]:
+        """Replace `experience.safetensors`: what the finished run can recall. Returns its size and sha256."""
+        replace_file(self.path / "experience.safetensors", content, RUN)
+        return {"bytes": len(content), "sha256": sha256_of([content])}
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`; a last line that a crash cut short is left out."""
-        lines = (self.path / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in lines]
+        path = self.path / "metrics.jsonl"
+        lines = read_file(path, JSON_BYTES).split(b"\n")[:-1]
+        return [parse_json(line, f"line {i} of '{path}'") for i, line in enumerate(lines, 1)]
 
     def log(self, **record: Any) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -194,8 +194,8 @@ class ReadOnlyRun(Run):
     def write_summary(self, summary: dict[str, Any]) -> None:
         pass
 
-    def write_experience(self, state: State) -> None:
-        pass
+    def write_experience(self, content: bytes) -> dict[str, Any]:
+        return {}
 
     def sizes(self) -> dict[str, int]:
         return {}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from inn.runs.directory import Run
-from inn.system.errors import InputError
 
 POINTS = 600
 """Points of a curve, at most; longer ones are thinned out evenly."""
@@ -25,10 +24,7 @@ def history(run: Run) -> dict[str, Any]:
     Example: ``history(Run("runs/demo"))["validation"][-1]["bits"]``
     """
     summary = run.summary() or {}
-    try:
-        lines = run.metrics()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read '{run.path / 'metrics.jsonl'}': {error}; restore it from a copy") from error
+    lines = run.metrics()
     keys = {"train": ("step", "symbols", "bits", "effective_neurons"), "validation": ("step", "symbols", "bits")}
     curves = {
         event: _thinned([{k: line.get(k) for k in wanted} for line in lines if line.get("event") == event])

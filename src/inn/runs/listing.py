@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -11,12 +10,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from inn.runs.checkpoint import best
+from inn.runs.checkpoint import best, best_step
 from inn.runs.directory import Run
 from inn.runs.history import history
 from inn.system.errors import InputError
-from inn.system.files import writing
+from inn.system.files import FIGURES, write_figure
 from inn.system.packages import require
+from inn.system.parse import read_json
 
 SORTS = ("bits", "name", "kind", "parameters", "corpus", "symbols", "test", "minutes", "when")
 """What runs can be sorted by; times and sizes largest first."""
@@ -103,7 +103,7 @@ def list_runs(folder: str | Path) -> Listing:
         name = here.relative_to(folder).as_posix() if here != folder else here.resolve().name
         try:
             runs.append(read_run(here, name))
-        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # whatever is in one run's files, the others are listed
             said = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             damaged[name] = " ".join(str(said).split())
     foreign = [
@@ -122,6 +122,7 @@ def read_run(path: Path, name: str) -> ListedRun:
     scores = [p["bits"] for p in past["validation"]]
     reached = summary.get("best") or {}
     read = summary.get("symbols") or max((p["symbols"] for p in past["train"] if p["symbols"]), default=None)
+    best_step(run.checkpoints)  # which raises where nobody can tell
     chosen = best(run.checkpoints)
     seconds = summary.get("seconds")
     return ListedRun(
@@ -192,7 +193,7 @@ def draw_curves(runs: Sequence[ListedRun], path: str | Path) -> Path:
     run has a curve.
     """
     path = Path(path)
-    if path.suffix not in (".png", ".svg", ".pdf"):
+    if path.suffix not in FIGURES:
         raise InputError(f"curves cannot be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
     Figure = require("matplotlib.figure", "a drawing of curves", "explore").Figure
     runs = [run for run in runs if run.curve]
@@ -213,9 +214,7 @@ def draw_curves(runs: Sequence[ListedRun], path: str | Path) -> Path:
         axes.set(title=", ".join(text), xlabel="symbols read", ylabel="bits per symbol, validation", xscale="log")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
+    write_figure(figure, path, dpi=120)
     return path
 
 
@@ -224,10 +223,10 @@ def _measured(path: Path) -> float | None:
     found = []
     for file in sorted(path.glob("measured/score-*.json")):
         try:
-            score = json.loads(file.read_text(encoding="utf-8"))
+            score = read_json(file)
             if score["split"] == "test":
-                found.append((score["count"], score["bits"]))
-        except (OSError, ValueError, KeyError, TypeError):  # no part of the run; it may be measured again
+                found.append((int(score["count"]), float(score["bits"])))
+        except (InputError, ValueError, KeyError, TypeError):  # no part of the run; it may be measured again
             continue
     return max(found)[1] if found else None
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inn.config.typed import typed
 from inn.data.prepare import Dataset, encode_corpus, prepare
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
+from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
-from inn.runs.exported import is_exported, load_exported
+from inn.runs.exported import EXPERIENCE, VOCABULARY, fitting_vocabulary, is_exported, load_exported, read_experience
+from inn.runs.ties import check_ties
 from inn.system.errors import InputError
 from inn.system.packages import require
 from inn.system.report import Report, nobody
@@ -18,6 +21,7 @@ HUB = "hf://"
 """What the name of a model on the Hugging Face Hub begins with."""
 
 
+@typed
 def load(path: str | Path | Run) -> SequenceModel:
     """Return the model of a run, on the CPU, in evaluation mode, its `vocabulary` set, and what it can recall.
 
@@ -38,13 +42,15 @@ def load(path: str | Path | Run) -> SequenceModel:
     run = Run(path.parent.parent if one else path)
     chosen = path if one else _choose(run)
     checkpoint = checkpoints.load(chosen, parts=["model"])
+    check_ties(run, chosen, checkpoint.meta)
     model = build_model(run.model_config())
     checkpoints.unpack_model(model, checkpoint, chosen)
-    model.vocabulary = run.vocabulary()
-    model.experience = run.experience()
+    model.vocabulary = fitting_vocabulary(model, run.path / VOCABULARY)
+    model.experience = _experience(run, model)
     return model.eval()
 
 
+@typed
 def load_data(run: str | Path | Run, *, report: Report = nobody) -> Dataset:
     """Return the corpus that a run was trained on, in its symbols; see `inn.data.prepare.prepare`.
 
@@ -54,6 +60,7 @@ def load_data(run: str | Path | Run, *, report: Report = nobody) -> Dataset:
     return prepare(run.config().data, run.given_vocabulary(), report=report)
 
 
+@typed
 def load_with_data(
     run: str | Path | Run, corpus: str | None = None, *, unknown: str = "error", report: Report = nobody
 ) -> tuple[SequenceModel, Dataset]:
@@ -77,6 +84,12 @@ def load_with_data(
     own = Run(path_of(run))
     name = own.config().data.corpus
     model, dataset = load(own), load_data(own, report=report)
+    known = checkpoints.record(_choose(own)).get("data_sha256")
+    if known not in (None, dataset.sha256):
+        raise InputError(
+            f"the text of corpus '{name}' is not the one that run '{own.path}' was trained on (its sha256 differs); "
+            f"restore it, or have it read as another text, file:PATH"
+        )
     if model.vocabulary is not None and dataset.vocabulary != model.vocabulary:
         raise InputError(
             f"corpus '{name}' has other symbols here than the text that run '{own.path}' was trained on; "
@@ -110,7 +123,17 @@ def _from_hub(name: str) -> Path:
     return path
 
 
+def _experience(run: Run, model: SequenceModel) -> State | None:
+    """What a run's model can recall, as it was when the run ended."""
+    path, summary = run.path / EXPERIENCE, run.summary() or {}
+    state = read_experience(path, model)
+    if state is not None and summary.get("experience", known := checkpoints.describe(path)) != known:
+        raise InputError(f"'{path}' is not what the run wrote (its sha256 differs); remove it to do without")
+    return state
+
+
 def _choose(run: Run) -> Path:
+    checkpoints.best_step(run.checkpoints)  # which raises where nobody can tell
     if best := checkpoints.best(run.checkpoints):
         return best
     steps = checkpoints.steps(run.checkpoints)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from inn.runs.exported import check_checksums, is_exported
 from inn.system.errors import InputError
 from inn.system.packages import require
 
@@ -26,14 +27,16 @@ def has_model(folder: str | Path) -> bool:
 def contents(folder: str | Path) -> dict[str, int]:
     """What of a folder would be uploaded: bytes by name. Hidden files never are.
 
-    Raises `InputError` where the folder is no exported model, and where a file tells where it was made: the name of a
-    person's or machine's folder is nobody else's business.
+    Raises `InputError` where the folder is no exported model or not all of one, and where a file tells where it was
+    made: the name of a person's or machine's folder is nobody else's business.
 
     Example: ``contents("exported")["config.json"]``
     """
     folder = Path(folder)
     if not has_model(folder):
         raise InputError(f"'{folder}' is no exported model; write one by `inn export RUN {folder}`")
+    if is_exported(folder):
+        check_checksums(folder)
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()

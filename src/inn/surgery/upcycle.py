@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +23,14 @@ from inn.nn.routing.dendrites import Dendrites
 from inn.nn.topology.base import edges_of
 from inn.ops.norm.reference import EPSILON
 from inn.registry import READOUTS
-from inn.runs.checkpoint import Checkpoint, pack_model, save
+from inn.runs.beside import GENERATION, carry
+from inn.runs.checkpoint import Checkpoint, check_numbers, pack_model, save
 from inn.runs.directory import Run
+from inn.runs.exported import weight_files
+from inn.runs.ties import ties
 from inn.system.errors import InputError
 from inn.system.files import remove_folder
+from inn.system.parse import read_json
 
 if TYPE_CHECKING:
     from inn.data.base import Vocabulary
@@ -84,13 +87,7 @@ class Pretrained:
         path = self.folder / name
         if not path.is_file():
             raise InputError(f"'{self.folder}' holds no {name}; give a folder that `save_pretrained` wrote")
-        try:
-            tree = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read '{path}': it is not JSON ({error})") from None
-        if not isinstance(tree, dict):
-            raise InputError(f"cannot read '{path}': it holds no fields")
-        return tree
+        return read_json(path)
 
     def _refuse(self, name: str, value: Any, *known: Any) -> None:
         if value not in known:
@@ -98,18 +95,14 @@ class Pretrained:
 
     def _weights(self) -> tuple[dict[str, Tensor], str]:
         index = self.folder / "model.safetensors.index.json"
-        names = ["model.safetensors"]
-        if index.is_file():
-            names = sorted(set(map(str, self._json(index.name).get("weight_map", {}).values())))
+        if not index.exists() and not (self.folder / "model.safetensors").is_file():
+            raise InputError(
+                f"'{self.folder}' holds no model.safetensors; pickled weights (.bin) are not read, have transformers "
+                "save them again by `save_pretrained`"
+            )
         tensors: dict[str, Tensor] = {}
         digest = hashlib.sha256()
-        for name in names:
-            path = self.folder / name
-            if path.name != name or not path.is_file():
-                raise InputError(
-                    f"'{self.folder}' holds no {name}; pickled weights (.bin) are not read, have transformers save "
-                    "them again by `save_pretrained`"
-                )
+        for path in weight_files(self.folder):
             try:
                 tensors |= load_file(path)
             except (OSError, ValueError, SafetensorError) as error:
@@ -117,6 +110,7 @@ class Pretrained:
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
                     digest.update(block)
+        check_numbers(tensors, self.folder)
         wide = {name: t.to(torch.promote_types(t.dtype, torch.float32)) for name, t in tensors.items()}
         return wide, digest.hexdigest()
 
@@ -287,9 +281,11 @@ def write_run(pretrained: Pretrained, path: str | Path, config: RunConfig) -> IN
     model = upcycle(pretrained, config.model)
     tensors, aliases = pack_model(model)
     origin = {"name": pretrained.folder.resolve().name, "sha256": pretrained.sha256}
+    meta = {"aliases": aliases, "upcycled_from": origin, **ties(config, vocabulary)}
     run = Run.create(path, config, vocabulary)
     try:
-        save(run.checkpoints, Checkpoint(0, {"model": tensors}, {"aliases": aliases, "upcycled_from": origin}))
+        carry(pretrained.folder, run.path, (GENERATION,))
+        save(run.checkpoints, Checkpoint(0, {"model": tensors}, meta))
     except BaseException:
         remove_folder(run.path)
         raise

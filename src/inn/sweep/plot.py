@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from inn.sweep.search import counted
 from inn.sweep.space import Choice, Range, Space
 from inn.sweep.work import WHOLE
+from inn.system.files import write_figure
 from inn.system.packages import optional
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ def draw_sweep(study: optuna.Study, space: Space, path: Path) -> Path | None:
         panel.set_visible(False)
     if dots is not None:
         figure.colorbar(dots, ax=axes[:panels].tolist(), label="trial", shrink=0.6)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    write_figure(figure, path, dpi=110, metadata={"Software": None})
     return path
 
 

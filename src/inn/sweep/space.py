@@ -9,15 +9,13 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
-import yaml
-
 from inn.config.parser import OptionParser
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, TrainConfig
 from inn.config.sections import SECTIONS, add_settings
 from inn.registry import MODELS
 from inn.system.errors import InputError, nearest
-from inn.system.files import plain_errors
+from inn.system.parse import read_yaml
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
@@ -108,14 +106,7 @@ def read_space(path: str | Path, kind: str = "inn") -> Space:
     Raises `InputError` for a file that is not there or no YAML, an unknown setting, a value of the wrong type, an
     empty space, an empty range (`low` >= `high`), and a logarithmic range that does not begin above 0.
     """
-    path = Path(path)
-    with plain_errors(path):
-        content = path.read_bytes()
-    try:
-        tree = yaml.safe_load(content.decode())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InputError(f"space '{path}' is not valid YAML" + (f" (line {mark.line + 1})" if mark else "")) from None
+    tree = read_yaml(path, f"space '{path}'")
     if not tree:
         raise InputError(f"space '{path}' is empty; name a setting to search, as in {EXAMPLE}")
     if not isinstance(tree, dict):

@@ -83,6 +83,17 @@ def _physical_core(cpu: int) -> str:
         return str(cpu)
 
 
+def machine_memory() -> int | None:
+    """Bytes of memory that this process may use: the machine's, or a container's share; None where nobody says."""
+    found = []
+    try:
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (AttributeError, OSError, ValueError):  # not Linux, no container, or one of no limit
+        pass
+    return min(found, default=None)
+
+
 def _share_of_machine() -> int:
     """CPUs' worth of time that a container is given, rounded up; as many as there are where nothing is set."""
     try:

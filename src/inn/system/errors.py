@@ -7,11 +7,44 @@ a width that does not divide); the command line prints its sentence and exits wi
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST = 300
+"""Characters of a sentence, at most."""
+_VALUE = 80
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave: one sentence naming the thing, the value and the remedy."""
+    """A mistake in what the user gave: one sentence naming the thing, the value and the remedy.
+
+    It is of one line whatever the value is, and long values are shortened: they may be a file's, of any length.
+
+    >>> len(str(InputError(f"cannot be '{'x' * 9999}'; choose another")))
+    105
+    """
+
+    def __init__(self, sentence: str = ""):
+        super().__init__(_shortened(sentence))
+
+
+def _shortened(sentence: str) -> str:
+    flat = "".join(map(_shown, _cut(sentence, 10**4)))
+    if len(flat) > LONGEST:  # what is known ends sooner, then values are cut, then the middle: the remedy is at the end
+        flat = re.sub(r"(; known: .{80}[^,]*).*", r"\1, …", flat)
+    if len(flat) > LONGEST:
+        parts = re.split(r"(\S{81,}|'[^']{81,}'|\[[^]]{81,}\]|\{[^}]{81,}\})", flat)
+        flat = "".join(_cut(part, _VALUE) if i % 2 else part for i, part in enumerate(parts))
+    return _cut(flat, LONGEST)
+
+
+def _shown(c: str) -> str:
+    return c if c.isprintable() else " " if c.isspace() else c.encode("unicode_escape").decode()
+
+
+def _cut(text: str, most: int) -> str:
+    kept = most - 1
+    return text if len(text) <= most else f"{text[: kept * 2 // 3]}…{text[-(kept - kept * 2 // 3) :]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -33,6 +66,6 @@ def lookup(what: str, name: str, table: dict):
     >>> lookup("corpus", "a", {"a": 1})
     1
     """
-    if name not in table:
-        raise InputError(f"unknown {what} '{name}'{nearest(name, table)}")
+    if not isinstance(name, str) or name not in table:
+        raise InputError(f"unknown {what} '{name}'{nearest(str(name), table)}")
     return table[name]

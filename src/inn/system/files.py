@@ -8,15 +8,17 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from inn.system.errors import InputError
 
 BLOCK = 1 << 20
 """Bytes read from a file at a time."""
+FIGURES = (".png", ".svg", ".pdf")
 
 
 class Place(NamedTuple):
@@ -52,15 +54,38 @@ def plain_errors(path: Path | str) -> Iterator[None]:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def check_regular(path: Path | str) -> int:
+    """The bytes of a file; raises `InputError` for what is not there and what cannot be read twice, a pipe for one."""
+    with plain_errors(path):
+        found = Path(path).stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"cannot read {path}: it is not a regular file; write it to one first")
+    return found.st_size
+
+
+def read_file(path: Path | str, most: int) -> bytes:
+    """The content of a regular file of at most so many bytes."""
+    if (size := check_regular(path)) > most:
+        raise InputError(f"cannot read {path}: it is of {size:,} bytes, and at most {most:,} are read")
+    with plain_errors(path):
+        return Path(path).read_bytes()
+
+
 @contextlib.contextmanager
 def writing(path: Path | str, place: Place = CHOSEN) -> Iterator[None]:
     """Turn what the operating system refuses inside a block that writes `path` into an `InputError` that names it."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except InputError:
+        raise
+    except Exception as error:
+        said = str(error)  # all there is of the system's answer where a library without OSErrors does the writing
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in said:
             raise InputError(f"no space left on the device to write '{path}'; {place.full}") from error
-        raise InputError(f"cannot write '{path}': {error.strerror or error}; {place.refused}") from error
+        if not isinstance(error, OSError) and "(os error " not in said:
+            raise
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else said
+        raise InputError(f"cannot write '{path}': {reason}; {place.refused}") from error
 
 
 def check_writable(folder: Path) -> None:
@@ -68,6 +93,12 @@ def check_writable(folder: Path) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+
+
+def check_free(path: str | Path) -> None:
+    """Raise `InputError` where a file to be written is there already."""
+    if Path(path).exists():
+        raise InputError(f"'{path}' exists already; remove it, or choose another name")
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -106,6 +137,14 @@ def atomic_file(path: Path, place: Place = CHOSEN) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
+
+
+def write_figure(figure: Any, path: Path, **options: Any) -> None:
+    """Write a figure of Matplotlib's wholly or not at all, as the ending of `path` says: .png, .svg or .pdf."""
+    if path.suffix not in FIGURES:
+        raise InputError(f"nothing can be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
+    with atomic_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:], **options)
 
 
 @contextlib.contextmanager

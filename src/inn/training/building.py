@@ -9,11 +9,14 @@ from collections.abc import Iterator
 import torch
 
 from inn.config.run import RunConfig
+from inn.config.sections import SECTIONS
 from inn.data.prepare import Dataset, prepare
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
+from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.load import load
+from inn.runs.ties import check_ties
 from inn.system.device import good_threads
 from inn.system.errors import InputError
 from inn.training.parallel.group import SINGLE_PROCESS, Group
@@ -28,6 +31,10 @@ def open_run(config: RunConfig | None, run_dir: str | os.PathLike[str], resume: 
         return None, config
     run = Run(run_dir)
     stored = run.config()
+    if steps := checkpoints.steps(run.checkpoints):
+        with contextlib.suppress(checkpoints.DamagedCheckpoint):  # another one may yet be whole
+            newest = run.checkpoints / checkpoints.name_of(steps[-1])
+            check_ties(run, newest, checkpoints.record(newest), SECTIONS)
     if config is not None:
         given, kept = config.to_dict(), stored.to_dict()
         given["model"]["vocab"] = kept["model"].get("vocab")

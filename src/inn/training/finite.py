@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -75,7 +74,7 @@ def not_finite_state(state: State) -> str | None:
 
 
 def _fine(t: Tensor) -> bool:
-    if isinstance(t, DTensor):  # of a tensor that processes share, what this one holds
+    if hasattr(t, "to_local"):  # of a tensor that processes share (DTensor), what this one holds
         t = t.to_local()
     return not t.is_floating_point() or bool(t.isfinite().all())
 

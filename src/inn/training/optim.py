@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from inn.config.run import TrainConfig
+from inn.nn.starting import no_decay
 
 Schedule = Callable[[int], float]
 
 
-def has_weight_decay(parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies: to matrices, never to what marks itself with `_no_decay = True`.
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """A model's trainable parameters in two groups for an optimiser of PyTorch, with and without weight decay.
 
-    The number of axes cannot decide alone: a bias of a population with separate weights is `[N, E]`. Such
-    parameters (biases, norm gains, identities, time constants) carry the mark.
+    Biases, norm gains, embeddings, identities and time constants do not decay, whatever their shape: each module says
+    which of its own (`inn.nn.starting.no_decay`).
+
+    >>> from inn import INN
+    >>> optimizer = torch.optim.AdamW(parameter_groups(INN(vocab=27, neurons=2, width=8, rounds=1), 0.1), lr=1e-2)
+    >>> [group["weight_decay"] for group in optimizer.param_groups]
+    [0.1, 0.0]
     """
-    return not getattr(parameter, "_no_decay", False) and parameter.ndim >= 2
+    exempt = no_decay(model)
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            groups[name not in exempt].append(p)
+    found = [{"params": groups[decays], "weight_decay": weight_decay if decays else 0.0} for decays in (True, False)]
+    return [group for group in found if group["params"]]
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -36,15 +49,9 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     >>> [(g["weight_decay"], [list(p.shape) for p in g["params"]]) for g in groups]
     [(0.1, [[3, 2]]), (0.0, [[3]])]
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if has_weight_decay(p)], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if not has_weight_decay(p)], "weight_decay": 0.0},
-    ]
-    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=config.lr, betas=(config.beta1, config.beta2), fused=fused or None
-    )
+    groups = parameter_groups(model, config.weight_decay)
+    fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=fused or None)
 
 
 def build_schedule(config: TrainConfig, steps: int) -> Schedule:

@@ -9,16 +9,19 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from inn.config.run import RunConfig
+from inn.config.sections import SECTIONS
 from inn.data.prepare import Dataset
 from inn.data.streams import Streams
-from inn.models.build import build_model
+from inn.models.build import build_model, check_size
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.checkpoint import Checkpoint
 from inn.runs.directory import ReadOnlyRun, Run
+from inn.runs.ties import check_ties, ties
 from inn.system import provenance
 from inn.system.errors import InputError
 from inn.training import building, events, validation
@@ -71,6 +74,8 @@ def fit(
     config = replace(config, model=replace(config.model, vocab=dataset.vocabulary.size))
     with building.using_threads(config.train.threads), process_group(device) as group, StopSignals() as stop:
         building.check_accumulate(config, group)
+        if device.type == "cpu" and group.world == 1:
+            check_size(config.model, copies=4, streams=config.data.batch)
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
@@ -152,12 +157,12 @@ class Trainer:
             raise TrainingDiverged(f"{error}; {left}") from error
         finally:
             self.monitor.close()
-        status = "finished" if self.state.step >= self.steps else "stopped"
+        status, extra = "finished" if self.state.step >= self.steps else "stopped", {}
         if status == "finished" and self.group.is_main:
             experience = validation.experience(self.model, self.dataset.train)
             if experience is not None:
-                self.run.write_experience(experience)
-        summary = self._write_summary(status)
+                extra["experience"] = self.run.write_experience(save(experience.to_tensors()))
+        summary = self._write_summary(status, **extra)
         self.report(events.Finished(self.state.step, status, self.run.path, summary))
         return summary
 
@@ -222,6 +227,7 @@ class Trainer:
         rest = {name: value for name, value in objective.items() if name not in tensors}
         meta = {
             "model": asdict(self.config.model),
+            **ties(self.config, self.dataset.vocabulary),
             "data_sha256": self.dataset.sha256,
             "streams": None if self.counted else self.streams.state_dict(),
             "sizes": self.run.sizes(),
@@ -256,6 +262,7 @@ class Trainer:
                 f"the text of corpus '{self.config.data.corpus}' is not the one run '{self.run.path}' was trained on "
                 "(its sha256 differs); restore it, or start another run"
             )
+        changed = check_ties(self.run, path, found.meta, SECTIONS)
         self.carried = self.strategy.restore(path, found, self.optimizer)
         self.state.load_state_dict(found.meta["standing"])
         if not self.counted:
@@ -268,11 +275,11 @@ class Trainer:
         if self.group.is_main:
             checkpoints.set_best(self.run.checkpoints, best["step"] if best else None, best["bits"] if best else None)
         self.run.rewind(found.meta["sizes"])
-        for note in notes:
+        for note in [*notes, *changed]:
             self.monitor.warn(note)
         self.strategy.unpack_rng(found.tensors["rng"])
 
-    def _write_summary(self, status: str, error: str | None = None) -> dict[str, Any]:
+    def _write_summary(self, status: str, **extra: Any) -> dict[str, Any]:
         state = replace(self.state, seconds=self.monitor.elapsed())
         best = checkpoints.best(self.run.checkpoints)
         summary: dict[str, Any] = {
@@ -280,8 +287,6 @@ class Trainer:
             "steps": self.steps,
             "best_checkpoint": best.name if best else None,
         }
-        if error:
-            summary["error"] = error
-        summary |= summarize(self.config, self.dataset, self.model, self.device, state)
+        summary |= extra | summarize(self.config, self.dataset, self.model, self.device, state)
         self.run.write_summary(summary)
         return summary

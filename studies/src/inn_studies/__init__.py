@@ -30,6 +30,7 @@ STUDIES: dict[str, str] = {
     "vocabulary": "inn_studies.vocabulary:VocabularyStudy",
     "cost": "inn_studies.cost:Cost",
     "ngc": "inn_studies.ngc:Ngc",
+    "ngc-parts": "inn_studies.ngc_parts:NgcParts",
     "ngc-cost": "inn_studies.ngc_cost:NgcCost",
     "ngc-stability": "inn_studies.ngc_stability:NgcStability",
     "communal": "inn_studies.communal:Communal",

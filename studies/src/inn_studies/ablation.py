@@ -6,6 +6,7 @@ import statistics
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from inn_studies import compressors
 from inn_studies.lab import Lab
 from inn_studies.paper import TABLE_3
 from inn_studies.rows import Tuned, markdown, scored_rows, spread, tune
@@ -91,6 +92,9 @@ class Ablation(Study):
         for row, model in zip(rows, models, strict=True):
             row["train_bits"] = [bits for bits in map(last_training_bits, of_finished(model)) if bits is not None]
         return {"rows": rows, "floors": (papers[0].runs[0].summary() or {})["floors"], "symbols": rows[0]["symbols"]}
+
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.scored(result["rows"][0])]
 
     def table(self, result: dict[str, Any]) -> str:
         full = next(row for row in result["rows"] if row["label"] == "full")

@@ -20,11 +20,14 @@ from inn_studies import STUDIES, open_study
 if TYPE_CHECKING:
     from inn_studies.study import Study
 
-USAGE = "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show] [--json], or inn study --report"
+USAGE = (
+    "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report"
+)
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
 LAB_BOOK = Path("docs/lab-book.md")
-README = Path("README.md")
+MARKED = (Path("README.md"), DOCS / "results.md")
+"""Pages with tables of studies between other text."""
 
 
 def main(argv: list[str]) -> int:
@@ -39,13 +42,14 @@ def main(argv: list[str]) -> int:
                 f"--report writes pages of {DOCS} from '{args.results}', and neither is here; run it in a checkout"
             )
         write_report(args.results, DOCS)
-        write_tables(args.results, README)
+        write_tables(args.results, MARKED)
         if (args.results / RECORDS).exists():
             write_lab_book(args.results, LAB_BOOK)
-        print(f"the reports in {DOCS}, {LAB_BOOK} and the tables of {README} are written from {args.results}")
+        tables = " and ".join(map(str, MARKED))
+        print(f"the reports in {DOCS}, {LAB_BOOK} and the tables of {tables} are written from {args.results}")
         return 0
     study = open_study(args.name)
-    entry = kept(study, args) if args.show else conduct(study, args)
+    entry = kept(study, args) if args.show else floors(study, args) if args.floors else conduct(study, args)
     if args.json:
         print_json(entry)
     else:
@@ -63,7 +67,8 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--resume", "Go on with what is done already (the default).")
     parser.flag("--no-resume", "Train everything afresh, in place of the runs that are there.")
     parser.flag("--show", "Print what was measured, without running anything.")
-    parser.flag("--report", f"Write the reports in {DOCS}, {LAB_BOOK} and the tables of {README} from all results.")
+    parser.flag("--floors", "Run only PPMd and zpaq on the texts of what was measured, and add them to it.")
+    parser.flag("--report", f"Write the reports in {DOCS}, {LAB_BOOK} and the tables of {MARKED[0]} from all results.")
     parser.option("--results", type=Path, default=Path("results"), help="The folder of results.")
     parser.flag("--json", JSON_HELP)
     parser.epilog = f"Runs are kept in {RUNS} and shared by the studies that need them; a finished run is used again."
@@ -72,7 +77,10 @@ def parse(argv: list[str]) -> Namespace:
     if args.report:
         if args.name is not None:
             raise InputError("--report covers all studies; leave out the name")
-        _leave_out("--report runs nothing", {**own, "scale": args.scale, "show": args.show, "json": args.json})
+        _leave_out(
+            "--report runs nothing",
+            {**own, "scale": args.scale, "show": args.show, "floors": args.floors, "json": args.json},
+        )
         return args
     if args.name is None:
         raise InputError(f"NAME is missing: {', '.join(STUDIES)}")
@@ -86,7 +94,9 @@ def parse(argv: list[str]) -> Namespace:
     if args.resume and args.no_resume:
         raise InputError("--resume and --no-resume exclude each other; leave one out")
     if args.show:
-        _leave_out("--show runs nothing", own)
+        _leave_out("--show runs nothing", {**own, "floors": args.floors})
+    if args.floors:
+        _leave_out("--floors trains nothing", {name: own[name] for name in ("seeds", "workers")})
     return args
 
 
@@ -109,6 +119,20 @@ def kept(study: Study, args: Namespace) -> dict[str, Any]:
             f"'{path_of(study, args.results)}' has no results of study '{study.name}'{at}; "
             f"run it: inn study {study.name} --scale {args.scale or 'cpu'}"
         )
+    return entry
+
+
+def floors(study: Study, args: Namespace) -> dict[str, Any]:
+    """Add what compressors make of its texts to what was measured of a study, beside the models."""
+    from inn_studies import compressors, results
+    from inn_studies.lab import Lab
+
+    entry = kept(study, args)
+    if not study.readings(entry["result"]):
+        raise InputError(f"study '{study.name}' has no table that compressors belong in; leave out --floors")
+    compressors.check()
+    entry["result"] = compressors.added(entry["result"], study, Lab(RUNS, resume=not args.no_resume, report=say))
+    print(f"the result is in {results.write(study, args.results, entry)}", file=sys.stderr)
     return entry
 
 

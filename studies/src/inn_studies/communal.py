@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inn_studies import compressors
 from inn_studies.lab import Job, Lab
 from inn_studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
 from inn_studies.sizes import TEXT8, Fields, Size
@@ -142,6 +143,9 @@ class Communal(Study):
             {**shared, "label": MADE, "lr": None, "valid_bits": [], "test_bits": [found["bits"] for found in made]}
         )
         return {"rows": rows, "states": states}
+
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.case(result["rows"][0], {"test": 1_000_000})]
 
     def table(self, result: dict[str, Any]) -> str:
         whole = next(row for row in result["rows"] if row["label"] == SEPARATE)

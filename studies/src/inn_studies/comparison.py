@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from inn_studies import compressors
 from inn_studies.lab import Lab
 from inn_studies.rows import better_lstm, markdown, model_settings, scored_rows, spread, tune
 from inn_studies.sizes import SHALLOW, Size
@@ -22,6 +24,7 @@ OURS = {"inn-paper": "inn-paper-fixed"}
 class Comparison(Study):
     """Every model on one corpus; a subclass names the corpus by `sizes` and the paper's numbers."""
 
+    compressor_rows = True
     paper: ClassVar[Mapping[str, float]] = {}
     """Validation perplexity by model, as printed."""
     place: ClassVar[str] = ""
@@ -38,9 +41,13 @@ class Comparison(Study):
         floors = (tuned[0].runs[0].summary() or {})["floors"]
         return {"rows": rows, "floors": {name: 2.0**bits for name, bits in floors.items()}}
 
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.scored(result["rows"][0])]
+
     def table(self, result: dict[str, Any]) -> str:
-        rows = [
-            [
+        scores = [
+            (
+                min(row["valid_ppl"], default=math.inf),
                 row["label"],
                 f"{row['parameters']:,}",
                 f"{row['training_flops_per_symbol'] / 1e6:.2f} M",
@@ -48,9 +55,14 @@ class Comparison(Study):
                 spread(row["valid_ppl"], self.digits),
                 spread(row["test_ppl"], self.digits),
                 f"{self.paper[name]}" if (name := paper_name(row["label"])) in self.paper else "–",
-            ]
-            for row in sorted(result["rows"], key=lambda row: min(row["valid_ppl"], default=float("inf")))
+            )
+            for row in result["rows"]
         ]
+        test = compressors.bits(result, "test")
+        for name, bits in compressors.bits(result, "valid").items():
+            ppl, on_test = (f"{2.0**of:,.{self.digits}f}" for of in (bits, test[name]))
+            scores.append((2.0**bits, name, "–", "–", "–", ppl, on_test, "–"))
+        rows = [cells for _, *cells in sorted(scores)]
         rows += [[name, "–", "–", "–", f"{ppl:,.{self.digits}f}", "–", "–"] for name, ppl in result["floors"].items()]
         head = [
             "model", "parameters:", "training FLOPs per symbol:", "lr:", "valid PPL:", "test PPL:",
@@ -58,7 +70,8 @@ class Comparison(Study):
         ]  # fmt: skip
         first = result["rows"][0]
         data = f"{first['config']['data']['corpus']}, {first['config']['data']['vocabulary']}"
-        return f"{data}; {first['symbols']:,} symbols trained on.\n\n{markdown(head, rows)}"
+        spelt = f" {compressors.SPELT}" if test and first["config"]["data"]["vocabulary"] == "words" else ""
+        return f"{data}; {first['symbols']:,} symbols trained on.{spelt}\n\n{markdown(head, rows)}"
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
         rows = [row for row in result["rows"] if row["valid_ppl"]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inn.models.inn import INN
 from inn.runs.directory import Run
+from inn_studies import compressors
 from inn_studies.lab import Job, Lab
 from inn_studies.rows import facts, jobs, markdown, model_settings, spread
 from inn_studies.sizes import TEXT8, Size
@@ -93,6 +94,9 @@ class Gates(Study):
                 }
             )
         return {"rows": rows, "penalties": kept, "usual_lr": size.rates[0], "lr": lr, "floors": floors}
+
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.validated(result["rows"][0])]
 
     def table(self, result: dict[str, Any]) -> str:
         row = result["rows"][0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from inn_studies import compressors
 from inn_studies.lab import Lab
 from inn_studies.rows import best_bits, facts, jobs, markdown, score
 from inn_studies.sizes import TEXT8, Size
@@ -62,6 +63,7 @@ CURVES: dict[str, dict[str, Curve]] = {
 class OnePass(Study):
     name = "one-pass"
     source = "Beyond the paper"
+    compressor_rows = True
     question = "How well does the graph predict text8 and enwik8 after one pass, with at most 4.5 million parameters?"
 
     def sizes(self) -> dict[str, Size]:
@@ -95,14 +97,26 @@ class OnePass(Study):
             found.append(row)
         return {"curves": found}
 
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        known = {label: curve for curves in CURVES.values() for label, curve in curves.items()}
+        return [
+            compressors.case(curve, {"test": known[curve["label"]].scored}, symbols)
+            for curve in result["curves"]
+            for symbols, _ in curve["points"]
+        ]
+
     def table(self, result: dict[str, Any]) -> str:
         rows = []
         for curve in result["curves"]:
             for symbols, bits in curve["points"]:
-                rows.append([curve["label"], f"{curve['parameters']:,}", f"{symbols:,}", f"{bits:.3f}", "measured"])
+                rivals = compressors.bits(result, "test", corpus=curve["corpus"], read=symbols)
+                others = [f"{rivals[name]:.3f}" if name in rivals else "–" for name in compressors.NAMES]
+                cells = f"{curve['parameters']:,}", f"{symbols:,}", f"{bits:.3f}", *others, "measured"
+                rows.append([curve["label"], *cells])
             if curve["fit"] is not None and curve["fit"]["symbols"] > curve["points"][-1][0]:
                 rows.append([curve["label"], f"{curve['parameters']:,}", *_extrapolated(curve["fit"])])
-        table = markdown(["curve", "parameters:", "symbols:", "test bits per symbol:", ""], rows)
+        others = (f"{name}:" for name in compressors.NAMES)
+        table = markdown(["curve", "parameters:", "symbols:", "test bits per symbol:", *others, ""], rows)
         return "\n\n".join([table, *(said for curve in result["curves"] if (said := _goal(curve)))])
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
@@ -169,7 +183,7 @@ def _least_squares(points: Sequence[tuple[int, float]]) -> tuple[float, float, f
 
 def _extrapolated(fit: dict[str, Any]) -> list[str]:
     between = f" [{fit['low']:.3f}, {fit['high']:.3f}]" if fit["low"] is not None else ""
-    return [f"{fit['symbols']:,}", f"{fit['bits']:.3f}{between}", "**extrapolated**"]
+    return [f"{fit['symbols']:,}", f"{fit['bits']:.3f}{between}", *("–" for _ in compressors.NAMES), "**extrapolated**"]
 
 
 def _goal(curve: dict[str, Any]) -> str | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from inn.system import provenance
 from inn.system.errors import InputError
-from inn.system.files import check_writable, replace_file
+from inn.system.files import check_writable, replace_file, write_figure
 from inn.system.packages import optional
+from inn_studies import compressors
 from inn_studies.lab import Lab
 from inn_studies.study import Study, Verdict
 
@@ -23,7 +24,7 @@ def conduct(study: Study, scale: str, lab: Lab, seeds: int | None = None) -> dic
 
     size = study.sizes()[scale]
     count = seeds or size.seeds
-    found = study.run(lab, size, count)
+    found = compressors.added(study.run(lab, size, count), study, lab)
     return {
         "command": f"inn study {study.name} --scale {scale} --seeds {count}",
         "scale": scale,
@@ -63,7 +64,9 @@ def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
 def tell(study: Study, entry: dict[str, Any]) -> tuple[str, list[Verdict]]:
     """A study's table and verdicts; raises `InputError` where the entry is not what this version's study writes."""
     try:
-        return study.table(entry["result"]), study.verdicts(entry["result"])
+        note = "" if study.compressor_rows else compressors.note(entry["result"])
+        table = "\n\n".join(filter(None, [study.table(entry["result"]), note]))
+        return table, study.verdicts(entry["result"])
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             f"the kept result of study '{study.name}' at scale {entry['scale']} was changed, or is another version's "
@@ -96,7 +99,7 @@ def draw(study: Study, entry: dict[str, Any], path: Path) -> bool:
     figure = matplotlib.Figure(figsize=(8, 4.5), layout="constrained")
     if not study.draw(entry["result"], figure):
         return False
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    write_figure(figure, path, dpi=110, metadata={"Software": None})
     return True
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from inn.analysis.controls.paired import paired_difference
+from inn_studies import compressors
 from inn_studies.compare import bits_by_age, block_bits
 from inn_studies.lab import Lab
 from inn_studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
@@ -72,6 +73,7 @@ class Rivals(Study):
     question = (
         "Is a graph of neurons ahead of the best rival of equal parameters and equal compute, and is it the graph?"
     )
+    compressor_rows = True
     models: ClassVar[tuple[str, ...]] = MODELS
 
     def sizes(self) -> dict[str, Size]:
@@ -110,13 +112,17 @@ class Rivals(Study):
         (whole,) = lab.measure(population, lab.train(groups[OURS][:1]), split="test")
         return {"rows": rows, "population": whole}
 
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.case(result["rows"][0], {"valid": None, "test": None})]
+
     def table(self, result: dict[str, Any]) -> str:
         ours = _row(result, OURS)
-        rows = []
-        for row in sorted(result["rows"], key=_test):
+        scores = []
+        for row in result["rows"]:
             own = row["label"] == OURS
-            rows.append(
-                [
+            scores.append(
+                (
+                    _test(row),
                     row["label"],
                     f"{row['parameters']:,}",
                     f"{row['training_flops_per_symbol'] / 1e6:.2f} M",
@@ -125,8 +131,13 @@ class Rivals(Study):
                     spread(row["valid_bits"]),
                     spread([statistics.mean(blocks) for blocks in row["test_blocks"]]),
                     "–" if own else str(_lead(ours, row)),
-                ]
+                )
             )
+        valid = compressors.bits(result, "valid")
+        for name, bits in compressors.bits(result, "test").items():
+            lead = f"{bits - _test(ours):+.3f}"
+            scores.append((bits, name, "–", "–", "–", "–", f"{valid[name]:.3f}", f"{bits:.3f}", lead))
+        rows = [cells for _, *cells in sorted(scores)]
         head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "seeds:", "valid BPC:", "test BPC:"]
         leads = markdown([*head, "inn is ahead by [95 %]:"], rows)
         return "\n\n".join([leads, _remark(result), _shorter(result), _ages(result), _neurons(result["population"])])

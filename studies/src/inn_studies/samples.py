@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from inn.runs.directory import Run
+from inn_studies import compressors
 from inn_studies.lab import Lab
 from inn_studies.rows import best_bits, facts, jobs, markdown, model_settings, tune
 from inn_studies.sizes import TEXT8, Size
@@ -45,6 +46,9 @@ class Samples(Study):
         rows.insert(1 + MODELS.index(RECALLS), _row(f"{RECALLS}, fresh", ours.rate, ours.runs[0], unread))
         held_out = lab.measure(held_out_words, [table], tokens=tokens)[0]
         return {"rows": rows, "held_out": held_out, "prompts": list(PROMPTS), "tokens": tokens}
+
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.validated(result["rows"][0])]
 
     def table(self, result: dict[str, Any]) -> str:
         rows = [

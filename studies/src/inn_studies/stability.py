@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inn.runs.directory import Run
+from inn_studies import compressors
 from inn_studies.lab import Lab, status
 from inn_studies.paper import TABLE_2
 from inn_studies.rows import facts, jobs, markdown, model_settings, spread
@@ -89,6 +90,9 @@ class Stability(Study):
             points = [{"lr": rate, **point(group)} for rate, group in runs.items()]
             rows.append({"label": label, "points": points, **facts(first)})
         return {"rows": rows, "floors": floors}
+
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.validated(result["rows"][0])]
 
     def table(self, result: dict[str, Any]) -> str:
         rows = {row["label"]: row for row in result["rows"]}

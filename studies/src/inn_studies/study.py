@@ -45,6 +45,8 @@ class Study(ABC):
     """The paper's tables and figures that it re-creates."""
     question: ClassVar[str]
     """What it asks, in a sentence."""
+    compressor_rows: ClassVar[bool] = False
+    """Whether its table has rows for the compressors of `readings`; else a sentence below it names them."""
     page: ClassVar[str] = "reproduction"
     """The page of `docs/` that its result is on: one of `inn_studies.report.PAGES`."""
 
@@ -55,6 +57,10 @@ class Study(ABC):
     @abstractmethod
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         """Train and measure; return the result as plain data, with every row's settings and provenance."""
+
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        """The texts that compressors are measured on beside the models, see `inn_studies.compressors`."""
+        return []
 
     @abstractmethod
     def table(self, result: dict[str, Any]) -> str:

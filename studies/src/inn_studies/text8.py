@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from inn_studies import compressors
 from inn_studies.lab import Lab
 from inn_studies.paper import TABLE_2
 from inn_studies.rows import better_lstm, markdown, model_settings, scored_rows, spread, tune
@@ -33,6 +34,7 @@ NOTHING = 0.02
 class Text8(Study):
     name = "text8"
     source = "Table 2, Figure 2"
+    compressor_rows = True
     question = "Who predicts text8 best at equal parameters and equal symbols, each model at its best learning rate?"
 
     def sizes(self) -> dict[str, Size]:
@@ -45,18 +47,26 @@ class Text8(Study):
             row["curve"] = [(m["step"], m["bits"]) for m in model.runs[0].metrics() if m["event"] == "validation"]
         return {"rows": rows, "floors": (tuned[0].runs[0].summary() or {})["floors"]}
 
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        return [compressors.scored(result["rows"][0])]
+
     def table(self, result: dict[str, Any]) -> str:
-        rows = [
-            [
+        scores = [
+            (
+                min(row["test_bits"], default=99.0),
                 row["label"],
                 f"{row['parameters']:,}",
                 f"{row['training_flops_per_symbol'] / 1e6:.2f} M",
                 f"{row['lr']:g}",
                 spread(row["valid_bits"]),
                 spread(row["test_bits"]),
-            ]
-            for row in sorted(result["rows"], key=lambda row: min(row["test_bits"], default=99.0))
+            )
+            for row in result["rows"]
         ]
+        valid = compressors.bits(result, "valid")
+        for name, bits in compressors.bits(result, "test").items():
+            scores.append((bits, name, "–", "–", "–", f"{valid[name]:.3f}", f"{bits:.3f}"))
+        rows = [cells for _, *cells in sorted(scores)]
         rows += [[name, "–", "–", "–", f"{bits:.3f}", "–"] for name, bits in result["floors"].items()]
         head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "valid BPC:", "test BPC:"]
         return markdown(head, rows)

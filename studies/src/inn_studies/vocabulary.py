@@ -7,10 +7,12 @@ text as often, and all are compared by the perplexity per word, exp(total nats /
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from inn_studies import compressors
 from inn_studies.lab import Job, Lab
 from inn_studies.paper import TABLE_5
 from inn_studies.rows import STREAMS, Tuned, facts, markdown, spread, tune
@@ -112,6 +114,7 @@ SIZES: dict[str, SameTextSize] = {
 
 class VocabularyStudy(Study):
     name = "vocabulary"
+    compressor_rows = True
     source = "Section 3.5, the vocabulary barrier"
     question = "Which way of entering and predicting words brings the graph to the LSTM at equal total parameters?"
 
@@ -125,9 +128,14 @@ class VocabularyStudy(Study):
         scores = {part: iter(lab.measure(per_word, runs, split=part, limit=size.scored)) for part in ("valid", "test")}
         return {"rows": [row_of(model, scores) for model in models]}
 
+    def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
+        spelt = [row for row in result["rows"] if row["config"]["data"]["vocabulary"] == "characters"]
+        return [compressors.case(row, {"valid": None, "test": None}) for row in spelt[:1]]
+
     def table(self, result: dict[str, Any]) -> str:
-        rows = [
-            [
+        scores = [
+            (
+                min(row["valid_ppl"], default=math.inf),
                 row["label"],
                 f"{row['parameters']:,}",
                 f"{row['symbols']:,}",
@@ -135,9 +143,13 @@ class VocabularyStudy(Study):
                 f"{row['lr']:g}",
                 spread(row["valid_ppl"], 1),
                 spread(row["test_ppl"], 1),
-            ]
-            for row in sorted(result["rows"], key=lambda row: min(row["valid_ppl"], default=float("inf")))
+            )
+            for row in result["rows"]
         ]
+        test = compressors.bits(result, "test", per="words")
+        for name, bits in compressors.bits(result, "valid", per="words").items():
+            scores.append((2.0**bits, name, "–", "–", "–", "–", f"{2.0**bits:.1f}", f"{2.0 ** test[name]:.1f}"))
+        rows = [cells for _, *cells in sorted(scores)]
         head = [
             "model", "parameters:", "symbols:", "training FLOPs:", "lr:", "valid PPL per word:", "test PPL per word:",
         ]  # fmt: skip

@@ -90,3 +90,13 @@ def test_what_is_usual_follows_the_text_and_is_taken_from_the_last_thousand_line
 def test_nothing_is_said_of_the_first_lines():
     usual = Usual()
     assert [usual.surprise(9.0 * (i % 2), 1.0) for i in range(30)] == [0.0] * 30
+
+
+def test_a_log_that_varies_much_raises_the_bar():
+    draw = random.Random(0)
+    usual, calm = Usual(), Usual()
+    found = [usual.flagged(2 + 0.1 * draw.expovariate(1) ** 3, 8)[1] for _ in range(3000)]
+    assert sum(found[1000:]) <= 2 * 0.01 * 2000
+    assert sum(usual.surprise(2 + 0.1 * draw.expovariate(1) ** 3, 8) > STANDS_OUT for _ in range(1000)) > 50
+    assert not any(calm.flagged(draw.gauss(2, 0.1), 8)[1] for _ in range(1000))
+    assert calm.flagged(5, 8)[1]

@@ -4,6 +4,7 @@ const app = {
   looks: [],
   at: 0,
   playing: false,
+  nothing: "There is nothing to show of this run.",
   /** The place in the text of one run: where all are, or its own last symbol. */
   place: (look) => Math.min(app.at, look.passage.symbols - 1),
 };
@@ -12,13 +13,28 @@ let watchers = []; // functions that follow the place in the text, of the view t
 const onMove = (act, node) => watchers.push({ act, node });
 const $ = (id) => document.getElementById(id);
 
+const unitOf = (look) => look.passage?.facts.unit ?? { BPC: "character", BPB: "byte" }[look.survey?.metric] ?? "symbol";
+
+// `says`: what a person sees there, in a sentence or two.
 const VIEWS = {
-  passage: { name: "Passage", there: (look) => look.passage, make: passageView, follows: true },
-  neurons: { name: "Neurons", there: (look) => look.passage || look.survey?.cards?.length, make: neuronsView },
-  connections: { name: "Connections", there: (look) => look.survey && (known(look.survey.connectivity) || known(look.survey.received)), make: connectionsView },
-  training: { name: "Training", there: (look) => look.history && (look.history.train?.length || look.history.validation?.length), make: trainingView },
-  samples: { name: "Samples", there: (look) => look.history?.samples?.length, make: samplesView },
+  passage: { name: "Passage", there: (look) => look.passage, make: passageView, follows: true,
+    says: (look) => [`a text that the model reads one ${unitOf(look)} at a time: the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
+      look.play ? [" To type a text of your own and silence neurons: ", el("code", {}, look.play)] : null] },
+  neurons: { name: "Neurons", there: (look) => look.passage || look.survey?.cards?.length, make: neuronsView,
+    says: (look) => [look.survey?.cards ? "a row for each neuron: what it is active for, and how much worse the model predicts when it is silenced." : "a row for each neuron, and how active it is.", " Click on a neuron for a page of its own."] },
+  connections: { name: "Connections", there: (look) => (look.survey && (known(look.survey.connectivity) || known(look.survey.received))) || look.passage?.routes, make: connectionsView,
+    says: () => "which neuron hears which, averaged over the text; and, where it was measured, what the model loses without a connection." },
+  training: { name: "Training", there: (look) => look.history && (look.history.train?.length || look.history.validation?.length), make: trainingView,
+    says: () => "how well the model predicted while it was trained: the fewer bits per symbol, the better." },
+  samples: { name: "Samples", there: (look) => look.history?.samples?.length, make: samplesView,
+    says: () => "what the model wrote by itself in the course of its training, the latest first." },
 };
+
+/** The line on top of a view: what is to be seen. */
+function seenHere(view, neuron, look) {
+  const says = neuron === null ? VIEWS[view].says(look) : `what neuron ${neuron} alone does: when it is active, what it knows about, whom it hears, and what silencing it costs.`;
+  return el("p.seen", {}, el("strong", {}, "What you see here: "), says);
+}
 
 /** What the address asks for: {view, neuron}. */
 function asked() {
@@ -36,10 +52,10 @@ function show() {
     const content = !VIEWS[view].there(look) ? el("p.muted", {}, "Nothing of this was recorded for this run.") : neuron === null ? VIEWS[view].make(look) : neuronView(look, neuron);
     return el("section.run", { "aria-label": look.name }, app.looks.length > 1 ? el("div.name", {}, el("h2", {}, look.name), el("p.note", {}, summaryOf(look))) : neuron === null ? el("h2.sr", {}, VIEWS[view].name) : null, content);
   };
-  const main = $("main");
+  const main = $("main"), any = view && app.looks.some((look) => Object.values(VIEWS).some((v) => v.there(look)));
   const apart = app.looks.length > 1 && neuron !== null ? el("p.note", {}, "Neurons of two runs have their number in common, and no more.") : "";
-  if (view) main.replaceChildren(apart, el("div", { class: `looks of-${app.looks.length}` }, app.looks.map(one)));
-  else main.replaceChildren(el("p", {}, "There is nothing to show of this run."));
+  if (any) main.replaceChildren(seenHere(view, neuron, app.looks[0]), apart, el("div", { class: `looks of-${app.looks.length}` }, app.looks.map(one)));
+  else main.replaceChildren(el("p.muted", {}, app.nothing));
   $("views").replaceChildren(...Object.entries(VIEWS).filter(([, v]) => app.looks.some(v.there)).map(([key, v]) => el("a", { href: `#${key}`, "aria-current": key === view ? "page" : null }, v.name)));
   $("transport").hidden = !app.looks.some((look) => look.passage) || !(VIEWS[view]?.follows || neuron !== null);
   if ($("transport").hidden) play(false);
@@ -63,6 +79,7 @@ function move(to) {
 function follow() {
   asleep = true;
   for (const { act } of watchers) act();
+  clearTimeout(telling);
   const look = app.looks.find((l) => l.passage);
   if (!look) return;
   const t = app.place(look), bits = look.passage.bits(t);
@@ -70,7 +87,6 @@ function follow() {
   slider.value = app.at;
   slider.setAttribute("aria-valuetext", said);
   counter.textContent = `${format.whole(app.at + 1)} / ${format.whole(lastPlace() + 1)}`;
-  clearTimeout(telling);
   if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; expects ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${format.share(e.share)}`).join(", ")}`; }, 500);
 }
 
@@ -106,7 +122,7 @@ document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey) return;
   if (e.key === "Escape" && asked().neuron !== null) location.hash = "neurons";
   if ($("transport").hidden || !KEYS[e.key]) return;
-  const busy = e.target.closest("input, select, textarea, button, summary, a, .scroll, .numbers");
+  const busy = e.target.closest("input, select, textarea, button, summary, a:not(.spot), .scroll, .numbers");
   if (busy && !(busy === slider && e.key === " ")) return;
   if (["Home", "End", "PageUp", "PageDown"].includes(e.key) && !e.target.closest(".text")) return; // those scroll the page
   e.preventDefault();
@@ -132,9 +148,15 @@ function theme(name) {
 /** What a run is, in a line under its name. */
 function summaryOf(look) {
   const s = look.survey ?? {}, f = look.facts ?? {}, p = look.passage, h = look.history?.facts ?? {};
-  const bits = known(s.bits) ? `${format.bits(s.bits)} bits per symbol on ${s.corpus ?? "held-out text"}` : known(h.best?.bits) ? `${format.bits(h.best.bits)} bits per symbol in validation` : null;
+  const value = s.bits ?? h.best?.bits, bits = known(value) ? `${format.bits(value)} bits per ${unitOf(look)} (${s.split === "test" ? "test" : "validation"})` : null;
   const count = p?.neurons ?? s.neurons, rounds = p?.rounds ?? s.rounds;
-  return [known(count) ? `${count} neurons, ${rounds} ${rounds === 1 ? "round" : "rounds"}` : null, s.router ?? f["model.router.kind"], known(s.parameters ?? h.parameters) ? `${format.whole(s.parameters ?? h.parameters)} parameters` : null, bits].filter(known).join(" · ");
+  return [known(count) ? `${count} neurons, ${rounds} ${rounds === 1 ? "round" : "rounds"}` : null, known(s.router ?? f["model.router.kind"]) ? `router ${s.router ?? f["model.router.kind"]}` : null, known(s.parameters ?? h.parameters) ? `${format.whole(s.parameters ?? h.parameters)} parameters` : null, bits].filter(known).join(" · ");
+}
+
+/** Why one model has several numbers. */
+function numbers() {
+  const look = app.looks.find((l) => known(l.survey?.bits)), unit = look && unitOf(look);
+  return look && `Bits per ${unit} depend on what is read, and on how much was read before: the number on top is over ${counted(look.survey.symbols, unit)} spread over the whole validation text, as are all costs; that of a passage is over the passage alone; the training curve's is over many short stretches; inn eval reads the whole text as one, with which its n-gram cache knows the most.`;
 }
 
 function about(source) {
@@ -143,10 +165,12 @@ function about(source) {
     const r = passage?.facts.routing;
     if (!r) continue;
     const which = app.looks.length > 1 ? ` of ${name}` : "";
-    said.push(`Routing${which} in ${r.steps} steps from zero to the largest share of a round${r.form === "dense" ? "" : `, the ${r.kept === 1 ? "strongest source" : `${r.kept} strongest sources`} of each neuron only`}; activity in 255.`);
+    said.push(`Routing${which} is kept in ${r.steps} steps from zero to the largest share of a round${r.form === "dense" ? "" : `, the ${r.kept === 1 ? "strongest source" : `${r.kept} strongest sources`} of each neuron only`}, activity in 255.`);
   }
-  return [said.length ? el("p", {}, said.join(" "), " Heads are averaged; what a neuron hears is shown as shares that sum to 1, of the sizes of messages where routing weights are those.") : null,
-    el("p", {}, "Keys: ← → one symbol, space plays, Esc leaves a neuron."), source.made_with ? el("p", {}, "Made with ", el("code", {}, source.made_with)) : null];
+  return [numbers() ? el("p", {}, numbers()) : null,
+    said.length ? el("p", {}, said.join(" "), " Heads are averaged; what a neuron hears is shown as shares that sum to 1; where routing weights may be negative, the shares are of their sizes.") : null,
+    el("p", {}, "Keys: ← → one symbol, space plays, Tab and ↑ ↓ reach the neurons of the graph, Enter opens one, Esc leaves it."),
+    source.made_with ? el("p", {}, "Made with ", el("code", {}, source.made_with), ".") : null];
 }
 
 /** Put another passage in the place of a run's, and draw. `facts`: what `read_passage` returns. */
@@ -166,7 +190,7 @@ async function start() {
   slider.max = lastPlace();
   let chosen = 0;
   $("theme").addEventListener("click", () => theme(THEMES[(chosen = (chosen + 1) % THEMES.length)]));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+  for (const query of [matchMedia("(prefers-color-scheme: dark)"), paper]) query.addEventListener("change", recolour);
   addEventListener("hashchange", () => { show(); $("main").focus({ preventScroll: true }); scrollTo(0, 0); });
   theme("auto");
   show();

@@ -1,5 +1,21 @@
 // What the page was given, and the packed parts of a passage as numbers (inn/explorer/passage.py says what they mean).
 
+const PARTIAL = /^(\\x[89a-f][0-9a-f])+$|^\\u200[cd]$/; // as the vocabulary names what cannot be shown by itself
+const graphemes = (text) => (Intl.Segmenter ? [...new Intl.Segmenter().segment(text)].map((part) => part.segment) : [...text]);
+
+/** The beginning of a symbol's name, for little room: at most two characters, one where it is wide. */
+function brief(label) {
+  if (label === "\\n") return "⏎";
+  const hex = label.match(/^\\x([0-9a-f]{2})$/), parts = graphemes(label);
+  return hex ? hex[1] : parts.slice(0, wide(parts[0] ?? "") ? 1 : 2).join("");
+}
+
+/** Whether a character takes the room of two: Chinese, Japanese, Korean, pictures. */
+const wide = (character) => /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]|\p{Emoji_Presentation}|\p{Extended_Pictographic}\ufe0f|[\u{20000}-\u{3fffd}]/u.test(character);
+
+/** How much room a text takes, in characters of ordinary width. */
+const breadth = (text) => graphemes(text).reduce((sum, part) => sum + (wide(part) ? 2 : 1), 0);
+
 /** Undo `packed`: base64, then deflate. */
 async function unpacked(text) {
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -10,7 +26,7 @@ async function unpacked(text) {
 /** A passage: what the model did at each symbol. Rounds, neurons and symbols count from 0. */
 class Passage {
   static async from(facts) {
-    const passage = Object.assign(new Passage(), { facts, neurons: facts.neurons, rounds: facts.rounds, symbols: facts.symbols });
+    const passage = Object.assign(new Passage(), { facts, silenced: new Set(facts.silenced), neurons: facts.neurons, rounds: facts.rounds, symbols: facts.symbols });
     passage.loudness = await unpacked(facts.activity.data);
     passage.gates = facts.gate && (await unpacked(facts.gate.data));
     const routing = facts.routing;
@@ -22,26 +38,28 @@ class Passage {
         passage.sources = routing.source_bytes === 1 ? bytes : new Uint16Array(bytes.buffer);
       }
     }
-    if (routing) passage.ranges = Array.from({ length: facts.rounds }, (_, r) => passage.spread(r));
+    if (routing) Object.assign(passage, passage.spread());
     return passage;
   }
 
-  /** Where nearly all shares of a round lie, from 40 symbols of the passage: [low, high], the ends of its colours. */
-  spread(r) {
-    const seen = [], each = Math.max(1, Math.floor(this.symbols / 40)), thin = Math.max(1, Math.floor(this.neurons ** 2 / 512));
-    for (let t = 0; t < this.symbols; t += each) {
-      const shares = this.sources ? this.matrix(t, r).filter((share) => share > 0) : this.matrix(t, r);
-      for (let i = (t / each) % thin; i < shares.length; i += thin) seen.push(shares[i]);
+  /** The colours of shares, one scale for all rounds, from 40 symbols: {even, full, low}; see `scaleOf`. */
+  spread() {
+    const N = this.neurons, each = Math.max(1, Math.floor(this.symbols / 40)), thin = Math.max(1, Math.floor(N ** 2 / 512));
+    const shares = [], heard = new Uint8Array(this.rounds * N * N);
+    for (let t = 0; t < this.symbols; t += each) for (let r = 0; r < this.rounds; r++) {
+      this.matrix(t, r).forEach((share, i) => {
+        if (share <= 0 || this.silenced.has(Math.floor(i / N))) return;
+        heard[r * N * N + i] = 1;
+        if ((i + t / each) % thin === 0) shares.push(share);
+      });
     }
-    const sorted = Float32Array.from(seen).sort();
-    const low = this.sources ? 0 : sorted[Math.floor(0.02 * sorted.length)], high = sorted[Math.floor(0.995 * (sorted.length - 1))] ?? 0;
-    return [low < 0.3 * high ? 0 : low, high];
+    const listeners = this.rounds * (N - this.silenced.size), sources = this.sources ? N : heard.reduce((a, b) => a + b, 0) / Math.max(1, listeners);
+    return scaleOf(shares, sources);
   }
 
-  /** How strong a share is within its round, 0 to 1. */
-  strength(r, share) {
-    const [low, high] = this.ranges[r];
-    return high > low ? Math.max(0, Math.min(1, (share - low) / (high - low))) : 0.5;
+  /** How strong a share is, 0 to 1: in proportion to it, or from the lowest to the highest there is. */
+  strength(share, stretched = false) {
+    return strengthOf(this, share, stretched);
   }
 
   get routes() {
@@ -102,6 +120,17 @@ class Passage {
     return this.facts.labels[this.facts.ids[t]];
   }
 
+  /** What stands in the text for symbol t: bytes that are but a part of a character, and joiners, are a dot. */
+  piece(t) {
+    const piece = this.facts.text[t];
+    return piece === this.label(t) && PARTIAL.test(piece) ? "·" : piece;
+  }
+
+  /** Symbol t where there is room for a character or two: the text that it ends, where its name is that of a byte. */
+  brief(t) {
+    return brief(PARTIAL.test(this.label(t)) ? this.piece(t) : this.label(t));
+  }
+
   bits(t) {
     return t < this.symbols ? this.facts.bits[t] : null;
   }
@@ -116,9 +145,26 @@ class Passage {
   }
 }
 
+/**
+ * The scale of shares: `even`, what each of `sources` sources has where all are heard alike, and `full`, the end of the
+ * colours, which begin at zero and have `even` at their middle or before it. `low` and `high`: where nearly all shares lie; `most`: the largest.
+ */
+function scaleOf(shares, sources) {
+  const sorted = Float32Array.from(shares).sort(), even = 1 / Math.max(1, sources);
+  const low = sorted[Math.floor(0.005 * sorted.length)] ?? 0, high = sorted[Math.floor(0.995 * (sorted.length - 1))] ?? 0;
+  return { even, low, high, most: sorted[sorted.length - 1] ?? 0, full: Math.min(1, Math.max(2 * even, high)) };
+}
+
+function strengthOf({ full, low, high }, share, stretched) {
+  const [from, to] = stretched ? [low, high] : [0, full];
+  return to > from ? Math.max(0, Math.min(1, (share - from) / (to - from))) : 0.5;
+}
+
 const format = {
   whole: (x) => Math.round(x).toLocaleString("en"),
   share: (x) => (x >= 0.0995 ? `${Math.round(100 * x)}\u202f%` : `${(100 * x).toFixed(1)}\u202f%`),
+  /** A share to a tenth of a percent. */
+  exact: (x) => `${Number((100 * x).toFixed(1))}\u202f%`,
   /** Three digits, without the noise of more. */
   number: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-5 ? "≈ 0" : Math.abs(x) >= 1000 ? format.whole(x) : String(Number(x.toPrecision(3))).replace("-", "−")),
   bits: (x) => (x === null || x === undefined ? "–" : x !== 0 && Math.abs(x) < 5e-4 ? "≈ 0" : x.toFixed(Math.abs(x) < 0.0995 ? 3 : 2)),
@@ -127,6 +173,9 @@ const format = {
 
 /** A missing number, or a missing part of the survey, is null or absent. */
 const known = (x) => x !== null && x !== undefined && !(Array.isArray(x) && x.length === 0);
+
+/** A count with its unit, as in "1 byte" and "2,000 characters". */
+const counted = (n, unit) => `${format.whole(n)} ${unit}${n === 1 ? "" : "s"}`;
 
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 

@@ -13,7 +13,10 @@ function el(what, attributes = {}, ...children) {
   return node;
 }
 
+const paper = matchMedia("print"); // what is printed is light
+
 const dark = () => {
+  if (paper.matches) return false;
   const chosen = document.documentElement.dataset.theme;
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 };
@@ -32,6 +35,7 @@ function palette() {
     }
     probe.remove();
     colours.heat = ramp(dark() ? DARK_HEAT : LIGHT_HEAT);
+    colours.none = dark() ? [72, 76, 80] : [205, 203, 199];
   }
   return colours;
 }
@@ -67,7 +71,7 @@ function drawHeat(ctx, x, y, width, height, rows, columns, value) {
   const image = new ImageData(columns, rows);
   for (let i = 0, at = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++, at += 4) {
-      const [red, green, blue] = heat(value(i, j));
+      const share = value(i, j), [red, green, blue] = share === null ? palette().none : heat(share); // null: nothing to show
       image.data[at] = red;
       image.data[at + 1] = green;
       image.data[at + 2] = blue;
@@ -88,17 +92,36 @@ function columnsFor(count, width, least) {
   return Math.ceil(count / Math.ceil(count / most));
 }
 
-/** A key to the colours of a heat map. */
-function drawKey(ctx, x, y, width, low, high) {
+/** A key to the colours of a heat map; `at` (0 to 1) has a mark, and a `name` under it. */
+function drawKey(ctx, x, y, width, low, high, { at = null, name = "" } = {}) {
   drawHeat(ctx, x, y - 4, width, 8, 1, 64, (_, j) => j / 63);
   write(ctx, low, x - 6, y, { anchor: "right" });
   write(ctx, high, x + width + 6, y);
+  if (at === null || at < 0 || at > 1) return;
+  stroke(ctx, palette().warm, 2, [[x + at * width, y - 6], [x + at * width, y + 6]]);
+  if (name) write(ctx, name, x + at * width, y + 14, { anchor: "center" });
 }
 
-/** Horizontal bars: items {label, value, low, high, mark, note}; a mark is a tick, low to high an interval. */
-function drawBars(ctx, width, items, { labels = 110, unit = "", colour = "fill", row = 22 } = {}) {
-  const { ink, muted, line, [colour]: fill } = palette();
-  const ends = items.flatMap((i) => [i.value, i.low, i.high, i.mark]).filter(known);
+/** The key to shares (`scaleOf`): from zero, or stretched over what there is; where all are heard alike is marked. */
+function drawShareKey(ctx, x, y, room, scale, stretched) {
+  const [from, to] = stretched ? [scale.low, scale.high] : [0, scale.full];
+  const more = scale.most > to + 5e-4 ? "+" : "";
+  drawKey(ctx, x + 46, y, Math.min(160, room - 110), stretched ? format.exact(from) : "0", `${stretched ? format.exact(to) : format.share(to)}${more}`,
+    { at: to > from ? (scale.even - from) / (to - from) : null, name: `equal shares, ${format.exact(scale.even)}` });
+}
+
+const evenly = (scale) => `Were all heard alike, each share would be ${format.exact(scale.even)} (mark in the key).`;
+
+/** A switch for colours stretched from the lowest to the highest share: [checkbox, label]. */
+function stretchBox(act) {
+  const box = el("input", { type: "checkbox", "aria-label": "exaggerate differences", onchange: act });
+  return [box, el("label.choice", { title: "Colours from the lowest to the highest share in place of from zero: shows small differences, exaggerated" }, box, " exaggerate differences")];
+}
+
+/** Horizontal bars: items {label, value, low, high, mark, note}; a mark is a tick (that of all a dashed line), low to high an interval. */
+function drawBars(ctx, width, items, { labels = 110, unit = "", colour = "fill", row = 22, mark = null } = {}) {
+  const { ink, muted, line, warm, [colour]: fill } = palette();
+  const ends = items.flatMap((i) => [i.value, i.low, i.high, i.mark, mark]).filter(known);
   const low = Math.min(0, ...ends), high = Math.max(0, ...ends, 1e-9), room = width - labels - 92;
   const x = (v) => labels + ((v - low) / (high - low)) * room;
   items.forEach((item, i) => {
@@ -111,6 +134,7 @@ function drawBars(ctx, width, items, { labels = 110, unit = "", colour = "fill",
     write(ctx, item.note ?? `${format.number(item.value)}${unit}`, labels + room + 10, y, { colour: muted, size: 12 });
   });
   stroke(ctx, line, 1, [[x(0), 0], [x(0), items.length * row]]);
+  if (mark !== null) stroke(ctx, warm, 1.5, [[x(mark), 0], [x(mark), items.length * row]], [4, 3]);
 }
 
 function stroke(ctx, colour, width, points, dash = []) {

@@ -45,7 +45,7 @@ function figure({ title, note, height, draw, rows, label, controls = [], click, 
       items.push(item("Show the numbers", () => { numbers.hidden = !numbers.hidden; redraw(); }));
     }
     const box = el("details.menu", { onkeydown: (e) => { if (e.key === "Escape" && box.open) { box.open = false; box.firstChild.focus(); e.stopPropagation(); } } },
-      el("summary", { "aria-label": `${title}: save, numbers`, title: "Save, numbers" }, "⋯"), el("div.items", {}, ...items));
+      el("summary", { "aria-label": `${title}: save, show the numbers`, title: "Save, show the numbers" }, "⋯"), el("div.items", {}, ...items));
     box.addEventListener("focusout", (e) => { if (!box.contains(e.relatedTarget)) box.open = false; });
     return box;
   }
@@ -113,8 +113,11 @@ function table([head, ...rows]) {
 
 const cellText = (cell) => (typeof cell === "number" ? format.number(cell) : cell instanceof Node ? cell : String(cell ?? "–"));
 
-/** A table that is a part of the page: title, sortable columns, a CSV file. `cells[i][j]`: value or {value, shown}. */
-function dataTable(title, head, cells, note) {
+/**
+ * A table that is a part of the page: title, sortable columns, a CSV file. `cells[i][j]`: value or {value, shown};
+ * `meanings`: [[column, what it means], ...].
+ */
+function dataTable(title, head, cells, note, meanings = []) {
   const name = title.toLowerCase().replace(/[^a-z0-9]+/g, "-");
   const value = (cell) => (cell && typeof cell === "object" && !(cell instanceof Node) ? cell.value : cell);
   const shown = (cell) => (cell && typeof cell === "object" && !(cell instanceof Node) ? cell.shown : cellText(cell));
@@ -143,5 +146,18 @@ function dataTable(title, head, cells, note) {
   const plain = () => [head, ...cells.map((row) => row.map((cell) => value(cell)))];
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, title), el("button.plain.small", { type: "button", onclick: () => saveCsv(name, plain()) }, "CSV")),
     note ? el("p.note", {}, note) : null,
-    el("div.scroll", { tabindex: 0, role: "region", "aria-label": title }, el("table.data", {}, el("thead", {}, el("tr", {}, heads)), body)));
+    scrolling(el("div.scroll", { tabindex: 0, role: "region", "aria-label": title }, el("table.data", {}, el("thead", {}, el("tr", {}, heads)), body))),
+    meanings.length ? el("dl.meanings", {}, meanings.map(([name, meaning]) => el("div", {}, el("dt", {}, name), el("dd", {}, meaning)))) : null);
+}
+
+/** A box that may be wider than there is room for, and a line under it that says so where it is. */
+function scrolling(box) {
+  const hint = el("p.hint.note", { hidden: true, "aria-hidden": "true" }, "← more columns: scroll sideways →");
+  const look = () => {
+    hint.hidden = box.scrollWidth <= box.clientWidth + 1;
+    box.classList.toggle("ended", box.scrollLeft + box.clientWidth >= box.scrollWidth - 1);
+  };
+  box.addEventListener("scroll", look);
+  new ResizeObserver(look).observe(box);
+  return [box, hint];
 }

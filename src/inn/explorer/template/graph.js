@@ -22,7 +22,7 @@ function placesOf(passage, width, height) {
 }
 
 function drawGraph(ctx, width, height, passage, t, { count, focus }) {
-  const { ink, muted, accent, warm, panel } = palette();
+  const { ink, muted, accent, warm, panel, line } = palette(), silenced = passage.silenced;
   const at = placesOf(passage, width, height);
   const radius = Math.max(1, Math.min(10, at.gap * 0.42));
   write(ctx, "input", at.x(0), 14, { anchor: "center" });
@@ -32,8 +32,9 @@ function drawGraph(ctx, width, height, passage, t, { count, focus }) {
     const weakest = passage.neurons > 64 ? faintest(passage, t, count) : 0;
     for (let r = 0; r < passage.rounds; r++) {
       const [from, to] = [at.x(r), at.x(r + 1)], bend = passage.neurons > CURVED ? 0 : (to - from) * 0.45;
-      const edges = passage.edges(t, r, count).filter((e) => e[2] >= weakest || e[0] === focus || e[1] === focus).map(([hearer, source, share]) => ({
-        hearer, source, strength: passage.strength(r, share), kind: focus === null ? "all" : source === focus ? "said" : hearer === focus ? "heard" : "other",
+      const said = passage.edges(t, r, count).filter(([hearer, source]) => !silenced.has(hearer) && !silenced.has(source));
+      const edges = said.filter((e) => e[2] >= weakest || e[0] === focus || e[1] === focus).map(([hearer, source, share]) => ({
+        hearer, source, strength: passage.strength(share), kind: focus === null ? "all" : source === focus ? "said" : hearer === focus ? "heard" : "other",
       }));
       if (focus !== null) edges.sort((a, b) => LAYERS.indexOf(a.kind) - LAYERS.indexOf(b.kind));
       for (const { hearer, source, strength, kind } of edges) { // one by one: a path of many crossing lines is slow to fill
@@ -53,13 +54,18 @@ function drawGraph(ctx, width, height, passage, t, { count, focus }) {
 
   for (let n = 0; n < passage.neurons; n++) {
     if (at.gap >= 10 || n % Math.ceil(12 / at.gap) === 0) {
-      const chosen = n === focus;
+      const chosen = n === focus, silent = silenced.has(n);
       write(ctx, String(n), at.x(0) - radius - 6, at.y(n), { anchor: "right", colour: chosen ? ink : muted, bold: chosen });
+      if (silent) stroke(ctx, muted, 1.5, [[at.x(0) - radius - 8 - 7 * String(n).length, at.y(n)], [at.x(0) - radius - 4, at.y(n)]]);
     }
-    disc(ctx, at.x(0), at.y(n), Math.min(3, radius), muted);
+    disc(ctx, at.x(0), at.y(n), Math.min(3, radius), silenced.has(n) ? line : muted);
     for (let r = 0; r < passage.rounds; r++) {
       const size = radius * Math.min(1, 0.3 + 0.4 * Math.sqrt(passage.activity(t, r, n)));
       const gate = passage.gate(t, r, n), [x, y] = [at.x(r + 1), at.y(n)];
+      if (silenced.has(n)) {
+        cross(ctx, x, y, Math.max(1.5, radius * 0.6), n === focus ? warm : muted);
+        continue;
+      }
       if (at.gap >= 6) disc(ctx, x, y, size + 1.5, panel);
       disc(ctx, x, y, size, n === focus ? warm : ink);
       if (gate !== null && gate < 0.5) disc(ctx, x, y, Math.max(0.5, size - 1.75), panel); // hollow: it says nothing
@@ -82,23 +88,67 @@ function disc(ctx, x, y, r, colour) {
   ctx.fill();
 }
 
+function cross(ctx, x, y, r, colour) {
+  for (const d of [r, -r]) stroke(ctx, colour, 1.5, [[x - r, y - d], [x + r, y + d]]);
+}
+
+/**
+ * The neurons of a graph for the keyboard: a link for each, of which Tab reaches one and the arrow keys the others.
+ * `chosen(n)`: neuron n has the focus, or none for null. They lie over the discs of the last round and let clicks through.
+ */
+function neuronSpots(look, chosen) {
+  const { passage } = look, N = passage.neurons;
+  const spots = Array.from({ length: N }, (_, n) => el("a.spot", { href: `#neuron-${n}`, tabindex: n ? -1 : 0, "aria-label": `Neuron ${n}: open its page` }));
+  const reach = (n) => {
+    spots.forEach((spot, k) => { spot.tabIndex = k === n ? 0 : -1; });
+    spots[n].focus({ preventScroll: true });
+  };
+  const node = el("div.spots", { role: "group", "aria-label": "Neurons of the graph; the arrow keys up and down move among them",
+    onfocusin: (e) => {
+      const n = spots.indexOf(e.target), t = app.place(look);
+      const active = Array.from({ length: passage.rounds }, (_, r) => format.number(passage.activity(t, r, n))).join(", ");
+      spots[n].setAttribute("aria-label", `Neuron ${n}: ${passage.silenced.has(n) ? "silenced" : `activity by round ${active}`}; open its page`);
+      chosen(n);
+    },
+    onfocusout: () => chosen(null),
+    onkeydown: (e) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+      if (!step || e.ctrlKey || e.metaKey || e.altKey) return;
+      e.preventDefault();
+      reach((spots.indexOf(e.target) + step + N) % N);
+    } }, spots);
+  node.place = (width, height) => {
+    const at = placesOf(passage, width, height);
+    spots.forEach((spot, n) => Object.assign(spot.style, { left: `${at.x(passage.rounds)}px`, top: `${at.y(n)}px` }));
+  };
+  return node;
+}
+
 /** The graph of one run, following the place in the text; a neuron under the pointer is singled out. */
 function graphFigure(look) {
   const passage = look.passage, N = passage.neurons;
   let focus = null;
+  const single = (n) => {
+    if (n !== focus) { focus = n; node.redraw(); }
+  };
+  const spots = neuronSpots(look, single);
   const most = passage.routes ? Math.min(N, passage.facts.routing.kept ?? N) : 0;
   const choices = [1, 2, 4, 8, 16].filter((k) => k < most).concat(most ? [most] : []);
   let count = choices.filter((k) => k <= (N > CURVED ? 2 : Math.max(2, Math.min(4, N / 2)))).pop() ?? most;
   const select = el("select", { onchange: () => { count = Number(select.value); node.redraw(); } },
     choices.map((k) => el("option", { value: k, selected: k === count }, k === N ? `all ${N}` : k === 1 ? "strongest" : `strongest ${k}`)));
+  const hushed = passage.silenced.size ? ` Crossed out: silenced, ${[...passage.silenced].join(", ")}.` : "";
   const node = figure({
     title: "Who hears whom",
-    note: passage.routes
-      ? "From left to right, round by round. Lines: what a neuron hears, the thicker the larger its share. Discs: how active it is. Point at a neuron to see what it says (warm) and hears; click to open it." + (N > 64 ? ` The ${LINES} strongest edges.` : "")
-      : "Discs: how active each neuron is, round by round. In this run neurons do not talk to one another.",
+    note: (passage.routes
+      ? "From left to right, round by round. Lines: messages, the thicker the larger the share of what the listener hears. Discs: how active a neuron is. Point at one (or Tab to it) to see what it sends (orange) and hears; click (or Enter) opens its page." + (N > 64 ? ` The ${LINES} strongest edges.` : "")
+      : "Discs: how active each neuron is, round by round. In this run neurons exchange no messages.") + hushed,
     height: (width) => Math.max(width < 500 ? 240 : 300, Math.min(720, 46 + N * (N <= 16 ? 34 : N <= 40 ? 15 : 2.7))),
     controls: most > 1 ? [el("label.choice", {}, "sources ", select)] : [],
-    draw: (ctx, width, height) => drawGraph(ctx, width, height, passage, app.place(look), { count, focus }),
+    draw: (ctx, width, height) => {
+      drawGraph(ctx, width, height, passage, app.place(look), { count, focus });
+      spots.place(width, height);
+    },
     rows: () => {
       const rows = [["round", "neuron", "hears", "share"]];
       for (let r = 0; passage.routes && r < passage.rounds; r++) for (const [to, from, share] of passage.edges(app.place(look), r, most)) rows.push([r + 1, to, from, share]);
@@ -112,9 +162,10 @@ function graphFigure(look) {
     hover: (x, y, canvas) => {
       const n = placesOf(passage, canvas.clientWidth, canvas.clientHeight).under(x, y);
       canvas.style.cursor = n === null ? "" : "pointer";
-      if (n !== focus) { focus = n; node.redraw(); }
+      single(n);
     },
   });
+  node.querySelector(".canvas").append(spots);
   onMove(node.redraw, node);
   return node;
 }

@@ -16,25 +16,27 @@ function neuronsView(look) {
   const { survey, passage } = look, cards = survey?.cards ?? [];
   const count = passage?.neurons ?? survey.neurons;
   const activity = (n) => survey?.activity?.mean ? mean(survey.activity.mean.map((round) => round[n])) : passage ? meanActivity(passage, n) : null;
-  const columns = [
-    ["neuron", (n) => ({ value: n, shown: neuronLink(n) }), () => true],
-    ["role", (n) => roleOf(survey, n) || { value: null, shown: "" }, () => known(survey?.hubs) || known(survey?.specialists)],
-    ["received", (n) => survey.received[n], () => known(survey?.received)],
-    ["activity", activity, () => true],
-    ["carries most", (n) => { const best = bestClass(cards[n]); return best ? { value: best[1].bits, shown: `${best[0]} ${format.bits(best[1].bits)}` } : null; }, () => cards.some((c) => c.information)],
-    ["half-life", (n) => cards[n]?.timescale?.half_life, () => cards.some((c) => known(c.timescale?.half_life))],
-    ["cost of its lesion", (n) => cards[n]?.lesion?.bits, () => cards.some((c) => known(c.lesion?.bits))],
-    ["importance", (n) => cards[n]?.importance, () => cards.some((c) => known(c.importance))],
+  const silenced = passage?.silenced ?? new Set();
+  const columns = [ // head, cell, whether there is something to show, what it means
+    ["neuron", (n) => ({ value: n, shown: neuronLink(n) }), () => true, null],
+    ["role", (n) => (silenced.has(n) ? "silenced" : roleOf(survey, n)) || { value: null, shown: "" }, () => known(survey?.hubs) || known(survey?.specialists) || silenced.size,
+      "A hub is heard more than 1.5 times as much as the average neuron, a specialist less than 0.6 times."],
+    ["heard by others", (n) => times(survey.received[n]), () => known(survey?.received), "How much the others hear of it, in multiples of the average neuron (×)."],
+    ["activity", (n) => times(activity(n)), () => true, "The size of what it sends, in multiples of the average of a round (×)."],
+    ["knows most about", (n) => { const best = bestClass(cards[n]); return best ? { value: best[1].bits, shown: `${best[0]}, ${format.bits(best[1].bits)} bits` } : null; }, () => cards.some((c) => c.information),
+      "The class of the character just read that its activity tells the most about, and how much: mutual information in bits, where it is above chance."],
+    ["half-life", (n) => cards[n]?.timescale?.half_life, () => cards.some((c) => known(c.timescale?.half_life)), "Symbols after which a perturbation of its state has shrunk to half."],
+    ["cost when silenced", (n) => cards[n]?.lesion?.bits, () => cards.some((c) => known(c.lesion?.bits)), "Ablation: how many more bits per symbol the model needs when this neuron alone is silenced."],
+    ["fair share", (n) => cards[n]?.importance, () => cards.some((c) => known(c.importance)), "Shapley value: its part of what all neurons together save, in bits per symbol. It credits a neuron whose work others can take over."],
   ].filter(([, , there]) => there());
   const rows = Array.from({ length: count }, (_, n) => columns.map(([, cell]) => cell(n) ?? null));
-  const notes = ["Received: what others hear of it, 1 being the average neuron (hubs above 1.5, specialists below 0.6). Activity: 1 is the average of a round."];
-  if (cards.length) notes.push("Carries most: mutual information in bits with a class of the symbol just read, where it is beyond chance. Half-life: symbols after which half of a disturbance of its state is gone. Cost and importance: bits per symbol that the text costs more without it, alone and as its share of the whole (Shapley).");
-  const parts = [dataTable("Neurons", columns.map(([name]) => name), rows, notes.join(" "))];
+  const meanings = columns.filter(([, , , meaning]) => meaning).map(([name, , , meaning]) => [name, meaning]);
+  const parts = [dataTable("Neurons", columns.map(([name]) => name), rows, null, meanings)];
   const lesions = cards.filter((c) => known(c.lesion?.bits));
   if (lesions.length) {
     parts.unshift(figure({
-      title: "What the loss of a neuron costs",
-      note: "Bits per symbol that the text costs more when this neuron is silent; thin lines: 95 % intervals over blocks of text.",
+      title: "Cost of silencing each neuron",
+      note: "Ablation: how many more bits per symbol the model needs when this neuron alone is silenced. Thin lines: 95 % intervals over blocks of text.",
       height: 22 * lesions.length + 4,
       draw: (ctx, width) => drawBars(ctx, width, lesions.map((c) => ({ label: `neuron ${c.neuron}`, value: c.lesion.bits, low: c.lesion.low, high: c.lesion.high })), { labels: 84 }),
       rows: () => [["neuron", "bits", "low", "high"], ...lesions.map((c) => [c.neuron, c.lesion.bits, c.lesion.low, c.lesion.high])],
@@ -43,6 +45,8 @@ function neuronsView(look) {
   }
   return el("div.flow", {}, parts);
 }
+
+const times = (x) => (known(x) ? { value: x, shown: `${format.number(x)} ×` } : null);
 
 function meanActivity(passage, n) {
   let sum = 0;
@@ -73,13 +77,13 @@ function neuronView(look, n) {
 function inWords(card, survey) {
   const said = [];
   const best = bestClass(card);
-  if (best) said.push(`It knows most about ${best[0]}: ${format.bits(best[1].bits)} bits (chance: ${format.bits(best[1].null ?? 0)}).`);
-  else if (card.information) said.push("What it carries of the classes of symbols is within chance.");
+  if (best) said.push(`It knows most about ${best[0]}: ${format.bits(best[1].bits)} bits (by chance at most ${format.bits(best[1].null ?? 0)}).`);
+  else if (card.information) said.push("What it tells about the classes of symbols is within chance.");
   if (card.hears?.length) said.push(`It listens most to neuron ${card.hears[0][0]} (${format.share(card.hears[0][1])} of what it hears).`);
-  if (known(card.timescale?.half_life)) said.push(`Half of a disturbance is gone after ${format.number(card.timescale.half_life)} symbols.`);
+  if (known(card.timescale?.half_life)) said.push(`A perturbation of its state halves in ${format.number(card.timescale.half_life)} symbols.`);
   if (known(card.lesion?.bits)) {
-    const range = known(card.lesion.low) ? ` (${format.signed(card.lesion.low)} to ${format.signed(card.lesion.high)})` : "";
-    said.push(`Without it the text costs ${format.signed(card.lesion.bits)} bits per symbol${range}.`);
+    const range = known(card.lesion.low) ? ` (95 %: ${format.signed(card.lesion.low)} to ${format.signed(card.lesion.high)})` : "";
+    said.push(`Silencing it costs the model ${format.signed(card.lesion.bits)} bits per symbol${range}.`);
   }
   return said.join(" ");
 }
@@ -87,21 +91,22 @@ function inWords(card, survey) {
 function contexts(card) {
   const show = (text) => text.replaceAll("\n", "⏎");
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Where it is most active")),
-    el("ol.contexts", {}, card.contexts.map((c) => el("li", {}, el("span.before", {}, show(c.before ?? "")), el("mark", {}, show(c.symbol ?? "")), el("span.after", {}, show(c.after ?? "")), el("span.number", { title: "activity" }, format.number(c.activity))))));
+    el("p.note", {}, "The places where its activity is highest, with what stands around them; number: its activity, in multiples of the average."),
+    el("ol.contexts", { lang: "" }, card.contexts.map((c) => el("li", {}, el("span.before", {}, show(c.before ?? "")), el("mark", {}, show(c.symbol ?? "")), el("span.after", {}, show(c.after ?? "")), el("span.number", { title: "activity" }, format.number(c.activity))))));
 }
 
 function lesionFigure(card) {
   const { lesion } = card;
   const items = [{ label: "whole text", value: lesion.bits, low: lesion.low, high: lesion.high }];
-  if (known(lesion.mean_replaced)) items.push({ label: "kept at its mean", value: lesion.mean_replaced });
+  if (known(lesion.mean_replaced)) items.push({ label: "held at its mean", value: lesion.mean_replaced });
   const classes = Object.entries(lesion.by_class ?? {}).filter(([, bits]) => known(bits)).sort((a, b) => b[1] - a[1]);
   items.push(...classes.map(([label, value]) => ({ label, value })));
-  return barFigure("What its loss costs", "Bits per symbol that the text costs more without it; below, by the class of the symbol to be predicted.", items, ["what", "bits"]);
+  return barFigure("Cost of silencing it", "How many more bits per symbol the model needs without it; “held at its mean”: when it always sends its average instead; below, by the class of the symbol to be predicted.", items, ["what", "bits"]);
 }
 
 function informationFigure(card) {
   const items = Object.entries(card.information).filter(([, i]) => i).sort((a, b) => b[1].bits - a[1].bits).map(([label, i]) => ({ label, value: i.bits, mark: i.null }));
-  return barFigure("What it carries", "Mutual information of its activity with the class of the symbol just read, in bits; upright line: what chance reaches (95 %).", items, ["class", "bits", "chance"]);
+  return barFigure("What it knows about", "Mutual information of its activity with the class of the symbol just read, in bits; upright line: what chance reaches (95 %).", items, ["class", "bits", "chance"]);
 }
 
 function hearingFigure(card) {
@@ -111,27 +116,27 @@ function hearingFigure(card) {
 
 function lensFigure(card) {
   const items = [...card.lens.top].sort((a, b) => b[1] - a[1]).slice(0, 10).map(([label, value]) => ({ label: visible(label), value, mono: true }));
-  const bits = known(card.lens.bits) ? ` From it alone the text would cost ${format.bits(card.lens.bits)} bits per symbol.` : "";
-  return barFigure("What it speaks for", `Symbols that it speaks for most, through the model's own readout; below 0 it speaks against them, if least.${bits}`, items, ["symbol", "push"]);
+  const bits = known(card.lens.bits) ? ` Predicting from this neuron alone, the model would need ${format.bits(card.lens.bits)} bits per symbol.` : "";
+  return barFigure("What it predicts by itself", `Logit lens: the symbols whose score it raises the most, through the model's own readout (below 0: lowers the least).${bits}`, items, ["symbol", "score"]);
 }
 
 const visible = (text) => (text === " " ? "␣" : text === "\n" ? "⏎" : text === "\t" ? "⇥" : text);
 
 function timescaleFigure(card) {
   const spectrum = card.timescale.spectrum.filter(known);
-  return barFigure("How long it remembers", "Time constants of its memory, in symbols: from its fastest parts (top) to its slowest.", spectrum.map((value, i) => ({ label: `${Math.round((100 * i) / Math.max(1, spectrum.length - 1))} %`, value })), ["quantile", "symbols"]);
+  return barFigure("How long it remembers", "Time constants of its memory, in symbols, by quantile: from its fastest part (0 %) to its slowest (100 %).", spectrum.map((value, i) => ({ label: `${Math.round((100 * i) / Math.max(1, spectrum.length - 1))} %`, value })), ["quantile", "symbols"]);
 }
 
 function recall(card) {
   const lengths = card.recall.length.join(", ");
-  return el("section.block", {}, el("div.caption", {}, el("h3", {}, "What it recalls")),
-    el("p", {}, `What followed the last time after the last ${lengths} symbols. Without this recall the text costs ${format.signed(card.recall.bits)} bits per symbol.`));
+  return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Its n-gram cache")),
+    el("p", {}, `It looks up which symbol followed the last time after the same ${lengths} symbols. Losing this cache costs the model ${format.signed(card.recall.bits)} bits per symbol.`));
 }
 
 function barFigure(title, note, items, head) {
   return figure({
     title, note, height: 22 * items.length + 4,
-    draw: (ctx, width) => drawBars(ctx, width, items, { labels: Math.min(150, 20 + 7 * Math.max(6, ...items.map((i) => [...i.label].length))) }),
+    draw: (ctx, width) => drawBars(ctx, width, items, { labels: Math.min(150, 20 + 7 * Math.max(6, ...items.map((i) => breadth(i.label)))) }),
     rows: () => [head, ...items.map((i) => [i.label, i.value, i.mark].slice(0, head.length))],
     label: () => items.slice(0, 4).map((i) => `${i.label} ${format.number(i.value)}`).join(", "),
   });
@@ -139,13 +144,15 @@ function barFigure(title, note, items, head) {
 
 /** Its activity over the whole passage, round by round; a click goes to that place in the text. */
 function neuronActivity(look, n) {
-  const passage = look.passage, R = passage.rounds, left = 60, right = 52, band = 30;
+  const passage = look.passage, R = passage.rounds, left = 60, right = 78, band = 30;
+  let full = 2;
+  for (let t = 0; t < passage.symbols; t++) for (let r = 0; r < R; r++) full = Math.max(full, passage.activity(t, r, n));
   const node = figure({
     title: "Its activity over the passage",
-    note: "One line per round, the highest of neighbouring symbols where there are more than fit; each up to its own highest; 1 is the average of a round. Click to go there.",
+    note: "One line per round, all to one scale, in multiples of the round’s average (dashed: 1 ×). Of neighbouring symbols that share a place the highest is drawn. Click to go there.",
     height: R * band + 8,
     draw: (ctx, width) => {
-      const { accent, line, warm } = palette(), room = width - left - right, columns = Math.min(passage.symbols, room);
+      const { accent, line, muted, warm } = palette(), room = width - left - right, columns = Math.min(passage.symbols, room);
       for (let r = 0; r < R; r++) {
         const base = (r + 1) * band, values = [], points = [];
         for (let i = 0; i < columns; i++) {
@@ -154,12 +161,12 @@ function neuronActivity(look, n) {
           for (let t = a; t < b; t++) high = Math.max(high, passage.activity(t, r, n));
           values.push(high);
         }
-        const full = Math.max(...values) || 1;
         values.forEach((v, i) => points.push([left + ((i + 0.5) / columns) * room, base - (band - 6) * (v / full)]));
         stroke(ctx, line, 1, [[left, base], [left + room, base]]);
+        stroke(ctx, muted, 1, [[left, base - (band - 6) / full], [left + room, base - (band - 6) / full]], [2, 4]);
         stroke(ctx, accent, 1, points);
         write(ctx, `round ${r + 1}`, 0, base - 9);
-        write(ctx, `to ${format.number(full)}`, width, base - 9, { anchor: "right" });
+        write(ctx, `max ${format.number(Math.max(...values))} ×`, width, base - 9, { anchor: "right" });
       }
       const x = left + ((app.place(look) + 0.5) / passage.symbols) * room;
       stroke(ctx, warm, 2, [[x, 0], [x, R * band]]);

@@ -13,10 +13,10 @@ function passageView(look) {
 /** The text, a span per symbol; a click goes there. */
 function textPanel(look) {
   const { facts, symbols } = look.passage;
-  const box = el("div.text", { tabindex: 0, role: "region", "aria-label": `Text: ${facts.title}. Arrow keys move through it.` });
-  const spans = facts.text.map((piece, t) => {
-    const span = el("span", { class: `s${surprise(facts.bits[t])}` }, piece === "\n" ? "⏎\n" : piece);
-    if (piece === "\n") span.classList.add("end");
+  const box = el("div.text", { tabindex: 0, role: "region", lang: "", dir: "auto", "aria-label": `Text: ${facts.title}. Arrow keys move through it.` });
+  const spans = facts.text.map((_, t) => {
+    const piece = look.passage.piece(t), span = el("span", { class: `s${surprise(facts.bits[t])}` }, piece === "\n" ? "⏎\n" : piece);
+    if (piece === "\n" || piece !== facts.text[t]) span.classList.add("end");
     span.dataset.at = t;
     return span;
   });
@@ -34,35 +34,37 @@ function textPanel(look) {
   }, box);
   const key = el("span.key", { "aria-hidden": "true" }, "0", Array.from({ length: LEVELS }, (_, i) => el(`i.s${i}`)), `${FULL}+ bits`);
   const cut = facts.symbols < facts.asked ? ` Of ${format.whole(facts.asked)} symbols the first ${format.whole(symbols)} are shown: more would not fit in 10 MB.` : "";
-  const after = facts.before ? ` Read after ${format.whole(facts.before)} others.` : "";
+  const after = facts.before ? ` The model had read ${counted(facts.before, facts.unit)} before.` : "";
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Text and surprise"), key),
-    el("p.note", {}, `${facts.title}: ${format.whole(symbols)} ${facts.unit}s, ${format.bits(facts.mean_bits)} bits each.${after}${cut}`), box);
+    el("p.note", {}, `${facts.title}: ${counted(symbols, facts.unit)}, ${format.bits(facts.mean_bits)} bits each on average.${after}${cut}`), box);
 }
 
 /** What was just read, and what the model expects next. */
 function momentPanel(look) {
   const passage = look.passage;
-  const read = el("strong.symbol"), cost = el("span"), rows = [];
-  const list = el("ol.expected");
+  const read = el("strong.symbol", { lang: "" }), cost = el("span"), head = el("h3"), rows = [];
+  const list = el("ol.expected", { lang: "" });
   for (let k = 0; k <= passage.facts.top.each; k++) {
     const row = { name: el("span.symbol"), bar: el("span.fill"), share: el("span.number"), came: el("span.came") };
     row.node = el("li", {}, row.name, el("span.bar", { "aria-hidden": "true" }, row.bar), row.share, row.came);
     rows.push(row);
     list.append(row.node);
   }
-  const panel = el("section.block.moment", {}, el("div.caption", {}, el("h3", {}, "At this symbol")),
-    el("p.read", {}, "It has just read ", read, cost), el("p.note", {}, "Now it expects"), list);
+  const panel = el("section.block.moment", {}, el("div.caption", {}, head),
+    el("p.read", {}, "It has just read ", read, cost), el("p.note", {}, "Predicted next, with probability"), list);
   const fill = (row, { label, share, came }) => {
     row.node.hidden = false;
     row.node.classList.toggle("true", came);
     row.name.textContent = label;
     row.bar.style.width = `${(100 * share).toFixed(1)}%`;
     row.share.textContent = format.share(share);
-    row.came.textContent = came ? "came" : "";
+    row.came.textContent = came ? "actual" : "";
   };
   onMove(() => {
     const t = app.place(look), bits = passage.bits(t), next = passage.bits(t + 1), expected = passage.expected(t);
-    read.textContent = passage.label(t);
+    const piece = passage.piece(t), label = passage.label(t);
+    read.textContent = PARTIAL.test(label) && piece !== "·" ? `${label} ${piece}` : label;
+    head.textContent = `At ${passage.facts.unit} ${format.whole(t + 1)} of ${format.whole(passage.symbols)}`;
     read.className = `symbol s${surprise(bits)}`;
     cost.textContent = bits === null ? ", the first symbol" : `, a surprise of ${format.bits(bits)} bits`;
     expected.forEach((item, k) => fill(rows[k], item));
@@ -81,21 +83,23 @@ function matricesFigure(look) {
     return { columns, side: Math.min(200, (width - 22 - 14 * (columns - 1)) / columns) };
   };
   const kept = passage.facts.routing.kept;
+  const [stretch, control] = stretchBox(() => node.redraw());
   const node = figure({
     title: "Routing at this symbol",
-    note: "Row: who hears; column: whom; colour: the share." + (kept ? ` The ${kept === 1 ? "strongest source" : `${kept} strongest sources`} of each neuron.` : ""),
-    height: (width) => { const { columns, side } = layout(width); return Math.ceil(R / columns) * (side + 26) + 36; },
+    note: `Row: the listener; column: whom it hears; colour: the share, from zero. ${evenly(passage)}` + (passage.silenced.size ? " Grey: silenced." : "") + (kept ? ` The ${kept === 1 ? "strongest source" : `${kept} strongest sources`} of each neuron.` : ""),
+    controls: [control],
+    height: (width) => { const { columns, side } = layout(width); return Math.ceil(R / columns) * (side + 26) + 48; },
     draw: (ctx, width) => {
       const { columns, side } = layout(width), t = app.place(look);
       for (let r = 0; r < R; r++) {
         const x = 20 + (r % columns) * (side + 14), y = 18 + Math.floor(r / columns) * (side + 26), matrix = passage.matrix(t, r);
         write(ctx, `round ${r + 1}`, x, y - 9);
-        drawHeat(ctx, x, y, side, side, N, N, (i, j) => passage.strength(r, matrix[i * N + j]));
+        const silent = (i, j) => passage.silenced.has(i) || passage.silenced.has(j);
+        drawHeat(ctx, x, y, side, side, N, N, (i, j) => (silent(i, j) ? null : passage.strength(matrix[i * N + j], stretch.checked)));
         if (r % columns === 0 && N <= 16) for (let n = 0; n < N; n++) write(ctx, String(n), x - 5, y + ((n + 0.5) * side) / N, { anchor: "right", size: 9 });
         if (N <= 16) for (let n = 0; n < N; n++) write(ctx, String(n), x + ((n + 0.5) * side) / N, y + side + 8, { anchor: "center", size: 9 });
       }
-      const low = Math.min(...passage.ranges.map((e) => e[0])), high = Math.max(...passage.ranges.map((e) => e[1]));
-      drawKey(ctx, 20 + 40, Math.ceil(R / columns) * (side + 26) + 26, 90, R === 1 ? format.share(low) : "low", R === 1 ? format.share(high) : `high, ${format.share(high)} at most`);
+      drawShareKey(ctx, 20, Math.ceil(R / columns) * (side + 26) + 26, width - 24, passage, stretch.checked);
     },
     rows: () => {
       const rows = [["round", "neuron", "hears", "share"]];
@@ -121,23 +125,23 @@ function populationFigure(look) {
   };
   const tall = N <= 16 ? 16 * N : N <= 64 ? 6 * N : 1.5 * N;
   const node = figure({
-    title: "The population over the text",
-    note: "Row: a neuron; column: a symbol; colour: its activity, 1 being the average of the round.",
+    title: "Activity around this symbol",
+    note: `Row: a neuron; column: a symbol of the text; colour: how active the neuron is, from zero; the mark at 1 is the average of the round.${passage.silenced.size ? " Grey: silenced." : ""}`,
     height: tall + 40,
     controls: passage.rounds > 1 ? [el("label.choice", {}, "round ", select)] : [],
     draw: (ctx, width) => {
       const { from, span, t } = stretch(width), x = 34, room = width - x, cell = room / span;
       const full = Math.min(passage.facts.activity.scale[r], 3) || 1;
-      drawHeat(ctx, x, 18, room, tall, N, span, (n, i) => passage.activity(from + i, r, n) / full);
+      drawHeat(ctx, x, 18, room, tall, N, span, (n, i) => (passage.silenced.has(n) ? null : passage.activity(from + i, r, n) / full));
       for (let n = 0; n < N; n += Math.ceil(12 / (tall / N))) write(ctx, String(n), x - 6, 18 + ((n + 0.5) * tall) / N, { anchor: "right" });
       for (let i = 0; i < span; i++) {
         const here = from + i === t;
-        write(ctx, [...passage.label(from + i)].slice(0, 2).join(""), x + (i + 0.5) * cell, 18 + tall + 12, { anchor: "center", mono: true, size: 12, colour: here ? palette().warm : palette().muted, bold: here });
+        write(ctx, passage.brief(from + i), x + (i + 0.5) * cell, 18 + tall + 12, { anchor: "center", mono: true, size: 12, colour: here ? palette().warm : palette().muted, bold: here });
       }
       ctx.strokeStyle = palette().warm;
       ctx.lineWidth = 2;
       ctx.strokeRect(x + (t - from) * cell, 17, cell, tall + 2);
-      drawKey(ctx, width - 78, 8, 50, "0", format.number(full) + (passage.facts.activity.scale[r] > 3 ? "+" : ""));
+      drawKey(ctx, width - 98, 8, 66, "0", format.number(full) + (passage.facts.activity.scale[r] > 3 ? "+" : ""), { at: 1 / full });
     },
     click: (px, py, canvas) => {
       const { from, span } = stretch(canvas.clientWidth);

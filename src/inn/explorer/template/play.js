@@ -1,11 +1,28 @@
 // Playing: a person types, the page asks the model on this machine to read it, silences neurons, lets it go on.
 
-// Serials grow from page to page too: the one that was opened last is listened to.
-const playing = { serial: Date.now(), silenced: new Set(), reading: null, writing: null };
+// Serials grow with the clock: of several pages, the one in which something was done last is listened to.
+const playing = { serial: 0, silenced: new Set(), reading: null, writing: null };
+const MEMORY = `inn ${location.pathname}`; // of this server, in this tab
+
+/** What a person typed and chose, kept over a reload; `saved()` gives {} where there is nothing, or no storage. */
+function keep() {
+  try {
+    sessionStorage.setItem(MEMORY, JSON.stringify({ text: playing.text.value, silenced: [...playing.silenced], temperature: playing.temperature.value }));
+  } catch { /* storage may be switched off, or full */ }
+}
+
+function saved() {
+  try {
+    return JSON.parse(sessionStorage.getItem(MEMORY)) ?? {};
+  } catch {
+    return {};
+  }
+}
 
 /** Ask the server; a newer question of the same kind ends an older one. */
 function ask(name, more, signal) {
-  const body = { serial: ++playing.serial, text: playing.text.value, silenced: [...playing.silenced], ...more };
+  playing.serial = Math.max(playing.serial + 1, Date.now());
+  const body = { serial: playing.serial, text: playing.text.value, silenced: [...playing.silenced], ...more };
   return fetch(name, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
 }
 
@@ -15,6 +32,7 @@ const quiet = (error) => error.name === "AbortError";
 /** Read the text as it is now, and draw. */
 async function readText() {
   playing.reading?.abort();
+  keep();
   const { signal } = (playing.reading = new AbortController());
   try {
     const answer = await ask("read", {}, signal);
@@ -23,11 +41,13 @@ async function readText() {
     const { passage, whole_bits, said } = await answer.json();
     playing.said.textContent = said.join("; ");
     if (!passage) {
-      playing.bits.textContent = "two symbols at least";
+      playing.bits.textContent = `Type at least 2 ${playing.unit}s`;
+      app.looks[0].passage = null;
+      show();
       return;
     }
     const cost = passage.mean_bits - whole_bits;
-    playing.bits.textContent = `${format.bits(passage.mean_bits)} bits per symbol` + (playing.silenced.size ? `, ${cost < 0 ? "−" : "+"}${format.bits(Math.abs(cost))} by silence` : "");
+    playing.bits.replaceChildren(`${format.bits(passage.mean_bits)} bits per ${playing.unit}`, passage.silenced ? el("span", {}, `, ${format.signed(cost)} bits from silenced neurons`) : "");
     if (signal.aborted) return;
     app.at = passage.symbols - 1;
     await render(passage);
@@ -64,25 +84,34 @@ function silence(n, node) {
   readText();
 }
 
-function playPanel({ neurons, text }) {
-  playing.text = el("textarea", { rows: 3, spellcheck: false, maxlength: 200_000, "aria-label": "Your text", oninput: () => { playing.writing?.abort(); readText(); } });
-  playing.text.value = text;
+function playPanel({ neurons, text, unit = "character" }) {
+  const before = saved();
+  Object.assign(playing, { unit, silenced: new Set((before.silenced ?? []).filter((n) => n < neurons)) });
+  playing.text = el("textarea", { rows: 3, spellcheck: false, lang: "", dir: "auto", maxlength: 200_000, "aria-label": "Your text", oninput: () => { playing.writing?.abort(); readText(); } });
+  playing.text.value = before.text ?? text;
   playing.bits = el("output.number", { "aria-live": "polite" });
   playing.said = el("span.note", { role: "status" });
-  playing.temperature = el("input", { type: "range", min: 0.1, max: 1.5, step: 0.1, value: 0.7, title: "Temperature" });
+  const heat = el("span.number");
+  playing.temperature = el("input", { type: "range", min: 0.1, max: 1.5, step: 0.1, title: "Temperature: low repeats what is likeliest, high surprises", oninput: () => { heat.textContent = Number(playing.temperature.value).toFixed(1); keep(); } });
+  playing.temperature.value = before.temperature ?? 0.7;
+  heat.textContent = Number(playing.temperature.value).toFixed(1);
   playing.write = el("button", { type: "button", onclick: letWrite }, "Let it write");
   const toggle = (n) => {
-    const node = el("button", { type: "button", "aria-pressed": "false", title: `Silence neuron ${n}`, "aria-label": `Silence neuron ${n}`, onclick: () => silence(n, node) }, String(n));
+    const node = el("button", { type: "button", "aria-pressed": playing.silenced.has(n) ? "true" : "false", title: `Silence neuron ${n}`, "aria-label": `Silence neuron ${n}`, onclick: () => silence(n, node) }, String(n));
     return node;
   };
-  return el("section.play", { "aria-label": "Play" }, playing.text,
-    el("div.controls", {}, playing.write, el("label.choice", {}, "temperature ", playing.temperature), playing.bits),
-    el("div.controls", { role: "group", "aria-label": "Neurons to silence" }, el("span.note", {}, "Silence"), Array.from({ length: neurons }, (_, n) => toggle(n))),
+  return el("section.play", { "aria-label": "Play" },
+    el("p.seen", {}, el("strong", {}, "Type here: "), `the model reads as you type. The number is how many bits per ${unit} it needs: the fewer, the better it predicts. Then silence one neuron after the other, and see what each costs.`),
+    playing.text,
+    el("div.controls", {}, playing.write, el("label.choice", {}, "temperature ", playing.temperature, heat), playing.bits),
+    el("div.controls", { role: "group", "aria-label": "Neurons to silence" }, el("span.note", {}, "Silence neurons"), Array.from({ length: neurons }, (_, n) => toggle(n))),
     playing.said);
 }
 
 started.then(() => {
-  $("main").before(playPanel(JSON.parse($("data").textContent).play));
+  const play = JSON.parse($("data").textContent).play;
+  app.nothing = `Type at least 2 ${play.unit ?? "character"}s to see what the model does with them.`;
+  $("main").before(playPanel(play));
   playing.text.focus();
   readText();
 });

@@ -1,54 +1,60 @@
 // What a run is as a whole: who listens to whom on average, how it was trained, what it wrote.
 
 function connectionsView(look) {
-  const { survey } = look, R = survey.connectivity?.length ?? 0;
+  const survey = look.survey ?? {}, maps = survey.connectivity ?? meanShares(look.passage);
   return el("div.flow", {},
-    R ? connectivityFigure(survey) : null,
+    known(maps) ? connectivityFigure(look, maps) : null,
     el("div.pair", {},
       known(survey.received) ? receivedFigure(survey) : null,
       survey.communities ? communities(survey) : null,
       survey.change?.length ? changeFigure(survey) : null,
       survey.degree ? degreeTable(survey) : null,
-      known(survey.rounds_lesioned) ? lesionTable("What the loss of a round costs", survey.rounds_lesioned, (l) => [l.round + 1, l.what], ["round", "what is silent"]) : null,
-      known(survey.edges) ? lesionTable("What the loss of an edge costs", survey.edges, (l) => [l.from, l.to, known(l.round) ? l.round + 1 : "all"], ["from", "to", "round"]) : null,
+      known(survey.rounds_lesioned) ? lesionTable("Cost of silencing a round", survey.rounds_lesioned, (l) => [l.round + 1, l.what], ["round", "what is silenced"]) : null,
+      known(survey.edges) ? lesionTable("Cost of cutting one edge", survey.edges, (l) => [l.from, l.to, known(l.round) ? l.round + 1 : "all"], ["from", "to", "round"]) : null,
       controls(survey)));
 }
 
-/** The smallest and largest share of all maps; from 0 where that shows what there is to see. */
-function endsOf(maps) {
-  let low = Infinity, high = 0;
-  for (const map of maps) for (const row of map) for (const v of row) [low, high] = [Math.min(low, v), Math.max(high, v)];
-  return [low < 0.3 * high ? 0 : low, high];
+/** Routing averaged over a passage, [R][N][N]; null where there is none. */
+function meanShares(passage) {
+  if (!passage?.routes) return null;
+  const { rounds, neurons: N, symbols } = passage;
+  return Array.from({ length: rounds }, (_, r) => {
+    const sum = new Float64Array(N * N);
+    for (let t = 0; t < symbols; t++) passage.matrix(t, r).forEach((share, i) => { sum[i] += share / symbols; });
+    return Array.from({ length: N }, (_, n) => [...sum.subarray(n * N, n * N + N)]);
+  });
 }
 
 /** Figure 3: mean routing weights by round. */
-function connectivityFigure(survey) {
-  const maps = survey.connectivity, R = maps.length, N = maps[0].length;
-  const groups = survey.communities?.groups;
-  let order = Array.from({ length: N }, (_, n) => n), [low, full] = endsOf(maps);
-  const box = el("input", { type: "checkbox", onchange: () => { order = box.checked ? groups.flat() : Array.from({ length: N }, (_, n) => n); node.redraw(); } });
+function connectivityFigure(look, maps) {
+  const R = maps.length, N = maps[0].length, silenced = look.passage?.silenced ?? new Set();
+  const groups = look.survey?.communities?.groups, shares = maps.flatMap((map) => map.filter((_, to) => !silenced.has(to)).flat()).filter((v) => v > 0);
+  const scale = scaleOf(shares, shares.length / (R * Math.max(1, N - silenced.size)));
+  let order = Array.from({ length: N }, (_, n) => n);
+  const [stretch, control] = stretchBox(() => node.redraw());
+  const box = el("input", { type: "checkbox", "aria-label": "by community", onchange: () => { order = box.checked ? groups.flat() : Array.from({ length: N }, (_, n) => n); node.redraw(); } });
   const layout = (width) => {
     const columns = columnsFor(R, width, N > 64 ? 330 : 200);
     return { columns, side: Math.min(340, (width - 26 - 22 * (columns - 1)) / columns) };
   };
   const node = figure({
     title: "Who listens to whom, on average",
-    note: "Row: who hears; column: whom. Mean routing weights over the text, each row as shares of what the neuron hears.",
-    controls: groups?.flat().length === N && groups.length > 1 ? [el("label.choice", {}, box, " by community")] : [],
-    height: (width) => { const { columns, side } = layout(width); return Math.ceil(R / columns) * (side + 44) + 20; },
+    note: `Row: the listener; column: whom it hears; colour: the mean share over the ${look.survey ? "text" : "passage"}, from zero. ${evenly(scale)}${silenced.size ? " Grey: silenced." : ""}`,
+    controls: [control, ...(groups?.flat().length === N && groups.length > 1 ? [el("label.choice", {}, box, " by community")] : [])],
+    height: (width) => { const { columns, side } = layout(width); return Math.ceil(R / columns) * (side + 44) + 30; },
     draw: (ctx, width) => {
       const { columns, side } = layout(width);
       maps.forEach((map, r) => {
         const x = 26 + (r % columns) * (side + 22), y = 22 + Math.floor(r / columns) * (side + 44), each = Math.ceil(20 / (side / N));
         write(ctx, `round ${r + 1}`, x, y - 11, { size: 12 });
-        drawHeat(ctx, x, y, side, side, N, N, (i, j) => (full > low ? (map[order[i]][order[j]] - low) / (full - low) : 0.5));
+        drawHeat(ctx, x, y, side, side, N, N, (i, j) => (silenced.has(order[i]) || silenced.has(order[j]) ? null : strengthOf(scale, map[order[i]][order[j]], stretch.checked)));
         for (let i = 0; i < N; i += each) {
           if (r % columns === 0) write(ctx, String(order[i]), x - 6, y + ((i + 0.5) * side) / N, { anchor: "right", size: 10 });
           write(ctx, String(order[i]), x + ((i + 0.5) * side) / N, y + side + 9, { anchor: "center", size: 10 });
         }
       });
       const rows = Math.ceil(R / columns);
-      drawKey(ctx, 26 + 36, 22 + rows * (side + 44) - 12, 120, format.share(low), format.share(full));
+      drawShareKey(ctx, 20, 22 + rows * (side + 44) - 12, width - 24, scale, stretch.checked);
     },
     rows: () => [["round", "neuron", "hears", "share"], ...maps.flatMap((m, r) => m.flatMap((row, i) => row.map((v, j) => [r + 1, i, j, v])))],
     label: () => maps.map((m, r) => { const flat = m.flat(), best = ranked(flat)[0]; return `Round ${r + 1}: neuron ${Math.floor(best / N)} hears neuron ${best % N} most (${format.share(flat[best])}).`; }).join(" "),
@@ -60,11 +66,11 @@ function receivedFigure(survey) {
   const items = survey.received.map((value, n) => ({ label: `neuron ${n}${roleOf(survey, n) ? `, ${roleOf(survey, n)}` : ""}`, value }));
   const order = ranked(survey.received), shown = (order.length > 40 ? [...order.slice(0, 20), ...order.slice(-20)] : order).map((n) => items[n]);
   const test = survey.roles?.hubs;
-  const chance = test ? ` The spread of these numbers is ${format.number(test.observed)}; with shuffled identities ${format.number(test.mean)} (95 %: ${format.number(test.high)}), p = ${format.number(test.p)}.` : "";
+  const chance = test ? ` Their spread (standard deviation) is ${format.number(test.observed)}; with the neurons' identities shuffled it is ${format.number(test.mean)} (at most ${format.number(test.high)} in 95 %), p = ${format.number(test.p)}.` : "";
   return figure({
-    title: "Who is heard", note: `What others hear of each neuron; 1 is the average.${items.length > 40 ? " The twenty most and least heard." : ""}${chance}`,
+    title: "Who is heard", note: `How much the others hear of each neuron, in multiples of the average (dashed: 1 ×).${items.length > 40 ? " The twenty most and least heard." : ""}${chance}`,
     height: 22 * shown.length + 4,
-    draw: (ctx, width) => drawBars(ctx, width, shown, { labels: shown.some((i) => i.label.includes(",")) ? 142 : 84 }),
+    draw: (ctx, width) => drawBars(ctx, width, shown, { labels: shown.some((i) => i.label.includes(",")) ? 142 : 84, mark: 1 }),
     rows: () => [["neuron", "received"], ...survey.received.map((v, n) => [n, v])],
     label: () => `Most: ${shown[0].label}, ${format.number(shown[0].value)}.`,
   });
@@ -73,7 +79,7 @@ function receivedFigure(survey) {
 function communities(survey) {
   const { groups, modularity, null: chance, method } = survey.communities;
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Communities")),
-    el("p.note", {}, `Groups that listen to one another more than to others (${method ?? "Louvain"}); modularity ${format.number(modularity)}` + (chance ? `, with edges at random ${format.number(chance.mean)} (95 %: ${format.number(chance.high)}), p = ${format.number(chance.p)}${chance.p > 0.05 ? ": no more than chance" : ""}.` : ".")),
+    el("p.note", {}, `Groups that listen to one another more than to others (${method ?? "Louvain"}). Modularity ${format.number(modularity)}` + (chance ? `; with edges at random ${format.number(chance.mean)} (at most ${format.number(chance.high)} in 95 %), p = ${format.number(chance.p)}${chance.p > 0.05 ? ": no more than chance" : ""}.` : ".")),
     el("ul.groups", {}, groups.map((group) => el("li", {}, group.map((n) => [neuronLink(n, String(n)), " "])))));
 }
 
@@ -86,12 +92,14 @@ function degreeTable(survey) {
   const { effective, in: into, out } = survey.degree, R = effective.length;
   const head = ["neuron", ...Array.from({ length: R }, (_, r) => `effective, round ${r + 1}`), "in", "out"];
   const rows = effective[0].map((_, n) => [{ value: n, shown: neuronLink(n) }, ...effective.map((round) => round[n]), into ? mean(into.map((r) => r[n])) : null, out ? mean(out.map((r) => r[n])) : null]);
-  return dataTable("Degrees", head, rows, "Effective: sources a neuron in effect listens to (exp of the entropy of its shares). In and out: sources and listeners above half of the uniform share, averaged over rounds.");
+  return dataTable("Degrees", head, rows, null, [
+    ["effective", "How many sources a neuron in effect listens to: exp of the entropy of its shares."],
+    ["in", "Sources above half of the equal share, averaged over rounds."], ["out", "Listeners above it."]]);
 }
 
 function lesionTable(title, lesions, cells, head) {
   const rows = lesions.map((l) => [...cells(l), l.bits, l.low, l.high]);
-  return dataTable(title, [...head, "bits", "low", "high"], rows, "Bits per symbol that the text costs more; low and high: 95 % interval over blocks of text.");
+  return dataTable(title, [...head, "bits", "low", "high"], rows, "Ablation: how many more bits per symbol the model needs without it; low and high: 95 % interval over blocks of text.");
 }
 
 /** The same model with untrained weights: what is there before anything is learned. */
@@ -100,8 +108,8 @@ function controls(survey) {
   if (!control) return null;
   const here = { effective_neurons: survey.effective_neurons, sparsity: survey.activity?.sparsity, modularity: survey.communities?.modularity, received_spread: survey.roles?.hubs?.observed };
   const average = (x) => (Array.isArray(x) ? mean(x) : (x ?? null)); // some come round by round
-  const names = { effective_neurons: "effective neurons", sparsity: "share of silent pairs", modularity: "modularity", received_spread: "spread of who is heard" };
-  return dataTable("What was there before training", ["measure", "trained", "untrained"], Object.keys(names).filter((k) => known(control[k])).map((k) => [names[k], average(here[k]), average(control[k])]), "The same model with the weights it began with, on the same text.");
+  const names = { effective_neurons: "effective number of neurons", sparsity: "sparsity (share of activity below 0.1 ×)", modularity: "modularity", received_spread: "spread of who is heard" };
+  return dataTable("Trained and untrained", ["measure", "trained", "untrained"], Object.keys(names).filter((k) => known(control[k])).map((k) => [names[k], average(here[k]), average(control[k])]), "The control: the same model with the weights it began with, on the same text.");
 }
 
 function trainingView(look) {
@@ -111,10 +119,10 @@ function trainingView(look) {
   if (series.length) {
     const ends = series.flatMap((s) => s.points), xs = ends.map((p) => p[0]), worst = Math.max(...ends.map((p) => p[1]));
     const shown = Object.entries(floors ?? {}).filter(([, bits]) => bits <= worst * 1.15).map(([name, bits]) => ({ name, points: [[Math.min(...xs), bits], [Math.max(...xs), bits]], colour: "warm", dash: [3, 4] }));
-    parts.push(curveFigure("Bits per symbol", "Dashed: what tables of counts reach on the same text.", [...series, ...shown], "bits"));
+    parts.push(curveFigure("Bits per symbol", "On the corpus of the run, while it trained. Dashed: n-gram baselines on the same validation text.", [...series, ...shown], "bits"));
   }
   const sizes = line(train, "effective_neurons");
-  if (sizes.length) parts.push(curveFigure("Effective neurons", "How many unrelated neurons the population amounts to: 1, all say the same.", [{ name: "effective", points: sizes, colour: "accent" }], "neurons"));
+  if (sizes.length) parts.push(curveFigure("Effective number of neurons", "The participation ratio of their outputs: how many unrelated neurons the population amounts to. At 1 all send the same.", [{ name: "effective", points: sizes, colour: "accent" }], "neurons"));
   const facts = Object.entries(look.facts ?? {}).filter(([, v]) => known(v));
   if (facts.length) parts.push(dataTable("Settings", ["setting", "value"], facts.map(([k, v]) => [k, String(v)])));
   return el("div.flow", {}, parts);
@@ -131,5 +139,6 @@ function curveFigure(title, note, series, unit) {
 
 function samplesView(look) {
   const latest = [...look.history.samples].reverse();
-  return el("div.flow", {}, latest.map((s, i) => el("section.block", {}, el("div.caption", {}, el("h3", {}, known(s.step) ? `After step ${format.whole(s.step)}` : "Written for this page")), el("p.written", { class: i ? "written" : "written latest" }, s.text))));
+  const again = (s, i) => (known(s.step) && latest[i + 1]?.step === s.step ? ", when the run had ended" : "");
+  return el("div.flow", {}, latest.map((s, i) => el("section.block", {}, el("div.caption", {}, el("h3", {}, known(s.step) ? `After step ${format.whole(s.step)}${again(s, i)}` : "Written for this page")), el("p.written", { lang: "", dir: "auto", class: i ? "written" : "written latest" }, s.text))));
 }

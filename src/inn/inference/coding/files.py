@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import lzma
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from inn.inference.coding.text import compress_text, decompress_text
+from inn.inference.floors import COMPRESSORS, compressors
 from inn.runs.directory import Run
 from inn.runs.load import load
 from inn.system.errors import InputError
-from inn.system.files import plain_errors, replace_file
+from inn.system.files import check_free, plain_errors, replace_file
 
 
 def compress_file(
@@ -24,9 +24,10 @@ def compress_file(
 ) -> dict[str, Any]:
     """Compress a text file with a run (see `compress_text`) into a new file; returns what it came to, as plain data.
 
+    Beside it, what file compressors make of the text alone: `xz_bytes`; `ppmd_bytes`, `zpaq_bytes` where installed.
     Raises `InputError` as `load` and `compress_text` do, and where `out` is there already.
     """
-    _check_free(out)
+    check_free(out)
     with plain_errors(file):
         data = Path(file).read_bytes()
     model = load(run)
@@ -42,7 +43,7 @@ def compress_file(
         "unit": model.vocabulary.unit,
         "bits_per_symbol": 8 * len(packed.content) / packed.symbols if packed.symbols else None,
         "model_bits_per_symbol": packed.model_bits / packed.symbols if packed.symbols else None,
-        "xz_bytes": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+        **{f"{name.split()[0].lower()}_bytes": COMPRESSORS[name](data) for name in compressors()},
         "streams": streams,
     }
 
@@ -58,7 +59,7 @@ def decompress_file(
 
     Raises `InputError` as `load` and `decompress_text` do, and where `out` is there already.
     """
-    _check_free(out)
+    check_free(out)
     with plain_errors(file):
         content = Path(file).read_bytes()
     model = load(run)
@@ -68,8 +69,3 @@ def decompress_file(
         raise InputError(f"{file} cannot be decompressed: {error}") from None
     replace_file(Path(out), data)
     return len(data)
-
-
-def _check_free(out: str | Path) -> None:
-    if Path(out).exists():
-        raise InputError(f"'{out}' exists already; remove it, or choose another name")

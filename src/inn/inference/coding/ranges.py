@@ -98,6 +98,11 @@ class RangeDecoder:
         self._code = int.from_bytes(content[: self._at].ljust(self._at, b"\0"), "big")
         self._range = _MASK
 
+    @property
+    def beyond(self) -> bool:
+        """Whether more was read than any content of this length holds; what follows it reads as zeros."""
+        return self._at > len(self._content) + 2 * _WIDTH // 8
+
     def get(self, ends: np.ndarray) -> int:
         """Read one symbol; `ends` `[V]` are the sums of the shares up to and with each symbol."""
         unit = self._range >> BITS

@@ -19,9 +19,11 @@ from inn.inference.coding.ranges import RangeDecoder, RangeEncoder, whole_shares
 from inn.models.names import filed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
+from inn.system.device import machine_memory
 from inn.system.errors import InputError
 
-MAGIC, FORMAT = b"INNT", 1
+MAGIC, FORMAT, STORED = b"INNT", 1, 2
+"""A file is of format `STORED` where the text itself is shorter than what the model would make of it."""
 _HEADER = struct.Struct("<4sB16s4s16sHQ")  # magic, format, model, rounding, text, streams, symbols
 _CHECK = struct.Struct("<I")  # crc32 of the header and of what follows
 _PROBE = 32
@@ -54,8 +56,8 @@ def compress_text(
     Args:
         model: with a `vocabulary`.
         data: any bytes that the vocabulary spells exactly: a vocabulary of bytes spells all.
-        streams: parts of the text that are read side by side. More are faster and cost size: each begins in the dark,
-            and what a model recalls it recalls of its own part.
+        streams: parts of the text that are read side by side. More are faster and cost size: each starts from an empty
+            state, and what a model recalls it recalls of its own part.
         progress: called with (symbols written, symbols to write) now and then.
 
     Raises `InputError` for a model without a vocabulary or with predictions that are no numbers, a text that would not
@@ -67,6 +69,7 @@ def compress_text(
     if not 1 <= streams < 1 << 16:
         raise InputError(f"streams must be between 1 and 65,535, not {streams}")
     symbols = _spelt(vocabulary, data)
+    _check_room(model, streams, len(symbols))
     steps = math.ceil(len(symbols) / streams)
     rows = np.zeros((streams, steps), dtype=np.int64)
     rows.reshape(-1)[: len(symbols)] = symbols
@@ -80,8 +83,10 @@ def compress_text(
                 bits -= math.log2(max(chances[row, symbol], 5e-324))
             _tell(progress, at, steps, len(symbols))
         rounding = _rounding(model, streams)
-    header = _HEADER.pack(MAGIC, FORMAT, model_digest(model), rounding, _text_digest(data), streams, len(symbols))
-    payload = encoder.finish()
+    payload, form = encoder.finish(), FORMAT
+    if len(payload) > len(data):
+        payload, form = data, STORED
+    header = _HEADER.pack(MAGIC, form, model_digest(model), rounding, _text_digest(data), streams, len(symbols))
     check = _CHECK.pack(zlib.crc32(payload, zlib.crc32(header)))
     return Packed(header + check + payload, len(symbols), bits)
 
@@ -99,17 +104,20 @@ def decompress_text(
     vocabulary, body = _vocabulary(model), _HEADER.size + _CHECK.size
     if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
         raise InputError("it is not a text that inn has compressed")
-    if len(content) > len(MAGIC) and content[len(MAGIC)] != FORMAT:
-        raise InputError(f"it is of format {content[len(MAGIC)]}; this version of inn reads {FORMAT}")
+    if len(content) > len(MAGIC) and content[len(MAGIC)] not in (FORMAT, STORED):
+        raise InputError(f"it is of format {content[len(MAGIC)]}; this version of inn reads {FORMAT} and {STORED}")
     header, payload = content[: _HEADER.size], content[body:]
     if len(content) < body or content[_HEADER.size : body] != _CHECK.pack(zlib.crc32(payload, zlib.crc32(header))):
         raise InputError("it is damaged or cut short: its checksum does not fit; get it again")
-    _, _, digest, rounding, text, streams, length = _HEADER.unpack(header)
+    _, form, digest, rounding, text, streams, length = _HEADER.unpack(header)
     if digest != model_digest(model):
         raise InputError(
             f"it was compressed with another model ({digest.hex()[:8]}) than this one "
             f"({model_digest(model).hex()[:8]}); give the run that wrote it"
         )
+    if form == STORED:
+        return _same(payload, text)
+    _check_room(model, streams, length)
     steps = math.ceil(length / streams)
     rows, decoder = np.zeros((streams, steps), dtype=np.int64), RangeDecoder(payload)
     with _alike(model):
@@ -122,11 +130,29 @@ def decompress_text(
             ends = np.cumsum(counts, axis=1)
             for row in _active(length, streams, steps, at):
                 rows[row, at] = decoder.get(ends[row])
+            if decoder.beyond:
+                raise InputError(f"it is damaged: it ends after {at * streams:,} of the {length:,} symbols it declares")
             _tell(progress, at, steps, length)
-    data = vocabulary.decode_bytes(rows.reshape(-1)[:length])
-    if _text_digest(data) != text:
+    return _same(vocabulary.decode_bytes(rows.reshape(-1)[:length]), text)
+
+
+def _same(data: bytes, digest: bytes) -> bytes:
+    """What came out of a file, where it is what went in."""
+    if _text_digest(data) != digest:
         raise InputError("what came out is not the text that went in: the model's predictions differed on the way")
     return data
+
+
+def _check_room(model: SequenceModel, streams: int, length: int) -> None:
+    """Raise `InputError` for more streams and symbols than this machine has the memory for."""
+    if not streams:
+        raise InputError("it is damaged: it says that it has no streams")
+    state, most = streams * sum(t.numel() * t.element_size() for t in model.initial_state(1).values()), machine_memory()
+    if most is not None and 8 * length + state > most:
+        raise InputError(
+            f"{length:,} symbols in {streams:,} streams take {(8 * length + state) / 1e9:,.1f} GB, more than this "
+            f"machine's {most / 1e9:,.1f}; use fewer streams"
+        )
 
 
 class _Predictions:

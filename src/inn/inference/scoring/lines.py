@@ -12,7 +12,7 @@ import numpy as np
 
 from inn.inference.evaluate import overlapping, text_nats
 from inn.inference.scoring.reader import LACKING, LineReader, Piece
-from inn.inference.scoring.usual import Usual
+from inn.inference.scoring.usual import ALERTS, Usual
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of
 from inn.nn.state import State
@@ -33,8 +33,9 @@ class Line:
         bits: of all its symbols, its line break included.
         symbols: that were scored; the first of a text never is, for nothing comes before it.
         unknown: of those, the ones that the vocabulary lacks; each cost `UNKNOWN_BITS`.
-        peak: bits of its dearest symbol.
+        peak: bits of its most expensive symbol.
         surprise: how unusual it is among the lines before it (see `Usual`).
+        flagged: whether that is worth an alert.
         whole: whether all of its text is kept: `KEPT` symbols are, at most.
     """
 
@@ -44,6 +45,7 @@ class Line:
     unknown: int = 0
     peak: float = 0.0
     surprise: float = 0.0
+    flagged: bool = False
     whole: bool = True
     _kept: list[tuple[Piece, np.ndarray]] = field(default_factory=list, repr=False)  # with bits `[n]`, NaN: not scored
     _read: int = 0  # symbols
@@ -107,6 +109,7 @@ class LineScorer:
         model: with a `vocabulary`; it is not moved, and is in evaluation mode while it reads.
         window: symbols per forward pass.
         unknown: what happens to symbols that the vocabulary lacks: `count`, `skip` or `error` (see `LineReader`).
+        alerts: the share of lines that are flagged at the most, in the long run (see `Usual`).
 
     Raises `InputError` for a model without a vocabulary, a window below 1, and as `LineReader` does.
 
@@ -119,15 +122,15 @@ class LineScorer:
     [(1, 'abc', 3), (2, 'ab', 2)]
     """
 
-    def __init__(self, model: SequenceModel, *, window: int = 512, unknown: str = "count"):
+    def __init__(self, model: SequenceModel, *, window: int = 512, unknown: str = "count", alerts: float = ALERTS):
         if model.vocabulary is None:
             raise InputError("this model has no vocabulary to read with; load a run, or set model.vocabulary")
         if window < 1:
             raise InputError(f"window must be at least 1, not {window}")
         self.model, self.window = model, window
-        self.bits, self.symbols, self.unknown, self.lines = 0.0, 0, 0, 0
+        self.bits, self.symbols, self.unknown, self.lines, self.flagged = 0.0, 0, 0, 0, 0
         self._reader = LineReader(model.vocabulary, unknown)
-        self._usual = Usual()
+        self._usual = Usual(alerts)
         self._state: State | None = None
         self._last: int | None = None  # the symbol that the next one follows
         self._pieces: deque[Piece] = deque()  # read, and not in a line yet
@@ -206,7 +209,8 @@ class LineScorer:
     def _close(self) -> Line:
         line, self._line = self._line, Line(self._line.number + 1)
         if line.symbols:
-            line.surprise = self._usual.surprise(line.rate, line.peak)
+            line.surprise, line.flagged = self._usual.flagged(line.rate, line.peak)
+            self.flagged += line.flagged
         self.bits += line.bits
         self.symbols += line.symbols
         self.unknown += line.unknown

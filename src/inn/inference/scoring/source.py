@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from io import UnsupportedOperation
+from pathlib import Path
 from typing import BinaryIO
 
 from inn.inference.scoring.lines import Line, LineScorer
@@ -26,6 +29,33 @@ def score_lines(scorer: LineScorer, source: BinaryIO) -> Iterator[Line]:
         if not _more(source):
             yield from scorer.flush()
     yield from scorer.end()
+
+
+def follow(scorer: LineScorer, path: Path, *, every: float = 0.5) -> Iterator[Line]:
+    """Yield the lines of a file that grows, for as long as somebody asks, as `tail -F` does: looked at `every` seconds.
+
+    Where the file was replaced or cut short, as logs are when they are rotated, the new one is read from its start;
+    where it is gone, it is waited for.
+    """
+    file, at = None, 0
+    try:
+        while True:
+            with suppress(FileNotFoundError):
+                now = path.stat()
+                if file is None or os.fstat(file.fileno()).st_ino != now.st_ino or now.st_size < at:
+                    fresh = path.open("rb", buffering=0)
+                    if file is not None:
+                        yield from scorer.feed(file.read())  # what was written before it was put aside
+                        file.close()
+                    file, at = fresh, 0
+            while file is not None and (block := file.read(BLOCK)):
+                at += len(block)
+                yield from scorer.feed(block)
+            yield from scorer.flush()
+            time.sleep(every)
+    finally:
+        if file is not None:
+            file.close()
 
 
 def _read(source: BinaryIO) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from inn.nn.direct import passed_by
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.state import grouped, ungrouped
 from inn.registry import MEMORIES
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
 
+@passed_by("forward", groups=Memory)
 class Groups(Memory):
     """The memory of a mixed population: neurons 0, 1, ... belong to the groups in their order.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inn.nn.direct import home, passed_by, untouched
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options import MambaOptions
-from inn.nn.population import NeuronLinear, bare, neuron_map, no_decay
+from inn.nn.population import NeuronLinear, NeuronMap, neuron_map
 from inn.ops import causal_conv, memory_step, selective_scan
 from inn.ops.tensors import autocasts
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
 
+_MAPS = dict.fromkeys(("x_proj", "dt_proj", "out_proj"), NeuronLinear)
+
+
+@passed_by("forward", in_proj=NeuronMap, **_MAPS)
 class Mamba(Memory):
     """In-projection, short convolution, selective scan, output gate, out-projection; no norm, no residual.
 
@@ -27,6 +33,7 @@ class Mamba(Memory):
 
     Options = MambaOptions
     main_part = "ssm"
+    no_decay = ("conv_bias", "A_log", "D")
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
@@ -37,21 +44,24 @@ class Mamba(Memory):
         self.dims = (E, S, K, R)
         # A router into the memory is an in-projection, from all neurons at once.
         self.in_proj = None if config.into_memory else neuron_map(config, D, 2 * E)
-        bound = 1 / math.sqrt(K)
-        self.conv_weight = nn.Parameter(torch.empty(P, E, K).uniform_(-bound, bound))
-        self.conv_bias = no_decay(nn.Parameter(torch.empty(P, E).uniform_(-bound, bound)))
+        self.conv_weight = nn.Parameter(torch.empty(P, E, K))
+        self.conv_bias = nn.Parameter(torch.empty(P, E))
+        self.A_log = nn.Parameter(torch.empty(P, E, S))
+        self.D = nn.Parameter(torch.empty(P, E))
+        self.reset_parameters()
         self.x_proj = NeuronLinear(P, E, R + 2 * S)
         self.dt_proj = NeuronLinear(P, R, E, bias=True)
-        self.A_log = no_decay(
-            nn.Parameter(torch.arange(1, S + 1, dtype=_exact()).log().repeat(P, E, 1).to(torch.get_default_dtype()))
-        )
-        self.D = no_decay(nn.Parameter(torch.ones(P, E)))
         self.out_proj = NeuronLinear(P, E, D)
-        with torch.no_grad():
-            bound = R**-0.5
-            self.dt_proj.weight.uniform_(-bound, bound)
-            assert self.dt_proj.bias is not None
-            self.dt_proj.bias.copy_(_inverse_softplus(_first_steps(config)))
+        self.dt_proj.bound, self.dt_proj.first_bias = R**-0.5, partial(_first_bias, config)
+        self.dt_proj.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        _, S, K, _ = self.dims
+        for t in (self.conv_weight, self.conv_bias):
+            t.uniform_(-1 / math.sqrt(K), 1 / math.sqrt(K))
+        self.A_log.copy_(torch.arange(1, S + 1, dtype=_exact(self.A_log.dtype), device=self.A_log.device).log())
+        self.D.fill_(1.0)
 
     @classmethod
     def inputs(cls, config: GraphConfig) -> int:
@@ -60,7 +70,7 @@ class Mamba(Memory):
 
     def initial_state(self, batch: int) -> Parts:
         E, S, K, _ = self.dims
-        like = {"device": self.D.device, "dtype": torch.promote_types(self.D.dtype, torch.float32)}
+        like = {"device": home(self, self.D), "dtype": torch.promote_types(self.D.dtype, torch.float32)}
         return {
             "conv": torch.zeros(batch, self.neurons, K - 1, E, **like),
             "ssm": torch.zeros(batch, self.neurons, E, S, **like),
@@ -87,8 +97,8 @@ class Mamba(Memory):
         return (1 / (steps[..., None] * self.A_log.double().exp()).clamp_min(1e-300)).flatten(1)
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
-        maps = (self.in_proj, self.x_proj, self.dt_proj, self.out_proj)
-        if autocasts(x) or not bare(*maps):
+        plain = self.in_proj is None or isinstance(self.in_proj, NeuronLinear)
+        if autocasts(x) or not plain or not untouched(self):
             return super().step_(x, state)
         into = None if self.in_proj is None else self.in_proj.weight
         return memory_step(
@@ -106,6 +116,11 @@ class Mamba(Memory):
         }
 
 
+def _first_bias(config: GraphConfig) -> Tensor:
+    """The bias `[P, E]` that makes the first steps of it."""
+    return _inverse_softplus(_first_steps(config))
+
+
 def _first_steps(config: GraphConfig) -> Tensor:
     """Step sizes at the start, `[P, E]`: log-uniform in dt_min..dt_max, or in the neuron's own part of that range."""
     own: MambaOptions = config.memory
@@ -116,9 +131,9 @@ def _first_steps(config: GraphConfig) -> Tensor:
     return torch.exp(low + where * (high - low)).clamp_min(1e-4)
 
 
-def _exact() -> torch.dtype:
+def _exact(dtype: torch.dtype | None = None) -> torch.dtype:
     """What starting values are computed in: a model in half precision starts as any other, rounded once."""
-    return torch.promote_types(torch.get_default_dtype(), torch.float32)
+    return torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
 
 
 def _inverse_softplus(x: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.population import bare, linear, neuron_map, no_decay
+from inn.nn.direct import untouched
+from inn.nn.population import NeuronLinear, linear, neuron_map
 from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
 from inn.nn.topology.edges import Edges, heard
@@ -28,6 +29,7 @@ class Attention(WeightedRouter):
 
     Options = AttentionOptions
     exchangeable = True
+    no_decay = ("query_gain", "key_gain")
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
@@ -36,8 +38,14 @@ class Attention(WeightedRouter):
         self.query = neuron_map(config, config.width, config.width, bias=True)
         self.key = neuron_map(config, config.width, config.width, bias=True)
         gain = (config.populations, config.width // own.heads)
-        self.query_gain = no_decay(nn.Parameter(torch.ones(gain))) if own.qk_norm else None
-        self.key_gain = no_decay(nn.Parameter(torch.ones(gain))) if own.qk_norm else None
+        self.query_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
+        self.key_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for gain in (self.query_gain, self.key_gain):
+            if gain is not None:
+                nn.init.ones_(gain)
 
     def forward(
         self,
@@ -51,7 +59,7 @@ class Attention(WeightedRouter):
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
         maps = (self.query, self.key, self.value)
-        if x.shape[1] == 1 or not bare(*maps):
+        if x.shape[1] == 1 or not all(isinstance(m, NeuronLinear) and untouched(m) for m in maps):
             q, k, v = (m(x) for m in maps)
         else:  # one pass over x for all three; for a single step, putting the weights together would cost more
             weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]

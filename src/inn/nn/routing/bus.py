@@ -34,8 +34,12 @@ class Bus(Router):
         N, D, m, K = config.neurons, config.width, config.router.bus_width, self.degree
         self.write = neuron_map(config, D, m, bias=True)
         self.write_gate = neuron_map(config, D, m, bias=True)
-        bound = 0.0 if starts_silent(config) else 1 / math.sqrt(K * m)
-        self.read = nn.Parameter(torch.empty(N, D, K, m).uniform_(-bound, bound))
+        self.bound = 0.0 if starts_silent(config) else 1 / math.sqrt(K * m)
+        self.read = nn.Parameter(torch.empty(N, D, K, m))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.uniform_(self.read, -self.bound, self.bound)
 
     def forward(
         self,

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from inn.nn.population import no_decay
-
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
@@ -19,11 +17,18 @@ class Gate(nn.Module):
     `hard` emits 1[g > ½] and lets the gradient of g pass (straight-through). Neurons begin talkative: w = 0, b = 2.
     """
 
+    no_decay = ("bias",)
+
     def __init__(self, config: GraphConfig):
         super().__init__()
         self.hard = config.gate == "hard"
-        self.weight = nn.Parameter(torch.zeros(config.populations, config.width))
-        self.bias = no_decay(nn.Parameter(torch.full((config.populations,), 2.0)))
+        self.weight = nn.Parameter(torch.empty(config.populations, config.width))
+        self.bias = nn.Parameter(torch.empty(config.populations))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.constant_(self.bias, 2.0)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return, for normed neurons `x` `[B, T, N, D]`, the factor to apply and g itself, both `[B, T, N]`."""

@@ -22,7 +22,11 @@ class Mixing(WeightedRouter):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.weights = nn.Parameter(torch.full((config.neurons, self.degree), 1 / self.degree))
+        self.weights = nn.Parameter(torch.empty(config.neurons, self.degree))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.weights, 1 / self.degree)
 
     def forward(
         self,

@@ -32,20 +32,20 @@ def causal_conv_torch(
     for k in range(taps):
         seen = padded[:, k : k + time]
         if stretch is not None and k < taps - 1:
-            same = stretch[:, k : k + time] == stretch[:, taps - 1 :]
-            seen = seen * same[:, :, None, None]
+            other = stretch[:, k : k + time] != stretch[:, taps - 1 :]
+            seen = seen.masked_fill(other[:, :, None, None], 0)
         y = torch.addcmul(y, seen, weight[..., k].to(x.dtype))
     y = F.silu(y)
     if mask is None or order is None:
         kept = padded[:, time:]
         kept_stretch = None if stretch is None else stretch[:, time:]
     else:
-        y = _take(y, order.argsort(1)) * mask[:, :, None, None]
+        y = _take(y, order.argsort(1)).masked_fill(~mask[:, :, None, None], 0)
         where = mask.sum(1, keepdim=True) + torch.arange(taps - 1, device=x.device)
         kept = _take(padded, where)
         kept_stretch = None if stretch is None else stretch.gather(1, where)
     if kept_stretch is not None:
-        kept = kept * (kept_stretch == last)[:, :, None, None]
+        kept = kept.masked_fill((kept_stretch != last)[:, :, None, None], 0)
     # A copy where needed: a view would keep the whole window alive between calls.
     return y, kept.transpose(1, 2).to(state.dtype, copy=kept.dtype == state.dtype)
 

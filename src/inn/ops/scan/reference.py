@@ -44,7 +44,7 @@ def selective_scan_reference(
         if mask is not None:
             step = step * mask[:, t, None, None]
         if reset is not None:
-            h = h * (~reset[:, t])[:, None, None, None]
+            h = h.masked_fill(reset[:, t, None, None, None], 0)  # a NaN is forgotten, too
         h = torch.exp(step[..., None] * A) * h + (step * xt)[..., None] * B[:, t, :, None, :].to(kind)
         y = (h * C[:, t, :, None, :].to(kind)).sum(-1) + D * xt
         out.append(y * F.silu(zt))

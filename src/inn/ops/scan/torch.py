@@ -53,10 +53,12 @@ def _decay(step: Tensor, A: Tensor, reset: Tensor | None) -> Tensor:
     return decay if reset is None else decay.mul_((~reset).T[:, :, None, None, None])
 
 
-def _states(decay: Tensor, step: Tensor, x: Tensor, B: Tensor, h: Tensor) -> Tensor:
+def _states(decay: Tensor, step: Tensor, x: Tensor, B: Tensor, h: Tensor, reset: Tensor | None) -> Tensor:
     """The states of a chunk, `[K, B, N, E, S]`, from the state `h` before it."""
     h_all = (step * x).transpose(0, 1)[..., None] * B.transpose(0, 1)[..., None, :]
     for k in range(h_all.shape[0]):
+        if reset is not None:  # a decay of zero forgets no NaN
+            h = h.masked_fill(reset[:, k, None, None, None], 0)
         h = h_all[k].addcmul_(decay[k], h)
     return h_all
 
@@ -83,8 +85,9 @@ class _Scan(torch.autograd.Function):
         for c in _chunks(x.shape[1], h.numel()):
             starts.append(h)
             xc, step = x[:, c].to(kind), _steps(dt[:, c].to(kind), None if mask is None else mask[:, c])
-            decay = _decay(step, A, None if reset is None else reset[:, c])
-            h_all = _states(decay, step, xc, B[:, c].to(kind), h)
+            rc = None if reset is None else reset[:, c]
+            decay = _decay(step, A, rc)
+            h_all = _states(decay, step, xc, B[:, c].to(kind), h, rc)
             read = (h_all @ C[:, c].to(kind).transpose(0, 1)[..., None]).squeeze(-1).transpose(0, 1)
             y[:, c] = ((read + D * xc) * F.silu(z[:, c].to(kind))).to(x.dtype)
             h = h_all[-1].clone()  # a copy, so that the chunk's states can be freed
@@ -108,10 +111,10 @@ class _Scan(torch.autograd.Function):
         for c, start in reversed(list(zip(_chunks(x.shape[1], starts[0].numel()), starts, strict=True))):
             xc, zc, dtc = x[:, c].to(kind), z[:, c].to(kind), dt[:, c].to(kind)
             Bc, Cc = B[:, c].to(kind), C[:, c].to(kind)
-            mc = None if mask is None else mask[:, c]
+            mc, rc = (None if t is None else t[:, c] for t in (mask, reset))
             step = _steps(dtc, mc)
-            decay = _decay(step, A, None if reset is None else reset[:, c])
-            h_all = _states(decay, step, xc, Bc, start)
+            decay = _decay(step, A, rc)
+            h_all = _states(decay, step, xc, Bc, start, rc)
 
             read = (h_all @ Cc.transpose(0, 1)[..., None]).squeeze(-1).transpose(0, 1)
             sig = torch.sigmoid(zc)
@@ -135,6 +138,8 @@ class _Scan(torch.autograd.Function):
             decay.mul_(g_all)
             decay[1:].mul_(h_all[:-1])
             decay[0].mul_(start)
+            if rc is not None:
+                decay.masked_fill_(rc.T[:, :, None, None, None], 0)
             g_step = (decay * A).sum(-1).transpose(0, 1) + g_written * xc
             gA += (decay * step.transpose(0, 1)[..., None]).sum((0, 1))
             gx[:, c] = (gyc * D + g_written * step).to(x.dtype)

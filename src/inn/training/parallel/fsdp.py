@@ -40,7 +40,6 @@ class FSDP(MultiProcess):
         super().__init__(model, group, seed)
         world = group.world
         self.mesh = init_device_mesh(next(model.parameters()).device.type, (world,))
-        marked = {name for name, p in model.named_parameters() if getattr(p, "_no_decay", False)}
 
         def place(p: nn.Parameter) -> Shard | None:
             axis = next((i for i, n in enumerate(p.shape) if n % world == 0), 0)
@@ -52,9 +51,6 @@ class FSDP(MultiProcess):
             for one in graph.rounds:
                 fully_shard(one, mesh=self.mesh, shard_placement_fn=place)
         fully_shard(model, mesh=self.mesh, shard_placement_fn=place)
-        for name, p in model.named_parameters():
-            if name in marked:  # the parameters are new objects
-                p._no_decay = True  # type: ignore[attr-defined]
         register_fsdp_forward_method(model, "step_")  # samples are written by it
         self.forward = model
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from inn.models.sequence import SequenceModel
 from inn.training.parallel.ddp import DDP
-from inn.training.parallel.fsdp import FSDP
 from inn.training.parallel.group import Group
 from inn.training.parallel.single import SingleDevice
 
@@ -13,4 +12,8 @@ def build_strategy(model: SequenceModel, group: Group, parallel: str, seed: int)
     """How a group trains a model: `parallel` is `ddp` or `fsdp`; a process alone needs neither."""
     if group.world == 1:
         return SingleDevice(model, group)
-    return (FSDP if parallel == "fsdp" else DDP)(model, group, seed)
+    if parallel == "fsdp":
+        from inn.training.parallel.fsdp import FSDP  # half a second that nothing else needs
+
+        return FSDP(model, group, seed)
+    return DDP(model, group, seed)

@@ -1,0 +1,110 @@
+"""Putting neuronal states in the place of projections, and dense layers back in the place of states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from inn.compress.blocks import Projection, bias_of, is_linear, parts, parts_before, rows_of_weight, weight_of
+from inn.compress.modules import InputStates, Joined, NeuronalLinear
+
+
+def put(model: nn.Module, projection: Projection, module: nn.Module) -> None:
+    """Put a map in a block's place. A fused layer falls into its parts first, the others staying dense."""
+    layer = model.get_submodule(projection.path)
+    whole = not is_linear(layer) or (projection.first, projection.last) == (0, len(rows_of_weight(layer)))
+    if whole and not isinstance(layer, Joined):
+        _set(model, projection.path, module)
+        return
+    if is_linear(layer):
+        mine = (projection.first, projection.last)
+        rows = [(first, last) for _, first, last in parts(model, projection.path, layer)]
+        if mine not in rows:  # a folder of before, which split what is left whole by now
+            rows = [
+                (first, last) for _, first, last in parts_before(model, projection.path, len(rows_of_weight(layer)))
+            ]
+        kind = type(layer)
+        layer = Joined([_dense(model, Projection(projection.path, *part)) for part in rows])
+        layer.replaces = kind
+        _set(model, projection.path, layer)
+    assert isinstance(layer, Joined)
+    layer.parts[layer.starts.index(projection.first)] = module
+
+
+@torch.no_grad()
+def put_group(model: nn.Module, group: Sequence[Projection], rank: int) -> list[NeuronalLinear]:
+    """Put layers of neuronal states, not set yet, in the place of a group's blocks; biases are taken over."""
+    made: list[NeuronalLinear] = []
+    widest = max(weight_of(model, p).shape[1] for p in group)
+    shared = InputStates(widest, rank).to(weight_of(model, group[0]))
+    for p in group:
+        weight, bias = weight_of(model, p), bias_of(model, p)
+        layer = NeuronalLinear(
+            weight.shape[1],
+            len(weight),
+            rank,
+            bias=bias is not None,
+            shared=shared if made else None,
+            readers=sum(_layer(other.path) == _layer(p.path) for other in group),
+        ).to(weight)
+        if not made:
+            layer.states = shared
+        if bias is not None:
+            layer.write.bias.copy_(bias)
+        made.append(layer)
+    for p, layer in zip(group, made):
+        layer.replaces = type(model.get_submodule(p.path))
+        put(model, p, layer)
+    return made
+
+
+@torch.no_grad()
+def dense_again(model: nn.Module, place: Projection, layer: NeuronalLinear) -> None:
+    """Put the dense layer that computes the same where one of neuronal states is."""
+    inside = isinstance(model.get_submodule(place.path), Joined)
+    put(model, place, layer.merged() if inside else _of_kind(layer.replaces, layer.merged()))
+
+
+@torch.no_grad()
+def unite(model: nn.Module, path: str, joined: Joined) -> None:
+    """Make one dense layer of parts that are all dense again."""
+    parts = [part for part in joined.parts if isinstance(part, nn.Linear)]
+    whole = nn.Linear(parts[0].in_features, sum(p.out_features for p in parts), bias=parts[0].bias is not None)
+    whole = whole.to(parts[0].weight)
+    whole.weight.copy_(torch.cat([p.weight for p in parts]))
+    if whole.bias is not None:
+        whole.bias.copy_(torch.cat([p.bias for p in parts]))
+    _set(model, path, _of_kind(joined.replaces, whole))
+
+
+def _of_kind(kind: type[nn.Module], layer: nn.Linear) -> nn.Module:
+    """A linear layer as GPT-2's `Conv1D`, where that is what the architecture has."""
+    if kind.__name__ != "Conv1D":
+        return layer
+    turned = kind(layer.out_features, layer.in_features).to(layer.weight)  # its weight is [inputs, outputs]
+    turned.weight.copy_(layer.weight.T)  # type: ignore[operator, union-attr]
+    turned.bias.copy_(0 if layer.bias is None else layer.bias)  # type: ignore[operator, union-attr]
+    return turned
+
+
+def _layer(path: str) -> str:
+    """The layer that a path leads into: all up to its last number."""
+    parts = path.split(".")
+    return ".".join(parts[: max(i for i, part in enumerate(parts) if part.isdecimal()) + 1])
+
+
+def _dense(model: nn.Module, projection: Projection) -> nn.Linear:
+    weight, bias = weight_of(model, projection), bias_of(model, projection)
+    layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None).to(weight)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
+
+
+def _set(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, module)

@@ -1,0 +1,121 @@
+"""When a faster way may go round the modules: only where nothing hangs on their calls, which it does not make.
+
+Reading calls every module; writing a symbol reads their weights and changes the state in place. Hooks of any sort,
+offloading, adapters, wrappers and subclasses hang on the call, and so where there is one the call is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from operator import itemgetter
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as registry
+
+_hooks_of = itemgetter("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_EVERYWHERE = (
+    registry._global_forward_hooks, registry._global_forward_pre_hooks,
+    registry._global_backward_hooks, registry._global_backward_pre_hooks,
+)  # fmt: skip
+_Class = TypeVar("_Class", bound=type[nn.Module])
+
+
+def passed_by(*methods: str, **children: type | tuple[type, ...]) -> Callable[[_Class], _Class]:
+    """Mark a class that a faster way goes round.
+
+    It stands for these methods, and for no others in their place; and it reads children of these classes, by name (of
+    a list each), and not what wraps them.
+    """
+
+    def mark(cls: _Class) -> _Class:
+        cls._passed_by = {name: getattr(cls, name) for name in methods}  # type: ignore[attr-defined]
+        cls._reads = children  # type: ignore[attr-defined]
+        return cls
+
+    return mark
+
+
+class _Look:
+    """What a tree of modules looked like when nothing hung on it, and whether it looks like that still."""
+
+    def __init__(self, root: nn.Module):
+        self.type = type(root)
+        self.inner = [m for m in root.modules() if m is not root]  # the root would keep itself alive
+        self.types = list(map(type, self.inner))
+        self.dicts = [vars(root), *map(vars, self.inner)]
+        self.children = [d["_modules"] for d in self.dicts]
+        self.listed = list(chain.from_iterable(map(dict.values, self.children)))
+        self.sizes = list(map(len, self.dicts))
+        classes = dict.fromkeys([type(root), *self.types])
+        self.methods = [(c, n) for c in classes for n in getattr(c, "_passed_by", ())]
+        self.found = [c._passed_by[n] for c, n in self.methods]
+        pairs = ((type(m), name, value) for m in (root, *self.inner) for name, value in vars(m).items())
+        replaced = any(callable(v) and callable(getattr(c, name, None)) for c, name, v in pairs)
+        sound = all(map(_steps_as_it_reads, classes)) and all(map(_reads_its_own, (root, *self.inner)))
+        self.clear = sound and not replaced and self.holds(root)
+
+    def holds(self, root: nn.Module) -> bool:
+        return (
+            type(root) is self.type
+            and not any(chain.from_iterable(map(_hooks_of, self.dicts)))
+            and self.listed == list(chain.from_iterable(map(dict.values, self.children)))
+            and self.types == list(map(type, self.inner))
+            and self.sizes == list(map(len, self.dicts))  # a method that is replaced on a module is one more
+            and self.found == [getattr(c, name) for c, name in self.methods]
+        )
+
+
+def _steps_as_it_reads(cls: type[nn.Module]) -> bool:
+    """Whether `step_` is of the same class as `forward`, or of one below: a class above knows of another `forward`."""
+    givers = [next((c for c in cls.__mro__ if name in vars(c)), None) for name in ("step_", "forward")]
+    if None in givers or givers[0] is givers[1] or issubclass(*givers):
+        return True
+    return getattr(vars(givers[0]).get("forward"), "__isabstractmethod__", False)  # which then calls what it stands for
+
+
+def _reads_its_own(module: nn.Module) -> bool:
+    for name, cls in getattr(module, "_reads", {}).items():
+        child = getattr(module, name)
+        if not all(
+            isinstance(c, cls) for c in (child if isinstance(child, nn.ModuleList) else [child]) if c is not None
+        ):
+            return False
+    return True
+
+
+_seen: WeakKeyDictionary[nn.Module, _Look] = WeakKeyDictionary()
+
+
+def untouched(module: nn.Module) -> bool:
+    """Whether a module and all inside are as the library built them, so that a faster way may go round their calls.
+
+    Asked for at every symbol: what is found to be so is remembered, and compared with what there is now.
+
+    >>> from inn import INN
+    >>> model = INN(vocab=27, neurons=2, width=8, rounds=1)
+    >>> hook = model.graph.register_forward_hook(print)
+    >>> untouched(model), hook.remove(), untouched(model)
+    (False, None, True)
+    """
+    if any(_EVERYWHERE):
+        return False
+    look = _seen.get(module)
+    if look is not None and look.holds(module):
+        return True
+    look = _Look(module)
+    if look.clear:
+        _seen[module] = look
+    return look.clear
+
+
+def home(module: nn.Module, weight: Tensor) -> torch.device:
+    """The device that a module computes on: its weight's, or where accelerate brings one that it keeps elsewhere."""
+    hook: Any = getattr(module, "_hf_hook", None)
+    if hook is None or not weight.is_meta:
+        return weight.device
+    places = (getattr(h, "execution_device", None) for h in getattr(hook, "hooks", [hook]))
+    return torch.device(next((place for place in places if place is not None), weight.device))

@@ -1,0 +1,113 @@
+"""JSON and YAML that anybody may have written: whatever is in them, reading ends soon, and in one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inn.system.errors import InputError
+from inn.system.files import read_file
+
+DEPTH = 100
+"""Lists and fields inside one another, at most."""
+NODES = 1_000_000
+"""Values in a YAML text, at most, one that is named again counted again: names of names multiply."""
+YAML_BYTES = 4 << 20
+JSON_BYTES = 1 << 30
+
+
+def read_json(path: str | Path, kind: type = dict) -> Any:
+    """The JSON of a file; raises `InputError` where it is missing, no regular file, no JSON, or not of this kind."""
+    return parse_json(read_file(path, JSON_BYTES), f"'{path}'", kind)
+
+
+def parse_json(text: str | bytes, what: str, kind: type = dict) -> Any:
+    """The value of a JSON text, of a `kind`, its numbers finite and of 64 bits or so; `what` is its name in errors.
+
+    >>> parse_json("[1, 2]", "this", list)
+    [1, 2]
+    >>> parse_json("[" * 100_000, "this")
+    Traceback (most recent call last):
+    inn.system.errors.InputError: cannot read this: it is missing or damaged (it is nested too deeply)
+    """
+
+    def parse() -> Any:
+        try:
+            value = json.loads(text, parse_int=_whole, parse_constant=_no_number)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"it is not JSON: {error}") from None
+        if not isinstance(value, kind):
+            raise ValueError("it holds no fields" if kind is dict else f"it is no {kind.__name__}")
+        return value
+
+    return _checked(parse, f"cannot read {what}: it is missing or damaged", None)
+
+
+def read_yaml(path: str | Path, what: str) -> Any:
+    """The value of a YAML file in UTF-8: plain data of bounded depth and size; `what` is its name in errors."""
+    text = read_file(path, YAML_BYTES)
+
+    def parse() -> Any:
+        if nested(text.decode()):
+            raise RecursionError
+        return yaml.safe_load(text)
+
+    return _checked(parse, f"{what} is not valid YAML", NODES)
+
+
+def _checked(parse: Callable[[], Any], sentence: str, most: int | None) -> Any:
+    try:
+        value = parse()
+        _check(value, most)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except Exception as error:  # a parser of YAML raises a dozen kinds
+        mark = getattr(error, "problem_mark", None)
+        reason = f"line {mark.line + 1}" if mark else " ".join(str(error).split()) or type(error).__name__
+    else:
+        return value
+    raise InputError(f"{sentence} ({reason})")
+
+
+def _check(tree: Any, most: int | None) -> None:
+    """Raise for what is nested too deeply, holds too many values, or values that are no plain data."""
+    stack, count = [(tree, 0)], 0
+    while stack:
+        value, depth = stack.pop()
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        count += len(inside)
+        if depth > DEPTH:
+            raise RecursionError
+        if most is not None and count > most:
+            raise ValueError(f"it holds more than {most:,} values")
+        if isinstance(value, dict) and (odd := [name for name in value if not isinstance(name, str)]):
+            raise ValueError(f"a field is called {odd[0]!r:.40}, which is no text")
+        for one in inside:
+            if isinstance(one, dict | list):
+                stack.append((one, depth + 1))
+            elif not isinstance(one, str | int | float | None):
+                raise ValueError(f"it holds a {type(one).__name__}")
+
+
+def nested(text: str) -> bool:
+    """Whether a text of YAML is nested so deeply that reading it takes minutes, or the stack."""
+    depth = deepest = 0
+    for bracket in re.findall(r"[][{}]", text):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(depth, deepest)
+    return max(deepest, *(len(found) for found in re.findall(r"(?:[-?] ){50,}", text)), 0) > DEPTH
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"it holds a whole number of {len(text):,} digits")
+    return int(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"it holds {text}, which is no number")

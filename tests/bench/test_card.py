@@ -1,0 +1,175 @@
+"""`benchmarks/gpu.sh`: parts with limits, kept one by one; and checks that notice what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from inn.ops import neuron_linear
+from inn.ops.dispatch import Backend
+from inn_benchmarks import card, checks
+from inn_benchmarks.rows import ROWS
+from inn_benchmarks.run import Broken, call, finished
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.sh"
+
+
+def part(status="passed", limit=60.0, calls=None, error=None):
+    def run(seconds, dry):
+        if calls is not None:
+            calls.append(seconds)
+        if error:
+            raise error
+        return {"status": status, "found": {"cases": 3, "worst": {"triton": 0.5}, "wrong": [], "failures": 0}}
+
+    return card.Part(limit, run)
+
+
+def test_what_is_done_is_kept_and_the_rest_is_run_again(tmp_path):
+    calls = []
+    parts = {
+        "good": part(calls=calls),
+        "bad": part("failed", calls=calls),
+        "slow": part(calls=calls, error=Broken(["it took longer than 5 s and was ended"], None)),
+    }
+    first = card.run_parts(tmp_path, True, parts=parts)
+    assert {name: p["status"] for name, p in first["parts"].items()} == {
+        "good": "passed",
+        "bad": "failed",
+        "slow": "broke",
+    }
+    assert json.loads((tmp_path / "dry.json").read_text()) == json.loads(json.dumps(first))
+    parts["slow"] = part("incomplete", calls=calls)
+    again = card.run_parts(tmp_path, True, parts=parts)
+    assert len(calls) == 4
+    assert again["parts"]["slow"]["status"] == "incomplete"
+    changed = json.loads((tmp_path / "dry.json").read_text()) | {"commit": "another"}
+    (tmp_path / "dry.json").write_text(json.dumps(changed))
+    card.run_parts(tmp_path, True, parts=parts)
+    assert len(calls) == 7
+    (tmp_path / "dry.json").write_text("{")
+    assert card.run_parts(tmp_path, True, parts={"good": part()})["parts"]["good"]["status"] == "passed"
+
+
+def test_no_part_goes_beyond_the_time_for_all(tmp_path):
+    calls = []
+    card.run_parts(tmp_path, True, 0.5, {"long": part(limit=90, calls=calls)})
+    assert 0 < calls[0] <= 30
+    late = card.run_parts(tmp_path / "late", True, 0.1, {"long": part(calls=calls)})
+    assert late["parts"]["long"]["status"] == "no time"
+    assert len(calls) == 1
+    assert sum(p.limit for name, p in card.PARTS.items() if name.startswith("check")) < 60 * card.MINUTES
+
+
+def test_what_takes_too_long_is_ended_with_all_that_it_started(tmp_path):
+    alive = tmp_path / "alive"
+    child = f"import time; time.sleep(3); open({str(alive)!r}, 'w')"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    assert finished([sys.executable, "-c", code], dict(os.environ), 0.5)[0] is None
+    with pytest.raises(Broken, match="longer than 0 s and was ended"):
+        call("time:sleep", {}, threads=1, seconds=0.1)
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(3)"])
+    assert not alive.exists()
+
+
+def test_every_gpu_row_is_a_part_with_a_tiny_size():
+    rows = {name for name in ROWS if name.startswith("gpu-")}
+    assert rows == set(card.TINY) <= set(card.PARTS)
+
+
+@pytest.mark.parametrize("name", ["gpu-step", "gpu-generate", "gpu-memory"])
+def test_a_row_at_a_tiny_size(name):
+    measured = card.tiny(name)
+    assert measured.ratio > 0
+    assert "N 2" in measured.sizes or "D 16" in measured.sizes
+
+
+def test_without_a_card_it_is_one_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert card.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("no CUDA card was found")
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_has_a_table_for_each_card_and_none_of_a_dry_run(tmp_path):
+    text = "a\n<!-- table: gpu -->\nold\n<!-- end -->\nb"
+    result = card.run_parts(tmp_path, True, parts={"check scan": part(), "gpu-memory": part("skipped")})
+    assert card.with_tables(text, tmp_path) == f"a\n<!-- table: gpu -->\n{card.NOT_MEASURED}\n<!-- end -->\nb"
+    result |= {"dry": False, "hardware": {**result["hardware"], "gpu": "Card 9000"}}
+    (tmp_path / "card-9000.json").write_text(json.dumps(result))
+    shown = card.with_tables(text, tmp_path)
+    assert "| check scan | passed | 3 cases, largest error 0.5 of the tolerance (triton) |" in shown
+    assert "Measured on Card 9000" in shown
+    assert card.file_of(tmp_path, result).name == "card-9000.json"
+
+
+@pytest.fixture
+def off_by_a_little(monkeypatch):
+    """PyTorch's maps, a hundredth too large."""
+    right = neuron_linear.backends["torch"].run
+    wrong = Backend("torch", lambda *a, **k: tuple(1.01 * y for y in right(*a, **k)))
+    monkeypatch.setitem(neuron_linear.backends, "torch", wrong)
+
+
+def test_a_right_op_passes():
+    found = checks.check_op("norm", "cpu", "small")
+    assert found["complete"]
+    assert found["failures"] == 0 < found["cases"]
+    assert max(found["worst"].values()) < 1
+
+
+@pytest.mark.usefixtures("off_by_a_little")
+def test_a_wrong_op_is_noticed():
+    found = checks.check_op("linear", "cpu", "small")
+    assert found["failures"] > 0
+    assert all("torch" in line or "chosen" in line for line in found["wrong"])
+
+
+def test_steps_recall_and_models_are_compared():
+    for found in (checks.check_step("cpu"), checks.check_recall("cpu"), checks.check_models("cpu", ("inn",))):
+        assert found["complete"]
+        assert found["failures"] == 0 < found["cases"]
+
+
+def test_a_check_that_runs_out_of_time_says_so():
+    found = checks.check_op("scan", "cpu", "small", seconds=0)
+    assert not found["complete"]
+
+
+@pytest.mark.slow
+def test_it_needs_few_packages():
+    code = """
+import sys
+for name in "jsonargparse docstring_parser pooch rich scipy networkx safetensors pytest hypothesis".split():
+    sys.modules[name] = None  # an import of it fails
+from inn_benchmarks import card, checks
+assert checks.check_models("cpu", ("inn",))["failures"] == 0
+assert all(card.tiny(row).ratio > 0 for row in ("gpu-step", "gpu-paper", "gpu-generate"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_whole_script_dry(tmp_path):
+    pytest.importorskip("triton")
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", str(SCRIPT), "--dry", str(tmp_path)], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "dry.json").read_text())
+    assert list(result["parts"]) == list(card.PARTS)
+    assert {part["status"] for part in result["parts"].values()} <= {"passed", "measured"}
+    worst = result["parts"]["check scan"]["found"]["worst"]
+    assert {"triton, float32", "triton, bfloat16", "torch, float16"} <= set(worst)
+    assert result["versions"]["triton"]
