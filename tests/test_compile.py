@@ -119,7 +119,9 @@ KINDS = {
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in ("inn", "lstm") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_a_model_is_exported_itself_with_any_batch_and_time(kind):
     """As a stranger does it: no wrapper, dynamic, with recall; run as it is, decomposed, and from a file."""
     torch.manual_seed(0)
