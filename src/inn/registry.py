@@ -43,6 +43,10 @@ class Kinds(Mapping[str, Any]):
         The same class again, as a notebook cell that is run twice or a file that is imported under two names
         registers it, takes the place of the one before.
         """
+        if not isinstance(name, str) or not name.isprintable() or not name.strip():
+            raise InputError(f"the name of a {self.what} must be a text, not {name!r}")
+        if not isinstance(kind, type):
+            raise InputError(f"{self.what} '{name}' must be a class, not {kind!r}")
         before = self._registered.get(name)
         same = before is not None and _defined(before) == _defined(kind)
         if name in self and not same:

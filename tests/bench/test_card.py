@@ -145,7 +145,21 @@ def test_a_check_that_runs_out_of_time_says_so():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+def test_it_needs_few_packages():
+    code = """
+import sys
+for name in "jsonargparse docstring_parser pooch rich scipy networkx safetensors pytest hypothesis".split():
+    sys.modules[name] = None  # an import of it fails
+from inn_benchmarks import card, checks
+assert checks.check_models("cpu", ("inn",))["failures"] == 0
+assert all(card.tiny(row).ratio > 0 for row in ("gpu-step", "gpu-paper", "gpu-generate"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_whole_script_dry(tmp_path):
     pytest.importorskip("triton")
     environment = {**os.environ, "PYTHON": sys.executable}

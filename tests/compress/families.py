@@ -27,7 +27,7 @@ FAMILIES = {
     "GPT2LMHeadModel": GPT, "Mpt": {"d_model": 32, "n_heads": 4, "n_layers": 2}, "Persimmon": {},
     "Mixtral": EXPERTS, "Qwen2Moe": EXPERTS | {"shared_expert_intermediate_size": 24}, "Qwen3Moe": EXPERTS,
     "DeepseekV3": EXPERTS | MLA | {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
-    "GptOss": EXPERTS, "Mamba": {"state_size": 4},
+    "GptOss": EXPERTS, "Llama4": EXPERTS, "OpenAIGPTLMHeadModel": GPT, "Mamba": {"state_size": 4},
     "Mamba2": {"state_size": 4, "num_heads": 8, "head_dim": 8, "n_groups": 1},
     "BertLMHeadModel": {"is_decoder": True},
     "Gemma3ForConditionalGeneration": {},

@@ -15,8 +15,17 @@ from inn.system.errors import InputError
 from .families import FAMILIES, tiny
 
 TOKENS = torch.randint(50, (5, 16), generator=torch.Generator().manual_seed(0))
-FOLLOWED = ("OPT", "GPTNeoX", "Qwen2Moe", "DeepseekV3", "BertLMHeadModel", "Gemma3ForConditionalGeneration")
-"""Families that the plan `auto` is quickly tried on: flat rows, parallel sums, experts, names alike, pictures."""
+FOLLOWED = (
+    "OPT",
+    "GPTNeoX",
+    "Qwen2Moe",
+    "DeepseekV3",
+    "BertLMHeadModel",
+    "Llama4",
+    "OpenAIGPTLMHeadModel",
+    "Gemma3ForConditionalGeneration",
+)
+"""Families that the plan `auto` is quickly tried on: flat rows, parallel sums, experts, names alike, routers, lists."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -230,6 +230,26 @@ def test_a_compressor_knows_more_after_the_training_text(name):
         compressor_bits(name, train, "")
 
 
+def test_zpaq_has_the_same_tables_for_a_text_and_its_beginning(monkeypatch):
+    """-m5 takes larger tables for a longer file; what they save at the beginning is not what the rest costs."""
+    from inn.inference import floors as counting
+
+    mib, said = 1 << 20, []
+
+    def zpaq(text, method="5"):
+        said.append(method)
+        tables = max(0, (len(text) + 4095).bit_length() - 20) if method == "5" else int(method[1 : method.index(",")])
+        return len(text) // 10 - 1000 * tables
+
+    monkeypatch.setattr(counting, "_zpaq", zpaq)
+    monkeypatch.setitem(COMPRESSORS, "zpaq -m5", zpaq)
+    train, more, little = b"a" * (2 * mib - 9000), b"a" * 10_000, b"a" * 1000
+    assert primed_bits("zpaq -m5", train, [more, little]) == pytest.approx([8000, 800], abs=8)  # not 8000 - 8 x 1000
+    assert any(method.startswith("x2,") for method in said)
+    monkeypatch.setattr(counting, "_ZPAQ_TEXT", "x{}9,")  # not what -m5 is for this text
+    assert primed_bits("zpaq -m5", train, [more]) == pytest.approx([0], abs=8)
+
+
 def test_a_compressor_that_is_not_here_is_left_out_and_named(monkeypatch):
     monkeypatch.setattr("inn.inference.floors.shutil.which", lambda name: None)
     monkeypatch.setitem(sys.modules, "pyppmd", None)

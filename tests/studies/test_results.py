@@ -8,7 +8,7 @@ import pytest
 
 from inn.system.errors import InputError
 from inn_studies import open_study, results
-from inn_studies.report import report
+from inn_studies.report import report, study_page
 from inn_studies.study import Study, Verdict
 
 
@@ -94,15 +94,16 @@ def test_a_folder_that_cannot_be_written_is_found_before_the_work(tmp_path):
 
 def test_the_report_has_every_study_measured_or_not(tmp_path):
     text = report(tmp_path)
-    assert text.count("Not measured yet") == text.count("\n## ") > 1
-    assert "`inn study text8 --scale cpu` does it" in text
+    assert text.count("*Not measured yet.*") == text.count("](studies/") > 1
+    assert "`inn study text8 --scale cpu` does it" in study_page(tmp_path, open_study("text8"))
 
 
 def test_the_report_is_the_results(tmp_path, monkeypatch):
     monkeypatch.setattr("inn_studies.report.open_study", lambda name: One() if name == "text8" else open_study(name))
     results.write(One(), tmp_path, entry(value=5.0))
-    text = report(tmp_path)
-    assert "## text8: nowhere\n\nHow many?\n\nvalue 5.0\n" in text
+    assert "| one | 1 (Table 0) | 5.0 | **reproduced** | [text8](studies/text8.md) |" in report(tmp_path)
+    text = study_page(tmp_path, One())
+    assert text.startswith("# text8: nowhere\n\nHow many? ([all studies](../reproduction.md))\n\nvalue 5.0\n")
     assert "| one | 1 (Table 0) | 5.0 | **reproduced** | it is |" in text
     assert "`inn study text8 --scale cpu`, 1 seed; commit abc; a cpu, 2 cores; torch 2." in text
     kept = json.loads((tmp_path / "text8.json").read_text())

@@ -22,6 +22,7 @@ from inn.runs.directory import Run
 from inn.system.errors import InputError
 from inn.training import events
 from inn.training.finite import TrainingDiverged
+from inn.training.objectives.base import IGNORED, MicroBatch
 from inn.training.objectives.predict import Predict
 from inn.training.optim import build_optimizer
 from inn.training.parallel.single import SingleDevice
@@ -245,3 +246,16 @@ def test_a_model_that_is_counted_has_no_objective(tmp_path, tiny):
     with pytest.raises(InputError, match=r"'ngram' is fitted by counting.*leave train\.objective out"):
         fit(tiny("ngram", objective=WEIGHTED), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_expected_where_nothing_counts_reaches_no_gradient():
+    logits = torch.randn(2, 3, 5, requires_grad=True)
+    targets = torch.tensor([[1, IGNORED, 2], [IGNORED, 3, 4]])
+    found = []
+    for junk in (0.0, torch.nan):
+        shown = logits.masked_fill((targets == IGNORED)[..., None], junk) + logits * 0
+        objective = Predict.__new__(Predict)
+        objective.forward = lambda *_, shown=shown, **__: (shown, inn.State({}))
+        nats = objective.loss(MicroBatch(targets.clamp(min=0), targets)).nats
+        found.append((nats, *torch.autograd.grad(nats, logits)))
+    torch.testing.assert_close(found[1], found[0])

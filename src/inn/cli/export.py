@@ -24,6 +24,10 @@ def main(argv: list[str]) -> int:
     out = console()
     for name, size in sizes.items():
         out.print(f"{size:>12,}  {name}")
+    if "experience.safetensors" in sizes:
+        out.print(
+            "experience.safetensors holds what the run read last: do not publish it if that was private", style="yellow"
+        )
     out.print(f"AutoModelForCausalLM.from_pretrained('{folder}') opens it after `import inn.hf`", soft_wrap=True)
     return 0
 

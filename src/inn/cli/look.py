@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from inn.cli.common import one_of
+from inn.cli.common import needs_run, one_of
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
@@ -18,6 +18,8 @@ SYMBOLS = 2000
 def main(argv: list[str]) -> int:
     """Run `inn look`."""
     args = parse(argv)
+    for run in filter(None, (args.run, args.run2)):
+        needs_run(run)
     from inn.cli.display import write_look
     from inn.explorer.look import default_out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
+from inn.cli.common import needs_run
 from inn.config.parser import OptionParser
 
 USAGE = "inn play RUN [--text TEXT] [--port N] [--open]"
@@ -15,6 +16,7 @@ OPEN = "Open that address in a browser (--open does it), type a text, then silen
 def main(argv: list[str]) -> int:
     """Run `inn play` until it is interrupted."""
     args = parse(argv)
+    needs_run(args.run)
     from inn.explorer.play import serve
 
     with serve(args.run, text=args.text, host=args.host, port=args.port, device=args.device) as server:

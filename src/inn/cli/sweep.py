@@ -147,7 +147,8 @@ def command(plan: SweepPlan, params: dict[str, Any]) -> str:
     options = []
     for token in plan.overrides_of(params):
         name, _, value = token.partition("=")
-        options += [name, value]
+        number = params.get(name.removeprefix("--"))
+        options += [name, short_value(number) if isinstance(number, float) else value]  # four digits are enough
     return shlex.join(["inn", "train", plan.recipe, "--run", f"{plan.folder}-best", *options])
 
 

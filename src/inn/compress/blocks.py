@@ -72,8 +72,8 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
     """The projections of every layer: those with a letter (`inn.compress.topologies.ROLES`), others by a name.
 
     The name is the last one of the path; where a layer has several projections of a letter or a name, the one that is
-    the least deep has it, and the others have their whole path in the layer. What is used in several places, and what
-    would be larger in states of one number, is none.
+    the least deep has it, and the others have their whole path in the layer. What is used in several places, what does
+    more than a linear layer (a router), and what would be larger in states of one number, is none.
 
     Raises `InputError` for a model without any, one that is compressed already, adapters, and weights that are not
     plain numbers.
@@ -87,7 +87,7 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
         for name, module in layer.named_modules():
             if isinstance(module, NeuronalLinear):
                 raise InputError(f"this model is compressed already (layer {i}, {name}); merge it back to dense first")
-            if is_linear(module) and used[id(module)] == 1:
+            if is_linear(module) and _only_linear(module) and used[id(module)] == 1:
                 _check(f"{path}.{i}.{name}", module)
                 if rows_of_weight(module).numel() > sum(rows_of_weight(module).shape):
                     inside[-1][name] = list(parts(model, f"{path}.{i}.{name}", module))
@@ -188,6 +188,11 @@ def refuse_adapters(model: nn.Module) -> None:
 def is_linear(module: nn.Module) -> bool:
     """Whether a module is a dense linear layer, PyTorch's or GPT-2's `Conv1D`."""
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def _only_linear(module: nn.Module) -> bool:
+    """Whether a linear layer's class leaves it at that: some route, quantise or scale what they give out."""
+    return type(module).forward is nn.Linear.forward or not isinstance(module, nn.Linear)
 
 
 def _check(path: str, module: nn.Module) -> None:

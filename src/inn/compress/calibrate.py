@@ -60,7 +60,7 @@ class Stream:
         for x in batches:
             args, kwargs = (self._extra if len(x) == _BATCH else self._short)[layer]
             out = module(x, *args, **kwargs)
-            made.append(out[0] if isinstance(out, tuple) else out)
+            made.append(out[0] if isinstance(out, (tuple, list)) else out)
         return made
 
     def watched(

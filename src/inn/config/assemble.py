@@ -10,6 +10,7 @@ from inn.config.checks import check_value, default_of, idle, kind_of
 from inn.config.graph import GraphConfig, neurons_of
 from inn.config.models import PRESETS
 from inn.config.parts import check_option, option_names, owners_of, parts_of
+from inn.config.typed import typed
 from inn.registry import MODELS, Kinds
 from inn.system.errors import InputError, lookup, nearest
 
@@ -115,13 +116,14 @@ def add(draft: Draft, given: Mapping[str, Any], *, lenient: bool = False, of: st
     for name, kinds in parts.items():
         if name in rest:
             draft.choose(name, rest.pop(name))
-        options = rest.pop(f"{name}_options", None) or {}
+        options = rest.pop(f"{name}_options", None)
+        options = {} if options is None else options
         if not isinstance(options, Mapping):
             raise InputError(f"{name}_options must hold options, not {options!r}")
         for option, value in options.items():
             check_option(name, kinds, draft.part(name)["kind"], option)
             draft.tree[name] = {**draft.part(name), option: value}
-    if "population" in rest and "neurons" in rest and rest["population"]:
+    if "neurons" in rest and isinstance(rest.get("population"), list | tuple) and rest["population"]:
         total = neurons_of(rest["population"])
         if total != rest["neurons"]:
             raise InputError(
@@ -141,6 +143,7 @@ def graph_config(**fields_: Any) -> GraphConfig:
     return GraphConfig(**drafted(GraphConfig, fields_).tree)
 
 
+@typed
 def model_config(kind: str = "inn", preset: str | None = None, **fields_: Any) -> Any:
     """Return the configuration of a model: its class's defaults, then the preset's, then the fields given.
 

@@ -22,7 +22,7 @@ def check_types(config) -> None:
 def check_value(config_type: type, name: str, value: Any, prefix: str = "") -> None:
     """Raise `InputError` where a field cannot hold this value; `prefix` is what errors put before its name."""
     hint = type_hints(config_type)[name]
-    if _fits(value, hint):
+    if fits(value, hint):
         return
     if get_origin(hint) is Literal:
         raise InputError(f"{prefix}{name} cannot be '{value}'{nearest(str(value), get_args(hint))}")
@@ -37,18 +37,26 @@ def type_hints(config_type: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in fields(config_type)}
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type: numbers finite, whole ones of 64 bits; any value fits a type that is not plain."""
     origin, of = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return any(_fits(value, one) for one in of)
+        return any(fits(value, one) for one in of)
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in of)
     if origin is list:
-        return isinstance(value, list | tuple) and all(_fits(one, of[0]) for one in value)
+        return isinstance(value, list | tuple) and all(fits(one, of[0]) for one in value)
     if hint is int:
-        return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        return isinstance(value, Integral) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
     if hint is float:
-        return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+        if isinstance(value, Integral) and abs(int(value)) >= 2**63:
+            return False
+        return (
+            isinstance(value, Real)
+            and not isinstance(value, bool)
+            and abs(float(value)) < 1e300
+            and math.isfinite(value)
+        )
     if hint in (bool, str):
         return isinstance(value, hint)
     return value is None if hint is type(None) else isinstance(value, Mapping) if origin is dict else True

@@ -36,6 +36,7 @@ class INNConfig(GraphConfig, SymbolsConfig):
         super().__post_init__()
         self.check_symbols(self.tied)
         check_at_least(self, 1, "vocab", "recall_width", "recall_slots")
+        check_at_least(self, 0, "embedding_std")
         check_at_least(self, 4, "recall_slots")  # of fewer, contexts take each other's place and nothing is recalled
         check_fraction(self, "recall_forget")
         for length in self.recall:

@@ -35,6 +35,7 @@ class LSTMConfig(SymbolsConfig):
         check_types(self)
         self.check_symbols(self.tied)
         check_at_least(self, 1, "vocab", "width", "layers")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
 
 
@@ -67,6 +68,7 @@ class TransformerConfig(SymbolsConfig):
         check_types(self)
         self.check_symbols(self.tied)
         check_at_least(self, 1, "vocab", "width", "layers", "heads", "hidden", "window")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
         if self.width % (2 * self.heads):
             raise InputError(
@@ -100,6 +102,7 @@ class PaperTransformerConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(self, 1, "vocab", "width", "layers", "heads", "hidden", "window")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
         if self.width % self.heads:
             raise InputError(
@@ -133,6 +136,7 @@ class MambaStackConfig(SymbolsConfig):
         settle_parts(self)
         self.check_symbols(self.tied)
         check_at_least(self, 1, "vocab", "width", "layers")
+        check_at_least(self, 0, "embedding_std")
         check_fraction(self, "dropout")
 
 

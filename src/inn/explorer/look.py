@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from inn.analysis.overview import survey
+from inn.config.typed import typed
 from inn.data.base import Vocabulary
 from inn.data.prepare import Dataset
 from inn.explorer.page import build_page
@@ -44,6 +45,7 @@ _BEGINNINGS = [
 Warn = Callable[[str], None]
 
 
+@typed
 def look(
     run: str | Path | Run,
     other: str | Path | Run | None = None,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inn.config.typed import typed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.system.errors import InputError
@@ -105,6 +106,7 @@ class Score:
         return math.exp(self.nats) if self.nats < 700 else math.inf
 
 
+@typed
 def evaluate(
     model: SequenceModel,
     symbols: np.ndarray,
@@ -144,7 +146,7 @@ def evaluate(
     for name, value in (("streams", streams), ("window", window), ("warmup", warmup), ("blocks", blocks)):
         if value < (name != "warmup"):
             raise InputError(f"{name} must be at least {int(name != 'warmup')}, not {value}")
-    device = torch.device(device) if device is not None else device_of(model)
+    device = _device(device, model)
 
     # n - 1 targets = lead + streams * part: stream i starts at i * part and reads lead + part symbols. The first
     # stream counts all its targets, the others count the last `part`: together each target once.
@@ -175,6 +177,7 @@ def evaluate(
     return Score(float(totals.sum()), targets, tuple(map(Score, totals.tolist(), counts)))
 
 
+@typed
 def evaluate_windows(
     model: SequenceModel,
     symbols: np.ndarray,
@@ -205,7 +208,7 @@ def evaluate_windows(
     n = len(symbols)
     if n < 1 or window < 1:
         raise InputError(f"a text of {n} symbols cannot be scored in windows of {window}; both must be at least 1")
-    device = torch.device(device) if device is not None else device_of(model)
+    device = _device(device, model)
     size = min(window, n)
     begins = [*range(0, n - size + 1, size), *([n - size] if n % size else [])]
     rows, total, done = max(1, min(16, _TOGETHER // size)), torch.zeros((), dtype=torch.float64), 0
@@ -219,6 +222,15 @@ def evaluate_windows(
         if progress is not None:
             progress(done, n)
     return Score(float(total), n)
+
+
+def _device(name: torch.device | str | None, model: SequenceModel) -> torch.device:
+    if name is None:
+        return device_of(model)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device cannot be '{name}'; choose cpu, cuda, cuda:1 (2, ...) or mps") from error
 
 
 def row_nats(model: SequenceModel, rows: np.ndarray, window: int = 512) -> Tensor:

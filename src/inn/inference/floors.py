@@ -20,6 +20,8 @@ TABLE_LIMIT = 2**25
 """Largest table of counts, in entries; orders beyond it are left out."""
 _CHUNK = 2**22
 _PPMD = 1 << 30  # bytes of memory
+_ZPAQ_TEXT = "x{},0w2c0,1010,255i1c256ci1,1,1,1,1,1,2ac0,2,0,255i1c0,3,0,0,255i1c0,4,0,0,0,255i1mm16ts19t0"
+"""What -m5 is for text, as zpaq's manual has it; the number is log2 of the tables' size in MiB."""
 
 
 def ngram_counts(symbols: np.ndarray, vocab: int, order: int) -> np.ndarray:
@@ -91,15 +93,33 @@ def _ppmd(text: bytes) -> int:
     return len(compressed)
 
 
-def _zpaq(text: bytes) -> int:
+def _zpaq(text: bytes, method: str = "5") -> int:
     program = shutil.which("zpaq")
     if program is None:
         raise InputError("zpaq needs the program 'zpaq'; install it: apt-get install zpaq, or mattmahoney.net/zpaq")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "text").write_bytes(text)
-        command = [program, "add", "archive.zpaq", "text", "-m5", "-t1", "-noattributes"]
+        command = [program, "add", "archive.zpaq", "text", f"-m{method}", "-t1", "-noattributes"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         return (Path(folder) / "archive.zpaq").stat().st_size
+
+
+def _tables(length: int) -> int:
+    """log2 of the MiB that -m5 takes for the tables of a file of this length."""
+    return max(0, (length + 4095).bit_length() - 20)
+
+
+def _zpaq_beginning(text: bytes, length: int) -> int:
+    """The bytes that zpaq makes of a text with the tables that a file of this length gets.
+
+    -m5 takes larger ones for a longer file: without this, what they save of the text's beginning would be counted as if
+    the rest were shorter.
+    """
+    own, wanted = _tables(len(text)), _tables(length)
+    found = _zpaq(text)
+    if own == wanted or abs(_zpaq(text, _ZPAQ_TEXT.format(own)) - found) > 64:  # not what -m5 takes for text
+        return found  # its date makes a byte or two
+    return _zpaq(text, _ZPAQ_TEXT.format(wanted))
 
 
 COMPRESSORS: dict[str, Callable[[bytes], int]] = {"xz": _xz, "PPMd": _ppmd, "zpaq -m5": _zpaq}
@@ -124,9 +144,15 @@ def primed_bits(name: str, train: bytes, held_out: Sequence[bytes]) -> list[int]
     >>> primed_bits("xz", b"the cat sat on the mat. " * 20, [b"", b"the cat sat."])[0]
     0
     """
-    size = COMPRESSORS[name]
-    first = size(train)
-    return [8 * (size(train + text) - first) for text in held_out]
+    size, known = COMPRESSORS[name], dict[int, int]()
+
+    def beginning(length: int) -> int:
+        tables = _tables(length) if size is _zpaq else 0
+        if tables not in known:
+            known[tables] = _zpaq_beginning(train, length) if size is _zpaq else size(train)
+        return known[tables]
+
+    return [8 * (size(train + text) - beginning(len(train) + len(text))) for text in held_out]
 
 
 def compressor_bits(

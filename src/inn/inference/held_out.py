@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from inn.config.run import DataConfig
+from inn.config.typed import typed
 from inn.data.metric import in_metric
 from inn.data.prepare import Dataset
 from inn.data.size import TextSize, scored_size
@@ -26,6 +27,7 @@ from inn.system.errors import InputError
 from inn.system.report import Report, nobody
 
 
+@typed
 def evaluate_run(
     run: str | Path | Run,
     split: str = "test",

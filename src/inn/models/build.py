@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
 import torch
 
 from inn.config.parts import plain
+from inn.config.typed import shown
 from inn.models.sequence import SequenceModel
 from inn.registry import MODELS
 from inn.system.device import machine_memory
@@ -41,10 +42,13 @@ def build_model(config: Any) -> SequenceModel:
     >>> type(build_model(model_config("lstm", vocab=27, width=16))).__name__
     'LSTM'
     """
-    MODELS.check(config.kind)
+    kind = getattr(config, "kind", None)
+    if kind is None or not is_dataclass(config) or isinstance(config, type):
+        raise InputError(f"config must be a model's configuration, as inn.model_config makes it, not {shown(config)}")
+    MODELS.check(kind)
     if torch.get_default_device().type == "cpu":
         check_size(config)
-    return MODELS[config.kind](config)
+    return MODELS[kind](config)
 
 
 def size_of(config: Any) -> Size:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from inn.config.typed import shown, typed
 from inn.data.vocabulary import Vocabulary
 from inn.nn.modes import device_of, evaluating
 from inn.nn.state import State
@@ -29,8 +30,13 @@ class Writer(Protocol):
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]: ...
 
 
+@typed
 def check_sampling(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> None:
     """Raise `InputError` for a temperature, top-k or top-p that means nothing."""
+    _check_sampling(temperature, top_k, top_p)
+
+
+def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
     if not 0 < temperature < math.inf:
         raise InputError(f"temperature must be above 0 and finite, not {temperature}; try 0.8")
     if top_k is not None and top_k < 1:
@@ -55,7 +61,7 @@ def sample(
     >>> sample(torch.tensor([[0.0, 9.0, 1.0]]), top_k=1)
     tensor([1])
     """
-    check_sampling(temperature, top_k, top_p)
+    _check_sampling(temperature, top_k, top_p)
     scores = logits.double() if logits.device.type != "mps" else logits.float()
     # Largest first and shifted so that it is 0: no temperature, however small, overflows.
     scores = scores - scores.max(-1, keepdim=True).values
@@ -74,6 +80,7 @@ def sample(
     return symbols.gather(-1, drawn)[:, 0]
 
 
+@typed
 def generate(
     model: Writer,
     prompt: str = "",
@@ -134,6 +141,7 @@ def generate(
 
 
 @torch.no_grad()
+@typed
 def complete(
     model: Writer,
     prompts: Sequence[str],
@@ -181,6 +189,8 @@ def _prepare(
     seed: int | None,
 ) -> tuple[Vocabulary, torch.Generator]:
     """Check what was asked for; the model's vocabulary, and a source of random numbers for its draws."""
+    if not isinstance(model, nn.Module) or not hasattr(model, "vocabulary"):
+        raise InputError(f"what writes must be a model of the library, not {shown(model)}")
     check_sampling(temperature, top_k, top_p)
     if tokens is not None and tokens < 0:
         raise InputError(f"tokens must be at least 0, not {tokens}")

@@ -12,7 +12,7 @@ from inn.config.models import INNConfig
 from inn.models.names import CHILD, FILED, current
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
-from inn.nn.arguments import checked
+from inn.nn.arguments import checked, config_of
 from inn.nn.direct import passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
@@ -54,7 +54,8 @@ class INN(SequenceModel):
 
     def __init__(self, config: INNConfig | None = None, *, preset: str | None = None, **fields: Any):
         parameters = fields.pop("parameters", None)
-        config = config or model_config("inn", preset, **fields)
+        given = fields if preset is None else {"preset": preset, **fields}
+        config = config_of(INNConfig, config, given) or model_config("inn", preset, **fields)
         super().__init__(config if parameters is None else with_parameters(config, parameters))
         c = self.config
         embedded = c.embedding_width or c.input_width

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inn.models.generate import generate
 from inn.models.names import filed
-from inn.nn.arguments import Checked, one_each, symbols
+from inn.nn.arguments import Checked, by_forward, one_each, symbols
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 
@@ -76,6 +76,7 @@ class SequenceModel(Checked, ABC):
         logits, after = self(one_each(tokens)[:, None], state)
         return logits[:, 0], after
 
+    @by_forward
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """`step` that uses up the state it is given: what comes back may be the same one, changed in place.
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from inn.nn.masked import legible, like, nothing, sheltered
 from inn.nn.state import WHOLE, Key, State
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
@@ -38,7 +40,7 @@ class Checked(nn.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name, door in (("forward", checked), ("step_", checked_step)):
+        for name, door in (("forward", checked), ("step_", checked_step), ("initial_state", checked_streams)):
             if name in vars(cls) and not hasattr(vars(cls)[name], "_behind"):
                 setattr(cls, name, door(vars(cls)[name]))
 
@@ -60,6 +62,8 @@ class Checked(nn.Module):
 
     def check_device(self, what: str, t: Tensor) -> None:
         """Raise `InputError` where a tensor is on another device than the module."""
+        if self._own is not None and t.device == self._own.device:
+            return
         for again in (False, True):
             device = self.own(again).device
             if device is None or "meta" in (device.type, t.device.type) or t.device == device:
@@ -70,6 +74,9 @@ class Checked(nn.Module):
         """A state that fits, of `streams` streams, numbers in the module's types; raises `InputError` for any other."""
         if not isinstance(state, State):
             raise InputError(f"state must be an inn.State or None, not {_named(state)}")
+        compiling = torch.compiler.is_compiling()
+        if not compiling and state.fits[0] is self._own is not None and state.fits[1] == streams:
+            return state
         own = self.own().parts
         if any(own.get(key) != (t.shape[1:], t.dtype) for key, t in state.items()) or len(state) != len(own):
             own = self.own(again=True).parts
@@ -80,6 +87,8 @@ class Checked(nn.Module):
         if (device := self.own().device) is not None and any(t.device != device for t in state.values()):
             for (r, part), t in state.items():
                 self.check_device(f"part '{part}' of the state's round {r}", t)
+        if not compiling:
+            state.fits = (self._own, streams)
         return state
 
 
@@ -101,25 +110,30 @@ def checked(forward: Callable) -> Callable:
             return forward(self, given, state, reset=reset, mask=mask, **options)
         given = self.check_given(given)
         streams, steps = given.shape[:2]
-        reset, mask = (flags(name, t, given, streams, steps) for name, t in (("reset", reset), ("mask", mask)))
+        if reset is not None:
+            reset = flags("reset", reset, given)
+        if mask is not None:
+            mask = flags("mask", mask, given)
         if state is not None:
             state = self.check_state(state, streams)
-        if options.get("edges") is not None:
+        if options and options.get("edges") is not None:
             check_edges(options["edges"], self.config.neurons)  # type: ignore[union-attr]
         if streams == 0 or steps == 0:
-            return _nothing(forward, self, given, state, **options)
+            return nothing(forward, self, given, state, **options)
         if mask is not None:
             given = given.masked_fill(~mask if self.symbols else ~mask[..., None], 0)
+            if options and options.get("recalled") is not None:
+                options["recalled"] = options["recalled"].masked_fill(~mask[..., None, None], 0)
         if self.symbols:
             check_range(given, self.config.vocab)  # type: ignore[union-attr]
         if reset is None and mask is None:
             return forward(self, given, state, **options)
-        given, fresh, lost, kept = _sheltered(self, given, state, reset, mask)
+        given, fresh, lost, kept = sheltered(self, given, state, reset, mask)
         y, after = forward(self, given, fresh, reset=reset, mask=mask, **options)
         if lost is not None:
             y = y.masked_fill(lost.unflatten(-1, (-1, *(1,) * (y.ndim - 2))), torch.nan)
         if kept is not None and state is not None:
-            after = State({k: torch.where(_like(kept, t), state[k], t) for k, t in after.items()}, after.penalties)
+            after = State({k: torch.where(like(kept, t), state[k], t) for k, t in after.items()}, after.penalties)
         return y, after
 
     call._behind = forward  # type: ignore[attr-defined]
@@ -131,19 +145,61 @@ def checked_step(step_: Callable) -> Callable:
 
     @wraps(step_)
     def call(self: Checked, tokens: Any, state: Any = None, **options: Any) -> tuple[Tensor, State]:
-        tokens = self.check_given(one_each(tokens)[:, None])[:, 0]
+        tokens = whole(one_each(tokens))
+        self.check_device("tokens", tokens)
         check_range(tokens, self.config.vocab)  # type: ignore[union-attr]
+        streams = tokens.shape[0]
         if state is not None:
-            state = self.check_state(state, len(tokens))
-            if any(0 in t.stride() for t in state.values()):  # one number in several places cannot be changed there
-                state = state.clone()
-        if not len(tokens):
+            state = self.check_state(state, streams)
+            if len(state.fits) < 3:
+                if any(0 in t.stride() for t in state.values()):  # a number that stands for several cannot be changed
+                    state = state.clone()
+                elif state.fits[0] is not None:
+                    state.fits = (*state.fits, True)
+        if not streams:
             logits, after = self(tokens[:, None], state)
             return logits[:, 0], after
         return step_(self, tokens, state, **options)
 
     call._behind = step_  # type: ignore[attr-defined]
     return call
+
+
+def checked_streams(initial_state: Callable) -> Callable:
+    """An `initial_state` of a number of streams that can be."""
+
+    @wraps(initial_state)
+    def call(self: Checked, batch: Any) -> State:
+        if torch.compiler.is_compiling() or type(batch) is torch.SymInt:
+            return initial_state(self, batch)
+        if not isinstance(batch, Integral) or isinstance(batch, bool) or not 0 <= int(batch) < 2**31:
+            raise InputError(f"a state is of a whole number of streams, 0 or more, not of {batch!r}")
+        return initial_state(self, batch)
+
+    call._behind = initial_state  # type: ignore[attr-defined]
+    return call
+
+
+def config_of(kind: type, config: Any, given: dict[str, Any]) -> Any:
+    """A configuration that a module is to be made from, None for none; raises `InputError` for anything else.
+
+    Fields beside it would be left unheard, and are refused.
+    """
+    if config is None:
+        return None
+    if not isinstance(config, kind):
+        raise InputError(f"config must be a {kind.__name__}, or give its fields by name, not {_named(config)}")
+    if given:
+        raise InputError(
+            f"field '{next(iter(given))}' beside a config would do nothing; change the config, or leave it out"
+        )
+    return config
+
+
+def by_forward(method: Callable) -> Callable:
+    """Mark a `step_` that only calls `forward`, which checks."""
+    method._behind = method  # type: ignore[attr-defined]
+    return method
 
 
 def one_each(tokens: Any) -> Tensor:
@@ -161,6 +217,13 @@ def symbols(tokens: Any) -> Tensor:
         raise InputError(f"tokens must be a tensor [B, T] of whole numbers, not {_named(tokens)}")
     if tokens.ndim != 2:
         raise InputError(f"tokens must be [B, T], which is [batch, time], not {list(tokens.shape)}")
+    return whole(tokens)
+
+
+def whole(tokens: Tensor) -> Tensor:
+    """Symbols as int64; raises `InputError` for types that are not of whole numbers."""
+    if tokens.dtype is torch.int64:
+        return tokens
     if tokens.dtype not in WHOLE:
         raise InputError(f"tokens must be whole numbers, not {_type(tokens)}; convert them with .long()")
     return tokens.long()
@@ -168,7 +231,7 @@ def symbols(tokens: Any) -> Tensor:
 
 def check_range(tokens: Tensor, vocab: int) -> None:
     """Raise `InputError` for symbols outside the vocabulary, where they can be looked at without waiting."""
-    if not _legible(tokens) or not tokens.numel():
+    if not legible(tokens) or not tokens.numel():
         return
     low, high = (int(tokens),) * 2 if tokens.numel() == 1 else (int(t) for t in tokens.aminmax())
     if low < 0 or high >= vocab:
@@ -196,10 +259,9 @@ def vectors(x: Any, width: int, module: Checked) -> Tensor:
     )
 
 
-def flags(name: str, t: Any, given: Tensor, streams: int, steps: int) -> Tensor | None:
+def flags(name: str, t: Any, given: Tensor) -> Tensor:
     """A mask or resets, `[B, T]`, as bool; raises `InputError` for other shapes, devices and numbers than 0 and 1."""
-    if t is None:
-        return None
+    streams, steps = given.shape[:2]
     if not isinstance(t, Tensor):
         raise InputError(f"{name} must be a tensor [B, T] of bool, here [{streams}, {steps}], not {_named(t)}")
     if t.shape != given.shape[:2]:
@@ -209,7 +271,7 @@ def flags(name: str, t: Any, given: Tensor, streams: int, steps: int) -> Tensor 
     if t.dtype != torch.bool:
         on = t == 1
         # Nobody who is in a hurry gives other numbers than bool, so that the look at them may wait for a GPU.
-        if _legible(t, anywhere=True) and not bool((on | (t == 0)).all()):
+        if legible(t, anywhere=True) and not bool((on | (t == 0)).all()):
             raise InputError(f"{name} must be bool, or numbers that are all 0 or 1; make it bool by a comparison")
         t = on
     return t
@@ -221,59 +283,6 @@ def check_edges(edges: Any, neurons: int) -> None:
         raise InputError(f"edges must be inn.Edges or None, not {_named(edges)}; make them with inn.Edges.listed(...)")
     if edges.sources.shape[0] != neurons:
         raise InputError(f"edges must be of the graph's {neurons} neurons, not of {edges.sources.shape[0]}")
-
-
-def _nothing(forward: Callable, module: Checked, given: Tensor, state: State | None, **options: Any) -> Any:
-    """What is made of no streams or no steps: nothing, of the right shape, in the graph of gradients."""
-    streams, steps = given.shape[:2]
-    one = given.new_zeros(1, 1, *given.shape[2:])
-    if not module.symbols:
-        one = one + given.sum()
-    y, after = forward(module, one, None, mask=torch.zeros(1, 1, dtype=torch.bool, device=given.device), **options)
-    y = y.expand(max(1, streams), max(1, steps), *y.shape[2:])[:streams, :steps]
-    penalties = {name: 0 * penalty for name, penalty in after.penalties.items()}
-    if streams == 0:
-        return y, State({k: t[:0] for k, t in after.items()}, penalties)
-    return y, State(module.initial_state(streams) if state is None else state, penalties)  # type: ignore[operator]
-
-
-def _sheltered(
-    module: Checked, given: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None
-) -> tuple[Tensor, State | None, Tensor | None, Tensor | None]:
-    """Take out what a mask or a reset takes away, so that a NaN there reaches nothing, weights' gradients included.
-
-    A stream whose state is not finite starts afresh where a reset comes later: what it gives
-    before that is NaN, and is put there afterwards. One that does not read at all keeps its state.
-
-    Returns what is read, the state to start from, where NaN is to be put `[B, T]`, and whose state is to be put back
-    `[B]`; the last two None where there is nothing to be put.
-    """
-    if module.symbols and state is None:
-        return given, None, None, None
-    live = torch.ones_like(reset) if mask is None else mask  # type: ignore[arg-type]
-    resets = torch.zeros_like(live) if reset is None else reset
-    spoilt, known = torch.zeros_like(live[:, 0]), _legible(given)
-    parts = {} if state is None else {k: t for k, t in state.items() if t.is_floating_point() and t.numel()}
-    for t in parts.values():
-        spoilt = spoilt | ((t.detach().flatten(1) * 0).sum(1) != 0)
-    begun = resets.cumsum(1)
-    spoilt = spoilt & ((begun[:, -1] > 0) | ~live.any(1))
-    lost = spoilt[:, None] & (begun == 0) & live
-    if not module.symbols and reset is not None:
-        # An input that is not finite spoils what follows up to the next reset.
-        bad = live & ~given.detach().isfinite().all(-1)
-        count = bad.cumsum(1)
-        before = torch.where(reset, count - bad.long(), 0).cummax(1).values
-        lost = lost | ((count > before) & (begun < begun[:, -1:]) & live)
-    if known and not bool(spoilt.any() | lost.any()):
-        return given, state, None, None
-    if not module.symbols:
-        given = given.masked_fill(lost[..., None], 0)
-    if state is None:
-        return given, None, lost, None
-    first = module.initial_state(1)  # type: ignore[operator]
-    fresh = State({k: torch.where(_like(spoilt, t), first[k], t) if k in parts else t for k, t in state.items()})
-    return given, fresh, lost, spoilt & (begun[:, -1] == 0)
 
 
 def _measured(module: Checked) -> Own:
@@ -303,18 +312,6 @@ def _difference(state: State, own: dict[Key, tuple[tuple[int, ...], torch.dtype]
         if t.dtype != dtype and not (t.is_floating_point() and dtype.is_floating_point):
             return f"its {what} is {_type(t)}, here {_type(dtype)}"
     return ""
-
-
-def _legible(t: Tensor, *, anywhere: bool = False) -> bool:
-    """Whether a tensor's numbers can be looked at here and now; on an accelerator that would be a wait."""
-    if torch.compiler.is_compiling() or t.is_meta or type(t) not in (Tensor, nn.Parameter):
-        return False
-    return (anywhere or t.is_cpu) and not torch._C._are_functorch_transforms_active()
-
-
-def _like(rows: Tensor, t: Tensor) -> Tensor:
-    """Rows `[B]` beside a part of a state `[B, ...]`."""
-    return rows.view(-1, *(1,) * (t.ndim - 1))
 
 
 def _named(value: Any) -> str:

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
-from inn.nn.arguments import Checked, vectors
+from inn.nn.arguments import Checked, config_of, vectors
 from inn.nn.direct import passed_by
 from inn.nn.round import Round
 from inn.nn.starting import reset_parameters
@@ -51,7 +51,9 @@ class Graph(Checked):
 
     def __init__(self, config: GraphConfig | None = None, **fields: Any):
         super().__init__()
-        self.config = config = config or graph_config(**fields)
+        config = config_of(GraphConfig, config, fields) or graph_config(**fields)
+        assert config is not None
+        self.config = config
         for name, t in self._first_buffers().items():
             self.register_buffer(name, t)
         self.identity = self.identity_gain = None

@@ -45,8 +45,16 @@ class State(Mapping[Key, Tensor]):
     """
 
     VERSION = 1
+    fits: tuple[Any, ...] = (None, 0)
+    """Whose state this is known to be, of how many streams, and that each number has a place of its own: what
+    `inn.nn.arguments` has found out, so that a step need not look again."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "fits"}
 
     def __init__(self, tensors: Mapping[Key, Tensor], penalties: Mapping[str, Tensor] | None = None):
+        if not isinstance(tensors, Mapping):
+            raise InputError(f"a state is made of tensors by (round, part), not of a {type(tensors).__name__}")
         self._tensors = dict(tensors)
         self.penalties = dict(penalties or {})
 
@@ -122,9 +130,8 @@ class State(Mapping[Key, Tensor]):
 
     def select_neurons(self, neurons: Sequence[int] | Tensor) -> State:
         """Keep these neurons, in this order; of a mixed population group by group."""
-        most = max(
-            (sum(self._range(*key)) if "@" in key[1] else t.shape[1] for key, t in self.items()), default=1 << 62
-        )  # type: ignore[arg-type]
+        counts = ((*self._range(*key), t.shape[1]) for key, t in self.items())
+        most = max((own if first is None else first + size for first, size, own in counts), default=1 << 62)
         chosen = _places("neurons", neurons, most).tolist()
         found = {}
         for (r, part), t in self.items():
@@ -132,7 +139,7 @@ class State(Mapping[Key, Tensor]):
             own = chosen if first is None else [n - first for n in chosen if first <= n < first + size]
             found[r, part] = t[:, torch.as_tensor(own, dtype=torch.long, device=t.device)]
         if chosen != sorted(chosen) and any("@" in part for _, part in self):
-            raise ValueError("the neurons of a mixed population stay in the order of their groups")
+            raise InputError("the neurons of a mixed population stay in the order of their groups")
         return State(found)
 
     def neuron(self, key: Key, n: int) -> int | None:
@@ -152,15 +159,16 @@ class State(Mapping[Key, Tensor]):
 
     def concat_neurons(self, other: State) -> State:
         """Join two populations that run side by side; both need the same rounds and parts."""
-        if set(self) != set(other):
-            raise ValueError("states of different rounds or parts cannot be joined")
+        if not isinstance(other, State) or set(self) != set(other):
+            raise InputError("states of different rounds or parts cannot be joined")
         if any("@" in part for _, part in self):
-            raise ValueError("states of mixed populations cannot be joined: their neurons are in groups")
+            raise InputError("states of mixed populations cannot be joined: their neurons are in groups")
         return State({key: _joined([t, other[key]], 1) for key, t in self.items()})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> State:
         """A copy that is cut off from the graph of gradients, as PyTorch copies no tensor that is part of one."""
-        return State(*({k: t.detach().clone() for k, t in d.items()} for d in (self._tensors, self.penalties)))
+        penalties = {name: t.detach().clone() for name, t in self.penalties.items()}
+        return State(self._map(lambda t: t.detach().clone()), penalties)
 
     def state_dict(self) -> dict[str, Tensor]:
         """`to_tensors`, as PyTorch's distributed checkpoints ask for it (`dcp.save({"state": state})`)."""
@@ -168,7 +176,7 @@ class State(Mapping[Key, Tensor]):
 
     def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
         """Become the state that was saved, as `dcp.load` asks for it: the one method that changes a state."""
-        self._tensors = dict(self.from_tensors(tensors)._tensors)
+        self._tensors, self.fits = dict(self.from_tensors(tensors)._tensors), (None, 0)
 
     @property
     def bytes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inn.config.typed import typed
 from inn.data.prepare import Dataset, encode_corpus, prepare
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
@@ -20,6 +21,7 @@ HUB = "hf://"
 """What the name of a model on the Hugging Face Hub begins with."""
 
 
+@typed
 def load(path: str | Path | Run) -> SequenceModel:
     """Return the model of a run, on the CPU, in evaluation mode, its `vocabulary` set, and what it can recall.
 
@@ -48,6 +50,7 @@ def load(path: str | Path | Run) -> SequenceModel:
     return model.eval()
 
 
+@typed
 def load_data(run: str | Path | Run, *, report: Report = nobody) -> Dataset:
     """Return the corpus that a run was trained on, in its symbols; see `inn.data.prepare.prepare`.
 
@@ -57,6 +60,7 @@ def load_data(run: str | Path | Run, *, report: Report = nobody) -> Dataset:
     return prepare(run.config().data, run.given_vocabulary(), report=report)
 
 
+@typed
 def load_with_data(
     run: str | Path | Run, corpus: str | None = None, *, unknown: str = "error", report: Report = nobody
 ) -> tuple[SequenceModel, Dataset]:

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from inn.config.typed import typed
 from inn.models.inn import INN
 from inn.nn.topology.base import edges_of
 from inn.registry import READOUTS
 from inn.system.errors import InputError
 
 
+@typed
 def collapse(model: INN) -> INN:
     """Replace a population of provably identical neurons by one neuron that computes the same function.
 

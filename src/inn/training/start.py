@@ -10,6 +10,7 @@ from typing import Any
 
 from inn.config.run import RunConfig
 from inn.config.settings import Settings, resolve, resolve_tree
+from inn.config.typed import typed
 from inn.data.prepare import prepare
 from inn.models.size import sized
 from inn.runs.directory import Run
@@ -21,6 +22,7 @@ from inn.training.trainer import fit
 Fields = Mapping[str, Any]
 
 
+@typed
 def train(
     recipe: str | os.PathLike[str] | RunConfig | Settings | None,
     run: str | os.PathLike[str],

@@ -92,6 +92,15 @@ def bits(
     return {}
 
 
+def origin(study: Study, result: Mapping[str, Any]) -> str:
+    """Command, commit, programs and text of what was measured, as a sentence; empty where nothing was."""
+    found = result.get("compressors") or [{"programs": {}}]
+    programs = "; ".join(found[0]["programs"].values())
+    texts = ", ".join(sorted({f"{text['data']['corpus']} {text['data_sha256'][:12]}" for text in found if programs}))
+    commits = ", ".join(sorted({str(text["commit"]) for text in found if programs}))
+    return programs and f" Compressors: `inn study {study.name} --floors`, commit {commits}; {programs}; {texts}."
+
+
 def note(result: Mapping[str, Any]) -> str:
     """A sentence for studies whose tables have no row for them; empty where nothing was measured."""
     said = []

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from inn.system.files import check_writable, replace_file
-from inn_studies import STUDIES, open_study
+from inn_studies import STUDIES, compressors, open_study
 from inn_studies.headline import headline
 from inn_studies.results import largest, read, tell
 from inn_studies.rows import markdown
@@ -20,8 +20,8 @@ PAGES = {
 *Intelligent Neural Networks* (arXiv 2511.22813), every table and figure, measured again. These pages are written by
 `inn study --report` from the files in `results/`; no number in them was typed by hand. *Artefact*: the number can be
 had, but not for the reason the paper gives. *PPMd* (order 8) and *zpaq -m5* are file compressors. They first read the
-text that the models were trained on; counted is what the scored text then adds to the compressed file. They have no
-parameters and go on learning while they read, as the state of a model does.
+text that the models were trained on; counted is what the scored text then adds to the compressed file, with tables of
+one size for both. They have no parameters and go on learning while they read, as the state of a model does.
 """,
     "neuronal-groups": """# Neuronal groups, measured
 
@@ -78,7 +78,8 @@ def study_page(results: Path, study: Study) -> str:
     seeds = "1 seed" if entry["seeds"] == 1 else f"{entry['seeds']} seeds"
     parts.append(
         f"`{entry['command']}`, {seeds}; commit {entry['commit'] or 'not known'}; "
-        f"{machine.get('gpu') or machine['cpu']}, {machine['cores']} cores; torch {entry['versions']['torch']}.\n"
+        f"{machine.get('gpu') or machine['cpu']}, {machine['cores']} cores; torch {entry['versions']['torch']}."
+        f"{compressors.origin(study, entry['result'])}\n"
     )
     return "\n".join(parts)
 

@@ -12,16 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+import inn
 from inn import INN
 from inn.config.assemble import model_config
 from inn.config.rivals import NgramConfig
 from inn.data.vocabulary import Words, build_vocabulary
 from inn.inference.coding import text
+from inn.inference.coding.files import compress_file, decompress_file
 from inn.inference.coding.text import compress_text, decompress_text, model_digest
 from inn.inference.evaluate import evaluate
+from inn.inference.held_out import evaluate_run
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
+from inn.runs.load import load_with_data
 from inn.system.errors import InputError
 
 _DRAW = random.Random(0)
@@ -224,3 +228,23 @@ def test_progress_is_told():
     compress_text(MODEL, b"a" * 200, progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (200, 200)
     assert told == sorted(told)
+
+
+def test_a_run_compresses_its_test_part_to_its_score(tmp_path):
+    """What `evaluate_run` says of a trained run is the size of a file that decodes."""
+    corpus = tmp_path / "text.txt"
+    corpus.write_text(TEXT * 8)
+    train = {"symbols": 512, "eval_every": 100, "eval_symbols": 100, "sample_every": 0, "device": "cpu"}
+    data = {"corpus": f"file:{corpus}", "batch": 2, "window": 16}
+    run = inn.train("demo", run=tmp_path / "run", model={"neurons": 2, "width": 8, "rounds": 1}, train=train, data=data)
+    score = evaluate_run(run, "test")
+    model, dataset = load_with_data(run)
+    part = tmp_path / "test.txt"
+    part.write_bytes(dataset.vocabulary.decode_bytes(dataset.test))
+    facts = compress_file(run, part, tmp_path / "test.inn")
+    bits = score["bits"] * score["count"] + math.log2(model.config.vocab)
+    assert facts["symbols"] == score["count"] + 1
+    assert facts["model_bits_per_symbol"] * facts["symbols"] == pytest.approx(bits, rel=1e-4)
+    assert 8 * (facts["compressed_bytes"] - 55) == pytest.approx(bits, rel=0.005, abs=24)
+    decompress_file(run, tmp_path / "test.inn", tmp_path / "back.txt")
+    assert (tmp_path / "back.txt").read_bytes() == part.read_bytes()

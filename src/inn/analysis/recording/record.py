@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from inn.config.typed import typed
 from inn.nn.graph import Graph
 from inn.nn.tape import Tape
 from inn.system.errors import InputError
@@ -16,6 +17,7 @@ AnyTape = TypeVar("AnyTape", bound=Tape)
 
 
 @contextmanager
+@typed
 def record(model: nn.Module, *channels: str) -> Iterator[Tape]:
     """Record channels (see `inn.nn.tape.CHANNELS`) of every graph inside `model` while the `with` block runs it.
 

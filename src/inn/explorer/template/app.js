@@ -18,8 +18,8 @@ const unitOf = (look) => look.passage?.facts.unit ?? { BPC: "character", BPB: "b
 // `says`: what a person sees there, in a sentence or two.
 const VIEWS = {
   passage: { name: "Passage", there: (look) => look.passage, make: passageView, follows: true,
-    says: (look) => [`the model reads a text one ${unitOf(look)} at a time; the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
-      look.play ? [" To type a text of your own and silence neurons, run ", el("code", {}, look.play), "."] : null] },
+    says: (look) => [`a text that the model reads one ${unitOf(look)} at a time: the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
+      look.play ? [" To type a text of your own and silence neurons: ", el("code", {}, look.play)] : null] },
   neurons: { name: "Neurons", there: (look) => look.passage || look.survey?.cards?.length, make: neuronsView,
     says: (look) => [look.survey?.cards ? "a row for each neuron: what it is active for, and how much worse the model predicts when it is silenced." : "a row for each neuron, and how active it is.", " Click on a neuron for a page of its own."] },
   connections: { name: "Connections", there: (look) => (look.survey && (known(look.survey.connectivity) || known(look.survey.received))) || look.passage?.routes, make: connectionsView,
@@ -148,7 +148,7 @@ function theme(name) {
 /** What a run is, in a line under its name. */
 function summaryOf(look) {
   const s = look.survey ?? {}, f = look.facts ?? {}, p = look.passage, h = look.history?.facts ?? {};
-  const bits = known(s.bits) ? `${format.bits(s.bits)} bits per ${unitOf(look)} on ${s.split === "valid" || !s.split ? "validation" : s.split} text${s.corpus ? ` of ${s.corpus.split("/").pop()}` : ""}` : known(h.best?.bits) ? `${format.bits(h.best.bits)} bits per ${unitOf(look)} in validation` : null;
+  const value = s.bits ?? h.best?.bits, bits = known(value) ? `${format.bits(value)} bits per ${unitOf(look)} (${s.split === "test" ? "test" : "validation"})` : null;
   const count = p?.neurons ?? s.neurons, rounds = p?.rounds ?? s.rounds;
   return [known(count) ? `${count} neurons, ${rounds} ${rounds === 1 ? "round" : "rounds"}` : null, known(s.router ?? f["model.router.kind"]) ? `router ${s.router ?? f["model.router.kind"]}` : null, known(s.parameters ?? h.parameters) ? `${format.whole(s.parameters ?? h.parameters)} parameters` : null, bits].filter(known).join(" · ");
 }

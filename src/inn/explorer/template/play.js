@@ -101,7 +101,7 @@ function playPanel({ neurons, text, unit = "character" }) {
     return node;
   };
   return el("section.play", { "aria-label": "Play" },
-    el("p.seen", {}, el("strong", {}, "Type here: "), `the model reads as you type, and the number says how many bits per ${unit} it needs: the fewer, the better it predicts. Then silence one neuron after the other, and see what each costs.`),
+    el("p.seen", {}, el("strong", {}, "Type here: "), `the model reads as you type. The number is how many bits per ${unit} it needs: the fewer, the better it predicts. Then silence one neuron after the other, and see what each costs.`),
     playing.text,
     el("div.controls", {}, playing.write, el("label.choice", {}, "temperature ", playing.temperature, heat), playing.bits),
     el("div.controls", { role: "group", "aria-label": "Neurons to silence" }, el("span.note", {}, "Silence neurons"), Array.from({ length: neurons }, (_, n) => toggle(n))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,6 +47,8 @@ class Topology(ABC):
 
         Raises `InputError` for a graph without nodes, or with several edges between two of them.
         """
+        if not all(hasattr(graph, name) for name in ("nodes", "edges", "is_multigraph", "is_directed")):
+            raise InputError(f"a topology is made from a graph of NetworkX, not from a {type(graph).__name__}")
         nodes = list(graph.nodes)
         if not nodes or graph.is_multigraph():
             raise InputError("a topology needs a graph with nodes, and at most one edge from one to another")
@@ -54,6 +57,8 @@ class Topology(ABC):
         edges, signed = [], False
         for u, v, data in graph.edges(data=True):
             value = data.get("sign", data.get("weight", 1))
+            if not isinstance(value, Real) or value != value:
+                raise InputError(f"the sign or weight of edge {u!r} -> {v!r} must be a number, not {value!r}")
             if value == 0:
                 continue
             sign = -1 if value < 0 else 1

@@ -8,6 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from inn.config.typed import typed
+from inn.system.errors import InputError
+
+MOST = 1 << 14
+"""Neurons whose edges can be listed one by one, all to all."""
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -24,22 +30,31 @@ class Edges:
     signs: Tensor | None = None
 
     @classmethod
+    @typed
     def complete(cls, neurons: int) -> Edges:
         """Everyone listens to everyone, itself included: the paper's graph.
 
         >>> Edges.complete(3).dense().sum().item()
         9
         """
+        if not 1 <= neurons <= MOST:
+            raise InputError(f"a complete graph has 1 to {MOST} neurons, not {neurons}; list the edges of a larger one")
         sources = torch.arange(neurons).repeat(neurons, 1)
         return cls(sources, torch.ones(neurons, neurons, dtype=torch.bool))
 
     @classmethod
+    @typed
     def listed(cls, heard: Sequence[Sequence[int]], signs: Sequence[Sequence[int]] | None = None) -> Edges:
         """For each neuron the neurons that it hears; shorter rows are filled up with closed edges to itself.
 
         >>> Edges.listed([[0, 1], [1]]).dense().tolist()
         [[True, True], [False, True]]
         """
+        for i, row in enumerate(heard):
+            if not all(0 <= j < len(heard) for j in row):
+                raise InputError(f"neuron {i} hears {list(row)}, and there are neurons 0 to {len(heard) - 1} only")
+        if signs is not None and list(map(len, signs)) != list(map(len, heard)):
+            raise InputError("edges need as many signs as there are edges, neuron by neuron")
         widest = max(1, *map(len, heard))
         sources = torch.tensor([[*row, *[i] * (widest - len(row))] for i, row in enumerate(heard)])
         is_open = torch.tensor([[k < len(row) for k in range(widest)] for row in heard])
@@ -53,8 +68,14 @@ class Edges:
         >>> Edges.complete(2).close([(0, 1)]).dense().tolist()
         [[True, False], [True, True]]
         """
-        still_open = self.open.clone()
-        for to, source in pairs:
+        still_open, neurons = self.open.clone(), len(self.sources)
+        try:
+            chosen = [(int(to), int(source)) for to, source in pairs]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"edges to close are pairs (to, from) of neurons, not {pairs!r}") from error
+        for to, source in chosen:
+            if not (0 <= to < neurons and 0 <= source < neurons):
+                raise InputError(f"there is no edge ({to}, {source}) among neurons 0 to {neurons - 1}")
             still_open[to] &= self.sources[to] != source
         return replace(self, open=still_open)
 
