@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import Trainer, TrainingArguments
@@ -11,7 +13,7 @@ from inn.hf import INNForCausalLM, INNForSequenceClassification
 from inn.nn.starting import no_decay
 
 
-def build() -> INNForCausalLM:
+def build() -> Any:
     torch.manual_seed(2)
     model = inn.INN(vocab=9, neurons=2, width=8, rounds=1, identity="silent").eval()
     with torch.no_grad():

@@ -137,7 +137,9 @@ SORTS: dict[str, Callable[[nn.Module, str, list], Any]] = {
     "subclass": subclassed,
     "wrapped": wrapped,
 }
-CASES = [(n, s) for n in MODELS for s in SORTS if n == "inn" or s == "subclass" or (s, n) == ("wrapped", "mixed")]
+CASES = [("inn", s) for s in SORTS] + [("mixed", "wrapped")]
+CASES += [(n, "subclass") for n in ("communal", "lstm", "transformer", "transformer-paper")]
+CASES += [pytest.param(n, s, marks=pytest.mark.slow) for n in MODELS for s in SORTS if (n, s) not in CASES]
 
 
 @pytest.mark.parametrize("name, sort", CASES)
@@ -212,8 +214,9 @@ def test_a_hook_that_is_taken_off_leaves_the_fast_way():
     assert untouched(copy.deepcopy(model))
 
 
-@pytest.mark.parametrize("offload", ["cpu", "disk", "blocks"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name, offload", [*((n, "cpu") for n in MODELS), ("inn", "disk"), ("mixed", "blocks"), ("transformer", "blocks")]
+)
 def test_offloaded_weights_are_used_where_they_are_brought(name, offload, tmp_path):
     from accelerate import cpu_offload, disk_offload, dispatch_model
 
@@ -224,15 +227,15 @@ def test_offloaded_weights_are_used_where_they_are_brought(name, offload, tmp_pa
     elif offload == "disk":
         disk_offload(model, tmp_path, execution_device=cpu)
     else:
-        places = {n: "disk" if i % 2 == 0 else "cpu" for i, (n, _) in enumerate(model.named_children())}
-        dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path, force_hooks=True)
+        places: Any = {n: "disk" if i % 2 == 0 else "cpu" for i, (n, _) in enumerate(model.named_children())}
+        dispatch_model(model, places, main_device=cpu, offload_dir=tmp_path, force_hooks=True)
     torch.testing.assert_close(read(model), before)
     torch.testing.assert_close(write(model), before)
     assert model.initial_state(1)[next(iter(model.initial_state(1)))].device == cpu
 
 
 @pytest.mark.parametrize("what", ["modules", "parameters"])
-@pytest.mark.parametrize("name", ["inn", "attention", "communal", "lstm"])
+@pytest.mark.parametrize("name", ["inn", "communal", "lstm"])
 def test_adapters_are_heard(name, what):
     peft = pytest.importorskip("peft")
     model = build(name)
@@ -264,6 +267,32 @@ def test_weights_that_are_made_of_others_are_heard(name):
         change(model.graph.rounds[0].memory, "conv_weight")
         model.eval()
         torch.testing.assert_close(write(model), read(model), atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["inn", "mixed"])
+def test_an_adapter_is_heard_through_closed_edges_and_by_the_tape(name):
+    torch.manual_seed(1)
+    fields = (
+        {"population": [{"neurons": 1}, {"neurons": 2, "memory_options": {"expand": 1}}]} if name == "mixed" else {}
+    )
+    model = inn.INN(vocab=9, width=8, rounds=1, recall=[], **fields or {"neurons": 3}).eval()
+    router: Any = model.graph.rounds[0].router
+    edges = inn.Edges.listed([[0, 1], [1, 2], [2, 0]])
+    plain = model(X, edges=edges)[0]
+    for path, m in [*model.graph.rounds[0].named_modules()]:
+        if path.startswith("router.hear") and isinstance(m, NeuronLinear):
+            wrapped(model.graph.rounds[0], path, [])
+    with torch.no_grad():
+        found, heard = model(X, edges=edges)[0], Wrapper.forward
+        Wrapper.forward = lambda self, *args: self.module(*args)  # type: ignore[method-assign]
+        torch.testing.assert_close(model(X, edges=edges)[0], plain)
+        Wrapper.forward = heard  # type: ignore[method-assign]
+    assert not torch.allclose(found, plain)
+    with inn.record(model, "activity"):
+        torch.testing.assert_close(model(X)[0], model(X)[0])
+    with inn.record(model, "routing"), pytest.raises(inn.InputError, match="Wrapper; merge"):
+        model(X)
+    assert router.flops()
 
 
 class Doubled(nn.Module):

@@ -91,8 +91,8 @@ def test_what_a_group_has_read_is_read_anew_with_other_weights():
 
 def test_a_model_is_averaged_while_it_trains():
     torch.manual_seed(0)
-    model = inn.INN(vocab=9, neurons=2, width=8, rounds=1)
-    average = AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.5))
+    model: Any = inn.INN(vocab=9, neurons=2, width=8, rounds=1)
+    average: Any = AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.5))
     tokens = torch.randint(9, (2, 6))
     for _ in range(2):
         logits, _ = model(tokens)

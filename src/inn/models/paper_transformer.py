@@ -63,7 +63,8 @@ class Layer(nn.TransformerEncoderLayer):
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
-        self.self_attn.__class__, self.self_attn.out_proj.__class__ = _Attention, _Out
+        attention: Any = self.self_attn
+        attention.__class__, attention.out_proj.__class__ = _Attention, _Out
 
     def forward(  # type: ignore[override]
         self, x: Tensor, plan: Plan, cache: tuple[Tensor, Tensor]

@@ -24,7 +24,7 @@ _EVERYWHERE = (
 _Class = TypeVar("_Class", bound=type[nn.Module])
 
 
-def passed_by(*methods: str, **children: type | tuple[type, ...]) -> Callable[[_Class], _Class]:
+def passed_by(*methods: str, **children: Any) -> Callable[[_Class], _Class]:
     """Mark a class that a faster way goes round.
 
     It stands for these methods, and for no others in their place; and it reads children of these classes, by name (of
@@ -50,7 +50,7 @@ class _Look:
         self.children = [d["_modules"] for d in self.dicts]
         self.listed = list(chain.from_iterable(map(dict.values, self.children)))
         self.sizes = list(map(len, self.dicts))
-        classes = dict.fromkeys([type(root), *self.types])
+        classes: list[Any] = list(dict.fromkeys([type(root), *self.types]))
         self.methods = [(c, n) for c in classes for n in getattr(c, "_passed_by", ())]
         self.found = [c._passed_by[n] for c, n in self.methods]
         pairs = ((type(m), name, value) for m in (root, *self.inner) for name, value in vars(m).items())
@@ -71,10 +71,10 @@ class _Look:
 
 def _steps_as_it_reads(cls: type[nn.Module]) -> bool:
     """Whether `step_` is of the same class as `forward`, or of one below: a class above knows of another `forward`."""
-    givers = [next((c for c in cls.__mro__ if name in vars(c)), None) for name in ("step_", "forward")]
-    if None in givers or givers[0] is givers[1] or issubclass(*givers):
+    step, read = (next((c for c in cls.__mro__ if name in vars(c)), None) for name in ("step_", "forward"))
+    if step is None or read is None or issubclass(step, read):
         return True
-    return getattr(vars(givers[0]).get("forward"), "__isabstractmethod__", False)  # which then calls what it stands for
+    return getattr(vars(step).get("forward"), "__isabstractmethod__", False)  # it then calls what it stands for
 
 
 def _reads_its_own(module: nn.Module) -> bool:
@@ -101,6 +101,8 @@ def untouched(module: nn.Module) -> bool:
     >>> untouched(model), hook.remove(), untouched(model)
     (False, None, True)
     """
+    if torch.compiler.is_compiling():  # once, and in words that the compiler can follow
+        return not any(m._forward_hooks or m._forward_pre_hooks or "forward" in m.__dict__ for m in module.modules())
     if any(_EVERYWHERE):
         return False
     look = _seen.get(module)

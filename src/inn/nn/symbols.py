@@ -74,10 +74,12 @@ class AdaptiveHead(nn.Module):
                 f"which is {width}; give fewer cutoffs, or a larger width"
             )
         self.softmax = nn.AdaptiveLogSoftmaxWithLoss(width, vocab, cutoffs, div_value=4.0, head_bias=True)
-        for product in (self.softmax.head, *(cluster[1] for cluster in self.softmax.tail)):  # type: ignore[index]
+        head: Any = self.softmax.head
+        products = [head, *(cluster[1] for cluster in self.softmax.tail)]  # type: ignore[index]
+        for product in products:
             product.__class__ = _Scores
-        self.softmax.head.sizes = (*[1] * cutoffs[0], *(b - a for a, b in pairwise(edges[1:])))
-        for product in (self.softmax.head, *(cluster[1] for cluster in self.softmax.tail)):  # type: ignore[index]
+        head.sizes = (*[1] * cutoffs[0], *(b - a for a, b in pairwise(edges[1:])))
+        for product in products:
             product.reset_parameters()
 
     def forward(self, x: Tensor, scores: Any = None) -> Tensor:

@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.population import CommunalLinear, linear, neuron_map
+from inn.nn.direct import untouched
+from inn.nn.population import CommunalLinear, NeuronMap, linear, neuron_map
 from inn.nn.routing.base import Parts, Router, emitted
 from inn.nn.routing.options import DendritesOptions
 from inn.nn.topology.edges import Edges, heard
 from inn.registry import MEMORIES
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -56,18 +58,28 @@ class Dendrites(Router):
     ) -> tuple[Tensor, Parts]:
         x = emitted(x, gate)
         if self.sparse and edges is not None:
-            if tape is not None:
+            if tape is not None and tape.wants("routing"):
                 tape.add_sizes(x, self._weight().unflatten(2, (self.degree, -1)), edges)
             return self._heard(heard(x, edges).flatten(-2)), {}
         if edges is None and tape is None:
             return self._heard(everyone(x)), {}
-        weight = self._weight()
-        if edges is not None:
-            open_edges = edges.dense()[:, None, :, None].to(weight.dtype)
-            weight = (weight.unflatten(2, (self.neurons, -1)) * open_edges).flatten(2)
-        if tape is not None:
-            tape.add_sizes(x, weight.unflatten(2, (self.neurons, -1)))
-        return linear(everyone(x), weight)[0], {}
+        factors, wanted = None if edges is None else edges.dense(), tape is not None and tape.wants("routing")
+        plain = all(isinstance(m, NeuronMap) and untouched(m) for m in self._maps())
+        if plain or wanted:
+            weight = self._weight()
+            if factors is not None:
+                open_edges = factors[:, None, :, None].to(weight.dtype)
+                weight = (weight.unflatten(2, (self.neurons, -1)) * open_edges).flatten(2)
+            if tape is not None:
+                tape.add_sizes(x, weight.unflatten(2, (self.neurons, -1)))
+            if plain:
+                return linear(everyone(x), weight)[0], {}
+        # What hangs on a map is heard: it is called, on what is left to each reader.
+        given = everyone(x) if factors is None else (x[:, :, None] * factors[..., None].to(x.dtype)).flatten(3)
+        return self._heard(given), {}
+
+    def _maps(self) -> list[nn.Module]:
+        return [*self.hear] if isinstance(self.hear, nn.ModuleList) else [self.hear]
 
     def _heard(self, x: Tensor) -> Tensor:
         """What neurons take in of `[B, T, N, K x D]`, or of one input for all, `[B, T, 1, N x D]`."""
@@ -79,16 +91,19 @@ class Dendrites(Router):
         return torch.cat([F.pad(y, (0, self.outputs - y.shape[-1])) for y in results], 2)
 
     def _weight(self) -> Tensor:
-        """All matrices, `[N, I, K x D]`; rows that fill a message up are zero."""
+        """All matrices, `[N, I, K x D]`; rows that fill a message up are zero. Raises `InputError` for adapted maps."""
+        if other := next((m for m in self._maps() if not isinstance(m, NeuronMap)), None):
+            raise InputError(
+                f"what goes over an edge is not known of a {type(other).__name__}; merge it into the weights first"
+            )
         if not isinstance(self.hear, nn.ModuleList):
             return self.hear.weight  # type: ignore[return-value]
         weights = [m.weight for m in self.hear]
         return torch.cat([F.pad(w, (0, 0, 0, self.outputs - w.shape[1])) for w in weights])  # type: ignore[arg-type]
 
     def flops(self) -> dict[str, float]:
-        maps = self.hear if isinstance(self.hear, nn.ModuleList) else [self.hear]
         total = 0.0
-        for m in maps:
+        for m in self._maps():
             own = m.weight.shape[0]  # type: ignore[union-attr]
             shared = isinstance(m, CommunalLinear) and not self.sparse
             total += m.flops(own, readers=1) if shared else m.flops(own)  # type: ignore[operator]
