@@ -25,7 +25,7 @@ from inn.config.settings import resolve
 from inn.data.shards import prepare_shards
 from inn.hf.export import export
 from inn.inference.coding import text as coding
-from inn.inference.coding.text import compress_text, decompress_text
+from inn.inference.coding.text import compress_text, decompress_text, stored
 from inn.models.build import build_model
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
@@ -416,7 +416,7 @@ def test_what_is_written_beside_the_trainer_on_a_full_disk(tmp_path, kept_run, m
     def full(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("inn.hf.folder.save_file", full)
+    monkeypatch.setattr("inn.hf.folder.save", full)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     with pytest.raises(InputError, match=r"no space left on the device to write '.*folder'; free some"):
         export(kept_run, tmp_path / "folder")
@@ -438,7 +438,7 @@ def test_shards_on_a_full_disk_leave_no_folder(tmp_path, text_file, monkeypatch)
 def test_a_text_that_would_become_longer_is_stored(kept_run):
     model = inn.load(kept_run)
     text = b"e g a t\n" * 20
-    packed = compress_text(model, text, streams=160)
+    packed = stored(compress_text(model, text, streams=160), text)
     assert len(packed.content) <= len(text) + 64
     assert decompress_text(model, packed.content) == text
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inn.inference.coding.text import compress_text, decompress_text
+from inn.inference.coding.text import compress_text, decompress_text, stored
 from inn.inference.floors import COMPRESSORS, compressors
 from inn.runs.directory import Run
 from inn.runs.load import load
@@ -31,7 +31,7 @@ def compress_file(
     with plain_errors(file):
         data = Path(file).read_bytes()
     model = load(run)
-    packed = compress_text(model, data, streams=streams, progress=progress)
+    packed = stored(compress_text(model, data, streams=streams, progress=progress), data)
     replace_file(Path(out), packed.content)
     assert model.vocabulary is not None
     return {

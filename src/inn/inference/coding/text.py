@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -83,12 +83,20 @@ def compress_text(
                 bits -= math.log2(max(chances[row, symbol], 5e-324))
             _tell(progress, at, steps, len(symbols))
         rounding = _rounding(model, streams)
-    payload, form = encoder.finish(), FORMAT
-    if len(payload) > len(data):
-        payload, form = data, STORED
-    header = _HEADER.pack(MAGIC, form, model_digest(model), rounding, _text_digest(data), streams, len(symbols))
-    check = _CHECK.pack(zlib.crc32(payload, zlib.crc32(header)))
-    return Packed(header + check + payload, len(symbols), bits)
+    header = _HEADER.pack(MAGIC, FORMAT, model_digest(model), rounding, _text_digest(data), streams, len(symbols))
+    return Packed(_checked(header, encoder.finish()), len(symbols), bits)
+
+
+def stored(packed: Packed, data: bytes) -> Packed:
+    """The text itself, under the same header, where what was made of it is longer; else what was made of it."""
+    if len(packed.content) <= _HEADER.size + _CHECK.size + len(data):
+        return packed
+    fields = _HEADER.unpack(packed.content[: _HEADER.size])
+    return replace(packed, content=_checked(_HEADER.pack(fields[0], STORED, *fields[2:]), data))
+
+
+def _checked(header: bytes, payload: bytes) -> bytes:
+    return header + _CHECK.pack(zlib.crc32(payload, zlib.crc32(header))) + payload
 
 
 def decompress_text(
