@@ -18,7 +18,8 @@ def build() -> Any:
     model = inn.INN(vocab=9, neurons=2, width=8, rounds=1, identity="silent").eval()
     with torch.no_grad():
         for name in ("head", "recall.into", "backbone.rounds.0.memory.out_proj"):
-            model.get_submodule(name).weight.mul_(8)
+            weight: Any = model.get_submodule(name).weight
+            weight.mul_(8)
     return INNForCausalLM.wrap(model)
 
 

@@ -272,10 +272,9 @@ def test_weights_that_are_made_of_others_are_heard(name):
 @pytest.mark.parametrize("name", ["inn", "mixed"])
 def test_an_adapter_is_heard_through_closed_edges_and_by_the_tape(name):
     torch.manual_seed(1)
-    fields = (
-        {"population": [{"neurons": 1}, {"neurons": 2, "memory_options": {"expand": 1}}]} if name == "mixed" else {}
-    )
-    model = inn.INN(vocab=9, width=8, rounds=1, recall=[], **fields or {"neurons": 3}).eval()
+    mixed = {"population": [{"neurons": 1}, {"neurons": 2, "memory_options": {"expand": 1}}]}
+    fields: Any = mixed if name == "mixed" else {"neurons": 3}
+    model = inn.INN(vocab=9, width=8, rounds=1, recall=[], **fields).eval()
     router: Any = model.graph.rounds[0].router
     edges = inn.Edges.listed([[0, 1], [1, 2], [2, 0]])
     plain = model(X, edges=edges)[0]
