@@ -35,9 +35,8 @@ html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_copy_source = False
 html_theme_options = {
-    "source_repository": repository[1] if repository else "",
-    "source_branch": "main",
-    "source_directory": "docs/",
+    # Whole links: from "source_repository" furo makes them for the forges that it knows, and warns of others.
+    "source_view_link": f"{repository[1]}/blob/main/docs/{{filename}}" if repository else "",
     "light_css_variables": {"color-brand-primary": "#2f74c0", "color-brand-content": "#2f74c0"},
     "dark_css_variables": {"color-brand-primary": "#6aaaf0", "color-brand-content": "#6aaaf0"},
 }
