@@ -212,6 +212,10 @@ def test_a_hook_that_is_taken_off_leaves_the_fast_way():
     hook.remove()
     assert untouched(model)
     assert untouched(copy.deepcopy(model))
+    model.graph._forward_hooks = type(model.graph._forward_hooks)()  # as hooks are often thrown away
+    assert untouched(model)
+    model.graph.register_forward_hook(lambda *_: None)
+    assert not untouched(model)
 
 
 @pytest.mark.parametrize(
