@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import inn
+import inn.ops
 from inn.config.assemble import model_config, stored_model
 from inn.models.build import build_model
 
@@ -105,3 +106,62 @@ def test_a_step_can_be_exported_and_written_to_a_file(fields):
         ours, state = again(tokens, state)
         torch.testing.assert_close(ours, bar, rtol=1e-4, atol=1e-5)
         assert set(state) == set(after)
+
+
+KINDS = {
+    "inn": {"neurons": 2, "width": 8, "rounds": 1},
+    "paper": {"neurons": 2, "width": 8, "rounds": 1, "preset": "paper", "heads": 2},
+    "mamba-stack": {"width": 8, "layers": 1},
+    "lstm": {"width": 8, "layers": 2},
+    "transformer": {"width": 8, "heads": 2, "layers": 1, "window": 8},
+    "transformer-paper": {"width": 8, "heads": 2, "layers": 1, "window": 8},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "kind", [kind if kind in ("inn", "lstm") else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
+def test_a_model_is_exported_itself_with_any_batch_and_time(kind):
+    """As a stranger does it: no wrapper, dynamic, with recall; run as it is, decomposed, and from a file."""
+    torch.manual_seed(0)
+    fields = {**KINDS[kind]}
+    preset = fields.pop("preset", None)
+    model = build_model(model_config("inn" if preset else kind, preset, vocab=27, **fields)).eval()
+    sizes = {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("time", min=2, max=512)}
+    program = torch.export.export(model, (torch.randint(27, (3, 9)),), dynamic_shapes={"tokens": sizes})
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    for run in (program.module(), program.run_decompositions({}).module(), torch.export.load(file).module()):
+        for shape in ((1, 2), (5, 70)):
+            tokens = torch.randint(27, shape)
+            torch.testing.assert_close(run(tokens)[0], model(tokens)[0], rtol=1e-4, atol=1e-5)
+    bar = torch.autograd.grad(model(tokens)[0].square().mean(), list(model.parameters()), allow_unused=True)
+    run = program.module()  # whose scan has kept nothing for a backward pass
+    run(tokens)[0].square().mean().backward()
+    for (name, ours), g in zip(run.named_parameters(), bar, strict=True):
+        if g is not None:
+            torch.testing.assert_close(ours.grad, g, rtol=1e-3, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_a_table_of_n_grams_is_not_exported():
+    model = build_model(model_config("ngram", vocab=5)).eval()
+    with pytest.raises(inn.InputError, match="cannot be exported"):
+        torch.export.export(model, (torch.zeros(1, 4, dtype=torch.long),))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("fields", [{}, {"recall": []}], ids=str)
+def test_the_documented_call_for_onnx(fields, tmp_path):
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    runtime = pytest.importorskip("onnxruntime")
+    model = build({"rounds": 1, **fields}).eval()
+    tokens = torch.randint(27, (2, 6))
+    with inn.ops.use_backend("torch"):
+        torch.onnx.export(model, (tokens,), tmp_path / "model.onnx", dynamo=True, verbose=False)
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    logits = session.run(None, {session.get_inputs()[0].name: tokens.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(logits), model(tokens)[0].detach(), rtol=1e-4, atol=1e-5)

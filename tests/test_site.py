@@ -62,6 +62,7 @@ def test_pictures_are_there(site):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("width, scheme", [(1280, "light"), (390, "dark")])
 def test_every_page_is_accessible(site, audit, width, scheme):
     pages = [page for page in sorted(site.rglob("*.html")) if "_modules" not in page.parts]

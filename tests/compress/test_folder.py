@@ -142,6 +142,27 @@ def test_a_folder_of_before_opens_and_is_saved_as_one_of_now(small, tmp_path):
     assert safetensors.torch.load_file(tmp_path / "new" / "model.safetensors").keys() == weights.keys()
 
 
+def test_one_whose_weights_have_other_names_on_the_disk_opens_by_its_class_too(tmp_path):
+    """Llava: transformers renames what it reads by the type of the model."""
+    text = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    vision = {**text, "model_type": "clip_vision_model", "image_size": 28, "patch_size": 14}
+    config = transformers.LlavaConfig(
+        text_config={**text, "model_type": "llama"}, vision_config=vision, image_token_index=49
+    )
+    model = transformers.LlavaForConditionalGeneration(config)
+    compress(model, TOKENS % 49, "svd-llm", 0.5)
+    model.save_pretrained(tmp_path)
+    back, told = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    assert not told["missing_keys"]
+    assert all(torch.equal(p, back.get_parameter(name)) for name, p in model.named_parameters())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("trust", [True, False])
 def test_in_a_process_that_never_imports_us_it_opens_where_its_code_is_trusted(small, trust, tmp_path):

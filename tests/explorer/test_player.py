@@ -181,7 +181,7 @@ def test_questions_that_are_none(player, question, sentence):
         ("tokens", 1.5, "tokens must be an integer"),
         ("temperature", "hot", "must be a number, not 'hot'"),
         ("temperature", 0, "above 0"),
-        ("temperature", float("nan"), "above 0"),
+        ("temperature", float("nan"), "must be a number, not nan"),
         ("seed", "x", "seed must be an integer"),
         ("seed", -1, "seed must be between"),
     ],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import inn
@@ -19,10 +22,15 @@ from inn.cli.info import amounts
 from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
+from inn.data.shards import prepare_shards
+from inn.hf.export import export
+from inn.inference.coding import text as coding
+from inn.inference.coding.text import compress_text, decompress_text
 from inn.models.build import build_model
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.history import history
+from inn.runs.listing import draw_curves, list_runs
 from inn.system.errors import InputError
 from inn.training import building
 
@@ -398,3 +406,63 @@ def test_a_sentence_is_of_one_line_and_not_long():
     assert len(said) <= 300
     assert said.isprintable()
     assert said.endswith("; choose another")
+
+
+FULL = "Error while serializing: I/O error: No space left on device (os error 28)"
+
+
+@pytest.mark.parametrize("error", [SafetensorError(FULL), RuntimeError(FULL), OSError(28, "No space left on device")])
+def test_what_is_written_beside_the_trainer_on_a_full_disk(tmp_path, kept_run, monkeypatch, error):
+    def full(*args: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("inn.hf.folder.save_file", full)
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(InputError, match=r"no space left on the device to write '.*folder'; free some"):
+        export(kept_run, tmp_path / "folder")
+    with pytest.raises(InputError, match="no space left on the device"):
+        draw_curves(list_runs(kept_run.parent).runs, tmp_path / "curves.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_on_a_full_disk_leave_no_folder(tmp_path, text_file, monkeypatch):
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("inn.data.shards._vocabulary", full)
+    with pytest.raises((InputError, OSError)):
+        prepare_shards(f"file:{text_file}", tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_text_that_would_become_longer_is_stored(kept_run):
+    model = inn.load(kept_run)
+    text = b"e g a t\n" * 20
+    packed = compress_text(model, text, streams=160)
+    assert len(packed.content) <= len(text) + 64
+    assert decompress_text(model, packed.content) == text
+
+
+@pytest.mark.parametrize("symbols", [10**7, 10**13, 2**64 - 1])
+def test_symbols_that_a_file_has_no_bytes_for(kept_run, symbols):
+    model = inn.load(kept_run)
+    with coding._alike(model):
+        fields = coding.model_digest(model), coding._rounding(model, 1), bytes(16), 1, symbols
+    header = coding._HEADER.pack(coding.MAGIC, coding.FORMAT, *fields)
+    with pytest.raises(InputError, match=r"it ends after \d+ of|more than this machine's"):
+        decompress_text(model, header + coding._CHECK.pack(zlib.crc32(b"", zlib.crc32(header))))
+
+
+def test_a_corpus_that_is_no_text(call, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a regular file" in call("train", "demo", "--data.corpus", f"file:{tmp_path / 'pipe'}").sentence()
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"a text " * 100))
+    assert "is compressed (gzip)" in call("train", "demo", "--data.corpus", f"file:{tmp_path / 'text.gz'}").sentence()
+
+
+def test_advice_is_of_the_command_at_hand(call, kept_run, tmp_path):
+    (tmp_path / "text.txt").write_text("\u00fc" * 300)
+    corpus = f"file:{tmp_path / 'text.txt'}"
+    said = call("train", "--from", kept_run, "--run", tmp_path / "new", "--data.corpus", corpus).sentence()
+    assert "(U+00FC), at position 0; take it out of the text" in said
+    assert "--unknown skip" in call("generate", kept_run, "--prompt", "\u00fc").sentence()

@@ -211,7 +211,7 @@ def test_old_folders_find_the_names_they_know():
 
     assert inn.hf.INNConfig is inn.hf.INNHFConfig
     assert set(INNForCausalLM.config_class().auto_map.values()) == {
-        f"modeling_inn.{name}" for name in ("INNConfig", "INNModel", "INNForCausalLM", "INNForSequenceClassification")
+        f"modeling_inn.{name}" for name in ("INNConfig", "INNModel", "INNForCausalLM")
     }
 
 

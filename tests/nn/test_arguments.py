@@ -77,7 +77,7 @@ def readers(kinds=KINDS):
     """Every kind of model, and a graph on every backend, in every type: the reader, what it reads, and a context."""
     found = []
     for kind in kinds:
-        for dtype in DTYPES if kind not in ("ngram", "inn") else (torch.float64, torch.float32):
+        for dtype in (torch.float64, torch.float32 if kind in ("inn", "ngram") else torch.bfloat16):
             found.append(pytest.param(kind, dtype, None, id=f"{kind}-{dtype}"))
     for dtype in DTYPES:
         for backend in backends(dtype):

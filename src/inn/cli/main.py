@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in _REFUSALS:
             raise
         _let_go_of_stdout()
-        return _refuse(f"{error.filename or 'writing'}: {os.strerror(error.errno)}")
+        return _refuse(str(InputError(f"{error.filename or 'writing'}: {os.strerror(error.errno)}")))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise

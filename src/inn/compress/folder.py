@@ -112,6 +112,7 @@ class NeuronalGroupsLoader(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
         build(model, self.quantization_config.groups)  # type: ignore[attr-defined]
+        mark(model)  # of a folder opened by its class the configuration has a type that no names of weights belong to
         its: Any = model
         unexpected = its._keys_to_ignore_on_load_unexpected or set()
         base = f"{getattr(model, 'base_model_prefix', '')}."

@@ -78,6 +78,8 @@ def _suits(value: Any, hint: Any) -> bool:
         return callable(value)
     if origin is Mapping:
         return isinstance(value, Mapping)
+    if hint is float and isinstance(value, float):
+        return True  # what is not finite is the function's own to refuse
     if hint is not Any and isinstance(hint, type) and hint not in _PLAIN and not getattr(hint, "_is_protocol", False):
         return isinstance(value, hint)
     return fits(value, hint)

@@ -202,7 +202,7 @@ class INNPreTrainedModel(PreTrainedModel):
             mine = own if at == begin else None
             remember = (written is None or at < written) and (mine is None or not bool(mine.all()))
             before = state
-            with each_round(self.inn) if rounds else nullcontext([]) as levels:
+            with each_round(self.inn) if rounds else nullcontext(list[Tensor]()) as levels:
                 options = {"reset": part_reset, "mask": part_mask, "remember": remember, "predict": False}
                 hidden, state = self.inn(part, state, **options)
             if remember and mine is not None and before is not None:
@@ -239,7 +239,7 @@ class INNPreTrainedModel(PreTrainedModel):
             and untouched(self.inn)  # else what hangs on it is heard as in reading
         )
 
-    def _cache(self, cache: INNCache | None, use_cache: bool | None) -> INNCache | None:
+    def _cache(self, cache: Any, use_cache: bool | None) -> INNCache | None:
         """The cache to go on with; None where none is asked for."""
         if use_cache is None:
             use_cache = self.config.use_cache and not self.training

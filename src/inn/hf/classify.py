@@ -25,7 +25,7 @@ class INNForSequenceClassification(INNPreTrainedModel):
 
     def __init__(self, config: INNHFConfig, inn: INN | None = None):
         super().__init__(config, inn)
-        self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
+        self.score = nn.Linear(config.hidden_size, config.num_labels or 2, bias=False)
         self._init_weights(self.score)
 
     def forward(

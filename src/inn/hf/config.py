@@ -39,12 +39,12 @@ class INNHFConfig(PreTrainedConfig):
             raise InputError(f"a model of kind '{kind}' cannot be given to transformers; those of {_listed()} can")
         self.inn = plain(config)
         self.use_cache = use_cache
-        # Where a folder is opened before `inn.hf` was imported: a file beside the weights imports it.
+        # Where a folder is opened before `inn.hf` was imported: a file beside the weights imports it, and then the
+        # classes that are not named here are known, too.
         self.auto_map = {
             "AutoConfig": "modeling_inn.INNConfig",
             "AutoModel": "modeling_inn.INNModel",
             "AutoModelForCausalLM": "modeling_inn.INNForCausalLM",
-            "AutoModelForSequenceClassification": "modeling_inn.INNForSequenceClassification",
         }
         options.pop("auto_map", None)  # of the file that was written beside an earlier folder
         super().__init__(**{"pad_token_id": None, **options, "tie_word_embeddings": config.tied})

@@ -189,10 +189,10 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
     ) -> dict[str, Any]:
         """See `GenerationMixin`; assisted writing, too, begins after what a cache that is given has read."""
         cache = kwargs.get("past_key_values")
-        begun = cache.written_from if isinstance(cache, INNCache) else None
-        if next_sequence_length is None and begun is not None and 0 < cache.length < begun <= input_ids.shape[1]:
-            next_sequence_length = input_ids.shape[1] - cache.length  # the whole text is given
-        return super().prepare_inputs_for_generation(input_ids, next_sequence_length, **kwargs)
+        known = cache if next_sequence_length is None and isinstance(cache, INNCache) else INNCache()
+        if 0 < known.length < (known.written_from or 0) <= input_ids.shape[1]:  # the whole text is given
+            next_sequence_length = input_ids.shape[1] - known.length
+        return super().prepare_inputs_for_generation(input_ids, next_sequence_length, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
     def _follow(self, cache: INNCache, new: Tensor, first: Tensor, rows: Tensor) -> None:

@@ -52,7 +52,7 @@ class INNTokenizer(PreTrainedTokenizerFast):
         roles = {name: role for name, (role, wanted) in asked.items() if wanted}
         first, last = (f"{name} " if name in roles else "" for name in ("start", "end"))
         text = f"{first}$A {last}".strip()
-        self._tokenizer.post_processor = processors.TemplateProcessing(
+        self.backend_tokenizer.post_processor = processors.TemplateProcessing(
             single=text,
             pair=f"{text} {first}$B {last}".strip(),
             special_tokens=[
@@ -171,7 +171,7 @@ def _roles(about: Path | None) -> dict[str, Any]:
     fields = fields_of(about / "special_tokens_map.json") | fields_of(about / "tokenizer_config.json")
     plain = {name: t["content"] if isinstance(t, dict) and "content" in t else t for name, t in fields.items()}
     found = {name: plain[name] for name in _ROLES if isinstance(plain.get(name), (str, int))}
-    if found.get("model_max_length", 0) > 1 << 60:  # which stands for none
+    if isinstance(longest := found.get("model_max_length"), int) and longest > 1 << 60:  # which stands for none
         del found["model_max_length"]
     if isinstance(plain.get("chat_template"), (str, list, dict)):
         found["chat_template"] = plain["chat_template"]

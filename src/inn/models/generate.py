@@ -33,6 +33,10 @@ class Writer(Protocol):
 @typed
 def check_sampling(temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> None:
     """Raise `InputError` for a temperature, top-k or top-p that means nothing."""
+    _check_sampling(temperature, top_k, top_p)
+
+
+def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
     if not 0 < temperature < math.inf:
         raise InputError(f"temperature must be above 0 and finite, not {temperature}; try 0.8")
     if top_k is not None and top_k < 1:
@@ -57,7 +61,7 @@ def sample(
     >>> sample(torch.tensor([[0.0, 9.0, 1.0]]), top_k=1)
     tensor([1])
     """
-    check_sampling(temperature, top_k, top_p)
+    _check_sampling(temperature, top_k, top_p)
     scores = logits.double() if logits.device.type != "mps" else logits.float()
     # Largest first and shifted so that it is 0: no temperature, however small, overflows.
     scores = scores - scores.max(-1, keepdim=True).values

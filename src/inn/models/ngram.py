@@ -81,8 +81,8 @@ class Ngram(SequenceModel):
         for i in range(known):
             symbol = recent[..., i]
             context = torch.where(symbol >= 0, context * self.config.vocab + symbol, context)
-        logits = torch.empty(*tokens.shape, self.config.vocab, device=tokens.device)
-        for k in range(known + 1):
+        logits = torch.empty(*tokens.shape, self.config.vocab, dtype=torch.float32, device=tokens.device)
+        for k in range(0 if tokens.is_meta else known + 1):
             here = available == k
             if here.any():
                 logits[here] = self.log_probabilities(context[here], k + 1)

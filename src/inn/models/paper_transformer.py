@@ -103,4 +103,4 @@ def sinusoids(positions: int, width: int) -> Tensor:
     """Position vectors `[positions, width]` (Vaswani et al. 2017, section 3.5): sines and cosines in turn."""
     frequencies = 10000.0 ** (-torch.arange(0, width, 2).double() / width)
     angles = torch.arange(positions).double()[:, None] * frequencies
-    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :width].float()
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :width].to(torch.get_default_dtype())

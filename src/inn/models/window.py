@@ -89,7 +89,9 @@ def plan(
     live = torch.ones(shape, dtype=torch.bool, device=device) if mask is None else mask
     starts = torch.zeros(shape, dtype=torch.bool, device=device) if reset is None else reset
     count = live.long().cumsum(1)  # live symbols of this run so far
-    before = torch.where(starts, count - live.long(), -length[:, None]).cummax(1).values
+    before = -length[:, None]
+    if reset is not None:
+        before = torch.where(starts, count - live.long(), before).cummax(1).values
     rank = count - before  # live symbols since the last reset, cached ones and this one included
     clock = count - 1 + slots  # the cache's slots are 0 .. slots - 1
     segment = starts.long().cumsum(1)
@@ -104,9 +106,9 @@ def plan(
         key_block = F.pad(block, (slots, 0))
     age = clock[:, :, None] - key_clock[:, None]
     allowed = key_live[:, None] & (age >= 0) & (age < window)
-    allowed &= (segment[:, :, None] == key_segment[:, None]) & (block[:, :, None] == key_block[:, None])
+    allowed = allowed & (segment[:, :, None] == key_segment[:, None]) & (block[:, :, None] == key_block[:, None])
     # A masked symbol's output is nobody's business, but a kernel may give NaN for a softmax over nothing.
-    allowed[:, :, -steps:] |= torch.eye(steps, dtype=torch.bool, device=device)
+    allowed = allowed | F.pad(torch.eye(steps, dtype=torch.bool, device=device), (allowed.shape[2] - steps, 0))
 
     packing = None
     if mask is not None and slots:  # live symbols to the right, in order

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from inn.nn.masked import legible, like, nothing, sheltered
 from inn.nn.state import WHOLE, Key, State
 from inn.nn.topology.edges import Edges
+from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
 
 
@@ -248,7 +249,7 @@ def vectors(x: Any, width: int, module: Checked) -> Tensor:
         raise InputError(f"the graph takes a tensor [batch, time, {width}], not {_named(x)}{hint}")
     if x.ndim != 3 or x.shape[-1] != width:
         raise InputError(f"the graph takes [batch, time, {width}], not {list(x.shape)}")
-    if torch.is_autocast_enabled(x.device.type) and x.is_floating_point():
+    if autocasts(x) and x.is_floating_point():
         return x
     for again in (False, True):
         dtype = module.own(again).dtype

@@ -100,7 +100,8 @@ class Graph(Checked):
         """The edges of the topology; None for the complete graph."""
         if not hasattr(self, "edge_sources"):
             return None
-        return Edges(self.edge_sources, self.edge_open, self.edge_signs)  # type: ignore[arg-type]
+        found = (self.edge_sources, self.edge_open, self.edge_signs)
+        return Edges(*(t if t is None else t.to(self.ids.device) for t in found))  # type: ignore[arg-type,union-attr]
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` streams before their first step."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inn.nn.direct import passed_by
 from inn.ops import neuron_linear, neuron_norm
 from inn.ops.norm.reference import EPSILON
+from inn.ops.tensors import autocasts, plain
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -29,7 +30,7 @@ def linear(
         weight = weight.dequantize()
     if weight.shape[0] > x.shape[2]:
         x = x.expand(-1, -1, weight.shape[0], -1)
-    if torch.is_autocast_enabled(x.device.type):
+    if autocasts(x):
         kind = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
     return neuron_linear(x, weight, bias, sizes)
@@ -45,8 +46,11 @@ _PLAIN = (Tensor, nn.Parameter)
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """PyTorch's `linear` through the kernels of a population of one: `[B, T, I]` -> `[B, T, O]`."""
-    if _packed(weight):
+    """PyTorch's `linear` through the kernels of a population of one: `[B, T, I]` -> `[B, T, O]`.
+
+    Weights of a class of their own (quantised, distributed, ...) know PyTorch's `linear`, and no other way.
+    """
+    if not plain(weight):
         return F.linear(x, weight, bias)
     return linear(x[:, :, None], weight[None], None if bias is None else bias[None])[0][:, :, 0]
 

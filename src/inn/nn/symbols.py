@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.population import Linear, started
+from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
 
 
@@ -84,7 +85,7 @@ class AdaptiveHead(nn.Module):
 
     def forward(self, x: Tensor, scores: Any = None) -> Tensor:
         """See the class; `scores` is for heads that are tied, and not used."""
-        if torch.is_autocast_enabled(x.device.type):
+        if autocasts(x):
             x = x.float()  # the products are in the lower precision, their logarithms are not
         return self.softmax.log_prob(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch._C._functorch as functorch
 from torch import Tensor
 from torch.autograd import forward_ad
 
@@ -18,7 +19,7 @@ from inn.ops.constant import constant
 @constant
 def transformed() -> bool:
     """Whether a transform of `torch.func` (`vmap`, `grad`, `jvp`, ...) or forward-mode differentiation is in force."""
-    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
+    return forward_ad._current_level >= 0 or functorch.peek_interpreter_stack() is not None
 
 
 def readable(t: Tensor) -> bool:
@@ -28,7 +29,7 @@ def readable(t: Tensor) -> bool:
 
 def beyond(*gradients: Tensor | None) -> bool:
     """Whether a backward pass is to be differentiated again (`create_graph`), batched or otherwise transformed."""
-    batched = torch._C._functorch.is_legacy_batchedtensor  # by `is_grads_batched`
+    batched = functorch.is_legacy_batchedtensor  # by `is_grads_batched`
     return torch.is_grad_enabled() or transformed() or any(batched(g) for g in gradients if g is not None)
 
 

@@ -13,6 +13,7 @@ from torch.nn import Parameter
 from inn.ops.constant import constant
 from inn.ops.derivatives import transformed
 from inn.ops.flops import tell_counters
+from inn.ops.tensors import plain
 from inn.system.errors import InputError, lookup
 
 _forced: ContextVar[str | None] = ContextVar("inn_backend", default=None)
@@ -45,7 +46,7 @@ class Backend:
         return (_not_for_kernels(args, kwargs) if self.kernel else None) or self.refuses(*args, **kwargs)
 
 
-_ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, tuple, list))
+_ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, tuple, list))  # what needs no second look
 
 
 def _not_for_kernels(args: tuple, kwargs: dict) -> str | None:
@@ -54,7 +55,7 @@ def _not_for_kernels(args: tuple, kwargs: dict) -> str | None:
         return "knows its gradient only, not the transforms of torch.func and not forward mode"
     for t in (*args, *kwargs.values()):
         kind = type(t)
-        if kind not in _ORDINARY and isinstance(t, Tensor) and not kind.__module__.startswith("torch._subclasses"):
+        if kind not in _ORDINARY and isinstance(t, Tensor) and not plain(t):
             return f"takes plain tensors, not {kind.__name__}"
     return None
 

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from inn.ops.constant import constant
 from inn.ops.cpu import library
@@ -26,7 +27,7 @@ def tell_counters() -> None:
     if counting is None or _told == loaded:
         return
     _told = loaded
-    modes: list[Any] = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
+    modes: list[Any] = _get_current_dispatch_mode_stack()
     for name, formula in FORMULAS.items():
         for space, op in (("aten", name), ("inn", name), ("inn", f"triton_{name}")):
             packet = getattr(getattr(torch.ops, space), op, None)

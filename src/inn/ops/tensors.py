@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 _TYPES = frozenset((torch.float32, torch.bfloat16))
 
@@ -29,12 +30,24 @@ def refuse(
             return reason
         if t.dtype == torch.float64:
             return "computes in float32, not in float64"
+        if t.layout is not torch.strided:
+            return f"takes dense weights, not {str(t.layout).removeprefix('torch.')}"
     return None
 
 
 def needs_gradient(*tensors: Tensor) -> bool:
     """Whether a backward pass may follow."""
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def plain(t: Tensor) -> bool:
+    """Whether a tensor is an ordinary one (not quantised, not distributed), or stands for one in a trace."""
+    return type(t) in (Tensor, Parameter) or type(t).__module__.startswith("torch._subclasses")
+
+
+def autocasts(t: Tensor) -> bool:
+    """Whether operations on a tensor run under autocast; never where there are no numbers (`meta`)."""
+    return not t.is_meta and torch.is_autocast_enabled(t.device.type)
 
 
 def keeps(*tensors: Tensor) -> bool:

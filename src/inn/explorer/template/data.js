@@ -1,7 +1,8 @@
 // What the page was given, and the packed parts of a passage as numbers (inn/explorer/passage.py says what they mean).
 
 const PARTIAL = /^(\\x[89a-f][0-9a-f])+$|^\\u200[cd]$/; // as the vocabulary names what cannot be shown by itself
-const graphemes = (text) => (Intl.Segmenter ? [...new Intl.Segmenter().segment(text)].map((part) => part.segment) : [...text]);
+const segmenter = Intl.Segmenter && new Intl.Segmenter();
+const graphemes = (text) => (segmenter ? Array.from(segmenter.segment(text), (part) => part.segment) : [...text]);
 
 /** The beginning of a symbol's name, for little room: at most two characters, one where it is wide. */
 function brief(label) {
@@ -128,7 +129,8 @@ class Passage {
 
   /** Symbol t where there is room for a character or two: the text that it ends, where its name is that of a byte. */
   brief(t) {
-    return brief(PARTIAL.test(this.label(t)) ? this.piece(t) : this.label(t));
+    this.briefs ??= [];
+    return (this.briefs[t] ??= brief(PARTIAL.test(this.label(t)) ? this.piece(t) : this.label(t)));
   }
 
   bits(t) {
@@ -156,7 +158,7 @@ function scaleOf(shares, sources) {
 }
 
 function strengthOf({ full, low, high }, share, stretched) {
-  const [from, to] = stretched ? [low, high] : [0, full];
+  const from = stretched ? low : 0, to = stretched ? high : full;
   return to > from ? Math.max(0, Math.min(1, (share - from) / (to - from))) : 0.5;
 }
 

@@ -32,7 +32,7 @@ function drawGraph(ctx, width, height, passage, t, { count, focus }) {
     const weakest = passage.neurons > 64 ? faintest(passage, t, count) : 0;
     for (let r = 0; r < passage.rounds; r++) {
       const [from, to] = [at.x(r), at.x(r + 1)], bend = passage.neurons > CURVED ? 0 : (to - from) * 0.45;
-      const said = passage.edges(t, r, count).filter(([hearer, source]) => !silenced.has(hearer) && !silenced.has(source));
+      const all = passage.edges(t, r, count), said = silenced.size ? all.filter((e) => !silenced.has(e[0]) && !silenced.has(e[1])) : all;
       const edges = said.filter((e) => e[2] >= weakest || e[0] === focus || e[1] === focus).map(([hearer, source, share]) => ({
         hearer, source, strength: passage.strength(share), kind: focus === null ? "all" : source === focus ? "said" : hearer === focus ? "heard" : "other",
       }));
@@ -117,7 +117,9 @@ function neuronSpots(look, chosen) {
       e.preventDefault();
       reach((spots.indexOf(e.target) + step + N) % N);
     } }, spots);
+  let placed = "";
   node.place = (width, height) => {
+    if (placed === (placed = `${width} ${height}`)) return;
     const at = placesOf(passage, width, height);
     spots.forEach((spot, n) => Object.assign(spot.style, { left: `${at.x(passage.rounds)}px`, top: `${at.y(n)}px` }));
   };

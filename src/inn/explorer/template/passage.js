@@ -94,8 +94,8 @@ function matricesFigure(look) {
       for (let r = 0; r < R; r++) {
         const x = 20 + (r % columns) * (side + 14), y = 18 + Math.floor(r / columns) * (side + 26), matrix = passage.matrix(t, r);
         write(ctx, `round ${r + 1}`, x, y - 9);
-        const silent = (i, j) => passage.silenced.has(i) || passage.silenced.has(j);
-        drawHeat(ctx, x, y, side, side, N, N, (i, j) => (silent(i, j) ? null : passage.strength(matrix[i * N + j], stretch.checked)));
+        const { silenced } = passage, strength = (i, j) => strengthOf(passage, matrix[i * N + j], stretch.checked);
+        drawHeat(ctx, x, y, side, side, N, N, silenced.size ? (i, j) => (silenced.has(i) || silenced.has(j) ? null : strength(i, j)) : strength);
         if (r % columns === 0 && N <= 16) for (let n = 0; n < N; n++) write(ctx, String(n), x - 5, y + ((n + 0.5) * side) / N, { anchor: "right", size: 9 });
         if (N <= 16) for (let n = 0; n < N; n++) write(ctx, String(n), x + ((n + 0.5) * side) / N, y + side + 8, { anchor: "center", size: 9 });
       }

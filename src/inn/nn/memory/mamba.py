@@ -15,6 +15,7 @@ from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options import MambaOptions
 from inn.nn.population import NeuronLinear, NeuronMap, neuron_map
 from inn.ops import causal_conv, memory_step, selective_scan
+from inn.ops.tensors import autocasts
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -59,7 +60,7 @@ class Mamba(Memory):
         _, S, K, _ = self.dims
         for t in (self.conv_weight, self.conv_bias):
             t.uniform_(-1 / math.sqrt(K), 1 / math.sqrt(K))
-        self.A_log.copy_(torch.arange(1, S + 1, dtype=self.A_log.dtype, device=self.A_log.device).log())
+        self.A_log.copy_(torch.arange(1, S + 1, dtype=_exact(self.A_log.dtype), device=self.A_log.device).log())
         self.D.fill_(1.0)
 
     @classmethod
@@ -97,7 +98,7 @@ class Mamba(Memory):
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
         plain = self.in_proj is None or isinstance(self.in_proj, NeuronLinear)
-        if torch.is_autocast_enabled(x.device.type) or not plain or not untouched(self):
+        if autocasts(x) or not plain or not untouched(self):
             return super().step_(x, state)
         into = None if self.in_proj is None else self.in_proj.weight
         return memory_step(
@@ -124,10 +125,15 @@ def _first_steps(config: GraphConfig) -> Tensor:
     """Step sizes at the start, `[P, E]`: log-uniform in dt_min..dt_max, or in the neuron's own part of that range."""
     own: MambaOptions = config.memory
     low, high = math.log(own.dt_min), math.log(own.dt_max)
-    where = torch.rand(config.populations, own.channels(config.width))
+    where = torch.rand(config.populations, own.channels(config.width), dtype=_exact())
     if own.timescales == "spread":
         where = (torch.arange(config.neurons)[:, None] + where) / config.neurons
     return torch.exp(low + where * (high - low)).clamp_min(1e-4)
+
+
+def _exact(dtype: torch.dtype | None = None) -> torch.dtype:
+    """What starting values are computed in: a model in half precision starts as any other, rounded once."""
+    return torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
 
 
 def _inverse_softplus(x: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ def again_attention(
         )
 
     def run(*given: Tensor) -> Tensor:
-        return neuron_attention_torch(*(t.unflatten(3, (heads, -1)) for t in given), edges)[0].flatten(3)
+        q, k, v = (t.unflatten(3, (heads, -1)) for t in given)
+        return neuron_attention_torch(q, k, v, edges)[0].flatten(3)
 
     return again(run, (q, k, v), (gradient,))

@@ -35,4 +35,4 @@ def again_linear(
     """`again` for a map whose bias was of a type, or was none; its numbers do not matter."""
     start = None if bias is None else weight.new_zeros(weight.shape[:2], dtype=bias).requires_grad_()
     sizes = [g.shape[-1] for g in gradients]
-    return again(lambda *given: neuron_linear_torch(*given, sizes), (x, weight, start), gradients)
+    return again(lambda x, weight, bias: neuron_linear_torch(x, weight, bias, sizes), (x, weight, start), gradients)

@@ -32,7 +32,7 @@ def selective_scan_torch(
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `selective_scan_reference` for shapes and types; the results are the same."""
-    if transformed():
+    if transformed() or torch.compiler.is_exporting():  # a loop of PyTorch's own operations
         return selective_scan_reference(x, dt, A, B, C, D, z, state, reset, mask)
     return _Scan.apply(x, dt, A, B, C, D, z, state, reset, mask)
 
@@ -66,7 +66,7 @@ def _states(decay: Tensor, step: Tensor, x: Tensor, B: Tensor, h: Tensor, reset:
 def _without_autocast(method):
     @wraps(method)
     def run(ctx, first, *args):
-        with torch.autocast(first.device.type, enabled=False):
+        with torch.autocast("cpu" if first.is_meta else first.device.type, enabled=False):
             return method(ctx, first, *args)
 
     return run

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import empty_result
 from inn.ops.tensors import needs_gradient
-
-_kind = attrgetter("dtype", "is_cpu")
-_HERE = (torch.float32, True)
 
 
 def memory_step_cpu(*tensors: Tensor | None) -> Tensor:
@@ -25,9 +20,9 @@ def refuses(*given: Tensor | None) -> str | None:
     tensors = [t for t in given if t is not None]
     if needs_gradient(*tensors):
         return "has no gradient"
-    if len({*map(_kind, tensors), _HERE}) > 1:
-        other = next(t for t in tensors if _kind(t) != _HERE)
-        return f"takes float32 on the CPU, not {str(other.dtype).removeprefix('torch.')} on {other.device.type}"
+    for t in tensors:
+        if t.dtype != torch.float32 or not t.is_cpu:
+            return f"takes float32 on the CPU, not {str(t.dtype).removeprefix('torch.')} on {t.device.type}"
     if not all(t is None or t.is_contiguous() for t in given[1:10]):
         return "takes dense weights"
     return why_not()

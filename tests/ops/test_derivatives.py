@@ -1,0 +1,189 @@
+"""Every derivative of every op, by every backend, against the reference in float64: right, or refused."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch.autograd import forward_ad
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
+
+import inn.ops
+from inn.ops import use_backend
+from inn.ops.dispatch import Op
+from inn.system.errors import InputError
+
+B, T, N, E, S, D = 2, 3, 2, 3, 2, 4
+pytestmark = pytest.mark.filterwarnings("ignore:Attempted to insert", "ignore:`torch.jit")
+OPS = {name: op for name, op in vars(inn.ops).items() if isinstance(op, Op)}
+RESET = torch.tensor([[False, True, False], [False, False, False]])
+MASK = torch.tensor([[True, True, True], [True, False, True]])
+
+
+def random(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def attention(q, k, v):
+    out = OPS["neuron_attention"](*(t.unflatten(3, (2, 2)) for t in (q, k, v)), torch.eye(N).bool() | RESET[:1, :N].T)
+    return (out[0],)
+
+
+CASES = {
+    "causal_conv": (
+        lambda *t: OPS["causal_conv"](*t, RESET, MASK),
+        (random(B, T, N, E), random(N, E, 3), random(N, E), random(B, N, 2, E)),
+    ),
+    "neuron_attention": (attention, (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1)),
+    "neuron_linear": (
+        lambda *t: OPS["neuron_linear"](*t, (2, 1)),
+        (random(B, T, N, E), random(N, 3, E), random(N, 3)),
+    ),
+    "neuron_norm": (lambda *t: (OPS["neuron_norm"](*t),), (random(B, T, N, D), random(N, D), random(1, N, D)[0])),
+    "selective_scan": (
+        lambda *t: OPS["selective_scan"](*t, RESET, MASK),
+        (random(B, T, N, E), random(B, T, N, E) - 1, -random(N, E, S).exp(), random(B, T, N, S),
+         random(B, T, N, S) + 1, random(N, E), random(B, T, N, E) + 1, random(B, N, E, S)),
+    ),
+}  # fmt: skip
+SLOW = {"triton": pytest.mark.slow}  # the interpreter takes seconds
+PAIRS = [
+    pytest.param(name, backend, marks=SLOW.get(backend, ()), id=f"{name}-{backend}")
+    for name in CASES
+    for backend in OPS[name].backends
+]
+
+
+def double(tensors):
+    return tuple(t.double() for t in tensors)
+
+
+def scalar(run, *tensors):
+    """A weighting of what an op gives that is not linear, so that there is a second derivative of linear ops too."""
+    return sum((y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)).sin().sum() for y in run(*tensors))
+
+
+def close(ours, bar):
+    for a, b in zip(ours, bar, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=2e-4, atol=2e-5 * max(1.0, float(b.abs().max())))
+
+
+def exact(f, *args):
+    with use_backend("reference"):
+        return f(*args)
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+def available(name, backend, run, tensors):
+    """Whether a backend can run here at all; else the test of it is skipped."""
+    try:
+        with use_backend(backend):
+            run(*tensors)
+    except InputError as error:
+        pytest.skip(f"{name}: {error}")
+
+
+def test_every_op_is_here():
+    assert set(OPS) == {*CASES, "recall", "memory_step"}  # of whole numbers; of one step, without a gradient
+
+
+def test_forward_mode(case):
+    """The bar itself against finite differences; then `jvp`, `linearize` and dual numbers against the bar."""
+    run, tensors = case
+    tangents = tuple(torch.randn_like(t) for t in tensors)
+    (x, v), h = (double(tensors), double(tangents)), 1e-6
+    bar = exact(jvp, run, x, v)[1]
+    ahead, behind = (exact(run, *(a + s * h * b for a, b in zip(x, v, strict=True))) for s in (1, -1))
+    for a, b, c in zip(ahead, behind, bar, strict=True):
+        torch.testing.assert_close((a - b) / (2 * h), c, rtol=1e-6, atol=1e-6)
+    close(jvp(run, tensors, tangents)[1], bar)
+    close(linearize(run, *tensors)[1](*tangents), bar)
+    with forward_ad.dual_level():
+        found = run(*(forward_ad.make_dual(a, b) for a, b in zip(tensors, tangents, strict=True)))
+        close([forward_ad.unpack_dual(y).tangent for y in found], bar)
+
+
+def test_transforms_fall_back_by_themselves(case):
+    run, tensors = case
+    f, x = partial(scalar, run), double(tensors)
+    every = tuple(range(len(tensors)))
+    close(grad(f, every)(*tensors), exact(grad(f, every), *x))
+    for transform in (jacrev, jacfwd):
+        close([transform(run)(*tensors)[0]], [exact(transform(run), *x)[0]])
+    close([hessian(f, 1)(*tensors)], [exact(hessian(f, 1), *x)])
+    many = [torch.stack((t, 2 * t)) for t in tensors]
+    each = [grad(f, every)(*tensors), grad(f, every)(*(2 * t for t in tensors))]
+    close(vmap(grad(f, every))(*many), [torch.stack(pair).double() for pair in zip(*each, strict=True)])
+
+
+@pytest.mark.parametrize(("name", "backend"), PAIRS)
+def test_a_gradient_can_be_differentiated_again_and_batched(name, backend):
+    run, tensors = CASES[name]
+    available(name, backend, run, tensors)
+    weights = [torch.randn_like(t) for t in tensors]
+
+    def twice(tensors, backend):
+        leaves = [t.detach().clone().requires_grad_() for t in tensors]
+        inputs = [leaves[0], *(t + 0.1 * leaves[0].sum() for t in leaves[1:])]  # which depend on one another
+        with use_backend(backend):
+            y = scalar(run, *inputs)
+        first = torch.autograd.grad(y, leaves, create_graph=True)
+        again = sum((g * w.to(g.dtype)).sum() for g, w in zip(first, weights, strict=True))
+        found = torch.autograd.grad(again, leaves, allow_unused=True)
+        return [*(g.detach() for g in first), *(g for g in found if g is not None)]
+
+    close(twice(tensors, backend), twice(double(tensors), "reference"))
+    leaves = [t.clone().requires_grad_() for t in tensors]
+    with use_backend(backend):
+        y = run(*leaves)[0]
+    every = torch.eye(y.numel()).view(-1, *y.shape)
+    many = torch.autograd.grad(y, leaves, every, is_grads_batched=True, retain_graph=True, allow_unused=True)
+    one = torch.autograd.grad(y, leaves, every[1], allow_unused=True)
+    close([g[1] for g in many if g is not None], [g.double() for g in one if g is not None])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "triton"])
+@pytest.mark.parametrize("name", CASES)
+def test_a_kernel_that_is_asked_for_refuses(name, backend):
+    if backend not in OPS[name].backends:
+        pytest.skip(f"{name} has no kernel in {backend}")
+    run, tensors = CASES[name]
+    with use_backend(backend), pytest.raises(InputError, match=f"'{backend}' of {name} cannot take this call"):
+        jvp(run, tensors, tensors)
+
+
+def test_dropped_weights_have_one_derivative():
+    q = random(B, T, N, 2, 2).requires_grad_()
+    y, _ = OPS["neuron_attention"](q, q, q, None, 0.5)
+    if OPS["neuron_attention"].choose(q, q, q, None, 0.5)[0].kernel:
+        with pytest.raises(InputError, match="use_backend"):
+            torch.autograd.grad(y.sum(), q, create_graph=True)
+
+
+class Marked(torch.Tensor):
+    """A tensor of a class of its own, as those of torchao or DTensor are."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_tensor_classes_are_passed_on(name):
+    run, tensors = CASES[name]
+    marked = [t.as_subclass(Marked) for t in tensors]
+    close([t.as_subclass(torch.Tensor) for t in run(*marked)], [t.double() for t in run(*tensors)])
+    args = (*marked[:3], None) if name == "neuron_linear" else marked
+    if name != "neuron_attention":
+        assert not OPS[name].choose(*args)[0].kernel
+
+
+def test_a_step_takes_weights_of_any_strides():
+    model = inn.INN(vocab=9, neurons=2, width=4, rounds=1, recall=[]).eval()
+    symbol = torch.tensor([1])
+    bar = model.step_(symbol)[0]
+    for p in model.backbone.rounds.parameters():
+        p.data = p.data.transpose(0, -1).contiguous().transpose(0, -1)
+    torch.testing.assert_close(model.step_(symbol)[0], bar)
+    assert not model.backbone.rounds[0].memory.A_log.is_contiguous()
