@@ -16,6 +16,7 @@ import inn
 from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.nn.direct import going_round, untouched
+from inn.nn.modes import device_of
 from inn.nn.population import NeuronLinear
 
 LOUD = {"zero_start": False}
@@ -212,6 +213,10 @@ def test_a_hook_that_is_taken_off_leaves_the_fast_way():
     hook.remove()
     assert untouched(model)
     assert untouched(copy.deepcopy(model))
+    model.graph._forward_hooks = type(model.graph._forward_hooks)()  # as hooks are often thrown away
+    assert untouched(model)
+    model.graph.register_forward_hook(lambda *_: None)
+    assert not untouched(model)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +237,7 @@ def test_offloaded_weights_are_used_where_they_are_brought(name, offload, tmp_pa
     torch.testing.assert_close(read(model), before)
     torch.testing.assert_close(write(model), before)
     assert model.initial_state(1)[next(iter(model.initial_state(1)))].device == cpu
+    assert device_of(model) == cpu
 
 
 @pytest.mark.parametrize("what", ["modules", "parameters"])

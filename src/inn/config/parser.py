@@ -98,7 +98,7 @@ class OptionParser(ArgumentParser):
         `many`: a list, maybe empty. `names`: what a shell completes it by.
         """
         self._shown[name] = metavar or name.upper()
-        kind = {"nargs": "*", "default": []} if many else {"nargs": None if required else "?"}
+        kind: dict[str, Any] = {"nargs": "*", "default": []} if many else {"nargs": None if required else "?"}
         _completed(self.add_argument(name, metavar=self._shown[name], help=help, **kind), names)
 
     def section(
@@ -210,7 +210,7 @@ class OptionParser(ArgumentParser):
         return " ".join(message.split())
 
 
-def _completed(action: Action, names: Iterable[str] | None) -> None:
+def _completed(action: Any, names: Iterable[str] | None) -> None:
     """Let a shell complete an argument by these names (see argcomplete), or by those of its type, or by files."""
     hint = getattr(action, "_typehint", None)
     if names is None and hint not in (None, str):

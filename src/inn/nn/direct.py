@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registry
+from torch.utils.hooks import RemovableHandle
 
 _hooks_of = itemgetter("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _EVERYWHERE = (
@@ -50,7 +51,8 @@ class _Look:
         self.types = list(map(type, self.inner))
         self.dicts = [vars(root), *map(vars, self.inner)]
         self.children = [d["_modules"] for d in self.dicts]
-        self.listed = list(chain.from_iterable(map(dict.values, self.children)))
+        self.listed = [dict(d) for d in self.children]
+        self.hooks, self.registered = list(chain.from_iterable(map(_hooks_of, self.dicts))), RemovableHandle.next_id
         self.sizes = list(map(len, self.dicts))
         classes: list[Any] = list(dict.fromkeys([type(root), *self.types]))
         self.methods = [(c, n) for c in classes for n in getattr(c, "_passed_by", ())]
@@ -63,12 +65,18 @@ class _Look:
     def holds(self, root: nn.Module) -> bool:
         return (
             type(root) is self.type
-            and not any(chain.from_iterable(map(_hooks_of, self.dicts)))
-            and self.listed == list(chain.from_iterable(map(dict.values, self.children)))
+            and not any(self.hooks)
+            and (self.registered == RemovableHandle.next_id or self._hooks_again())
+            and self.listed == self.children
             and self.types == list(map(type, self.inner))
             and self.sizes == list(map(len, self.dicts))  # a method that is replaced on a module is one more
             and self.found == [getattr(c, name) for c, name in self.methods]
         )
+
+    def _hooks_again(self) -> bool:
+        """A hook was registered, on whatever it was: look where hooks are now, for their lists may be others."""
+        self.hooks, self.registered = list(chain.from_iterable(map(_hooks_of, self.dicts))), RemovableHandle.next_id
+        return not any(self.hooks)
 
 
 def _steps_as_it_reads(cls: type[nn.Module]) -> bool:

@@ -26,9 +26,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def device_of(model: nn.Module) -> torch.device:
     """The device that a model's numbers are on (its first parameter or buffer; cpu for a model without any)."""
-    for tensors in (model.parameters(), model.buffers()):
-        for tensor in tensors:
-            return home(model, tensor)
+    for kind in (nn.Module.parameters, nn.Module.buffers):
+        for module in model.modules():
+            for tensor in kind(module, recurse=False):
+                return home(module, tensor)
     return torch.device("cpu")
 
 

@@ -74,8 +74,8 @@ def not_finite_state(state: State) -> str | None:
 
 
 def _fine(t: Tensor) -> bool:
-    if hasattr(t, "to_local"):  # of a tensor that processes share (DTensor), what this one holds
-        t = t.to_local()
+    local = getattr(t, "to_local", None)  # of a tensor that processes share (DTensor), what this one holds
+    t = t if local is None else local()
     return not t.is_floating_point() or bool(t.isfinite().all())
 
 
