@@ -213,7 +213,8 @@ class INNPreTrainedModel(PreTrainedModel):
                 if written is not None and end < written:
                     cache.commit()
         assert state is not None
-        levels = [held(torch.cat(p, 1) if len(p) > 1 else p[0], mask) for p in zip(*every, strict=True)]
+        parts = [list(parts) for parts in zip(*every, strict=True)]
+        levels = [held(torch.cat(p, 1) if len(p) > 1 else p[0], mask) for p in parts]
         return Reading(levels[-1], tuple(levels) if rounds else None, state.penalties)
 
     def _catch_up(self, cache: INNCache) -> None:

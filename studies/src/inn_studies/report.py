@@ -69,7 +69,7 @@ def study_page(results: Path, study: Study) -> str:
     if entry is None:
         return "\n".join([*parts, f"Not measured yet; `inn study {study.name} --scale cpu` does it.\n"])
     table, verdicts = tell(study, entry)
-    parts.append(table + "\n")
+    parts.append(re.sub(r"^### ", "## ", table, flags=re.MULTILINE) + "\n")
     if (results / f"{study.name}.png").exists():
         parts.append(f"![{study.name}](../../results/{study.name}.png)\n")
     if verdicts:
