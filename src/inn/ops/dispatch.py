@@ -41,10 +41,6 @@ class Backend:
     refuses: Callable[..., str | None] = lambda *args, **kwargs: None
     kernel: bool = False
 
-    def reason(self, *args, **kwargs) -> str | None:
-        """Why this backend cannot take a call, or None."""
-        return (_not_for_kernels(args, kwargs) if self.kernel else None) or self.refuses(*args, **kwargs)
-
 
 _ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, tuple, list))  # what needs no second look
 
@@ -53,7 +49,7 @@ def _not_for_kernels(args: tuple, kwargs: dict) -> str | None:
     """What only PyTorch's own operations can be asked: other derivatives than the kernels', and other tensors."""
     if transformed():
         return "knows its gradient only, not the transforms of torch.func and not forward mode"
-    for t in (*args, *kwargs.values()):
+    for t in (*args, *kwargs.values()) if kwargs else args:
         kind = type(t)
         if kind not in _ORDINARY and isinstance(t, Tensor) and not plain(t):
             return f"takes plain tensors, not {kind.__name__}"
@@ -69,23 +65,26 @@ class Op:
 
     def choose(self, *args, **kwargs) -> tuple[Backend, dict[str, str]]:
         """Return the backend that would run this call, and why each one before it was passed over."""
-        forced = _forced_name()
+        return self._choose(args, kwargs)
+
+    def _choose(self, args: tuple, kwargs: dict) -> tuple[Backend, dict[str, str]]:
+        forced, other = _forced_name(), _not_for_kernels(args, kwargs)
         if forced is not None and forced in self.backends:
             backend = self.backends[forced]
-            reason = backend.reason(*args, **kwargs)
+            reason = (other if backend.kernel else None) or backend.refuses(*args, **kwargs)
             if reason:
                 raise InputError(f"backend '{forced}' of {self.name} cannot take this call: {reason}")
             return backend, {}
         reasons: dict[str, str] = {}
         for backend in self.backends.values():
-            reason = backend.reason(*args, **kwargs)
+            reason = (other if backend.kernel else None) or backend.refuses(*args, **kwargs)
             if reason is None:
                 return backend, reasons
             reasons[backend.name] = reason
         raise InputError(f"no backend of {self.name} can take this call: {reasons}")
 
     def __call__(self, *args, **kwargs):
-        backend, _ = self.choose(*args, **kwargs)
+        backend, _ = self._choose(args, kwargs)
         tell_counters()
         return backend.run(*args, **kwargs)
 

@@ -17,14 +17,17 @@ from inn.ops.constant import constant
 from inn.ops.cpu import library
 
 _told: bool | None = None
+_modules: Any = sys.modules
 
 
 @constant
 def tell_counters() -> None:
     """Give the formulas to PyTorch's FLOP counter, where there is one, and to the counters that count already."""
     global _told
-    counting, loaded = sys.modules.get("torch.utils.flop_counter"), library.loaded()
-    if counting is None or _told == loaded:
+    if "torch.utils.flop_counter" not in _modules or _told:
+        return
+    counting, loaded = _modules["torch.utils.flop_counter"], library.loaded()
+    if _told == loaded:
         return
     _told = loaded
     modes: list[Any] = _get_current_dispatch_mode_stack()

@@ -8,7 +8,7 @@ how they are tested, and it has to be asked for by `use_backend("triton")`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,9 +26,12 @@ from inn.system.errors import InputError
 _DEVICES = frozenset(("cuda", "xpu"))  # an AMD GPU calls itself cuda in PyTorch
 
 
-def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor] = ()) -> str | None:
+def refuse(streams: Sequence[Tensor], floats: Sequence[Tensor] = ()) -> str | None:
     """Why the kernels cannot take these, or None; see `inn.ops.tensors.refuse`."""
-    return tensors.refuse(streams, floats, _refuse_device)
+    for t in (*streams, *floats):
+        if reason := _refuse_device(t):
+            return reason
+    return tensors.refuse(streams, floats)
 
 
 def asked_for() -> bool:

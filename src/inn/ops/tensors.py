@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+_DENSE = torch.strided
 _TYPES = frozenset((torch.float32, torch.bfloat16))
 
 
-def refuse(
-    streams: Iterable[Tensor], floats: Iterable[Tensor], elsewhere: Callable[[Tensor], str | None]
-) -> str | None:
-    """Why a kernel cannot take these: `streams` are over time, `floats` are parameters and states.
-
-    `elsewhere` says why a tensor is not where the kernel runs, or None.
-    """
+def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor]) -> str | None:
+    """Why a kernel cannot take these, wherever it runs: `streams` are over time, `floats` are parameters and states."""
     for t in streams:
-        if reason := elsewhere(t):
-            return reason
         if t.dtype not in _TYPES:
             return f"takes float32 and bfloat16, not {str(t.dtype).removeprefix('torch.')}"
         if 0 in t.shape:
             return f"takes at least one stream, step, neuron and channel, not {list(t.shape)}"
     for t in floats:
-        if reason := elsewhere(t):
-            return reason
         if t.dtype == torch.float64:
             return "computes in float32, not in float64"
-        if t.layout is not torch.strided:
+        if t.layout is not _DENSE:
             return f"takes dense weights, not {str(t.layout).removeprefix('torch.')}"
     return None
 
@@ -47,7 +39,7 @@ def plain(t: Tensor) -> bool:
 
 def autocasts(t: Tensor) -> bool:
     """Whether operations on a tensor run under autocast; never where there are no numbers (`meta`)."""
-    return not t.is_meta and torch.is_autocast_enabled(t.device.type)
+    return torch._C._is_any_autocast_enabled() and not t.is_meta and torch.is_autocast_enabled(t.device.type)
 
 
 def keeps(*tensors: Tensor) -> bool:

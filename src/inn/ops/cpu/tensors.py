@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from inn.ops import tensors
 
 
-def refuse(streams: Iterable[Tensor], floats: Iterable[Tensor]) -> str | None:
+def refuse(streams: Sequence[Tensor], floats: Sequence[Tensor]) -> str | None:
     """Why the kernels cannot take these, or None; see `inn.ops.tensors.refuse`."""
-    return tensors.refuse(streams, floats, _elsewhere)
-
-
-def _elsewhere(t: Tensor) -> str | None:
-    return None if t.is_cpu else f"takes tensors on the CPU, not on {t.device.type}"
+    for t in (*streams, *floats):
+        if not t.is_cpu:
+            return f"takes tensors on the CPU, not on {t.device.type}"
+    return tensors.refuse(streams, floats)
 
 
 def empty_result(x: Tensor, width: int, sets: int) -> Tensor:
