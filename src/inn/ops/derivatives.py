@@ -29,8 +29,14 @@ def readable(t: Tensor) -> bool:
 
 def beyond(*gradients: Tensor | None) -> bool:
     """Whether a backward pass is to be differentiated again (`create_graph`), batched or otherwise transformed."""
-    batched = functorch.is_legacy_batchedtensor  # by `is_grads_batched`
-    return torch.is_grad_enabled() or transformed() or any(batched(g) for g in gradients if g is not None)
+    if torch.is_grad_enabled() or transformed():
+        return True
+    if torch.compiler.is_compiling():  # whoever compiles does not batch
+        return False
+    for g in gradients:
+        if g is not None and functorch.is_legacy_batchedtensor(g):  # by `is_grads_batched`
+            return True
+    return False
 
 
 def again(

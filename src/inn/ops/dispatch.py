@@ -42,18 +42,15 @@ class Backend:
     kernel: bool = False
 
 
+_OTHERWISE = "knows its gradient only, not the transforms of torch.func and not forward mode"
 _ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, tuple, list))  # what needs no second look
 
 
-def _not_for_kernels(args: tuple, kwargs: dict) -> str | None:
-    """What only PyTorch's own operations can be asked: other derivatives than the kernels', and other tensors."""
-    if transformed():
-        return "knows its gradient only, not the transforms of torch.func and not forward mode"
-    for t in (*args, *kwargs.values()) if kwargs else args:
-        kind = type(t)
-        if kind not in _ORDINARY and isinstance(t, Tensor) and not plain(t):
-            return f"takes plain tensors, not {kind.__name__}"
-    return None
+@constant
+def _in_force() -> tuple[str | None, str | None]:
+    """The backend asked for, and why no kernel can take any call just now, if so; FLOP counters are told meanwhile."""
+    tell_counters()
+    return _forced.get(), _OTHERWISE if transformed() else None
 
 
 class Op:
@@ -68,7 +65,11 @@ class Op:
         return self._choose(args, kwargs)
 
     def _choose(self, args: tuple, kwargs: dict) -> tuple[Backend, dict[str, str]]:
-        forced, other = _forced_name(), _not_for_kernels(args, kwargs)
+        # What only PyTorch's own operations can be asked: other derivatives than the kernels', and other tensors.
+        forced, other = _in_force()
+        for t in (*args, *kwargs.values()) if kwargs else args:
+            if type(t) not in _ORDINARY and isinstance(t, Tensor) and not plain(t):
+                other = other or f"takes plain tensors, not {type(t).__name__}"
         if forced is not None and forced in self.backends:
             backend = self.backends[forced]
             reason = (other if backend.kernel else None) or backend.refuses(*args, **kwargs)
@@ -84,9 +85,7 @@ class Op:
         raise InputError(f"no backend of {self.name} can take this call: {reasons}")
 
     def __call__(self, *args, **kwargs):
-        backend, _ = self._choose(args, kwargs)
-        tell_counters()
-        return backend.run(*args, **kwargs)
+        return self._choose(args, kwargs)[0].run(*args, **kwargs)
 
 
 @contextmanager

@@ -13,23 +13,18 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from inn.ops.constant import constant
-from inn.ops.cpu import library
+from inn.ops.cpu.library import when_loaded
 
-_told: bool | None = None
 _modules: Any = sys.modules
+_told = False
 
 
-@constant
 def tell_counters() -> None:
     """Give the formulas to PyTorch's FLOP counter, where there is one, and to the counters that count already."""
     global _told
-    if "torch.utils.flop_counter" not in _modules or _told:
+    if _told or "torch.utils.flop_counter" not in _modules:
         return
-    counting, loaded = _modules["torch.utils.flop_counter"], library.loaded()
-    if _told == loaded:
-        return
-    _told = loaded
+    _told, counting = True, _modules["torch.utils.flop_counter"]
     modes: list[Any] = _get_current_dispatch_mode_stack()
     for name, formula in FORMULAS.items():
         for space, op in (("aten", name), ("inn", name), ("inn", f"triton_{name}")):
@@ -38,6 +33,14 @@ def tell_counters() -> None:
                 counting.register_flop_formula(packet)(formula)
                 for counter in (mode.counter for mode in modes if hasattr(mode, "counter")):
                     counter.flop_registry[packet] = counting.flop_registry[packet]
+
+
+@when_loaded
+def register() -> None:
+    """Tell of the kernels, too."""
+    global _told
+    _told = False
+    tell_counters()
 
 
 def _scan(x, A):

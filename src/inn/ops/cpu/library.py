@@ -38,11 +38,6 @@ def why_not() -> str | None:
     return _reason
 
 
-def loaded() -> bool:
-    """Whether the kernels are there already."""
-    return _reason is None
-
-
 def _load() -> str | None:
     if sys.platform == "win32":
         return "not built on Windows"
