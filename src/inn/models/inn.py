@@ -166,12 +166,12 @@ class INN(SequenceModel):
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
             state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
-        x, after = self.graph(x, state, recalled=found, edges=edges, reset=reset, mask=mask, checked=True)
+        x, after = self.backbone(x, state, recalled=found, edges=edges, reset=reset, mask=mask, checked=True)
         return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
-        return self.predict(self.norm(self.graph.readout(x)))
+        return self.predict(self.norm(self.backbone.readout(x)))
 
     def predict(self, hidden: Tensor) -> Tensor:
         """Logits `[..., vocab]` of what `hidden` gives, `[..., readout_width]`."""
@@ -179,7 +179,7 @@ class INN(SequenceModel):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
-        return self.graph.distribute(self.dropout(self.widen(self.embedding(tokens))))
+        return self.backbone.distribute(self.dropout(self.widen(self.embedding(tokens))))
 
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
@@ -188,17 +188,19 @@ class INN(SequenceModel):
         on a module (a hook, an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        if self.graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
+        graph, recall = self.backbone, self.recall
+        if graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
             with torch.no_grad():
                 logits, after = self.step(tokens, state)
-            if self.recall is not None and not remember:
+            if recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
         with torch.inference_mode(), going_round(self):
-            x = self.embed(tokens[:, None])
-            if self.recall is not None:
-                x = x + self.recall.read_(tokens[:, None], state.round(RECALL), remember=remember)
-            logits = self.logits(self.graph.run_(x, state))[:, 0]
+            tokens = tokens[:, None]
+            x = self.embed(tokens)
+            if recall is not None:
+                x = x + recall.read_(tokens, state.round(RECALL), remember=remember)
+            logits = self.logits(graph.run_(x, state))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:

@@ -173,7 +173,7 @@ class Graph(Checked):
         state = state if state is not None else self.initial_state(x.shape[0])
         if (own := self.edges) is not None:
             edges = own if edges is None else own.within(edges)
-        if x.shape[1] == 1 or all(self.round(r).parallel_in_time for r in range(self.config.rounds)):
+        if x.shape[1] == 1 or all(module.parallel_in_time for module in self.rounds):
             return self._rounds(x, state, edges, reset, mask)
         # A message feeds the next step's memory: there is no way but step by step.
         steps = []
@@ -196,13 +196,14 @@ class Graph(Checked):
     ) -> tuple[Tensor, State]:
         new: dict[tuple[int, str], Tensor] = {}
         found: dict[str, list[Tensor]] = {}
-        for r in range(self.config.rounds):
+        rounds = [*self.rounds] * (self.config.rounds if self.config.share_rounds else 1)
+        for r, module in enumerate(rounds):
             tape = None if self.tape is None else self.tape.at(r, mask)
             options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
             if self.checkpoint_rounds and tape is None and torch.is_grad_enabled():
-                x, parts, penalties = checkpoint(self.round(r), x, state.round(r), **options, use_reentrant=False)
+                x, parts, penalties = checkpoint(module, x, state.round(r), **options, use_reentrant=False)
             else:
-                x, parts, penalties = self.round(r)(x, state.round(r), **options, in_place=in_place)
+                x, parts, penalties = module(x, state.round(r), **options, in_place=in_place)
             new.update({(r, name): t for name, t in parts.items()})
             for name, penalty in penalties.items():
                 found.setdefault(name, []).append(penalty)

@@ -26,7 +26,7 @@ def linear(
 
     An input of one, `[B, T, 1, I]`, is heard by every neuron that has a matrix.
     """
-    if _packed(weight):
+    if type(weight) not in _PLAIN and _packed(weight):
         weight = weight.dequantize()
     if weight.shape[0] > x.shape[2]:
         x = x.expand(-1, -1, weight.shape[0], -1)
@@ -39,7 +39,7 @@ def linear(
 def _packed(weight: Tensor) -> bool:
     """Whether a weight is a tensor only by name: quantised (torchao), and known to PyTorch's own operations alone."""
     kind = type(weight)
-    return kind not in _PLAIN and hasattr(kind, "__tensor_flatten__") and not hasattr(kind, "placements")
+    return hasattr(kind, "__tensor_flatten__") and not hasattr(kind, "placements")
 
 
 _PLAIN = (Tensor, nn.Parameter)
@@ -151,6 +151,11 @@ class NeuronLinear(nn.Module):
         """The map's result; with `sizes` as several tensors, the first `sizes[0]` of its O numbers, then `sizes[1]`."""
         return linear(x, self.weight, self.bias, sizes) if sizes else linear(x, self.weight, self.bias)[0]
 
+    def numbers(self) -> Tensor:
+        """The weight, sooner than by its name: that costs as much as a small op, and a symbol's step reads many."""
+        own = self._parameters.get("weight") if type(self) is NeuronLinear else None
+        return self.weight if own is None else own
+
     def flops(self, neurons: int) -> float:
         """FLOPs for one symbol of `neurons` neurons."""
         return 2.0 * neurons * self.weight.shape[1] * self.weight.shape[2]
@@ -248,6 +253,6 @@ class NeuronNorm(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None:
+        if (bias := self.bias) is None:
             return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * self.weight.to(x.dtype)
-        return neuron_norm(x, self.weight, self.bias)
+        return neuron_norm(x, self.weight, bias)

@@ -10,6 +10,7 @@ from inn.nn.direct import passed_by
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
 from inn.nn.population import NeuronNorm
+from inn.nn.routing.base import Router
 from inn.nn.routing.gate import Gate
 from inn.nn.topology.edges import Edges
 from inn.registry import ROUTERS
@@ -80,22 +81,23 @@ class Round(nn.Module):
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
         heard, routed = self.memory_norm(x), {}
         penalties: Penalties = {}
-        if self.router is not None and self.router.into_memory:
-            heard, routed = self._communicate(heard, state, options, penalties)
+        router, memory, dropout = self.router, self.memory, self.dropout
+        if router is not None and router.into_memory:
+            heard, routed = self._communicate(router, heard, state, options, penalties)
         if in_place:
-            recalled, new_state = self.memory.step_(heard, state), state
+            recalled, new_state = memory.step_(heard, state), state
         else:
-            recalled, new_state, *found = self.memory(heard, state, reset=reset, mask=mask)
+            recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask)
             penalties.update(*found)
         if tape is not None:
             tape.add("activity", recalled)
-            tape.add("state", self.memory.sizes(new_state))
-        y = x + self.dropout(recalled)
-        if self.router is not None and self.router_norm is not None:
+            tape.add("state", memory.sizes(new_state))
+        y = x + dropout(recalled)
+        if router is not None and (norm := self.router_norm) is not None:
             source = x if self.update == "parallel" else y
-            normed = source if self.update == "message-norm" else self.router_norm(source)
-            message, routed = self._communicate(normed, state, options, penalties)
-            y = y + self.dropout(self.router_norm(message) if self.update == "message-norm" else message)
+            normed = source if self.update == "message-norm" else norm(source)
+            message, routed = self._communicate(router, normed, state, options, penalties)
+            y = y + dropout(norm(message) if self.update == "message-norm" else message)
         if in_place:
             for name, part in routed.items():
                 state[name].copy_(part)
@@ -103,14 +105,14 @@ class Round(nn.Module):
         return y, {**new_state, **routed}, penalties
 
     def _communicate(
-        self, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties
+        self, router: Router, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties
     ) -> tuple[Tensor, Parts]:
         """What the neurons `x` `[B, T, N, D]` hear from one another, and the router's new state."""
-        assert self.router is not None
-        emit, g = (None, None) if self.gate is None else self.gate(x)
+        gate = self.gate
+        emit, g = (None, None) if gate is None else gate(x)
         if emit is not None and options["tape"] is not None:
             options["tape"].add("gate", emit)
-        message, routed, *found = self.router(x, state, gate=emit, **options)
+        message, routed, *found = router(x, state, gate=emit, **options)
         penalties.update(*found)
         if g is not None:
             penalties["gate"] = _mean(g, options["mask"])

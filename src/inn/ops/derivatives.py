@@ -33,10 +33,8 @@ def beyond(*gradients: Tensor | None) -> bool:
         return True
     if torch.compiler.is_compiling():  # whoever compiles does not batch
         return False
-    for g in gradients:
-        if g is not None and functorch.is_legacy_batchedtensor(g):  # by `is_grads_batched`
-            return True
-    return False
+    batched = functorch.is_legacy_batchedtensor  # by `is_grads_batched`
+    return any(batched(g) for g in gradients if g is not None)
 
 
 def again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
 
+_NUMBERS = ("conv_weight", "conv_bias", "A_log", "D")
+_BY_KEY, _BY_NAME, _MAPS_OF = itemgetter(*_NUMBERS), attrgetter(*_NUMBERS), itemgetter("x_proj", "dt_proj", "out_proj")
 _MAPS = dict.fromkeys(("x_proj", "dt_proj", "out_proj"), NeuronLinear)
 
 
@@ -97,13 +100,15 @@ class Mamba(Memory):
         return (1 / (steps[..., None] * self.A_log.double().exp()).clamp_min(1e-300)).flatten(1)
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
-        plain = self.in_proj is None or isinstance(self.in_proj, NeuronLinear)
-        if autocasts(x) or not plain or not untouched(self):
+        in_proj = self._modules.get("in_proj")
+        if autocasts(x) or not (in_proj is None or isinstance(in_proj, NeuronLinear)) or not untouched(self):
             return super().step_(x, state)
-        into = None if self.in_proj is None else self.in_proj.weight
+        own = self._parameters  # see `NeuronLinear.numbers`; another class may have made these of others
+        conv_weight, conv_bias, A_log, D = _BY_KEY(own) if type(self) is Mamba and len(own) == 4 else _BY_NAME(self)
+        x_proj, dt_proj, out_proj = _MAPS_OF(self._modules)
         return memory_step(
-            x, into, self.conv_weight, self.conv_bias, self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias,
-            self.A_log, self.D, self.out_proj.weight, state["conv"], state["ssm"],
+            x, None if in_proj is None else in_proj.numbers(), conv_weight, conv_bias, x_proj.numbers(),
+            dt_proj.numbers(), dt_proj.bias, A_log, D, out_proj.numbers(), state["conv"], state["ssm"],
         )  # fmt: skip
 
     def flops(self) -> dict[str, float]:
