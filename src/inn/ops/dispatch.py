@@ -67,9 +67,11 @@ class Op:
     def _choose(self, args: tuple, kwargs: dict) -> tuple[Backend, dict[str, str]]:
         # What only PyTorch's own operations can be asked: other derivatives than the kernels', and other tensors.
         forced, other = _in_force()
-        for t in (*args, *kwargs.values()) if kwargs else args:
-            if type(t) not in _ORDINARY and isinstance(t, Tensor) and not plain(t):
-                other = other or f"takes plain tensors, not {type(t).__name__}"
+        given = (*args, *kwargs.values()) if kwargs else args
+        if not _ORDINARY.issuperset(map(type, given)):
+            for t in given:
+                if isinstance(t, Tensor) and not plain(t):
+                    other = other or f"takes plain tensors, not {type(t).__name__}"
         if forced is not None and forced in self.backends:
             backend = self.backends[forced]
             reason = (other if backend.kernel else None) or backend.refuses(*args, **kwargs)
