@@ -71,3 +71,15 @@ def test_results_do_not_depend_on_the_number_of_threads(kit, separate):
 def test_the_result_is_laid_out_like_the_input(kit):
     x = kit[2](torch.randn(2, 5, 3, 8), "neurons")
     assert on("cpu")(x, torch.ones(3, 8), torch.zeros(3, 8))[0].stride() == x.stride()
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_gradient_follows_any_one_argument(which):
+    given = [torch.randn(2, 3, 4, 5), torch.randn(4, 5), torch.randn(4, 5)]
+    given[which].requires_grad_()
+    (gradient,) = torch.autograd.grad(neuron_norm(*given).sum(), given[which])
+    with use_backend("reference"):
+        (bar,) = torch.autograd.grad(neuron_norm(*given).sum(), given[which])
+    torch.testing.assert_close(gradient, bar)
+    with torch.no_grad():
+        assert not neuron_norm(*given).requires_grad

@@ -15,11 +15,13 @@ from torch.autograd import forward_ad
 
 from inn.ops.constant import constant
 
+_transforms = functorch.peek_interpreter_stack
+
 
 @constant
 def transformed() -> bool:
     """Whether a transform of `torch.func` (`vmap`, `grad`, `jvp`, ...) or forward-mode differentiation is in force."""
-    return forward_ad._current_level >= 0 or functorch.peek_interpreter_stack() is not None
+    return forward_ad._current_level >= 0 or _transforms() is not None
 
 
 def readable(t: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import Parameter
 
+from inn.ops import flops
 from inn.ops.constant import constant
 from inn.ops.derivatives import transformed
-from inn.ops.flops import tell_counters
 from inn.ops.tensors import plain
 from inn.system.errors import InputError, lookup
 
@@ -43,13 +44,15 @@ class Backend:
 
 
 _OTHERWISE = "knows its gradient only, not the transforms of torch.func and not forward mode"
+_modules = sys.modules
 _ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, tuple, list))  # what needs no second look
 
 
 @constant
 def _in_force() -> tuple[str | None, str | None]:
     """The backend asked for, and why no kernel can take any call just now, if so; FLOP counters are told meanwhile."""
-    tell_counters()
+    if flops.COUNTER in _modules:
+        flops.tell_counters()
     return _forced.get(), _OTHERWISE if transformed() else None
 
 

@@ -15,16 +15,17 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from inn.ops.cpu.library import when_loaded
 
-_modules: Any = sys.modules
+COUNTER = "torch.utils.flop_counter"
 _told = False
 
 
 def tell_counters() -> None:
     """Give the formulas to PyTorch's FLOP counter, where there is one, and to the counters that count already."""
     global _told
-    if _told or "torch.utils.flop_counter" not in _modules:
+    counting: Any = sys.modules.get(COUNTER)
+    if _told or counting is None:
         return
-    _told, counting = True, _modules["torch.utils.flop_counter"]
+    _told = True
     modes: list[Any] = _get_current_dispatch_mode_stack()
     for name, formula in FORMULAS.items():
         for space, op in (("aten", name), ("inn", name), ("inn", f"triton_{name}")):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from inn.ops.attention.torch import again_attention
 from inn.ops.cpu.library import when_loaded, why_not
-from inn.ops.cpu.tensors import refuse
+from inn.ops.cpu.tensors import refuse, run
 from inn.ops.derivatives import beyond
 from inn.ops.tensors import needs_gradient
 
@@ -20,9 +20,8 @@ def neuron_attention_cpu(
     """
     seed = torch.randint(2**62, ()) if dropout else None
     heads = q.shape[3]
-    out, weights = torch.ops.inn.neuron_attention_fwd(
-        q.flatten(3), k.flatten(3), v.flatten(3), heads, edges, dropout, seed, want_weights
-    )
+    op, flat = torch.ops.inn.neuron_attention_fwd, (t.flatten(3) for t in (q, k, v))
+    out, weights = run(op, *flat, heads, edges, dropout, seed, want_weights)
     return out.unflatten(3, (heads, -1)), weights.to(q.dtype) if want_weights else None
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from inn.ops.conv.torch import causal_conv_torch
 from inn.ops.cpu.library import when_loaded, why_not
-from inn.ops.cpu.tensors import refuse
+from inn.ops.cpu.tensors import refuse, run
 from inn.ops.derivatives import again, beyond
 from inn.ops.tensors import rows
 
@@ -26,7 +26,7 @@ def causal_conv_cpu(
 
     Only the last axis has to be dense; y and the gradient of x are laid out like x.
     """
-    return torch.ops.inn.causal_conv_fwd(x, weight, bias, state, reset, mask)
+    return run(torch.ops.inn.causal_conv_fwd, x, weight, bias, state, reset, mask)
 
 
 def refuses(x, weight, bias, state, reset=None, mask=None) -> str | None:

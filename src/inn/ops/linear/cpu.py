@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import when_loaded, why_not
-from inn.ops.cpu.tensors import empty_result, refuse
+from inn.ops.cpu.tensors import empty_result, refuse, run
 from inn.ops.derivatives import beyond
 from inn.ops.linear.torch import again_linear
 
@@ -20,7 +20,7 @@ def neuron_linear_cpu(
 
     Each result is a tensor of its own, and so is its gradient: nothing is split or put together.
     """
-    return tuple(torch.ops.inn.neuron_linear_fwd(x, weight, bias, list(sizes or (weight.shape[1],))))
+    return tuple(run(torch.ops.inn.neuron_linear_fwd, x, weight, bias, list(sizes or (weight.shape[1],))))
 
 
 def refuses(x, weight, bias=None, sizes=None) -> str | None:

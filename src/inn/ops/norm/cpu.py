@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import when_loaded, why_not
-from inn.ops.cpu.tensors import refuse
+from inn.ops.cpu.tensors import refuse, run
 from inn.ops.derivatives import again, beyond
 from inn.ops.norm.reference import EPSILON
 from inn.ops.norm.torch import neuron_norm_torch
@@ -15,7 +15,7 @@ from inn.ops.tensors import rows
 
 def neuron_norm_cpu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """See `neuron_norm_reference`; only the last axis has to be dense, and the result is laid out like x."""
-    return torch.ops.inn.neuron_norm_fwd(x, weight, bias, EPSILON)
+    return run(torch.ops.inn.neuron_norm_fwd, x, weight, bias, EPSILON)
 
 
 def refuses(x, weight, bias) -> str | None:

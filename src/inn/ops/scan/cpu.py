@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from inn.ops.cpu.library import when_loaded, why_not
-from inn.ops.cpu.tensors import refuse
+from inn.ops.cpu.tensors import refuse, run
 from inn.ops.derivatives import again, beyond
 from inn.ops.scan.reference import selective_scan_reference
 from inn.ops.tensors import keeps, rows
@@ -34,7 +34,7 @@ def selective_scan_cpu(
     period = 0
     if keeps(x, dt, A, B, C, D, z, state):
         period = 64 * -(-A.shape[-1] // 16)
-    y, last, _ = torch.ops.inn.selective_scan_fwd(x, dt, A, B, C, D, z, state, reset, mask, period)
+    y, last, _ = run(torch.ops.inn.selective_scan_fwd, x, dt, A, B, C, D, z, state, reset, mask, period)
     return y, last
 
 
