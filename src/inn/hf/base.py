@@ -77,6 +77,7 @@ class INNPreTrainedModel(PreTrainedModel):
 
         Raises `InputError` for a kind of model that `transformers` cannot be given.
 
+        >>> from inn.hf import INNForCausalLM
         >>> model = INN(vocab=27, neurons=2, width=8, rounds=1)
         >>> INNForCausalLM.wrap(model).inn is model
         True
