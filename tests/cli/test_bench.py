@@ -20,7 +20,7 @@ def outcomes(monkeypatch):
     """Rows by what they come to: a ratio, the reason why they are skipped, or an exception."""
     table = dict(COME_TO)
 
-    def call(target, arguments=None, *, threads, interpreter=sys.executable):
+    def call(target, arguments=None, *, threads, interpreter=sys.executable, seconds=None):
         come = table[target]
         if isinstance(come, Exception):
             raise come

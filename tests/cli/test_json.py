@@ -20,6 +20,9 @@ import pytest
         ["generate", "RUN", "--tokens", "5", "--json"],
         ["info", "RUN", "--json"],
         ["train", "--resume", "RUN", "--json"],
+        ["look", "RUN", "--symbols", "20", "--json"],
+        ["recipes", "--json"],
+        ["kinds", "memory", "--json"],
     ],
 )
 def test_one_object_and_nothing_else(inn, own_run, argv):

@@ -59,7 +59,10 @@ def test_a_decoder(inn, decoder, text, tmp_path):
         (["{run}", "--text", "{text}", "--length", "8"], "fewer than 8 symbols"),
         (["{run}", "--text", "/nowhere"], "cannot read /nowhere"),
         (["/nowhere", "--text", "{text}"], "does not exist"),
-        (["{run}", "--text", "{text}", "--length", "48", "--plot", "x.docx"], "--plot x.docx"),
+        (
+            ["{run}", "--text", "{text}", "--length", "48", "--plot", "x.docx"],
+            "into 'x.docx'; give a name that ends in .png",
+        ),
     ],
 )
 def test_mistakes(refused, own_run, text, argv, says):

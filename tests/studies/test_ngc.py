@@ -117,6 +117,6 @@ def test_it_is_on_its_own_page(tmp_path):
     from inn_studies.report import report
 
     assert Ngc.page == "neuronal-groups"
-    assert "## ngc" not in report(tmp_path)
-    assert "## ngc" in report(tmp_path, "neuronal-groups")
-    assert "## text8" not in report(tmp_path, "neuronal-groups")
+    assert "(studies/ngc.md)" not in report(tmp_path)
+    assert "(studies/ngc.md)" in report(tmp_path, "neuronal-groups")
+    assert "(studies/text8.md)" not in report(tmp_path, "neuronal-groups")

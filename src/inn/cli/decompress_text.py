@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
-from inn.cli.common import console, needs_run
+from inn.cli.common import JSON_HELP, console, needs_run, print_json
 from inn.config.parser import OptionParser
 from inn.system.files import check_free
 
@@ -21,6 +21,9 @@ def main(argv: list[str]) -> int:
 
     with working("decompressing") as progress:
         size = decompress_file(args.run, args.file, args.out, progress=progress)
+    if args.json:
+        print_json({"run": args.run, "file": args.file, "out": args.out, "bytes": size})
+        return 0
     console().print(f"wrote {args.out}, {size:,} bytes", soft_wrap=True)
     return 0
 
@@ -31,4 +34,5 @@ def parse(argv: list[str]) -> Namespace:
     parser.positional("run", "The run directory that the text was compressed with.")
     parser.positional("file", "What `inn compress-text` wrote.")
     parser.positional("out", "The file to write; it must not exist.")
+    parser.flag("--json", JSON_HELP)
     return parser.parse(argv)

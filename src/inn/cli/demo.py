@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import SETTINGS_USAGE, console, with_settings
+from inn.cli.common import SETTINGS_USAGE, console, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, resolve, split_overrides
 
@@ -25,6 +25,9 @@ def main(argv: list[str]) -> int:
     from inn.cli.display import tell_what_next, train_run
 
     run = args.run or free_run()
+    if args.json:
+        print_json({"run": run, **train_run(settings, run, json=True)})
+        return 0
     print(f"{settings.description}\nThe text: corpus '{settings.config.data.corpus}'. Stop with Ctrl-C at any time.\n")
     summary = train_run(settings, run)
     if summary["status"] == "stopped":
@@ -39,6 +42,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph on text that is already here.")
     parser.option("--run", help="Where the run is written; the first of runs/demo, runs/demo-2, ... that is free.")
+    parser.flag("--json", "Train only, and print the summary as one JSON object; progress goes to stderr.")
     args = with_settings(parser, ["demo", *own], overrides).parse(own)
     return args, resolve("demo", overrides)
 
@@ -51,7 +55,7 @@ def free_run() -> str:
 
 def show(run: str, summary: dict[str, Any], device: str) -> None:
     """What was learned, on text the model has never seen, the page of its neurons, and what to try next."""
-    from inn.cli.display import reporting, write_look
+    from inn.cli.display import reporting, tell_look, write_look
     from inn.explorer.look import default_out
     from inn.inference.floors import compressor_bits, compressors
     from inn.inference.held_out import evaluate_run
@@ -88,7 +92,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
         out.print(f"  {sentence}", soft_wrap=True)
     if isinstance(model, INN):
         out.print("\nWhat its neurons do", style="bold")
-        write_look(run, None, default_out(run), shlex.join(["inn", "look", run]))
+        tell_look(write_look(run, None, default_out(run), shlex.join(["inn", "look", run])))
     out.print("\nWhat to try next", style="bold")
     ideas = {
         f"inn play {run}": "type, watch the neurons, silence some",

@@ -184,8 +184,8 @@ class _Amount(ProgressColumn):
         return (DownloadColumn() if in_bytes else TaskProgressColumn()).render(task)
 
 
-def write_look(run: str, other: str | None, out: Path, made_with: str, **options: Any) -> None:
-    """Write the page of a run (see `inn.explorer.look`), and say what it shows and where it is."""
+def write_look(run: str, other: str | None, out: Path, made_with: str, **options: Any) -> dict[str, Any]:
+    """Write the page of a run (see `inn.explorer.look`); returns what it shows and where it is, as plain data."""
     from inn.explorer.look import collect, write_page
 
     said: list[str] = []
@@ -194,9 +194,15 @@ def write_look(run: str, other: str | None, out: Path, made_with: str, **options
     for sentence in said:
         console(to_stderr=True).print(f"inn: {sentence}", soft_wrap=True)
     write_page(looks, out, made_with=made_with)
-    read, size = looks[0]["passage"], out.stat().st_size
-    console().print(f"read {read['symbols']:,} {read['unit']}s: {read['title']}", soft_wrap=True)
-    console().print(f"wrote {out}, {size / 1e6:.1f} MB; open it in a browser", soft_wrap=True)
+    facts = {name: looks[0]["passage"][name] for name in ("symbols", "unit", "title")}
+    return {"run": run, **facts, "page": out, "bytes": out.stat().st_size}
+
+
+def tell_look(facts: dict[str, Any]) -> None:
+    """What a page shows and where it is, for people."""
+    out = console()
+    out.print(f"read {facts['symbols']:,} {facts['unit']}s: {facts['title']}", soft_wrap=True)
+    out.print(f"wrote {facts['page']}, {facts['bytes'] / 1e6:.1f} MB; open it in a browser", soft_wrap=True)
 
 
 def one_line(text: str, limit: int = 160) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from inn.cli.common import needs_run, one_of
+from inn.cli.common import JSON_HELP, needs_run, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
@@ -20,14 +20,18 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     for run in filter(None, (args.run, args.run2)):
         needs_run(run)
-    from inn.cli.display import write_look
+    from inn.cli.display import tell_look, write_look
     from inn.explorer.look import default_out
 
     out = Path(args.out) if args.out else default_out(args.run, args.run2)
     if out.is_dir():
         raise InputError(f"--out '{out}' is a folder; name a file in it, {out / 'page.html'}")
     options = {"text": args.text, "symbols": args.symbols, "unknown": args.unknown}
-    write_look(args.run, args.run2, out, shlex.join(["inn", "look", *argv]), **options)
+    facts = write_look(args.run, args.run2, out, shlex.join(["inn", "look", *argv]), **options)
+    if args.json:
+        print_json(facts)
+        return 0
+    tell_look(facts)
     print(f"to type a text of your own and silence neurons: inn play {shlex.quote(args.run)} --open")
     if args.open:
         import webbrowser
@@ -46,6 +50,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--unknown", default="error", help="Symbols of the text the run does not know: error or skip.")
     parser.option("--out", help="The file to write; page.html in the run directory when absent.")
     parser.flag("--open", "Open the page in a browser.")
+    parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("--unknown", args.unknown, "error", "skip")
     if args.symbols < 2:

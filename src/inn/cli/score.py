@@ -73,6 +73,7 @@ def parse(argv: list[str]) -> Namespace:
     )
     parser.flag("--follow", "Read on as the file grows, also where it is rotated, until interrupted.")
     parser.option("--format", default="text", help="text (coloured in a terminal), csv or jsonl (JSON lines).")
+    parser.flag("--json", "Short for --format jsonl: one JSON object a line.")
     parser.option("--threshold", type=float | None, help="Exit with code 1 where more than this was found.")
     parser.option(
         "--of",
@@ -87,6 +88,7 @@ def parse(argv: list[str]) -> Namespace:
     )
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     args = parser.parse(argv)
+    args.format = "jsonl" if args.json else args.format
     one_of("--format", args.format, "text", "csv", "jsonl")
     one_of("--of", args.of, "line", "surprise", "text")
     one_of("--unknown", args.unknown, "count", "skip", "error")

@@ -77,6 +77,7 @@ class INNPreTrainedModel(PreTrainedModel):
 
         Raises `InputError` for a kind of model that `transformers` cannot be given.
 
+        >>> from inn.hf import INNForCausalLM
         >>> model = INN(vocab=27, neurons=2, width=8, rounds=1)
         >>> INNForCausalLM.wrap(model).inn is model
         True
@@ -202,7 +203,8 @@ class INNPreTrainedModel(PreTrainedModel):
             mine = own if at == begin else None
             remember = (written is None or at < written) and (mine is None or not bool(mine.all()))
             before = state
-            with each_round(self.inn) if rounds else nullcontext(list[Tensor]()) as levels:
+            none: list[Tensor] = []
+            with each_round(self.inn) if rounds else nullcontext(none) as levels:
                 options = {"reset": part_reset, "mask": part_mask, "remember": remember, "predict": False}
                 hidden, state = self.inn(part, state, **options)
             if remember and mine is not None and before is not None:

@@ -18,6 +18,7 @@ from inn.models.inn import INN
 class INNForSequenceClassification(INNPreTrainedModel):
     """A classifier of texts: symbols `[B, T]` -> logits `[B, num_labels]`, of what the model makes of the last symbol.
 
+    >>> import torch
     >>> config = INNHFConfig(inn={"vocab": 27, "neurons": 2, "width": 8, "rounds": 1}, num_labels=3)
     >>> INNForSequenceClassification(config)(torch.zeros(2, 5, dtype=torch.long)).logits.shape
     torch.Size([2, 3])

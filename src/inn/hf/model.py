@@ -20,6 +20,7 @@ from inn.system.errors import InputError
 class INNModel(INNPreTrainedModel):
     """An INN without its head: symbols `[B, T]` -> `last_hidden_state` `[B, T, hidden_size]`.
 
+    >>> from inn.hf import INNHFConfig
     >>> model = INNModel(INNHFConfig(inn={"vocab": 27, "neurons": 2, "width": 8, "rounds": 1}))
     >>> model(torch.zeros(1, 5, dtype=torch.long)).last_hidden_state.shape
     torch.Size([1, 5, 16])
@@ -46,6 +47,7 @@ class INNModel(INNPreTrainedModel):
 class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
     """An INN as a causal language model of `transformers`: symbols `[B, T]` -> logits `[B, T, vocab_size]`.
 
+    >>> from inn import INN
     >>> model = INNForCausalLM.wrap(INN(vocab=27, neurons=2, width=8, rounds=1).eval())
     >>> tokens = torch.randint(27, (2, 6))
     >>> torch.equal(model(tokens).logits, model.inn(tokens)[0])
@@ -209,6 +211,7 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
 def projections(model: nn.Module) -> list[str]:
     """The names of all projections of the neurons, for `peft.LoraConfig(target_parameters=...)`.
 
+    >>> from inn import INN
     >>> projections(INN(vocab=27, neurons=2, width=8, rounds=1, recall=[]))[-1]
     'backbone.rounds.0.router.hear.weight'
     """
