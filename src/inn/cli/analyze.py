@@ -55,21 +55,21 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn analyze", USAGE, "Look inside a run: what each neuron does, carries and causes.")
+    parser = OptionParser("inn analyze", USAGE, "Analyze a run: what each neuron does and encodes, and its ablation.")
     parser.positional("run", "A run directory, of a graph of neurons.")
     parser.option(
-        "--corpus", type=str | None, help="Another text to read: a corpus by name, or file:PATH; the run's own if not."
+        "--corpus", type=str | None, help="Another text to read: a corpus by name, or file:PATH; default: the run's."
     )
     parser.option(
         "--split",
         type=str | None,
         help="The part to read: valid (of the run's own corpus), test, train, or whole (of another).",
     )
-    parser.option("--symbols", type=int, default=16384, help="Symbols to look at, spread evenly over the part.")
-    parser.option("--unknown", default="error", help="Symbols of another text the run does not know: error or skip.")
-    parser.option("--beside", help="Another run of the same symbols, to find the counterparts of these neurons in.")
-    parser.flag("--stability", "Also how a push decays over symbols and grows over rounds, and Lyapunov exponents.")
-    parser.option("--seed", type=int, default=0, help="Of shuffled controls and sampled orders.")
+    parser.option("--symbols", type=int, default=16384, help="Symbols to read, spread evenly over the part.")
+    parser.option("--unknown", default="error", help="What to do with unknown symbols of another text: error or skip.")
+    parser.option("--beside", help="Another run with the same vocabulary, in which to find similar neurons.")
+    parser.flag("--stability", "Also how a perturbation decays over time and grows over rounds; Lyapunov exponents.")
+    parser.option("--seed", type=int, default=0, help="Seed of shuffled controls and sampled orders.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
@@ -87,7 +87,7 @@ def show(facts: dict[str, Any]) -> None:
     """The survey as tables."""
     out = console()
     out.print(f"{facts['run']}  on {facts['corpus']}, {facts['split']}", style="bold", soft_wrap=True)
-    mass = "" if facts["mass"] is not None or not facts["routed"] else " (weights are sizes of what is heard)"
+    mass = "" if facts["mass"] is not None or not facts["routed"] else " (weights are sizes of the messages)"
     out.print(
         f"{facts['neurons']} neurons, {facts['rounds']} rounds, router {facts['router']}{mass}; "
         f"{facts['effective_neurons']:.2f} effective neurons, "
@@ -122,7 +122,7 @@ def _chance(null: dict[str, float]) -> str:
 
 
 def show_stability(found: dict[str, Any], out: Console) -> None:
-    table = _table("stability", "a push of", "decays as", "half-life:")
+    table = _table("stability", "perturbation of", "decays as", "half-life:")
     pushes = {f"the input, after round {i + 1}": one for i, one in enumerate(found["embedding"])}
     for what, one in {**pushes, "the whole state": found["state"]}.items():
         if one is not None:
@@ -132,7 +132,7 @@ def show_stability(found: dict[str, Any], out: Console) -> None:
     out.print(table)
     exponent, time = found["depth"]["exponent"], found["time"]
     mean, low, high = (exponent[end] for end in ("mean", "low", "high"))
-    said = f"Over rounds a push grows by exp({mean:+.2f} [{low:+.2f}, {high:+.2f}]) each"
+    said = f"Over rounds a perturbation grows by exp({mean:+.2f} [{low:+.2f}, {high:+.2f}]) each"
     if time is not None:
         said += f"; largest Lyapunov exponent over time {time['exponents']['mean'][0]:+.4f} per symbol"
     out.print(f"{said}.", style="dim")

@@ -6,7 +6,7 @@ from inn.registry import Kinds
 
 GROUPS: dict[str, dict[str, str]] = {
     "start": {
-        "demo": "train a small graph on text that is here, and show the result",
+        "demo": "train a small graph (no download), and show the result",
         "recipes": "what `inn train` can train by name, and how long it takes",
         "data": "list, get and verify the corpora",
         "train": "train a model: a recipe's, or one of your own settings",
@@ -16,12 +16,12 @@ GROUPS: dict[str, dict[str, str]] = {
     "look inside": {
         "look": "write a page that shows what the neurons of a run do",
         "play": "a local page: type a text, watch and silence the neurons",
-        "analyze": "what each neuron encodes, and what is lost without it",
+        "analyze": "what each neuron encodes, and its ablation (lesion)",
     },
     "use": {
-        "score": "bits per symbol of each line of a file or pipe; flag odd ones",
+        "score": "bits per symbol of each line; flag unusual lines",
         "compress-text": "compress a file with a trained model",
-        "decompress-text": "get the file back, byte for byte, with the same run",
+        "decompress-text": "decompress the file, byte for byte, with the same run",
         "export": "write a run as a folder for Hugging Face transformers",
         "push": "upload a run to the Hugging Face Hub, or show what it would",
     },

@@ -40,20 +40,20 @@ def parse(argv: list[str]) -> Namespace:
     parser = OptionParser(
         "inn compress",
         USAGE,
-        "Make a trained model smaller: weights of low rank, the ranks where they carry most, some states shared.",
+        "Make a trained model smaller: low-rank weights, ranks given where they matter most, some states shared.",
     )
     parser.positional(
-        "model", "A decoder of Hugging Face's (a folder, a GGUF file, a name in its cache), or a run of an INN."
+        "model", "A Hugging Face decoder (a folder, a GGUF file, a name in its cache), or a run of an INN."
     )
-    parser.option("--calibrate", help="A text file of the kind the model is for; what it does with it is preserved.")
+    parser.option("--calibrate", help="A text file like those the model is for; its outputs there are preserved.")
     parser.option("--out", help="The folder to write; must be new.")
     parser.option(
         "--keep", type=float | None, help="Share of the projections' parameters to keep, in (0, 1]: 0.8; of an INN 0.6."
     )
     parser.option("--plan", help="A plan by name, or a topology such as qkv-ug-d; auto when not given.")
     parser.option("--roles", help="Compress only these projections: qkv, or qk{in_proj} where they have no letters.")
-    parser.option("--rows", type=int, default=32, help="Stretches of the text to calibrate on.")
-    parser.option("--length", type=int, default=512, help="Symbols per stretch, and per window that is scored.")
+    parser.option("--rows", type=int, default=32, help="Blocks of the text to calibrate on.")
+    parser.option("--length", type=int, default=512, help="Symbols per block, and per window that is scored.")
     parser.option("--evaluate", help="A text file to score; the last tenth of the calibration text when absent.")
     parser.option("--windows", type=int, default=16, help="Windows to score, at most.")
     parser.option("--tune", type=int, default=0, help="Epochs of the NGC authors' fine-tuning, block by block.")
@@ -61,11 +61,11 @@ def parse(argv: list[str]) -> Namespace:
     parser.option(
         "--dtype",
         default="auto",
-        help="Of what is computed and written: auto (the model's), float32, bfloat16, float16.",
+        help="Type of computation and output: auto (the model's), float32, bfloat16, float16.",
     )
     parser.option("--device", default="auto", help="auto, cpu or cuda (or cuda:1, ...).")
-    parser.flag("--chat", "Read every stretch as a user's message, in the model's chat template.")
-    parser.option("--seed", type=int, default=0, help="Of the draw of the stretches.")
+    parser.flag("--chat", "Read every block as a user's message, in the model's chat template.")
+    parser.option("--seed", type=int, default=0, help="Seed that draws the blocks.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     for name in ("calibrate", "out"):

@@ -33,9 +33,9 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn compress-text", USAGE, "Compress a text with a run: as small as `inn eval` says.")
+    parser = OptionParser("inn compress-text", USAGE, "Compress a file with a model; the size is its cross-entropy.")
     parser.positional("run", "A run directory.")
-    parser.positional("file", "The text; any file where the run reads bytes.")
+    parser.positional("file", "The text; any file if the vocabulary is bytes.")
     parser.positional("out", "The file to write; it must not exist.")
     parser.option("--streams", type=int, default=1, help="Parts read side by side: faster, and a larger file.")
     parser.flag("--json", JSON_HELP)

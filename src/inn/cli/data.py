@@ -29,14 +29,14 @@ def parse(argv: list[str]) -> Namespace:
     parser = OptionParser("inn data", USAGE, does)
     parser.positional("action", "list, get, verify or prepare.")
     parser.positional(
-        "name", "A corpus by name, or file:PATH; to prepare, datasets:NAME too (not for list).", required=False
+        "name", "A corpus by name, or file:PATH; for prepare also datasets:NAME (not for list).", required=False
     )
     parser.option("--to", help="The folder that prepare writes, for --data.corpus shards:FOLDER.")
-    parser.option("--vocabulary", default="characters", help="Symbols to encode into: bytes, characters, words or bpe.")
-    parser.option("--units", type=int, default=2048, help="Sub-words of bpe.")
-    parser.option("--workers", type=int, default=1, help="Processes that encode, each a shard at a time.")
-    parser.option("--split", default="train", help="Of datasets:NAME, the split that is read.")
-    parser.option("--column", default="text", help="Of datasets:NAME, the column that holds the text.")
+    parser.option("--vocabulary", default="characters", help="Kind of symbols: bytes, characters, words or bpe.")
+    parser.option("--units", type=int, default=2048, help="Number of sub-words of bpe.")
+    parser.option("--workers", type=int, default=1, help="Processes that encode, one shard each at a time.")
+    parser.option("--split", default="train", help="The split to read, of datasets:NAME.")
+    parser.option("--column", default="text", help="The column with the text, of datasets:NAME.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("action", args.action, "list", "get", "verify", "prepare")

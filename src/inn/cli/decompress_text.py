@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn decompress-text", USAGE, "Get back a text, with the run that compressed it.")
+    parser = OptionParser("inn decompress-text", USAGE, "Decompress a file with the run that compressed it.")
     parser.positional("run", "The run directory that the text was compressed with.")
     parser.positional("file", "What `inn compress-text` wrote.")
     parser.positional("out", "The file to write; it must not exist.")

@@ -40,8 +40,8 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     """The command's arguments, and the settings they come to."""
     own, overrides = split_overrides(argv)
-    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph on text that is already here.")
-    parser.option("--run", help="Where the run is written; the first of runs/demo, runs/demo-2, ... that is free.")
+    parser = OptionParser("inn demo", USAGE, "Train, evaluate and sample a small graph; the text needs no download.")
+    parser.option("--run", help="The folder of the run; default: the first free one of runs/demo, runs/demo-2, ...")
     parser.flag("--json", "Train only, and print the summary as one JSON object; progress goes to stderr.")
     args = with_settings(parser, ["demo", *own], overrides).parse(own)
     return args, resolve("demo", overrides)
@@ -85,7 +85,7 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     out.print(f"\nHeld-out text: {facts['count']:,} {unit}s it has never seen, in bits per {unit}", style="bold")
     for name, bits in rows.items():
         out.print(f"  {name:<{width}}  {bits:6.3f}", style="bold" if name.startswith("this ") else "")
-    out.print("\nWhat it writes at temperature 0.7", style="bold")
+    out.print("\nText it generates at temperature 0.7", style="bold")
     out.print("  " + "\n  ".join(text.splitlines()), soft_wrap=True)
     out.print("\nWhat was learned", style="bold")
     for sentence in lessons(rows, facts, Run(run).metrics(), summary):
@@ -96,10 +96,10 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
     out.print("\nWhat to try next", style="bold")
     ideas = {
         f"inn play {run}": "type, watch the neurons, silence some",
-        f"inn analyze {run}": "what each neuron carries, and what is lost without it",
-        f"inn generate {run} --prompt 'A class '": "let it write",
-        "inn train demo --run runs/lstm --model.kind lstm": "a rival of the same size, on the same text",
-        "inn train demo --run runs/silent --model.router none": "the same neurons, not talking",
+        f"inn analyze {run}": "what each neuron encodes, and its ablation",
+        f"inn generate {run} --prompt 'A class '": "generate text",
+        "inn train demo --run runs/lstm --model.kind lstm": "a baseline of the same size, on the same text",
+        "inn train demo --run runs/silent --model.router none": "the same neurons without messages",
         "inn train demo --run runs/mine --data.corpus file:PATH": "your own text",
         "inn info text8-paper": "the published model",
     }

@@ -42,19 +42,19 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn eval", USAGE, "Score a run: every symbol after the first, once, the state carried.")
+    parser = OptionParser("inn eval", USAGE, "Score a run: each symbol after the first, once, the state carried.")
     parser.positional("run", "A run directory.")
     parser.option("--split", default="valid", help="The part of the run's corpus to score: train, valid or test.")
     parser.option("--streams", type=int, default=1, help="Parts read side by side: faster; 1 is one strict stream.")
     parser.option(
         "--window",
         type=int | None,
-        help="Start afresh every W symbols, as lm-evaluation-harness does; carried on if not.",
+        help="Start from an empty state every W symbols, like lm-evaluation-harness; else it is carried.",
     )
     parser.option("--limit", type=int | None, help="Score the first N symbols only.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
-    parser.flag("--compressors", "Also what xz, PPMd and zpaq, where installed, make of it after the training text.")
+    parser.flag("--compressors", "Also xz, PPMd and zpaq, if installed, primed with the training text.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("--split", args.split, "train", "valid", "test")

@@ -21,18 +21,18 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn generate", USAGE, "Continue a prompt with what a run has learned.")
+    parser = OptionParser("inn generate", USAGE, "Continue a prompt with a trained model.")
     parser.positional("run", "A run directory.")
     parser.option("--prompt", default="", help="The text to continue; it is printed too.")
-    parser.option("--tokens", type=int | None, default=500, help="Symbols to write; null writes until interrupted.")
-    parser.option("--temperature", type=float, default=1.0, help="Above 0; below 1 plays safer, above 1 dares more.")
-    parser.option("--top-k", type=int | None, help="Draw from the K most likely symbols only.")
+    parser.option("--tokens", type=int | None, default=500, help="Symbols to generate; null: until interrupted.")
+    parser.option("--temperature", type=float, default=1.0, help="Above 0; below 1: likelier text; above: more varied.")
+    parser.option("--top-k", type=int | None, help="Sample from the K most likely symbols.")
     parser.option(
-        "--top-p", type=float | None, help="Draw from the most likely symbols that reach this share, in (0, 1]."
+        "--top-p", type=float | None, help="Sample from the most likely symbols with this total probability, in (0, 1]."
     )
-    parser.option("--seed", type=int | None, help="The same seed writes the same text.")
-    parser.option("--unknown", default="error", help="Symbols of the prompt the run does not know: error or skip.")
-    parser.flag("--fresh", "Start as if nothing had been read before, not even the training text.")
+    parser.option("--seed", type=int | None, help="The same seed generates the same text.")
+    parser.option("--unknown", default="error", help="What to do with unknown symbols of the prompt: error or skip.")
+    parser.flag("--fresh", "Start with an empty n-gram cache, without that of the training text.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
     parser.flag("--json", JSON_HELP)

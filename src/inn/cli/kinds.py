@@ -18,8 +18,8 @@ USAGE = "inn kinds [SORT] [--json]"
 
 def parse(argv: list[str]) -> Any:
     """The options of `inn kinds`."""
-    parser = OptionParser("inn kinds", USAGE, "Everything that settings can name: built in, or brought by a package.")
-    parser.positional("sort", f"One sort only: {', '.join(tables())}.", required=False)
+    parser = OptionParser("inn kinds", USAGE, "List all kinds that settings can name: built in, or from a package.")
+    parser.positional("sort", f"Only this sort: {', '.join(tables())}.", required=False)
     parser.flag("--json", JSON_HELP)
     return parser.parse(argv)
 

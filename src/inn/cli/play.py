@@ -21,7 +21,7 @@ def main(argv: list[str]) -> int:
 
     with serve(args.run, text=args.text, host=args.host, port=args.port, device=args.device) as server:
         hint = HOW if args.open else OPEN
-        print(f"{args.run} is at\n\n  {server.url}\n\nfor this machine alone. {hint} Stop with Ctrl-C.", flush=True)
+        print(f"{args.run} is at\n\n  {server.url}\n\non this machine only. {hint} Stop with Ctrl-C.", flush=True)
         if args.open:
             import webbrowser
 
@@ -37,11 +37,11 @@ def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
     from inn.explorer.server import LOOPBACK
 
-    parser = OptionParser("inn play", USAGE, "Serve a page to this machine: type a text, and see what the neurons do.")
+    parser = OptionParser("inn play", USAGE, "Serve a local page: type a text, and see what the neurons do.")
     parser.positional("run", "A run directory.")
-    parser.option("--text", default=TEXT, help="The text to begin with.")
-    parser.option("--host", default=LOOPBACK[0], help=f"A name of this machine to itself: {', '.join(LOOPBACK)}.")
-    parser.option("--port", type=int, default=0, help="The port; 0 takes one that is free.")
+    parser.option("--text", default=TEXT, help="The initial text.")
+    parser.option("--host", default=LOOPBACK[0], help=f"The loopback address: {', '.join(LOOPBACK)}.")
+    parser.option("--port", type=int, default=0, help="The port; 0 takes a free one.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.flag("--open", "Open the page in a browser.")
     return parser.parse(argv)

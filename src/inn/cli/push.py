@@ -31,9 +31,9 @@ def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
     parser = OptionParser("inn push", USAGE, "Export a run and upload it to a model repository of the Hub.")
     parser.positional("run", "A run directory, or a folder that `inn export` wrote.")
-    parser.positional("repo", "OWNER/NAME, or NAME of your own; made where it is not there.")
+    parser.positional("repo", "OWNER/NAME, or NAME of your own; created if missing.")
     parser.flag("--dry-run", "Show what would be uploaded, and upload nothing; needs no network and no token.")
-    parser.flag("--public", "Let all see a repository that is made; it is private otherwise.")
+    parser.flag("--public", "Make a new repository public; default: private.")
     parser.flag("--json", JSON_HELP)
     return parser.parse(argv)
 

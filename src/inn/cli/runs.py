@@ -44,12 +44,12 @@ def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
     from inn.runs.listing import SORTS
 
-    parser = OptionParser("inn runs", USAGE, "List the runs below a folder, the best of each text first.")
-    parser.positional("dir", "The folder to look through; runs when absent.", required=False)
+    parser = OptionParser("inn runs", USAGE, "List the runs in a folder, the best on each text first.")
+    parser.positional("dir", "The folder to search; default: runs.", required=False)
     parser.option("--sort", default="bits", help=f"One of {', '.join(SORTS)}; runs of one text stay together by bits.")
     parser.option("--kind", help="Only models of this kind.")
     parser.option("--corpus", help="Only runs on this corpus.")
-    parser.option("--curves", help="Draw validation bits against symbols read into this file: .png, .svg or .pdf.")
+    parser.option("--curves", help="Plot validation bits against symbols read, in this file: .png, .svg or .pdf.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("--sort", args.sort, *SORTS)

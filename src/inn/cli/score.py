@@ -58,33 +58,31 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn score", USAGE, "Bits per symbol of every line of a text, as soon as it is there.")
+    parser = OptionParser("inn score", USAGE, "Score each line of a text (bits per symbol) and flag unusual lines.")
     parser.positional("run", "A run directory.")
-    parser.positional(
-        "files", "Texts, each read on its own; - or none reads a pipe for as long as it lasts.", many=True
-    )
+    parser.positional("files", "Texts, each scored separately; - or none reads a pipe until it ends.", many=True)
     parser.flag("--only-flagged", "Print the flagged lines only.")
-    parser.option("--top", type=int | None, help="Print the N most surprising lines only, once the text is over.")
+    parser.option("--top", type=int | None, help="Print only the N most surprising lines, at the end of the text.")
     parser.option(
         "--alerts",
         type=float,
         default=ALERTS,
-        help="Share of lines flagged at the most in the long run; a log that varies much raises the bar by itself.",
+        help="Largest share of lines to flag in the long run; the threshold adapts to logs that vary much.",
     )
-    parser.flag("--follow", "Read on as the file grows, also where it is rotated, until interrupted.")
+    parser.flag("--follow", "Keep reading as the file grows, also if it is rotated, until interrupted.")
     parser.option("--format", default="text", help="text (coloured in a terminal), csv or jsonl (JSON lines).")
     parser.flag("--json", "Short for --format jsonl: one JSON object a line.")
-    parser.option("--threshold", type=float | None, help="Exit with code 1 where more than this was found.")
+    parser.option("--threshold", type=float | None, help="Exit with code 1 if a value is above this.")
     parser.option(
         "--of",
         default="line",
-        help="What the threshold is of: line (bits per symbol of a line), surprise (how unusual a line is among the "
-        "1,000 before it, in units of their spread) or text (bits per symbol of a whole text).",
+        help="The value that the threshold applies to: line (bits per symbol of a line), surprise (how unusual a line "
+        "is among the 1,000 before it, in units of their spread) or text (bits per symbol of a whole text).",
     )
     parser.option(
         "--unknown",
         default="count",
-        help="Symbols the run does not know: count (20.1 bits each), skip, or error. Words count as <unk>.",
+        help="Unknown symbols: count (20.1 bits each), skip, or error. Unknown words are read as <unk>.",
     )
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     args = parser.parse(argv)

@@ -38,12 +38,12 @@ def main(argv: list[str]) -> int:
 
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
-    parser = OptionParser("inn stability", USAGE, "Push a symbol's embedding a little, and follow what becomes of it.")
-    parser.positional("models", "Runs, checkpoints, exported folders, decoders of Hugging Face's.", many=True)
-    parser.option("--text", help="A text file that every model reads in its own symbols.")
-    parser.option("--blocks", type=int, default=8, help="Stretches of the text, spread over it; intervals are of them.")
-    parser.option("--length", type=int, default=256, help="Symbols per stretch; a quarter of the way one is pushed.")
-    parser.option("--seed", type=int, default=0, help="Of the directions of the pushes.")
+    parser = OptionParser("inn stability", USAGE, "Perturb a symbol's embedding; measure decay and growth.")
+    parser.positional("models", "Runs, checkpoints, exported folders, Hugging Face decoders.", many=True)
+    parser.option("--text", help="A text file; each model reads it with its own vocabulary.")
+    parser.option("--blocks", type=int, default=8, help="Blocks spread over the text; intervals are over blocks.")
+    parser.option("--length", type=int, default=256, help="Symbols per block; the one at a quarter is perturbed.")
+    parser.option("--seed", type=int, default=0, help="Seed of the directions of the perturbations.")
     parser.option("--plot", help="Draw the curves into this file: .png, .svg or .pdf.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
@@ -119,7 +119,7 @@ def show(found: dict[str, dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for i, head in enumerate(("model", "a push decays as", "half-life", "growth per depth", "over time", "drive")):
+    for i, head in enumerate(("model", "decays as", "half-life", "growth per depth", "over time", "drive")):
         table.add_column(head, justify="left" if i < 2 else "right", overflow="fold")
     for name, one in found.items():
         last, exponent, time = one["embedding"][-1], one["depth"]["exponent"], one["time"]
@@ -135,9 +135,10 @@ def show(found: dict[str, dict[str, Any]]) -> None:
     out, first = console(), next(iter(found.values()))
     out.print(table)
     out.print(
-        f"{first['blocks']} blocks of {first['symbols']} symbols, one pushed by {first['size']:.0%} at {first['at']}; "
-        "half-life in symbols, at the last depth; growth: ln per round or layer; over time: the largest Lyapunov "
-        "exponent, of models with a state; drive: how far a state moves across the way to where it has been",
+        f"{first['blocks']} blocks of {first['symbols']} symbols, one perturbed by {first['size']:.0%} at "
+        f"{first['at']}; half-life in symbols, at the last depth; growth: ln per round or layer; over time: "
+        "the largest Lyapunov exponent, of models with a state; drive: how far a state moves at right angles to "
+        "the direction of its running mean",
         style="dim",
         soft_wrap=True,
     )

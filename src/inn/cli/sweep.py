@@ -49,16 +49,14 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     """The command's arguments, and the settings of all trials as `--section.field=value`."""
     own, overrides = split_overrides(argv)
-    parser = OptionParser("inn sweep", USAGE, "Search for the settings of a recipe that suit its text best (Optuna).")
+    parser = OptionParser("inn sweep", USAGE, "Search for the best settings of a recipe (Optuna).")
     parser.positional("recipe", "A recipe by name, or the path of a YAML file.", names=recipes())
-    parser.positional(
-        "space", "A YAML file of settings and where to look: `train.lr: {low: 1e-3, high: 2e-2, log: true}`."
-    )
-    parser.option("--trials", type=int, default=20, help="Trials of the sweep, those done earlier already counted in.")
-    parser.option("--workers", type=int, default=1, help="Trials side by side, each in a process of its own.")
-    parser.option("--storage", help="A database for several machines, as an RDB URL; a SQLite file in --run if absent.")
-    parser.option("--pruner", default="median", help="What ends trials that promise little: median, hyperband or none.")
-    parser.option("--run", help="Where runs, storage and plot are kept; runs/sweep-RECIPE-SPACE when not given.")
+    parser.positional("space", "A YAML file with the search space: `train.lr: {low: 1e-3, high: 2e-2, log: true}`.")
+    parser.option("--trials", type=int, default=20, help="Trials of the sweep, including those done earlier.")
+    parser.option("--workers", type=int, default=1, help="Trials in parallel, each in its own process.")
+    parser.option("--storage", help="A database for several machines, as an RDB URL; default: a SQLite file in --run.")
+    parser.option("--pruner", default="median", help="How bad trials are stopped early: median, hyperband or none.")
+    parser.option("--run", help="Folder of runs, storage and plot; default: runs/sweep-RECIPE-SPACE.")
     parser.flag("--json", JSON_HELP + " Progress goes to stderr.")
     parser = with_settings(parser, own, overrides)
     args = parser.parse(own)

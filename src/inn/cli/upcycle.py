@@ -33,10 +33,10 @@ def parse(argv: list[str]) -> Namespace:
     """The command's arguments, and the settings given as `overrides`."""
     own, overrides = split_overrides(argv)
     parser = OptionParser(
-        "inn upcycle", USAGE, "Make neurons of a pretrained Mamba: many copies that compute the same."
+        "inn upcycle", USAGE, "Convert a pretrained Mamba into neurons: copies that compute the same."
     )
-    parser.positional("mamba_dir", "A folder that transformers' MambaForCausalLM was saved in.")
-    parser.positional("run", "Where the run is written.")
+    parser.positional("mamba_dir", "A folder with a saved MambaForCausalLM of transformers.")
+    parser.positional("run", "The folder of the run.")
     parser.flag("--json", JSON_HELP)
     args = with_settings(parser, own, overrides).parse(own)
     args.overrides = overrides

@@ -33,7 +33,7 @@ def neurons_of(population: Any) -> int:
 
 @dataclass
 class GraphConfig:
-    """A graph of neurons: population, memory, router, readout. By default N separate neurons that dendrites join."""
+    """A graph of neurons: population, memory, router, readout. Default: N separate neurons, with dendrites."""
 
     neurons: int = 8
     """Neurons in the population (N)."""
@@ -42,37 +42,37 @@ class GraphConfig:
     rounds: int = 4
     """Rounds of communication and memory (R); the paper's layers."""
     share_rounds: bool = False
-    """One set of weights for all rounds; the state stays one per round and neuron."""
+    """One set of weights for all rounds; every round and neuron still has its own state."""
     input: Literal["copy", "split"] = "split"
-    """`copy`: every neuron receives the whole input (width D); `split`: its own N-th of an N x D wide one."""
+    """`copy`: each neuron receives the whole input (width D); `split`: its own N-th of an input of width N x D."""
     weights: Literal["shared", "separate", "communal"] = "separate"
-    """One set for all neurons; one per neuron; `communal`: the same, made of states, those of what they read shared."""
+    """One set for all neurons; one per neuron; `communal`: one per neuron, low rank, with shared input states."""
     communal_states: int = needs(32, "weights", "communal".__eq__, "communal")
     """Numbers per neuronal state (k) of communal weights."""
     identity: Literal["none", "embedding", "silent"] = "none"
-    """`embedding`: a learned vector per neuron, added to its input; `silent`: the same, times a gain from zero on."""
+    """`embedding`: a learned vector per neuron, added to its input; `silent`: the same, times a gain from 0 on."""
     identity_std: float = needs(0.02, "identity", _some, "embedding")
     """Standard deviation of the identity embedding at the start."""
     memory: Any = part(MEMORIES, "mamba")
-    """The primitive inside a neuron that carries state over time."""
+    """The recurrent part of a neuron, which carries state over time."""
     population: list[dict[str, Any]] = field(default_factory=list)
     """Groups of neurons with memories of their own: [{neurons: 6}, {neurons: 2, memory: mamba}]; [] for one memory."""
     topology: Any = part(TOPOLOGIES, "complete", on="router", when=_routed, remedy="dendrites")
-    """Who may hear whom."""
+    """Which neurons receive messages from which."""
     router: Any = part(ROUTERS, "dendrites")
-    """How neurons exchange messages at one time step; `dendrites` lead into the memory, the others come after it."""
+    """How neurons exchange messages at one time step; `dendrites` feed the memory, the others come after it."""
     norm: Literal["layer", "rms"] = "layer"
-    """Layer norm, or RMS norm: no mean taken off and no bias, as in published Mambas."""
+    """Layer norm, or RMS norm (no mean subtraction, no bias), as in published Mambas."""
     update: Literal["sequential", "parallel", "message-norm"] = needs("sequential", "router", _routed, "attention")
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
     gate: Literal["none", "soft", "hard"] = needs("none", "router", _routed, "dendrites")
-    """A neuron's decision to emit at a step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
+    """A gate per neuron and step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")
-    """Weight (nats) of the mean gate in the training loss: what it costs to talk."""
+    """Weight (nats) of the mean gate in the training loss: the cost of sending messages."""
     readout: Any = part(READOUTS, "concat")
-    """How the population becomes one vector."""
+    """How the neurons are combined into one vector."""
     dropout: float = 0.0
-    """Dropout on the input, on what memory and messages add, and before the head."""
+    """Dropout on the input, on the outputs of memory and router, and before the head."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -13,24 +13,24 @@ from inn.system.errors import InputError
 
 @dataclass
 class INNConfig(GraphConfig, SymbolsConfig):
-    """An Intelligent Neural Network: embedding, graph of neurons, recall of what was read, head."""
+    """An Intelligent Neural Network: embedding, n-gram cache (recall), graph of neurons, head."""
 
     kind: Literal["inn"] = "inn"
     """The kind of model."""
     vocab: int = 256
-    """Distinct symbols; training takes it from the data."""
+    """Number of distinct symbols; training takes it from the data."""
     tied: bool = True
     """The head uses the embedding's weights."""
     embedding_std: float = 0.02
     """Standard deviation of the embedding at the start (the published code: 1)."""
     recall: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 7, 8, 10])
-    """Lengths of the contexts that neurons recall, dealt out in turn: what followed the last time; [] for none."""
+    """Context lengths of the n-gram cache (what followed the last time), given to the neurons in turn; [] for none."""
     recall_width: int = needs(24, "recall", bool, "[2,4,6]")
-    """Width of what is recalled, before it is mapped to a neuron's width."""
+    """Width of an entry of the n-gram cache, before it is mapped to a neuron's width."""
     recall_slots: int = needs(65536, "recall", bool, "[2,4,6]")
-    """Contexts that fit into a neuron's table; later ones take the place of earlier ones."""
+    """Contexts in the n-gram cache of a neuron; later ones replace earlier ones."""
     recall_forget: float = needs(0.004, "recall", bool, "[2,4,6]")
-    """Chance that a stream forgets all it recalls before a training window, so that short texts are learned too."""
+    """Probability of clearing a stream's n-gram cache before a training window, to learn short texts too."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The options of the rivals of the graph of neurons."""
+"""The options of the baseline models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LSTMConfig(SymbolsConfig):
     tied: bool = False
     """The head uses the embedding's weights."""
     embedding_std: float = 1.0
-    """Standard deviation of the embedding at the start; an LSTM fed with 0.02 learns far more slowly. Tied: 0.02."""
+    """Standard deviation of the embedding at the start; with 0.02 an LSTM learns far more slowly. Tied: 0.02."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -54,11 +54,11 @@ class TransformerConfig(SymbolsConfig):
     heads: int = 4
     """Attention heads."""
     hidden: int | None = None
-    """Hidden width of the SwiGLU; 8/3 of the width, rounded up to a multiple of 8, when not given."""
+    """Hidden width of the SwiGLU; default: 8/3 of the width, rounded up to a multiple of 8."""
     window: int = 256
     """Symbols that attention looks back on; streaming slides this window."""
     dropout: float = 0.0
-    """Dropout on what each sublayer adds."""
+    """Dropout on the output of each sublayer."""
     tied: bool = True
     """The head uses the embedding's weights."""
     embedding_std: float = 0.02
@@ -112,10 +112,10 @@ class PaperTransformerConfig:
 
 @dataclass
 class MambaStackConfig(SymbolsConfig):
-    """A stack of Mamba blocks: a graph of one neuron that talks to nobody."""
+    """A stack of Mamba blocks: a graph of one neuron without messages."""
 
     kind: Literal["mamba-stack", "mamba-stack-transposed"] = "mamba-stack"
-    """The kind of model; `mamba-stack-transposed` is the published mistake, which scans over the batch."""
+    """The kind of model; `mamba-stack-transposed` scans over the batch, the published mistake."""
     vocab: int = 256
     """Distinct symbols; training takes it from the data."""
     width: int = 256
@@ -123,9 +123,9 @@ class MambaStackConfig(SymbolsConfig):
     layers: int = 6
     """Blocks."""
     memory: Any = part(MEMORIES, "mamba")
-    """The primitive of a block that carries state over time."""
+    """The recurrent part of a block, which carries state over time."""
     dropout: float = 0.0
-    """Dropout on the input, on what each block adds, and before the head."""
+    """Dropout on the input, on the output of each block, and before the head."""
     tied: bool = True
     """The head uses the embedding's weights."""
     embedding_std: float = 0.02

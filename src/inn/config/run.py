@@ -27,18 +27,18 @@ class DataConfig:
     corpus: str = "pydoc"
     """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, or `shards:FOLDER`, prepared."""
     vocabulary: str = named(VOCABULARIES, "characters")
-    """What counts as a symbol; `bpe`: sub-words, learned from the training part; `tokenizer`: those of a file."""
+    """The kind of symbols; `bpe`: sub-words learned from the training part; `tokenizer`: tokens of a file."""
     tokenizer: str | None = None
-    """A tokenizer.json, or a folder that holds one; or a run, whose symbols are used. Else the text decides."""
+    """A tokenizer.json, a folder that contains one, or a run, to use its vocabulary. Default: from the text."""
     units: int = needs(2048, "vocabulary", _takes_units, "bpe")
-    """Sub-words of `bpe`, the 256 bytes among them; fewer where the text repeats no more."""
+    """Number of sub-words of `bpe`, including the 256 bytes; fewer if the text has no more repeated pairs."""
     batch: int = 16
-    """Streams read side by side (B)."""
+    """Streams read in parallel (B)."""
     window: int = 256
     """Symbols per stream and step (T): how far gradients reach back."""
     order: Literal["contiguous", "shuffled", "random"] = "contiguous"
-    """`contiguous`: streams go on where they were, state carried; `shuffled`: over stretches of the text in another
-    order in every pass; `random`: windows from anywhere, state fresh."""
+    """`contiguous`: streams continue, state carried; `shuffled`: segments of the text in another order in every pass;
+    `random`: windows from random positions, state reset."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -57,9 +57,9 @@ class TrainConfig:
     """How the model learns, what is logged and kept, and on what machine."""
 
     symbols: int = 2_000_000
-    """Symbols to train on, all streams together; may exceed the corpus (it is read again)."""
+    """Symbols to train on, over all streams; may exceed the corpus (it is read again)."""
     objective: Any = part(OBJECTIVES, "predict")
-    """What a training step minimises; `predict`: the cross-entropy of the next symbol."""
+    """The loss that a training step minimises; `predict`: the cross-entropy of the next symbol."""
     lr: float = 3e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "onecycle", "wsd"] = "cosine"
@@ -73,9 +73,9 @@ class TrainConfig:
     weight_decay: float = 0.01
     """AdamW weight decay; none on biases, norms, embeddings' identities and time constants."""
     beta1: float = 0.9
-    """AdamW's first moment."""
+    """AdamW's decay rate of the first moment."""
     beta2: float = 0.99
-    """AdamW's second moment (the paper: 0.999)."""
+    """AdamW's decay rate of the second moment (the paper: 0.999)."""
     clip: float = 1.0
     """Largest gradient norm; 0 turns clipping off."""
     accumulate: int = 1
@@ -83,7 +83,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of weights, dropout and data order."""
     start: str | None = None
-    """A run whose weights training begins with, as `inn train --from RUN` sets it; fresh weights when not given."""
+    """A run whose weights training starts with, set by `inn train --from RUN`; default: new weights."""
     device: str = "auto"
     """auto, cpu, cuda (or cuda:1, ...) or mps."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -91,21 +91,21 @@ class TrainConfig:
     checkpoint_rounds: bool = False
     """Recompute each round of the graph in the backward pass: less memory, a third more work, the same results."""
     threads: int = 0
-    """CPU threads; 0 takes one for each physical core."""
+    """CPU threads; 0 uses one per physical core."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
-    """How several processes (torchrun) train one model: `ddp`, a copy in each; `fsdp`, each holds a part of all."""
+    """How several processes (torchrun) train one model: `ddp`: a copy in each; `fsdp`: each holds a share."""
     log_every: int = 20
     """Steps between log lines."""
     eval_every: int = 500
     """Steps between validations."""
     eval_symbols: int = 100_000
-    """Symbols of the validation part that a validation reads while training; 0 reads all."""
+    """Symbols of the validation part to read in each validation; 0 reads all."""
     sample_every: int = 500
     """Steps between samples; 0 turns them off."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
     keep: int = 2
-    """Recent checkpoints to keep, beside the best."""
+    """Recent checkpoints to keep, in addition to the best."""
 
     def __post_init__(self) -> None:
         check_types(self)

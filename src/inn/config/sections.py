@@ -15,8 +15,8 @@ from inn.registry import MODELS
 SECTIONS = ("model", "data", "train")
 MODEL_EXTRA = {
     "kind": f"The kind of model: {', '.join(MODELS)}. Its fields are those below; --help shows the kind's own.",
-    "preset": f"A starting point in place of the recipe's model (kind inn): {', '.join(PRESETS)}.",
-    "parameters": "Parameters to come near to, as in 470k or 2.5M: the width is found, and written down.",
+    "preset": f"A preset to start from instead of the recipe's model (kind inn): {', '.join(PRESETS)}.",
+    "parameters": "Target number of parameters, as in 470k or 2.5M: the width is computed from it, and saved.",
 }
 
 MAIN = (

@@ -15,11 +15,11 @@ class SymbolsConfig:
     """How symbols enter a model and how it predicts them, where there are many."""
 
     embedding_width: int | None = None
-    """Numbers per symbol, which a linear map widens to the model's; a tied head goes back. No map when not given."""
+    """Width of the embedding, mapped linearly to the model's (and back by a tied head). Default: no map."""
     head: Literal["linear", "adaptive"] = "linear"
-    """`adaptive`: fewer numbers for rarer symbols, which must be numbered by frequency, as words are. Not tied."""
+    """`adaptive`: smaller vectors for rarer symbols; needs symbols sorted by frequency, like words. Not tied."""
     cutoffs: list[int] | None = None
-    """Where the adaptive head cuts the vocabulary, [2000,6000] for one; at one and three fifths when not given."""
+    """Cutoffs of the adaptive head, for example [2000,6000]; default: one and three fifths of the vocabulary."""
 
     def check_symbols(self, tied: bool) -> None:
         check_at_least(self, 1, "embedding_width")

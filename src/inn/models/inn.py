@@ -30,9 +30,9 @@ RECALL = -1
 class INN(SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
-    By default each neuron has weights and a part of the embedding of its own, hears every other through a matrix of its
-    own (router `dendrites`), remembers with a Mamba memory, and recalls what followed the last time after its own
-    number of symbols (`inn.nn.recall.Recall`). The preset `paper` is the published model.
+    By default each neuron has its own weights and its own part of the embedding, receives messages from all others with
+    a weight matrix per edge (router `dendrites`), has a Mamba memory, and an n-gram cache: which symbol followed the
+    same context last time, with its own context length (`inn.nn.recall.Recall`). Preset `paper`: the published model.
 
     Args:
         config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`). A

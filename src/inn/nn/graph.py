@@ -33,9 +33,9 @@ class Graph(Checked):
         config: a `GraphConfig`; or give its fields by name.
 
     Attributes:
-        checkpoint_rounds: while training, keep only what goes into each round and run it again in the backward pass:
-            memory for one round instead of all of them, for a third more work. The results are the same.
-        ids: the neurons' stable names, `[N]` integers, kept through surgery and checkpoints.
+        checkpoint_rounds: in training, keep only the input of each round and recompute the round in the backward
+            pass: memory for one round instead of all of them, a third more work, the same results.
+        ids: the neurons' stable ids, `[N]` integers, kept through surgery and checkpoints.
 
     >>> layer = Graph(neurons=4, width=16, rounds=2)
     >>> y, state = layer(torch.randn(2, 10, 64))

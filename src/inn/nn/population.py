@@ -114,12 +114,12 @@ class NeuronLinear(nn.Module):
     Args:
         populations: sets of weights, 1 (shared by all neurons) or N.
         inputs, outputs: widths I and O.
-        bias: whether to add one.
+        bias: whether to add a bias.
         zero: start at zero instead of U(±1/√I), PyTorch's default for a linear layer.
 
     Attributes:
-        bound: U(±bound) is what the weights start from.
-        first_bias: what makes the bias `[P, O]` that is started from; None: zeros.
+        bound: the initial weights are drawn from U(±bound).
+        first_bias: a function that returns the initial bias `[P, O]`; None: zeros.
 
     >>> NeuronLinear(8, 16, 32)(torch.randn(2, 5, 8, 16)).shape
     torch.Size([2, 5, 8, 32])

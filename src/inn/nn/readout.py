@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Readout(nn.Module, ABC):
-    """Makes one vector of the neurons: `[B, T, N, D]` -> `[B, T, width(config)]`.
+    """Combines the neurons into one vector: `[B, T, N, D]` -> `[B, T, width(config)]`.
 
     Attributes:
         Options: the dataclass of the readout's options, which are `config.readout`.
-        exchangeable: True where neurons that are alike give what one of them gives (`inn.collapse`).
+        exchangeable: True if identical neurons give the same output as one of them (`inn.collapse`).
     """
 
     Options: type[PartOptions] = PartOptions

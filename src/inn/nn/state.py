@@ -32,12 +32,12 @@ def ungrouped(parts: Mapping[str, Tensor], group: int) -> dict[str, Tensor]:
 class State(Mapping[Key, Tensor]):
     """A tree of tensors keyed by (round, part), each `[B, N, ...]`: batch first, neurons second.
 
-    States are values: every method returns a new one and none changes the tensors it was given. Models without a
-    population (an LSTM, say) keep N = 1 and count their layers as rounds.
+    States are values: every method returns a new one and none changes its input. Models without a population (for
+    example an LSTM) have N = 1 and count their layers as rounds.
 
     Attributes:
-        penalties: what the call in training that returned this state adds to its loss, in nats by name; scalars. They
-            belong to that call alone: no state made of this one has them.
+        penalties: terms that the training call that returned this state adds to the loss, in nats by name; scalars.
+            They belong to that call only: states made from this one do not have them.
 
     >>> s = State({(0, "ssm"): torch.zeros(2, 4, 8)})
     >>> s.select_neurons([1, 3])[0, "ssm"].shape

@@ -16,9 +16,9 @@ _VALUE = 80
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave: one sentence naming the thing, the value and the remedy.
+    """A mistake in the user's input: one sentence that names the thing, the value and the remedy.
 
-    It is of one line whatever the value is, and long values are shortened: they may be a file's, of any length.
+    The message is always one line, and long values are shortened, since they may come from a file.
 
     >>> len(str(InputError(f"cannot be '{'x' * 9999}'; choose another")))
     105

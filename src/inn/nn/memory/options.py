@@ -13,7 +13,7 @@ from inn.system.errors import InputError
 
 @dataclass
 class MambaOptions(Options):
-    """The Mamba memory inside a neuron (Gu & Dao 2023): its sizes and where its time constants start."""
+    """The Mamba memory inside a neuron (Gu & Dao 2023): its sizes and initial time constants."""
 
     state: int = 16
     """State numbers per channel of the memory (S)."""
@@ -22,7 +22,7 @@ class MambaOptions(Options):
     expand: int = 2
     """Channels of the memory per unit of width (E = expand x width)."""
     dt_rank: int | None = None
-    """Rank of the step-size projection; width / 16, rounded up, when not given."""
+    """Rank of the step-size projection; width / 16, rounded up, by default."""
     dt_min: float = 1e-3
     """Smallest step size at the start; the longest time constant is 1 / dt_min symbols."""
     dt_max: float = 1e-1

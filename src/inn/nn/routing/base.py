@@ -99,8 +99,8 @@ def emitted(values: Tensor, gate: Tensor | None) -> Tensor:
 class WeightedRouter(Router):
     """A router whose message is a weighted sum of values: Σ_j w_ij V x_j, then an output map.
 
-    Subclasses give the weights. `zero_start` begins with the output map at zero: the neurons begin silent. With the
-    update form `message-norm` the norm after it starts at zero instead, since it would blow up a message near zero.
+    Subclasses define the weights. With `zero_start` the output map starts at zero: no messages at first. With the
+    update form `message-norm` the norm after it starts at zero instead, since it would amplify a message near zero.
     """
 
     Options = MessageOptions

@@ -15,7 +15,7 @@ class MessageOptions(Options):
     """A router whose messages come after the memory."""
 
     zero_start: bool = True
-    """Start the messages at zero: the neurons begin silent and learn to talk."""
+    """Start the messages at zero: the neurons learn to send messages."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class AttentionOptions(MessageOptions):
 
 @dataclass
 class BusOptions(MessageOptions):
-    """A gated bus: every neuron writes a few numbers, every neuron reads all of them."""
+    """A gated bus: each neuron writes a few numbers, each neuron reads all of them."""
 
     bus_width: int = 64
     """Numbers that each neuron writes on the bus (m)."""
@@ -55,7 +55,7 @@ class BusOptions(MessageOptions):
 
 @dataclass
 class DendritesOptions(Options):
-    """Every neuron hears every other through a matrix of its own, and what it hears is what its memory takes in."""
+    """A weight matrix for every edge; the sum of the messages is the input of the memory."""
 
     def check(self, graph: Any) -> None:
         if graph.update != "sequential":

@@ -17,12 +17,12 @@ MOST = 1 << 14
 
 @dataclass(frozen=True)
 class Edges:
-    """Directed edges of a population, listed by the neuron they lead to.
+    """Directed edges of a population, listed by their target neuron.
 
     Attributes:
-        sources: `[N_to, K]` int64, the neurons that each neuron may listen to (dense as K = N).
-        open: `[N_to, K]` bool, which of them it does listen to; a closed edge is a lesion, or fills a row up.
-        signs: `[N_to, K]` of 1 and -1, a factor on what goes over an edge; None where all are 1.
+        sources: `[N_to, K]` int64, the neurons that each neuron can receive from (dense if K = N).
+        open: `[N_to, K]` bool, which of these edges are open; a closed one is an ablation (lesion) or padding.
+        signs: `[N_to, K]` of 1 and -1, a factor on the message over an edge; None if all are 1.
     """
 
     sources: Tensor

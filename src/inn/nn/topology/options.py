@@ -13,10 +13,10 @@ from inn.system.errors import InputError
 
 @dataclass
 class RingOptions(Options):
-    """Every neuron hears itself and those nearest to it on a ring."""
+    """Each neuron receives from itself and its nearest neighbours on a ring."""
 
     neighbours: int = 2
-    """Neurons that each one hears beside itself, half of them on either side: an even number below N."""
+    """Neighbours that each neuron receives from, half on either side: an even number below N."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,10 +34,10 @@ class RingOptions(Options):
 
 @dataclass
 class SmallWorldOptions(RingOptions):
-    """A ring some of whose edges come from anywhere (Watts & Strogatz 1998): near and yet few steps from all."""
+    """A ring with some edges rewired at random (Watts & Strogatz 1998): short paths between all neurons."""
 
     rewired: float = 0.1
-    """Share of the edges between neurons whose source is drawn anew, in [0, 1]."""
+    """Share of the edges between neurons that get a random source, in [0, 1]."""
     seed: int = 0
     """Seed of the draws."""
 
@@ -50,12 +50,12 @@ class SmallWorldOptions(RingOptions):
 
 @dataclass
 class GroupsOptions(Options):
-    """Groups of neurons that hear everyone of their own group, and a few of the others."""
+    """Groups of neurons: each receives from all neurons of its group, and from a few others."""
 
     groups: int = 2
-    """Groups, as equal in size as N allows; neurons of a group stand side by side."""
+    """Number of groups, as equal in size as N allows; a group is a range of neurons."""
     between: int = 1
-    """Neurons of other groups that each neuron hears, drawn at random."""
+    """Neurons of other groups that each neuron receives from, drawn at random."""
     seed: int = 0
     """Seed of the draws."""
 
@@ -76,12 +76,12 @@ class GroupsOptions(Options):
 
 @dataclass
 class EdgesOptions(Options):
-    """Edges one by one."""
+    """A list of edges."""
 
     edges: list[list[int]] = field(default_factory=list)
     """[to, from] for every edge, or [to, from, sign] with 1 or -1; neurons are numbered from 0."""
     itself: bool = True
-    """Every neuron hears itself too, whether or not that is listed."""
+    """Each neuron also receives from itself, listed or not."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -105,10 +105,10 @@ class EdgesOptions(Options):
 
 @dataclass
 class FileOptions(EdgesOptions):
-    """Edges from a file, which is read once: the configuration keeps them, and the file is not needed again."""
+    """Edges from a file, which is read once: the configuration stores them."""
 
     path: str | None = None
-    """A CSV of `to,from[,sign]` or of an adjacency matrix, or an npz with `edges` or `adjacency` (row: who hears)."""
+    """A CSV of `to,from[,sign]` or of an adjacency matrix, or an npz with `edges` or `adjacency` (row: receiver)."""
 
     def __post_init__(self) -> None:
         if not self.edges:

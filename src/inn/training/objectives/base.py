@@ -98,11 +98,11 @@ class StepResult:
 
 
 class Objective:
-    """What a training step minimises. A subclass has `loss`, and what it needs of the rest.
+    """The loss that a training step minimises. A subclass defines `loss`, and other methods if it needs them.
 
-    In every step `before_step` is called once, `loss` for each micro-batch, and `after_step` once the optimiser has
-    stepped. All processes of a group do the same: what changes weights or the objective's own state has to come out
-    alike in each, so it follows from the step, from `StepResult` and from `generator`, not from rows of a batch.
+    In every step `before_step` is called once, `loss` for each micro-batch, and `after_step` after the optimiser step.
+    All processes must do the same: changes to weights or to the objective's state may depend on the step, on
+    `StepResult` and on `generator`, which are the same in all processes, but not on rows of a batch.
 
     Args:
         options: an instance of the class's `Options`.
