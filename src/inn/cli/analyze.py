@@ -157,9 +157,9 @@ def show_roles(facts: dict[str, Any], out: Console) -> None:
 
 
 def show_neurons(facts: dict[str, Any], out: Console) -> None:
-    """What every neuron carries, and what is lost without it; narrow enough for a small window."""
-    carried = _table("what each neuron carries", "neuron", "tells of [bits]", "half-life:", "alone:")
-    missed = _table("what is lost without it", "neuron", "bits [95 %]:", "mean instead:", "Shapley:", "most at")
+    """What each neuron encodes, and its ablation; narrow enough for a small window."""
+    carried = _table("what each neuron encodes", "neuron", "encodes [bits]", "half-life:", "alone:")
+    missed = _table("ablation (lesion) of a neuron", "neuron", "bits [95 %]:", "mean instead:", "Shapley:", "most at")
     for card in facts["cards"]:
         lesion, life, name = card["lesion"], card["timescale"]["half_life"], str(card["neuron"])
         tells = ", ".join(f"{name} {bits:.2f}" for name, bits in told(card)) or "–"
@@ -173,15 +173,15 @@ def show_neurons(facts: dict[str, Any], out: Console) -> None:
         )
     out.print(carried)
     note = (
-        "Tells of: information about the class of the symbol just read, above what shuffled classes give; half-life of "
+        "Encodes: information about the class of the last symbol, above that of shuffled classes; half-life of "
         "a perturbation, in symbols; alone: bits per symbol of a prediction from this neuron only "
         f"({facts['cards'][0]['lens']['silent']:.2f} from none).\n"
     )
     out.print(note, style="dim")
     out.print(missed)
     out.print(
-        "Bits per symbol when it says nothing, and when it says its mean; Shapley: its share of what all are worth; "
-        "the class of the next symbol that it is missed at the most.\n",
+        "Bits per symbol lost when the neuron is silent, and when its mean replaces it; Shapley: its share of the value "
+        "of all; most at: the class of the next symbol with the largest loss.\n",
         style="dim",
     )
 
@@ -217,7 +217,7 @@ def worst(by_class: dict[str, float], shares: dict[str, float]) -> str:
 
 
 def show_lesions(facts: dict[str, Any], out: Console) -> None:
-    table = _table("what is lost without other parts", "part", "bits [95 %]:")
+    table = _table("ablation (lesion) of other parts", "part", "bits [95 %]:")
     for of in facts["rounds_lesioned"]:
         what = f"round {of['round'] + 1}" if of["what"] == "round" else f"communication in round {of['round'] + 1}"
         table.add_row(what, _cost(of))
@@ -233,7 +233,7 @@ def show_lesions(facts: dict[str, Any], out: Console) -> None:
 
 
 def show_contexts(facts: dict[str, Any], out: Console) -> None:
-    table = _table("where each neuron is loudest", "neuron", "activity:", "text")
+    table = _table("where each neuron is most active", "neuron", "activity:", "text")
     table.columns[2].no_wrap = True
     for card in facts["cards"]:
         for context in card["contexts"][:CONTEXTS]:

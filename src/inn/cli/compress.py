@@ -162,8 +162,8 @@ def _print(found: dict[str, Any]) -> None:
         ("  embeddings", "embeddings", "{:,}"),
         ("  all but embeddings", "without_embeddings", "{:,}"),
         ("FLOPs per symbol", "flops_per_symbol", "{:,.0f}"),
-        ("megabytes of weights on the disk", "megabytes", "{:,.1f}"),
-        ("symbols per second, writing", "symbols_per_second", "{:,.1f}"),
+        ("megabytes of weights on disk", "megabytes", "{:,.1f}"),
+        ("symbols per second, generating", "symbols_per_second", "{:,.1f}"),
         ("perplexity", "perplexity", "{:,.2f}"),
         ("bits per symbol", "bits", "{:,.3f}"),
     ):

@@ -92,7 +92,7 @@ def show_verify(args: Namespace) -> None:
         raise InputError(f"{bad[0].file}: {bad[0].note}")
     if not args.json:
         for check in checks:
-            print(f"{check.file}: {check.note or 'is what it should be'}, sha256 {check.found}")
+            print(f"{check.file}: {check.note or 'is correct'}, sha256 {check.found}")
 
 
 def show_prepare(args: Namespace) -> None:

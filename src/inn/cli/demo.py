@@ -1,4 +1,4 @@
-"""`inn demo`: a small graph of neurons learns the interpreter's own documentation and shows what came out."""
+"""`inn demo`: a small graph of neurons learns the interpreter's own documentation and shows the results."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Display:
 
     def _opening(self, e: Started) -> str:
         if e.step:
-            return f"{e.run}: goes on from step {e.step:,} of {e.steps:,}, on {e.device}"
+            return f"{e.run}: continues from step {e.step:,} of {e.steps:,}, on {e.device}"
         baselines = ", ".join(f"{name} {loss_text(bits * math.log(2), e)}" for name, bits in e.floors.items())
         size = f"{e.parameters:,} parameters, {e.symbols:,} {e.unit}s in {e.steps:,} steps"
         return f"{e.run}: {e.kind}, {size}, on {e.device}" + (f"\nbaselines: {baselines}" if baselines else "")

@@ -63,7 +63,7 @@ def check_start(args: Namespace, settings: Settings | None) -> None:
         check_corpus(settings.config.data.corpus)
         out = console(to_stderr=True, progress=True)
         if out.is_terminal:
-            about = f"{args.run}: {settings.config.model.kind} on '{settings.config.data.corpus}', getting ready"
+            about = f"{args.run}: {settings.config.model.kind} on '{settings.config.data.corpus}', starting"
             out.print(about, style="dim", soft_wrap=True)
 
 
