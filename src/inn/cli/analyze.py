@@ -180,8 +180,8 @@ def show_neurons(facts: dict[str, Any], out: Console) -> None:
     out.print(note, style="dim")
     out.print(missed)
     out.print(
-        "Bits per symbol lost when the neuron is silent, and when its mean replaces it; Shapley: its share of the value "
-        "of all; most at: the class of the next symbol with the largest loss.\n",
+        "Bits per symbol lost when the neuron is silent, and when its mean replaces it; Shapley: its share of the "
+        "value of all; most at: the class of the next symbol with the largest loss.\n",
         style="dim",
     )
 

@@ -50,12 +50,12 @@ def parse(argv: list[str]) -> Namespace:
     parser.option(
         "--keep", type=float | None, help="Share of the projections' parameters to keep, in (0, 1]: 0.8; of an INN 0.6."
     )
-    parser.option("--plan", help="A plan by name, or a topology such as qkv-ug-d; auto when not given.")
-    parser.option("--roles", help="Compress only these projections: qkv, or qk{in_proj} where they have no letters.")
+    parser.option("--plan", help="A plan by name, or a topology such as qkv-ug-d; default: auto.")
+    parser.option("--roles", help="Compress only these projections: qkv, or qk{in_proj} for those without letters.")
     parser.option("--rows", type=int, default=32, help="Blocks of the text to calibrate on.")
     parser.option("--length", type=int, default=512, help="Symbols per block, and per window that is scored.")
-    parser.option("--evaluate", help="A text file to score; the last tenth of the calibration text when absent.")
-    parser.option("--windows", type=int, default=16, help="Windows to score, at most.")
+    parser.option("--evaluate", help="A text file to score; default: the last tenth of the calibration text.")
+    parser.option("--windows", type=int, default=16, help="Maximum number of windows to score.")
     parser.option("--tune", type=int, default=0, help="Epochs of the NGC authors' fine-tuning, block by block.")
     parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")
     parser.option(
