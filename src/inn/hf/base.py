@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from inn.hf.cache import Chunk, INNCache, unlearned
 from inn.hf.config import INNHFConfig
 from inn.hf.folder import check_free_of_adapters, write_beside
-from inn.hf.inputs import cut, held, passes
+from inn.hf.inputs import checked, cut, held, passes
 from inn.hf.losses import teach_trainer
 from inn.models.build import build_model
 from inn.models.inn import INN
@@ -241,6 +241,19 @@ class INNPreTrainedModel(PreTrainedModel):
             and not torch.compiler.is_compiling()
             and untouched(self.inn)  # else what hangs on it is heard as in reading
         )
+
+    def _given(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        cache: Any,
+        use_cache: bool | None,
+        options: dict[str, Any],
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, INNCache | None, bool]:
+        """A call, checked: symbols, mask and resets `[B, T]`, the cache, whether hidden states are asked for."""
+        rounds = self._asks_for_rounds(options)
+        tokens, mask, reset = checked(input_ids, attention_mask, cache, options, self.config.vocab_size)
+        return tokens, mask, reset, self._cache(cache, use_cache), rounds
 
     def _cache(self, cache: Any, use_cache: bool | None) -> INNCache | None:
         """The cache to go on with; None where none is asked for."""

@@ -10,7 +10,6 @@ from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
 from inn.hf.base import INNPreTrainedModel
 from inn.hf.config import INNHFConfig
-from inn.hf.inputs import checked
 from inn.hf.losses import class_loss
 from inn.models.inn import INN
 
@@ -44,9 +43,8 @@ class INNForSequenceClassification(INNPreTrainedModel):
         `labels`: `[B]` classes, `[B, num_labels]` of 0 and 1 for several at once, or `[B]` or `[B, num_labels]`
         numbers; which of them `config.problem_type` says, else their type and `num_labels`.
         """
-        symbols, rounds = self.config.vocab_size, self._asks_for_rounds(options)
-        tokens, mask, reset = checked(input_ids, attention_mask, past_key_values, options, symbols)
-        cache = self._cache(past_key_values, use_cache)
+        given = self._given(input_ids, attention_mask, past_key_values, use_cache, options)
+        tokens, mask, reset, cache, rounds = given
         read = self._read(tokens, mask, reset, cache, rounds=rounds)
         logits, loss = self.score(read.hidden[:, -1]), None  # padding on the right says what the last symbol does
         if labels is not None:

@@ -36,10 +36,9 @@ class INNModel(INNPreTrainedModel):
         **options: Any,
     ) -> BaseModelOutputWithPast | tuple:
         """See `INNForCausalLM.forward`."""
-        symbols = self.config.vocab_size
-        tokens, mask, reset = checked(input_ids, attention_mask, past_key_values, options, symbols)
-        cache = self._cache(past_key_values, use_cache)
-        read = self._read(tokens, mask, reset, cache, rounds=self._asks_for_rounds(options))
+        given = self._given(input_ids, attention_mask, past_key_values, use_cache, options)
+        tokens, mask, reset, cache, rounds = given
+        read = self._read(tokens, mask, reset, cache, rounds=rounds)
         out = BaseModelOutputWithPast(read.hidden, cache, read.rounds)  # type: ignore[arg-type]
         return self._returned(out, return_dict)
 
@@ -90,9 +89,8 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
 
         Raises `InputError` for `inputs_embeds`, caches of other models, and masks and labels that do not fit.
         """
-        symbols, rounds = self.config.vocab_size, self._asks_for_rounds(options)
-        tokens, mask, reset = checked(input_ids, attention_mask, past_key_values, options, symbols)
-        cache = self._cache(past_key_values, use_cache)
+        given = self._given(input_ids, attention_mask, past_key_values, use_cache, options)
+        tokens, mask, reset, cache, rounds = given
         if tokens.shape[1] == 1 and labels is None and not rounds and self._steps(cache, mask, reset):
             logits = self._step(tokens, cache)[:, None]  # type: ignore[arg-type]
             out = CausalLMOutputWithPast(logits=logits, past_key_values=cache)  # type: ignore[arg-type]
