@@ -226,6 +226,14 @@ VOCABULARIES = Kinds(
         "tokenizer": "inn.data.tokens:Tokens",
     },
 )
+TASKS = Kinds(
+    "task",
+    "inn.tasks",
+    {
+        "none": "",
+        "parity": "inn.data.tasks.parity:Parity",
+    },
+)
 OBJECTIVES = Kinds(
     "objective",
     "inn.objectives",
@@ -241,6 +249,7 @@ TABLES = {
     "model": MODELS,
     "vocabulary": VOCABULARIES,
     "objective": OBJECTIVES,
+    "task": TASKS,
 }
 """What `register` takes, and `inn kinds` lists."""
 
@@ -249,7 +258,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `readout`, `model`, `vocabulary`, `objective` (the keys of `TABLES`).
+        what: `memory`, `router`, `topology`, `readout`, `model`, `vocabulary`, `objective`, `task`: keys of `TABLES`.
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.
