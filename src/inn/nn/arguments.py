@@ -37,6 +37,8 @@ class Checked(nn.Module):
 
     symbols: bool = True
     """Whether it reads symbols `[B, T]`, or vectors `[B, T, F]`."""
+    gaps: bool = False
+    """Whether NaN in a vector is a value that is missing."""
     _own: Own | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -52,6 +54,18 @@ class Checked(nn.Module):
     def check_given(self, given: Any) -> Tensor:
         """What is read, in the type that is read; raises `InputError` where it is nothing that can be read."""
         raise NotImplementedError
+
+    def check_values(self, given: Tensor) -> None:
+        """Raise `InputError` for numbers that cannot be read, where they can be looked at without waiting."""
+        if self.symbols:
+            check_range(given, self.config.vocab)  # type: ignore[union-attr]
+
+    def check_step(self, given: Any) -> Tensor:
+        """What is read of one step, `[B]` symbols or `[B, F]`; raises `InputError` for what cannot be read."""
+        tokens = whole(one_each(given))
+        self.check_device("tokens", tokens)
+        self.check_values(tokens)
+        return tokens
 
     def own(self, again: bool = False) -> Own:
         """What fits this module; measured anew where it may have changed."""
@@ -125,8 +139,7 @@ def checked(forward: Callable) -> Callable:
             given = given.masked_fill(~mask if self.symbols else ~mask[..., None], 0)
             if options and options.get("recalled") is not None:
                 options["recalled"] = options["recalled"].masked_fill(~mask[..., None, None], 0)
-        if self.symbols:
-            check_range(given, self.config.vocab)  # type: ignore[union-attr]
+        self.check_values(given)
         if reset is None and mask is None:
             return forward(self, given, state, **options)
         given, fresh, lost, kept = sheltered(self, given, state, reset, mask)
@@ -146,9 +159,7 @@ def checked_step(step_: Callable) -> Callable:
 
     @wraps(step_)
     def call(self: Checked, tokens: Any, state: Any = None, **options: Any) -> tuple[Tensor, State]:
-        tokens = whole(one_each(tokens))
-        self.check_device("tokens", tokens)
-        check_range(tokens, self.config.vocab)  # type: ignore[union-attr]
+        tokens = self.check_step(tokens)
         streams = tokens.shape[0]
         if state is not None:
             state = self.check_state(state, streams)
