@@ -77,6 +77,9 @@ class SequenceModel(Checked, ABC):
         ignored = targets == -100
         if not ignored.is_cpu or bool(ignored.any()):
             y = y.masked_fill(ignored[..., None], 0.0)
+        if weights is not None:
+            each = F.cross_entropy(y.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none")
+            return (each.view(targets.shape) * weights[:, None]).sum()
         return F.cross_entropy(y.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
 
     def counted(self, targets):
