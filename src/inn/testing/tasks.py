@@ -8,9 +8,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from inn.config.parts import option_names, settled
+from inn.config.parts import option_names
 from inn.data.examples import IGNORED, Examples
 from inn.data.tasks.base import PARTS, Metric, Task
+from inn.data.tasks.base import task as make
 from inn.registry import TASKS
 from inn.system.errors import InputError
 from inn.testing.expect import expect, expect_equal, named
@@ -31,7 +32,7 @@ def check_task(task: type[Task] | str, **options: Any) -> None:
     """
     with named(TASKS, task) as kind:
         what = f"task '{kind}'"
-        made, again = (TASKS[kind](settled("task", TASKS, {"kind": kind, **options})) for _ in range(2))
+        made, again = (make(kind, **options) for _ in range(2))
         expect(isinstance(made, Task), f"{what} is no subclass of inn.Task")
         _check_names(made, what)
         parts = {name: _check_part(made, name, f"{what}, {name} part") for name in PARTS}
@@ -148,7 +149,7 @@ def _check_options(kind: str, options: dict[str, Any], what: str) -> None:
     refused |= {name: -1 for name in ("seed", "examples") if name in option_names(TASKS, kind)}
     for name, value in refused.items():
         try:
-            settled("task", TASKS, {"kind": kind, **options, name: value})
+            make(kind, **{**options, name: value})
         except InputError:
             continue
         raise AssertionError(f"{what}: {name}={value} is not refused; call super().__post_init__() in its options")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import inn
+from inn.config.parts import option_names
 from inn.data.examples import Examples
 from inn.data.tasks.base import Task, TaskOptions
 from inn.data.tasks.parity import Parity
@@ -91,31 +95,22 @@ def test_other_options_keep_it_too(kind, options):
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused_in_a_sentence(made, kind, options, sentence):
+def test_what_cannot_be_is_refused_in_a_sentence(kind, options, sentence):
     with pytest.raises(InputError, match=sentence):
-        made(kind, **options)
+        inn.task(kind, **options)
 
 
-def test_a_batch_is_drawn_in_milliseconds_and_a_long_needle_in_a_second(made):
+def test_a_batch_is_drawn_in_milliseconds_and_a_long_needle_in_a_second():
     def seconds(task, count):
         task.draw(np.random.default_rng(0), 2)
         begun = time.process_time()
         task.draw(np.random.default_rng(1), count)
         return time.process_time() - begun
 
-    long = {"length": 128}
-    for kind in set(GENERATED) & {
-        "parity",
-        "modular",
-        "permutations",
-        "machines",
-        "sessions",
-        "hmm",
-        "markov",
-        "listops",
-    }:
-        assert min(seconds(made(kind, **long), 64) for _ in range(3)) < 0.1, kind  # 1 to 15 ms where nothing else runs
-    assert seconds(made("needle", noise=100_000), 64) < 3.0
+    for kind in "parity modular permutations machines sessions hmm markov listops".split():
+        task = inn.task(kind, length=128)
+        assert min(seconds(task, 64) for _ in range(3)) < 0.1, kind  # 1 to 15 ms where nothing else runs
+    assert seconds(inn.task("needle", noise=100_000), 64) < 3.0
 
 
 class Unseeded(Parity):
@@ -236,3 +231,22 @@ class Infinite(Still):
 def test_what_is_wrong_with_a_task_is_said(task, sentence):
     with pytest.raises(AssertionError, match=sentence):
         check_task(task, examples=20)
+
+
+def test_the_page_names_every_task_and_what_chance_reaches():
+    page = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    rows = {row[0]: row for row in re.findall(r"^\| `([\w-]+)` \|.*\| (\w+) \| ([\d.–]+) \|$", page, re.MULTILINE)}
+    symbols = {kind for kind in TASKS if kind != "none" and not TASKS[kind].signal}
+    assert set(rows) >= symbols
+    for kind in symbols:
+        task, (_, metric, chance) = inn.task(kind, examples=4000), rows[kind]
+        assert metric == task.metric
+        targets = task.part("test").targets
+        if metric == "accuracy":
+            assert np.bincount(targets[targets >= 0]).max() / (targets >= 0).sum() == pytest.approx(
+                float(chance), abs=0.02
+            )
+        described = re.search(rf"^\*\*[\w, ]*\b{kind}\b.*?\n\n", page, re.MULTILINE | re.DOTALL)
+        assert described, f"no paragraph on {kind}"
+        own = set(option_names(TASKS, kind)) - {"seed", "examples"}
+        assert not [name for name in own if f"`{name}`" not in described[0]], kind

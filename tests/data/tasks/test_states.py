@@ -7,6 +7,8 @@ import statistics
 import numpy as np
 import pytest
 
+import inn
+
 
 def test_parity_is_the_number_of_ones(told):
     for inputs, targets in told("parity"):
@@ -70,10 +72,10 @@ def test_a_modular_expression_has_the_value_that_is_told(told, options):
     assert deepest == options.get("depth", 3)
 
 
-def test_the_table_is_split_once_and_only_training_labels_are_wrong(made):
+def test_the_table_is_split_once_and_only_training_labels_are_wrong():
     p = 11
-    clean = made("modular", form="table", modulus=p)
-    noisy = made("modular", form="table", modulus=p, corrupted=0.25)
+    clean = inn.task("modular", form="table", modulus=p)
+    noisy = inn.task("modular", form="table", modulus=p, corrupted=0.25)
     seen = []
     for name in ("train", "valid", "test"):
         part, wrong = clean.part(name).padded(), noisy.part(name).padded()

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+import inn
 from inn.data.tasks.sessions import WORKFLOWS
 
 
@@ -59,16 +60,16 @@ def paths_loss(task, inputs, target):
 
 
 @pytest.mark.parametrize("target", ["next", "state"])
-def test_the_forward_algorithm_is_the_sum_over_all_paths(made, target):
-    task = made("hmm", states=3, symbols=4, length=4, target=target)
+def test_the_forward_algorithm_is_the_sum_over_all_paths(target):
+    task = inn.task("hmm", states=3, symbols=4, length=4, target=target)
     examples = task.draw(np.random.default_rng(0), 3)
     inputs, targets, _ = examples.padded()
     slow = [paths_loss(task, inputs[i, : t + 1].tolist(), int(targets[i, t])) for i in range(3) for t in range(4)]
     assert task.optimal_loss(examples) == pytest.approx(sum(slow) / len(slow), rel=1e-12)
 
 
-def test_an_hmm_follows_its_tables(made):
-    task = made("hmm", states=3, symbols=5, length=400, target="state", stay=0.6)
+def test_an_hmm_follows_its_tables():
+    task = inn.task("hmm", states=3, symbols=5, length=400, target="state", stay=0.6)
     assert task.transitions.sum(1) == pytest.approx(1.0)
     assert np.diag(task.transitions) == pytest.approx(0.6)
     inputs, targets, _ = task.draw(np.random.default_rng(0), 200).padded()
@@ -81,8 +82,8 @@ def test_an_hmm_follows_its_tables(made):
     assert np.abs(seen / seen.sum(1, keepdims=True) - task.emissions).max() < 0.01
 
 
-def test_the_loss_of_a_mixture_is_bayes(made):
-    task = made("markov", sources=3, symbols=4, length=6)
+def test_the_loss_of_a_mixture_is_bayes():
+    task = inn.task("markov", sources=3, symbols=4, length=6)
     examples = task.draw(np.random.default_rng(0), 5)
     inputs, targets, _ = examples.padded()
     nats = 0.0
@@ -95,8 +96,8 @@ def test_the_loss_of_a_mixture_is_bayes(made):
     assert task.optimal_loss(examples) == pytest.approx(nats / 30, rel=1e-12)
 
 
-def test_the_optimum_of_a_mixture_is_near_the_entropy_of_its_sources_and_above_it(made):
-    task = made("markov", length=200)
+def test_the_optimum_of_a_mixture_is_near_the_entropy_of_its_sources_and_above_it():
+    task = inn.task("markov", length=200)
     examples = task.part("test")
     rates = []
     for table in task.transitions:
@@ -105,7 +106,7 @@ def test_the_optimum_of_a_mixture_is_near_the_entropy_of_its_sources_and_above_i
     assert 0 < task.optimal_loss(examples) - np.mean(rates) < 0.03
 
 
-def test_tables_stay_when_the_seed_of_the_data_changes(made):
-    one, other, third = made("markov"), made("markov", seed=5), made("markov", tables=1)
+def test_tables_stay_when_the_seed_of_the_data_changes():
+    one, other, third = inn.task("markov"), inn.task("markov", seed=5), inn.task("markov", tables=1)
     assert np.array_equal(one.transitions, other.transitions)
     assert not np.array_equal(one.transitions, third.transitions)
