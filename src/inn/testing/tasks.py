@@ -43,6 +43,8 @@ def check_task(task: type[Task] | str, **options: Any) -> None:
             parts = {name: made.draw(made.rng(name), _DRAWN) for name in PARTS}
         for one, other in itertools.combinations(PARTS, 2):
             expect(not _same(parts[one], parts[other]), f"{what}: its {one} and {other} parts are the same")
+        optimum = made.optimal_loss(parts["test"])
+        expect(optimum is None or 0 <= optimum < np.inf, f"{what}: its optimal loss {optimum} is no loss")
         expect(made.sample().counted, f"{what}: its sample has no target that counts")
         _check_options(kind, options, what)
 

@@ -91,6 +91,10 @@ class Task:
             return None
         return self.draw(self.rng(name), self.options.examples)
 
+    def optimal_loss(self, examples: Examples) -> float | None:
+        """The loss of the best prediction that there is, in nats per target that counts; None where it is not known."""
+        return None
+
     def rng(self, part: str, *numbers: int) -> np.random.Generator:
         """Random numbers of a part that no other part has; `numbers` tell draws from it apart."""
         return plain_rng(self.options.seed, PARTS.index(part), *numbers)
