@@ -15,6 +15,7 @@ from inn.config.signals import SignalOptions
 from inn.models.build import build_model
 from inn.nn.graph import Graph
 from inn.nn.memory.base import Memory
+from inn.nn.presence import remember
 from inn.nn.routing.base import Router
 from inn.nn.state import State
 from inn.nn.tape import Tape
@@ -86,6 +87,13 @@ def check_readout(readout: Any, **options: Any) -> None:
             list(y.shape), [B, T, config.readout_width], f"readout '{kind}': its shape is not what width() says"
         )
         _near(torch.cat([r(x[:, t : t + 1]) for t in range(T)], 1), y, f"readout '{kind}': steps are not apart")
+        if r.takes_present:
+            there = torch.ones(B, T, N, dtype=torch.bool)
+            _near(r(x, present=there), y, f"readout '{kind}': all present, it gives something else")
+            there[:, 2:, 1], there[:, 3] = False, False
+            some = r(x.masked_fill(~there[..., None], 0), present=there)
+            _near(some[:, 3], torch.zeros_like(y[:, 3]), f"readout '{kind}': where all are absent it gives not zeros")
+            _near(some[:, :2], y[:, :2], f"readout '{kind}': an absence reaches another step")
         if r.exchangeable:
             alike = x[:, :, :1].expand(-1, -1, N, -1)
             _near(
@@ -178,6 +186,15 @@ def _check_memory(config: GraphConfig, what: str) -> None:
         masked, shorter = m(x, start, mask=mask), m(x[:, on], start)
         _near(masked[0][:, on], shorter[0], f"{what}: masked steps are not left out")
         _states(masked[1], shorter[1], f"{what}: masked steps change the state")
+        there = torch.ones(B, T, N, dtype=torch.bool)
+        there[:, 2:4] = False
+        skipped = remember(m, x, start, reset=None, mask=None, present=there)
+        _near(skipped[0][:, on], shorter[0], f"{what}: steps at which all neurons are absent are not left out")
+        _states(skipped[1], shorter[1], f"{what}: absent neurons' state changes")
+        there[:, 2:4, 1:] = True
+        kept = remember(m, x, start, reset=None, mask=None, present=there)[0]
+        _near(kept[:, on, 0], shorter[0][:, :, 0], f"{what}: steps at which a neuron is absent are not left out")
+        _near(kept[:, :, 1:], y[:, :, 1:], f"{what}: a neuron's absence reaches another")
         one, state = m(x[:, :1], start)[:2], {k: v.clone() for k, v in start.items()}
         _near(m.step_(x[:, :1], state), one[0], f"{what}: step_ gives something else than forward")
         _states(state, one[1], f"{what}: step_ does not bring the state it is given to where forward does")
@@ -217,6 +234,15 @@ def _check_router(config: GraphConfig, what: str) -> None:
         off = torch.zeros(B, T, N, dtype=torch.float64)
         _near(r(x, first, edges=edges, gate=off)[0], r(changed, first, edges=edges, gate=off)[0],
               f"{what}: with all gates at zero something is heard")  # fmt: skip
+        if r.takes_present:
+            there = torch.ones(B, T, N, dtype=torch.bool)
+            _near(r(x, first, edges=edges, present=there)[0], message, f"{what}: all present, it gives something else")
+            there[..., source] = False
+            here = [i for i in range(N) if i != source]
+            found, bar = (r(z, first, edges=edges, present=there)[0][:, :, here] for z in (changed, x))
+            _near(found, bar, f"{what}: an absent neuron is heard")
+            none = r(x, first, edges=edges, present=torch.zeros_like(there))[0]
+            _expect(bool(none.isfinite().all()), f"{what}: where all neurons are absent it gives NaN")
         tape = Tape(("routing",))
         recorded = r(x, first, edges=edges, tape=tape.at(0, None))[0]
         _near(recorded, message, f"{what}: it gives something else while it is recorded")
