@@ -242,7 +242,7 @@ def _check_router(config: GraphConfig, what: str) -> None:
             found, bar = (r(z, first, edges=edges, present=there)[0][:, :, here] for z in (changed, x))
             _near(found, bar, f"{what}: an absent neuron is heard")
             none = r(x, first, edges=edges, present=torch.zeros_like(there))[0]
-            _expect(bool(none.isfinite().all()), f"{what}: where all neurons are absent it gives NaN")
+            expect(bool(none.isfinite().all()), f"{what}: where all neurons are absent it gives NaN")
         tape = Tape(("routing",))
         recorded = r(x, first, edges=edges, tape=tape.at(0, None))[0]
         _near(recorded, message, f"{what}: it gives something else while it is recorded")
