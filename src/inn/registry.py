@@ -232,6 +232,14 @@ TASKS = Kinds(
     {
         "none": "",
         "parity": "inn.data.tasks.parity:Parity",
+        "adding": "inn.data.tasks.adding:Adding",
+        "digits": "inn.data.tasks.digits:Digits",
+        "fashion": "inn.data.tasks.fashion:Fashion",
+        "balls": "inn.data.tasks.balls:Balls",
+        "lorenz96": "inn.data.tasks.lorenz96:Lorenz96",
+        "chaos": "inn.data.tasks.chaos:Chaos",
+        "csv": "inn.data.tasks.csv:Csv",
+        "npz": "inn.data.tasks.npz:Npz",
     },
 )
 OBJECTIVES = Kinds(
