@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def nothing(forward: Callable, module: Checked, given: Tensor, state: State | None, **options: Any) -> Any:
     """What is made of no streams or no steps: nothing, of the right shape, in the graph of gradients."""
     streams, steps = given.shape[:2]
-    options.pop("recalled", None)
+    options = {name: value for name, value in options.items() if name not in ("recalled", "present")}
     one = given.new_zeros(1, 1, *given.shape[2:])
     if not module.symbols:
         one = one + given.sum()
@@ -53,7 +53,8 @@ def sheltered(
     lost = spoilt[:, None] & (begun == 0) & live
     if not module.symbols and reset is not None:
         # An input that is not finite spoils what follows up to the next reset.
-        bad = live & ~given.detach().isfinite().all(-1)
+        read = given.detach()
+        bad = live & (read.isinf().any(-1) if module.gaps else ~read.isfinite().all(-1))
         count = bad.cumsum(1)
         before = torch.where(reset, count - bad.long(), 0).cummax(1).values
         lost = lost | ((count > before) & (begun < begun[:, -1:]) & live)
