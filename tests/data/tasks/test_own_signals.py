@@ -12,6 +12,7 @@ from inn.data.tasks.csv import Csv, CsvOptions
 from inn.data.tasks.npz import Npz, NpzOptions
 from inn.data.tasks.own import ahead
 from inn.system.errors import InputError
+from inn.testing import check_task
 
 PARTS = ("train", "valid", "test")
 
@@ -272,3 +273,15 @@ def test_a_file_that_is_none(tmp_path):
 def test_ahead_stays_within_its_sequence():
     assert ahead(np.array([1, 2, 3, 4]), np.array([0, 3, 4]), 1).tolist() == [2, 3, -100, -100]
     assert ahead(np.array([1, 2, 3]), np.array([0, 3]), 5).tolist() == [-100, -100, -100]
+
+
+@pytest.mark.parametrize("options", [{"target": "label"}, {"target": "q"}, {}, {"horizon": 2}])
+def test_a_table_keeps_the_contract_of_tasks(tmp_path, options):
+    (tmp_path / "my.csv").write_text(labelled(label=lambda i: 1 - i % 2))
+    check_task("csv", path=str(tmp_path / "my.csv"), series="who", time="when", **options)
+
+
+def test_arrays_keep_the_contract_of_tasks(tmp_path):
+    np.savez(tmp_path / "my.npz", X=X, y=Y)
+    check_task("npz", path=str(tmp_path / "my.npz"))
+    check_task("npz", path=str(tmp_path / "my.npz"), target=None)

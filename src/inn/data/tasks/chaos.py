@@ -18,9 +18,8 @@ from inn.data.tasks.own import ahead
 from inn.system.errors import InputError, lookup
 from inn.system.packages import require
 
-_INNER = 4  # steps of integration from one sample to the next: about a hundred a turn
 _APART = 0.02  # standard deviations around the starting point in which trajectories begin
-_FORGOTTEN = 8.0  # Lyapunov times until nothing is left of that
+_FORGOTTEN = 6.0  # Lyapunov times until nothing is left of that
 _TRIES = 20
 _FAR = 50.0  # standard deviations: on no attractor
 _ESCAPE = {"SprottJerk", "SprottL", "SprottQ", "TurchinHanski"}  # of dysts: nearly all that begins beside them leaves
@@ -78,7 +77,14 @@ class Chaos(Task):
         return TRAIN if self.options.family == "own" else sorted(self._family)[::2]
 
     def part(self, name: str) -> Examples:
-        return self.draw(self.rng(name), self.options.sequences if name == "train" else self.options.examples)
+        if name not in self._made:
+            count = self.options.sequences if name == "train" else self.options.examples
+            self._made[name] = self.draw(self.rng(name), count)
+        return self._made[name]
+
+    @cached_property
+    def _made(self) -> dict[str, Examples]:
+        return {}
 
     def draw(self, rng: np.random.Generator, count: int) -> Examples:
         states = np.empty((count, self.options.length, 3), np.float32)
@@ -95,8 +101,9 @@ class Chaos(Task):
         for _ in range(_TRIES):
             x = np.array(system.start) + _APART * scale * rng.standard_normal((count - len(kept), 3))
             with np.errstate(all="ignore"):
-                states = trajectory(system.rate, x, system.step, before + self.options.length, system.inner)
-            states = ((states[before:] - mean) / scale).swapaxes(0, 1)
+                x = trajectory(system.rate, x, system.step, before, system.inner // 2)[-1]
+                states = trajectory(system.rate, x, system.step, self.options.length, system.inner)
+            states = ((states - mean) / scale).swapaxes(0, 1)
             kept = np.concatenate([kept, states[(np.abs(states) < _FAR).all((1, 2))]])
             if len(kept) == count:
                 return kept
