@@ -224,6 +224,8 @@ VOCABULARIES = Kinds(
         "words": "inn.data.vocabulary:Words",
         "bpe": "inn.data.subwords:SubWords",
         "tokenizer": "inn.data.tokens:Tokens",
+        "names": "inn.data.names:Names",
+        "channels": "inn.data.names:Channels",
     },
 )
 TASKS = Kinds(

@@ -53,6 +53,7 @@ class MicroBatch:
     targets: Tensor
     state: State | None = None
     reset: Tensor | None = None
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
