@@ -234,6 +234,18 @@ TASKS = Kinds(
     {
         "none": "",
         "parity": "inn.data.tasks.parity:Parity",
+        "modular": "inn.data.tasks.modular:Modular",
+        "permutations": "inn.data.tasks.permutations:Permutations",
+        "machines": "inn.data.tasks.machines:Machines",
+        "copy": "inn.data.tasks.copy:Copy",
+        "recall": "inn.data.tasks.recall:Recall",
+        "needle": "inn.data.tasks.needle:Needle",
+        "causal": "inn.data.tasks.causal:Causal",
+        "accumulate": "inn.data.tasks.accumulate:Accumulate",
+        "sessions": "inn.data.tasks.sessions:Sessions",
+        "hmm": "inn.data.tasks.hmm:Hmm",
+        "markov": "inn.data.tasks.markov:Markov",
+        "listops": "inn.data.tasks.listops:Listops",
     },
 )
 OBJECTIVES = Kinds(
