@@ -45,7 +45,9 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--show", "Print what was measured, without running anything.")
     parser.option("--results", type=Path, default=Path("results"), help="The folder of results.")
     parser.flag("--json", JSON_HELP)
-    parser.epilog = "Finished runs are kept in runs/studies and used again; a row's result is in results/where/ROW.json."
+    parser.epilog = (
+        "Finished runs are kept in runs/studies and used again; a row's result is in results/where/ROW.json."
+    )
     args = parser.parse(argv)
     if args.scale is not None:
         one_of("--scale", args.scale, "smoke", "short", "cpu")

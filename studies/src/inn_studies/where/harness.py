@@ -183,7 +183,7 @@ def scored(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
     from inn.inference.held_out import evaluate_run
 
     found = evaluate_run(run, part, task=options)
-    return {"value": found[found["metric"]], "metric": found["metric"], "sequences": found["sequences"]}
+    return {"value": found["score"], "metric": found["metric"], "sequences": found["sequences"]}
 
 
 def run_config(run: str) -> RunConfig:

@@ -21,7 +21,9 @@ class Needle(Row):
     bar = "storage and logic 1.00 at 100,000 steps, at ≤ 10,000 parameters; addition reported"
 
     def tracks(self, scale: Scale) -> list[Track]:
-        lengths = scale.of({"200": 4}, {"64": 200, "2,000": 100, "20,000": 16}, {"64": 1000, "2,000": 200, "100,000": 32})
+        lengths = scale.of(
+            {"200": 4}, {"64": 200, "2,000": 100, "20,000": 16}, {"64": 1000, "2,000": 200, "100,000": 32}
+        )
         tests = {
             length: Test({"noise": int(length.replace(",", "")) - 3, "examples": examples})
             for length, examples in lengths.items()

@@ -38,7 +38,9 @@ class Series(Row):
         result = super().run(lab, size, seeds)
         for track in result["tracks"]:
             for name, value in published(track["name"]).items():
-                track["baseline"][f"{name}, published"] = {"test": {"value": value, "sequences": track["tests"]["test"]}}
+                track["baseline"][f"{name}, published"] = {
+                    "test": {"value": value, "sequences": track["tests"]["test"]}
+                }
         return result
 
     def baseline_value(self, result: dict[str, Any]) -> float | None:
@@ -58,7 +60,9 @@ class Series(Row):
         met = bool(a) and statistics.mean(a) >= theirs[0]
         behind = [name for name in known if _behind(result, ours, name)]
         where = f"; behind on {', '.join(behind)}" if behind else ""
-        text = f"mean of {len(known)} sets: {ours} {shown(a)}, InceptionTime {theirs[0]:.3f}, HC2 {theirs[1]:.3f}{where}"
+        text = (
+            f"mean of {len(known)} sets: {ours} {shown(a)}, InceptionTime {theirs[0]:.3f}, HC2 {theirs[1]:.3f}{where}"
+        )
         return Answer("yes" if met else "no", text)
 
 
