@@ -72,14 +72,21 @@ def _data(corpus: str, options: tuple[tuple[str, Any], ...]) -> TaskData:
 
 
 def rivals(track: Track, best: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
-    """The fields of `--model` of every model on a track, of as many parameters as the graph has, by label.
+    """The models on a track, see `sized_models`."""
+    data = track.data()
+    return sized_models(track, sizes_of(data.vocabulary), data.task.signal, best)
+
+
+def sized_models(
+    track: Track, sizes: Mapping[str, Any], signal: bool, best: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
+    """The fields of `--model` of every model, of as many parameters as the graph has, by label.
 
     Args:
+        sizes: what the data decides (`inn.data.names.sizes_of`).
+        signal: whether it is numbers that are read, and not symbols.
         best: fields of the best graph for it, where there is one.
     """
-    data = track.data()
-    sizes = sizes_of(data.vocabulary)
-    signal = data.task.signal
     prefix = "signal-" if signal else ""
     ours = {"kind": "signal" if signal else "inn", **track.model, **(_TABLES if not signal else {})}
     silent = {"neurons": 1, "rounds": track.graph["rounds"], "router": "none"}
@@ -173,7 +180,7 @@ def train_and_score(root: str, label: str, settings: dict[str, Any], tests: dict
 def case(track: Track, label: str, model: Mapping[str, Any], lr: float, seed: int, root: Path) -> dict[str, Any]:
     """The arguments of `train_and_score`, as plain data."""
     made = job(track, label, model, lr, seed)
-    tests = {"valid": Test(part="valid"), **track.tests}
+    tests = {"valid": Test(part="valid"), **track.tests}  # a track may choose by another score
     plain = {name: {**asdict(test), "options": dict(test.options)} for name, test in tests.items()}
     return {"root": str(root), "label": made.label, "settings": dict(made.settings), "tests": plain}
 

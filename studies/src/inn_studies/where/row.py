@@ -86,7 +86,7 @@ class Row(Study):
     def run(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         try:
             tracks = self.tracks(size)
-            models = [rivals(track, self.best) for track in tracks]
+            models = [self.models(track) for track in tracks]
             if size.name == "smoke":
                 models = [{name: found[name] for name in (OURS, WIDE, "LSTM")} for found in models]
         except InputError as error:
@@ -95,17 +95,17 @@ class Row(Study):
         sweep = [
             (t, name, rate, 0) for t, found in enumerate(models) for name in found for rate in rates[name]
         ]  # fmt: skip
-        done = self._measured(lab, tracks, models, sweep)
+        done = self._measured(lab, size, tracks, models, sweep)
         chosen = {(t, name): self._best(done, t, name, rates[name]) for t, found in enumerate(models) for name in found}
         rest = [(t, name, rate, seed) for (t, name), rate in chosen.items() for seed in range(1, seeds)]
-        done |= self._measured(lab, tracks, models, rest)
-        floors = lab.compute(floor, {track.name: self._floor(track) for track in tracks} if self.baseline else {})
+        done |= self._measured(lab, size, tracks, models, rest)
+        floors = self.floors(lab, tracks)
         return {
             "skipped": "",
             "tracks": [
                 {
                     "name": track.name,
-                    "tests": {name: _sequences(done, t, name) for name in track.tests},
+                    "tests": {name: _sequences(done, t, name) for name in track.tests if name != "valid"},
                     "baseline": {self.baseline: floors[track.name]["scores"]} if self.baseline else {},
                     "rows": [
                         _entry(
@@ -120,11 +120,24 @@ class Row(Study):
             ],
         }  # fmt: skip
 
-    def _measured(self, lab: Lab, tracks: list[Track], models: list[dict], wanted: list[tuple]) -> dict[tuple, Any]:
-        cases = {key: case(tracks[key[0]], key[1], models[key[0]][key[1]], key[2], key[3], lab.root) for key in wanted}
-        labels = {key: f"{self.name}, {made['label']}" for key, made in cases.items()}
-        found = lab.compute(train_and_score, {labels[key]: made for key, made in cases.items()})
-        return {key: found[labels[key]] for key in cases}
+    def models(self, track: Track) -> dict[str, dict[str, Any]]:
+        """The fields of `--model` of every model on a track, by label."""
+        return rivals(track, self.best)
+
+    def measured(self, lab: Lab, size: Scale, wanted: dict[str, tuple]) -> dict[str, Any]:
+        """What comes of each piece of work by its label: a track, a model's name and its fields, a rate, a seed."""
+        return lab.compute(train_and_score, {label: case(*piece, lab.root) for label, piece in wanted.items()})
+
+    def floors(self, lab: Lab, tracks: list[Track]) -> dict[str, Any]:
+        """What the cheap baseline scores on each track."""
+        return lab.compute(floor, {track.name: self._floor(track) for track in tracks} if self.baseline else {})
+
+    def _measured(self, lab: Lab, size: Scale, tracks: list, models: list, wanted: list[tuple]) -> dict[tuple, Any]:
+        pieces = {
+            f"{self.name}, {tracks[t].name} {name} {lr:g} {seed}": (tracks[t], name, models[t][name], lr, seed)
+            for t, name, lr, seed in wanted
+        }
+        return dict(zip(wanted, map(self.measured(lab, size, pieces).__getitem__, pieces), strict=True))
 
     def _best(self, done: Mapping[tuple, Any], track: int, name: str, rates: Sequence[float]) -> float:
         """The rate with the best validation score; the lowest where all runs diverged."""
@@ -262,9 +275,14 @@ def _entry(name: str, model: dict, rate: float, sweep: dict, runs: list[dict[str
         "diverged": sum(run["status"] != "finished" for run in runs),
         **{key: first[key] for key in ("parameters", "training_flops_per_step", "steps_read", "data", "commit")},
         "training_seconds": statistics.mean(run["training_seconds"] for run in runs),
-        "scores": {test: [run["scores"][test]["value"] for run in runs if run["scores"]] for test in tests},
-        "valid": [run["scores"]["valid"]["value"] for run in runs if run["scores"]],
+        "scores": {test: _values(runs, test) for test in tests},
+        "valid": _values(runs, "valid"),
     }
+
+
+def _values(runs: list[dict[str, Any]], test: str) -> list[float]:
+    found = [run["scores"][test]["value"] for run in runs if run["scores"]]
+    return [value for value in found if value is not None]
 
 
 def _cell(values: Sequence[float] | None) -> str:

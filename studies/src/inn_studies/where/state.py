@@ -6,8 +6,8 @@ import statistics
 from typing import Any
 
 from inn_studies.where.harness import Test, Track
-from inn_studies.where.row import Answer, Row, Scale
 from inn_studies.where.intervals import shown
+from inn_studies.where.row import Answer, Row, Scale
 
 _TASKS = {
     "parity": ("task:parity", {}),
