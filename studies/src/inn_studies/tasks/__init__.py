@@ -1,1 +1,1 @@
-"""Tasks on real data, from wheels that are not the package's: `inn train task:series --run DIR` where they are there."""
+"""Tasks on real data, from packages that the library does not need: `inn train task:series --run DIR`."""

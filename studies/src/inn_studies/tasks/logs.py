@@ -101,7 +101,8 @@ def _swapped(rng: np.random.Generator, session: np.ndarray, share: float) -> lis
 def templates(most: int = 15) -> tuple[list[np.ndarray], list[str]]:
     """The sessions of the log as numbers of templates, in the order they begin, and the templates."""
     found: dict[str, list[str]] = {}
-    for line in lzma.open(data_file("logs/OpenSSH_2k.log.xz"), "rt", encoding="utf-8"):
+    log = lzma.decompress(data_file("logs/OpenSSH_2k.log.xz").read_bytes()).decode()
+    for line in log.splitlines():
         if match := _SESSION.search(line):
             found.setdefault(match[1], []).append(_template(match[2]))
     every = [template for session in found.values() for template in session]

@@ -127,5 +127,5 @@ def published(name: str) -> dict[str, float]:
     found = {}
     for classifier in ("HC2", "InceptionTime"):
         with (folder / f"{classifier}_accuracy.csv").open(encoding="utf-8") as file:
-            found |= {classifier: float(row[1]) for row in csv.reader(file) if row[0] == name}
+            found |= {who: float(row[1]) for row in csv.reader(file) for who in [classifier] if row[0] == name}
     return found

@@ -43,8 +43,11 @@ class SpokenOptions(Options):
 
 
 class Spoken(Task):
-    """Which digit is spoken, said at the last step. Training: takes 10 to 49 of the speakers that are heard; validation:
-    takes 5 to 9 of them; test: takes 0 to 4 of them (the official split), or all takes of the unseen ones."""
+    """Which digit is spoken, said at the last step.
+
+    Training has takes 10 to 49 of the speakers that are heard, validation takes 5 to 9 of them, and the test part takes
+    0 to 4 of them (the official split), or all takes of the unseen ones.
+    """
 
     Options = SpokenOptions
     signal = True

@@ -87,12 +87,8 @@ class Chaos(Row):
     """Forecasts of chaotic systems that were never seen."""
 
     name = "chaos"
-    question = (
-        "Ten chaotic systems are learned, ten others forecast: for how many Lyapunov times is the forecast right?"
-    )
-    bar = (
-        "median valid time ≥ 1 on unseen systems at ≤ 100,000 parameters, and ahead of all others and of the last cycle"
-    )
+    question = "Ten chaotic systems are learned, ten others forecast: for how many Lyapunov times rightly?"
+    bar = "median valid time ≥ 1 on unseen systems at ≤ 100,000 parameters, and ahead of all others"
     score = "valid time in Lyapunov times"
     share = False
     baseline = "last cycle, copied"

@@ -34,7 +34,7 @@ def absent(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def silenced(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The accuracy that is lost where one neuron is silenced, the mean over neurons; of a model without neurons none."""
+    """The accuracy that is lost where one neuron is silenced, the mean over neurons; None of other models."""
     from inn.analysis.lesions.lesion import silenced as silent
     from inn.inference.examples import evaluate_examples
     from inn.runs.load import load_with_data
