@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.graph import GraphConfig
+from inn.config.signals import SignalOptions
 from inn.models.build import build_model
 from inn.nn.graph import Graph
 from inn.nn.memory.base import Memory
@@ -101,27 +102,46 @@ def check_readout(readout: Any, **options: Any) -> None:
 def check_model(model: Any, **fields: Any) -> None:
     """Hold a kind of model to its contract: shape, causality, any split, reset and mask, saved and loaded."""
     with _named(MODELS, model) as kind:
-        config = MODELS.options(kind)(**{"vocab": 11, **fields, "kind": kind})
+        symbols = not issubclass(MODELS.options(kind), SignalOptions)
+        own = {"vocab": 11} if symbols else {"features": 3}
+        config = MODELS.options(kind)(**{**own, **fields, "kind": kind})
         m = _built(build_model, config)
-        tokens = torch.randint(11, (B, T), generator=torch.Generator().manual_seed(0))
+        given = torch.randint(11, (B, T), generator=torch.Generator().manual_seed(0)) if symbols else _signal(config)
         what = f"model '{kind}'"
-        logits, state = m(tokens)
-        _equal(list(logits.shape), [B, T, 11], f"{what}: logits are not [batch, time, vocab]")
-        later = tokens.clone()
+        y, state = m(given)
+        if symbols:
+            _equal(list(y.shape), [B, T, 11], f"{what}: logits are not [batch, time, vocab]")
+        else:
+            told = [config.outputs, *([len(config.levels)] if config.levels else [])]
+            _equal(list(y.shape), [B, T, *told], f"{what}: what it tells is not [batch, time, outputs]")
+            _expect(bool(y.isfinite().all()), f"{what}: a missing value spoils what it tells")
+        later = given.clone()
         later[:, -1] = (later[:, -1] + 1) % 11
-        _near(m(later)[0][:, :-1], logits[:, :-1], f"{what}: a symbol changes what is predicted before it")
-        _split(lambda at, s: m(tokens[:, at], s), None, logits, state, what)
+        _near(m(later)[0][:, :-1], y[:, :-1], f"{what}: a later step changes what is predicted before it")
+        _split(lambda at, s: m(given[:, at], s), None, y, state, what)
         reset = torch.zeros(B, T, dtype=torch.bool)
         reset[:, 3] = True
-        _near(m(tokens, reset=reset)[0][:, 3:], m(tokens[:, 3:])[0], f"{what}: a reset is no fresh start")
+        _near(m(given, reset=reset)[0][:, 3:], m(given[:, 3:])[0], f"{what}: a reset is no fresh start")
         mask = torch.ones(B, T, dtype=torch.bool)
         mask[:, 2] = False
         kept = [0, 1, *range(3, T)]
-        _near(m(tokens, mask=mask)[0][:, kept], m(tokens[:, kept])[0], f"{what}: a masked step is not left out")
+        _near(m(given, mask=mask)[0][:, kept], m(given[:, kept])[0], f"{what}: a masked step is not left out")
+        step = m.step_(given[:, 0], None)[0]
+        _near(step, y[:, 0], f"{what}: step_ gives something else than forward")
         other = _built(build_model, config)
         other.load_state_dict(m.state_dict())
-        _near(other(tokens)[0], logits, f"{what}: saved and loaded it is another one")
+        _near(other(given)[0], y, f"{what}: saved and loaded it is another one")
+        targets = given if symbols else torch.zeros(B, T, *([] if config.head == "classes" else [config.outputs]))
+        counted = float(m.counted(targets if symbols or targets.ndim == 3 else targets.long()))
+        _equal(counted, float(targets.numel()), f"{what}: counted() does not count the targets")
         _expect(sum(m.flops().values()) >= 0, f"{what}: flops() must count")
+
+
+def _signal(config: Any) -> Tensor:
+    """A signal with missing values."""
+    x = _random(B, T, config.features)
+    x[0, 1, 0] = x[1, 0, -1] = torch.nan
+    return x
 
 
 def _check_memory(config: GraphConfig, what: str) -> None:

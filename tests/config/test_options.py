@@ -19,6 +19,7 @@ from inn.system.errors import InputError
 SMALL = {
     "inn": {"neurons": 6, "width": 8, "rounds": 2, "recall": [1, 2], "recall_width": 4, "recall_slots": 64},
     "lstm": {"width": 16, "layers": 2},
+    "gru": {"width": 16, "layers": 2},
     "transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
     "transformer-paper": {"width": 16, "layers": 2, "heads": 2, "window": 4},
     "mamba-stack": {"width": 16, "layers": 2},

@@ -14,13 +14,14 @@ import inn
 from inn.inference.evaluate import evaluate
 from inn.models.generate import complete
 from inn.ops import use_backend
-from inn.registry import MODELS, TABLES
+from inn.registry import TABLES
 
 VOCAB, B, T = 7, 2, 5
 MODEL = {"neurons": 2, "width": 4, "rounds": 1, "recall_slots": 64, "memory_options": {"state": 2}}
 FIELDS = {
     "inn": MODEL,
     "lstm": {"width": 8, "layers": 1},
+    "gru": {"width": 8, "layers": 1},
     "mamba-stack": {"width": 8, "layers": 1, "memory_options": {"state": 2}},
     "mamba-stack-transposed": {"width": 8, "layers": 1, "memory_options": {"state": 2}},
     "ngram": {"order": 2},
@@ -28,7 +29,7 @@ FIELDS = {
     "transformer-paper": {"width": 8, "heads": 2, "layers": 1, "hidden": 8, "window": 4},
 }
 GRAPHS = [(dtype, backend) for dtype in (torch.float32, torch.float64) for backend in ("reference", "torch", None)]
-READERS = [*sorted(MODELS), *(f"graph {dtype} {backend}" for dtype, backend in GRAPHS)]
+READERS = [*sorted(FIELDS), *(f"graph {dtype} {backend}" for dtype, backend in GRAPHS)]
 REFUSED = "refused"
 
 
@@ -37,7 +38,7 @@ def reader(name):
     if not name.startswith("graph"):
         model = inn.build_model(inn.model_config(name, vocab=VOCAB, **FIELDS.get(name, {})))
         return model.eval(), torch.randint(VOCAB, (B, T)), nullcontext()
-    dtype, backend = GRAPHS[READERS.index(name) - len(MODELS)]
+    dtype, backend = GRAPHS[READERS.index(name) - len(FIELDS)]
     graph = inn.Graph(neurons=2, width=4, rounds=1, memory_options={"state": 2}).to(dtype)
     return graph, torch.randn(B, T, 8, dtype=dtype), use_backend(backend) if backend else nullcontext()
 

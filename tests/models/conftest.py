@@ -1,4 +1,4 @@
-"""Small rivals in float64, every kind once."""
+"""Small rivals in float64, every kind that reads symbols once."""
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from inn.models.ngram import Ngram
 VOCAB = 7
 SMALL = {
     "lstm": {"width": 8, "layers": 2, "embedding_std": 1.0},
+    "gru": {"width": 8, "layers": 2, "embedding_std": 1.0},
     "transformer": {"width": 8, "heads": 2, "layers": 2, "window": 5, "embedding_std": 0.5},
     "transformer-paper": {"width": 8, "heads": 2, "layers": 2, "hidden": 16, "window": 5, "embedding_std": 1.0},
     "mamba-stack": {"width": 8, "layers": 2, "state": 4, "embedding_std": 0.5},

@@ -18,8 +18,10 @@ from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.system.errors import InputError
 
+from .conftest import SMALL
+
 VOCAB = 7
-KINDS = sorted(set(MODELS) - {"inn"})
+KINDS = sorted(SMALL)
 LEARNING = [k for k in KINDS if k != "ngram"]
 OWN_STREAM = [k for k in KINDS if k != "mamba-stack-transposed"]  # rows of the batch do not meet
 CARRYING = [k for k in LEARNING if k in OWN_STREAM]

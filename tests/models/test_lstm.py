@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inn.models.lstm import segments
+from inn.models.recurrent import segments
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -25,10 +25,13 @@ MODELS = {
     "adaptive": ("inn", {"head": "adaptive", "cutoffs": [5, 12], "tied": False}),
     "mamba-stack": ("mamba-stack", {}),
     "lstm": ("lstm", {"tied": True}),
+    "gru": ("gru", {"tied": True}),
     "transformer": ("transformer", {}),
     "transformer-paper": ("transformer-paper", {}),
 }
-TIED = [name for name in MODELS if name not in ("untied", "adaptive", "lstm", "transformer", "transformer-paper")]
+TIED = [
+    name for name in MODELS if name not in ("untied", "adaptive", "lstm", "gru", "transformer", "transformer-paper")
+]
 
 
 def build(name: str) -> Any:

@@ -15,6 +15,7 @@ import inn
 from inn.config.assemble import model_config
 from inn.config.run import RunConfig, TrainConfig
 from inn.config.settings import resolve
+from inn.data.examples import IGNORED
 from inn.models.build import build_model
 from inn.registry import OBJECTIVES
 from inn.runs import checkpoint as checkpoints
@@ -22,7 +23,7 @@ from inn.runs.directory import Run
 from inn.system.errors import InputError
 from inn.training import events
 from inn.training.finite import TrainingDiverged
-from inn.training.objectives.base import IGNORED, MicroBatch
+from inn.training.objectives.base import MicroBatch
 from inn.training.objectives.predict import Predict
 from inn.training.optim import build_optimizer
 from inn.training.parallel.single import SingleDevice
@@ -255,6 +256,7 @@ def test_what_is_expected_where_nothing_counts_reaches_no_gradient():
     for junk in (0.0, torch.nan):
         shown = logits.masked_fill((targets == IGNORED)[..., None], junk) + logits * 0
         objective = Predict.__new__(Predict)
+        objective.model = inn.build_model(inn.model_config("ngram", vocab=5))
         objective.forward = lambda *_, shown=shown, **__: (shown, inn.State({}))
         nats = objective.loss(MicroBatch(targets.clamp(min=0), targets)).nats
         found.append((nats, *torch.autograd.grad(nats, logits)))

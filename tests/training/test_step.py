@@ -8,10 +8,11 @@ import torch.nn.functional as F
 
 from inn.config.assemble import model_config
 from inn.config.run import TrainConfig
+from inn.data.examples import IGNORED
 from inn.models.build import build_model
 from inn.training.optim import build_optimizer
 from inn.training.parallel.single import SingleDevice
-from inn.training.step import IGNORED, Stepper, trim
+from inn.training.step import Stepper, trim
 
 FIELDS = {
     "inn": {"neurons": 2, "width": 8, "rounds": 2, "recall_slots": 64, "gate": "soft", "gate_penalty": 0.1},

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
+from inn.data.examples import IGNORED
 from inn.nn.memory.base import Memory
 from inn.registry import register
-from inn.training.objectives.base import IGNORED, Loss, MicroBatch, Objective, StepResult
+from inn.training.objectives.base import Loss, MicroBatch, Objective, StepResult
 
 
 @register("memory", "toy-leaky")

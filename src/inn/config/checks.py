@@ -99,7 +99,8 @@ def needs(default: Any, on: str, when: Callable[[Any], bool], remedy: str) -> An
 
     Anything but its default is refused elsewhere; `remedy` is the value of `on` that the error names.
     """
-    return field(default=default, metadata={"on": on, "when": when, "remedy": remedy})
+    own: dict[str, Any] = {"default_factory": default.copy} if isinstance(default, list) else {"default": default}
+    return field(**own, metadata={"on": on, "when": when, "remedy": remedy})
 
 
 def idle(config_type: type, values: Mapping[str, Any]) -> dict[str, str]:

@@ -14,9 +14,9 @@ from inn.system.errors import InputError
 
 @dataclass
 class LSTMConfig(SymbolsConfig):
-    """A stack of LSTM layers (PyTorch's own), dropout between layers and before the head."""
+    """A stack of LSTM or GRU layers (PyTorch's own), dropout between layers and before the head."""
 
-    kind: Literal["lstm"] = "lstm"
+    kind: Literal["lstm", "gru"] = "lstm"
     """The kind of model."""
     vocab: int = 256
     """Distinct symbols; training takes it from the data."""

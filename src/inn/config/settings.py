@@ -95,7 +95,9 @@ def resolve_tree(tree: Mapping[str, Any], overrides: Sequence[str] = (), name: s
 
     vocab = sections["model"]["vocab"] if _value("--model.vocab", given) else None
     same_symbols = all(data[key] == defaults["data"][key] for key in ("corpus", "vocabulary", "tokenizer", "units"))
-    if vocab is None and same_symbols:  # what the recipe says of its own data holds for no other
+    if (
+        vocab is None and same_symbols and "vocab" in sections["model"]
+    ):  # what the recipe says of its own data holds for no other
         vocab = base.get("vocab", tree.get("vocab"))
         sections["model"]["vocab"] = sections["model"]["vocab"] if vocab is None else _whole(vocab, name)
     for section, draft in drafts.items():

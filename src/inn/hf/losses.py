@@ -11,12 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inn.data.examples import IGNORED
 from inn.models.inn import INN
 from inn.nn.starting import no_decay
 from inn.system.errors import InputError
-
-IGNORED = -100
-"""The label of what is not counted."""
 
 
 def targets(labels: Tensor, mask: Tensor | None, reset: Tensor | None) -> Tensor:

@@ -191,6 +191,8 @@ def _prepare(
     """Check what was asked for; the model's vocabulary, and a source of random numbers for its draws."""
     if not isinstance(model, nn.Module) or not hasattr(model, "vocabulary"):
         raise InputError(f"what writes must be a model of the library, not {shown(model)}")
+    if not getattr(model, "symbols", True):
+        raise InputError("a model of signals reads numbers and writes no text; call it with a signal [B, T, F]")
     check_sampling(temperature, top_k, top_p)
     if tokens is not None and tokens < 0:
         raise InputError(f"tokens must be at least 0, not {tokens}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from inn.config.assemble import model_config
 from inn.config.models import INNConfig
-from inn.models.names import CHILD, FILED, current
+from inn.models.names import HoldsGraph
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
 from inn.nn.arguments import checked, config_of
@@ -27,7 +27,7 @@ RECALL = -1
 
 
 @passed_by("forward", "hidden", "read", backbone=Graph, recall=Recall)
-class INN(SequenceModel):
+class INN(HoldsGraph, SequenceModel):
     """A language model that is a graph of neurons (arXiv 2511.22813, section 2).
 
     By default each neuron has its own weights and its own part of the embedding, receives messages from all others with
@@ -101,19 +101,6 @@ class INN(SequenceModel):
     def _parameter(self, child: str) -> nn.Parameter | None:
         """The weight of a child; None where it has no plain one (any longer)."""
         return getattr(self, child)._parameters.get("weight")
-
-    @property
-    def graph(self) -> Graph:
-        """The graph of neurons; its weights are named after the child that holds it, `backbone`."""
-        return self.backbone
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(CHILD if name == FILED else name, value)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name in [n for n in state_dict if n.startswith(f"{prefix}{FILED}.")]:
-            state_dict[prefix + current(name.removeprefix(prefix))] = state_dict.pop(name)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(
         self,

@@ -6,6 +6,13 @@ still is the graph; only the names of parameters differ.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from inn.nn.graph import Graph
+
 CHILD, FILED = "backbone", "graph"
 
 
@@ -25,3 +32,22 @@ def filed(name: str) -> str:
     ('graph.ids', 'head.bias')
     """
     return FILED + name.removeprefix(CHILD) if name.startswith(f"{CHILD}.") else name
+
+
+class HoldsGraph(nn.Module):
+    """A model whose child `backbone` is a graph, `model.graph`; it loads weights under either name."""
+
+    backbone: Graph
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of neurons; its weights are named after the child that holds it, `backbone`."""
+        return self.backbone
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(CHILD if name == FILED else name, value)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in [n for n in state_dict if n.startswith(f"{prefix}{FILED}.")]:
+            state_dict[prefix + current(name.removeprefix(prefix))] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *args)

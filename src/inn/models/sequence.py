@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
+from inn.data.examples import IGNORED
 from inn.models.generate import generate
 from inn.models.names import filed
 from inn.nn.arguments import Checked, by_forward, one_each, symbols
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 class SequenceModel(Checked, ABC):
     """An autoregressive model of symbol sequences: logits of the next symbol, and a state to continue from.
+
+    Models of signals (`inn.models.signal.SignalModel`) read vectors `[B, T, F]` instead, and tell what their head says.
 
     Subclasses take their configuration dataclass and implement `forward`, `initial_state` and `flops`. What `forward`
     and `step_` are called with is checked before they see it (`inn.nn.arguments`): tokens are int64 in the vocabulary,
@@ -62,6 +66,27 @@ class SequenceModel(Checked, ABC):
 
         Raises `InputError` for tokens, states, masks and resets that do not fit.
         """
+
+    def loss(self, y: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The loss `[]` in nats of what `forward` gave, summed over the targets that count.
+
+        Args:
+            y: `[B, T, vocab]`.
+            targets: `[B, T]` int64; -100 does not count.
+            weights: `[B]`, what the targets of each row count; None: 1.
+        """
+        ignored = targets == IGNORED
+        if not ignored.is_cpu or bool(ignored.any()):  # a NaN there would go round the loss and into the gradients
+            y = y.masked_fill(ignored[..., None], 0.0)
+        scores, symbols = y.float().flatten(0, 1), targets.flatten()
+        if weights is None:
+            return F.cross_entropy(scores, symbols, ignore_index=IGNORED, reduction="sum")
+        each = F.cross_entropy(scores, symbols, ignore_index=IGNORED, reduction="none")
+        return (each.view_as(targets).sum(1) * weights.to(each.dtype)).sum()
+
+    def counted(self, targets: Tensor) -> Tensor:
+        """How many targets count, `[]`."""
+        return (targets != IGNORED).sum()
 
     @abstractmethod
     def initial_state(self, batch: int) -> State:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.rivals import TransformerConfig
+from inn.config.signals import SignalTransformerConfig
 from inn.models.common import symbol_embedding, symbol_flops, symbol_head, tied_scores
 from inn.models.window import Plan, WindowedModel, attend, split_heads
 from inn.nn.population import Linear, started
@@ -47,35 +48,47 @@ class Transformer(WindowedModel):
     def encode(
         self, tokens: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        x, joined = self.widen(self.embedding(tokens)), []
-        positions = plan.positions
-        if plan.cached:
-            slots = torch.arange(plan.slots, device=x.device).expand(positions.shape[0], -1)
-            positions = torch.cat((slots, positions), dim=1)
         # In float32 at least: a bfloat16 model could not tell position 257 from 256.
         dtype = torch.promote_types(self.embedding.weight.dtype, torch.float32)
-        key_turns = rotary_angles(positions, self.config.width // self.config.heads, dtype)
-        turns = key_turns[:, -tokens.shape[1] :]
-        for layer, cache in zip(self.layers, caches, strict=True):
-            x, kept = layer(x, plan, cache, turns, key_turns)
-            joined.append(kept)
+        x, joined = through(self.layers, self.widen(self.embedding(tokens)), plan, caches, dtype)
         return self.head(self.norm(x), tied_scores(self.embedding)), joined
 
     def flops(self) -> dict[str, float]:
         """Matrix products, and attention to a full window: every symbol of a running stream sees `window` keys."""
-        c = self.config
-        return {
-            "projections": 2.0 * c.layers * 4 * c.width**2,
-            "attention": 2.0 * c.layers * 2 * c.window * c.width,
-            "feedforward": 2.0 * c.layers * 3 * c.width * hidden_width(c),
-            **symbol_flops(self.embedding, self.widen, self.head),
-        }
+        return {**layer_flops(self.config), **symbol_flops(self.embedding, self.widen, self.head)}
+
+
+def through(
+    layers: nn.ModuleList, x: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]], dtype: torch.dtype
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    """x `[B, T, D]` through all layers, and what each attended to; positions turn in `dtype`."""
+    joined = []
+    positions = plan.positions
+    if plan.cached:
+        slots = torch.arange(plan.slots, device=x.device).expand(positions.shape[0], -1)
+        positions = torch.cat((slots, positions), dim=1)
+    first: Layer = layers[0]  # type: ignore[assignment]
+    key_turns = rotary_angles(positions, x.shape[-1] // first.heads, dtype)
+    turns = key_turns[:, -x.shape[1] :]
+    for layer, cache in zip(layers, caches, strict=True):
+        x, kept = layer(x, plan, cache, turns, key_turns)
+        joined.append(kept)
+    return x, joined
+
+
+def layer_flops(c: TransformerConfig | SignalTransformerConfig) -> dict[str, float]:
+    """FLOPs per step of the layers, by part."""
+    return {
+        "projections": 2.0 * c.layers * 4 * c.width**2,
+        "attention": 2.0 * c.layers * 2 * c.window * c.width,
+        "feedforward": 2.0 * c.layers * 3 * c.width * hidden_width(c),
+    }
 
 
 class Layer(nn.Module):
     """`x + attention(norm(x))`, then `x + swiglu(norm(x))`; no biases."""
 
-    def __init__(self, c: TransformerConfig):
+    def __init__(self, c: TransformerConfig | SignalTransformerConfig):
         super().__init__()
         self.heads, hidden = c.heads, hidden_width(c)
         self.attention_norm = nn.RMSNorm(c.width, eps=1e-6)
@@ -103,7 +116,7 @@ class Layer(nn.Module):
         return x + self.dropout(self.down(F.silu(gate) * up)), (k, v)
 
 
-def hidden_width(c: TransformerConfig) -> int:
+def hidden_width(c: TransformerConfig | SignalTransformerConfig) -> int:
     """Width inside the SwiGLU: 8/3 of the width makes its three matrices as large as the classic two of 4 x."""
     return c.hidden or 8 * ceil(c.width / 3)
 

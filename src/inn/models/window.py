@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -137,8 +137,8 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-class WindowedModel(SequenceModel):
-    """A Transformer that streams for ever in constant memory; subclasses say what a layer does.
+class Windowed:
+    """What reads in windows: a mixin of models, whose `encode` is given a piece of a stream and what it attends to.
 
     The state holds `(layer, "k")` and `(layer, "v")`, each `[B, 1, window - 1, width]` in the weights' dtype and
     without positions, and `(0, "length")` `[B, 1]` int64: how many of the slots are in use. A run longer than the
@@ -146,26 +146,31 @@ class WindowedModel(SequenceModel):
     """
 
     blocks: ClassVar[bool]
-    embedding: nn.Embedding
+    config: Any
 
     @abstractmethod
     def encode(
-        self, tokens: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]]
+        self, given: Tensor, plan: Plan, caches: list[tuple[Tensor, Tensor]]
     ) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Logits `[B, T, vocab]` of `tokens` `[B, T]`, T <= window, and per layer the joined keys and values."""
+        """What is made of a piece `[B, T, ...]`, T <= window, and per layer the joined keys and values."""
 
-    def forward(
-        self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
+    @property
+    @abstractmethod
+    def first(self) -> nn.Module:
+        """The module that reads the input; its weight says type and device."""
+
+    def read_windows(
+        self, given: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, State]:
-        """See `SequenceModel.forward`. A reset at a masked position still empties the cache."""
+        """Read a stretch `[B, T, ...]`, piece by piece."""
         fresh = state is None
-        state = self.initial_state(tokens.shape[0]) if state is None else state
-        window, dtype = self.config.window, self.embedding.weight.dtype
+        state = self.empty_caches(given.shape[0]) if state is None else state
+        window, dtype = self.config.window, self.first.weight.dtype
         if torch.compiler.is_exporting():  # in one piece, whatever the number of steps turns out to be
-            fresh, window = False, tokens.shape[1]
+            fresh, window = False, given.shape[1]
         outputs = []
-        for start in [0] if torch.compiler.is_exporting() else range(0, tokens.shape[1], window):
-            piece, starts, live = (None if t is None else t[:, start : start + window] for t in (tokens, reset, mask))
+        for start in [0] if torch.compiler.is_exporting() else range(0, given.shape[1], window):
+            piece, starts, live = (None if t is None else t[:, start : start + window] for t in (given, reset, mask))
             assert piece is not None
             length = state[0, "length"][:, 0]
             fresh = (fresh and not start) or (readable(length) and not bool(length.any()))
@@ -173,19 +178,42 @@ class WindowedModel(SequenceModel):
                 length, piece.shape[1], self.config.window, blocks=self.blocks, fresh=fresh, reset=starts, mask=live
             )
             caches = [(state[i, "k"], state[i, "v"]) for i in range(self.config.layers)]
-            logits, joined = self.encode(piece, steps, caches)
-            outputs.append(logits)
+            y, joined = self.encode(piece, steps, caches)
+            outputs.append(y)
             parts = {(0, "length"): steps.length[:, None]}
             for i, (k, v) in enumerate(joined):
                 parts[i, "k"], parts[i, "v"] = steps.keep(k, dtype), steps.keep(v, dtype)
             state = State(parts)
         return torch.cat(outputs, dim=1), state
 
-    def initial_state(self, batch: int) -> State:
-        """An empty cache."""
-        c, weight = self.config, self.embedding.weight
-        shape, device = (batch, 1, c.window - 1, c.width), home(self.embedding, weight)
+    def empty_caches(self, batch: int) -> State:
+        """The state before the first step."""
+        c, weight = self.config, self.first.weight
+        shape, device = (batch, 1, c.window - 1, c.width), home(self.first, weight)
         zeros = [torch.zeros(shape, dtype=weight.dtype, device=device) for _ in range(2 * c.layers)]
         parts = {(i // 2, "kv"[i % 2]): t for i, t in enumerate(zeros)}
         parts[0, "length"] = torch.zeros(batch, 1, dtype=torch.int64, device=device)
         return State(parts)
+
+
+class WindowedModel(Windowed, SequenceModel):
+    """A Transformer that streams for ever in constant memory (see `Windowed`); `encode` gives logits `[B, T, vocab]`.
+
+    Subclasses say what a layer does.
+    """
+
+    embedding: nn.Embedding
+
+    @property
+    def first(self) -> nn.Module:
+        return self.embedding
+
+    def forward(
+        self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """See `SequenceModel.forward`. A reset at a masked position still empties the cache."""
+        return self.read_windows(tokens, state, reset, mask)
+
+    def initial_state(self, batch: int) -> State:
+        """An empty cache."""
+        return self.empty_caches(batch)

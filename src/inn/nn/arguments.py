@@ -37,6 +37,8 @@ class Checked(nn.Module):
 
     symbols: bool = True
     """Whether it reads symbols `[B, T]`, or vectors `[B, T, F]`."""
+    gaps: bool = False
+    """Whether NaN in a vector is a value that is missing."""
     _own: Own | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -52,6 +54,11 @@ class Checked(nn.Module):
     def check_given(self, given: Any) -> Tensor:
         """What is read, in the type that is read; raises `InputError` where it is nothing that can be read."""
         raise NotImplementedError
+
+    def check_values(self, given: Tensor) -> None:
+        """Raise `InputError` for numbers that cannot be read, where they can be looked at without waiting."""
+        if self.symbols:
+            check_range(given, self.config.vocab)  # type: ignore[union-attr]
 
     def own(self, again: bool = False) -> Own:
         """What fits this module; measured anew where it may have changed."""
@@ -125,8 +132,7 @@ def checked(forward: Callable) -> Callable:
             given = given.masked_fill(~mask if self.symbols else ~mask[..., None], 0)
             if options and options.get("recalled") is not None:
                 options["recalled"] = options["recalled"].masked_fill(~mask[..., None, None], 0)
-        if self.symbols:
-            check_range(given, self.config.vocab)  # type: ignore[union-attr]
+        self.check_values(given)
         if reset is None and mask is None:
             return forward(self, given, state, **options)
         given, fresh, lost, kept = sheltered(self, given, state, reset, mask)

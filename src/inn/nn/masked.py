@@ -53,7 +53,8 @@ def sheltered(
     lost = spoilt[:, None] & (begun == 0) & live
     if not module.symbols and reset is not None:
         # An input that is not finite spoils what follows up to the next reset.
-        bad = live & ~given.detach().isfinite().all(-1)
+        read = given.detach()
+        bad = live & (read.isinf().any(-1) if module.gaps else ~read.isfinite().all(-1))
         count = bad.cumsum(1)
         before = torch.where(reset, count - bad.long(), 0).cummax(1).values
         lost = lost | ((count > before) & (begun < begun[:, -1:]) & live)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from inn.config.run import TrainConfig
+from inn.data.examples import IGNORED
 from inn.nn.state import State
 from inn.registry import OBJECTIVES
 from inn.training.finite import TrainingDiverged, first_not_finite
-from inn.training.objectives.base import IGNORED, Context, MicroBatch, Objective, StepResult
+from inn.training.objectives.base import Context, MicroBatch, Objective, StepResult
 from inn.training.parallel.group import Group
 from inn.training.parallel.single import SingleDevice
 
@@ -137,7 +138,7 @@ class Stepper:
         """
         self.optimizer.zero_grad(set_to_none=True)
         batch, device, world = inputs.shape[0], inputs.device, self.strategy.group.world
-        symbols = (targets != IGNORED).sum() if count is None else count
+        symbols = self.model.counted(targets) if count is None else count
         sums, states = _Sums(), []
         for rows in torch.arange(batch).tensor_split(self.config.accumulate):
             whole = len(rows) == batch
@@ -145,7 +146,7 @@ class Stepper:
             chosen = slice(int(rows[0]), int(rows[-1]) + 1)
             starts = None
             if reset is not None and self.carry:  # where nothing is carried, every row starts afresh as it is
-                starts = torch.zeros_like(inputs[chosen], dtype=torch.bool)
+                starts = torch.zeros(inputs[chosen].shape[:2], dtype=torch.bool, device=device)
                 starts[:, 0] = reset[chosen]
             with self.strategy.sync_gradients(last=int(rows[-1]) == batch - 1):
                 own = None if weights is None else weights[chosen]

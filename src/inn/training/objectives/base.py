@@ -15,9 +15,6 @@ from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.training.parallel.group import Group
 
-IGNORED = -100
-"""The target of a position that is not trained on."""
-
 
 @dataclass(frozen=True)
 class Context:
@@ -44,9 +41,11 @@ class MicroBatch:
     """Rows of a batch that go through the model together.
 
     Attributes:
-        inputs, targets: `[B, T]` int64; targets of -100 are left out.
+        inputs, targets: `[B, T]` int64; targets of -100 are left out. Of a signal, `[B, T, F]` and `[B, T]` or
+            `[B, T, O]`, in which NaN is left out.
         state: carried from the batch before, of these rows; None starts afresh.
         reset: `[B, T]` bool, where the state starts afresh before a step; None where it goes on everywhere.
+        weights: `[B]`, what the targets of each row count in the loss; None: 1.
     """
 
     inputs: Tensor

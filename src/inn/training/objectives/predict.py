@@ -1,21 +1,13 @@
-"""Predict the next symbol."""
+"""Predict the next symbol, or whatever else the targets are."""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-
-from inn.training.objectives.base import IGNORED, Loss, MicroBatch, Objective
+from inn.training.objectives.base import Loss, MicroBatch, Objective
 
 
 class Predict(Objective):
-    """Cross-entropy of the next symbol."""
+    """The model's own loss of its targets: of symbols, the cross-entropy of the next one."""
 
     def loss(self, batch: MicroBatch) -> Loss:
-        logits, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
-        ignored = batch.targets == IGNORED
-        if not ignored.is_cpu or bool(ignored.any()):  # a NaN there would go round the loss and into the gradients
-            logits = logits.masked_fill(ignored[..., None], 0.0)
-        nats = F.cross_entropy(
-            logits.float().flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return Loss(nats, state)
+        y, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
+        return Loss(self.model.loss(y, batch.targets, batch.weights), state)
