@@ -96,17 +96,6 @@ class SequenceModel(Checked, ABC):
     def flops(self) -> dict[str, float]:
         """Forward FLOPs per symbol by part (matrix products, scan, routing; a multiply-add counts two)."""
 
-    def loss(self, y, targets, weights=None):
-        import torch.nn.functional as F
-
-        ignored = targets == -100
-        if not ignored.is_cpu or bool(ignored.any()):
-            y = y.masked_fill(ignored[..., None], 0.0)
-        return F.cross_entropy(y.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
-
-    def counted(self, targets):
-        return (targets != -100).sum()
-
     def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Predict after one symbol per stream: `[B]` -> logits `[B, vocab]` and the state; `forward` with T = 1."""
         logits, after = self(one_each(tokens)[:, None], state)

@@ -129,10 +129,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fitting_vocabulary(model: SequenceModel, path: Path) -> Vocabulary:
     """The vocabulary in a file; raises `InputError` where it has another number of symbols than the model."""
     vocabulary = Vocabulary.load(path)
-    if vocabulary.size != model.config.vocab:
-        raise InputError(
-            f"'{path}' has {vocabulary.size:,} symbols and the model beside it {model.config.vocab:,}; restore it"
-        )
+    size = getattr(model.config, "vocab", None) or model.config.outputs
+    if vocabulary.size != size:
+        raise InputError(f"'{path}' has {vocabulary.size:,} symbols and the model beside it {size:,}; restore it")
     return vocabulary
 
 

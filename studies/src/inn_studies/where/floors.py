@@ -95,14 +95,14 @@ def ridge(train: Examples) -> Callable[[Examples], float]:
     return score
 
 
-def _kernels(rng: np.random.Generator, channels: int) -> list[tuple[np.ndarray, int, float]]:
-    """Random kernels `[length, F]` on some of the channels, the steps between their taps, and a threshold."""
-    found = []
-    for _ in range(KERNELS):
-        taps = rng.normal(size=(int(rng.choice([3, 5, 7])), channels))
-        taps *= rng.random(channels) < max(0.3, 1.5 / channels)
-        taps -= taps.mean(0)
-        found.append((taps, 2 ** int(rng.integers(0, 4)), float(rng.uniform(-1, 1))))
+def _kernels(rng: np.random.Generator, channels: int) -> list[tuple[np.ndarray, int, np.ndarray]]:
+    """Random kernels on some of the channels in groups: taps `[length, F, K]`, steps between taps, thresholds `[K]`."""
+    found, each = [], KERNELS // 12
+    for length in (3, 5, 7):
+        for apart in (1, 2, 4, 8):
+            taps = rng.normal(size=(length, channels, each))
+            taps *= rng.random((channels, each)) < max(0.3, 1.5 / channels)
+            found.append((taps - taps.mean(0), apart, rng.uniform(-1, 1, each)))
     return found
 
 
@@ -111,12 +111,12 @@ def _features(examples: Examples, kernels: list, mean: np.ndarray, scale: np.nda
     rows = []
     for i in range(len(examples)):
         series, row = x[examples.starts[i] : examples.starts[i + 1]], []
-        for taps, apart, threshold in kernels:
+        for taps, apart, thresholds in kernels:
             reach = apart * (len(taps) - 1)
             padded = np.pad(series, ((reach // 2, reach - reach // 2), (0, 0)))
-            found = sum(padded[k * apart : k * apart + len(series)] @ tap for k, tap in enumerate(taps))
-            row += [found.max(), float((found > threshold).mean())]
-        rows.append([*row, *series.mean(0), *series.std(0), np.log(len(series))])
+            found = np.sum([padded[k * apart : k * apart + len(series)] @ tap for k, tap in enumerate(taps)], 0)
+            row += [found.max(0), (found > thresholds).mean(0)]
+        rows.append(np.concatenate([*row, series.mean(0), series.std(0), [np.log(len(series))]]))
     return np.array(rows)
 
 

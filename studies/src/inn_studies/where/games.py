@@ -55,7 +55,7 @@ class RepeatPrevious:
 
 
 class PositionOnlyCartPole:
-    """`PositionOnlyCartPoleEasy`: a pole on a cart, 200 steps; seen are the place and the angle, not how they change."""
+    """`PositionOnlyCartPoleEasy`: a pole on a cart, 200 steps; place and angle are seen, and not how they change."""
 
     features, actions, steps = 2, 2, 200
     _gravity, _pole, _total, _half, _force, _tau = 9.8, 0.1, 1.1, 0.5, 10.0, 0.02
@@ -74,16 +74,14 @@ class PositionOnlyCartPole:
         return np.where(self._over, -100, told)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        x, v, angle, turn = self._state.T
+        _, v, angle, turn = self._state.T
         force = np.where(actions == 1, self._force, -self._force)
         cosine, sine = np.cos(angle), np.sin(angle)
         push = (force + self._pole * self._half * turn**2 * sine) / self._total
         inertia = self._half * (4 / 3 - self._pole * cosine**2 / self._total)
         turning = (self._gravity * sine - cosine * push) / inertia
         moving = push - self._pole * self._half * turning * cosine / self._total
-        after = np.stack(
-            [x + self._tau * v, v + self._tau * moving, angle + self._tau * turn, turn + self._tau * turning], 1
-        )
+        after = self._state + self._tau * np.stack([v, moving, turn, turning], 1)
         rewards = np.where(self._over, 0.0, 1 / self.steps)
         self._state = np.where(self._over[:, None], self._state, after)
         self._at += 1

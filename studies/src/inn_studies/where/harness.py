@@ -35,7 +35,7 @@ class Test:
     options: Mapping[str, Any] = field(default_factory=dict)
     part: str = "test"
     by: str = "inn_studies.where.harness:scored"
-    """`module:function`, called with the run, and with `part` and `options`; returns at least `value` and `sequences`."""
+    """`module:function`, called with the run, `part` and `options`; returns `value` and `sequences`, and more."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,18 @@ def sized_models(
         signal: whether it is numbers that are read, and not symbols.
         best: fields of the best graph for it, where there is one.
     """
-    prefix = "signal-" if signal else ""
-    ours = {"kind": "signal" if signal else "inn", **track.model, **(_TABLES if not signal else {})}
+    prefix, common = "signal-" if signal else "", {**track.model, **({"head": sizes["head"]} if signal else {})}
+    ours = {"kind": "signal" if signal else "inn", **common, **({} if signal else _TABLES)}
     silent = {"neurons": 1, "rounds": track.graph["rounds"], "router": "none"}
     mamba = "signal-mamba" if signal else "mamba-stack"
     graph = {**ours, **track.graph}
     others = {
         **({"best graph": {**ours, **best}} if best else {}),
         "one wide neuron": {**ours, **silent},
-        "LSTM": {"kind": f"{prefix}lstm", "layers": 1, **track.model},
-        "Mamba stack": {"kind": mamba, "layers": 2, **track.model},
+        "LSTM": {"kind": f"{prefix}lstm", "layers": 1, **common},
+        "Mamba stack": {"kind": mamba, "layers": 2, **common},
         "Transformer": {
-            "kind": f"{prefix}transformer", "layers": 2, "heads": 2, "window": track.window, **track.model,
+            "kind": f"{prefix}transformer", "layers": 2, "heads": 2, "window": track.window, **common,
         },
     }  # fmt: skip
     target = parameters_of(configured(graph, sizes))
@@ -116,7 +116,7 @@ def configured(given: Mapping[str, Any], sizes: Mapping[str, Any]) -> Any:
 
 
 def _sized(given: Mapping[str, Any], sizes: Mapping[str, Any], target: int) -> dict[str, Any]:
-    """The fields with the width that comes nearest to so many parameters; a Transformer's hidden width does the rest."""
+    """The fields with the width that comes nearest to so many parameters; of a Transformer the hidden width, too."""
     config = with_parameters(configured(given, sizes), target)
     found = {**given, "width": config.width}
     if "hidden" in {f.name for f in fields(config)}:

@@ -16,7 +16,7 @@ from inn_studies.lab import Lab
 from inn_studies.where.games import GAMES, Game, played
 from inn_studies.where.harness import Test, Track, configured, sized_models
 from inn_studies.where.intervals import shown
-from inn_studies.where.row import Answer, Row, Scale
+from inn_studies.where.row import Answer, Piece, Row, Scale
 
 HELD_OUT = {"valid": 10_001, "return": 20_001}
 """Seeds of the games that a policy is judged by."""
@@ -133,7 +133,7 @@ class Play(Row):
         sizes = {"features": world.features, "outputs": world.actions, "head": "classes"}
         return sized_models(track, sizes, signal=True, best=self.best)
 
-    def measured(self, lab: Lab, size: Scale, wanted: dict[str, tuple]) -> dict[str, Any]:
+    def measured(self, lab: Lab, size: Scale, wanted: dict[str, Piece]) -> dict[str, Any]:
         budget = size.of(
             {"rounds": 2, "updates": 1, "games": 8, "judged": 8},
             {"rounds": 10, "updates": 40, "games": 32, "judged": 200},

@@ -17,9 +17,9 @@ from inn_studies.where.row import MODELS, SCALES, Answer, Row
 
 _HEAD = """# Where a graph of neurons helps, and where not
 
-Tasks of many kinds, the same protocol for all models: as many parameters as the graph has (± 2 %, or as near as widths allow), each model
-at its best learning rate of those tried, chosen on the validation part and reported on the test part. This page is written by
-`inn study where` from the files in `results/where/`; no number in it was typed by hand.
+Tasks of many kinds, and one protocol for all models: as many parameters as the graph has (± 2 %, or as near as widths
+allow), each model at its best learning rate of those tried, chosen on the validation part and reported on the test
+part. `inn study where` writes this page from the files in `results/where/`; no number in it was typed by hand.
 """
 
 

@@ -6,7 +6,7 @@ import statistics
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from inn.system.errors import InputError
 from inn_studies.lab import Lab
@@ -15,9 +15,6 @@ from inn_studies.study import Study, Verdict
 from inn_studies.where.floors import floor
 from inn_studies.where.harness import RATES, RATES_OF, Track, case, rivals, train_and_score
 from inn_studies.where.intervals import ahead, interval, shown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 SCALES = ("smoke", "short", "cpu")
 OURS, BEST, WIDE = "graph", "best graph", "one wide neuron"
@@ -46,6 +43,10 @@ class Answer:
     answer: str
     """`yes`, `no`, or `undecided` where one seed cannot tell."""
     because: str
+
+
+Piece = tuple[Track, str, dict[str, Any], float, int]
+"""A track, a model's name and its fields, a learning rate, a seed."""
 
 
 class Row(Study):
@@ -124,9 +125,9 @@ class Row(Study):
         """The fields of `--model` of every model on a track, by label."""
         return rivals(track, self.best)
 
-    def measured(self, lab: Lab, size: Scale, wanted: dict[str, tuple]) -> dict[str, Any]:
-        """What comes of each piece of work by its label: a track, a model's name and its fields, a rate, a seed."""
-        return lab.compute(train_and_score, {label: case(*piece, lab.root) for label, piece in wanted.items()})
+    def measured(self, lab: Lab, size: Scale, wanted: dict[str, Piece]) -> dict[str, Any]:
+        """What comes of each piece of work, by its label."""
+        return lab.compute(train_and_score, {label: case(*piece, root=lab.root) for label, piece in wanted.items()})
 
     def floors(self, lab: Lab, tracks: list[Track]) -> dict[str, Any]:
         """What the cheap baseline scores on each track."""
@@ -213,7 +214,8 @@ class Row(Study):
         for track in result["tracks"]:
             for row in track["rows"]:
                 rows.append([
-                    track["name"], row["model"], f"{row['parameters']:,}", f"{row['training_flops_per_step'] / 1e3:,.0f} k",
+                    track["name"], row["model"], f"{row['parameters']:,}",
+                    f"{row['training_flops_per_step'] / 1e3:,.0f} k",
                     f"{row['training_seconds']:.0f}", f"{row['lr']:g}", *(_cell(row["scores"].get(t)) for t in tests),
                 ])  # fmt: skip
             for name, scores in track["baseline"].items():
@@ -221,15 +223,11 @@ class Row(Study):
                 rows.append([track["name"], name, "–", "–", "–", "–", *cells])
         return markdown([*head, *(f"{test}:" for test in tests)], rows)
 
-    def draw(self, result: dict[str, Any], figure: Figure) -> bool:
-        if result["skipped"]:
-            return False
-        self.bars(result, figure.subplots())
-        return True
-
     def bars(self, result: dict[str, Any], axes: Any) -> None:
         """Draw the headline scores into axes."""
         names = [name for name in MODELS if self.values(result, name)]
+        if not names:
+            return
         means = [statistics.mean(self.values(result, name)) for name in names]
         spans = [interval(self.values(result, name), self.sequences(result), self.share) for name in names]
         low, high = zip(*(span or (mean, mean) for mean, span in zip(means, spans, strict=True)), strict=True)
