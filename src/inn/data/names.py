@@ -28,13 +28,12 @@ class Names(Vocabulary):
         if not self._names or len(self._ids) < len(self._names):
             raise InputError("a vocabulary of names needs names, each of them once")
         for name in self._names:
-            if name.split() != [name]:
-                raise InputError(f"the name of a symbol cannot be empty or hold white space, as {name!r} does")
+            if name.split() != [name] or not name.isprintable():
+                raise InputError(f"the name of a symbol must be printable, without white space, unlike {name!r}")
 
     @classmethod
-    def learn(cls, blocks: Iterable[str], units: int) -> Names:
-        """The words of a text, in alphabetical order."""
-        return cls(sorted({word for block in blocks for word in block.split()}))
+    def learn(cls, blocks: Iterable[str], units: int) -> NoReturn:
+        raise InputError("names are those of a task and not made of a text; choose another data.vocabulary")
 
     @property
     def size(self) -> int:

@@ -73,9 +73,7 @@ def evaluate_run(
         raise InputError("streams carry the state on and a window starts it afresh; leave one of them out")
     if not Run(path_of(run)).config().data.text:
         if window is not None or streams > 1 or compressors:
-            raise InputError(
-                "streams, window and compressors are of texts, and the run's data is a task; leave them out"
-            )
+            raise InputError("streams, window and compressors are of a text, and this is a task; leave them out")
         return evaluate_task(run, split, task=task, limit=limit, device=device, dtype=dtype, report=report)
     if task:
         raise InputError(f"the run's data is a text, which has no option '{next(iter(task))}'; leave task out")

@@ -21,7 +21,7 @@ class HmmOptions(TableOptions):
     """Hidden states."""
     target: Literal["next", "state"] = "next"
     """What is to be told: the next symbol, or the hidden state."""
-    stay: float = 0.8
+    stay: float = 0.95
     """Probability that the hidden state stays the same for a step."""
 
     def __post_init__(self) -> None:
