@@ -56,7 +56,7 @@ class Damage(Row):
 
     name = "damage"
     question = "JapaneseVowels with a quarter of the channels absent at test only: how much accuracy is lost?"
-    bar = "accuracy lost at one absent block ≤ 0.03"
+    bar = "accuracy lost at one absent block ≤ 0.03, of 0.95 or more"
     score = "accuracy lost"
     share, higher = False, False
     baseline = ""
@@ -79,7 +79,7 @@ class Damage(Row):
     def judge(self, result: dict[str, Any]) -> Answer:
         ours = self.ours(result)
         lost, right = (self.values(result, ours, [(VOWELS, test)]) for test in ("one block absent", "nothing"))
-        met = bool(lost) and statistics.mean(lost) <= 0.03
+        met = bool(lost) and statistics.mean(lost) <= 0.03 and statistics.mean(right) >= 0.95
         block = track_of(result, VOWELS)
         others = ", ".join(
             f"{row['model']} {shown(row['scores'].get('one block absent', []))}"
