@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from tests.sklearn.conftest import classifier, copied, regressor
 
+import inn
 from inn.system.errors import InputError
 
 
@@ -136,6 +137,17 @@ def test_pickles_are_plain_and_exact(name, fitted, sequences):
     for one in (model, again):  # the moments of the optimiser are there too
         one.partial_fit(sequences, ["low", "high"] * 12 if name == "classifier" else [0.0, 1.0] * 12)
     assert (tell(sequences) == other(sequences)).all()
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor", "forecaster"])
+def test_exported_it_is_a_model_like_any_other(name, fitted, tmp_path):
+    model = fitted(name)
+    loaded = inn.load(model.export(tmp_path / "exported"))
+    x = torch.randn(2, 5, model.n_features_in_)
+    assert torch.equal(loaded(x)[0], model.model_(x)[0])
+    assert loaded.vocabulary.outputs == {"classifier": ["high", "low"], "regressor": ["y0"], "forecaster": ["x0"]}[name]
+    with pytest.raises(InputError, match="exists already and is not empty"):
+        model.export(tmp_path / "exported")
 
 
 def test_in_scikit_learns_hands(sequences, labels):

@@ -108,6 +108,12 @@ def test_missing_values_and_early_stopping():
     assert model.predict_quantiles(5).shape == (5, 2, 3)
 
 
+def test_a_series_with_long_gaps():
+    series = np.full(300, np.nan)
+    series[:20], series[-20:] = WAVE[:20], WAVE[:20]
+    assert np.isfinite(forecaster(max_iter=3, batch=1).fit(series).predict(2)).all()
+
+
 def test_pickles_and_clones(fitted):
     model = fitted("forecaster")
     again = copied(model)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_feature_names, check_consistent_leng
 from inn.data.examples import IGNORED, Examples
 from inn.inference.examples import predict_examples
 from inn.sklearn import sequences
-from inn.sklearn.learned import Learning
+from inn.sklearn.learned import Learning, numbered
 from inn.sklearn.sequences import FORMS, Sequences
 from inn.system.errors import InputError
 
@@ -126,9 +126,10 @@ class SequenceEstimator(Learning):
                     f"X is a table [n, T], which holds one channel, and {type(self).__name__} was fitted on "
                     f"{self._channels}; {FORMS}"
                 )
-            how = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
-            table = reset or not self._of_sequences
-            found = sequences.of_table(validate_data(self, X, reset=reset, **how) if table else check_array(X, **how))
+            how: Any = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
+            own = reset or not self._of_sequences
+            table: Any = validate_data(self, X, reset=reset, **how) if own else check_array(X, **how)
+            found = sequences.of_table(table)
         else:
             found = sequences.of_sequences(X, self.channels_first)
             if reset or self._of_sequences:
@@ -235,6 +236,9 @@ class SequenceEstimator(Learning):
                 "set early_stopping False, or another validation_fraction"
             ) from None
         return examples.take(np.sort(parts[0])), examples.take(np.sort(parts[1]))
+
+    def _channel_names(self) -> list[str]:
+        return list(self._names or numbered("x", self._channels))
 
     # -- telling
 

@@ -10,7 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_y
 
 from inn.data.examples import Examples
+from inn.data.names import Channels
 from inn.sklearn.base import SequenceEstimator
+from inn.sklearn.learned import numbered
 from inn.sklearn.sequences import single
 from inn.sklearn.stepwise import Stepwise
 from inn.system.errors import InputError
@@ -43,6 +45,9 @@ class SequenceClassifier(ClassifierMixin, Stepwise, SequenceEstimator):
 
     def _outputs(self) -> tuple[int, str]:
         return len(self.classes_), "classes"
+
+    def _vocabulary(self) -> Channels:
+        return Channels(self._channel_names(), classes=map(str, self.classes_.tolist()))
 
     def _check_enough(self, examples: Examples) -> None:
         seen = np.unique(examples.targets[examples.starts[1:] - 1])
@@ -123,6 +128,9 @@ class SequenceRegressor(RegressorMixin, Stepwise, SequenceEstimator):
 
     def _outputs(self) -> tuple[int, str]:
         return self.n_outputs_, "values"
+
+    def _vocabulary(self) -> Channels:
+        return Channels(self._channel_names(), values=numbered("y", self.n_outputs_))
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceRegressor:
         """Learn from one more pass over sequences; see `fit`."""

@@ -10,13 +10,14 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from inn.data.examples import Examples
+from inn.data.names import Channels
 from inn.inference.evaluate import predictions
 from inn.inference.examples import predict_examples
 from inn.nn.modes import device_of
 from inn.nn.state import State
 from inn.sklearn import calendar, sequences
 from inn.sklearn.calendar import Kept
-from inn.sklearn.learned import Learning
+from inn.sklearn.learned import Learning, numbered
 from inn.sklearn.sequences import Sequences
 from inn.sklearn.stored import state_bytes, state_of
 from inn.system.errors import InputError
@@ -44,6 +45,8 @@ class Forecaster(Learning):
     >>> model.predict(10).shape, model.update(y[190:]).predict_quantiles(5, [0.1, 0.9]).shape
     ((10,), (5, 2))
     """
+
+    _state: list[tuple[np.ndarray, Any]]
 
     def __init__(
         self,
@@ -108,7 +111,11 @@ class Forecaster(Learning):
         pieces = [_pair(series.values[a:b]) for a, b in zip(series.starts, series.starts[1:])]
         learned, held_out = self._split(pieces) if self.early_stopping else (pieces, None)
         self.model_.standardise(np.concatenate([x for x, _ in learned]))
-        self._learn(lambda number: self._windows(learned, [seed, 1, number]), held_out and _examples(held_out), seed)
+        self._learn(
+            lambda number: self._windows(learned, [seed, 1, number]),
+            None if held_out is None else _examples(held_out),
+            seed,
+        )
         self._errors = self._errors_of(held_out or learned, np.random.default_rng([seed, 2]))
         self._state = self._read_on(series, None)
         return self
@@ -172,6 +179,9 @@ class Forecaster(Learning):
 
     def _read(self, y: Any) -> Sequences:
         return sequences.of_sequences(y if self._several else [y])
+
+    def _vocabulary(self) -> Channels:
+        return Channels(getattr(self, "feature_names_in_", numbered("x", self.n_features_in_)))
 
     def _kept_of(self, y: Any) -> list[Kept]:
         return [calendar.kept_of(one) for one in (y if self._several else [y])]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import numbers
+import os
+from abc import abstractmethod
+from pathlib import Path
 from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from inn.config.run import TrainConfig
 from inn.data.examples import Examples
-from inn.models.sequence import SequenceModel
+from inn.data.names import Channels
 from inn.nn.modes import device_of
 from inn.runs.checkpoint import pack_optimizer, unpack_optimizer
 from inn.sklearn.learning import Learner, Plan, Source, learn, new_model, random_numbers
-from inn.sklearn.stored import model_bytes, model_of, tensor_bytes, tensors_of
+from inn.sklearn.stored import model_bytes, model_of, tensor_bytes, tensors_of, write_exported
 from inn.system.device import resolve_device
 from inn.system.errors import InputError
 
@@ -22,7 +26,21 @@ from inn.system.errors import InputError
 class Learning(BaseEstimator):
     """An estimator with a model of signals; subclasses list the parameters, which are all plain values."""
 
-    model_: SequenceModel
+    kind: str
+    neurons: int | None
+    width: int | None
+    rounds: int | None
+    dropout: float
+    model: dict[str, Any] | None
+    max_iter: int
+    batch: int
+    lr: float
+    weight_decay: float
+    validation_fraction: float
+    n_iter_no_change: int
+    device: str
+    random_state: Any
+    model_: Any  # a SequenceModel that can `standardise`
     _learner: Learner | None = None
 
     def _check_settings(self) -> None:
@@ -32,7 +50,7 @@ class Learning(BaseEstimator):
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < low:
                 raise InputError(f"{name} must be a whole number of at least {low}, not {value!r}")
         share = self.validation_fraction
-        if not isinstance(share, numbers.Real) or not 0 < share < 1:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
             raise InputError(f"validation_fraction must be between 0 and 1, not {share!r}")
         if self.model is not None and not isinstance(self.model, dict):
             raise InputError(f"model must be a dictionary of the kind's options, not {self.model!r}")
@@ -75,7 +93,16 @@ class Learning(BaseEstimator):
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    # -- pickles
+    # -- what is kept
+
+    def export(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the model as a folder that `inn.load` opens; returns the folder, which must be new or empty."""
+        check_is_fitted(self)
+        return write_exported(self.model_, self._vocabulary(), folder)
+
+    @abstractmethod
+    def _vocabulary(self) -> Channels:
+        """What the model reads and tells, by name."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain data and bytes: the weights, the moments and the state as safetensors."""
@@ -99,3 +126,12 @@ class Learning(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
+
+
+def numbered(name: str, count: int) -> list[str]:
+    """Names for what has none.
+
+    >>> numbered("x", 2)
+    ['x0', 'x1']
+    """
+    return [f"{name}{i}" for i in range(count)]

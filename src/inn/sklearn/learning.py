@@ -122,12 +122,13 @@ class Learner:
     def learn_pass(self, examples: Examples, batch: int, seed: int, number: int, lr: Any) -> float:
         """One pass over the examples, `lr(step of the pass)`; returns the mean loss of its steps."""
         self.model.train()
-        found = [
-            self.step(examples.take(chosen), lr(i))
-            for i, chosen in enumerate(order_of(len(examples), batch, seed, number))
-        ]
+        found = []
+        for i, chosen in enumerate(order_of(len(examples), batch, seed, number)):
+            part = examples.take(chosen)
+            if part.counted:  # of a series with long gaps there may be nothing to learn from
+                found.append(self.step(part, lr(i)))
         self.model.eval()
-        return float(np.mean(found))
+        return float(np.mean(found)) if found else 0.0
 
 
 def learn(model: SequenceModel, draw: Source, held_out: Examples | None, plan: Plan) -> History:
@@ -160,7 +161,6 @@ def learn(model: SequenceModel, draw: Source, held_out: Examples | None, plan: P
 @contextlib.contextmanager
 def random_numbers(seed: int, device: torch.device) -> Iterator[None]:
     """Random numbers of PyTorch that follow from a seed inside, and go on afterwards as if nothing had been."""
-    kind = device.type if device.type in ("cuda", "mps") else "cuda"
-    with torch.random.fork_rng([device] if device.type in ("cuda", "mps") else [], device_type=kind):
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -130,7 +130,7 @@ def as_steps(given: Any, what: str, channels_first: bool = False) -> np.ndarray:
 def as_numbers(given: Any, what: str) -> np.ndarray:
     """Numbers in float64, NaN where one is missing; raises `InputError` for anything else."""
     if isinstance(given, np.ma.MaskedArray):
-        given = given.astype(np.float64).filled(np.nan)
+        given = np.ma.filled(given.astype(np.float64), np.nan)
     try:
         array = np.asarray(given)
     except ValueError:  # rows of unequal lengths
