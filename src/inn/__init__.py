@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from inn.config.models import INNConfig
     from inn.config.parts import Options
     from inn.data.base import Vocabulary
+    from inn.data.examples import Examples
+    from inn.data.tasks.base import Task, TaskOptions, task
     from inn.explorer.look import look
     from inn.inference.held_out import evaluate_run as evaluate
     from inn.models.build import build_model
@@ -55,6 +57,9 @@ _HOME = {
     "Readout": "inn.nn.readout",
     "Objective": "inn.training.objectives.base",
     "Vocabulary": "inn.data.base",
+    "Task": "inn.data.tasks.base",
+    "TaskOptions": "inn.data.tasks.base",
+    "Examples": "inn.data.examples",
     "SequenceModel": "inn.models.sequence",
     "NeuronLinear": "inn.nn.population",
     "Options": "inn.config.parts",
@@ -71,6 +76,7 @@ _HOME = {
     "model_config": "inn.config.assemble",
     "record": "inn.analysis.recording.record",
     "register": "inn.registry",
+    "task": "inn.data.tasks.base",
     "train": "inn.training.start",
 }
 """Where each public name is: `module`, or `module:name` where it has another name there."""
@@ -78,6 +84,7 @@ _HOME = {
 __all__ = [
     "INN",
     "Edges",
+    "Examples",
     "Graph",
     "GraphConfig",
     "INNConfig",
@@ -92,6 +99,8 @@ __all__ = [
     "Router",
     "SequenceModel",
     "State",
+    "Task",
+    "TaskOptions",
     "Topology",
     "Vocabulary",
     "WeightedRouter",
@@ -106,6 +115,7 @@ __all__ = [
     "model_config",
     "record",
     "register",
+    "task",
     "train",
 ]
 

@@ -236,6 +236,8 @@ VOCABULARIES = Kinds(
         "words": "inn.data.vocabulary:Words",
         "bpe": "inn.data.subwords:SubWords",
         "tokenizer": "inn.data.tokens:Tokens",
+        "names": "inn.data.names:Names",
+        "channels": "inn.data.names:Channels",
     },
 )
 TASKS = Kinds(
@@ -244,6 +246,26 @@ TASKS = Kinds(
     {
         "none": "",
         "parity": "inn.data.tasks.parity:Parity",
+        "modular": "inn.data.tasks.modular:Modular",
+        "permutations": "inn.data.tasks.permutations:Permutations",
+        "machines": "inn.data.tasks.machines:Machines",
+        "copy": "inn.data.tasks.copy:Copy",
+        "recall": "inn.data.tasks.recall:Recall",
+        "needle": "inn.data.tasks.needle:Needle",
+        "causal": "inn.data.tasks.causal:Causal",
+        "accumulate": "inn.data.tasks.accumulate:Accumulate",
+        "sessions": "inn.data.tasks.sessions:Sessions",
+        "hmm": "inn.data.tasks.hmm:Hmm",
+        "markov": "inn.data.tasks.markov:Markov",
+        "listops": "inn.data.tasks.listops:Listops",
+        "adding": "inn.data.tasks.adding:Adding",
+        "digits": "inn.data.tasks.digits:Digits",
+        "fashion": "inn.data.tasks.fashion:Fashion",
+        "balls": "inn.data.tasks.balls:Balls",
+        "lorenz96": "inn.data.tasks.lorenz96:Lorenz96",
+        "chaos": "inn.data.tasks.chaos:Chaos",
+        "csv": "inn.data.tasks.csv:Csv",
+        "npz": "inn.data.tasks.npz:Npz",
     },
 )
 OBJECTIVES = Kinds(

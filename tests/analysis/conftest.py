@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import inn
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.data.vocabulary import Characters
 
 HUB, DEAD, SLOW, VOWEL = 0, 1, 2, 3

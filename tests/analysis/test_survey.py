@@ -10,7 +10,7 @@ import torch
 
 import inn
 from inn.analysis.overview import survey
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.data.vocabulary import Bytes
 from inn.system.errors import InputError
 

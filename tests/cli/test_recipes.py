@@ -25,5 +25,5 @@ def test_the_list_says_what_each_takes_and_whether_its_text_is_here(inn):
 def test_the_parameters_that_are_listed_are_those_of_the_model(inn, name):
     listed = next(r for r in json.loads(inn("recipes", "--json").out)["recipes"] if r["name"] == name)["parameters"]
     settings = resolve(name)
-    model = build_model(settings.with_vocab(settings.vocab or 103).model)
+    model = build_model(settings.with_sizes({"vocab": settings.vocab or 103}).model)
     assert model.num_parameters == pytest.approx(listed, rel=0.05)

@@ -144,9 +144,11 @@ def test_what_means_nothing_beside_the_others_is_refused(config_type):
     assert needy
     for f in needy:
         on = f.metadata["on"]
-        idle = {"router": "none", "recall": [], "schedule": "onecycle" if f.name == "lr_floor" else "cosine"}.get(on)
+        onecycle = "onecycle" if f.name == "lr_floor" else "cosine"
+        idle = {"router": "none", "recall": [], "schedule": onecycle, "corpus": "task:parity"}.get(on)
         beside = {} if idle is None else {on: idle}
-        value = other(f.name, default_of(f))
+        of_text = {"vocabulary": "bytes", "order": "random", "tokenizer": "a.json"} if on == "corpus" else {}
+        value = of_text.get(f.name) or other(f.name, default_of(f))
         with pytest.raises(InputError, match=f"{f.name} does nothing with {on}"):
             config_type(**beside, **{f.name: value})
 

@@ -94,10 +94,10 @@ def test_the_declared_vocabulary_holds_for_the_recipes_own_data_only():
 
 
 def test_the_vocabulary_is_checked_against_the_data():
-    assert resolve("demo").with_vocab(91).model.vocab == 91
-    assert resolve("text8-paper").with_vocab(27).model.vocab == 27
+    assert resolve("demo").with_sizes({"vocab": 91}).model.vocab == 91
+    assert resolve("text8-paper").with_sizes({"vocab": 27}).model.vocab == 27
     with pytest.raises(InputError, match=r"model.vocab is 27, but corpus 'text8' has 28 distinct symbols"):
-        resolve("text8-paper").with_vocab(28)
+        resolve("text8-paper").with_sizes({"vocab": 28})
 
 
 def test_a_runs_config_is_a_recipe(tmp_path):

@@ -30,7 +30,7 @@ from inn.analysis.measures.timescale import half_lives, spectrum, time_constants
 from inn.analysis.observe import Observed, graph_inputs, observe
 from inn.analysis.recording.stretches import SYMBOLS, Stretches, stretches
 from inn.data.base import Vocabulary
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import device_of

@@ -13,7 +13,7 @@ from inn.analysis.controls.untrained import untrained
 from inn.analysis.overview import survey
 from inn.analysis.recording.stretches import SYMBOLS, stretches
 from inn.analysis.stability.measure import stability
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.models.inn import INN
 from inn.nn.modes import as_tokens, device_of
 from inn.runs.directory import Run

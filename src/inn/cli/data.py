@@ -40,7 +40,11 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("action", args.action, "list", "get", "verify", "prepare")
-    one_of("--vocabulary", args.vocabulary, *(kind for kind in VOCABULARIES if kind != "tokenizer"))
+    one_of(
+        "--vocabulary",
+        args.vocabulary,
+        *(kind for kind in VOCABULARIES if kind not in ("tokenizer", "names", "channels")),
+    )
     if (args.to is None) == (args.action == "prepare"):
         raise InputError(f"--to FOLDER belongs to inn data prepare, which needs it: {USAGE}")
     if (args.name is None) != (args.action == "list"):

@@ -73,7 +73,9 @@ class Display:
         elif isinstance(event, Validated):
             best = "  best so far" if event.best else ""
             score = loss_text(event.nats, self._started)
-            self._line(f"step {event.step:,}  validation {score} over {event.count:,} symbols{best}", "bold")
+            over = "targets" if event.metrics else "symbols"
+            measured = "".join(f"  {name} {value:.4g}" for name, value in event.metrics.items())
+            self._line(f"step {event.step:,}  validation {score}{measured} over {event.count:,} {over}{best}", "bold")
         elif isinstance(event, Sampled) and self.samples:
             self._line(f"step {event.step:,}  sample: {one_line(event.text)}", "dim")
         elif isinstance(event, Warned):
@@ -227,4 +229,5 @@ def tell_what_next(run: str, summary: dict[str, Any]) -> None:
     if summary["status"] == "stopped":
         print(f"stopped at step {summary['step']:,} of {summary['steps']:,}; go on with: inn train --resume {run}")
         return
-    print(f"\nthe run is in {run}; now try\n  inn eval {run}\n  inn generate {run} --temperature 0.8")
+    also = f"inn generate {run} --temperature 0.8" if summary["floors"].keys() != {"constant"} else f"inn look {run}"
+    print(f"\nthe run is in {run}; now try\n  inn eval {run}\n  {also}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from jsonargparse import Namespace
@@ -11,7 +12,10 @@ from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
-USAGE = "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--compressors] [--json]"
+USAGE = (
+    "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--compressors]"
+    " [--task OPTION=VALUE,...] [--json]"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -31,10 +35,13 @@ def main(argv: list[str]) -> int:
             device=args.device,
             dtype=args.dtype,
             compressors=args.compressors,
+            task=args.task,
             report=report,
         )
     if args.json:
         print_json(facts)
+    elif "metrics" in facts:
+        show_task(facts)
     else:
         show(facts)
     return 0
@@ -54,11 +61,13 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--limit", type=int | None, help="Score the first N symbols only.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
+    parser.option("--task", help="Of a task, options that differ from training: length=256,active=4.")
     parser.flag("--compressors", "Also xz, PPMd and zpaq, if installed, primed with the training text.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
     one_of("--split", args.split, "train", "valid", "test")
     one_of("--dtype", args.dtype, "float32", "bfloat16")
+    args.task = None if args.task is None else task_options(args.task)
     if args.limit is not None and args.limit < 2:
         raise InputError(f"--limit must be at least 2, not {args.limit}")
     if args.streams < 1:
@@ -87,4 +96,46 @@ def show(facts: dict[str, Any]) -> None:
     if facts["bpb"] is not None and metric != "BPB" and f"{facts['bpb']:.3f}" != f"{facts[metric.lower()]:.3f}":
         also = f", {facts['bpb']:.3f} bits per byte"
     out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}{also}; --json has every unit", style="dim")
+    out.print(table)
+
+
+def task_options(text: str) -> dict[str, Any]:
+    """Options as they are written on the command line.
+
+    >>> task_options("length=256,form=table")
+    {'length': 256, 'form': 'table'}
+    """
+    found = {}
+    for piece in text.split(","):
+        name, equals, value = piece.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--task expects OPTION=VALUE, like length=256, not '{piece}'")
+        found[name.strip()] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "null": None}
+    if text in words:
+        return words[text]
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text
+
+
+def show_task(facts: dict[str, Any]) -> None:
+    """The measures of a task, its own first, beside the loss and that of an answer that is always the same."""
+    from rich.table import Table
+
+    out = console()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(f"{facts['corpus']}, {facts['split']}")
+    table.add_column(facts["run"], justify="right")
+    for name, value in sorted(facts["metrics"].items(), key=lambda item: item[0] != facts["metric"]):
+        table.add_row(name, f"{value:,.4f}", style="bold" if name == facts["metric"] else "")
+    table.add_row("bits per target", f"{facts['bits']:,.4f}")
+    for name, bits in facts["floors"].items():
+        table.add_row(f"bits, {name} answer", f"{bits:,.4f}", style="dim")
+    out.print(f"{facts['count']:,} targets of {facts['sequences']:,} sequences; --json has all", style="dim")
     out.print(table)

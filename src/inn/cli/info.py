@@ -44,12 +44,12 @@ def amounts(settings: Settings) -> dict[str, Any]:
     from inn.models.size import sized
 
     config = settings.config
-    vocab = settings.vocab
-    if vocab is None:  # only the data can tell
+    sizes = {"vocab": settings.vocab}
+    if settings.vocab is None:  # only the data can tell
         from inn.data.prepare import prepare
 
-        vocab = prepare(config.data).vocabulary.size
-    config = sized(settings, vocab)
+        sizes = prepare(config.data).sizes
+    config = sized(settings, sizes)
     model = build_model(config.model)
     return {
         "description": settings.description,

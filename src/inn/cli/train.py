@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
 from inn.config.parser import OptionParser
+from inn.config.run import task_of
 from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, split_overrides
 from inn.system.errors import InputError
 
@@ -71,7 +72,12 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
     """The command's arguments, `run` always set, and the settings of a new run; None where another run has them."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn train", USAGE, "Train a model: a recipe by name, or a YAML file of your own.")
-    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", required=False, names=recipes())
+    parser.positional(
+        "recipe",
+        "A recipe by name, the path of a YAML file, task:NAME, csv:PATH or npz:PATH.",
+        required=False,
+        names=recipes(),
+    )
     parser.option("--run", help="The folder of the run; default: runs/RECIPE.")
     parser.option("--from", help="A run to take model, weights and vocabulary from; without RECIPE also its settings.")
     parser.option("--resume", help="A run directory to continue, with its own settings.")
@@ -90,7 +96,8 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
         return args, None
     if args.recipe is None:
         raise InputError(f"RECIPE is missing: `inn recipes` lists them; {USAGE}")
-    args.run = args.run or f"runs/{Path(args.recipe).stem}"
+    name = args.recipe.partition(":")[2] if task_of(args.recipe) != "none" else args.recipe
+    args.run = args.run or f"runs/{Path(name).stem}"
     return args, resolve(args.recipe, overrides)
 
 

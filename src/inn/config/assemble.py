@@ -113,6 +113,12 @@ def add(draft: Draft, given: Mapping[str, Any], *, lenient: bool = False, of: st
     """Add to a draft what is given over it; where not `lenient`, what means nothing is refused and not left out."""
     rest = dict(given)
     parts = parts_of(draft.config_type)
+    implied = implied_parts(draft.config_type, rest)
+    for name, kind in implied.items():
+        if isinstance(options := rest.get(name), Mapping):
+            rest[name] = {"kind": kind, **options}
+        else:
+            draft.choose(name, kind)
     for name, kinds in parts.items():
         if name in rest:
             draft.choose(name, rest.pop(name))
@@ -132,6 +138,12 @@ def add(draft: Draft, given: Mapping[str, Any], *, lenient: bool = False, of: st
     for name, value in rest.items():
         draft.set(name, value, lenient=lenient, of=of)
     draft.drop_idle(keep=() if lenient else rest)
+
+
+def implied_parts(config_type: type, given: Mapping[str, Any]) -> dict[str, str]:
+    """The kinds of parts that other fields name: a corpus names its task."""
+    find = getattr(config_type, "implied", None)
+    return find(given) if find is not None else {}
 
 
 def graph_config(**fields_: Any) -> GraphConfig:

@@ -47,15 +47,15 @@ def part(kinds: Kinds, default: str, **needs: Any) -> Any:
     return field(default=default, metadata={"kinds": kinds, **needs})
 
 
-def named(kinds: Kinds, default: str) -> Any:
-    """A dataclass field that holds the name of a kind without options."""
-    return field(default=default, metadata={"kinds": kinds, "named": True})
+def named(kinds: Kinds, default: str, **needs: Any) -> Any:
+    """A dataclass field that holds the name of a kind without options; `needs` as in `part`."""
+    return field(default=default, metadata={"kinds": kinds, "named": True, **needs})
 
 
 def check_names(config: Any) -> None:
     """Raise `InputError` where a field names a kind that is not there."""
-    for name, kinds in kinds_of(type(config)).items():
-        value = getattr(config, name)
+    for name in sorted(_named(type(config))):
+        value, kinds = getattr(config, name), kinds_of(type(config))[name]
         if value not in kinds:
             raise InputError(f"{name} cannot be '{value}'{nearest(str(value), kinds)}")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from inn.config.assemble import drafted, stored_model
-from inn.config.checks import check_at_least, check_fraction, check_idle, check_types, needs
+from inn.config.checks import check_at_least, check_fraction, check_idle, check_types, kind_of, needs
 from inn.config.parts import check_names, named, part, parts_of, plain, settle_parts
-from inn.registry import OBJECTIVES, VOCABULARIES
+from inn.registry import OBJECTIVES, TASKS, VOCABULARIES
 from inn.system.errors import InputError, nearest
 
 THREADS = 1024
@@ -20,28 +20,51 @@ def _takes_units(vocabulary: str) -> bool:
     return vocabulary in VOCABULARIES and VOCABULARIES[vocabulary].takes_units
 
 
+def task_of(corpus: str) -> str:
+    """The kind of task that a corpus is; `none` for a text.
+
+    >>> task_of("task:parity"), task_of("csv:my/data.csv"), task_of("pydoc")
+    ('parity', 'csv', 'none')
+    """
+    source, colon, name = corpus.partition(":")
+    return "none" if not colon or source not in TASK_SOURCES else name if source == "task" else source
+
+
+def _is_text(corpus: Any) -> bool:
+    return task_of(corpus) == "none"
+
+
+TASK_SOURCES = ("task", "csv", "npz")
+"""What stands before the colon of a corpus that is a task: the name of one, or data of one's own."""
+_TEXT: dict[str, Any] = {"on": "corpus", "when": _is_text, "remedy": "file:PATH"}
+
+
 @dataclass
 class DataConfig:
     """What the model reads, and how it is cut into windows."""
 
     corpus: str = "pydoc"
-    """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, or `shards:FOLDER`, prepared."""
-    vocabulary: str = named(VOCABULARIES, "characters")
+    """A corpus by name (`inn data list`), `file:PATH`: a file, a folder or a glob, `shards:FOLDER`, prepared; or
+    examples with targets: `task:NAME`, `csv:PATH`, `npz:PATH`."""
+    task: Any = part(TASKS, "none")
+    """The data of corpus `task:NAME`, `csv:PATH` or `npz:PATH`, which names the kind; its options."""
+    vocabulary: str = named(VOCABULARIES, "characters", **_TEXT)
     """The kind of symbols; `bpe`: sub-words learned from the training part; `tokenizer`: tokens of a file."""
-    tokenizer: str | None = None
+    tokenizer: str | None = needs(None, **_TEXT)
     """A tokenizer.json, a folder that contains one, or a run, to use its vocabulary. Default: from the text."""
     units: int = needs(2048, "vocabulary", _takes_units, "bpe")
     """Number of sub-words of `bpe`, including the 256 bytes; fewer if the text has no more repeated pairs."""
     batch: int = 16
     """Streams read in parallel (B)."""
-    window: int = 256
+    window: int = needs(256, **_TEXT)
     """Symbols per stream and step (T): how far gradients reach back."""
-    order: Literal["contiguous", "shuffled", "random"] = "contiguous"
+    order: Literal["contiguous", "shuffled", "random"] = needs("contiguous", **_TEXT)
     """`contiguous`: streams continue, state carried; `shuffled`: segments of the text in another order in every pass;
     `random`: windows from random positions, state reset."""
 
     def __post_init__(self) -> None:
         check_types(self)
+        self._settle_task()
         check_names(self)
         check_idle(self)
         check_at_least(self, 1, "batch", "window")
@@ -50,6 +73,27 @@ class DataConfig:
             raise InputError(
                 "vocabulary 'tokenizer' needs data.tokenizer: a tokenizer.json, or a folder that holds one"
             )
+
+    def _settle_task(self) -> None:
+        kind, given = task_of(self.corpus), kind_of(self.task)
+        if given in (None, "none"):
+            self.task = kind
+        elif isinstance(given, Mapping):
+            self.task = {"kind": kind, **given}
+        elif given != kind:
+            raise InputError(f"data.task is '{given}', and corpus '{self.corpus}' is not; set data.corpus task:{given}")
+        settle_parts(self)
+
+    @staticmethod
+    def implied(given: Mapping[str, Any]) -> dict[str, str]:
+        """The kind of the task, where the corpus is among the fields given."""
+        corpus = given.get("corpus")
+        return {"task": task_of(corpus)} if isinstance(corpus, str) else {}
+
+    @property
+    def text(self) -> bool:
+        """Whether it is a text, and not a task."""
+        return self.task.kind == "none"
 
 
 @dataclass

@@ -9,14 +9,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from inn.config.assemble import Draft, add, drafted, model_draft, preset_of
+from inn.config.assemble import Draft, add, drafted, implied_parts, model_draft, preset_of
 from inn.config.checks import idle
 from inn.config.migrate import migrate
 from inn.config.parser import PARSING
 from inn.config.parts import check_option, kinds_of, parts_of
-from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.config.run import DataConfig, RunConfig, TrainConfig, task_of
 from inn.config.sections import MODEL_EXTRA, SECTIONS, settings_parser
-from inn.registry import MODELS
+from inn.config.sizes import with_sizes
+from inn.registry import MODELS, TASKS
 from inn.system.errors import InputError, nearest
 from inn.system.parse import read_yaml
 
@@ -39,16 +40,15 @@ class Settings:
     parameters: int | None = None
     """Parameters that the model is to have, by a width that `inn.models.size.sized` finds; None: the width is given."""
 
-    def with_vocab(self, size: int) -> RunConfig:
-        """The settings for data of `size` distinct symbols; raises `InputError` where another size was declared."""
-        if self.vocab not in (None, size):
+    def with_sizes(self, sizes: Mapping[str, Any]) -> RunConfig:
+        """The settings for data of these sizes (`Dataset.sizes`); raises `InputError` where another was declared."""
+        if self.vocab not in (None, size := sizes.get("vocab", self.vocab)):
             raise InputError(
                 f"model.vocab is {self.vocab}, but corpus '{self.config.data.corpus}' has {size} distinct symbols "
                 f"({self.config.data.vocabulary}); leave model.vocab out and it is taken from the data"
             )
         tree = self.config.to_dict()
-        tree["model"]["vocab"] = size
-        return RunConfig.from_dict(tree)
+        return RunConfig.from_dict({**tree, "model": with_sizes(tree["model"], sizes)})
 
 
 def resolve_settings(recipe: str | None = None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -142,7 +142,7 @@ def choose_kinds(drafts: Mapping[str, Draft], given: Sequence[str]) -> list[str]
     >>> choose_kinds(drafts, ["--model.state=8", "--model.router=bus", "--model.width=16"])
     ['--model.memory.state=8', '--model.router.kind=bus', '--model.width=16']
     """
-    split = []
+    split, found = [], []
     for token in given:
         option, _, value = token.partition("=")
         section, _, path = option.removeprefix("--").partition(".")
@@ -154,8 +154,10 @@ def choose_kinds(drafts: Mapping[str, Draft], given: Sequence[str]) -> list[str]
         if kinds is not None and field in parts_of(config_type):
             drafts[section].choose(field, value)
             path = f"{field}.kind"
+        for part, kind in implied_parts(config_type, {path: value}).items():
+            drafts[section].choose(part, kind)
+            found.append(f"--{section}.{part}.kind={kind}")
         split.append((section, path, "=" in token, value))
-    found = []
     for section, path, has_value, value in split:
         draft = drafts.get(section)
         if draft is not None:
@@ -222,7 +224,12 @@ def recipes() -> dict[str, Path]:
 
 
 def read_recipe(recipe: str) -> dict[str, Any]:
-    """Return a recipe's YAML as plain data; raises `InputError` where there is none, or where it is not a recipe."""
+    """Return a recipe's YAML as plain data, or that of a task's own recipe, `task:NAME`, `csv:PATH`, `npz:PATH`.
+
+    Raises `InputError` where there is none, or where it is not a recipe.
+    """
+    if task_of(recipe) != "none":
+        return task_recipe(recipe)
     path = recipes().get(recipe)
     if path is None:
         path = Path(recipe)
@@ -243,6 +250,23 @@ def read_recipe(recipe: str) -> dict[str, Any]:
         if kind not in MODELS:
             raise InputError(f"recipe '{recipe}': unknown model kind '{kind}'{nearest(str(kind), MODELS)}")
     return migrate(tree)
+
+
+def task_recipe(corpus: str) -> dict[str, Any]:
+    """The settings that training on a task starts from.
+
+    >>> task_recipe("task:parity")["model"]["kind"]
+    'inn'
+    """
+    kind = task_of(corpus)
+    TASKS.check(kind)
+    model = {"kind": "signal"} if TASKS[kind].signal else {"kind": "inn", "recall": []}
+    return {
+        "description": f"A small graph of neurons on {corpus}.",
+        "model": {**model, "neurons": 8, "width": 16, "rounds": 2},
+        "data": {"corpus": corpus, "batch": 32},
+        "train": {"symbols": 1_000_000, "eval_every": 200, "checkpoint_every": 200, "sample_every": 0},
+    }
 
 
 def model_kind(given: Sequence[str], default: str = "inn") -> str:

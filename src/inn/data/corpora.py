@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from inn.config.run import task_of
 from inn.data.corpus import Corpus
 from inn.data.fetch import locate
 from inn.data.table import CORPORA
 from inn.data.text import PARTS, Boundary, CorpusText, Segment, split_text
+from inn.registry import TASKS
 from inn.system.errors import InputError, nearest
 from inn.system.files import check_regular, plain_errors
 from inn.system.report import Report
@@ -44,11 +46,21 @@ def find_corpus(name: str) -> Corpus:
         return Corpus(name, "shards of your own", name.removeprefix("shards:"), "yours")
     if name and os.path.exists(name):  # noqa: PTH110 - false, not an error, for what no path can be
         raise InputError(f"unknown corpus '{name}'; there is a file or folder of that name, so write 'file:{name}'")
-    raise InputError(f"unknown corpus '{name}'{nearest(name, [*CORPORA, 'file:PATH'])}")
+    if task_of(name) != "none":
+        raise InputError(f"corpus '{name}' holds examples with targets, and a text is asked for")
+    if name in TASKS:
+        raise InputError(f"unknown corpus '{name}'; there is a task of that name, so write 'task:{name}'")
+    raise InputError(f"unknown corpus '{name}'{nearest(name, [*CORPORA, 'file:PATH', 'task:NAME'])}")
 
 
 def check_corpus(name: str) -> None:
     """Raise `InputError` for a name that is none, and for files of one's own that are not there; nothing is read."""
+    source, _, path = name.partition(":")
+    if (task := task_of(name)) != "none":
+        TASKS.check(task)
+        if source == task and not Path(path).is_file():
+            raise InputError(f"there is no file '{path}', which corpus '{name}' names; write {source}:PATH")
+        return
     corpus = find_corpus(name)
     if name.startswith("file:"):
         own_files(corpus.source)

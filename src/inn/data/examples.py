@@ -42,6 +42,16 @@ class Examples:
         return cls(inputs.reshape(-1, *inputs.shape[2:]), targets.reshape(-1, *targets.shape[2:]), starts)
 
     @classmethod
+    def cut(cls, inputs: np.ndarray, targets: np.ndarray, lengths: np.ndarray) -> Examples:
+        """Sequences of their own lengths `[n]`, out of arrays `[n, T, ...]` of which the rest of each row is left out.
+
+        >>> Examples.cut(np.eye(2, 3), np.eye(2, 3), np.array([1, 2])).inputs.tolist()
+        [1.0, 0.0, 1.0]
+        """
+        kept = np.arange(inputs.shape[1]) < lengths[:, None]
+        return cls(inputs[kept], targets[kept], np.cumsum([0, *lengths], dtype=np.int64))
+
+    @classmethod
     def of(cls, inputs: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> Examples:
         """Sequences of their own lengths: inputs `[T]` or `[T, F]` each, targets `[T]` or `[T, O]` each."""
         starts = np.cumsum([0, *map(len, inputs)], dtype=np.int64)

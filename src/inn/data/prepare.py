@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +11,21 @@ import numpy as np
 from inn.config.run import DataConfig
 from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text, find_corpus
+from inn.data.dataset import Dataset
 from inn.data.encode import encoded, learned
 from inn.data.shards import open_shards
+from inn.data.task_data import task_data
 from inn.data.text import PARTS, CorpusText
 from inn.data.tokens import read_symbols
 from inn.registry import VOCABULARIES
 from inn.system.cache import cache_dir
-from inn.system.errors import InputError, lookup
+from inn.system.errors import InputError
 from inn.system.files import CACHE, new_folder, only_one, plain_errors, sha256_of
 from inn.system.parse import read_json
 from inn.system.report import Report
 
 FORMAT = 1
 """Raised whenever the same corpus would be cut or encoded otherwise; what the cache holds is then left unused."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A corpus as symbols.
-
-    Attributes:
-        name: the corpus.
-        train, valid, test: `[symbols]` uint8, uint16 or uint32, read-only, mapped from disk; where they are several
-            files, `Shards`, of which an array's length, slices and type can be had.
-        vocabulary: what the symbols stand for.
-        sha256: of the raw text (see `CorpusText`).
-        inexact: parts whose text the symbols do not spell to the byte; only a tokenizer may lose something.
-        split_sizes: part -> symbols.
-    """
-
-    name: str
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
-    vocabulary: Vocabulary
-    sha256: str
-    inexact: tuple[str, ...] = ()
-
-    @property
-    def split_sizes(self) -> dict[str, int]:
-        return {part: len(getattr(self, part)) for part in PARTS}
-
-    def split(self, name: str) -> np.ndarray:
-        """The symbols of a part, or of all parts one after the other (`whole`).
-
-        Raises `InputError` for an unknown part and one too short to predict anything in.
-        """
-        lookup("part of a corpus", name, dict.fromkeys((*PARTS, "whole")))
-        symbols = getattr(self, name) if name in PARTS else np.concatenate([getattr(self, part) for part in PARTS])
-        if len(symbols) < 2:
-            raise InputError(
-                f"the {name} part of corpus '{self.name}' holds {len(symbols)} symbols and needs at least 2;"
-                " use a longer text"
-            )
-        return symbols
 
 
 def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report: Report | None = None) -> Dataset:
@@ -91,6 +51,8 @@ def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report:
     """
     if config.corpus.startswith("shards:"):
         return _shards(config)
+    if not config.text:
+        return task_data(config)
     vocabulary = vocabulary or _given(config)
     sha256 = find_corpus(config.corpus).sha256
     if sha256 and (ready := _open(_folder(config, sha256, vocabulary), config, sha256)):

@@ -11,7 +11,7 @@ import numpy as np
 
 from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.data.vocabulary import UNKNOWN, split_words
 from inn.system.errors import InputError
 

@@ -20,18 +20,20 @@ _RELEASE = 32 << 20  # bytes read from a memory map after which its pages are le
 
 
 class Batch(NamedTuple):
-    """One window of every stream.
+    """One window of every stream, or one sequence of a task in every row.
 
     Attributes:
-        inputs: `[B, T]` int64.
-        targets: `[B, T]` int64: the symbol after each input.
+        inputs: `[B, T]` int64; of a signal `[B, T, F]` float32.
+        targets: `[B, T]` int64: the symbol after each input; of a task its targets, also `[B, T, O]` float32.
         reset: `[B]` bool: rows that begin somewhere new, so that their state starts afresh before the window; None
             where no row does.
+        weights: `[B]` what a row counts; None where all count the same.
     """
 
     inputs: Tensor
     targets: Tensor
     reset: Tensor | None
+    weights: Tensor | None = None
 
 
 def text_read(symbols: np.ndarray | Shards, batch: int, window: int, order: str, count: int) -> np.ndarray:

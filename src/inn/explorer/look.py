@@ -17,7 +17,7 @@ import numpy as np
 from inn.analysis.overview import survey
 from inn.config.typed import typed
 from inn.data.base import Vocabulary
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.explorer.page import build_page
 from inn.explorer.passage import SYMBOLS, read_passage
 from inn.models.inn import INN

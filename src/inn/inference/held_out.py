@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from inn.config.parts import plain
 from inn.config.run import DataConfig
 from inn.config.typed import typed
+from inn.data.dataset import Dataset
 from inn.data.metric import in_metric
-from inn.data.prepare import Dataset
 from inn.data.size import TextSize, scored_size
 from inn.data.streams import text_read
+from inn.data.task_data import TaskData, task_data
 from inn.inference.evaluate import Score, evaluate, evaluate_windows
+from inn.inference.examples import constant_floors, evaluate_examples
 from inn.inference.floors import COMPRESSORS, floors, primed_bits
 from inn.inference.floors import compressors as compressors_here
 from inn.models.generate import start_symbol
@@ -38,9 +41,10 @@ def evaluate_run(
     device: str = "auto",
     dtype: str = "float32",
     compressors: bool = False,
+    task: Mapping[str, Any] | None = None,
     report: Report = nobody,
 ) -> dict[str, Any]:
-    """Score a run on a part of its corpus.
+    """Score a run on a part of its corpus; of a task on the targets that count (`evaluate_task`).
 
     Args:
         run: a run, or its directory.
@@ -52,6 +56,7 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda` (or `cuda:1`, ...) or `mps`.
         dtype: `float32`, or `bfloat16` under autocast.
         compressors: beside the tables of counts, what file compressors make of it (see `compressed`).
+        task: of a task, options that are to be other than in training: `{"length": 256}`.
         report: told of what is fetched, encoded and scored.
 
     Returns:
@@ -66,6 +71,12 @@ def evaluate_run(
     """
     if window is not None and streams > 1:
         raise InputError("streams carry the state on and a window starts it afresh; leave one of them out")
+    if not Run(path_of(run)).config().data.text:
+        if window is not None or streams > 1 or compressors:
+            raise InputError("streams, window and compressors are of a text, and this is a task; leave them out")
+        return evaluate_task(run, split, task=task, limit=limit, device=device, dtype=dtype, report=report)
+    if task:
+        raise InputError(f"the run's data is a text, which has no option '{next(iter(task))}'; leave task out")
     where = resolve_device(device)
     model, dataset = load_with_data(run, report=report)
     model.to(where)
@@ -99,6 +110,57 @@ def evaluate_run(
         "start_symbol": start,
         "parameters": model.num_parameters,
         "floors": found,
+        "data_sha256": dataset.sha256,
+    }
+
+
+def evaluate_task(
+    run: str | Path | Run,
+    split: str = "test",
+    *,
+    task: Mapping[str, Any] | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    report: Report = nobody,
+) -> dict[str, Any]:
+    """Score a run on a part of its task, each sequence from a fresh state; arguments as in `evaluate_run`.
+
+    `limit` is the number of sequences that are read, the first ones.
+
+    Returns plain data: the task's own `metric` and its value as `score`; all `metrics` by name; `nats` and `bits` per
+    target and the `count` of targets; the number of `sequences`; the `floors`, bits of an answer that is always the
+    same.
+
+    Raises `InputError` for options that the task has not, and where they change what the model reads or tells.
+    """
+    model, dataset = load_with_data(run, report=report)
+    assert isinstance(dataset, TaskData)
+    seen = dataset.examples("train")
+    if task:
+        dataset = task_data(Run(path_of(run)).config().data, task)
+        if dataset.vocabulary != model.vocabulary:
+            changed = ", ".join(f"{name} {value}" for name, value in task.items())
+            raise InputError(f"with {changed} the task has other symbols than the run was trained on; leave that out")
+    model.to(resolve_device(device))
+    examples = dataset.examples(split)
+    examples = examples if limit is None or limit >= len(examples) else examples.take(np.arange(limit))
+    score = evaluate_examples(model, examples, dtype=dtype, progress=partial(report, "scoring"))
+    return {
+        "run": str(path_of(run)),
+        "corpus": dataset.name,
+        "split": split,
+        "task": plain(dataset.task.options) if is_dataclass(dataset.task.options) else {},
+        "metric": dataset.task.metric,
+        "score": score.metrics.get(dataset.task.metric),
+        "metrics": dict(score.metrics),
+        "unit": "target",
+        "nats": score.nats,
+        "bits": score.bits,
+        "count": score.count,
+        "sequences": len(examples),
+        "parameters": model.num_parameters,
+        "floors": constant_floors(model, examples, seen),
         "data_sha256": dataset.sha256,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,9 @@ def with_parameters(config: Any, parameters: int, step: int | None = None) -> An
     return replace(config, width=step * min((low, high), key=lambda steps: abs(size_at(steps) - parameters)))
 
 
-def sized(settings: Settings, vocab: int) -> RunConfig:
-    """The settings of a run on data of so many distinct symbols, the width found where `parameters` are asked for."""
-    config = settings.with_vocab(vocab)
+def sized(settings: Settings, sizes: Mapping[str, Any]) -> RunConfig:
+    """The settings of a run on data of these sizes (`Dataset.sizes`), the width found where `parameters` are given."""
+    config = settings.with_sizes(sizes)
     if settings.parameters is None:
         return config
     return replace(config, model=with_parameters(config.model, settings.parameters))

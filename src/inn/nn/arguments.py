@@ -5,7 +5,7 @@ What a mask or a reset takes away is taken out here too: no NaN behind it meets 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -133,6 +133,8 @@ def checked(forward: Callable) -> Callable:
             state = self.check_state(state, streams)
         if options and options.get("edges") is not None:
             check_edges(options["edges"], self.config.neurons)  # type: ignore[union-attr]
+        if options and options.get("present") is not None:
+            options["present"], given = self.check_present(options["present"], given)  # type: ignore[operator]
         if streams == 0 or steps == 0:
             return nothing(forward, self, given, state, **options)
         if mask is not None:
@@ -271,13 +273,13 @@ def vectors(x: Any, width: int, module: Checked) -> Tensor:
     )
 
 
-def flags(name: str, t: Any, given: Tensor) -> Tensor:
+def flags(name: str, t: Any, given: Tensor, shape: Sequence[int] = (), form: str = "[B, T]") -> Tensor:
     """A mask or resets, `[B, T]`, as bool; raises `InputError` for other shapes, devices and numbers than 0 and 1."""
-    streams, steps = given.shape[:2]
+    shape = [*(shape or given.shape[:2])]
     if not isinstance(t, Tensor):
-        raise InputError(f"{name} must be a tensor [B, T] of bool, here [{streams}, {steps}], not {_named(t)}")
-    if t.shape != given.shape[:2]:
-        raise InputError(f"{name} must be [B, T], here [{streams}, {steps}], not {list(t.shape)}")
+        raise InputError(f"{name} must be a tensor {form} of bool, here {shape}, not {_named(t)}")
+    if [*t.shape] != shape:
+        raise InputError(f"{name} must be {form}, here {shape}, not {list(t.shape)}")
     if t.device != given.device:
         raise InputError(f"{name} is on {t.device}, what it is of on {given.device}; move it with .to(...)")
     if t.dtype != torch.bool:
@@ -287,6 +289,14 @@ def flags(name: str, t: Any, given: Tensor) -> Tensor:
             raise InputError(f"{name} must be bool, or numbers that are all 0 or 1; make it bool by a comparison")
         t = on
     return t
+
+
+def presence(t: Any, given: Tensor, neurons: int) -> Tensor:
+    """Which neurons are there, `[B, T, N]` bool, of that or of `[B, N]`; raises `InputError` as `flags` does."""
+    streams, steps = given.shape[:2]
+    if isinstance(t, Tensor) and t.ndim == 2:
+        return flags("present", t, given, (streams, neurons), "[B, T, N] or [B, N]")[:, None].expand(-1, steps, -1)
+    return flags("present", t, given, (streams, steps, neurons), "[B, T, N] or [B, N]")
 
 
 def check_edges(edges: Any, neurons: int) -> None:

@@ -10,14 +10,17 @@ from torch.utils.checkpoint import checkpoint
 
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
-from inn.nn.arguments import Checked, config_of, vectors
+from inn.nn.arguments import Checked, config_of, presence, vectors
 from inn.nn.direct import passed_by
+from inn.nn.masked import legible
+from inn.nn.presence import only_present
 from inn.nn.round import Round
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.topology.base import edges_of
 from inn.nn.topology.edges import Edges
 from inn.registry import READOUTS
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.nn.tape import Tape
@@ -117,6 +120,7 @@ class Graph(Checked):
         edges: Edges | None = None,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Run the graph over a stretch of time.
 
@@ -127,26 +131,57 @@ class Graph(Checked):
             edges: which of the topology's edges the routers may use; None: all of them.
             reset: `[B, T]` bool, the state starts afresh before these steps.
             mask: `[B, T]` bool, where false the state passes through unchanged.
+            present: `[B, T, N]` bool (or `[B, N]`, for all steps), which neurons are there; None: all of them. One that
+                is absent is skipped: its state passes through unchanged, nobody hears it, and the readout leaves it
+                out. With `input: split` its part of the input is not looked at.
 
         Returns:
             `[B, T, config.readout_width]` and the state after the last step.
 
         Raises:
-            InputError: if the input's width, type or device, the state, the mask or the resets do not fit.
+            InputError: if the input's width, type or device, the state, the mask or the resets do not fit; if a router
+                or a readout of the graph does not know of absent neurons.
         """
         neurons = self.distribute(x)
         neurons = neurons if recalled is None else neurons + recalled
-        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
-        return self.readout(neurons), state
+        if present is None:
+            neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
+            return self.readout(neurons), state
+        if not self.readout.takes_present:
+            raise InputError(
+                f"readout '{self.config.readout.kind}' does not know of absent neurons: its forward takes no "
+                "`present`; leave `present` out, or use another readout"
+            )
+        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, present=present)
+        return self.readout(neurons, present=present), state
 
     def check_given(self, given: Any) -> Tensor:
         x = vectors(given, self.config.input_width, self)
         self.check_device("the graph's input", x)
         return x
 
-    def run_(self, x: Tensor, state: State) -> Tensor:
+    def check_present(self, present: Any, given: Tensor) -> tuple[Tensor, Tensor]:
+        """Which neurons are there, `[B, T, N]`, and the input without what is those' that are not."""
+        present = presence(present, given, self.config.neurons)
+        if self.config.input == "split":
+            given = given.masked_fill(~present.repeat_interleave(self.config.width, -1), 0)
+        return present, given
+
+    def _check_routers(self) -> None:
+        for module in self.rounds:
+            router: Any = module.router
+            if router is not None and router.mass is not None and not router.takes_present:
+                raise InputError(
+                    f"router '{self.config.router.kind}' does not know of absent neurons: its weights have a mass to "
+                    "share, and its forward takes no `present`; leave `present` out, or use another router"
+                )
+
+    def run_(self, x: Tensor, state: State, present: Tensor | None = None) -> Tensor:
         """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
-        return self._rounds(x, state, self.edges, None, None, in_place=True)[0]
+        if present is not None:
+            self._check_routers()
+            x = only_present(x, present)
+        return self._rounds(x, state, self.edges, None, None, present, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
@@ -168,20 +203,25 @@ class Graph(Checked):
         edges: Edges | None = None,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """All rounds on neurons `[B, T, N, D]`, without input and readout."""
+        """All rounds on neurons `[B, T, N, D]`, without input and readout; absent neurons come out as zeros."""
         state = state if state is not None else self.initial_state(x.shape[0])
+        if present is not None:
+            self._check_routers()
+            # Where it can be looked at without waiting: if nobody is absent, there is nothing to be skipped.
+            present = None if legible(present) and bool(present.all()) else present
+            x = only_present(x, present)
         if (own := self.edges) is not None:
             edges = own if edges is None else own.within(edges)
         if x.shape[1] == 1 or all(module.parallel_in_time for module in self.rounds):
-            return self._rounds(x, state, edges, reset, mask)
+            return self._rounds(x, state, edges, reset, mask, present)
         # A message feeds the next step's memory: there is no way but step by step.
         steps = []
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
-            y, state = self._rounds(
-                x[:, at], state, edges, None if reset is None else reset[:, at], None if mask is None else mask[:, at]
-            )
+            now = (t if t is None else t[:, at] for t in (reset, mask, present))
+            y, state = self._rounds(x[:, at], state, edges, *now)
             steps.append(y)
         return torch.cat(steps, dim=1), state
 
@@ -192,6 +232,7 @@ class Graph(Checked):
         edges: Edges | None,
         reset: Tensor | None,
         mask: Tensor | None,
+        present: Tensor | None = None,
         in_place: bool = False,
     ) -> tuple[Tensor, State]:
         new: dict[tuple[int, str], Tensor] = {}
@@ -200,6 +241,8 @@ class Graph(Checked):
         for r, module in enumerate(rounds):
             tape = None if self.tape is None else self.tape.at(r, mask)
             options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
+            if present is not None:
+                options["present"] = present
             if self.checkpoint_rounds and tape is None and torch.is_grad_enabled():
                 x, parts, penalties = checkpoint(module, x, state.round(r), **options, use_reentrant=False)
             else:

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
+from inn.nn.presence import TakesPresent
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
 
-class Readout(nn.Module, ABC):
+class Readout(TakesPresent, nn.Module, ABC):
     """Combines the neurons into one vector: `[B, T, N, D]` -> `[B, T, width(config)]`.
+
+    With a keyword `present`, `[B, T, N]` bool or None, `forward` skips neurons that are absent, which it gets as zeros.
 
     Attributes:
         Options: the dataclass of the readout's options, which are `config.readout`.
@@ -43,8 +46,11 @@ class Mean(Readout):
 
     exchangeable = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean(2)
+    def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        if present is None:
+            return x.mean(2)
+        share = x.shape[2] / present.sum(2, keepdim=True).clamp_min(1).to(x.dtype)  # exactly 1 where all are there
+        return x.mean(2) * share
 
 
 class Attention(Readout):
@@ -60,8 +66,11 @@ class Attention(Readout):
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.query)
 
-    def forward(self, x: Tensor) -> Tensor:
-        weights = (x @ self.query.to(x.dtype) * x.shape[-1] ** -0.5).softmax(2)  # [B, T, N]
+    def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        scores = x @ self.query.to(x.dtype) * x.shape[-1] ** -0.5  # [B, T, N]
+        if present is not None:  # lowest, not -inf: where all are absent, all weigh the same, and are zeros
+            scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(2)
         return torch.einsum("btn,btnd->btd", weights, x)
 
 
@@ -72,5 +81,5 @@ class Concat(Readout):
     def width(cls, config: GraphConfig) -> int:
         return config.neurons * config.width
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         return x.flatten(2)

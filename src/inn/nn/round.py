@@ -10,6 +10,7 @@ from inn.nn.direct import passed_by
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
 from inn.nn.population import NeuronNorm
+from inn.nn.presence import only_present, remember
 from inn.nn.routing.base import Router
 from inn.nn.routing.gate import Gate
 from inn.nn.topology.edges import Edges
@@ -73,18 +74,26 @@ class Round(nn.Module):
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
         in_place: bool = False,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
         """Return the neurons after the round, `[B, T, N, D]`, the new state, and what parts add to the loss, by name.
 
-        With `in_place` (one step, neither reset nor mask) the new state is the given one, changed.
+        With `in_place` (one step, neither reset nor mask) the new state is the given one, changed. Neurons that are not
+        `present` `[B, T, N]` come out as zeros.
         """
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
+        if present is not None:
+            options["present"] = present
         heard, routed = self.memory_norm(x), {}
         penalties: Penalties = {}
         router, memory, dropout = self.router, self.memory, self.dropout
         if router is not None and router.into_memory:
             heard, routed = self._communicate(router, heard, state, options, penalties)
-        if in_place:
+        if present is not None:
+            recalled, new_state, *found = remember(memory, heard, state, reset=reset, mask=mask, present=present)
+            recalled = only_present(recalled, present)
+            penalties.update(*found)
+        elif in_place:
             recalled, new_state = memory.step_(heard, state), state
         else:
             recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask)
@@ -98,8 +107,9 @@ class Round(nn.Module):
             normed = source if self.update == "message-norm" else norm(source)
             message, routed = self._communicate(router, normed, state, options, penalties)
             y = y + dropout(norm(message) if self.update == "message-norm" else message)
+            y = only_present(y, present)
         if in_place:
-            for name, part in routed.items():
+            for name, part in (routed if present is None else {**new_state, **routed}).items():
                 state[name].copy_(part)
             return y, state, {}
         return y, {**new_state, **routed}, penalties
@@ -110,17 +120,24 @@ class Round(nn.Module):
         """What the neurons `x` `[B, T, N, D]` hear from one another, and the router's new state."""
         gate = self.gate
         emit, g = (None, None) if gate is None else gate(x)
-        if emit is not None and options["tape"] is not None:
+        present = options.get("present")
+        if present is not None and not router.takes_present:  # who is absent sends nothing
+            emit = present.to(x.dtype) if emit is None else emit * present
+            options = {name: value for name, value in options.items() if name != "present"}
+        if g is not None and options["tape"] is not None:
             options["tape"].add("gate", emit)
         message, routed, *found = router(x, state, gate=emit, **options)
         penalties.update(*found)
         if g is not None:
-            penalties["gate"] = _mean(g, options["mask"])
+            penalties["gate"] = _mean(g, options["mask"], present)
         return message, routed
 
 
-def _mean(g: Tensor, mask: Tensor | None) -> Tensor:
-    """The mean of gates `[B, T, N]` over the steps that a mask leaves."""
+def _mean(g: Tensor, mask: Tensor | None, present: Tensor | None) -> Tensor:
+    """The mean of gates `[B, T, N]` over the steps that a mask leaves, and the neurons that are present."""
+    if present is not None:
+        counts = present if mask is None else present & mask[..., None]
+        return g.masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
     if mask is None:
         return g.mean()
     return g.masked_fill(~mask[..., None], 0).sum() / (mask.sum().clamp(min=1) * g.shape[-1])

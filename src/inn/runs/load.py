@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from inn.config.typed import typed
-from inn.data.prepare import Dataset, encode_corpus, prepare
+from inn.data.dataset import Dataset
+from inn.data.prepare import encode_corpus, prepare
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State

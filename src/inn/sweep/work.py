@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from inn.config.run import RunConfig
 from inn.config.settings import Settings, resolve
+from inn.config.sizes import decided
 from inn.sweep.search import counted, fail_lost, load_optuna, open_study, origin, retry, sampler
 from inn.sweep.space import Space
 from inn.system.errors import InputError
@@ -285,7 +286,7 @@ def _for_this_worker(settings: Settings, worker: int, workers: int) -> RunConfig
     from inn.models.size import sized
     from inn.system.device import good_threads
 
-    config = sized(settings, prepare(settings.config.data).vocabulary.size)
+    config = sized(settings, prepare(settings.config.data).sizes)
     own: dict[str, Any] = {}
     if workers > 1 and config.train.threads == 0:
         own["threads"] = max(1, good_threads() // workers)
@@ -310,7 +311,9 @@ def _pruner(name: Pruner) -> Any:
 def _digest(config: RunConfig, space: Space) -> str:
     """A short name for what decides the results."""
     tree = config.to_dict()
-    del tree["train"]["threads"], tree["train"]["device"], tree["model"]["vocab"]
+    del tree["train"]["threads"], tree["train"]["device"]
+    for name in decided(tree["model"]):
+        del tree["model"][name]
     for name in space.names:
         section, _, field = name.partition(".")
         tree[section].pop(field, None)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
 from inn.config.run import RunConfig
 from inn.config.sections import SECTIONS
-from inn.data.prepare import Dataset, prepare
+from inn.config.sizes import decided, with_sizes
+from inn.data.dataset import Dataset
+from inn.data.prepare import prepare
+from inn.data.task_data import TaskData
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
 from inn.runs import checkpoint as checkpoints
@@ -37,7 +41,8 @@ def open_run(config: RunConfig | None, run_dir: str | os.PathLike[str], resume: 
             check_ties(run, newest, checkpoints.record(newest), SECTIONS)
     if config is not None:
         given, kept = config.to_dict(), stored.to_dict()
-        given["model"]["vocab"] = kept["model"].get("vocab")
+        for name in decided(given["model"]):
+            given["model"][name] = kept["model"].get(name)
         for section, values in given.items():
             for name, value in sorted(values.items(), key=lambda item: item[0] != "kind"):
                 if kept[section].get(name) != value:
@@ -65,6 +70,21 @@ def prepare_data(config: RunConfig, run: Run | None) -> Dataset:
     for part in ("train", "valid"):
         dataset.split(part)
     return dataset
+
+
+def fitted(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The settings with the model's sizes as the data has them."""
+    sizes = with_sizes(vars(config.model), dataset.sizes)
+    return replace(config, model=replace(config.model, **{name: sizes[name] for name in dataset.sizes}))
+
+
+def standardise(model: SequenceModel, dataset: Dataset) -> None:
+    """Let a fresh model of signals know the means and scales of the training part."""
+    if hasattr(model, "standardise") and isinstance(dataset, TaskData):
+        examples = dataset.examples("train")
+        model.standardise(  # type: ignore[operator]
+            examples.inputs, examples.targets if examples.targets.ndim == 2 else None
+        )
 
 
 def load_start(start: str, model: SequenceModel) -> None:

@@ -50,7 +50,8 @@ class Started(Event):
     metric: str
     """How the loss is reported: BPC, BPB or PPL."""
     floors: dict[str, float]
-    """Bits per symbol of n-gram tables on the validation text, by name (uniform, unigram, bigram, trigram)."""
+    """Bits per symbol of n-gram tables on the validation text, by name (uniform, unigram, bigram, trigram); of a task
+    those of an answer that is always the same (constant)."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Validated(Event):
     best: bool
     """The best so far."""
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Of a task, what else it is measured by: `accuracy`, `exact`, `auroc`, `rmse`, ..."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inn.config.run import RunConfig
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.models.sequence import SequenceModel
 from inn.runs.directory import Run
 from inn.training import alarms, events, validation
@@ -54,7 +54,9 @@ class Monitor:
         self.logged = [(x["step"], x["bits"]) for x in self.run.metrics() if x["event"] == "train"]
         self.board = TensorBoardWriter(self.run.path if self.group.is_main else None, self.state.step)
         if not self.state.floors:
-            self.state.floors = self.group.on_main(lambda: validation.count_floors(self.dataset, self.config))
+            self.state.floors = self.group.on_main(
+                lambda: validation.count_floors(self.model, self.dataset, self.config)
+            )
         vocabulary, threads = self.dataset.vocabulary, torch.get_num_threads()
         self.report(
             events.Started(
@@ -134,17 +136,36 @@ class Monitor:
     def validate(self) -> bool:
         """Validate, and say whether it is the best so far."""
         began = time.perf_counter()
-        state, score = self.state, validation.validate(self.model, self.dataset.valid, self.config, self.group)
+        state, score = self.state, validation.validate(self.model, self.dataset, self.config, self.group)
         if not math.isfinite(score.nats):
             raise TrainingDiverged(f"training diverged at step {state.step}: the validation loss is {score.nats}")
         best = state.best is None or score.bits < state.best["bits"]
-        state.validation = {"step": state.step, "nats": score.nats, "bits": score.bits, "count": score.count}
+        measured = dict(getattr(score, "metrics", {}))
+        state.validation = {
+            "step": state.step,
+            "nats": score.nats,
+            "bits": score.bits,
+            "count": score.count,
+            **measured,
+        }
         if best:
             state.best = dict(state.validation)
         self.run.log(event="validation", best=best, **state.validation)
-        self.board.scalars(state.step, **{"validation/bits": score.bits})
-        seconds = time.perf_counter() - began
-        self.report(events.Validated(state.step, score.nats, score.bits, score.perplexity, score.count, best, seconds))
+        self.board.scalars(
+            state.step, **{f"validation/{key}": v for key, v in {"bits": score.bits, **measured}.items()}
+        )
+        self.report(
+            events.Validated(
+                state.step,
+                score.nats,
+                score.bits,
+                score.perplexity,
+                score.count,
+                best,
+                time.perf_counter() - began,
+                measured,
+            )
+        )
         return best
 
     def sample(self) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from inn.config.run import RunConfig
 from inn.config.settings import Settings, resolve, resolve_tree
+from inn.config.sizes import decided
 from inn.config.typed import typed
+from inn.data.names import sizes_of
 from inn.data.prepare import prepare
 from inn.models.size import sized
 from inn.runs.directory import Run
@@ -52,7 +54,7 @@ def train(
     report = report or events.silent
     settings = _settings(recipe, overrides(model=model or {}, data=data or {}, train=train or {}))
     if resume and (settings is None or (Path(run) / "config.yaml").is_file()):
-        known = None if settings is None else sized(settings, Run(run).vocabulary().size)
+        known = None if settings is None else sized(settings, sizes_of(Run(run).vocabulary()))
         fit(known, run, resume=True, report=report)
         return Run(run)
     if settings is None:
@@ -60,7 +62,7 @@ def train(
     Run.check_free(run)  # before anything is downloaded
     resolve_device(settings.config.train.device)
     dataset = prepare(settings.config.data, report=lambda *progress: report(events.Preparing(0, *progress)))
-    fit(sized(settings, dataset.vocabulary.size), run, report=report)
+    fit(sized(settings, dataset.sizes), run, report=report)
     return Run(run)
 
 
@@ -93,7 +95,9 @@ def _settings(recipe: str | os.PathLike[str] | RunConfig | Settings | None, give
     """The settings that a recipe and what was given over it come to; None for neither."""
     if isinstance(recipe, RunConfig):
         tree = recipe.to_dict()
-        tree["model"].pop("vocab", None)  # the data says how many symbols there are
+        for name in decided(tree["model"]):
+            if name != "head":  # which a person may have chosen
+                tree["model"].pop(name)
         return resolve_tree(tree, given) if given else Settings(recipe, "", None)
     if given and (recipe is None or isinstance(recipe, Settings)):
         what = "settings that are resolved" if recipe else "a run to resume"

@@ -81,7 +81,8 @@ class Stepper:
         state: State | None,
         lr: float,
         step: int,
-        count: int | None = None,
+        count: float | None = None,
+        weights: Tensor | None = None,
     ) -> StepResult:
         """Take one step.
 
@@ -91,6 +92,7 @@ class Stepper:
             state: carried from the batch before; None starts afresh.
             step: the number of this step, from 1.
             count: targets of all processes together; None where this one is alone, and counts them.
+            weights: `[B]` what each row counts; None where all count the same.
 
         Raises `TrainingDiverged` when loss or gradient is NaN or infinite; weights, optimiser and state are then
         those of the step before.
@@ -101,7 +103,7 @@ class Stepper:
 
         def passes() -> tuple[_Sums, State | None]:
             strategy.begin_step(step, inputs.shape[0] * strategy.group.world)
-            return self._passes(inputs, targets, reset, state, count)
+            return self._passes(inputs, targets, reset, state, count, weights)
 
         sums, carried = passes()
         norm = strategy.grad_norm([p.grad for p in self.parameters if p.grad is not None])
@@ -121,7 +123,13 @@ class Stepper:
         return result
 
     def _passes(
-        self, inputs: Tensor, targets: Tensor, reset: Tensor | None, state: State | None, count: int | None
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        reset: Tensor | None,
+        state: State | None,
+        count: float | None,
+        weights: Tensor | None,
     ) -> tuple[_Sums, State | None]:
         """Forward and backward over all micro-batches; means by name, and the state after them.
 
@@ -141,7 +149,8 @@ class Stepper:
                 starts = torch.zeros(inputs[chosen].shape[:2], dtype=torch.bool, device=device)
                 starts[:, 0] = reset[chosen]
             with self.strategy.sync_gradients(last=int(rows[-1]) == batch - 1):
-                found = self.objective.loss(MicroBatch(inputs[chosen], targets[chosen], part, starts))
+                own = None if weights is None else weights[chosen]
+                found = self.objective.loss(MicroBatch(inputs[chosen], targets[chosen], part, starts, own))
                 nats, share = found.nats / symbols, len(rows) / (batch * world)
                 terms = [*found.state.penalties.items(), *found.penalties.items()]
                 penalty = sum((p.float() for _, p in terms), torch.zeros((), device=device)) * share

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from inn.config.run import RunConfig
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
 from inn.models.sequence import SequenceModel
 from inn.system import provenance
 from inn.training.state import TrainState

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import asdict, replace
@@ -10,11 +9,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from inn.config.run import RunConfig
 from inn.config.sections import SECTIONS
-from inn.data.prepare import Dataset
-from inn.data.streams import Streams
+from inn.data.dataset import Dataset
+from inn.data.streams import Batch
 from inn.models.build import build_model, check_size
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
@@ -71,7 +71,7 @@ def fit(
     building.check_accumulate(config)
     device = local_device(config.train.device)
     dataset = building.prepare_data(config, run)
-    config = replace(config, model=replace(config.model, vocab=dataset.vocabulary.size))
+    config = building.fitted(config, dataset)
     with building.using_threads(config.train.threads), process_group(device) as group, StopSignals() as stop:
         building.check_accumulate(config, group)
         if device.type == "cpu" and group.world == 1:
@@ -79,6 +79,7 @@ def fit(
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
+        building.standardise(model, dataset)
         if config.train.start is not None and (run is None or not checkpoints.steps(run.checkpoints)):
             building.load_start(config.train.start, model)
         model.to(device)
@@ -118,20 +119,23 @@ class Trainer:
                 f"a model of kind '{config.model.kind}' is fitted by counting and has no objective "
                 f"'{settings.objective.kind}'; leave train.objective out"
             )
-        self.steps = 0 if self.counted else math.ceil(settings.symbols / (data.batch * data.window))
+        if self.counted and not data.text:
+            raise InputError(
+                f"a model of kind '{config.model.kind}' counts what follows what in a text, and "
+                f"'{data.corpus}' is none; set another model.kind"
+            )
+        self.steps = 0 if self.counted else dataset.steps(data, settings.symbols)
         self.state = TrainState()
         self.strategy, self.optimizer, self.lr = SingleDevice(model, group), None, None
         self.carried: State | None = None
         self.saved_step: int | None = None
         if not self.counted:
-            name, self.rows = f"the train part of corpus '{dataset.name}'", group.rows(data.batch)
-            self.streams = Streams(
-                dataset.train, data.batch, data.window, data.order, settings.seed, rows=self.rows, name=name
-            )
+            self.rows = group.rows(data.batch)
+            self.streams = dataset.batches(data, settings.seed, self.rows)
             self.strategy = build_strategy(model, group, settings.parallel, settings.seed)
             self.optimizer = build_optimizer(model, settings)
             self.lr = build_schedule(settings, self.steps)
-            carry = data.order != "random"
+            carry = data.text and data.order != "random"
             self.stepper = Stepper(self.strategy, self.optimizer, settings, carry, self.steps)
 
     def open(self, run: Run) -> None:
@@ -159,7 +163,7 @@ class Trainer:
             self.monitor.close()
         status, extra = "finished" if self.state.step >= self.steps else "stopped", {}
         if status == "finished" and self.group.is_main:
-            experience = validation.experience(self.model, self.dataset.train)
+            experience = validation.experience(self.model, self.dataset)
             if experience is not None:
                 extra["experience"] = self.run.write_experience(save(experience.to_tensors()))
         summary = self._write_summary(status, **extra)
@@ -176,7 +180,7 @@ class Trainer:
             if step % settings.log_every == 0 or last:
                 monitor.log(self.last_inputs, self.last_norm)
             best = (step % settings.eval_every == 0 or last) and monitor.validate()
-            if settings.sample_every and (step % settings.sample_every == 0 or last):
+            if settings.sample_every and self.config.data.text and (step % settings.sample_every == 0 or last):
                 monitor.sample()
             if best or last or step % settings.checkpoint_every == 0:
                 self.save()
@@ -197,16 +201,14 @@ class Trainer:
         began = time.perf_counter()
         state = self.state
         batch = self.streams.next()
-        left = self.config.train.symbols - state.symbols
-        inputs, targets = batch.inputs, batch.targets
-        count = inputs.numel() * self.group.world
-        if left < count:
-            inputs, targets = trim(inputs, targets, left, self.config.data.batch, self.rows.start)
-            count = left
+        inputs, targets, count = self._to_read(batch)
+        together = None
+        if self.group.world > 1:  # of a text every symbol counts, of a task not every target does
+            together = count if self.config.data.text else self.group.sum(int(self.model.counted(targets)))[0]
         inputs, targets = inputs.to(self.device), targets.to(self.device)
-        reset = None if batch.reset is None else batch.reset.to(self.device)
-        together = count if self.group.world > 1 else None
-        result = self.stepper(inputs, targets, reset, self.carried, self.lr(state.step), state.step + 1, together)
+        reset, weights = (None if t is None else t.to(self.device) for t in (batch.reset, batch.weights))
+        step, lr = state.step + 1, self.lr(state.step)
+        result = self.stepper(inputs, targets, reset, self.carried, lr, step, together, weights)
         self.carried = result.state
         self.last_inputs, self.last_norm = inputs, result.grad_norm
         seconds = time.perf_counter() - began
@@ -214,6 +216,17 @@ class Trainer:
         state.symbols += count
         state.training_seconds += seconds
         state.tally.add(result, count, seconds)
+
+    def _to_read(self, batch: Batch) -> tuple[Tensor, Tensor, int]:
+        """What is trained on of a batch, and how many symbols or steps that is in all processes."""
+        inputs, targets = batch.inputs, batch.targets
+        count, left = targets.shape[0] * targets.shape[1], self.config.train.symbols - self.state.symbols
+        if not self.config.data.text:  # sequences are read whole
+            return inputs, targets, int(self.group.sum(count)[0])
+        count *= self.group.world
+        if left < count:
+            return *trim(inputs, targets, left, self.config.data.batch, self.rows.start), left
+        return inputs, targets, count
 
     # -- what is kept
 

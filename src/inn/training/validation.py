@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.run import RunConfig
-from inn.data.prepare import Dataset
+from inn.data.dataset import Dataset
+from inn.data.examples import Examples
+from inn.data.task_data import TaskData
 from inn.inference.evaluate import Score, evaluate
+from inn.inference.examples import constant_floors, evaluate_examples
 from inn.inference.floors import FLOOR_NAMES, TABLE_LIMIT, ngram_bits, ngram_counts
 from inn.models.generate import generate
 from inn.models.sequence import SequenceModel
@@ -49,12 +52,22 @@ def validation_text(valid: np.ndarray, config: RunConfig) -> np.ndarray:
     return valid[: config.train.eval_symbols or None]
 
 
-def validate(model: SequenceModel, valid: np.ndarray, config: RunConfig, group: Group = SINGLE_PROCESS) -> Score:
-    """Score the validation text, in streams side by side, each long enough for what a model recalls to matter.
+def validation_examples(dataset: TaskData, config: RunConfig) -> Examples:
+    """The examples that are scored while training: the first ones, as many as `eval_symbols` has steps for."""
+    valid, steps = dataset.examples("valid"), config.train.eval_symbols
+    count = len(valid) if not steps else max(1, int(np.searchsorted(valid.starts, steps, "right")) - 1)
+    return valid if count >= len(valid) else valid.take(np.arange(count))
 
-    Several processes share the streams; where there are too few, each scores all of them.
+
+def validate(model: SequenceModel, dataset: Dataset, config: RunConfig, group: Group = SINGLE_PROCESS) -> Score:
+    """Score the validation part: a task's examples; a text in streams, long enough for what a model recalls to matter.
+
+    Several processes share the streams; where there are too few, each scores all of them, and all examples.
     """
-    text = validation_text(valid, config)
+    if isinstance(dataset, TaskData):
+        with paused_training(model):
+            return evaluate_examples(model, validation_examples(dataset, config), dtype=config.train.dtype)
+    text = validation_text(dataset.valid, config)
     streams = max(1, min(config.data.batch, len(text) // (64 * _WARMUP)))
     share = (group.rank, group.world) if streams >= group.world else (0, 1)
     options: dict[str, Any] = {"window": config.data.window, "warmup": _WARMUP, "dtype": config.train.dtype}
@@ -69,9 +82,11 @@ def sample(model: SequenceModel, seed: int) -> str:
         return "".join(generate(model, tokens=SAMPLE, seed=seed))
 
 
-def experience(model: SequenceModel, train: np.ndarray) -> State | None:
-    """What the model can recall of the end of its training text; None for models that recall nothing."""
-    return model.after_reading(as_tokens(train[-READ:], torch.device("cpu")))
+def experience(model: SequenceModel, dataset: Dataset) -> State | None:
+    """What the model can recall of the end of its training text; None for models that recall nothing, and for tasks."""
+    if isinstance(dataset, TaskData):
+        return None
+    return model.after_reading(as_tokens(dataset.train[-READ:], torch.device("cpu")))
 
 
 def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:
@@ -82,11 +97,14 @@ def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:
         return measure_effective_neurons(model, inputs[:_ROWS])
 
 
-def count_floors(dataset: Dataset, config: RunConfig) -> dict[str, dict[str, float]]:
-    """Bits of n-gram tables by name, on the `valid` text and on the `train` text itself.
+def count_floors(model: SequenceModel, dataset: Dataset, config: RunConfig) -> dict[str, dict[str, float]]:
+    """Bits of n-gram tables by name, on the `valid` text and on the `train` text itself; of a task those of a constant.
 
     The training loss is compared with the latter, which the tables fit a little better.
     """
+    if isinstance(dataset, TaskData):
+        train, valid = dataset.examples("train"), validation_examples(dataset, config)
+        return {name: constant_floors(model, part, train) for name, part in (("valid", valid), ("train", train))}
     vocab = dataset.vocabulary.size
     text, seen = validation_text(dataset.valid, config), dataset.train[:COUNTED]
     found = {"valid": {"uniform": math.log2(vocab)}, "train": {"uniform": math.log2(vocab)}}

@@ -8,8 +8,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from inn.config.checks import check_at_least
-from inn.config.parts import Options
+from inn.config.parts import Options, settled
 from inn.data.examples import Examples, plain_rng
+from inn.registry import TASKS
+from inn.system.errors import InputError
 
 PARTS = ("train", "valid", "test")
 Metric = Literal["accuracy", "exact", "auroc", "rmse", "mae"]
@@ -89,6 +91,10 @@ class Task:
             return None
         return self.draw(self.rng(name), self.options.examples)
 
+    def optimal_loss(self, examples: Examples) -> float | None:
+        """The loss of the best prediction that there is, in nats per target that counts; None where it is not known."""
+        return None
+
     def rng(self, part: str, *numbers: int) -> np.random.Generator:
         """Random numbers of a part that no other part has; `numbers` tell draws from it apart."""
         return plain_rng(self.options.seed, PARTS.index(part), *numbers)
@@ -97,3 +103,19 @@ class Task:
         """Examples of the training part, to measure it by."""
         found = self.part("train")
         return self.draw(self.rng("train"), min(_SAMPLE, max(64, self.options.examples))) if found is None else found
+
+
+def task(kind: str, **options: Any) -> Task:
+    """A task by the name of its kind, with options.
+
+    Raises `InputError` for a kind that is not there, and for options that it has not or that cannot be.
+
+    >>> recall = task("recall", pairs=2, length=8)
+    >>> inputs, targets, _ = recall.draw(recall.rng("train", 0), 3).padded()
+    >>> inputs.shape, targets.shape
+    ((3, 8), (3, 8))
+    """
+    chosen = settled("task", TASKS, {"kind": kind, **options})
+    if TASKS.empty(kind):
+        raise InputError(f"'{kind}' stands for no task; name one that `inn kinds task` lists")
+    return TASKS[kind](chosen)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
+from inn.nn.presence import TakesPresent
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Parts = dict[str, Tensor]
 
 
-class Memory(nn.Module, ABC):
+class Memory(TakesPresent, nn.Module, ABC):
     """The recurrent part of every neuron in a population: a hidden state over time. Neurons do not interact inside it.
 
     Any split of the time axis gives the same result as one pass; gradients flow through the output and through the
@@ -60,6 +61,9 @@ class Memory(nn.Module, ABC):
             state: the parts that `initial_state` names.
             reset: `[B, T]` bool; where true the state starts afresh before this step.
             mask: `[B, T]` bool; where false the state passes through unchanged (the output there means nothing).
+
+        With a keyword `present`, `[B, T, N]` bool or None, a memory skips absent neurons by itself, as `mask` does
+        whole steps; without one the graph does it, step by step where they come and go.
         """
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:

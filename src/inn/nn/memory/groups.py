@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inn.nn.direct import passed_by
 from inn.nn.memory.base import Memory, Parts
+from inn.nn.presence import remember
 from inn.nn.state import grouped, ungrouped
 from inn.registry import MEMORIES
 
@@ -36,11 +37,22 @@ class Groups(Memory):
         return self._joined([memory.initial_state(batch) for memory in self.groups])  # type: ignore[operator]
 
     def forward(
-        self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        state: Parts,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Parts, dict[str, Tensor]]:
         results, states, penalties = [], [], {}
+        there = None if present is None else present.split(self.neurons, 2)
         for g, (memory, part) in enumerate(zip(self.groups, self._split(x))):
-            y, new, *found = memory(part, ungrouped(state, g), reset=reset, mask=mask)
+            own, options = ungrouped(state, g), {"reset": reset, "mask": mask}
+            if there is None:
+                y, new, *found = memory(part, own, **options)
+            else:
+                y, new, *found = remember(memory, part, own, present=there[g], **options)  # type: ignore[arg-type]
             results.append(y)
             states.append(new)
             for more in found:

@@ -15,6 +15,7 @@ from inn.nn.direct import home, passed_by, untouched
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options import MambaOptions
 from inn.nn.population import NeuronLinear, NeuronMap, neuron_map
+from inn.nn.presence import conv_of_present
 from inn.ops import causal_conv, memory_step, selective_scan
 from inn.ops.tensors import autocasts
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = ("conv_weight", "conv_bias", "A_log", "D")
 _BY_KEY, _BY_NAME, _MAPS_OF = itemgetter(*_NUMBERS), attrgetter(*_NUMBERS), itemgetter("x_proj", "dt_proj", "out_proj")
+_NO_STEP = -1e4  # softplus of it is zero, or too small for a decay to differ from 1
 _MAPS = dict.fromkeys(("x_proj", "dt_proj", "out_proj"), NeuronLinear)
 
 
@@ -80,15 +82,26 @@ class Mamba(Memory):
         }
 
     def forward(
-        self, x: Tensor, state: Parts, *, reset: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        state: Parts,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
         E, S, _, R = self.dims
         u, z = x.split(E, -1) if self.in_proj is None else self.in_proj(x, E, E)
-        u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
+        if present is None:
+            u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
+        else:
+            options = (reset, mask, present)
+            u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], *options)
         dt, B, C = self.x_proj(u, R, S, S)
-        y, ssm = selective_scan(
-            u, self.dt_proj(dt), -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask
-        )  # fmt: skip
+        dt = self.dt_proj(dt)
+        if present is not None:  # a step of size zero: the state decays by nothing and takes in nothing
+            dt = dt.masked_fill(~present[..., None], _NO_STEP)
+        y, ssm = selective_scan(u, dt, -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask)
         return self.out_proj(y), {"conv": conv, "ssm": ssm}
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor:

@@ -57,6 +57,7 @@ class Attention(WeightedRouter):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
         maps = (self.query, self.key, self.value)
         if x.shape[1] == 1 or not all(isinstance(m, NeuronLinear) and untouched(m) for m in maps):
@@ -71,9 +72,17 @@ class Attention(WeightedRouter):
             k = F.rms_norm(k, k.shape[-1:]) * self.key_gain[:, None].to(k.dtype)
         dropout, look = self.dropout if self.training else 0.0, tape is not None and tape.wants("routing")
         if self.sparse and edges is not None:
-            message, weights = _over_edges(q, k, v, edges, dropout)
+            message, weights = _over_edges(q, k, v, edges, dropout, present)
         else:
-            message, weights = neuron_attention(q, k, v, None if edges is None else edges.dense(), dropout, look)
+            dense = None if edges is None else edges.dense()
+            message, weights = neuron_attention(q, k, v, dense, dropout, look)
+            if present is not None:  # the kernels know no edges by step; what they give stays where all are there
+                heard_from = present[:, :, None].expand(-1, -1, self.neurons, -1)
+                heard_from = heard_from if dense is None else heard_from & dense
+                some, rows = neuron_attention(q, k, v, heard_from, dropout, look)
+                whole = present.all(2)[..., None, None, None]
+                message = torch.where(whole, message, some)
+                weights = None if weights is None or rows is None else torch.where(whole, weights, rows)
         if tape is not None and weights is not None:
             tape.add_routing(weights, edges if self.sparse else None)
         return self.out(message.flatten(-2)), {}
@@ -85,7 +94,9 @@ class Attention(WeightedRouter):
         return parts
 
 
-def _over_edges(q: Tensor, k: Tensor, v: Tensor, edges: Edges, dropout: float) -> tuple[Tensor, Tensor]:
+def _over_edges(
+    q: Tensor, k: Tensor, v: Tensor, edges: Edges, dropout: float, present: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Attention of each neuron to its K sources: what it hears `[B, T, N, H, d]`, and the weights `[B, T, H, N, K]`.
 
     A neuron all of whose edges are closed hears nothing. A sign is a factor on what comes over an edge, not on how
@@ -93,7 +104,13 @@ def _over_edges(q: Tensor, k: Tensor, v: Tensor, edges: Edges, dropout: float) -
     """
     unsigned = Edges(edges.sources, edges.open)
     scores = torch.einsum("btnhd,btnkhd->bthnk", q, heard(k, unsigned)) * q.shape[-1] ** -0.5
-    weights = scores.float().masked_fill(~edges.open, -torch.inf).softmax(-1).nan_to_num(0.0)
+    is_open = edges.open if present is None else (edges.open & present[:, :, edges.sources])[:, :, None]
+    scores = scores.float().masked_fill(~is_open, -torch.inf)
+    if present is not None:  # a softmax over nothing would have a gradient of NaN
+        deaf = ~is_open.any(-1, keepdim=True)
+        weights = scores.masked_fill(deaf, 0.0).softmax(-1).masked_fill(deaf, 0.0)
+    else:
+        weights = scores.softmax(-1).nan_to_num(0.0)
     dropped = F.dropout(weights, dropout) if dropout else weights
     message = torch.einsum("bthnk,btnkhd->btnhd", dropped.to(v.dtype), heard(v, edges))
     return message, weights if edges.signs is None else weights * edges.signs

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
 from inn.nn.population import NeuronLinear, neuron_map
+from inn.nn.presence import TakesPresent
 from inn.nn.routing.options import MessageOptions
 from inn.nn.topology.base import edges_of
 from inn.nn.topology.edges import Edges
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Parts = dict[str, Tensor]
 
 
-class Router(nn.Module, ABC):
+class Router(TakesPresent, nn.Module, ABC):
     """Computes the messages between the neurons of a population; the message at t depends on steps ≤ t only.
 
     Attributes:
@@ -79,6 +80,9 @@ class Router(nn.Module, ABC):
             reset, mask: `[B, T]` bool as in `Memory`; only routers with a state need them.
             tape: what records routing weights, `[B, T, H, N_to, N_from]`, or `[B, T, H, N_to, K]` with the edges they
                 are of (`tape.add_routing`), when someone looks.
+
+        A router whose weights sum to a mass gets `present`, `[B, T, N]` bool or None, if it has such a keyword, and
+        shares the mass among the neurons that are there. One of free mass need not: gates of absent neurons are zero.
         """
 
     @abstractmethod

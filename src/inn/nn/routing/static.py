@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from inn.nn.presence import only_present
 from inn.nn.routing.base import Parts, WeightedRouter
 from inn.nn.topology.edges import Edges, heard
 
@@ -29,8 +30,10 @@ class Static(WeightedRouter):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
-        v = self.values(x, gate)
+        v = only_present(self.values(x, gate), present)
+        share = None if present is None else self._share(present, edges, v.dtype)
         if self.sparse and edges is not None:
             weights = edges.factors(torch.float32) / edges.open.sum(1, keepdim=True).clamp_min(1)
             message = torch.einsum("ik,btikd->btid", weights.abs().to(v.dtype), heard(v, edges))
@@ -41,6 +44,19 @@ class Static(WeightedRouter):
             weights = edges.dense().float()
             weights = weights / weights.sum(1, keepdim=True).clamp_min(1)
             message = torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)
-        if tape is not None:
+        if share is not None:
+            message = message * share[..., None]
+        if tape is not None and share is not None and present is not None:
+            there = present if edges is None or not self.sparse else present[:, :, edges.sources]
+            there = there if there.ndim == 4 else there[:, :, None]
+            tape.add_routing((weights * there * share[..., None])[:, :, None], edges if self.sparse else None)
+        elif tape is not None:
             tape.add_routing(weights.expand(*x.shape[:2], 1, -1, -1), edges if self.sparse else None)
         return self.out(message), {}
+
+    def _share(self, present: Tensor, edges: Edges | None, dtype: torch.dtype) -> Tensor:
+        """By how much more the neurons that are there weigh, `[B, T, N]`; exactly 1 where all are."""
+        if edges is None:
+            return self.neurons / present.sum(2, keepdim=True).clamp_min(1).to(dtype).expand(-1, -1, self.neurons)
+        there = (present[:, :, edges.sources] & edges.open).sum(-1).clamp_min(1)
+        return edges.open.sum(1).clamp_min(1).to(dtype) / there.to(dtype)

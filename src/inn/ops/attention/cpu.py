@@ -29,6 +29,8 @@ def refuses(q, k, v, edges=None, dropout=0.0, want_weights=False) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
     if want_weights and needs_gradient(q, k, v):
         return "hands back routing weights without a gradient only"
+    if edges is not None and edges.ndim > 2:
+        return "takes the same edges at all steps"
     return refuse((q, k, v), ()) or why_not()
 
 

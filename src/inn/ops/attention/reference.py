@@ -13,8 +13,8 @@ def neuron_attention_reference(
 
     Args:
         q, k, v: `[B, T, N, H, d]` queries, keys and values by head.
-        edges: `[N_to, N_from]` bool, the edges that may be used; None is the complete graph. A neuron without
-            any gets a zero message.
+        edges: `[N_to, N_from]` bool, the edges that may be used, or `[B, T, N_to, N_from]`, those of each step; None
+            is the complete graph. A neuron without any gets a zero message.
         dropout: probability of dropping a routing weight (the kept ones are scaled up).
         want_weights: hand back the routing weights too.
 
@@ -26,7 +26,7 @@ def neuron_attention_reference(
     for to in range(neurons):
         scores = (q[:, :, to, None] * k).sum(-1) / width**0.5  # [B, T, N, H]
         if edges is not None:
-            scores = scores.masked_fill(~edges[to][:, None], float("-inf"))
+            scores = scores.masked_fill(~edges[..., to, :][..., None], float("-inf"))
         best = scores.amax(2, keepdim=True).clamp_min(torch.finfo(scores.dtype).min)
         weights = torch.exp(scores - best)
         total = weights.sum(2, keepdim=True)

@@ -16,10 +16,11 @@ def neuron_attention_torch(
     q, k, v = (a.transpose(2, 3) for a in (q, k, v))  # [B, T, H, N, d]
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if edges is not None:
+        edges = edges if edges.ndim == 2 else edges.unsqueeze(2)
         scores = scores.masked_fill(~edges, float("-inf"))
         # A neuron without any edge hears nothing. Its scores are made finite first: a softmax over nothing
         # would be NaN, and so would its gradient.
-        deaf = ~edges.any(-1)[:, None]
+        deaf = ~edges.any(-1)[..., None]
         weights = scores.masked_fill(deaf, 0.0).softmax(-1).masked_fill(deaf, 0.0)
     else:
         weights = scores.softmax(-1)

@@ -36,6 +36,8 @@ def refuses(q, k, v, edges=None, dropout=0.0, want_weights=False) -> str | None:
     """Why these tensors cannot go to the Triton kernel, or None."""
     if want_weights and gpu.needs_gradient(q, k, v):
         return "hands back routing weights only where no gradient is wanted (torch.no_grad)"
+    if edges is not None and edges.ndim > 2:
+        return "takes the same edges at all steps"
     if q.shape[2] > _MAX_NEURONS:
         return f"takes up to {_MAX_NEURONS} neurons, not {q.shape[2]}"
     if q.shape[4] > _MAX_WIDTH:

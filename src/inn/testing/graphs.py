@@ -1,18 +1,10 @@
-"""The contracts of memories, routers, topologies, readouts and models, as checks that run on kinds of your own.
-
-Each raises an `AssertionError` that says what does not hold. They take a class, or the name of a kind, and the options
-to build it with; in a test of your own package:
-
->>> from inn.nn.memory.mamba import Mamba
->>> check_memory(Mamba, state=2, conv=2)
-"""
+"""The contracts of memories, routers, topologies, readouts and models."""
 
 from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,12 +15,14 @@ from inn.config.signals import SignalOptions
 from inn.models.build import build_model
 from inn.nn.graph import Graph
 from inn.nn.memory.base import Memory
+from inn.nn.presence import remember
 from inn.nn.routing.base import Router
 from inn.nn.state import State
 from inn.nn.tape import Tape
 from inn.nn.topology.base import edges_of
 from inn.nn.topology.edges import Edges
-from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES, Kinds
+from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.testing.expect import expect, expect_equal, named
 
 N, D, B, T = 4, 8, 2, 7
 """Sizes that kinds are checked at; every kind has to work at these."""
@@ -41,7 +35,7 @@ def check_memory(memory: type[Memory] | str, **options: Any) -> None:
     Shapes and types of its state; any split equals one pass, gradients included; a reset is a fresh start, a masked
     step no step; nothing given is changed; `step_` equals `forward`; neurons and streams do not meet.
     """
-    with _named(MEMORIES, memory) as kind:
+    with named(MEMORIES, memory) as kind:
         for weights, router in itertools.product(("shared", "separate"), ("none", "dendrites")):
             config = _config(memory={"kind": kind, **options}, router=router, weights=weights)
             _check_memory(config, f"memory '{kind}' (weights {weights}, router {router})")
@@ -57,7 +51,7 @@ def check_router(router: type[Router] | str, **options: Any) -> None:
     is no source; gates at zero silence everyone; what is recorded has the declared mass; an `exchangeable` router lets
     alike neurons hear what one alone would.
     """
-    with _named(ROUTERS, router) as kind:
+    with named(ROUTERS, router) as kind:
         for weights, topology in itertools.product(("shared", "separate"), ("complete", "ring")):
             config = _config(router={"kind": kind, **options}, weights=weights, topology=topology)
             _check_router(config, f"router '{kind}' (weights {weights}, topology {topology})")
@@ -70,11 +64,11 @@ def check_topology(topology: Any, **options: Any) -> None:
 
     A graph with it is saved and loaded, and hears along its edges only.
     """
-    with _named(TOPOLOGIES, topology) as kind:
+    with named(TOPOLOGIES, topology) as kind:
         config = _config(topology={"kind": kind, **options})
         edges, again = edges_of(config), edges_of(config)
         if edges is not None and again is not None:
-            _expect(torch.equal(edges.sources, again.sources), f"topology '{kind}' is another one the second time")
+            expect(torch.equal(edges.sources, again.sources), f"topology '{kind}' is another one the second time")
             _check_edges(edges, f"topology '{kind}'")
         for router in ("dendrites", "attention"):
             routed = _config(topology={"kind": kind, **options}, router=router)
@@ -84,13 +78,22 @@ def check_topology(topology: Any, **options: Any) -> None:
 
 def check_readout(readout: Any, **options: Any) -> None:
     """Hold a readout to its contract: its declared width, every step by itself, alike neurons as one if it says so."""
-    with _named(READOUTS, readout) as kind:
+    with named(READOUTS, readout) as kind:
         config = _config(readout={"kind": kind, **options})
         r = _built(READOUTS[kind], config)
         x = _random(B, T, N, D)
         y = r(x)
-        _equal(list(y.shape), [B, T, config.readout_width], f"readout '{kind}': its shape is not what width() says")
+        expect_equal(
+            list(y.shape), [B, T, config.readout_width], f"readout '{kind}': its shape is not what width() says"
+        )
         _near(torch.cat([r(x[:, t : t + 1]) for t in range(T)], 1), y, f"readout '{kind}': steps are not apart")
+        if r.takes_present:
+            there = torch.ones(B, T, N, dtype=torch.bool)
+            _near(r(x, present=there), y, f"readout '{kind}': all present, it gives something else")
+            there[:, 2:, 1], there[:, 3] = False, False
+            some = r(x.masked_fill(~there[..., None], 0), present=there)
+            _near(some[:, 3], torch.zeros_like(y[:, 3]), f"readout '{kind}': where all are absent it gives not zeros")
+            _near(some[:, :2], y[:, :2], f"readout '{kind}': an absence reaches another step")
         if r.exchangeable:
             alike = x[:, :, :1].expand(-1, -1, N, -1)
             _near(
@@ -101,7 +104,7 @@ def check_readout(readout: Any, **options: Any) -> None:
 
 def check_model(model: Any, **fields: Any) -> None:
     """Hold a kind of model to its contract: shape, causality, any split, reset and mask, saved and loaded."""
-    with _named(MODELS, model) as kind:
+    with named(MODELS, model) as kind:
         symbols = not issubclass(MODELS.options(kind), SignalOptions)
         own = {"vocab": 11} if symbols else {"features": 3}
         config = MODELS.options(kind)(**{**own, **fields, "kind": kind})
@@ -110,11 +113,11 @@ def check_model(model: Any, **fields: Any) -> None:
         what = f"model '{kind}'"
         y, state = m(given)
         if symbols:
-            _equal(list(y.shape), [B, T, 11], f"{what}: logits are not [batch, time, vocab]")
+            expect_equal(list(y.shape), [B, T, 11], f"{what}: logits are not [batch, time, vocab]")
         else:
             told = [config.outputs, *([len(config.levels)] if config.levels else [])]
-            _equal(list(y.shape), [B, T, *told], f"{what}: what it tells is not [batch, time, outputs]")
-            _expect(bool(y.isfinite().all()), f"{what}: a missing value spoils what it tells")
+            expect_equal(list(y.shape), [B, T, *told], f"{what}: what it tells is not [batch, time, outputs]")
+            expect(bool(y.isfinite().all()), f"{what}: a missing value spoils what it tells")
         later = given.clone()
         later[:, -1] = (later[:, -1] + 1) % 11
         _near(m(later)[0][:, :-1], y[:, :-1], f"{what}: a later step changes what is predicted before it")
@@ -133,8 +136,8 @@ def check_model(model: Any, **fields: Any) -> None:
         _near(other(given)[0], y, f"{what}: saved and loaded it is another one")
         targets = given if symbols else torch.zeros(B, T, *([] if config.head == "classes" else [config.outputs]))
         counted = float(m.counted(targets if symbols or targets.ndim == 3 else targets.long()))
-        _equal(counted, float(targets.numel()), f"{what}: counted() does not count the targets")
-        _expect(sum(m.flops().values()) >= 0, f"{what}: flops() must count")
+        expect_equal(counted, float(targets.numel()), f"{what}: counted() does not count the targets")
+        expect(sum(m.flops().values()) >= 0, f"{what}: flops() must count")
 
 
 def _signal(config: Any) -> Tensor:
@@ -151,27 +154,27 @@ def _check_memory(config: GraphConfig, what: str) -> None:
     x = _random(B, T, N, width).requires_grad_()
     first = m.initial_state(B)
     for name, part in first.items():
-        _equal(list(part.shape[:2]), [B, N], f"{what}: state part '{name}' is not [batch, neuron, ...]")
+        expect_equal(list(part.shape[:2]), [B, N], f"{what}: state part '{name}' is not [batch, neuron, ...]")
         if part.is_floating_point():
-            _equal(part.dtype, torch.float64, f"{what}: state part '{name}' of a float64 model is not float64")
+            expect_equal(part.dtype, torch.float64, f"{what}: state part '{name}' of a float64 model is not float64")
     plain = _built(cls, config, torch.float32).initial_state(1)
     wrong = [n for n, p in plain.items() if p.is_floating_point() and p.dtype != torch.float32]
-    _expect(not wrong, f"{what}: state parts {wrong} of a float32 model are not float32")
+    expect(not wrong, f"{what}: state parts {wrong} of a float32 model are not float32")
     start = {k: _random(*v.shape) * 0.1 if v.is_floating_point() else v.clone() for k, v in first.items()}
     kept = {k: v.clone() for k, v in start.items()}
     y, last = m(x, start)[:2]
-    _equal(list(y.shape), [B, T, N, D], f"{what}: what it gives is not [batch, time, neuron, width]")
-    _equal(
+    expect_equal(list(y.shape), [B, T, N, D], f"{what}: what it gives is not [batch, time, neuron, width]")
+    expect_equal(
         {k: v.shape for k, v in last.items()}, {k: v.shape for k, v in first.items()}, f"{what}: its state changes form"
     )
-    _expect(all(torch.equal(start[k], kept[k]) for k in kept), f"{what}: it changes the state it was given")
+    expect(all(torch.equal(start[k], kept[k]) for k in kept), f"{what}: it changes the state it was given")
     _split(lambda at, s: m(x[:, at], s)[:2], start, y, last, what)
     live = {k: v.requires_grad_() for k, v in start.items() if v.is_floating_point()}
     again, end = m(x, start)[:2]
     reached = torch.autograd.grad(
         again.sum() + sum(v.sum() for v in end.values()), list(live.values()), allow_unused=True
     )
-    _expect(all(g is not None for g in reached), f"{what}: no gradient reaches the state it was given")
+    expect(all(g is not None for g in reached), f"{what}: no gradient reaches the state it was given")
     start = {k: v.detach() for k, v in start.items()}
     with torch.no_grad():
         reset = torch.zeros(B, T, dtype=torch.bool)
@@ -183,6 +186,15 @@ def _check_memory(config: GraphConfig, what: str) -> None:
         masked, shorter = m(x, start, mask=mask), m(x[:, on], start)
         _near(masked[0][:, on], shorter[0], f"{what}: masked steps are not left out")
         _states(masked[1], shorter[1], f"{what}: masked steps change the state")
+        there = torch.ones(B, T, N, dtype=torch.bool)
+        there[:, 2:4] = False
+        skipped = remember(m, x, start, reset=None, mask=None, present=there)
+        _near(skipped[0][:, on], shorter[0], f"{what}: steps at which all neurons are absent are not left out")
+        _states(skipped[1], shorter[1], f"{what}: absent neurons' state changes")
+        there[:, 2:4, 1:] = True
+        kept = remember(m, x, start, reset=None, mask=None, present=there)[0]
+        _near(kept[:, on, 0], shorter[0][:, :, 0], f"{what}: steps at which a neuron is absent are not left out")
+        _near(kept[:, :, 1:], y[:, :, 1:], f"{what}: a neuron's absence reaches another")
         one, state = m(x[:, :1], start)[:2], {k: v.clone() for k, v in start.items()}
         _near(m.step_(x[:, :1], state), one[0], f"{what}: step_ gives something else than forward")
         _states(state, one[1], f"{what}: step_ does not bring the state it is given to where forward does")
@@ -192,7 +204,7 @@ def _check_memory(config: GraphConfig, what: str) -> None:
         other = x.detach().clone()
         other[1] += 1
         _near(m(other, start)[0][0], y[0], f"{what}: streams of a batch meet")
-    _expect(all(n >= 0 for n in m.flops().values()), f"{what}: flops() must count")
+    expect(all(n >= 0 for n in m.flops().values()), f"{what}: flops() must count")
 
 
 def _check_router(config: GraphConfig, what: str) -> None:
@@ -203,8 +215,10 @@ def _check_router(config: GraphConfig, what: str) -> None:
         x, first = _random(B, T, N, D), {k: v.to(torch.float64) for k, v in r.initial_state(B).items()}
         width = config.memory_inputs if r.into_memory else D
         message, last = r(x, first, edges=edges)[:2]
-        _equal(list(message.shape), [B, T, N, width], f"{what}: its message is not [batch, time, neuron, {width}]")
-        _equal(set(last), set(first), f"{what}: its state has other parts than initial_state says")
+        expect_equal(
+            list(message.shape), [B, T, N, width], f"{what}: its message is not [batch, time, neuron, {width}]"
+        )
+        expect_equal(set(last), set(first), f"{what}: its state has other parts than initial_state says")
         if r.parallel_in_time:
             _split(lambda at, s: r(x[:, at], s, edges=edges)[:2], first, message, last, what)
         whole = Edges.complete(N) if edges is None else edges
@@ -220,15 +234,24 @@ def _check_router(config: GraphConfig, what: str) -> None:
         off = torch.zeros(B, T, N, dtype=torch.float64)
         _near(r(x, first, edges=edges, gate=off)[0], r(changed, first, edges=edges, gate=off)[0],
               f"{what}: with all gates at zero something is heard")  # fmt: skip
+        if r.takes_present:
+            there = torch.ones(B, T, N, dtype=torch.bool)
+            _near(r(x, first, edges=edges, present=there)[0], message, f"{what}: all present, it gives something else")
+            there[..., source] = False
+            here = [i for i in range(N) if i != source]
+            found, bar = (r(z, first, edges=edges, present=there)[0][:, :, here] for z in (changed, x))
+            _near(found, bar, f"{what}: an absent neuron is heard")
+            none = r(x, first, edges=edges, present=torch.zeros_like(there))[0]
+            expect(bool(none.isfinite().all()), f"{what}: where all neurons are absent it gives NaN")
         tape = Tape(("routing",))
         recorded = r(x, first, edges=edges, tape=tape.at(0, None))[0]
         _near(recorded, message, f"{what}: it gives something else while it is recorded")
         weights = tape.mean("routing")[0]
-        _equal(list(weights.shape[-2:]), [N, N], f"{what}: what it records is not [heads, to, from]")
+        expect_equal(list(weights.shape[-2:]), [N, N], f"{what}: what it records is not [heads, to, from]")
         if r.mass is not None:
             rows = weights.abs().sum(-1)
             _near(rows, torch.full_like(rows, r.mass), f"{what}: rows of its weights do not sum to its mass {r.mass}")
-    _expect(all(n >= 0 for n in r.flops().values()), f"{what}: flops() must count")
+    expect(all(n >= 0 for n in r.flops().values()), f"{what}: flops() must count")
 
 
 def _check_exchangeable(kind: str, options: dict[str, Any]) -> None:
@@ -250,13 +273,13 @@ def _check_exchangeable(kind: str, options: dict[str, Any]) -> None:
 
 
 def _check_edges(edges: Edges, what: str) -> None:
-    _equal(edges.sources.dtype, torch.int64, f"{what}: sources are not int64")
-    _equal(list(edges.sources.shape[:1]), [N], f"{what}: sources are not [neurons, K]")
-    _equal(edges.open.shape, edges.sources.shape, f"{what}: open has another shape than sources")
-    _expect(bool(((edges.sources >= 0) & (edges.sources < N)).all()), f"{what}: a source is no neuron")
+    expect_equal(edges.sources.dtype, torch.int64, f"{what}: sources are not int64")
+    expect_equal(list(edges.sources.shape[:1]), [N], f"{what}: sources are not [neurons, K]")
+    expect_equal(edges.open.shape, edges.sources.shape, f"{what}: open has another shape than sources")
+    expect(bool(((edges.sources >= 0) & (edges.sources < N)).all()), f"{what}: a source is no neuron")
     for i in range(N):
         heard = edges.sources[i][edges.open[i]].tolist()
-        _equal(len(set(heard)), len(heard), f"{what}: neuron {i} hears one twice")
+        expect_equal(len(set(heard)), len(heard), f"{what}: neuron {i} hears one twice")
 
 
 def _check_graph(config: GraphConfig, what: str) -> None:
@@ -311,27 +334,3 @@ def _states(found: Any, expected: Any, sentence: str) -> None:
 def _near(found: Tensor, expected: Tensor, sentence: str) -> None:
     if not torch.allclose(found, expected.to(found.dtype), **_CLOSE, equal_nan=True):
         raise AssertionError(f"{sentence}; they differ by up to {(found - expected).abs().max():.2g}")
-
-
-def _equal(found: Any, expected: Any, sentence: str) -> None:
-    _expect(found == expected, f"{sentence}: {found}, not {expected}")
-
-
-def _expect(holds: bool, sentence: str) -> None:
-    if not holds:
-        raise AssertionError(sentence)
-
-
-@contextmanager
-def _named(kinds: Kinds, kind: Any) -> Iterator[str]:
-    """The name of a kind that is given by name or as a class; one that nobody has registered is lent a name."""
-    if isinstance(kind, str):
-        kinds.check(kind)
-        yield kind
-        return
-    known: Sequence[str] = [name for name in kinds if kinds[name] is kind]
-    if known:
-        yield known[0]
-        return
-    with kinds.lent(kind.__name__, kind):
-        yield kind.__name__

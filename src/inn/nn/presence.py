@@ -1,0 +1,99 @@
+"""Neurons that are absent at a step: which parts of a graph are told, and what is skipped for them."""
+
+from __future__ import annotations
+
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from inn.nn.masked import like
+from inn.ops import causal_conv
+
+if TYPE_CHECKING:
+    from inn.nn.memory.base import Memory
+
+Parts = dict[str, Tensor]
+
+
+class TakesPresent:
+    """A part of a graph that is told which neurons are there, if its `forward` takes `present`.
+
+    Attributes:
+        takes_present: whether `forward` has a parameter `present`, `[B, T, N]` bool; found out for each class.
+    """
+
+    takes_present: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        forward = getattr(cls, "forward", None)
+        cls.takes_present = forward is not None and "present" in signature(forward).parameters
+
+
+def only_present(x: Tensor, present: Tensor | None) -> Tensor:
+    """Neurons `[B, T, N, ...]`, zero where they are absent."""
+    return x if present is None else x.masked_fill(~present.view(*present.shape, *(1,) * (x.ndim - 3)), 0.0)
+
+
+def remember(
+    memory: Memory, x: Tensor, state: Parts, *, reset: Tensor | None, mask: Tensor | None, present: Tensor
+) -> tuple[Any, ...]:
+    """`memory(x, state)` in which neurons that are absent are skipped: their state passes through unchanged.
+
+    A memory that does not take `present` reads once where the same neurons are absent at all steps (`present` is
+    expanded over time), and else step by step.
+    """
+    if memory.takes_present:
+        return memory(x, state, reset=reset, mask=mask, present=present)
+    if x.shape[1] > 1 and present.stride(1) != 0:
+        results, found = [], []
+        for t in range(x.shape[1]):
+            at = slice(t, t + 1)
+            own = {"reset": None if reset is None else reset[:, at], "mask": None if mask is None else mask[:, at]}
+            y, state, *more = remember(memory, x[:, at], state, present=present[:, at], **own)
+            results.append(y)
+            found.extend(more)
+        penalties = {name: torch.stack([f[name] for f in found]).mean() for name in (found[0] if found else ())}
+        return torch.cat(results, 1), state, penalties
+    y, new, *found = memory(x, state, reset=reset, mask=mask)
+    if reset is not None:
+        first, begun = memory.initial_state(1), reset.any(1)
+        state = {name: torch.where(like(begun, t), first[name], t) for name, t in state.items()}
+    there = present[:, 0]
+    kept = {n: torch.where(there.view(*there.shape, *(1,) * (t.ndim - 2)), t, state[n]) for n, t in new.items()}
+    return y, kept, *found
+
+
+def conv_of_present(
+    x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, reset: Tensor | None, mask: Tensor | None, present: Tensor
+) -> tuple[Tensor, Tensor]:
+    """`causal_conv` whose windows hold, neuron by neuron, the steps at which the neuron was present, and no others.
+
+    Between two resets each neuron's steps are put in an order with those that count in front, so that the kernel
+    need not know. What comes out is zero at the other steps.
+    """
+    counts = present if mask is None else present & mask[..., None]
+    time, before = x.shape[1], state.shape[2]
+    key = (~counts).long()
+    begin = x.new_zeros(x.shape[0], 1, 1, dtype=torch.long)  # of the last stretch between resets
+    if reset is not None:
+        key = key + 2 * reset.cumsum(1)[..., None]
+        begin = (reset * torch.arange(time, device=x.device)).amax(1)[:, None, None]
+    order = key.argsort(dim=1, stable=True)[..., None].expand_as(x)
+    taken = x.gather(1, order)
+    y, _ = causal_conv(taken, weight, bias, state, reset, None)
+    y = torch.zeros_like(x, dtype=y.dtype).scatter(1, order, y)  # laid out in memory as x is
+    if not before:
+        return only_present(y, counts), state
+    # The last inputs that count: those at the end of what the last stretch has in front, behind the state before it.
+    past = state.to(x.dtype).transpose(1, 2)
+    if reset is not None:
+        past = past.masked_fill(reset.any(1)[:, None, None, None], 0.0)
+    padded, places = torch.cat((past, taken), 1), torch.arange(before, device=x.device)[:, None]
+    length = (counts & (torch.arange(time, device=x.device)[:, None] >= begin)).sum(1, keepdim=True)  # [B, 1, N]
+    kept = padded.gather(1, (begin + length + places)[..., None].expand(-1, -1, -1, x.shape[-1]))
+    if reset is not None:  # nothing from before the reset
+        kept = kept.masked_fill(((length + places < before) & reset.any(1)[:, None, None])[..., None], 0.0)
+    return only_present(y, counts), kept.transpose(1, 2).to(state.dtype).contiguous()

@@ -1,0 +1,13 @@
+"""The contracts of memories, routers, topologies, readouts, models and tasks, as checks that run on kinds of your own.
+
+Each raises an `AssertionError` that says what does not hold. They take a class, or the name of a kind, and the options
+to build it with; in a test of your own package:
+
+>>> from inn.nn.memory.mamba import Mamba
+>>> check_memory(Mamba, state=2, conv=2)
+"""
+
+from inn.testing.graphs import check_memory, check_model, check_readout, check_router, check_topology
+from inn.testing.tasks import check_task
+
+__all__ = ["check_memory", "check_model", "check_readout", "check_router", "check_task", "check_topology"]
