@@ -52,9 +52,13 @@ class SignalModel(SequenceModel):
         for name, size in (("input", config.features), ("target", config.outputs)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
-        self.input = Entry(config.features, width)
+        self.input = self.way_in(width)
         self.head = Head(hidden, config.outputs, config.levels)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+
+    def way_in(self, width: int) -> Entry:
+        """The map of a signal to what the body reads."""
+        return Entry(self.config.features, width)
 
     @abstractmethod
     def body(self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
@@ -131,7 +135,7 @@ class SignalModel(SequenceModel):
         """What the body reads, `[B, T, width]`, of a signal `[B, T, F]`."""
         missing = x.isnan()
         x = (torch.where(missing, self.input_mean.to(x.dtype), x) - self.input_mean) / self.input_scale
-        return self.input(torch.cat((x, missing.to(x.dtype)), -1).to(self.input.weight.dtype))
+        return self.input(x.to(self.input.weight.dtype), missing)
 
     def predict(self, hidden: Tensor, last: Tensor | None = None) -> Tensor:
         """What is told, in its own units, of what the head reads and the last values given."""
@@ -237,7 +241,7 @@ class SignalModel(SequenceModel):
 
 
 class Entry(nn.Linear):
-    """A linear map of values and of which are missing, `[..., 2 F]` -> `[..., width]`; that of the latter starts at 0."""
+    """A linear map of values `[..., F]` and of which are missing `[..., F]`, to `[..., width]`; the latter at 0."""
 
     def __init__(self, features: int, width: int):
         super().__init__(2 * features, width)
@@ -249,6 +253,9 @@ class Entry(nn.Linear):
         nn.init.uniform_(values, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
         missing.zero_()
+
+    def forward(self, input: Tensor, missing: Tensor) -> Tensor:
+        return super().forward(torch.cat((input, missing.to(input.dtype)), -1))
 
 
 class Head(Linear):
