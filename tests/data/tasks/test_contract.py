@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -251,3 +254,9 @@ def test_the_page_names_every_task_and_what_chance_reaches():
         assert described, f"no paragraph on {kind}"
         own = set(option_names(TASKS, kind)) - {"seed", "examples"}
         assert not [name for name in own if f"`{name}`" not in described[0]], kind
+
+
+def test_options_are_looked_up_without_pytorch():
+    code = "import sys; from inn.registry import TASKS; [TASKS.options(k) for k in TASKS]; sys.exit('torch' in sys.modules)"
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=paths)
