@@ -227,7 +227,7 @@ def test_other_mistakes_are_refused_in_a_sentence():
         model.standardise(np.zeros((5, 2)))
     with pytest.raises(InputError, match="input 1 is infinite"):
         model.standardise(np.array([[0.0, np.inf, 0.0]]))
-    with pytest.raises(InputError, match="quantiles does nothing with head 'values'; set head quantiles"):
+    with pytest.raises(InputError, match="quantiles does nothing with head 'auto'; set head quantiles"):
         model_config("signal", quantiles=[0.5])
     with pytest.raises(InputError, match="quantiles must rise"):
         model_config("signal-lstm", head="quantiles", quantiles=[0.5, 0.1])
@@ -242,3 +242,31 @@ def test_the_width_for_a_number_of_parameters(kind):
     assert abs(model.num_parameters - 30_000) < 6_000
     assert sum(model.parameters_by_part().values()) == model.num_parameters
     assert model.flops().keys() >= {"input", "head"}
+
+
+def test_the_next_step_is_told_in_units_of_the_change():
+    model = build_model(inn.model_config("signal-gru", features=1, outputs=1, head="next", width=4))
+    inputs = np.array([[0.0], [10.0], [30.0], [5.0], [6.0]])
+    model.standardise(inputs, np.array([[10.0], [30.0], [np.nan], [6.0], [np.nan]]))  # two sequences
+    assert model.target_scale.item() == pytest.approx(np.std([10.0, 20.0, 1.0]))
+    assert model.input_scale.item() == pytest.approx(inputs.std())
+    model.standardise(inputs)
+    assert model.target_scale.item() == pytest.approx(np.std([10.0, 20.0, -25.0, 1.0]))
+
+
+def test_the_data_says_what_is_told_and_a_person_may_choose_among_that():
+    from inn.config.sizes import with_sizes
+
+    def head(chosen: str, data: str) -> str:
+        return with_sizes(vars(inn.model_config("signal", head=chosen)), {"features": 2, "outputs": 2, "head": data})[
+            "head"
+        ]
+
+    assert [head("auto", data) for data in ("classes", "values", "next")] == ["classes", "values", "next"]
+    assert [head(chosen, "next") for chosen in ("values", "quantiles", "next")] == ["values", "quantiles", "next"]
+    for chosen, data in (("values", "classes"), ("classes", "next"), ("next", "values")):
+        with pytest.raises(InputError, match=f"which head '{chosen}' does not; leave model.head out"):
+            with_sizes(
+                {"kind": "signal", "features": 1, "outputs": 1, "head": chosen},
+                {"features": 2, "outputs": 2, "head": data},
+            )

@@ -21,8 +21,9 @@ class SignalOptions:
     """Channels of the signal; training takes it from the data."""
     outputs: int = 1
     """Classes, or numbers told at each step; training takes it from the data. Of head `next`: as many as features."""
-    head: Literal["classes", "values", "next", "quantiles"] = "values"
-    """Logits of classes, values, the signal's next step (as a change from the last one), or quantiles of values."""
+    head: Literal["auto", "classes", "values", "next", "quantiles"] = "auto"
+    """Logits of classes, values, the signal's next step (as a change from the last one), or quantiles of values;
+    `auto`: what the data has, and of no data values."""
     quantiles: list[float] = needs([0.1, 0.5, 0.9], "head", "quantiles".__eq__, "quantiles")
     """Quantiles that are told of each value, rising."""
     pool: Literal["none", "mean"] = "none"
@@ -38,6 +39,11 @@ class SignalOptions:
             self.outputs = self.features
         if not self.quantiles or any(a >= b for a, b in pairwise([0.0, *self.quantiles, 1.0])):
             raise InputError(f"quantiles must rise and lie between 0 and 1, unlike {self.quantiles}")
+
+    @property
+    def told(self) -> str:
+        """What is told: the head, `auto` being values."""
+        return "values" if self.head == "auto" else self.head
 
     @property
     def levels(self) -> list[float]:
