@@ -81,6 +81,9 @@ def brief(argv: list[str]) -> list[str]:
     if argv[0] not in TRAINS or "--resume" in argv:
         return argv
     begun = "--from" in argv  # with another run's weights and text
+    if any(given.startswith(("task:", "csv:", "npz:")) for given in argv[1:2]):
+        pairs = zip(BRIEF[::2], BRIEF[1::2], strict=True)
+        return [*argv, *(token for pair in pairs if pair[0] != "--data.window" for token in pair)]
     if argv[0] != "demo" and not begun and not Path(argv[1]).exists():  # text that is on every machine
         argv = [argv[0], "demo", *argv[2:]]
     kind = argv[argv.index("--model.kind") + 1] if "--model.kind" in argv else "inn"
