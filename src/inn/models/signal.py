@@ -161,8 +161,8 @@ class SignalModel(SequenceModel):
         scale = self.target_scale.to(y.dtype)
         if quantiles:
             off = (targets[..., None].to(y.dtype) - y) / scale[:, None]
-            level = torch.tensor(self.config.levels, dtype=y.dtype, device=y.device)
-            each = torch.maximum(level * off, (level - 1) * off).mean(-1)
+            pairs = zip(self.config.levels, off.unbind(-1), strict=True)  # a tensor of levels would wait for a GPU
+            each = torch.stack([torch.maximum(q * one, (q - 1) * one) for q, one in pairs]).mean(0)
         else:
             each = 0.5 * ((y - targets.to(y.dtype)) / scale).square()
         return each.sum() if weights is None else (each.sum((1, 2)) * weights.to(each.dtype)).sum()
