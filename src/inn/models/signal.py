@@ -52,10 +52,14 @@ class SignalModel(SequenceModel):
         for name, size in (("input", config.features), ("target", config.outputs)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
-        self.input = Linear(config.features, width)
-        self.missing = started(Linear(config.features, width, bias=False), 0.0)
+        self.input, self.missing = self.maps_in(width)
         self.head = Head(hidden, config.outputs, config.levels)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+
+    def maps_in(self, width: int) -> tuple[nn.Module, nn.Module]:
+        """The maps of the signal, and of what is missing of it, to what the body reads, `[B, T, width]`."""
+        features = self.config.features
+        return Linear(features, width), started(Linear(features, width, bias=False), 0.0)
 
     @abstractmethod
     def body(self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
