@@ -1,6 +1,7 @@
 """Channels that belong to neurons: a neuron whose channels are missing is skipped, and practice for that."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from inn.system.errors import InputError
 B, T, F = 3, 9, 4
 
 
-def built(**fields):
+def built(**fields) -> Any:
     torch.manual_seed(0)
     small = {"features": F, "outputs": 5, "head": "classes", "neurons": 4, "width": 4, "rounds": 2, "channels": "split"}
     model = build_model(model_config("signal", **{**small, "memory": {"kind": "mamba", "state": 2}, **fields}))
@@ -118,6 +119,6 @@ def test_saved_and_made_anew():
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(x)[0], model(x)[0])
     with torch.device("meta"):
-        empty = build_model(model.config)
+        empty: Any = build_model(model.config)
     empty.to_empty(device="cpu").reset_parameters()
     assert torch.equal(empty.input.places, model.input.places)

@@ -41,6 +41,8 @@ class SignalModel(SequenceModel):
     """
 
     symbols, gaps = False, True
+    input: Any  # a map of the signal
+    missing: Any  # and of what is missing of it
     input_mean: Tensor
     input_scale: Tensor
     target_mean: Tensor

@@ -84,7 +84,7 @@ class SignalGraph(HoldsGraph, SignalModel):
 
     def present(self, x: Tensor) -> Tensor:
         """The neurons `[B, T, N]` that have anything to read of a signal `[B, T, F]`; in training fewer by `absent`."""
-        present = ~self.input.all_of(x.isnan())  # type: ignore[operator]
+        present = ~self.input.all_of(x.isnan())
         if self.training and self.absent:
             present = present & (torch.rand(len(x), 1, present.shape[2], device=x.device) >= self.absent)
         return present
@@ -127,7 +127,7 @@ class SignalGraph(HoldsGraph, SignalModel):
     def flops(self) -> dict[str, float]:
         parts = super().flops()
         if self.split:
-            parts["input"] = self.input.flops() + self.missing.flops()  # type: ignore[operator]
+            parts["input"] = self.input.flops() + self.missing.flops()
         return parts
 
 

@@ -218,8 +218,8 @@ class Graph(Checked):
         steps = []
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
-            now = (t if t is None else t[:, at] for t in (reset, mask, present))
-            y, state = self._rounds(x[:, at], state, edges, *now)
+            own = [None if t is None else t[:, at] for t in (reset, mask, present)]
+            y, state = self._rounds(x[:, at], state, edges, own[0], own[1], own[2])
             steps.append(y)
         return torch.cat(steps, dim=1), state
 
