@@ -75,12 +75,11 @@ class SignalGraph(HoldsGraph, SignalModel):
         y, after = self.backbone(self.dropout(x), state, **options)
         return self.norm(y), after
 
-    def maps_in(self, width: int) -> tuple[nn.Module, nn.Module]:
+    def way_in(self, width: int) -> nn.Module:
         c = self.config
         if c.channels == "all":
-            return super().maps_in(width)
-        parts = [c.channels_of(n) for n in range(c.neurons)]
-        return OwnChannels(c.features, parts, c.width), OwnChannels(c.features, parts, c.width, missing=True)
+            return super().way_in(width)
+        return OwnChannels(c.features, [c.channels_of(n) for n in range(c.neurons)], c.width)
 
     def present(self, x: Tensor) -> Tensor:
         """The neurons `[B, T, N]` that have anything to read of a signal `[B, T, F]`; in training fewer by `absent`."""
@@ -127,30 +126,30 @@ class SignalGraph(HoldsGraph, SignalModel):
     def flops(self) -> dict[str, float]:
         parts = super().flops()
         if self.split:
-            parts["input"] = self.input.flops() + self.missing.flops()
+            parts["input"] = self.input.flops()
         return parts
 
 
 class OwnChannels(nn.Module):
-    """A linear map per neuron of its own channels: `[B, T, F]` -> `[B, T, N x D]`.
+    """A linear map per neuron of its own channels, and of which are missing: `[B, T, F]` twice -> `[B, T, N x D]`.
 
     Args:
         features: F.
         parts: the channels of each neuron.
         width: D.
-        missing: of what is missing: starts at zero, without a bias.
 
-    >>> OwnChannels(3, [[0, 1], [2]], 4)(torch.randn(2, 5, 3)).shape
+    >>> OwnChannels(3, [[0, 1], [2]], 4)(torch.randn(2, 5, 3), torch.zeros(2, 5, 3)).shape
     torch.Size([2, 5, 8])
     """
 
     places: Tensor
 
-    def __init__(self, features: int, parts: Sequence[Sequence[int]], width: int, *, missing: bool = False):
+    def __init__(self, features: int, parts: Sequence[Sequence[int]], width: int):
         super().__init__()
         widest = max(map(len, parts))
         self.parts = [[*part, *[features] * (widest - len(part))] for part in parts]  # shorter ones: a channel beyond
-        self.map = NeuronLinear(len(parts), widest, width, bias=not missing, zero=missing)
+        self.values = NeuronLinear(len(parts), widest, width, bias=True)
+        self.gaps = NeuronLinear(len(parts), widest, width, zero=True)
         self.register_buffer("places", torch.tensor(self.parts))
 
     @torch.no_grad()
@@ -159,17 +158,18 @@ class OwnChannels(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        return self.map.weight
+        return self.values.weight
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.map(F.pad(x, (0, 1))[..., self.places]).flatten(2)
+    def forward(self, input: Tensor, missing: Tensor) -> Tensor:
+        x, gone = (F.pad(t.to(input.dtype), (0, 1))[..., self.places] for t in (input, missing))
+        return (self.values(x) + self.gaps(gone)).flatten(2)
 
     def all_of(self, flags: Tensor) -> Tensor:
         """Whether flags `[B, T, F]` are set for all channels of a neuron, `[B, T, N]`."""
         return F.pad(flags, (0, 1), value=True)[..., self.places].all(-1)
 
     def flops(self) -> float:
-        return self.map.flops(len(self.parts))
+        return 2 * self.values.flops(len(self.parts))
 
 
 class SignalMamba(SignalGraph):

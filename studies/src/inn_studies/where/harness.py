@@ -120,11 +120,8 @@ def _sized(given: Mapping[str, Any], sizes: Mapping[str, Any], target: int) -> d
     config = with_parameters(configured(given, sizes), target)
     found = {**given, "width": config.width}
     if "hidden" in {f.name for f in fields(config)}:
-        low, high = 1, 16 * config.width
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if parameters_of(replace(config, hidden=middle)) < target else (low, middle)
-        found["hidden"] = low
+        one, two = (parameters_of(replace(config, hidden=n)) for n in (1, 2))
+        found["hidden"] = max(1, 1 + round((target - one) / (two - one)))
     return found
 
 
