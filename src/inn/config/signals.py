@@ -57,10 +57,23 @@ class SignalConfig(GraphConfig, SignalOptions):
 
     kind: Literal["signal"] = "signal"
     """The kind of model."""
+    channels: Literal["all", "split"] = "all"
+    """`split`: each neuron reads a part of the channels, and is skipped while all of them are missing."""
+    absent: float = needs(0.0, "channels", "split".__eq__, "split")
+    """Chance of each neuron to be skipped in a row of a training batch: practice for channels that fail."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_signal()
+        check_fraction(self, "absent")
+        if self.channels == "split" and self.input != "split":
+            raise InputError(f"channels 'split' needs input 'split', not '{self.input}': each neuron has its own input")
+
+    def channels_of(self, neuron: int) -> list[int]:
+        """The channels that a neuron reads: its part of them, one where neurons are more than channels."""
+        size = max(self.features, self.neurons)
+        first, last = (n * size // self.neurons for n in (neuron, neuron + 1))
+        return sorted({place * self.features // size for place in range(first, last)})
 
 
 @dataclass

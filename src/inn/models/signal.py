@@ -41,6 +41,7 @@ class SignalModel(SequenceModel):
     """
 
     symbols, gaps = False, True
+    input: Any
     input_mean: Tensor
     input_scale: Tensor
     target_mean: Tensor
@@ -56,7 +57,7 @@ class SignalModel(SequenceModel):
         self.head = Head(hidden, config.outputs, config.levels)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
-    def way_in(self, width: int) -> Entry:
+    def way_in(self, width: int) -> nn.Module:
         """The map of a signal to what the body reads."""
         return Entry(self.config.features, width)
 
