@@ -122,7 +122,7 @@ def test_the_page_has_a_table_of_all_rows_and_a_verdict_for_each(tmp_path):
     with pytest.raises(InputError, match="run inn study where --rows needle"):
         entries(tmp_path, ["needle"])
     del skipped["skipped"]
-    (tmp_path / "state.json").write_text((tmp_path / "state.json").read_text().replace('"256"', '"265"'))
+    (tmp_path / "state.json").write_text((tmp_path / "state.json").read_text().replace('"rows"', '"raws"'))
     with pytest.raises(InputError, match="was changed, or is another version's"):
         page(tmp_path)
 

@@ -65,11 +65,12 @@ def one_screen(found: Mapping[str, dict[str, Any]]) -> str:
     rows = []
     for name, entry in found.items():
         row, result = open_row(name), entry["result"]
+        said = answer(row, entry).answer
         floor = None if result["skipped"] else row.baseline_value(result)
         scores = [shown([] if result["skipped"] else row.values(result, model)) for model in models]
         rows.append([
             f"[{name}](#{name})", row.score, *scores, "–" if floor is None else f"{floor:.3f}",
-            f"**{answer(row, entry).answer}**",
+            f"**{said}**",
         ])  # fmt: skip
     return markdown(["row", "score", *(f"{m}:" for m in models), "cheap baseline:", "verdict"], rows)
 
