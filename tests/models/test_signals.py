@@ -138,7 +138,8 @@ def test_what_is_missing_is_known_to_be_missing(kind):
     gone = x.clone()
     gone[0, 4, 1] = torch.nan
     torch.testing.assert_close(model(gone)[0], model(x)[0])  # at the start, as the mean
-    torch.nn.init.normal_(model.missing.weight)
+    assert not model.input.weight[:, N:].any()
+    torch.nn.init.normal_(model.input.weight)
     assert not torch.allclose(model(gone)[0][0, 4:], model(x)[0][0, 4:])
     torch.testing.assert_close(model(gone)[0][:, :4], model(x)[0][:, :4])
 

@@ -119,7 +119,8 @@ class Tally:
     def metrics(self, quantiles: list[float] | None) -> dict[str, float]:
         """The measures of all of them."""
         if self._values:
-            return _of_values(*map(np.concatenate, zip(*self._values)), quantiles)
+            outputs, targets = map(np.concatenate, zip(*self._values))
+            return _of_values(outputs, targets, quantiles)
         found = {
             "accuracy": float(np.concatenate(self._hits).mean()),
             "exact": 1.0 - float(np.concatenate(self._wrong).mean()),

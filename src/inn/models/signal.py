@@ -16,7 +16,7 @@ from inn.models.running import last_seen, running_mean
 from inn.models.sequence import SequenceModel
 from inn.nn.direct import home
 from inn.nn.masked import legible
-from inn.nn.population import Linear, started
+from inn.nn.population import Linear
 from inn.nn.state import State
 from inn.nn.symbols import products
 from inn.ops.tensors import autocasts
@@ -52,10 +52,13 @@ class SignalModel(SequenceModel):
         for name, size in (("input", config.features), ("target", config.outputs)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
-        self.input = Linear(config.features, width)
-        self.missing = started(Linear(config.features, width, bias=False), 0.0)
+        self.input = self.way_in(width)
         self.head = Head(hidden, config.outputs, config.levels)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+
+    def way_in(self, width: int) -> Entry:
+        """The map of a signal to what the body reads."""
+        return Entry(self.config.features, width)
 
     @abstractmethod
     def body(self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
@@ -132,8 +135,7 @@ class SignalModel(SequenceModel):
         """What the body reads, `[B, T, width]`, of a signal `[B, T, F]`."""
         missing = x.isnan()
         x = (torch.where(missing, self.input_mean.to(x.dtype), x) - self.input_mean) / self.input_scale
-        dtype = self.input.weight.dtype
-        return self.input(x.to(dtype)) + self.missing(missing.to(dtype))
+        return self.input(x.to(self.input.weight.dtype), missing)
 
     def predict(self, hidden: Tensor, last: Tensor | None = None) -> Tensor:
         """What is told, in its own units, of what the head reads and the last values given."""
@@ -235,7 +237,25 @@ class SignalModel(SequenceModel):
         super().reset_parameters()
 
     def flops(self) -> dict[str, float]:
-        return {"input": products(self.input, self.missing), **self.body_flops(), "head": products(self.head)}
+        return {"input": products(self.input), **self.body_flops(), "head": products(self.head)}
+
+
+class Entry(nn.Linear):
+    """A linear map of values `[..., F]` and of which are missing `[..., F]`, to `[..., width]`; the latter at 0."""
+
+    def __init__(self, features: int, width: int):
+        super().__init__(2 * features, width)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        values, missing = self.weight.chunk(2, 1)
+        bound = values.shape[1] ** -0.5  # as PyTorch starts a map of the values alone
+        nn.init.uniform_(values, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+        missing.zero_()
+
+    def forward(self, input: Tensor, missing: Tensor) -> Tensor:
+        return super().forward(torch.cat((input, missing.to(input.dtype)), -1))
 
 
 class Head(Linear):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,6 +82,7 @@ def test_other_options_keep_it_too(kind, options):
         ("recall", {"pairs": 10, "length": 29}, "10 pairs and 10 keys asked do not fit into length 29; take 30 steps"),
         ("recall", {"asked": 7}, "asked 7 is more than the 6 pairs"),
         ("needle", {"noise": -1}, "noise must be at least 0"),
+        ("needle", {"noise": 100_000}, "examples 1000 of 100000 steps .* take 335 examples or fewer"),
         ("causal", {"operators": []}, "must be one or more, each once"),
         ("causal", {"operators": ["and", "and"]}, "must be one or more, each once"),
         ("causal", {"operators": ["not"]}, "operators expects a list"),
@@ -111,7 +115,7 @@ def test_a_batch_is_drawn_in_milliseconds_and_a_long_needle_in_a_second():
     for kind in "parity modular permutations machines sessions hmm markov listops".split():
         task = inn.task(kind, length=128)
         assert min(seconds(task, 64) for _ in range(3)) < 0.1, kind  # 1 to 15 ms where nothing else runs
-    assert seconds(inn.task("needle", noise=100_000), 64) < 3.0
+    assert seconds(inn.task("needle", noise=100_000, examples=64), 64) < 3.0
 
 
 class Unseeded(Parity):
@@ -251,3 +255,9 @@ def test_the_page_names_every_task_and_what_chance_reaches():
         assert described, f"no paragraph on {kind}"
         own = set(option_names(TASKS, kind)) - {"seed", "examples"}
         assert not [name for name in own if f"`{name}`" not in described[0]], kind
+
+
+def test_options_are_looked_up_without_pytorch():
+    code = "import sys; from inn.registry import TASKS as t; list(map(t.options, t)); sys.exit('torch' in sys.modules)"
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=paths)
