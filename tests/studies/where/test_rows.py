@@ -127,7 +127,6 @@ def test_the_page_has_a_table_of_all_rows_and_a_verdict_for_each(tmp_path):
         page(tmp_path)
 
 
-@pytest.mark.skipif(not (ROOT / "results" / "where").is_dir(), reason="nothing is measured yet")
 def test_the_page_is_that_of_the_results():
     assert (ROOT / "docs" / "where.md").read_text(encoding="utf-8") == page(ROOT / "results" / "where")
 

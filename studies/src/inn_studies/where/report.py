@@ -93,6 +93,8 @@ def section(row: Row, entry: Mapping[str, Any]) -> str:
 def page(folder: Path) -> str:
     """The page of what was measured so far, as Markdown."""
     found = measured(folder)
+    if not found:
+        return f"{_HEAD}\nNothing is measured yet; `inn study where --scale short` does it, in an hour on two cores.\n"
     counts = [answer(open_row(name), entry).answer for name, entry in found.items()]
     tally = ", ".join(f"{counts.count(a)} {a}" for a in dict.fromkeys(counts))
     intervals = (
