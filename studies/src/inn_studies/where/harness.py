@@ -15,6 +15,7 @@ from inn.data.names import sizes_of
 from inn.data.task_data import TaskData, task_data
 from inn.models.build import parameters_of
 from inn.models.size import with_parameters
+from inn.registry import TASKS
 from inn_studies.lab import Job, Lab, status
 
 RECIPE = "study-smoke"
@@ -63,6 +64,14 @@ class Track:
     def known(self) -> dict[str, Any]:
         """The settings of the data."""
         return {"data.corpus": self.corpus, **{f"data.task.{name}": value for name, value in self.options.items()}}
+
+
+def small(track: Track) -> Track:
+    """The track with few examples to score, where they are generated."""
+    kind = track.corpus.removeprefix("task:")
+    if kind not in TASKS or "examples" not in {f.name for f in fields(TASKS.options(kind))}:
+        return track
+    return replace(track, options={**track.options, "examples": 10})
 
 
 @cache
