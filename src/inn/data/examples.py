@@ -76,7 +76,8 @@ class Examples:
         pieces = [slice(self.starts[i], self.starts[i + 1]) for i in chosen.tolist()]
         weights = None if self.weights is None else self.weights[chosen]
         starts = np.cumsum([0, *self.lengths[chosen]], dtype=np.int64)
-        return Examples(*(np.concatenate([a[p] for p in pieces]) for a in (self.inputs, self.targets)), starts, weights)
+        inputs, targets = (np.concatenate([a[p] for p in pieces]) for a in (self.inputs, self.targets))
+        return Examples(inputs, targets, starts, weights)
 
     def padded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """All sequences side by side: inputs `[n, T, ...]`, targets `[n, T, ...]`, and the mask `[n, T]` of the steps
@@ -86,7 +87,8 @@ class Examples:
         """
         lengths, longest = self.lengths, int(self.lengths.max())
         if (lengths == longest).all():
-            return *(a.reshape(len(self), longest, *a.shape[1:]) for a in (self.inputs, self.targets)), None
+            inputs, targets = (a.reshape(len(self), longest, *a.shape[1:]) for a in (self.inputs, self.targets))
+            return inputs, targets, None
         mask = np.arange(longest) < lengths[:, None]
         inputs = np.zeros((len(self), longest, *self.inputs.shape[1:]), self.inputs.dtype)
         nothing = np.nan if self.targets.dtype.kind == "f" else IGNORED

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 
+from inn.data.tasks.attractors import ATTRACTORS, TRAIN
+from inn.data.tasks.chaos import Chaos as ChaosTask
+from inn.data.tasks.chaos import ChaosOptions
 from inn_studies.lab import Lab
-from inn_studies.tasks.flows import exponent, series, systems
 from inn_studies.where.harness import Test, Track
 from inn_studies.where.intervals import shown
 from inn_studies.where.row import MONOLITHS, Answer, Row, Scale
@@ -23,7 +26,7 @@ def valid_time(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
     """The median valid time of a run's forecasts of systems, in Lyapunov times (a measure of a `Test`).
 
     Args:
-        options: `systems` trained or unseen, and `each`: forecasts of every system.
+        options: `systems`, `each` and `count`, see `_valid_time`.
     """
     from inn.runs.load import load_with_data
 
@@ -42,29 +45,30 @@ def valid_time(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
     return _valid_time(tell, part, **options)
 
 
-def _valid_time(tell: Callable[[np.ndarray], np.ndarray], part: str, systems: str, each: int) -> dict[str, Any]:
-    times = {name: lasting(tell, name, part, each) for name in _names(systems)}
-    found = np.concatenate(list(times.values()))
-    by_system = {name: float(np.median(of)) for name, of in times.items()}
-    return {"value": float(np.median(found)), "sequences": len(found), "by_system": by_system}
-
-
-def _names(which: str) -> list[str]:
-    return systems(which)
-
-
-def lasting(tell: Callable[[np.ndarray], np.ndarray], name: str, part: str, each: int) -> np.ndarray:
-    """For how long forecasts of a system are right, `[each]`, in Lyapunov times.
+def _valid_time(
+    tell: Callable[[np.ndarray], np.ndarray], part: str, systems: str, each: int, count: int
+) -> dict[str, Any]:
+    """The median over the forecasts of all systems.
 
     Args:
-        tell: from steps `[n, T, 3]` to the next `[n, TOLD, 3]`.
+        tell: from steps `[n, READ, 3]` to the next `[n, TOLD, 3]`.
+        systems, each, count: which systems, forecasts of each, and how many of the systems.
     """
-    found = series(name, part)[:each]
-    told = tell(np.ascontiguousarray(found[:, :READ]))
-    error = np.sqrt(((told - found[:, READ : READ + TOLD]) ** 2).mean(-1))
+    names = [name for name in ATTRACTORS if (name in TRAIN) == (systems == "train")][:count]
+    steps = np.concatenate([trajectories(name, part, each) for name in names])
+    error = np.sqrt(((tell(np.ascontiguousarray(steps[:, :READ])) - steps[:, READ:]) ** 2).mean(-1))
     wrong = ~(error < WRONG)
-    first = np.where(wrong.any(1), wrong.argmax(1), TOLD)
-    return first * exponent(name)
+    first = np.where(wrong.any(1), wrong.argmax(1), TOLD).reshape(len(names), each)
+    found = first / np.array([ATTRACTORS[name].steps for name in names])[:, None]
+    by_system = {name: float(np.median(of)) for name, of in zip(names, found, strict=True)}
+    return {"value": float(np.median(found)), "sequences": found.size, "by_system": by_system}
+
+
+@cache
+def trajectories(name: str, part: str, each: int) -> np.ndarray:
+    """Trajectories of a system `[each, READ + TOLD, 3]`, which training has not seen."""
+    options = ChaosOptions(systems=name, length=READ + TOLD, examples=each)
+    return ChaosTask(options).part(part).inputs.reshape(each, READ + TOLD, 3)
 
 
 def last_cycle(seen: np.ndarray) -> np.ndarray:
@@ -78,9 +82,9 @@ def last_cycle(seen: np.ndarray) -> np.ndarray:
     return told
 
 
-def copied(which: str, part: str, each: int) -> dict[str, Any]:
+def copied(part: str, systems: str, each: int, count: int) -> dict[str, Any]:
     """The score of the last cycle, copied (a function for `Lab.compute`)."""
-    return _valid_time(last_cycle, part, which, each)
+    return _valid_time(last_cycle, part, systems, each, count)
 
 
 class Chaos(Row):
@@ -94,20 +98,21 @@ class Chaos(Row):
     baseline = "last cycle, copied"
 
     def tracks(self, scale: Scale) -> list[Track]:
-        by, each = "inn_studies.where.chaos:valid_time", scale.of(2, 12, 24)
-        tests = {f"{which} systems": Test({"systems": which, "each": each}, by=by) for which in ("trained", "unseen")}
-        tests["valid"] = Test({"systems": "trained", "each": each}, "valid", by)
+        by, few = "inn_studies.where.chaos:valid_time", {"each": scale.of(2, 12, 24), "count": scale.of(2, 10)}
+        tests = {
+            "trained systems": Test({"systems": "train", **few}, by=by),
+            "unseen systems": Test({"systems": "unseen", **few}, by=by),
+            "valid": Test({"systems": "train", **few}, "valid", by),
+        }
+        options = {"sequences": scale.of(20, 4000)}
         graph = {"neurons": 4, "width": 20, "rounds": 2}
-        return [Track("flows", "task:flows", scale.of(2, 2500, 8000), scale.of(4, 32), {}, tests, graph)]
+        return [Track("flows", "task:chaos", scale.of(2, 2500, 8000), scale.of(4, 32), options, tests, graph)]
 
     def headline(self, result: dict[str, Any]) -> list[tuple[str, str]]:
         return [("flows", "unseen systems")]
 
     def floors(self, lab: Lab, tracks: list[Track]) -> dict[str, Any]:
-        cases = {
-            name: {"which": test.options["systems"], "part": test.part, "each": test.options["each"]}
-            for name, test in tracks[0].tests.items()
-        }
+        cases = {name: {"part": test.part, **test.options} for name, test in tracks[0].tests.items()}
         return {"flows": {"scores": lab.compute(copied, cases)}}
 
     def judge(self, result: dict[str, Any]) -> Answer:
