@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.sklearn.conftest import classifier, copied, regressor
 
 import inn
+from inn.inference.examples import evaluate_examples
 from inn.system.errors import InputError
 
 
@@ -92,6 +93,10 @@ def test_early_stopping(sequences, labels):
     curve = model.validation_loss_curve_
     assert model.n_iter_ == len(curve) < 60
     assert int(np.argmin(curve)) == len(curve) - 3
+    held_out = model._split(model._given(sequences, noise, None, True, True), model._seed())[1]
+    score = evaluate_examples(model.model_, held_out)
+    assert len(held_out) == 6
+    assert score.nats / score.count == min(curve)  # the model that was best is kept
     with pytest.raises(InputError, match=r"too few to hold 0\.01 of them out"):
         classifier(early_stopping=True, validation_fraction=0.01).fit(sequences, labels)
 
