@@ -31,7 +31,7 @@ SMALL = {
     "signal-mamba": {"width": 16, "layers": 2},
     "signal-transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
 }
-SIGNAL = {"head": "quantiles", "quantiles": [0.2, 0.8], "pool": "mean"}
+SIGNAL = {"channels": "split", "absent": 0.5, "head": "quantiles", "quantiles": [0.2, 0.8], "pool": "mean"}
 """Values of options that models of symbols have not, or have others of."""
 OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
@@ -48,6 +48,7 @@ WITH = {
     "head": {"tied": False}, "cutoffs": {"head": "adaptive", "tied": False}, "gate_penalty": {"gate": "soft"},
     "identity_std": {"identity": "embedding"}, "communal_states": {"weights": "communal"},
     "update": {"router": "attention"}, "embedding_std": {},
+    "channels": {"features": 6}, "absent": {"channels": "split", "features": 6},
 }  # fmt: skip
 """What an option needs to mean something."""
 NOT_SEEN = {"kind", "recall_forget"}

@@ -41,6 +41,7 @@ class SignalModel(SequenceModel):
     """
 
     symbols, gaps = False, True
+    input: Any
     input_mean: Tensor
     input_scale: Tensor
     target_mean: Tensor
@@ -56,7 +57,7 @@ class SignalModel(SequenceModel):
         self.head = Head(hidden, config.outputs, config.levels)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
-    def way_in(self, width: int) -> Entry:
+    def way_in(self, width: int) -> nn.Module:
         """The map of a signal to what the body reads."""
         return Entry(self.config.features, width)
 
@@ -139,7 +140,7 @@ class SignalModel(SequenceModel):
 
     def predict(self, hidden: Tensor, last: Tensor | None = None) -> Tensor:
         """What is told, in its own units, of what the head reads and the last values given."""
-        y, head = self.head(self.dropout(hidden)), self.config.head
+        y, head = self.head(self.dropout(hidden)), self.config.told
         if head == "classes":
             return y
         y = y.to(torch.promote_types(y.dtype, torch.float32))
@@ -152,17 +153,17 @@ class SignalModel(SequenceModel):
         Classes `[B, T]`: cross-entropy, -100 does not count. Numbers `[B, T, O]`, of which NaN does not count, in
         standardised units: half the squared error, or the mean over the quantiles of the pinball loss.
         """
-        if self.config.head == "classes":
+        if self.config.told == "classes":
             return super().loss(y, targets, weights)
-        ignored, quantiles = targets.isnan(), self.config.head == "quantiles"
+        ignored, quantiles = targets.isnan(), self.config.told == "quantiles"
         if not ignored.is_cpu or bool(ignored.any()):  # a NaN there would go round the loss and into the gradients
             y = y.masked_fill(ignored[..., None] if quantiles else ignored, 0.0)
             targets = targets.masked_fill(ignored, 0.0)
         scale = self.target_scale.to(y.dtype)
         if quantiles:
             off = (targets[..., None].to(y.dtype) - y) / scale[:, None]
-            level = torch.tensor(self.config.levels, dtype=y.dtype, device=y.device)
-            each = torch.maximum(level * off, (level - 1) * off).mean(-1)
+            pairs = zip(self.config.levels, off.unbind(-1), strict=True)  # a tensor of levels would wait for a GPU
+            each = torch.stack([torch.maximum(q * one, (q - 1) * one) for q, one in pairs]).mean(0)
         else:
             each = 0.5 * ((y - targets.to(y.dtype)) / scale).square()
         return each.sum() if weights is None else (each.sum((1, 2)) * weights.to(each.dtype)).sum()
@@ -175,7 +176,8 @@ class SignalModel(SequenceModel):
     def standardise(self, inputs: Any, targets: Any = None) -> SignalModel:
         """Take mean and scale from a training part: inputs `[S, F]`, and where numbers are told targets `[S, O]`.
 
-        NaN is left out; a channel that is constant, or not there at all, has scale 1. Head `next` tells the inputs.
+        NaN is left out; a channel that is constant, or not there at all, has scale 1. Head `next` tells how the inputs
+        change, and takes the scale of that: to the targets where they are given, else from each step to the one after.
 
         >>> from inn.models.build import build_model
         >>> from inn.config.assemble import model_config
@@ -183,15 +185,17 @@ class SignalModel(SequenceModel):
         tensor([2.])
         """
         self._take("input", inputs, self.config.features)
-        if self.config.head == "next":
+        if self.config.told == "next":
+            given, told = _array(inputs), None if targets is None else _array(targets)
+            change = np.diff(given, axis=0) if told is None or told.shape != given.shape else told - given
+            self._take("target", change, self.config.outputs)
             self.target_mean.copy_(self.input_mean)
-            self.target_scale.copy_(self.input_scale)
-        elif self.config.head != "classes" and targets is not None:
+        elif self.config.told != "classes" and targets is not None:
             self._take("target", targets, self.config.outputs)
         return self
 
     def _take(self, what: str, values: Any, width: int) -> None:
-        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        array = _array(values)
         if array.ndim != 2 or array.shape[1] != width:
             raise InputError(f"{what}s to standardise by must be [steps, {width}], not {list(array.shape)}")
         mean, scale = moments(array, what)
@@ -206,7 +210,7 @@ class SignalModel(SequenceModel):
     def _own_state(self, batch: int) -> dict[str, Tensor]:
         own, weight = {}, self.input.weight
         dtype, device = torch.promote_types(weight.dtype, torch.float32), home(self.input, weight)
-        if self.config.head == "next":
+        if self.config.told == "next":
             own["seen"] = self.input_mean.to(device, dtype).repeat(batch, 1, 1)  # its own numbers, to be changed
         if self.config.pool == "mean":
             own["sum"] = torch.zeros(batch, 1, self.head.in_features, dtype=dtype, device=device)
@@ -286,6 +290,10 @@ class Head(Linear):
             return y
         y = y.to(torch.promote_types(y.dtype, torch.float32)).unflatten(-1, (-1, len(self.levels)))
         return torch.cat((y[..., :1], F.softplus(y[..., 1:])), -1).cumsum(-1)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def moments(array: np.ndarray, what: str = "input") -> tuple[np.ndarray, np.ndarray]:
