@@ -105,7 +105,7 @@ def sized_models(
         **({"best graph": {**ours, **best}} if best else {}),
         "one wide neuron": {**ours, **silent},
         "LSTM": {"kind": f"{prefix}lstm", "layers": 1, **common},
-        "Mamba stack": {"kind": mamba, "layers": 2, **common},
+        "Mamba stack": {"kind": mamba, "layers": 4, **common},
         "Transformer": {
             "kind": f"{prefix}transformer", "layers": 2, "heads": 2, "window": track.window, **common,
         },

@@ -169,7 +169,7 @@ class Row(Study):
         found = [
             scores[test]["value"]
             for track, test in self.headline(result)
-            for scores in track_of(result, track)["baseline"].values()
+            for scores in list(track_of(result, track)["baseline"].values())[:1]
             if test in scores
         ]
         return statistics.mean(found) if found else None
