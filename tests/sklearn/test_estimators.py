@@ -242,6 +242,14 @@ def test_unfitted(sequences):
             call(sequences)
 
 
+def test_after_a_fit_that_failed_it_is_not_fitted(fitted, sequences, labels):
+    model = fitted("classifier")
+    with pytest.raises(InputError, match="sample_weight"):
+        model.fit(sequences, np.where(labels == "low", "a", "b"), np.zeros(24))
+    with pytest.raises(NotFittedError):
+        model.predict(sequences)
+
+
 def test_a_table_of_many_channels_is_refused(fitted):
     with pytest.raises(InputError, match=r"X is a table \[n, T\], which holds one channel"):
         fitted("classifier").predict(np.ones((3, 4)))
