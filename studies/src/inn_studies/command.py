@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from inn_studies.study import Study
 
 USAGE = (
-    "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report"
+    "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report "
+    "or inn study where [--rows A,B] ..."
 )
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
