@@ -41,6 +41,7 @@ def main(argv: list[str]) -> int:
     if args.report:
         from inn_studies.lab_book import RECORDS, write_lab_book
         from inn_studies.report import write_report, write_tables
+        from inn_studies.where.command import write_page
 
         if not (args.results.exists() or DOCS.exists()):
             raise InputError(
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> int:
             )
         write_report(args.results, DOCS)
         write_tables(args.results, MARKED)
+        write_page(args.results)
         if (args.results / RECORDS).exists():
             write_lab_book(args.results, LAB_BOOK)
         tables = " and ".join(map(str, MARKED))
