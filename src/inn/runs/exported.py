@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from inn.config.assemble import stored_model
+from inn.data.names import sizes_of
 from inn.data.vocabulary import Vocabulary
 from inn.models.build import build_model, parameters_of
 from inn.models.names import filed
@@ -127,12 +128,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fitting_vocabulary(model: SequenceModel, path: Path) -> Vocabulary:
-    """The vocabulary in a file; raises `InputError` where it has another number of symbols than the model."""
+    """The vocabulary in a file; raises `InputError` where it has other numbers of symbols, channels or outputs."""
     vocabulary = Vocabulary.load(path)
-    if vocabulary.size != model.config.vocab:
-        raise InputError(
-            f"'{path}' has {vocabulary.size:,} symbols and the model beside it {model.config.vocab:,}; restore it"
-        )
+    for name, size in sizes_of(vocabulary).items():
+        own = getattr(model.config, name, None)
+        if name != "head" and size != own:
+            what = {"vocab": "symbols"}.get(name, name)
+            raise InputError(f"'{path}' has {size:,} {what} and the model beside it {own or 'none'}; restore it")
     return vocabulary
 
 
