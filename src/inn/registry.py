@@ -258,6 +258,14 @@ TASKS = Kinds(
         "hmm": "inn.data.tasks.hmm:Hmm",
         "markov": "inn.data.tasks.markov:Markov",
         "listops": "inn.data.tasks.listops:Listops",
+        "adding": "inn.data.tasks.adding:Adding",
+        "digits": "inn.data.tasks.digits:Digits",
+        "fashion": "inn.data.tasks.fashion:Fashion",
+        "balls": "inn.data.tasks.balls:Balls",
+        "lorenz96": "inn.data.tasks.lorenz96:Lorenz96",
+        "chaos": "inn.data.tasks.chaos:Chaos",
+        "csv": "inn.data.tasks.csv:Csv",
+        "npz": "inn.data.tasks.npz:Npz",
     },
 )
 OBJECTIVES = Kinds(

@@ -28,13 +28,13 @@ SURE = 0.95
 
 
 def console(*, to_stderr: bool = False, progress: bool = False) -> Console:
-    """Where text for people goes, as it is: a bracket in a path or a sample is no markup.
+    """Where text for people goes, as it is: a bracket or `:name:` in a path or a sample is no markup.
 
     `progress`: what tells how work goes on, and is not printed under `--quiet`.
     """
     from rich.console import Console
 
-    return Console(stderr=to_stderr, highlight=False, markup=False, quiet=progress and QUIET.get())
+    return Console(stderr=to_stderr, highlight=False, markup=False, emoji=False, quiet=progress and QUIET.get())
 
 
 def print_json(value: dict[str, Any]) -> None:

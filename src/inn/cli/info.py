@@ -18,7 +18,7 @@ USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn info`."""
     args, settings = parse(argv)
-    facts = amounts(settings)
+    facts = {**amounts(settings), "validation": validation(args.what)}
     if args.json:
         print_json({"name": args.what, **facts})
     else:
@@ -63,6 +63,14 @@ def amounts(settings: Settings) -> dict[str, Any]:
     }
 
 
+def validation(what: str) -> dict[str, float] | None:
+    """The best validation of a run, in bits and whatever its task is measured by; None of what is no trained run."""
+    from inn.runs.directory import Run
+
+    best = ((Run(what).summary() or {}).get("best") or {}) if is_run(what) else {}
+    return {name: value for name, value in best.items() if name not in ("step", "nats", "count")} or None
+
+
 def show(name: str, facts: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -77,3 +85,6 @@ def show(name: str, facts: dict[str, Any]) -> None:
     out.print(f"parameters          {facts['parameters']:,}" + (f"  ({parts})" if parts else ""), soft_wrap=True)
     out.print(f"training compute    {facts['training_flops_per_symbol']:,.0f} FLOPs per symbol")
     out.print(f"state               {facts['state_bytes']:,} bytes per stream")
+    if facts["validation"]:
+        said = ", ".join(f"{name} {value:.4f}" for name, value in facts["validation"].items())
+        out.print(f"best validation     {said}", soft_wrap=True)

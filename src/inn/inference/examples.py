@@ -112,7 +112,7 @@ class Tally:
         self._hits.append(hits)
         wrong = np.bincount(rows, ~hits, minlength=len(part)) > 0
         self._wrong.append(wrong[np.bincount(rows, minlength=len(part)) > 0])
-        if outputs.shape[-1] == 2:
+        if outputs.shape[-1] > 1:  # a task of symbols may have two labels among others
             self._scores.append(outputs[:, 1] - outputs[:, 0])
             self._labels.append(targets)
 
@@ -126,7 +126,7 @@ class Tally:
         }
         if self._scores:
             labels = np.concatenate(self._labels)
-            if 0 < labels.mean() < 1:
+            if labels.max() == 1 and 0 < labels.mean() < 1:
                 found["auroc"] = auroc(np.concatenate(self._scores), labels)
         return found
 

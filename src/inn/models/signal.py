@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -24,6 +24,7 @@ from inn.system.errors import InputError
 
 READ = -1
 """Where the state keeps what belongs to no layer of the body: before the first round."""
+Body = Callable[[Tensor, State | None, Tensor | None, Tensor | None], tuple[Tensor, State]]
 
 
 class SignalModel(SequenceModel):
@@ -100,25 +101,32 @@ class SignalModel(SequenceModel):
 
         See `SequenceModel.forward`; NaN is a missing value. A reset at a masked position still clears the state.
         """
-        hidden, last, after = self.read(x, state, reset=reset, mask=mask)
+        hidden, last, after = self.read(x, state, reset, mask, self.body)
         return self.predict(hidden, last), after
 
     def read(
-        self, x: Tensor, state: State | None, *, reset: Tensor | None = None, mask: Tensor | None = None
+        self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None, body: Body
     ) -> tuple[Tensor, Tensor | None, State]:
         """What the head reads `[B, T, hidden]`, the last values given `[B, T, F]` (head `next`), and the state."""
         own, inner = self._own_state(x.shape[0]) if state is None else state.round(READ), state
         if own and state is not None:
             inner = State({key: t for key, t in state.items() if key[0] != READ})
-        hidden, after = self.body(self.enter(x), inner, reset, mask)
+        hidden, after = body(self.enter(x), inner, reset, mask)
+        hidden, last, kept = self.so_far(x, hidden, own, reset, mask)
+        if kept:
+            after = State({**after, **{(READ, name): t for name, t in kept.items()}}, after.penalties)
+        return hidden, last, after
+
+    def so_far(
+        self, x: Tensor, hidden: Tensor, own: dict[str, Tensor], reset: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+        """What the head reads of the body's hidden states, the last values given, and what is kept of both."""
         last, kept = None, {}
         if "count" in own:
             hidden, kept["sum"], kept["count"] = running_mean(hidden, own["sum"], own["count"], reset, mask)
         if "seen" in own:
             last, kept["seen"] = last_seen(x.to(own["seen"].dtype), own["seen"], self.input_mean, reset, mask)
-        if kept:
-            after = State({**after, **{(READ, name): t for name, t in kept.items()}}, after.penalties)
-        return hidden, last, after
+        return hidden, last, kept
 
     def enter(self, x: Tensor) -> Tensor:
         """What the body reads, `[B, T, width]`, of a signal `[B, T, F]`."""
@@ -197,7 +205,7 @@ class SignalModel(SequenceModel):
         own, weight = {}, self.input.weight
         dtype, device = torch.promote_types(weight.dtype, torch.float32), home(self.input, weight)
         if self.config.head == "next":
-            own["seen"] = self.input_mean.to(device, dtype).expand(batch, 1, -1).contiguous()
+            own["seen"] = self.input_mean.to(device, dtype).repeat(batch, 1, 1)  # its own numbers, to be changed
         if self.config.pool == "mean":
             own["sum"] = torch.zeros(batch, 1, self.head.in_features, dtype=dtype, device=device)
             own["count"] = torch.zeros(batch, 1, dtype=torch.int64, device=device)
@@ -205,11 +213,19 @@ class SignalModel(SequenceModel):
 
     def step(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Tell after one step of every stream: `[B, F]` -> `[B, O]` and the state; `forward` with T = 1."""
-        if not isinstance(tokens, Tensor) or tokens.ndim != 2:
-            given = list(tokens.shape) if isinstance(tokens, Tensor) else f"a {type(tokens).__name__}"
-            raise InputError(f"a step takes [B, {self.config.features}], one vector for each stream, not {given}")
-        y, after = self(tokens[:, None], state)
+        y, after = self(self._one_step(tokens), state)
         return y[:, 0], after
+
+    def check_step(self, given: Any) -> Tensor:
+        x = self.check_given(self._one_step(given))
+        self.check_values(x)
+        return x[:, 0]
+
+    def _one_step(self, x: Any) -> Tensor:
+        if not isinstance(x, Tensor) or x.ndim != 2:
+            given = list(x.shape) if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise InputError(f"a step takes [B, {self.config.features}], one vector for each stream, not {given}")
+        return x[:, None]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

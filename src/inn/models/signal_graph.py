@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import torch
 from torch import Tensor, nn
 
 from inn.config.signals import SignalConfig, SignalMambaConfig
 from inn.models.names import HoldsGraph
-from inn.models.signal import SignalModel
+from inn.models.signal import READ, SignalModel
+from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.state import State
+from inn.nn.topology.edges import Edges
 from inn.ops.norm.reference import EPSILON
 
 
+@passed_by("forward", "read", "body", "enter", "so_far", "predict", backbone=Graph)
 class SignalGraph(HoldsGraph, SignalModel):
     """Linear in, a graph of neurons, linear out: `inn.models.inn.INN` on signals, without recall.
 
     With `input: split` every neuron has its own linear map of the signal.
 
-    >>> import torch
     >>> model = SignalGraph(SignalConfig(features=3, outputs=2, neurons=4, width=8, rounds=2))
     >>> y, state = model(torch.randn(2, 10, 3))
     >>> y.shape
@@ -33,9 +38,53 @@ class SignalGraph(HoldsGraph, SignalModel):
         self.backbone = Graph(c)
         self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
 
-    def body(self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        y, after = self.backbone(self.dropout(x), state, reset=reset, mask=mask, checked=True)
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        edges: Edges | None = None,
+    ) -> tuple[Tensor, State]:
+        """See `SignalModel.forward`; `edges` says which edges the routers may use, None: all of the topology's."""
+        hidden, last, after = self.read(x, state, reset, mask, partial(self.body, edges=edges))
+        return self.predict(hidden, last), after
+
+    def body(
+        self,
+        x: Tensor,
+        state: State | None,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        edges: Edges | None = None,
+    ) -> tuple[Tensor, State]:
+        y, after = self.backbone(self.dropout(x), state, edges=edges, reset=reset, mask=mask, checked=True)
         return self.norm(y), after
+
+    def embed(self, x: Tensor) -> Tensor:
+        """A signal `[B, T, F]` as the neurons' inputs `[B, T, N, D]`."""
+        return self.backbone.distribute(self.dropout(self.enter(x)))
+
+    def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
+        """Tell after one step of every stream, without a gradient: `[B, F]` -> `[B, O]`.
+
+        The state is changed in place and returned; where something hangs on a module, a new one is made as ever, by
+        `forward`, as in `inn.models.inn.INN.step_`.
+        """
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        graph = self.backbone
+        if graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
+            with torch.no_grad():
+                return self.step(tokens, state)
+        with torch.inference_mode(), going_round(self):
+            x, own = tokens[:, None], state.round(READ)
+            hidden = self.norm(graph.readout(graph.run_(self.embed(x), state)))
+            hidden, last, kept = self.so_far(x, hidden, own, None, None)
+            for name, t in kept.items():
+                own[name].copy_(t)
+            y = self.predict(hidden, last)[:, 0]
+        return y.clone(), state  # the copy is an ordinary tensor
 
     def body_state(self, batch: int) -> State:
         return self.backbone.initial_state(batch)

@@ -70,7 +70,7 @@ class SignalTransformer(Windowed, SignalModel):
         self.dropout = nn.Identity()  # there is some after each sublayer
 
     @property
-    def first(self) -> nn.Module:
+    def first(self) -> nn.Embedding | nn.Linear:
         return self.input
 
     def encode(

@@ -156,7 +156,7 @@ class Windowed:
 
     @property
     @abstractmethod
-    def first(self) -> nn.Module:
+    def first(self) -> nn.Embedding | nn.Linear:
         """The module that reads the input; its weight says type and device."""
 
     def read_windows(
@@ -205,7 +205,7 @@ class WindowedModel(Windowed, SequenceModel):
     embedding: nn.Embedding
 
     @property
-    def first(self) -> nn.Module:
+    def first(self) -> nn.Embedding | nn.Linear:
         return self.embedding
 
     def forward(

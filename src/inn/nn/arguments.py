@@ -60,6 +60,13 @@ class Checked(nn.Module):
         if self.symbols:
             check_range(given, self.config.vocab)  # type: ignore[union-attr]
 
+    def check_step(self, given: Any) -> Tensor:
+        """What is read of one step, `[B]` symbols or `[B, F]`; raises `InputError` for what cannot be read."""
+        tokens = whole(one_each(given))
+        self.check_device("tokens", tokens)
+        self.check_values(tokens)
+        return tokens
+
     def own(self, again: bool = False) -> Own:
         """What fits this module; measured anew where it may have changed."""
         if torch.compiler.is_compiling():
@@ -154,9 +161,7 @@ def checked_step(step_: Callable) -> Callable:
 
     @wraps(step_)
     def call(self: Checked, tokens: Any, state: Any = None, **options: Any) -> tuple[Tensor, State]:
-        tokens = whole(one_each(tokens))
-        self.check_device("tokens", tokens)
-        check_range(tokens, self.config.vocab)  # type: ignore[union-attr]
+        tokens = self.check_step(tokens)
         streams = tokens.shape[0]
         if state is not None:
             state = self.check_state(state, streams)

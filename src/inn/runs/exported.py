@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from inn.config.assemble import stored_model
+from inn.config.parts import plain
 from inn.data.names import sizes_of
 from inn.data.vocabulary import Vocabulary
 from inn.models.build import build_model, parameters_of
@@ -86,6 +87,17 @@ def load_exported(path: str | Path) -> SequenceModel:
     return model.eval()
 
 
+def save_exported(model: SequenceModel, folder: Path) -> None:
+    """Write what `load_exported` reads of a model that `transformers` cannot be given, into a folder that is there."""
+    fields = plain(model.config)
+    replace_file(folder / "config.json", json.dumps({"model_type": MODEL_TYPE, "inn": fields}, indent=1) + "\n")
+    tensors = {PREFIX + name: t.contiguous() for name, t in pack_model(model)[0].items()}
+    replace_file(folder / WEIGHTS, save(tensors, {"format": "pt"}))
+    if model.vocabulary is not None:
+        replace_file(folder / VOCABULARY, f"{model.vocabulary.to_json()}\n")
+    write_checksums(folder, fields)
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors of a folder, one or those that its index names: regular files inside the folder."""
     names: Iterable[Any] = [WEIGHTS]
@@ -128,13 +140,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fitting_vocabulary(model: SequenceModel, path: Path) -> Vocabulary:
-    """The vocabulary in a file; raises `InputError` where it has other numbers of symbols, channels or outputs."""
+    """The vocabulary in a file; raises `InputError` where its symbols or channels are not as many as the model's."""
     vocabulary = Vocabulary.load(path)
     for name, size in sizes_of(vocabulary).items():
-        own = getattr(model.config, name, None)
-        if name != "head" and size != own:
-            what = {"vocab": "symbols"}.get(name, name)
-            raise InputError(f"'{path}' has {size:,} {what} and the model beside it {own or 'none'}; restore it")
+        own, what = getattr(model.config, name, None), "symbols" if name == "vocab" else name
+        if own != size and name != "head":
+            has = f"{own:,}" if isinstance(own, int) else "none"
+            raise InputError(f"'{path}' has {size:,} {what} and the model beside it {has}; restore it")
     return vocabulary
 
 

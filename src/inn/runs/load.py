@@ -117,8 +117,8 @@ def check_writes(run: str | Path | Run) -> None:
     assert isinstance(dataset, TaskData)
     if not dataset.continues:
         raise InputError(
-            f"run '{path_of(run)}' tells the targets of {dataset.name} and not what comes next, so there is no text that "
-            "it could write or score; `inn eval` scores it"
+            f"run '{path_of(run)}' tells the targets of {dataset.name} and not what comes next, so there is no text "
+            "that it could write or score; `inn eval` scores it"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from inn.system.errors import InputError
 
-_TITLES = {"matplotlib": "Matplotlib", "optuna": "Optuna"}
+_TITLES = {"matplotlib": "Matplotlib", "optuna": "Optuna", "sklearn": "scikit-learn"}
 
 
 def optional(module: str) -> Any:

@@ -93,8 +93,10 @@ def load_start(start: str, model: SequenceModel) -> None:
     source = load(start)
     if source.vocabulary != model.vocabulary:
         fits = isinstance(model.vocabulary, Names | Channels) or isinstance(source.vocabulary, Names | Channels)
-        remedy = "start from a run on this task" if fits else (
-            f"set data.tokenizer {start}, and the data is read in its symbols"
+        remedy = (
+            "start from a run on this task"
+            if fits
+            else (f"set data.tokenizer {start}, and the data is read in its symbols")
         )
         raise InputError(
             f"run '{start}' reads other symbols ({source.vocabulary}) than this data has ({model.vocabulary}); {remedy}"

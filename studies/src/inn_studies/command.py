@@ -32,6 +32,10 @@ MARKED = (Path("README.md"), DOCS / "results.md")
 
 def main(argv: list[str]) -> int:
     """Run `inn study`; returns 0."""
+    if argv[:1] == ["where"]:
+        from inn_studies.where.command import main as where
+
+        return where(argv[1:])
     args = parse(argv)
     if args.report:
         from inn_studies.lab_book import RECORDS, write_lab_book

@@ -68,7 +68,8 @@ def digest(config: RunConfig) -> str:
     tree = config.to_dict()
     for name in ("threads", "device", "parallel"):
         del tree["train"][name]
-    del tree["model"]["vocab"]  # the data says how many symbols
+    for name in ("vocab", "features", "outputs"):  # the data says
+        tree["model"].pop(name, None)
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -1,0 +1,44 @@
+"""`state`: states that have to be counted, and sequences six times as long as those in training."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from inn_studies.where.harness import Test, Track
+from inn_studies.where.intervals import shown
+from inn_studies.where.row import Answer, Row, Scale
+
+_TASKS = {
+    "parity": ("task:parity", {}),
+    "mod 5": ("task:modular", {"form": "sum", "modulus": 5}),
+    "S3": ("task:permutations", {"group": "S3"}),
+    "S5": ("task:permutations", {"group": "S5"}),
+}
+COUNTED = ("parity", "mod 5", "S3")
+
+
+class State(Row):
+    """Parity, sums modulo 5, and products of permutations: trained to length 40, tested at 256."""
+
+    name = "state"
+    question = "Parity, sums modulo 5, permutations S3 and S5, trained to length 40: are they right at length 256?"
+    bar = "1.00 at length 256 on parity, mod 5 and S3; S5 reported"
+
+    def tracks(self, scale: Scale) -> list[Track]:
+        tests = {"40": Test(), "256": Test({"length": 256, "examples": scale.of(10, 200, 1000)})}
+        tasks = dict(list(_TASKS.items())[: scale.of(1, 4)])
+        return [
+            Track(name, corpus, scale.of(2, 1000, 4000), scale.of(8, 64), {"length": 40, **options}, tests)
+            for name, (corpus, options) in tasks.items()
+        ]
+
+    def headline(self, result: dict[str, Any]) -> list[tuple[str, str]]:
+        return [(track["name"], "256") for track in result["tracks"] if track["name"] in COUNTED]
+
+    def judge(self, result: dict[str, Any]) -> Answer:
+        ours = self.ours(result)
+        found = {name: self.values(result, ours, [(name, "256")]) for name, _ in self.headline(result)}
+        met = all(values and statistics.mean(values) >= 0.995 for values in found.values())
+        scores = ", ".join(f"{name} {shown(values)}" for name, values in found.items())
+        return Answer("yes" if met else "no", f"{ours} at 256: {scores}")
