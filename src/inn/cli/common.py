@@ -104,3 +104,28 @@ def law(found: dict[str, Any]) -> str:
     law = f"lag^-{of['mean']:.2f}" if found["better"] == "power" else f"exp(-{of['mean']:.3f} lag)"
     unsure = ", unsure" if found["share"] < SURE else ""
     return f"{law} [{of['low']:.3g}, {of['high']:.3g}]{unsure}"
+
+
+def task_options(text: str) -> dict[str, Any]:
+    """Options as they are written on the command line.
+
+    >>> task_options("length=256,form=table")
+    {'length': 256, 'form': 'table'}
+    """
+    found = {}
+    for piece in text.split(","):
+        name, equals, value = piece.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--task expects OPTION=VALUE, like length=256, not '{piece}'")
+        found[name.strip()] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "null": None}
+    if text in words:
+        return words[text]
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, one_of, print_json
-from inn.cli.evaluate import task_options
+from inn.cli.common import JSON_HELP, console, one_of, print_json, task_options
 from inn.config.parser import OptionParser
 from inn.config.run import TASK_SOURCES, DataConfig, task_of
 from inn.data.catalogue import get, list_corpora, list_tasks, verify

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, needs_run, one_of, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, one_of, print_json, task_options
 from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
@@ -97,31 +96,6 @@ def show(facts: dict[str, Any]) -> None:
         also = f", {facts['bpb']:.3f} bits per byte"
     out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}{also}; --json has every unit", style="dim")
     out.print(table)
-
-
-def task_options(text: str) -> dict[str, Any]:
-    """Options as they are written on the command line.
-
-    >>> task_options("length=256,form=table")
-    {'length': 256, 'form': 'table'}
-    """
-    found = {}
-    for piece in text.split(","):
-        name, equals, value = piece.partition("=")
-        if not equals or not name.strip():
-            raise InputError(f"--task expects OPTION=VALUE, like length=256, not '{piece}'")
-        found[name.strip()] = _value(value.strip())
-    return found
-
-
-def _value(text: str) -> Any:
-    words = {"true": True, "false": False, "null": None}
-    if text in words:
-        return words[text]
-    for number in (int, float):
-        with suppress(ValueError):
-            return number(text)
-    return text
 
 
 def show_task(facts: dict[str, Any]) -> None:

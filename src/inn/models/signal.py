@@ -25,6 +25,8 @@ from inn.system.errors import InputError
 READ = -1
 """Where the state keeps what belongs to no layer of the body: before the first round."""
 Body = Callable[[Tensor, State | None, Tensor | None, Tensor | None], tuple[Tensor, State]]
+STANDARDS = ("input_mean", "input_scale", "target_mean", "target_scale")
+"""The buffers that standardise a signal."""
 
 
 class SignalModel(SequenceModel):
@@ -108,7 +110,7 @@ class SignalModel(SequenceModel):
         self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None, body: Body
     ) -> tuple[Tensor, Tensor | None, State]:
         """What the head reads `[B, T, hidden]`, the last values given `[B, T, F]` (head `next`), and the state."""
-        own, inner = self._own_state(x.shape[0]) if state is None else state.round(READ), state
+        own, inner = self.own_state(x.shape[0]) if state is None else state.round(READ), state
         if own and state is not None:
             inner = State({key: t for key, t in state.items() if key[0] != READ})
         hidden, after = body(self.enter(x), inner, reset, mask)
@@ -130,10 +132,12 @@ class SignalModel(SequenceModel):
 
     def enter(self, x: Tensor) -> Tensor:
         """What the body reads, `[B, T, width]`, of a signal `[B, T, F]`."""
-        missing = x.isnan()
-        x = (torch.where(missing, self.input_mean.to(x.dtype), x) - self.input_mean) / self.input_scale
-        dtype = self.input.weight.dtype
-        return self.input(x.to(dtype)) + self.missing(missing.to(dtype))
+        return self.input(self.standard(x)) + self.missing(x.isnan().to(self.input.weight.dtype))
+
+    def standard(self, x: Tensor) -> Tensor:
+        """A signal in standardised units, what is missing at the mean."""
+        x = (torch.where(x.isnan(), self.input_mean.to(x.dtype), x) - self.input_mean) / self.input_scale
+        return x.to(self.input.weight.dtype)
 
     def predict(self, hidden: Tensor, last: Tensor | None = None) -> Tensor:
         """What is told, in its own units, of what the head reads and the last values given."""
@@ -152,6 +156,14 @@ class SignalModel(SequenceModel):
         """
         if self.config.head == "classes":
             return super().loss(y, targets, weights)
+        each = self._each(y, targets)
+        return each.sum() if weights is None else (each.sum((1, 2)) * weights.to(each.dtype)).sum()
+
+    def losses(self, y: Tensor, targets: Tensor) -> Tensor:
+        return super().losses(y, targets) if self.config.head == "classes" else self._each(y, targets).sum(-1)
+
+    def _each(self, y: Tensor, targets: Tensor) -> Tensor:
+        """The loss of every number told, `[B, T, O]`; 0 where it does not count."""
         ignored, quantiles = targets.isnan(), self.config.head == "quantiles"
         if not ignored.is_cpu or bool(ignored.any()):  # a NaN there would go round the loss and into the gradients
             y = y.masked_fill(ignored[..., None] if quantiles else ignored, 0.0)
@@ -160,10 +172,8 @@ class SignalModel(SequenceModel):
         if quantiles:
             off = (targets[..., None].to(y.dtype) - y) / scale[:, None]
             level = torch.tensor(self.config.levels, dtype=y.dtype, device=y.device)
-            each = torch.maximum(level * off, (level - 1) * off).mean(-1)
-        else:
-            each = 0.5 * ((y - targets.to(y.dtype)) / scale).square()
-        return each.sum() if weights is None else (each.sum((1, 2)) * weights.to(each.dtype)).sum()
+            return torch.maximum(level * off, (level - 1) * off).mean(-1)
+        return 0.5 * ((y - targets.to(y.dtype)) / scale).square()
 
     def counted(self, targets: Tensor) -> Tensor:
         """How many targets count, `[]`."""
@@ -198,10 +208,11 @@ class SignalModel(SequenceModel):
 
     def initial_state(self, batch: int) -> State:
         """The body's, nothing seen yet (which counts as the mean), and nothing to take a mean of."""
-        own = self._own_state(batch)
+        own = self.own_state(batch)
         return State({**self.body_state(batch), **{(READ, name): t for name, t in own.items()}})
 
-    def _own_state(self, batch: int) -> dict[str, Tensor]:
+    def own_state(self, batch: int) -> dict[str, Tensor]:
+        """What the state holds beside the body's, before the first step."""
         own, weight = {}, self.input.weight
         dtype, device = torch.promote_types(weight.dtype, torch.float32), home(self.input, weight)
         if self.config.head == "next":

@@ -25,7 +25,7 @@ const VIEWS = {
   connections: { name: "Connections", there: (look) => (look.survey && (known(look.survey.connectivity) || known(look.survey.received))) || look.passage?.routes, make: connectionsView,
     says: () => "which neuron hears which, averaged over the text; and, where it was measured, what the model loses without a connection." },
   training: { name: "Training", there: (look) => look.history && (look.history.train?.length || look.history.validation?.length), make: trainingView,
-    says: () => "how well the model predicted while it was trained: the fewer bits per symbol, the better." },
+    says: () => "how well the model predicted while it was trained: the fewer bits per " + each() + ", the better." },
   samples: { name: "Samples", there: (look) => look.history?.samples?.length, make: samplesView,
     says: () => "what the model wrote by itself in the course of its training, the latest first." },
 };
@@ -87,7 +87,7 @@ function follow() {
   slider.value = app.at;
   slider.setAttribute("aria-valuetext", said);
   counter.textContent = `${format.whole(app.at + 1)} / ${format.whole(lastPlace() + 1)}`;
-  if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; expects ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${format.share(e.share)}`).join(", ")}`; }, 500);
+  if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; ${look.passage.facts.due ? "tells" : "expects"} ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${e.share === null ? "" : format.share(e.share)}`).join(", ")}`; }, 500);
 }
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
