@@ -112,10 +112,10 @@ def observe(model: Neurons, text: Reading, report: Callable[[int, int], None] | 
             steps = running(model, part, x, state)
             while True:
                 with writing_on(model, watch):
-                    window = next(steps, None)
-                if window is None:
+                    step = next(steps, None)
+                if step is None:
                     break
-                model.graph.readout(window[1])  # for the averages: what it is given
+                model.graph.readout(step[1])  # for the averages: what it is given
                 if k == 0 and watch.last_outputs is not None:
                     outputs.append(watch.last_outputs)
             activity.append(torch.stack([torch.cat(watch.activity[r], 1) for r in sorted(watch.activity)]))

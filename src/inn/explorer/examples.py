@@ -53,7 +53,7 @@ def read_examples(model: SequenceModel, examples: Examples, *, title: str = "", 
         "asked": len(examples.inputs),
         "unit": vocabulary.unit,
         "signal": signal,
-        "text": [name + ("\n" if t in ends else "   " if signal else " ") for t, name in enumerate(names)],
+        "text": [_piece(name, t in ends, signal) for t, name in enumerate(names)],
         "labels": labels,
         "ids": [places[name] for name in names],
         "bits": [None if b is None else round(b, 3) for b in reading.bits[:shown]],
@@ -70,6 +70,13 @@ def read_examples(model: SequenceModel, examples: Examples, *, title: str = "", 
         "rounds": reading.rounds,
         **recorded,
     }
+
+
+def _piece(name: str, last: bool, signal: bool) -> str:
+    """What stands for a step in the text: the numbers of one are not parted, and a sequence ends a line."""
+    if not signal:
+        return name + ("\n" if last else " ")
+    return name.replace(" ", "\u00a0") + ("\n\n" if last else "   ")
 
 
 def _note(reading: Reading, model: SequenceModel, y: Tensor, targets: Tensor, said: list[str]) -> None:

@@ -44,7 +44,7 @@ function momentPanel(look) {
   const passage = look.passage;
   const read = el("strong.symbol", { lang: "" }), cost = el("span"), head = el("h3"), rows = [];
   const list = el("ol.expected", { lang: "" });
-  for (let k = 0; k <= passage.facts.top.each; k++) {
+  for (let k = 0; k <= Math.max(1, passage.facts.top.each); k++) {
     const row = { name: el("span.symbol"), bar: el("span.fill"), share: el("span.number"), came: el("span.came") };
     row.node = el("li", {}, row.name, el("span.bar", { "aria-hidden": "true" }, row.bar), row.share, row.came);
     rows.push(row);
