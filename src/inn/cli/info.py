@@ -30,7 +30,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     """The command's arguments, and the settings they come to."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn info", USAGE, "Parameters, training compute, state and settings of a recipe or a run.")
-    about = "A recipe by name, the path of a YAML file, or a run directory."
+    about = "A recipe by name, the path of a YAML file, task:NAME, csv:PATH, npz:PATH, or a run directory."
     parser.positional("what", about, metavar="RECIPE|RUN", names=recipes())
     parser.flag("--json", JSON_HELP)
     args = with_settings(parser, own, overrides).parse(own)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.run import task_of
-from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, split_overrides
+from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, short_name, split_overrides
 from inn.system.errors import InputError
 
 USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn train --resume RUN"
@@ -96,8 +95,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
         return args, None
     if args.recipe is None:
         raise InputError(f"RECIPE is missing: `inn recipes` lists them; {USAGE}")
-    name = args.recipe.partition(":")[2] if task_of(args.recipe) != "none" else args.recipe
-    args.run = args.run or f"runs/{Path(name).stem}"
+    args.run = args.run or f"runs/{short_name(args.recipe)}"
     return args, resolve(args.recipe, overrides)
 
 
