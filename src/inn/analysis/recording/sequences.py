@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -59,8 +59,8 @@ class Sequences(Reading):
         return self.inputs.shape[0] * self.inputs.shape[1]
 
     def rows(self, rows: Tensor | slice) -> Sequences:
-        parts = (self.given, self.told, self.begins, self.places)
-        return Sequences(*(t[rows.to(t.device) if isinstance(rows, Tensor) else rows] for t in parts), self.warmup)
+        at = rows.to(self.given.device) if isinstance(rows, Tensor) else rows
+        return Sequences(self.given[at], self.told[at], self.begins[at], self.places[at], self.warmup)
 
     def streams(self, count: int) -> Sequences | None:
         """The first sequence of rows, cut to one length, the first quarter as warm-up; None where that is too little.
@@ -76,8 +76,8 @@ class Sequences(Reading):
         if len(chosen) < 2 or shortest < 4:
             return None
         some = self.rows(torch.tensor(sorted(chosen)))
-        cut = (t[:, :shortest] for t in (some.given, some.told, some.begins, some.places))
-        return replace(Sequences(*cut), warmup=shortest // 4)
+        given, told, begins, places = (t[:, :shortest] for t in (some.given, some.told, some.begins, some.places))
+        return Sequences(given, told, begins, places, shortest // 4)
 
     def pieces(self) -> Iterator[tuple[int, int, int]]:
         """Row, begin and end of each sequence."""
@@ -118,7 +118,7 @@ def sequences(examples: Examples, count: int = SYMBOLS, *, device: torch.device 
     rows: list[np.ndarray] = []
     row: list[np.ndarray] = []
     for i in np.linspace(0, len(examples) - 1, rough).round().astype(int).tolist():
-        row.append(np.arange(examples.starts[i], examples.starts[i + 1]))
+        row.append(np.arange(int(examples.starts[i]), int(examples.starts[i + 1])))
         if sum(map(len, row)) >= length:
             rows.append(np.concatenate(row)[:length])
             row = []
@@ -126,5 +126,6 @@ def sequences(examples: Examples, count: int = SYMBOLS, *, device: torch.device 
             break
     places = np.stack(rows or [np.concatenate(row)])
     begins = np.isin(places, examples.starts[:-1])
-    tensors = (examples.inputs[places], examples.targets[places], begins, places)
-    return Sequences(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in tensors))
+    arrays = (examples.inputs[places], examples.targets[places], begins, places)
+    given, told, begun, where = (torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)
+    return Sequences(given, told, begun, where)

@@ -134,7 +134,7 @@ class Stretches(Reading):
     def rows(self, rows: Tensor | slice) -> Stretches:
         return Stretches(self.tokens[rows], self.known[rows], self.warmup, self.starts[rows])
 
-    def streams(self, count: int) -> Stretches:
+    def streams(self, count: int) -> Reading:
         return self.some(count)
 
 
@@ -205,7 +205,7 @@ def window(model: Neurons, rows: int) -> int:
     """Symbols that one pass of `rows` stretches may read so that what it makes fits into memory."""
     c, router = model.config, model.graph.round(0).router
     heads = 1 if router is None else router.heads
-    outputs = c.vocab if isinstance(model, INN) else c.outputs
+    outputs = model.config.vocab if isinstance(model, INN) else model.config.outputs
     largest = max(outputs, heads * c.neurons**2, c.neurons * c.width * 16)
     return max(16, _NUMBERS // (rows * largest))
 
