@@ -145,6 +145,31 @@ def test_a_model_is_exported_itself_with_any_batch_and_time(kind):
             torch.testing.assert_close(ours.grad, g, rtol=1e-3, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
 
 
+SIGNALS = {
+    "signal": {"neurons": 2, "width": 8, "rounds": 1},
+    "signal-lstm": {"width": 8, "layers": 1},
+    "signal-mamba": {"width": 8, "layers": 1},
+    "signal-transformer": {"width": 8, "heads": 2, "layers": 1, "window": 8},
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_a_model_of_signals_is_exported_and_compiled(kind):
+    torch.manual_seed(0)
+    model = build_model(model_config(kind, features=3, head="next", pool="mean", **SIGNALS[kind])).eval()
+    sizes = {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("time", min=2, max=512)}
+    run = torch.export.export(model, (torch.randn(4, 9, 3),), dynamic_shapes={"x": sizes}).module()
+    for shape in ((1, 2, 3), (5, 70, 3)):
+        x = torch.randn(shape)
+        x[0, 1, 2] = torch.nan
+        torch.testing.assert_close(run(x)[0], model(x)[0], rtol=1e-4, atol=1e-5)
+    if kind != "signal-lstm":  # PyTorch's compiler does not take its LSTM
+        compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x)[0], model(x)[0], rtol=1e-4, atol=1e-5)
+
+
 def test_a_table_of_n_grams_is_not_exported():
     model = build_model(model_config("ngram", vocab=5)).eval()
     with pytest.raises(inn.InputError, match="cannot be exported"):

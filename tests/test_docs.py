@@ -27,7 +27,12 @@ from inn.registry import TABLES
 from inn_studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = {"docs/lab-book.md", "docs/reproduction.md", *(f"docs/studies/{name}.md" for name in STUDIES)}
+WRITTEN = {
+    "docs/where.md",
+    "docs/lab-book.md",
+    "docs/reproduction.md",
+    *(f"docs/studies/{name}.md" for name in STUDIES),
+}
 """Pages that a command writes from results; they show code of other times."""
 PAGES = [
     "README.md",
@@ -81,13 +86,15 @@ def brief(argv: list[str]) -> list[str]:
     if argv[0] not in TRAINS or "--resume" in argv:
         return argv
     begun = "--from" in argv  # with another run's weights and text
-    if argv[0] != "demo" and not begun and not Path(argv[1]).exists():  # text that is on every machine
+    task = argv[1].startswith(("task:", "csv:", "npz:"))
+    if argv[0] != "demo" and not (begun or task) and not Path(argv[1]).exists():  # text that is on every machine
         argv = [argv[0], "demo", *argv[2:]]
     kind = argv[argv.index("--model.kind") + 1] if "--model.kind" in argv else "inn"
     own = BRIEF + (SMALL if kind == "inn" and "--model.preset" not in argv and not begun else [])
     given = {token.split("=")[0] for token in argv}
     if argv[0] == "sweep" and "--trials" in argv:
         argv[argv.index("--trials") + 1] = "2"
+    given |= {"--data.window", "--model.recall_slots"} if task else set()  # which a task has no use for
     pairs = [pair for pair in zip(own[::2], own[1::2], strict=True) if pair[0] not in given]
     if "space.yaml" in argv:  # what is searched is not given as well
         searched = Path("space.yaml").read_text()

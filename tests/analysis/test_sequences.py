@@ -53,10 +53,11 @@ CASES = [
     ("classes", signals("classes"), {"pool": "mean"}),
     ("next", signals("next"), {}),
     ("quantiles", signals("next"), {}),
+    ("classes", signals("classes"), {"channels": "split"}),
 ]
 
 
-@pytest.mark.parametrize("head, examples, fields", CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize("head, examples, fields", CASES, ids=[f"{case[0]}-{i}" for i, case in enumerate(CASES)])
 def test_the_loss_is_that_of_the_sequences_alone(head, examples, fields, monkeypatch):
     m, text = model(head, **fields), sequences(examples, 400)
     monkeypatch.setattr("inn.analysis.recording.stretches.window", lambda *_: 5)  # the state is carried over windows

@@ -25,7 +25,14 @@ SMALL = {
     "mamba-stack": {"width": 16, "layers": 2},
     "mamba-stack-transposed": {"width": 16, "layers": 2},
     "ngram": {"order": 2},
+    "signal": {"neurons": 6, "width": 8, "rounds": 2},
+    "signal-lstm": {"width": 16, "layers": 2},
+    "signal-gru": {"width": 16, "layers": 2},
+    "signal-mamba": {"width": 16, "layers": 2},
+    "signal-transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
 }
+SIGNAL = {"channels": "split", "absent": 0.5, "head": "quantiles", "quantiles": [0.2, 0.8], "pool": "mean"}
+"""Values of options that models of symbols have not, or have others of."""
 OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
     "timescales": "spread", "update": "parallel", "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4,
@@ -41,6 +48,7 @@ WITH = {
     "head": {"tied": False}, "cutoffs": {"head": "adaptive", "tied": False}, "gate_penalty": {"gate": "soft"},
     "identity_std": {"identity": "embedding"}, "communal_states": {"weights": "communal"},
     "update": {"router": "attention"}, "embedding_std": {},
+    "channels": {"features": 6}, "absent": {"channels": "split", "features": 6},
 }  # fmt: skip
 """What an option needs to mean something."""
 NOT_SEEN = {"kind", "recall_forget"}
@@ -66,8 +74,8 @@ def effect(config: object) -> str:
     with torch.no_grad():
         for p in model.parameters():  # a part that begins silent, too
             p.add_(torch.randn(p.shape) * 0.05)
-    tokens = torch.arange(14).reshape(2, 7) % 11
-    logits, state = model.train()(tokens)
+    given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features)
+    logits, state = model.train()(given)
     found = hashlib.sha256(str(sorted(model.flops().items())).encode())
     for name, t in [
         *model.state_dict().items(),
@@ -86,10 +94,14 @@ def test_every_option_of_a_model_does_something(kind):
     for f in fields(config_type):
         if f.name in NOT_SEEN or (f.name in parts and len(parts[f.name]) == 1 and f.name != "memory"):
             continue
-        base = {"vocab": 11, **SMALL[kind], **WITH.get(f.name, {})}
+        signal = kind.startswith("signal")
+        needed = {"quantiles": {"head": "quantiles"}, **WITH, **({"head": {}} if signal else {})}.get(f.name, {})
+        base = {**({} if signal else {"vocab": 11}), **SMALL[kind], **needed}
         default = default_of(f)
         if f.name == "tied":
             value = not default
+        elif signal and f.name in SIGNAL:
+            value = SIGNAL[f.name]
         else:
             value = other(f.name, base.get(f.name, default))
         if f.name == "population":

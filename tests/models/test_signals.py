@@ -7,10 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import inn
 import inn.testing
 from inn.config.assemble import model_config
 from inn.data.examples import IGNORED
 from inn.models.build import build_model
+from inn.models.names import filed
 from inn.models.size import with_parameters
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -138,7 +140,8 @@ def test_what_is_missing_is_known_to_be_missing(kind):
     gone = x.clone()
     gone[0, 4, 1] = torch.nan
     torch.testing.assert_close(model(gone)[0], model(x)[0])  # at the start, as the mean
-    torch.nn.init.normal_(model.missing.weight)
+    assert not model.input.weight[:, N:].any()
+    torch.nn.init.normal_(model.input.weight)
     assert not torch.allclose(model(gone)[0][0, 4:], model(x)[0][0, 4:])
     torch.testing.assert_close(model(gone)[0][:, :4], model(x)[0][:, :4])
 
@@ -226,7 +229,7 @@ def test_other_mistakes_are_refused_in_a_sentence():
         model.standardise(np.zeros((5, 2)))
     with pytest.raises(InputError, match="input 1 is infinite"):
         model.standardise(np.array([[0.0, np.inf, 0.0]]))
-    with pytest.raises(InputError, match="quantiles does nothing with head 'values'; set head quantiles"):
+    with pytest.raises(InputError, match="quantiles does nothing with head 'auto'; set head quantiles"):
         model_config("signal", quantiles=[0.5])
     with pytest.raises(InputError, match="quantiles must rise"):
         model_config("signal-lstm", head="quantiles", quantiles=[0.5, 0.1])
@@ -241,3 +244,94 @@ def test_the_width_for_a_number_of_parameters(kind):
     assert abs(model.num_parameters - 30_000) < 6_000
     assert sum(model.parameters_by_part().values()) == model.num_parameters
     assert model.flops().keys() >= {"input", "head"}
+
+
+def test_the_next_step_is_told_in_units_of_the_change():
+    model = build_model(inn.model_config("signal-gru", features=1, outputs=1, head="next", width=4))
+    inputs = np.array([[0.0], [10.0], [30.0], [5.0], [6.0]])
+    model.standardise(inputs, np.array([[10.0], [30.0], [np.nan], [6.0], [np.nan]]))  # two sequences
+    assert model.target_scale.item() == pytest.approx(np.std([10.0, 20.0, 1.0]))
+    assert model.input_scale.item() == pytest.approx(inputs.std())
+    model.standardise(inputs)
+    assert model.target_scale.item() == pytest.approx(np.std([10.0, 20.0, -25.0, 1.0]))
+
+
+def test_the_data_says_what_is_told_and_a_person_may_choose_among_that():
+    from inn.config.sizes import with_sizes
+
+    def head(chosen: str, data: str) -> str:
+        return with_sizes(vars(inn.model_config("signal", head=chosen)), {"features": 2, "outputs": 2, "head": data})[
+            "head"
+        ]
+
+    assert [head("auto", data) for data in ("classes", "values", "next")] == ["classes", "values", "next"]
+    assert [head(chosen, "next") for chosen in ("values", "quantiles", "next")] == ["values", "quantiles", "next"]
+    for chosen, data in (("values", "classes"), ("classes", "next"), ("next", "values")):
+        with pytest.raises(InputError, match=f"which head '{chosen}' does not; leave model.head out"):
+            with_sizes(
+                {"kind": "signal", "features": 1, "outputs": 1, "head": chosen},
+                {"features": 2, "outputs": 2, "head": data},
+            )
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, "autocast"], ids=str)
+def test_other_types_come_close(kind, dtype):
+    model, x = set_units(built(kind, "next", "mean")), signal()
+    expected = model(x, model(x)[1])[0]
+    model = model.float() if dtype == "autocast" else model.to(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "autocast"):
+        y, state = model(x.float(), model(x.float())[1])
+    kept = {torch.float32, torch.int64, *([dtype] if dtype == torch.bfloat16 else [])}
+    assert {t.dtype for t in state.values()} <= kept
+    torch.testing.assert_close(y.double(), expected, rtol=0.1, atol=0.3)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_transforms_of_torch_func(kind):
+    model, x = set_units(built(kind, "next", "mean")), signal()
+    parameters = dict(model.named_parameters())
+
+    def loss(own, rows):
+        return torch.func.functional_call(model, own, (rows,))[0].sin().sum()
+
+    whole = torch.func.grad(loss)(parameters, x)
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x[:, None])
+    along = {name: torch.randn_like(p) for name, p in parameters.items()}
+    slope = torch.func.jvp(lambda own: loss(own, x), (parameters,), (along,))[1]
+    torch.testing.assert_close(slope, sum((whole[name] * along[name]).sum() for name in whole))
+    for name, g in whole.items():
+        torch.testing.assert_close(each[name].sum(0), g)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_steps_in_place_change_nothing_of_the_model(kind):
+    model, x = set_units(built(kind, "next", "mean")), signal(1, T, N)
+    before, state = {name: t.clone() for name, t in model.state_dict().items()}, None
+    for t in range(T):
+        y, state = model.step_(x[:, t], state)
+    torch.testing.assert_close(y, model(x)[0][:, -1])
+    for key, t in model(x)[1].items():
+        torch.testing.assert_close(state[key], t)
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    y, after = model.step_(x[:, 0], state)
+    assert (after is state) == (kind in ("signal", "signal-mamba"))
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_it_is_made_without_memory_and_loads_under_the_names_of_files(kind):
+    model = set_units(built(kind, "quantiles"))
+    with torch.device("meta"):
+        bare = build_model(model.config)
+    bare = bare.to_empty(device="cpu").double()
+    bare.reset_parameters()
+    assert all(t.isfinite().all() for t in bare.state_dict().values())
+    bare.load_state_dict({filed(name): t for name, t in model.state_dict().items()})
+    torch.testing.assert_close(bare(signal())[0], model(signal())[0])
+
+
+def test_closed_edges_reach_the_graph():
+    model, x, edges = built("signal"), signal(), inn.Edges.complete(3)
+    torch.testing.assert_close(model(x, edges=edges)[0], model(x)[0])
+    alone = edges.close([(i, j) for i in range(3) for j in range(3) if i != j])
+    assert not torch.allclose(model(x, edges=alone)[0], model(x)[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def config(**fields):
     return GraphConfig(**drafted(GraphConfig, fields, lenient=True).tree)
 
 
-def graph(dtype=torch.float64, **fields):
+def graph(dtype=torch.float64, **fields) -> Any:
     torch.manual_seed(0)
     g = Graph(config(**fields)).to(dtype)
     with torch.no_grad():
@@ -55,7 +57,7 @@ def given(g, batch=3, time=9, present=0.6):
     return x, there, torch.rand(batch, time, generator=r) < 0.2, torch.rand(batch, time, generator=r) < 0.8
 
 
-def cut(big, keep: list[int], **fields):
+def cut(big, keep: list[int], **fields) -> Any:
     """The graph of the neurons `keep` alone, with the weights they have in the big one."""
     small = graph(**{**fields, "neurons": len(keep)})
     own, wide = small.state_dict(), big.state_dict()

@@ -11,7 +11,7 @@ from torch import Tensor
 from inn.analysis.lesions.lesion import Averages, averaging
 from inn.analysis.measures.degree import shares
 from inn.analysis.recording.record import writing_on
-from inn.analysis.recording.stretches import Neurons, Reading, entering, recalled, running, warmed
+from inn.analysis.recording.stretches import Neurons, Reading, entering, recalled, running, said_by, warmed
 from inn.nn.modes import evaluating
 from inn.nn.state import State
 from inn.nn.tape import RoundTape, Tape
@@ -115,7 +115,7 @@ def observe(model: Neurons, text: Reading, report: Callable[[int, int], None] | 
                     step = next(steps, None)
                 if step is None:
                     break
-                model.graph.readout(step[1])  # for the averages: what it is given
+                said_by(model, *step[1:])  # for the averages: what it is given
                 if k == 0 and watch.last_outputs is not None:
                     outputs.append(watch.last_outputs)
             activity.append(torch.stack([torch.cat(watch.activity[r], 1) for r in sorted(watch.activity)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -109,11 +110,11 @@ def law(found: dict[str, Any]) -> str:
 def task_options(text: str) -> dict[str, Any]:
     """Options as they are written on the command line.
 
-    >>> task_options("length=256,form=table")
-    {'length': 256, 'form': 'table'}
+    >>> task_options("length=256,form=table,operators=[and,or]")
+    {'length': 256, 'form': 'table', 'operators': ['and', 'or']}
     """
     found = {}
-    for piece in text.split(","):
+    for piece in re.split(r",(?![^\[]*\])", text):  # commas in a list are the list's
         name, equals, value = piece.partition("=")
         if not equals or not name.strip():
             raise InputError(f"--task expects OPTION=VALUE, like length=256, not '{piece}'")
@@ -122,6 +123,8 @@ def task_options(text: str) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
+    if text.startswith("[") and text.endswith("]"):
+        return [_value(one.strip()) for one in text[1:-1].split(",") if one.strip()]
     words = {"true": True, "false": False, "null": None}
     if text in words:
         return words[text]

@@ -229,5 +229,5 @@ def tell_what_next(run: str, summary: dict[str, Any]) -> None:
     if summary["status"] == "stopped":
         print(f"stopped at step {summary['step']:,} of {summary['steps']:,}; go on with: inn train --resume {run}")
         return
-    also = f"inn generate {run} --temperature 0.8" if summary["floors"].keys() != {"constant"} else f"inn look {run}"
+    also = f"inn generate {run} --temperature 0.8" if "constant" not in summary["floors"] else f"inn look {run}"
     print(f"\nthe run is in {run}; now try\n  inn eval {run}\n  {also}")

@@ -21,8 +21,9 @@ class SignalOptions:
     """Channels of the signal; training takes it from the data."""
     outputs: int = 1
     """Classes, or numbers told at each step; training takes it from the data. Of head `next`: as many as features."""
-    head: Literal["classes", "values", "next", "quantiles"] = "values"
-    """Logits of classes, values, the signal's next step (as a change from the last one), or quantiles of values."""
+    head: Literal["auto", "classes", "values", "next", "quantiles"] = "auto"
+    """Logits of classes, values, the signal's next step (as a change from the last one), or quantiles of values;
+    `auto`: what the data has, and of no data values."""
     quantiles: list[float] = needs([0.1, 0.5, 0.9], "head", "quantiles".__eq__, "quantiles")
     """Quantiles that are told of each value, rising."""
     pool: Literal["none", "mean"] = "none"
@@ -40,6 +41,11 @@ class SignalOptions:
             raise InputError(f"quantiles must rise and lie between 0 and 1, unlike {self.quantiles}")
 
     @property
+    def told(self) -> str:
+        """What is told: the head, `auto` being values."""
+        return "values" if self.head == "auto" else self.head
+
+    @property
     def levels(self) -> list[float]:
         """The quantiles that are told; none with another head."""
         return list(self.quantiles) if self.head == "quantiles" else []
@@ -51,10 +57,23 @@ class SignalConfig(GraphConfig, SignalOptions):
 
     kind: Literal["signal"] = "signal"
     """The kind of model."""
+    channels: Literal["all", "split"] = "all"
+    """`split`: each neuron reads a part of the channels, and is skipped while all of them are missing."""
+    absent: float = needs(0.0, "channels", "split".__eq__, "split")
+    """Chance of each neuron to be skipped in a row of a training batch: practice for channels that fail."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_signal()
+        check_fraction(self, "absent")
+        if self.channels == "split" and self.input != "split":
+            raise InputError(f"channels 'split' needs input 'split', not '{self.input}': each neuron has its own input")
+
+    def channels_of(self, neuron: int) -> list[int]:
+        """The channels that a neuron reads: its part of them, one where neurons are more than channels."""
+        size = max(self.features, self.neurons)
+        first, last = (n * size // self.neurons for n in (neuron, neuron + 1))
+        return sorted({place * self.features // size for place in range(first, last)})
 
 
 @dataclass

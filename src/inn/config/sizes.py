@@ -7,11 +7,15 @@ from typing import Any
 
 from inn.system.errors import InputError
 
+_FITTING = {"classes": ("classes",), "values": ("values", "quantiles"), "next": ("next", "values", "quantiles")}
+"""The heads that can tell what data has, by the head that it has by itself."""
+_TOLD = {"classes": "classes", "values": "values", "next": "the next step"}
+
 
 def with_sizes(model: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a model for data of these sizes; raises `InputError` for a model of another sort of data.
 
-    A head that the user has chosen among those that predict numbers stays.
+    A head that has been chosen stays, where it fits.
 
     >>> with_sizes({"kind": "lstm", "vocab": 256}, {"vocab": 3})["vocab"]
     3
@@ -21,8 +25,13 @@ def with_sizes(model: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, 
         raise InputError(
             f"the data is {needed}, which a model of kind '{model['kind']}' does not read; set model.kind {kind}"
         )
-    keeps = {"next": ("values", "quantiles"), "values": ("quantiles",)}.get(sizes.get("head", ""), ())
-    return {**model, **{name: value for name, value in sizes.items() if name != "head" or model[name] not in keeps}}
+    head = sizes.get("head")
+    chosen = model["head"] if head in _FITTING else None
+    if chosen in (None, "auto"):
+        return {**model, **sizes}
+    if chosen not in _FITTING[head]:
+        raise InputError(f"the data has {_TOLD[head]} to tell, which head '{chosen}' does not; leave model.head out")
+    return {**model, **sizes, "head": chosen}
 
 
 def decided(model: Mapping[str, Any]) -> tuple[str, ...]:

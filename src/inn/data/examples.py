@@ -76,7 +76,8 @@ class Examples:
         pieces = [slice(self.starts[i], self.starts[i + 1]) for i in chosen.tolist()]
         weights = None if self.weights is None else self.weights[chosen]
         starts = np.cumsum([0, *self.lengths[chosen]], dtype=np.int64)
-        return Examples(*(np.concatenate([a[p] for p in pieces]) for a in (self.inputs, self.targets)), starts, weights)
+        inputs, targets = (np.concatenate([a[p] for p in pieces]) for a in (self.inputs, self.targets))
+        return Examples(inputs, targets, starts, weights)
 
     def first(self, steps: int) -> Examples:
         """The first steps, so many; the sequence that they end in is cut there."""
@@ -92,7 +93,8 @@ class Examples:
         """
         lengths, longest = self.lengths, int(self.lengths.max())
         if (lengths == longest).all():
-            return *(a.reshape(len(self), longest, *a.shape[1:]) for a in (self.inputs, self.targets)), None
+            inputs, targets = (a.reshape(len(self), longest, *a.shape[1:]) for a in (self.inputs, self.targets))
+            return inputs, targets, None
         mask = np.arange(longest) < lengths[:, None]
         inputs = np.zeros((len(self), longest, *self.inputs.shape[1:]), self.inputs.dtype)
         nothing = np.nan if self.targets.dtype.kind == "f" else IGNORED

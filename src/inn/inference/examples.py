@@ -119,7 +119,8 @@ class Tally:
     def metrics(self, quantiles: list[float] | None) -> dict[str, float]:
         """The measures of all of them."""
         if self._values:
-            return _of_values(*map(np.concatenate, zip(*self._values)), quantiles)
+            outputs, targets = map(np.concatenate, zip(*self._values))
+            return _of_values(outputs, targets, quantiles)
         found = {
             "accuracy": float(np.concatenate(self._hits).mean()),
             "exact": 1.0 - float(np.concatenate(self._wrong).mean()),
@@ -166,6 +167,8 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
 def constant_floors(model: Any, examples: Examples, seen: Examples) -> dict[str, float]:
     """Bits per target of an answer that is always the same: the share of each class, or the mean, in training.
 
+    Where the next step of a signal is told, also those of its last one (`last value`).
+
     Args:
         model: whose loss it is measured in.
         examples: on which it is measured.
@@ -181,8 +184,14 @@ def constant_floors(model: Any, examples: Examples, seen: Examples) -> dict[str,
         targets = torch.from_numpy(examples.targets)[None]
         mean = np.nanmean(seen.targets, 0)
         y = torch.from_numpy(mean).float().expand(1, *examples.targets.shape)
-        if (quantiles := getattr(model.config, "quantiles", None)) and model.config.head == "quantiles":
+        if (quantiles := getattr(model.config, "quantiles", None)) and model.config.told == "quantiles":
             edges = torch.from_numpy(np.nanquantile(seen.targets, quantiles, 0).T).float()
             y = edges.expand(1, len(examples.targets), -1, -1)
-    device = device_of(model)
-    return {"constant": float(model.loss(y.to(device), targets.to(device))) / examples.counted / math.log(2)}
+    answers, device = {"constant": y}, device_of(model)
+    if getattr(model.config, "head", "") == "next":
+        mean = np.nanmean(seen.inputs, 0)
+        answers["last value"] = torch.from_numpy(np.where(np.isnan(examples.inputs), mean, examples.inputs))[None]
+    return {
+        name: float(model.loss(y.to(device), targets.to(device))) / examples.counted / math.log(2)
+        for name, y in answers.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import partial
@@ -130,7 +131,7 @@ def evaluate_task(
 
     Returns plain data: the task's own `metric` and its value as `score`; all `metrics` by name; `nats` and `bits` per
     target and the `count` of targets; the number of `sequences`; the `floors`, bits of an answer that is always the
-    same.
+    same and, where the task knows it, of the best answer that there is.
 
     Raises `InputError` for options that the task has not, and where they change what the model reads or tells.
     """
@@ -145,6 +146,7 @@ def evaluate_task(
     model.to(resolve_device(device))
     examples = dataset.examples(split)
     examples = examples if limit is None or limit >= len(examples) else examples.take(np.arange(limit))
+    best = dataset.task.optimal_loss(examples)
     score = evaluate_examples(model, examples, dtype=dtype, progress=partial(report, "scoring"))
     return {
         "run": str(path_of(run)),
@@ -160,7 +162,7 @@ def evaluate_task(
         "count": score.count,
         "sequences": len(examples),
         "parameters": model.num_parameters,
-        "floors": constant_floors(model, examples, seen),
+        "floors": constant_floors(model, examples, seen) | ({} if best is None else {"optimal": best / math.log(2)}),
         "data_sha256": dataset.sha256,
     }
 

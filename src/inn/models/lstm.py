@@ -64,6 +64,6 @@ class LSTM(SequenceModel):
 
 
 class GRU(LSTM):
-    """The same with GRU layers; the state holds `(layer, "h")`."""
+    """The same with GRU layers; the state holds `(layer, "h")`. It is exported for as many steps as the example has."""
 
     name = "gru"

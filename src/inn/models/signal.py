@@ -16,7 +16,7 @@ from inn.models.running import last_seen, running_mean
 from inn.models.sequence import SequenceModel
 from inn.nn.direct import home
 from inn.nn.masked import legible
-from inn.nn.population import Linear, started
+from inn.nn.population import Linear
 from inn.nn.state import State
 from inn.nn.symbols import products
 from inn.ops.tensors import autocasts
@@ -43,6 +43,7 @@ class SignalModel(SequenceModel):
     """
 
     symbols, gaps = False, True
+    input: Any
     input_mean: Tensor
     input_scale: Tensor
     target_mean: Tensor
@@ -54,10 +55,13 @@ class SignalModel(SequenceModel):
         for name, size in (("input", config.features), ("target", config.outputs)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
-        self.input = Linear(config.features, width)
-        self.missing = started(Linear(config.features, width, bias=False), 0.0)
+        self.input = self.way_in(width)
         self.head = Head(hidden, config.outputs, config.levels)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+
+    def way_in(self, width: int) -> nn.Module:
+        """The map of a signal to what the body reads."""
+        return Entry(self.config.features, width)
 
     @abstractmethod
     def body(self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
@@ -132,16 +136,13 @@ class SignalModel(SequenceModel):
 
     def enter(self, x: Tensor) -> Tensor:
         """What the body reads, `[B, T, width]`, of a signal `[B, T, F]`."""
-        return self.input(self.standard(x)) + self.missing(x.isnan().to(self.input.weight.dtype))
-
-    def standard(self, x: Tensor) -> Tensor:
-        """A signal in standardised units, what is missing at the mean."""
-        x = (torch.where(x.isnan(), self.input_mean.to(x.dtype), x) - self.input_mean) / self.input_scale
-        return x.to(self.input.weight.dtype)
+        missing = x.isnan()
+        x = (torch.where(missing, self.input_mean.to(x.dtype), x) - self.input_mean) / self.input_scale
+        return self.input(x.to(self.input.weight.dtype), missing)
 
     def predict(self, hidden: Tensor, last: Tensor | None = None) -> Tensor:
         """What is told, in its own units, of what the head reads and the last values given."""
-        y, head = self.head(self.dropout(hidden)), self.config.head
+        y, head = self.head(self.dropout(hidden)), self.config.told
         if head == "classes":
             return y
         y = y.to(torch.promote_types(y.dtype, torch.float32))
@@ -154,25 +155,25 @@ class SignalModel(SequenceModel):
         Classes `[B, T]`: cross-entropy, -100 does not count. Numbers `[B, T, O]`, of which NaN does not count, in
         standardised units: half the squared error, or the mean over the quantiles of the pinball loss.
         """
-        if self.config.head == "classes":
+        if self.config.told == "classes":
             return super().loss(y, targets, weights)
         each = self._each(y, targets)
         return each.sum() if weights is None else (each.sum((1, 2)) * weights.to(each.dtype)).sum()
 
     def losses(self, y: Tensor, targets: Tensor) -> Tensor:
-        return super().losses(y, targets) if self.config.head == "classes" else self._each(y, targets).sum(-1)
+        return super().losses(y, targets) if self.config.told == "classes" else self._each(y, targets).sum(-1)
 
     def _each(self, y: Tensor, targets: Tensor) -> Tensor:
         """The loss of every number told, `[B, T, O]`; 0 where it does not count."""
-        ignored, quantiles = targets.isnan(), self.config.head == "quantiles"
+        ignored, quantiles = targets.isnan(), self.config.told == "quantiles"
         if not ignored.is_cpu or bool(ignored.any()):  # a NaN there would go round the loss and into the gradients
             y = y.masked_fill(ignored[..., None] if quantiles else ignored, 0.0)
             targets = targets.masked_fill(ignored, 0.0)
         scale = self.target_scale.to(y.dtype)
         if quantiles:
             off = (targets[..., None].to(y.dtype) - y) / scale[:, None]
-            level = torch.tensor(self.config.levels, dtype=y.dtype, device=y.device)
-            return torch.maximum(level * off, (level - 1) * off).mean(-1)
+            pairs = zip(self.config.levels, off.unbind(-1), strict=True)  # a tensor of levels would wait for a GPU
+            return torch.stack([torch.maximum(q * one, (q - 1) * one) for q, one in pairs]).mean(0)
         return 0.5 * ((y - targets.to(y.dtype)) / scale).square()
 
     def counted(self, targets: Tensor) -> Tensor:
@@ -183,7 +184,8 @@ class SignalModel(SequenceModel):
     def standardise(self, inputs: Any, targets: Any = None) -> SignalModel:
         """Take mean and scale from a training part: inputs `[S, F]`, and where numbers are told targets `[S, O]`.
 
-        NaN is left out; a channel that is constant, or not there at all, has scale 1. Head `next` tells the inputs.
+        NaN is left out; a channel that is constant, or not there at all, has scale 1. Head `next` tells how the inputs
+        change, and takes the scale of that: to the targets where they are given, else from each step to the one after.
 
         >>> from inn.models.build import build_model
         >>> from inn.config.assemble import model_config
@@ -191,15 +193,17 @@ class SignalModel(SequenceModel):
         tensor([2.])
         """
         self._take("input", inputs, self.config.features)
-        if self.config.head == "next":
+        if self.config.told == "next":
+            given, told = _array(inputs), None if targets is None else _array(targets)
+            change = np.diff(given, axis=0) if told is None or told.shape != given.shape else told - given
+            self._take("target", change, self.config.outputs)
             self.target_mean.copy_(self.input_mean)
-            self.target_scale.copy_(self.input_scale)
-        elif self.config.head != "classes" and targets is not None:
+        elif self.config.told != "classes" and targets is not None:
             self._take("target", targets, self.config.outputs)
         return self
 
     def _take(self, what: str, values: Any, width: int) -> None:
-        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        array = _array(values)
         if array.ndim != 2 or array.shape[1] != width:
             raise InputError(f"{what}s to standardise by must be [steps, {width}], not {list(array.shape)}")
         mean, scale = moments(array, what)
@@ -215,7 +219,7 @@ class SignalModel(SequenceModel):
         """What the state holds beside the body's, before the first step."""
         own, weight = {}, self.input.weight
         dtype, device = torch.promote_types(weight.dtype, torch.float32), home(self.input, weight)
-        if self.config.head == "next":
+        if self.config.told == "next":
             own["seen"] = self.input_mean.to(device, dtype).repeat(batch, 1, 1)  # its own numbers, to be changed
         if self.config.pool == "mean":
             own["sum"] = torch.zeros(batch, 1, self.head.in_features, dtype=dtype, device=device)
@@ -246,7 +250,25 @@ class SignalModel(SequenceModel):
         super().reset_parameters()
 
     def flops(self) -> dict[str, float]:
-        return {"input": products(self.input, self.missing), **self.body_flops(), "head": products(self.head)}
+        return {"input": products(self.input), **self.body_flops(), "head": products(self.head)}
+
+
+class Entry(nn.Linear):
+    """A linear map of values `[..., F]` and of which are missing `[..., F]`, to `[..., width]`; the latter at 0."""
+
+    def __init__(self, features: int, width: int):
+        super().__init__(2 * features, width)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        values, missing = self.weight.chunk(2, 1)
+        bound = values.shape[1] ** -0.5  # as PyTorch starts a map of the values alone
+        nn.init.uniform_(values, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+        missing.zero_()
+
+    def forward(self, input: Tensor, missing: Tensor) -> Tensor:
+        return super().forward(torch.cat((input, missing.to(input.dtype)), -1))
 
 
 class Head(Linear):
@@ -277,6 +299,10 @@ class Head(Linear):
             return y
         y = y.to(torch.promote_types(y.dtype, torch.float32)).unflatten(-1, (-1, len(self.levels)))
         return torch.cat((y[..., :1], F.softplus(y[..., 1:])), -1).cumsum(-1)
+
+
+def _array(values: Any) -> np.ndarray:
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def moments(array: np.ndarray, what: str = "input") -> tuple[np.ndarray, np.ndarray]:

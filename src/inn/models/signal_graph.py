@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.signals import SignalConfig, SignalMambaConfig
@@ -12,6 +15,7 @@ from inn.models.names import HoldsGraph
 from inn.models.signal import READ, SignalModel
 from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
+from inn.nn.population import NeuronLinear
 from inn.nn.state import State
 from inn.nn.topology.edges import Edges
 from inn.ops.norm.reference import EPSILON
@@ -21,7 +25,8 @@ from inn.ops.norm.reference import EPSILON
 class SignalGraph(HoldsGraph, SignalModel):
     """Linear in, a graph of neurons, linear out: `inn.models.inn.INN` on signals, without recall.
 
-    With `input: split` every neuron has its own linear map of the signal.
+    With `input: split` every neuron has its own linear map of the signal; with `channels: split` of its own part of it,
+    and while that is missing the neuron is skipped (`present` of `inn.Graph`).
 
     >>> model = SignalGraph(SignalConfig(features=3, outputs=2, neurons=4, width=8, rounds=2))
     >>> y, state = model(torch.randn(2, 10, 3))
@@ -35,6 +40,7 @@ class SignalGraph(HoldsGraph, SignalModel):
     def __init__(self, config: SignalConfig):
         c = config
         super().__init__(c, c.input_width, c.readout_width)
+        self.split, self.absent = c.channels == "split", c.absent
         self.backbone = Graph(c)
         self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
 
@@ -48,7 +54,10 @@ class SignalGraph(HoldsGraph, SignalModel):
         edges: Edges | None = None,
     ) -> tuple[Tensor, State]:
         """See `SignalModel.forward`; `edges` says which edges the routers may use, None: all of the topology's."""
-        hidden, last, after = self.read(x, state, reset, mask, partial(self.body, edges=edges))
+        body = partial(self.body, edges=edges)
+        if self.split:
+            body = partial(body, present=self.present(x))
+        hidden, last, after = self.read(x, state, reset, mask, body)
         return self.predict(hidden, last), after
 
     def body(
@@ -58,9 +67,26 @@ class SignalGraph(HoldsGraph, SignalModel):
         reset: Tensor | None,
         mask: Tensor | None,
         edges: Edges | None = None,
+        present: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        y, after = self.backbone(self.dropout(x), state, edges=edges, reset=reset, mask=mask, checked=True)
+        options: dict[str, Any] = {"edges": edges, "reset": reset, "mask": mask, "checked": True}
+        if present is not None:
+            options["present"] = present
+        y, after = self.backbone(self.dropout(x), state, **options)
         return self.norm(y), after
+
+    def way_in(self, width: int) -> nn.Module:
+        c = self.config
+        if c.channels == "all":
+            return super().way_in(width)
+        return OwnChannels(c.features, [c.channels_of(n) for n in range(c.neurons)], c.width)
+
+    def present(self, x: Tensor) -> Tensor:
+        """The neurons `[B, T, N]` that have anything to read of a signal `[B, T, F]`; in training fewer by `absent`."""
+        present = ~self.input.all_of(x.isnan())
+        if self.training and self.absent:
+            present = present & (torch.rand(len(x), 1, present.shape[2], device=x.device) >= self.absent)
+        return present
 
     def embed(self, x: Tensor) -> Tensor:
         """A signal `[B, T, F]` as the neurons' inputs `[B, T, N, D]`."""
@@ -79,7 +105,12 @@ class SignalGraph(HoldsGraph, SignalModel):
                 return self.step(tokens, state)
         with torch.inference_mode(), going_round(self):
             x, own = tokens[:, None], state.round(READ)
-            hidden = self.norm(graph.readout(graph.run_(self.embed(x), state)))
+            if self.split:
+                present = self.present(x)
+                hidden = graph.readout(graph.run_(self.embed(x), state, present), present=present)
+            else:
+                hidden = graph.readout(graph.run_(self.embed(x), state))
+            hidden = self.norm(hidden)
             hidden, last, kept = self.so_far(x, hidden, own, None, None)
             for name, t in kept.items():
                 own[name].copy_(t)
@@ -91,6 +122,54 @@ class SignalGraph(HoldsGraph, SignalModel):
 
     def body_flops(self) -> dict[str, float]:
         return self.backbone.flops()
+
+    def flops(self) -> dict[str, float]:
+        parts = super().flops()
+        if self.split:
+            parts["input"] = self.input.flops()
+        return parts
+
+
+class OwnChannels(nn.Module):
+    """A linear map per neuron of its own channels, and of which are missing: `[B, T, F]` twice -> `[B, T, N x D]`.
+
+    Args:
+        features: F.
+        parts: the channels of each neuron.
+        width: D.
+
+    >>> OwnChannels(3, [[0, 1], [2]], 4)(torch.randn(2, 5, 3), torch.zeros(2, 5, 3)).shape
+    torch.Size([2, 5, 8])
+    """
+
+    places: Tensor
+
+    def __init__(self, features: int, parts: Sequence[Sequence[int]], width: int):
+        super().__init__()
+        widest = max(map(len, parts))
+        self.parts = [[*part, *[features] * (widest - len(part))] for part in parts]  # shorter ones: a channel beyond
+        self.values = NeuronLinear(len(parts), widest, width, bias=True)
+        self.gaps = NeuronLinear(len(parts), widest, width, zero=True)
+        self.register_buffer("places", torch.tensor(self.parts))
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.places.copy_(torch.tensor(self.parts))
+
+    @property
+    def weight(self) -> Tensor:
+        return self.values.weight
+
+    def forward(self, input: Tensor, missing: Tensor) -> Tensor:
+        x, gone = (F.pad(t.to(input.dtype), (0, 1))[..., self.places] for t in (input, missing))
+        return (self.values(x) + self.gaps(gone)).flatten(2)
+
+    def all_of(self, flags: Tensor) -> Tensor:
+        """Whether flags `[B, T, F]` are set for all channels of a neuron, `[B, T, N]`."""
+        return F.pad(flags, (0, 1), value=True)[..., self.places].all(-1)
+
+    def flops(self) -> float:
+        return 2 * self.values.flops(len(self.parts))
 
 
 class SignalMamba(SignalGraph):

@@ -36,7 +36,7 @@ class SignalLSTM(SignalModel):
         return getattr(self, self.name)
 
     def body(self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, State]:
-        return read(self.layers, x, self.body_state(len(x)) if state is None else state, reset, mask)
+        return read(self.layers, x, self.body_state(x.shape[0]) if state is None else state, reset, mask)
 
     def body_state(self, batch: int) -> State:
         c, weight = self.config, self.input.weight

@@ -147,11 +147,6 @@ class Graph(Checked):
         if present is None:
             neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
             return self.readout(neurons), state
-        if not self.readout.takes_present:
-            raise InputError(
-                f"readout '{self.config.readout.kind}' does not know of absent neurons: its forward takes no "
-                "`present`; leave `present` out, or use another readout"
-            )
         neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, present=present)
         return self.readout(neurons, present=present), state
 
@@ -167,7 +162,13 @@ class Graph(Checked):
             given = given.masked_fill(~present.repeat_interleave(self.config.width, -1), 0)
         return present, given
 
-    def _check_routers(self) -> None:
+    def _absences(self, present: Tensor) -> Tensor | None:
+        """Who is there, None where it can be seen without waiting that all are; `InputError` from who cannot skip."""
+        if not self.readout.takes_present:
+            raise InputError(
+                f"readout '{self.config.readout.kind}' does not know of absent neurons: its forward takes no "
+                "`present`; leave `present` out, or use another readout"
+            )
         for module in self.rounds:
             router: Any = module.router
             if router is not None and router.mass is not None and not router.takes_present:
@@ -175,13 +176,12 @@ class Graph(Checked):
                     f"router '{self.config.router.kind}' does not know of absent neurons: its weights have a mass to "
                     "share, and its forward takes no `present`; leave `present` out, or use another router"
                 )
+        return None if legible(present) and bool(present.all()) else present
 
     def run_(self, x: Tensor, state: State, present: Tensor | None = None) -> Tensor:
         """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
-        if present is not None:
-            self._check_routers()
-            x = only_present(x, present)
-        return self._rounds(x, state, self.edges, None, None, present, in_place=True)[0]
+        present = None if present is None else self._absences(present)
+        return self._rounds(only_present(x, present), state, self.edges, None, None, present, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
@@ -208,9 +208,7 @@ class Graph(Checked):
         """All rounds on neurons `[B, T, N, D]`, without input and readout; absent neurons come out as zeros."""
         state = state if state is not None else self.initial_state(x.shape[0])
         if present is not None:
-            self._check_routers()
-            # Where it can be looked at without waiting: if nobody is absent, there is nothing to be skipped.
-            present = None if legible(present) and bool(present.all()) else present
+            present = self._absences(present)
             x = only_present(x, present)
         if (own := self.edges) is not None:
             edges = own if edges is None else own.within(edges)
@@ -220,8 +218,8 @@ class Graph(Checked):
         steps = []
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
-            now = (t if t is None else t[:, at] for t in (reset, mask, present))
-            y, state = self._rounds(x[:, at], state, edges, *now)
+            own = [None if t is None else t[:, at] for t in (reset, mask, present)]
+            y, state = self._rounds(x[:, at], state, edges, own[0], own[1], own[2])
             steps.append(y)
         return torch.cat(steps, dim=1), state
 

@@ -134,7 +134,7 @@ def check_model(model: Any, **fields: Any) -> None:
         other = _built(build_model, config)
         other.load_state_dict(m.state_dict())
         _near(other(given)[0], y, f"{what}: saved and loaded it is another one")
-        targets = given if symbols else torch.zeros(B, T, *([] if config.head == "classes" else [config.outputs]))
+        targets = given if symbols else torch.zeros(B, T, *([] if config.told == "classes" else [config.outputs]))
         counted = float(m.counted(targets if symbols or targets.ndim == 3 else targets.long()))
         expect_equal(counted, float(targets.numel()), f"{what}: counted() does not count the targets")
         expect(sum(m.flops().values()) >= 0, f"{what}: flops() must count")

@@ -60,7 +60,8 @@ def neurons_alike(effective: float, step: int, total: int) -> bool:
 
 def floor_warning(name: str, floor: float, bits: float, unit: str) -> str:
     """The sentence about a loss that settled on a floor."""
-    what = "an answer that is always the same" if name == "constant" else f"a {name} table"
+    answers = {"constant": "an answer that is always the same", "last value": "repeating the last value"}
+    what = answers.get(name, f"a {name} table")
     return (
         f"the loss has settled at {bits:.3f} bits per {unit}, which is what {what} gets ({floor:.3f}); "
         "check the data and that time runs along the second axis before changing the optimiser"

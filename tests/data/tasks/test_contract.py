@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +26,8 @@ OF_FILES = {"csv", "npz"}
 """Kinds that need a file: their own tests hold them to the contract."""
 MAY_LACK = {"fashion", "chaos"}
 """Kinds whose data or package may not be on this machine."""
-GENERATED = sorted(set(TASKS) - {"none"} - OF_FILES)
+BUILT_IN = {kind for kind in TASKS if TASKS.origin(kind) == "built in"} - {"none"}
+GENERATED = sorted(BUILT_IN - OF_FILES)
 
 
 @pytest.mark.parametrize("kind", GENERATED)
@@ -78,6 +82,7 @@ def test_other_options_keep_it_too(kind, options):
         ("recall", {"pairs": 10, "length": 29}, "10 pairs and 10 keys asked do not fit into length 29; take 30 steps"),
         ("recall", {"asked": 7}, "asked 7 is more than the 6 pairs"),
         ("needle", {"noise": -1}, "noise must be at least 0"),
+        ("needle", {"noise": 100_000}, "examples 1000 of 100000 steps .* take 335 examples or fewer"),
         ("causal", {"operators": []}, "must be one or more, each once"),
         ("causal", {"operators": ["and", "and"]}, "must be one or more, each once"),
         ("causal", {"operators": ["not"]}, "operators expects a list"),
@@ -110,7 +115,7 @@ def test_a_batch_is_drawn_in_milliseconds_and_a_long_needle_in_a_second():
     for kind in "parity modular permutations machines sessions hmm markov listops".split():
         task = inn.task(kind, length=128)
         assert min(seconds(task, 64) for _ in range(3)) < 0.1, kind  # 1 to 15 ms where nothing else runs
-    assert seconds(inn.task("needle", noise=100_000), 64) < 3.0
+    assert seconds(inn.task("needle", noise=100_000, examples=64), 64) < 3.0
 
 
 class Unseeded(Parity):
@@ -236,7 +241,7 @@ def test_what_is_wrong_with_a_task_is_said(task, sentence):
 def test_the_page_names_every_task_and_what_chance_reaches():
     page = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text(encoding="utf-8")
     rows = {row[0]: row for row in re.findall(r"^\| `([\w-]+)` \|.*\| (\w+) \| ([\d.–]+) \|$", page, re.MULTILINE)}
-    symbols = {kind for kind in TASKS if kind != "none" and not TASKS[kind].signal}
+    symbols = {kind for kind in BUILT_IN if not TASKS[kind].signal}
     assert set(rows) >= symbols
     for kind in symbols:
         task, (_, metric, chance) = inn.task(kind, examples=4000), rows[kind]
@@ -250,3 +255,9 @@ def test_the_page_names_every_task_and_what_chance_reaches():
         assert described, f"no paragraph on {kind}"
         own = set(option_names(TASKS, kind)) - {"seed", "examples"}
         assert not [name for name in own if f"`{name}`" not in described[0]], kind
+
+
+def test_options_are_looked_up_without_pytorch():
+    code = "import sys; from inn.registry import TASKS as t; list(map(t.options, t)); sys.exit('torch' in sys.modules)"
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=paths)

@@ -276,3 +276,35 @@ def test_dysts_takes_the_place_of_the_family():
     assert not {*train} & {*unseen}
     task = Chaos(ChaosOptions(family="dysts", systems="Lorenz", length=200))
     assert np.abs(shown(task.draw(task.rng("test"), 10))[0]).max() < 5
+
+
+DIVERGENCES = {
+    "lorenz": -41 / 3,
+    "halvorsen": -3.81,
+    "rucklidge": -3,
+    "burke-shaw": -11,
+    "chen": -10,
+    "thomas": -0.54,
+    "rikitake": -2,
+    "windmi": -0.7,
+    "sprott-b": -1,
+    "sprott-c": -1,
+    "sprott-f": -0.5,
+    "sprott-h": -0.5,
+    "sprott-m": -1,
+    "sprott-n": -2,
+}
+"""What the sum of all exponents must be, where it is the same everywhere."""
+
+
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_volumes_shrink_as_they_should(name):
+    x, by = np.random.default_rng(0).uniform(-2, 2, (5, 3)), 1e-5 * np.eye(3)
+    rate = ATTRACTORS[name].rate
+    divergence = sum((rate(x + by[i]) - rate(x - by[i]))[:, i] / 2e-5 for i in range(3))
+    assert divergence == pytest.approx(np.full(5, DIVERGENCES[name]), abs=1e-6)
+
+
+def test_lorenz_rests_where_it_should():
+    rest = np.array([[72**0.5, 72**0.5, 27.0], [-(72**0.5), -(72**0.5), 27.0]])
+    assert ATTRACTORS["lorenz"].rate(rest) == pytest.approx(np.zeros((2, 3)), abs=1e-12)

@@ -197,7 +197,8 @@ def warmed(model: Neurons, part: Reading, x: Tensor) -> tuple[Tensor, State]:
     """What the graph takes in on the stretches themselves, and its state before them: `x` is what `entering` gives."""
     state = model.graph.initial_state(len(x))
     if part.warmup:
-        state = model.graph.run(x[:, : part.warmup], state)[1]
+        given = part.read[:, : part.warmup]
+        state = model.graph.run(x[:, : part.warmup], state, present=present_of(model, given))[1]
     return x[:, part.warmup :], state
 
 
@@ -215,11 +216,11 @@ def bits_of(model: Neurons, part: Reading, x: Tensor) -> Tensor:
     """Bits of every target of these rows, `[K, T]` float32, NaN where none counts; `x` is what `entering` gives."""
     x, start = warmed(model, part, x)
     found, own = [], {} if isinstance(model, INN) else model.own_state(len(x))
-    for at, y, _ in running(model, part, x, start):
+    for at, y, present in running(model, part, x, start):
         if isinstance(model, INN):
             told = model.logits(y)
         else:
-            hidden = model.norm(model.graph.readout(y))
+            hidden = model.norm(said_by(model, y, present))
             reset = None if part.resets is None else part.resets[:, part.warmup :][:, at]
             hidden, last, own = model.so_far(part.inputs[:, at], hidden, own, reset, None)
             told = model.predict(hidden, last)
@@ -231,15 +232,26 @@ def bits_of(model: Neurons, part: Reading, x: Tensor) -> Tensor:
     return torch.cat(found, 1)
 
 
-def running(model: Neurons, part: Reading, x: Tensor, state: State) -> Iterator[tuple[slice, Tensor, State]]:
-    """Run the graph over what `warmed` gives, window by window: where, what the neurons say, the state after it."""
+def present_of(model: Neurons, given: Tensor) -> Tensor | None:
+    """Which neurons have anything to read of a signal; None where all are there."""
+    return model.present(given) if isinstance(model, SignalGraph) and model.split else None
+
+
+def said_by(model: Neurons, neurons: Tensor, present: Tensor | None) -> Tensor:
+    """What is read out of neurons `[B, T, N, D]`, of which some may be absent."""
+    return model.graph.readout(neurons) if present is None else model.graph.readout(neurons, present=present)
+
+
+def running(model: Neurons, part: Reading, x: Tensor, state: State) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    """Run the graph over what `warmed` gives, window by window: where, what the neurons say, and which are there."""
     resets, size = part.resets, window(model, len(x))
     for at in range(0, x.shape[1], size):
         here = slice(at, at + size)
         reset = None if resets is None else resets[:, part.warmup :][:, here]
         with evaluating(model), torch.no_grad():
-            y, state = model.graph.run(x[:, here], state, reset=reset)
-        yield here, y, state
+            present = present_of(model, part.inputs[:, here])
+            y, state = model.graph.run(x[:, here], state, reset=reset, present=present)
+        yield here, y, present
 
 
 def counted(targets: Tensor) -> Tensor:

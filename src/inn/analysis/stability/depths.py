@@ -49,8 +49,8 @@ class Depths:
     def __call__(self, tokens: Tensor, change: Change | None = None, state: State | None = None) -> list[Tensor]:
         """See `Hidden`; `state` is where a `SequenceModel` goes on from."""
         # Changed as a whole, then handed out piece by piece: some models read a text in pieces.
-        given = self.model.standard(tokens) if isinstance(self.model, SignalModel) else tokens
-        changed = None if change is None else change(self.embedding(given))
+        embed = self.model.enter if isinstance(self.model, SignalModel) else self.embedding
+        changed = None if change is None else change(embed(tokens))
         read = 0
         first: list[Tensor] = []
         outputs: list[list[Tensor]] = [[] for _ in self.layers]

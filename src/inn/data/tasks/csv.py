@@ -59,7 +59,7 @@ class Csv(Own):
         if len(set(roles)) < len(roles):
             raise InputError("series, time and target must be different columns; give each of them once")
         order, starts = self._order(table)
-        target = [table.cells(options.target)[i] for i in order] if options.target else None
+        target = np.array(table.cells(options.target), object)[order].tolist() if options.target else None
         lines = table.lines[order]
         told = None if target is None else self._target(target, starts, lines, table)
         kept = options.target if told and told.values and not told.steady and options.horizon else None

@@ -9,6 +9,9 @@ import numpy as np
 from inn.config.checks import check_at_least
 from inn.data.examples import IGNORED, Examples
 from inn.data.tasks.base import TaskOptions
+from inn.system.errors import InputError
+
+_MOST = 2**25  # steps of the examples of a part: half a gigabyte
 
 
 @dataclass
@@ -24,6 +27,11 @@ class NoiseOptions(TaskOptions):
         super().__post_init__()
         check_at_least(self, 0, "noise")
         check_at_least(self, 1, "fillers")
+        if self.examples > 1 and self.examples * self.noise > _MOST:
+            raise InputError(
+                f"examples {self.examples} of {self.noise} steps of noise do not fit into memory;"
+                f" take {max(1, _MOST // self.noise)} examples or fewer"
+            )
 
 
 def fillers(count: int) -> list[str]:
