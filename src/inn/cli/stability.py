@@ -23,6 +23,8 @@ USAGE = "inn stability MODEL [MODEL ...] [--text FILE] [--blocks 8] [--length 25
 def main(argv: list[str]) -> int:
     """Run `inn stability`."""
     args = parse(argv)
+    if args.text is None and not all(map(on_task, args.models)):
+        raise InputError(f"--text is missing: {USAGE}")
     found = {name: measured(name, args) for name in args.models}
     shown = dict(zip(short_names(args.models), found.values(), strict=True))
     if args.plot is not None:
@@ -50,8 +52,8 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--plot", help="Draw the curves into this file: .png, .svg or .pdf.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
-    if not args.models or (args.text is None and not all(map(on_task, args.models))):
-        raise InputError(f"{'--text' if args.models else 'MODEL'} is missing: {USAGE}")
+    if not args.models:
+        raise InputError(f"MODEL is missing: {USAGE}")
     if len(set(args.models)) < len(args.models):
         raise InputError("a model is given twice; name each once")
     for name in ("blocks", "length"):
