@@ -217,6 +217,15 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return own, settings
 
 
+def short_name(recipe: str) -> str:
+    """What runs of a recipe are called: its name, or the last part of a path without its ending.
+
+    >>> short_name("task:parity"), short_name("csv:my/data.csv"), short_name("own/mine.yaml")
+    ('parity', 'data', 'mine')
+    """
+    return Path(recipe.partition(":")[2] if task_of(recipe) != "none" else recipe).stem
+
+
 def recipes() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
     folder = Path(str(files("inn"))) / "recipes"
