@@ -98,8 +98,9 @@ def page(folder: Path) -> str:
     counts = [answer(open_row(name), entry).answer for name, entry in found.items()]
     tally = ", ".join(f"{counts.count(a)} {a}" for a in dict.fromkeys(counts))
     intervals = (
-        "Scores are means over seeds ± half of the 95 % interval; of a single seed a verdict uses the interval of the "
-        "test sequences (Wilson), and where the score is no share it cannot say that we are ahead."
+        "Scores are means over seeds ± half of the 95 % interval. Of a single seed a verdict uses the interval of the\n"
+        "test sequences (Wilson's); where the score is no share, one seed cannot say that the graph is ahead. In the\n"
+        "figure the dotted line is the cheap baseline."
     )
     parts = [_HEAD, f"Of {len(found)} rows: {tally}.\n", one_screen(found) + "\n", f"{intervals}\n"]
     if (folder / "where.png").exists():
