@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inn.analysis.measures.contexts import Context
 from inn.analysis.recording.sequences import Sequences, sequences
-from inn.analysis.recording.stretches import Stretches, stretches
+from inn.analysis.recording.stretches import Stretches, counted, stretches
 from inn.data.base import Vocabulary
 from inn.data.dataset import Dataset
 from inn.data.names import Channels
@@ -29,14 +28,14 @@ def rows_of(dataset: Dataset, split: str, symbols: int, device: torch.device) ->
     return stretches(dataset.split(split), symbols, device=device)
 
 
-def of_task(dataset: TaskData, bits: Tensor) -> dict[str, Any]:
+def of_task(dataset: TaskData, text: Sequences) -> dict[str, Any]:
     """What is said beside of a task: how many targets count, what is left out and why."""
     vocabulary, notes = dataset.vocabulary, []
     if isinstance(vocabulary, Channels):
         notes.append("a signal has no symbols: what each neuron would predict alone is left out")
         if not vocabulary.classes:
             notes.append("numbers are told and no classes: what a neuron tells about a class is left out")
-    return {"task": True, "targets": int((~bits.isnan()).sum()), "notes": notes}
+    return {"task": True, "targets": int(counted(text.targets).sum()), "notes": notes}
 
 
 def classes_of(text: Sequences, vocabulary: Vocabulary) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -100,7 +100,7 @@ def survey(
         "symbols": text.size,
         "bits": float(mean_bits(bits[0])),
         "metric": dataset.vocabulary.metric,
-        **(of_task(dataset, bits[0]) if isinstance(dataset, TaskData) else {}),
+        **(of_task(dataset, text) if isinstance(dataset, TaskData) and isinstance(text, Sequences) else {}),
         "parameters": model.num_parameters,
         "neurons": model.config.neurons,
         "rounds": model.config.rounds,

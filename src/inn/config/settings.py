@@ -43,9 +43,13 @@ class Settings:
     def with_sizes(self, sizes: Mapping[str, Any]) -> RunConfig:
         """The settings for data of these sizes (`Dataset.sizes`); raises `InputError` where another was declared."""
         if self.vocab not in (None, size := sizes.get("vocab", self.vocab)):
+            data, start = self.config.data, self.config.train.start
+            kind = f" ({data.vocabulary})" if data.text else ""
+            remedy = "leave model.vocab out and it is taken from the data"
+            if start is not None and not data.text:
+                remedy = f"start from a run on this task, not from '{start}'"
             raise InputError(
-                f"model.vocab is {self.vocab}, but corpus '{self.config.data.corpus}' has {size} distinct symbols "
-                f"({self.config.data.vocabulary}); leave model.vocab out and it is taken from the data"
+                f"model.vocab is {self.vocab}, but corpus '{data.corpus}' has {size} distinct symbols{kind}; {remedy}"
             )
         tree = self.config.to_dict()
         return RunConfig.from_dict({**tree, "model": with_sizes(tree["model"], sizes)})

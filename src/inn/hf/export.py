@@ -119,7 +119,9 @@ def in_and_out(inn: SequenceModel) -> list[tuple[str, str]]:
     """What a model of a task reads and tells, as rows of its card."""
     vocabulary = inn.vocabulary
     if isinstance(vocabulary, Channels):
-        told = {"classes": "the logit of", "values": "the value of", "next": "at the next step,"}[vocabulary.head]
+        told = {"classes": "the logit of", "values": "the value of", "next": "the value at the next step of"}[
+            vocabulary.head
+        ]
         if inn.config.head == "quantiles":
             told = f"the quantiles {', '.join(map(str, inn.config.quantiles))} of"
         reads = f"at each step the numbers {_listed(vocabulary.channels)}, NaN where one is missing"
