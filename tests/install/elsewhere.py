@@ -26,7 +26,7 @@ ATTRIBUTES = {
 }
 OTHERS = (
     "numpy torch.distributed.run torch._dynamo scipy.optimize networkx optuna datasets "
-    "lm_eval.api.task matplotlib.figure "
+    "lm_eval.api.task matplotlib.figure pandas sklearn.model_selection sklearn.utils.multiclass "
     "transformers.generation.utils transformers.models.auto.modeling_auto transformers.quantizers.auto"
 )
 """What the library imports of others, some of it late: those have platforms of their own."""

@@ -83,7 +83,7 @@ def test_extras_are_there_and_dev_has_them_all(wheel):
         for extra in about.get_all("Provides-Extra"):
             if need.marker and need.marker.evaluate({"extra": extra}) and not need.marker.evaluate({"extra": ""}):
                 extras.setdefault(extra, set()).add(need.name)
-    assert {"bpe", "dev", "docs", "explore", "leiden", "sweep"} <= set(extras)
+    assert {"bpe", "dev", "docs", "explore", "leiden", "sklearn", "sweep"} <= set(extras)
     for extra, names in extras.items():
         if extra not in ("leiden", "chaos"):
             assert names <= extras["dev"], extra
