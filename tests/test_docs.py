@@ -27,7 +27,12 @@ from inn.registry import TABLES
 from inn_studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
-WRITTEN = {"docs/lab-book.md", "docs/reproduction.md", *(f"docs/studies/{name}.md" for name in STUDIES)}
+WRITTEN = {
+    "docs/where.md",
+    "docs/lab-book.md",
+    "docs/reproduction.md",
+    *(f"docs/studies/{name}.md" for name in STUDIES),
+}
 """Pages that a command writes from results; they show code of other times."""
 PAGES = [
     "README.md",

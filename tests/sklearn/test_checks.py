@@ -17,7 +17,7 @@ QUICK = (
     "check_n_features_in_after_fitting check_dict_unchanged check_supervised_y_no_nan "
     "check_all_zero_sample_weights_error check_dataframe_column_names_consistency "
 ).split()
-LEARNS = {"max_iter": 15, "width": 8, "neurons": 2}
+SIZES = dict.fromkeys(("neurons", "width", "rounds"))  # those that the estimators have by themselves
 
 
 @pytest.mark.parametrize("check", [name for name in QUICK if hasattr(estimator_checks, name)])
@@ -29,7 +29,8 @@ def test_quick_checks(check, make):
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [classifier(**LEARNS), regressor(**LEARNS)], expected_failed_checks=lambda _: EXPECTED_FAILED_CHECKS
+    [classifier(max_iter=15), regressor(max_iter=20, lr=5e-3, **SIZES)],
+    expected_failed_checks=lambda _: EXPECTED_FAILED_CHECKS,
 )
 def test_all_checks(estimator, check):
     check(estimator)

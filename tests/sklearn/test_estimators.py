@@ -20,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.sklearn.conftest import classifier, copied, regressor
 
 import inn
+from inn.inference.examples import evaluate_examples
 from inn.system.errors import InputError
 
 
@@ -92,6 +93,10 @@ def test_early_stopping(sequences, labels):
     curve = model.validation_loss_curve_
     assert model.n_iter_ == len(curve) < 60
     assert int(np.argmin(curve)) == len(curve) - 3
+    held_out = model._split(model._given(sequences, noise, None, True, True), model._seed())[1]
+    score = evaluate_examples(model.model_, held_out)
+    assert len(held_out) == 6
+    assert score.nats / score.count == min(curve)  # the model that was best is kept
     with pytest.raises(InputError, match=r"too few to hold 0\.01 of them out"):
         classifier(early_stopping=True, validation_fraction=0.01).fit(sequences, labels)
 
@@ -235,6 +240,14 @@ def test_unfitted(sequences):
     for call in (classifier().predict, classifier().predict_proba, regressor().predict, classifier().learn_one):
         with pytest.raises(NotFittedError):
             call(sequences)
+
+
+def test_after_a_fit_that_failed_it_is_not_fitted(fitted, sequences, labels):
+    model = fitted("classifier")
+    with pytest.raises(InputError, match="sample_weight"):
+        model.fit(sequences, np.where(labels == "low", "a", "b"), np.zeros(24))
+    with pytest.raises(NotFittedError):
+        model.predict(sequences)
 
 
 def test_a_table_of_many_channels_is_refused(fitted):

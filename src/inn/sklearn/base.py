@@ -198,6 +198,7 @@ class SequenceEstimator(Learning):
             y: `[n]`.
             sample_weight: `[n]`, what each sequence counts.
         """
+        self.__dict__.pop("model_", None)  # classes and channels are no longer its own, should this fit fail
         examples = self._given(X, y, sample_weight, True, True)
         self._check_enough(examples)
         seed = self._seed()

@@ -91,6 +91,7 @@ class Forecaster(Learning):
         Args:
             y: `[T]` or `[T, F]` numbers, a pandas Series or DataFrame with a time index; or a list of these.
         """
+        self.__dict__.pop("model_", None)
         self._check_settings()
         if not isinstance(self.window, int) or self.window < 2:
             raise InputError(f"window must be a whole number of at least 2, not {self.window!r}")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from inn_studies.study import Study
 
 USAGE = (
-    "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report"
+    "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report "
+    "or inn study where [--rows A,B] ..."
 )
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> int:
     if args.report:
         from inn_studies.lab_book import RECORDS, write_lab_book
         from inn_studies.report import write_report, write_tables
+        from inn_studies.where.command import write_page
 
         if not (args.results.exists() or DOCS.exists()):
             raise InputError(
@@ -47,6 +49,7 @@ def main(argv: list[str]) -> int:
             )
         write_report(args.results, DOCS)
         write_tables(args.results, MARKED)
+        write_page(args.results)
         if (args.results / RECORDS).exists():
             write_lab_book(args.results, LAB_BOOK)
         tables = " and ".join(map(str, MARKED))

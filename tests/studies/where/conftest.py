@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ def aeon(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch) -> Path:
+def data(tmp_path, monkeypatch) -> Iterator[Path]:
     """A folder of data with spoken digits and a log."""
     rng = np.random.default_rng(0)
     rows = [(s, d, t) for s in range(6) for d in range(10) for t in (0, 5, 10)]

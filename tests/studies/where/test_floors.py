@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,10 +48,10 @@ def test_the_last_cycle_goes_on_as_it_did(monkeypatch):
     steps = np.stack([wave, wave, wave], -1)[None].astype(np.float32)
     told = chaos.last_cycle(steps[:, : chaos.READ])
     assert np.allclose(told, steps[:, chaos.READ :], atol=1e-4)
-    monkeypatch.setattr(chaos, "series", lambda name, part: steps)
-    monkeypatch.setattr(chaos, "exponent", lambda name: 0.01)
-    right = chaos.lasting(lambda seen: steps[:, chaos.READ :], "Lorenz", "test", 1)
-    assert right.tolist() == [pytest.approx(0.01 * chaos.TOLD)]
+    monkeypatch.setattr(chaos, "trajectories", lambda name, part, each: steps)
+    monkeypatch.setattr(chaos, "ATTRACTORS", {"lorenz": replace(chaos.ATTRACTORS["lorenz"], step=0.1, lyapunov=0.1)})
+    right = chaos._valid_time(lambda seen: steps[:, chaos.READ :], "test", "train", 1, 10)
+    assert right["value"] == pytest.approx(0.01 * chaos.TOLD)
     wrong = steps[:, chaos.READ :].copy()
     wrong[:, 50:] += 1
-    assert chaos.lasting(lambda seen: wrong, "Lorenz", "test", 1).tolist() == [pytest.approx(0.5)]
+    assert chaos._valid_time(lambda seen: wrong, "test", "train", 1, 10)["value"] == pytest.approx(0.5)

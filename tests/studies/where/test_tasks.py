@@ -7,8 +7,7 @@ import pytest
 
 from inn.system.errors import InputError
 from inn.testing import check_task
-from inn_studies.tasks import flows, series, spoken
-from inn_studies.tasks.flows import Flows, FlowsOptions
+from inn_studies.tasks import series, spoken
 from inn_studies.tasks.logs import LogSessions, LogSessionsOptions, templates
 from inn_studies.tasks.series import Series, SeriesOptions
 from inn_studies.tasks.spoken import Spoken, SpokenOptions
@@ -88,24 +87,6 @@ def test_tasks_on_data_keep_the_contract(data, kind, options, registered):
 
 def test_series_keep_the_contract(aeon, registered):
     check_task("series", name="GunPoint")
-
-
-def test_the_exponent_of_lorenz_is_the_known_one():
-    found = flows.trajectories("Lorenz")
-    assert np.isfinite(found).all()
-    assert flows.exponent("Lorenz") / flows.SYSTEMS["Lorenz"].dt == pytest.approx(0.906, abs=0.06)
-
-
-def test_the_next_step_of_a_flow_is_its_target_and_parts_differ(monkeypatch):
-    few = {name: flows.SYSTEMS[name] for name in ("Lorenz", "Rossler")}
-    monkeypatch.setattr(flows, "SYSTEMS", few)
-    monkeypatch.setattr(flows, "TRAINED", 1)
-    task = Flows(FlowsOptions(examples=4, length=20))
-    valid, test = task.part("valid"), task.part("test")
-    assert np.array_equal(valid.targets.reshape(4, 20, 3)[:, :-1], valid.inputs.reshape(4, 20, 3)[:, 1:])
-    assert not np.isclose(valid.inputs, test.inputs).all(-1).any()
-    other = Flows(FlowsOptions(examples=4, length=20, systems="unseen")).part("test")
-    assert not np.isclose(test.inputs, other.inputs).all(-1).any()
 
 
 def test_what_is_not_there_is_said_in_a_sentence(monkeypatch, tmp_path):

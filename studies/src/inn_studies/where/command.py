@@ -72,11 +72,10 @@ def _kept(rows: list[Row], args: Namespace) -> dict[str, dict[str, Any]]:
 def _conducted(rows: list[Row], args: Namespace) -> dict[str, dict[str, Any]]:
     """Run the rows and keep their results; those of a smoke run are kept with its runs."""
     from inn.system.device import good_threads
-    from inn.system.files import check_writable, replace_file
+    from inn.system.files import check_writable
     from inn_studies import results
-    from inn_studies.command import DOCS, RUNS, say, terminating
+    from inn_studies.command import RUNS, say, terminating
     from inn_studies.lab import Lab
-    from inn_studies.where.report import draw, page
 
     scale = args.scale or "short"
     smoke = scale == "smoke"
@@ -92,10 +91,20 @@ def _conducted(rows: list[Row], args: Namespace) -> dict[str, dict[str, Any]]:
             found[row.name] = results.conduct(row, scale, lab, args.seeds)
         path = results.write(row, folder, found[row.name])
         print(f"row '{row.name}' is in {path}", file=sys.stderr)
-        if DOCS.is_dir() and not smoke:
-            draw(folder, folder / "where.png")
-            replace_file(PAGE, page(folder))
+        if PAGE.parent.is_dir() and not smoke:
+            write_page(args.results)
     return found
+
+
+def write_page(results: Path) -> None:
+    """Write the page and its figure from the files in a folder of results."""
+    from inn.system.files import replace_file
+    from inn_studies.where.report import draw, page
+
+    folder = results / FOLDER
+    if folder.is_dir():
+        draw(folder, folder / "where.png")
+    replace_file(PAGE, page(folder))
 
 
 def _show(args: Namespace, entries: dict[str, dict[str, Any]]) -> None:

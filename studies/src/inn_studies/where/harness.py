@@ -15,6 +15,7 @@ from inn.data.names import sizes_of
 from inn.data.task_data import TaskData, task_data
 from inn.models.build import parameters_of
 from inn.models.size import with_parameters
+from inn.registry import TASKS
 from inn_studies.lab import Job, Lab, status
 
 RECIPE = "study-smoke"
@@ -65,6 +66,14 @@ class Track:
         return {"data.corpus": self.corpus, **{f"data.task.{name}": value for name, value in self.options.items()}}
 
 
+def small(track: Track) -> Track:
+    """The track with few examples to score, where they are generated."""
+    kind = track.corpus.removeprefix("task:")
+    if kind not in TASKS or "examples" not in {f.name for f in fields(TASKS.options(kind))}:
+        return track
+    return replace(track, options={**track.options, "examples": 10})
+
+
 @cache
 def _data(corpus: str, options: tuple[tuple[str, Any], ...]) -> TaskData:
     settings = resolve(RECIPE, [f"--data.corpus={corpus}", *(f"--data.task.{k}={v}" for k, v in options)])
@@ -96,7 +105,7 @@ def sized_models(
         **({"best graph": {**ours, **best}} if best else {}),
         "one wide neuron": {**ours, **silent},
         "LSTM": {"kind": f"{prefix}lstm", "layers": 1, **common},
-        "Mamba stack": {"kind": mamba, "layers": 2, **common},
+        "Mamba stack": {"kind": mamba, "layers": 4, **common},
         "Transformer": {
             "kind": f"{prefix}transformer", "layers": 2, "heads": 2, "window": track.window, **common,
         },

@@ -65,11 +65,12 @@ def one_screen(found: Mapping[str, dict[str, Any]]) -> str:
     rows = []
     for name, entry in found.items():
         row, result = open_row(name), entry["result"]
+        said = answer(row, entry).answer
         floor = None if result["skipped"] else row.baseline_value(result)
         scores = [shown([] if result["skipped"] else row.values(result, model)) for model in models]
         rows.append([
             f"[{name}](#{name})", row.score, *scores, "–" if floor is None else f"{floor:.3f}",
-            f"**{answer(row, entry).answer}**",
+            f"**{said}**",
         ])  # fmt: skip
     return markdown(["row", "score", *(f"{m}:" for m in models), "cheap baseline:", "verdict"], rows)
 
@@ -92,11 +93,14 @@ def section(row: Row, entry: Mapping[str, Any]) -> str:
 def page(folder: Path) -> str:
     """The page of what was measured so far, as Markdown."""
     found = measured(folder)
+    if not found:
+        return f"{_HEAD}\nNothing is measured yet; `inn study where --scale short` does it, in an hour on two cores.\n"
     counts = [answer(open_row(name), entry).answer for name, entry in found.items()]
     tally = ", ".join(f"{counts.count(a)} {a}" for a in dict.fromkeys(counts))
     intervals = (
-        "Scores are means over seeds ± half of the 95 % interval; of a single seed a verdict uses the interval of the "
-        "test sequences (Wilson), and where the score is no share it cannot say that we are ahead."
+        "Scores are means over seeds ± half of the 95 % interval. Of a single seed a verdict uses the interval of the\n"
+        "test sequences (Wilson's); where the score is no share, one seed cannot say that the graph is ahead. In the\n"
+        "figure the dotted line is the cheap baseline."
     )
     parts = [_HEAD, f"Of {len(found)} rows: {tally}.\n", one_screen(found) + "\n", f"{intervals}\n"]
     if (folder / "where.png").exists():

@@ -43,10 +43,6 @@ class Series(Row):
                 }
         return result
 
-    def baseline_value(self, result: dict[str, Any]) -> float | None:
-        found = [t["baseline"][self.baseline]["test"]["value"] for t in result["tracks"]]
-        return statistics.mean(found) if found else None
-
     def judge(self, result: dict[str, Any]) -> Answer:
         known = [t["name"] for t in result["tracks"] if "InceptionTime, published" in t["baseline"]]
         ours = self.ours(result)

@@ -15,6 +15,7 @@ class Sessions(Row):
     question = "Sessions of a log interleaved, twice as many at a time as in training: which event is out of order?"
     bar = "ahead of every monolith outside the interval"
     score = "AUROC"
+    share = False  # its error is not that of a share
     baseline = ""
 
     def tracks(self, scale: Scale) -> list[Track]:
