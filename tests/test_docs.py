@@ -96,7 +96,7 @@ def brief(argv: list[str]) -> list[str]:
     if argv[0] not in TRAINS or "--resume" in argv:
         return argv
     begun = "--from" in argv  # with another run's weights and text
-    task = argv[1].startswith(("task:", "csv:", "npz:"))
+    task = any(given.startswith(("task:", "csv:", "npz:")) for given in argv[1:2])
     if argv[0] != "demo" and not (begun or task) and not Path(argv[1]).exists():  # text that is on every machine
         argv = [argv[0], "demo", *argv[2:]]
     kind = argv[argv.index("--model.kind") + 1] if "--model.kind" in argv else "inn"

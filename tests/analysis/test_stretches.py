@@ -76,8 +76,7 @@ def test_the_size_of_a_window_changes_nothing(monkeypatch):
     m, text = model(router="attention", heads=2), stretches(TEXT, 400)
     part = next(text.groups())
     whole, seen = bits_of(m, part, entering(m, part, recalled(m, part))), observe(m, text)
-    for name in ("recording.stretches", "observe"):
-        monkeypatch.setattr(f"inn.analysis.{name}.window", lambda *_: 5)
+    monkeypatch.setattr("inn.analysis.recording.stretches.window", lambda *_: 5)
     torch.testing.assert_close(bits_of(m, part, entering(m, part, recalled(m, part))), whole, rtol=1e-4, atol=1e-5)
     again = observe(m, text)
     for one, other in ((seen.activity, again.activity), (seen.maps, again.maps), (seen.outputs, again.outputs)):

@@ -5,13 +5,19 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from inn import INN
+from inn.config.assemble import model_config
+from inn.data.examples import Examples, last_step
+from inn.data.names import Channels
 from inn.data.vocabulary import build_vocabulary
+from inn.explorer.examples import read_examples
 from inn.explorer.page import build_page
 from inn.explorer.passage import read_passage
+from inn.models.build import build_model
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
 CLASSES = ("vowel", "consonant", "space", "digit")
@@ -113,7 +119,7 @@ def history_of():
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory, model_of, survey_of, history_of):
-    """Pages by name: one run of hostile text, two runs, many neurons, and one without a survey."""
+    """Pages by name: one run of hostile text, two runs, many neurons, sequences of a task, and one without a survey."""
     folder = tmp_path_factory.mktemp("pages")
 
     def look(name, survey=True, **fields):
@@ -128,11 +134,23 @@ def pages(tmp_path_factory, model_of, survey_of, history_of):
             "facts": {"model.router.kind": HOSTILE},
         }
 
+    def sequences():
+        torch.manual_seed(0)
+        model = build_model(model_config("signal", features=2, outputs=2, head="classes", neurons=3, width=4, rounds=2))
+        model.vocabulary = Channels([HOSTILE, "y"], classes=["low", HOSTILE])
+        examples = Examples.equal(torch.randn(5, 9, 2).numpy(), np.tile(last_step(1, 9), (5, 1)))
+        survey = {**survey_of(3, 2, HOSTILE), "task": True, "targets": 5, "notes": []}
+        for card in survey["cards"]:
+            card.update(lens=None, information=None, recall=None)
+        passage = read_examples(model.eval(), examples, title=HOSTILE)
+        return {"name": "task", "play": None, "passage": passage, "survey": survey, "history": history_of()}
+
     one = look(HOSTILE)
     made = {
         "one": [one],
         "two": [one, look("other", neurons=3, router="attention", heads=2)],
         "many": [look("many", neurons=256, width=4, router="attention", heads=1)],
+        "task": [sequences()],
         "bare": [look("bare", survey=False, router="none")],
     }
     for name, looks in made.items():

@@ -53,7 +53,7 @@ def place(page):
     return int(page.locator("#transport input").input_value())
 
 
-@pytest.mark.parametrize("name", ["one", "two", "many", "bare"])
+@pytest.mark.parametrize("name", ["one", "two", "many", "task", "bare"])
 @pytest.mark.parametrize("size, scheme", [("wide", "light"), ("narrow", "dark")])
 def test_every_view_opens(visit, name, size, scheme):
     page = visit(name, size=size, color_scheme=scheme)
@@ -238,3 +238,15 @@ def test_another_passage_takes_the_place_of_one(visit, model_of):
 def test_who_asks_for_less_motion_gets_a_slow_start(visit):
     assert visit("one", reduced_motion="reduce").locator("#transport select").input_value() == "2"
     assert visit("one", reduced_motion="no-preference").locator("#transport select").input_value() == "5"
+
+
+def test_sequences_of_a_task_say_what_was_to_be_told(visit):
+    page = visit("task")
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    moment = page.locator(".moment")
+    assert "step 9 of its sequence" in moment.inner_text()
+    assert "to be told" in moment.inner_text()
+    assert moment.locator("li.true").count() == 1
+    page.keyboard.press("ArrowLeft")
+    assert "nothing is to be told here" in moment.inner_text()

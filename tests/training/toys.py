@@ -1,4 +1,4 @@
-"""A memory and objectives of the tests' own; also imported by the processes of `parallel/worker.py`."""
+"""A memory, a task and objectives of the tests' own; also imported by the processes of `parallel/worker.py`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
-from inn.data.examples import IGNORED
+from inn.data.examples import IGNORED, Examples
+from inn.data.tasks.base import Task
 from inn.nn.memory.base import Memory
 from inn.registry import register
 from inn.training.objectives.base import Loss, MicroBatch, Objective, StepResult
@@ -135,3 +137,50 @@ class Broken(Objective):
 def whole(t: Any) -> Tensor:
     """A number that processes share as one that each has."""
     return t.full_tensor() if hasattr(t, "full_tensor") else t
+
+
+@dataclass
+class WaveOptions(PartOptions):
+    """Waves of three speeds, of unequal lengths."""
+
+    told: str = "classes"
+    """classes, values or next."""
+    weighted: bool = True
+    """Whether sequences count differently."""
+
+
+@register("task", "toy-wave")
+class Wave(Task):
+    """A fixed set of signals with missing values: which wave it is, its speed, or its next step."""
+
+    Options = WaveOptions
+    signal = True
+    channels: ClassVar[list[str]] = ["wave", "noise"]
+
+    @property
+    def classes(self) -> list[str]:
+        return ["slow", "middle", "fast"] if self.options.told == "classes" else []
+
+    @property
+    def values(self) -> list[str]:
+        return ["speed"] if self.options.told == "values" else []
+
+    def part(self, name: str) -> Examples:
+        rng = np.random.default_rng(len(name))
+        label, lengths, t = rng.integers(0, 3, 40), rng.integers(5, 13, 40), np.arange(12)
+        x = np.stack([np.sin(t * (0.4 + 0.4 * label[:, None])), rng.normal(size=(40, 12))], -1).astype(np.float32)
+        x[rng.random(x.shape) < 0.1] = np.nan
+        last = np.arange(40), lengths - 1
+        if self.options.told == "classes":
+            targets = np.full((40, 12), IGNORED, np.int64)
+            targets[last] = label
+        elif self.options.told == "values":
+            targets = np.full((40, 12, 1), np.nan, np.float32)
+            targets[last] = label[:, None]
+        else:
+            targets = np.full_like(x, np.nan)
+            targets[:, :-1] = x[:, 1:]
+            targets[last] = np.nan
+        found = Examples.cut(x, targets, lengths)
+        weights = np.linspace(0.0, 2.0, 40, dtype=np.float32) if self.options.weighted and name == "train" else None
+        return Examples(found.inputs, found.targets, found.starts, weights)

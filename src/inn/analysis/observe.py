@@ -11,8 +11,7 @@ from torch import Tensor
 from inn.analysis.lesions.lesion import Averages, averaging
 from inn.analysis.measures.degree import shares
 from inn.analysis.recording.record import writing_on
-from inn.analysis.recording.stretches import Stretches, entering, recalled, warmed, window
-from inn.models.inn import INN
+from inn.analysis.recording.stretches import Neurons, Reading, entering, recalled, running, said_by, warmed
 from inn.nn.modes import evaluating
 from inn.nn.state import State
 from inn.nn.tape import RoundTape, Tape
@@ -92,7 +91,7 @@ class _RoundWatch(RoundTape):
 
 
 @torch.no_grad()
-def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | None = None) -> Observed:
+def observe(model: Neurons, text: Reading, report: Callable[[int, int], None] | None = None) -> Observed:
     """Let a model read stretches of text, each from a fresh state, and keep what its neurons did.
 
     Memory grows by 4 R N bytes a symbol. `report` is called with (symbols done, symbols to do).
@@ -110,26 +109,28 @@ def observe(model: INN, text: Stretches, report: Callable[[int, int], None] | No
         for k, part in enumerate(text.groups()):
             watch = _Watch(len(part.tokens))
             x, state = warmed(model, part, entering(model, part, recalled(model, part)))
-            size = window(model, watch.rows)
-            for at in range(0, T, size):
+            steps = running(model, part, x, state)
+            while True:
                 with writing_on(model, watch):
-                    y, state = model.graph.run(x[:, at : at + size], state)
-                model.graph.readout(y)  # for the averages: what it is given
+                    step = next(steps, None)
+                if step is None:
+                    break
+                said_by(model, *step[1:])  # for the averages: what it is given
                 if k == 0 and watch.last_outputs is not None:
                     outputs.append(watch.last_outputs)
             activity.append(torch.stack([torch.cat(watch.activity[r], 1) for r in sorted(watch.activity)]))
             maps.append(watch.maps(T))
             sizes = bool(watch.squares)
-            done += part.inputs.numel()
+            done += part.size
             if report is not None:
-                report(done, text.inputs.numel())
+                report(done, text.size)
         said = averages()
     heard = None if maps[0] is None else torch.cat(maps)
     return Observed(torch.cat(activity, 1), heard, sizes, said, torch.cat(outputs, 1))
 
 
 @torch.no_grad()
-def graph_inputs(model: INN, part: Stretches) -> tuple[Tensor, State]:
+def graph_inputs(model: Neurons, part: Reading) -> tuple[Tensor, State]:
     """What the graph takes in on these stretches, `[K, T, N, D]`, recall included, and its state before them."""
     with evaluating(model):
         return warmed(model, part, entering(model, part, recalled(model, part)))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from inn.analysis.controls.shuffle import shuffled_identities
 from inn.analysis.controls.untrained import untrained
-from inn.analysis.lesions.cause import bits_under, cost, unlesioned, worth_of
+from inn.analysis.lesions.cause import bits_under, cost, mean_bits, unlesioned, worth_of
 from inn.analysis.lesions.importance import importance
 from inn.analysis.lesions.lesion import cut, forgetful, mean_replaced, silenced, skipped
 from inn.analysis.measures.activity import relative, sparsity
@@ -25,14 +25,18 @@ from inn.analysis.measures.contexts import APART, TOP, Context, Contexts
 from inn.analysis.measures.degree import effective_degree, received, shares, thresholded_degree
 from inn.analysis.measures.effective import effective_neurons
 from inn.analysis.measures.information import information
-from inn.analysis.measures.lens import logit_lens
+from inn.analysis.measures.lens import Lens, logit_lens
 from inn.analysis.measures.timescale import half_lives, spectrum, time_constants
 from inn.analysis.observe import Observed, graph_inputs, observe
-from inn.analysis.recording.stretches import SYMBOLS, Stretches, stretches
+from inn.analysis.of_task import classes_of, of_task, rows_of, shown_step
+from inn.analysis.recording.sequences import Sequences
+from inn.analysis.recording.stretches import SYMBOLS, Neurons, Stretches
 from inn.data.base import Vocabulary
 from inn.data.dataset import Dataset
+from inn.data.task_data import TaskData
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
+from inn.models.signal import SignalModel
 from inn.nn.modes import device_of
 from inn.nn.tape import Connectivity
 from inn.system.errors import InputError
@@ -78,10 +82,11 @@ def survey(
 
     Example: ``survey(inn.load("runs/demo"), dataset)["cards"][3]["lesion"]``
     """
-    if not isinstance(model, INN):
+    if not isinstance(model, Neurons) or not hasattr(model.config, "neurons"):
         kind = getattr(model.config, "kind", type(model).__name__)
-        raise InputError(f"a model of kind '{kind}' has no neurons to look into; give a run of kind 'inn'")
-    text = stretches(dataset.split(split), symbols, device=device_of(model))
+        like = "signal" if isinstance(model, SignalModel) else "inn"
+        raise InputError(f"a model of kind '{kind}' has no neurons to look into; give a run of kind '{like}'")
+    text = rows_of(dataset, split, symbols, device_of(model))
     seen = observe(model, text)
     read, predicted = _classes(text, dataset.vocabulary)
     lesions = _lesions(model, seen)
@@ -92,9 +97,10 @@ def survey(
         "run": run,
         "corpus": dataset.name,
         "split": split,
-        "symbols": text.inputs.numel(),
-        "bits": float(bits[0].double().mean()),
+        "symbols": text.size,
+        "bits": float(mean_bits(bits[0])),
         "metric": dataset.vocabulary.metric,
+        **(of_task(dataset, text) if isinstance(dataset, TaskData) and isinstance(text, Sequences) else {}),
         "parameters": model.num_parameters,
         "neurons": model.config.neurons,
         "rounds": model.config.rounds,
@@ -120,8 +126,12 @@ def survey(
     }
 
 
-def _classes(text: Stretches, vocabulary: Vocabulary) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _classes(
+    text: Stretches | Sequences, vocabulary: Vocabulary
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Classes of the symbols read and of those predicted, `[K x T]` each, with the symbol before them in view."""
+    if isinstance(text, Sequences):
+        return classes_of(text, vocabulary)
     rows = text.tokens[:, text.before - 1 :].cpu().numpy()  # one before, T read, one more predicted
     found = {name: of.reshape(rows.shape) for name, of in symbol_classes(rows.ravel(), vocabulary).items()}
     return (
@@ -130,13 +140,17 @@ def _classes(text: Stretches, vocabulary: Vocabulary) -> tuple[dict[str, np.ndar
     )
 
 
-def _lesions(model: INN, seen: Observed) -> dict[tuple[str, int, int], Any]:
+def _recalls(model: Neurons) -> bool:
+    return isinstance(model, INN) and model.recall is not None
+
+
+def _lesions(model: Neurons, seen: Observed) -> dict[tuple[str, int, int], Any]:
     """Every lesion of a survey, by (what, which, from)."""
     c, found = model.config, {}
     for n in range(c.neurons):
         found["neuron", n, 0] = partial(silenced, model, [n])
         found["mean", n, 0] = partial(mean_replaced, model, [n], seen.averages)
-        if model.recall is not None:
+        if _recalls(model):
             found["recall", n, 0] = partial(forgetful, model, [n])
     if seen.connectivity is not None:
         strength = seen.connectivity.mean(0).fill_diagonal_(-1.0)
@@ -150,7 +164,7 @@ def _lesions(model: INN, seen: Observed) -> dict[tuple[str, int, int], Any]:
     return found
 
 
-def _graph_facts(model: INN, seen: Observed) -> dict[str, Any]:
+def _graph_facts(model: Neurons, seen: Observed) -> dict[str, Any]:
     """What the population does as a whole."""
     activity, weights = relative(seen.activity.flatten(1, 2)), seen.connectivity
     facts: dict[str, Any] = {
@@ -197,7 +211,7 @@ def _communities(seen: Observed, seed: int) -> dict[str, Any] | None:
     return communities(seen.connectivity.mean(0), seed=seed)
 
 
-def _untrained(model: INN, text: Stretches, seed: int) -> dict[str, Any]:
+def _untrained(model: Neurons, text: Stretches | Sequences, seed: int) -> dict[str, Any]:
     """The same of a model that has not learned anything."""
     fresh = untrained(model, seed)
     seen = observe(fresh, text.some(STREAMS))
@@ -212,8 +226,8 @@ def _untrained(model: INN, text: Stretches, seed: int) -> dict[str, Any]:
 
 
 def _cards(
-    model: INN,
-    text: Stretches,
+    model: Neurons,
+    text: Stretches | Sequences,
     seen: Observed,
     vocabulary: Vocabulary,
     read: dict[str, np.ndarray],
@@ -224,18 +238,29 @@ def _cards(
     N = model.config.neurons
     loud = relative(seen.activity.flatten(1, 2)).mean(0)  # [K x T, N], over rounds
     told = information(loud, read, seed=seed, block=min(64, len(loud) // 4))
-    loud = loud.view(*text.inputs.shape, N)
+    loud = loud.view(*text.inputs.shape[:2], N)
     preferred = Contexts()
-    for k, start in enumerate(text.starts.tolist()):
-        preferred.add(loud[k : k + 1], text.inputs[k : k + 1], [start])
+    if isinstance(text, Sequences):
+        for k, a, b in text.pieces():
+            preferred.add(loud[k : k + 1, a:b], text.places[k : k + 1, a:b], [int(text.places[k, a])])
+    else:
+        for k, start in enumerate(text.starts.tolist()):
+            preferred.add(loud[k : k + 1], text.inputs[k : k + 1], [start])
     contexts = preferred.found()
     few = len(seen.outputs)
-    lenses = logit_lens(model, seen.outputs, text.targets[:few], loud[:few], seen.averages.spoken)
-    x, state = graph_inputs(model, text.some(STREAMS))
-    lives, constants = half_lives(model.graph, x, state), time_constants(model.graph, x, state)
-    spectra = [[] for _ in range(N)] if constants is None else spectrum(constants)
+    lenses = _lenses(model, seen, text, loud[:few])
+    streams = text.streams(STREAMS)
+    lives: list[float | None] = [None] * N
+    spectra: list[list[float]] = [[] for _ in range(N)]
+    if streams is not None:
+        x, state = graph_inputs(model, streams)
+        lives, constants = half_lives(model.graph, x, state), time_constants(model.graph, x, state)
+        spectra = spectra if constants is None else spectrum(constants)
     worth = importance(worth_of(model, text.some(FEW)), N, pairs=max(2, COALITIONS // (2 * N)), seed=seed)
     names = [text_of_symbol(vocabulary, i) for i in range(vocabulary.size)]
+    shown = (
+        partial(_shown, vocabulary=vocabulary) if isinstance(text, Stretches) else partial(shown_step, text, vocabulary)
+    )
     cards = []
     for n in range(N):
         silent = costs["neuron", n, 0]
@@ -243,10 +268,12 @@ def _cards(
             {
                 "neuron": n,
                 "name": f"neuron {int(model.graph.ids[n])}",
-                "information": {name: {"bits": float(i.bits[n]), "null": float(i.null[n])} for name, i in told.items()},
-                "contexts": [_shown(context, vocabulary) for context in contexts[n]],
+                "information": {name: {"bits": float(i.bits[n]), "null": float(i.null[n])} for name, i in told.items()}
+                or None,
+                "contexts": [shown(context) for context in contexts[n]],
                 "timescale": {"half_life": lives[n], "spectrum": spectra[n]},
-                "lens": {
+                "lens": lenses
+                and {
                     "bits": lenses[n].bits,
                     "silent": lenses[n].silent,
                     "top": [[names[i], push] for i, push in lenses[n].top(LISTED)],
@@ -259,6 +286,19 @@ def _cards(
             }
         )
     return cards
+
+
+def _lenses(model: Neurons, seen: Observed, text: Stretches | Sequences, loud: Tensor) -> list[Lens] | None:
+    """What each neuron alone would predict, where something counts; None of a signal."""
+    if not isinstance(model, INN):
+        return None
+    outputs, targets = seen.outputs, text.targets[: len(seen.outputs)]
+    if isinstance(text, Sequences):
+        counts = targets >= 0
+        outputs, targets, loud = outputs[counts][None], targets[counts][None], loud.to(counts.device)[counts][None]
+        if not targets.numel():
+            return None
+    return logit_lens(model, outputs, targets, loud, seen.averages.spoken)
 
 
 def _shown(context: Context, vocabulary: Vocabulary) -> dict[str, Any]:
@@ -287,8 +327,8 @@ def _neighbours(weights: Tensor | None, n: int) -> dict[str, Any]:
     return {"hears": strongest(mean[n]), "heard_by": strongest(mean[:, n])}
 
 
-def _recall(model: INN, n: int, costs: dict[tuple[str, int, int], Any]) -> dict[str, Any] | None:
-    if model.recall is None:
+def _recall(model: Neurons, n: int, costs: dict[tuple[str, int, int], Any]) -> dict[str, Any] | None:
+    if not isinstance(model, INN) or model.recall is None:
         return None
     each = model.recall.each
     return {"length": model.recall.orders[n * each : (n + 1) * each], "bits": costs["recall", n, 0].bits}

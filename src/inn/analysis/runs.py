@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from inn.analysis.comparison.beside import beside
 from inn.analysis.controls.untrained import untrained
+from inn.analysis.of_task import rows_of
 from inn.analysis.overview import survey
-from inn.analysis.recording.stretches import SYMBOLS, stretches
+from inn.analysis.recording.stretches import SYMBOLS, Neurons
 from inn.analysis.stability.measure import stability
 from inn.data.dataset import Dataset
-from inn.models.inn import INN
+from inn.data.task_data import TaskData
 from inn.nn.modes import as_tokens, device_of
 from inn.runs.directory import Run
 from inn.runs.load import load, load_with_data, path_of
@@ -65,26 +68,39 @@ def survey_run(
     looking = partial(report, "looking inside")
     name = str(path_of(run))
     facts = survey(model, dataset, split=split, symbols=symbols, seed=seed, run=name, report=looking)
-    assert isinstance(model, INN)  # the survey has refused others
-    text = dataset.split(split)
+    assert isinstance(model, Neurons)  # the survey has refused others
     if counterpart is not None:
-        cut = stretches(text, symbols, device=device_of(model))
+        cut = rows_of(dataset, split, symbols, device_of(model))
         control = beside(untrained(model, seed=0), untrained(counterpart, seed=1), cut, seed)
         found = beside(model, counterpart, cut, seed)
         facts["beside"] = {"run": str(path_of(other)), **found, "untrained": control}  # type: ignore[arg-type]
     if steadiness:
-        facts["stability"] = stability(model, as_tokens(_spread(text), device_of(model)), seed=seed)
+        facts["stability"] = stability(model, blocks_of(dataset, split, device_of(model)), seed=seed)
     return facts
 
 
-def _of_the_same_symbols(run: str | Path | Run, dataset: Dataset) -> INN:
+def _of_the_same_symbols(run: str | Path | Run, dataset: Dataset) -> Neurons:
     """The model of another run that reads the same symbols."""
     model = load(run)
-    if not isinstance(model, INN):
+    if not isinstance(model, Neurons):
         raise InputError(f"run '{path_of(run)}' has no neurons to set beside; give a run of kind 'inn'")
     if model.vocabulary != dataset.vocabulary:
         raise InputError(f"run '{path_of(run)}' reads other symbols; give a run of the same corpus and vocabulary")
     return model
+
+
+def blocks_of(dataset: Dataset, split: str, device: torch.device, blocks: int = BLOCKS, length: int = BLOCK) -> Tensor:
+    """Blocks of a part that stability is measured on, `[blocks, T]` or `[blocks, T, F]`: of a task, its sequences.
+
+    Raises `InputError` where the sequences are too short.
+    """
+    if not isinstance(dataset, TaskData):
+        return as_tokens(_spread(dataset.split(split)), device)
+    examples = dataset.examples(split)
+    longest = np.argsort(-examples.lengths, kind="stable")[:blocks]
+    steps = min(length, int(examples.lengths[longest].min()))
+    rows = [examples.inputs[at : at + steps] for at in examples.starts[np.sort(longest)].tolist()]
+    return torch.from_numpy(np.stack(rows)).to(device)
 
 
 def _spread(text: np.ndarray) -> np.ndarray:

@@ -94,7 +94,11 @@ def show(facts: dict[str, Any]) -> None:
         f"{facts['control']['untrained']['effective_neurons']:.2f} untrained",
         soft_wrap=True,
     )
-    out.print(f"{facts['bits']:.3f} bits per symbol over {facts['symbols']:,} symbols", soft_wrap=True)
+    if facts.get("task"):
+        said = f"{facts['bits']:.3f} bits per target over {facts['targets']:,} targets in {facts['symbols']:,} steps"
+        out.print("\n".join([said, *facts["notes"]]), soft_wrap=True)
+    else:
+        out.print(f"{facts['bits']:.3f} bits per symbol over {facts['symbols']:,} symbols", soft_wrap=True)
     if facts["roles"] is not None:
         show_roles(facts, out)
     show_neurons(facts, out)
@@ -162,8 +166,9 @@ def show_neurons(facts: dict[str, Any], out: Console) -> None:
     missed = _table("ablation (lesion) of a neuron", "neuron", "bits [95 %]:", "mean instead:", "Shapley:", "most at")
     for card in facts["cards"]:
         lesion, life, name = card["lesion"], card["timescale"]["half_life"], str(card["neuron"])
+        lens = "–" if card["lens"] is None else f"{card['lens']['bits']:.2f}"
         tells = ", ".join(f"{name} {bits:.2f}" for name, bits in told(card)) or "–"
-        carried.add_row(name, tells, "long" if life is None else f"{life:.1f}", f"{card['lens']['bits']:.2f}")
+        carried.add_row(name, tells, "long" if life is None else f"{life:.1f}", lens)
         missed.add_row(
             name,
             _cost(lesion),
@@ -172,16 +177,22 @@ def show_neurons(facts: dict[str, Any], out: Console) -> None:
             worst(lesion["by_class"], facts["classes"]),
         )
     out.print(carried)
+    silent, task = facts["cards"][0]["lens"], facts.get("task")
+    of = "the symbol read, or (→) the next target that counts" if task else "the class of the last symbol"
     note = (
-        "Encodes: information about the class of the last symbol, above that of shuffled classes; half-life of "
-        "a perturbation, in symbols; alone: bits per symbol of a prediction from this neuron only "
-        f"({facts['cards'][0]['lens']['silent']:.2f} from none).\n"
+        f"Encodes: information about {of}, above that of shuffled classes; half-life of a perturbation, in "
+        f"{'steps' if task else 'symbols'}"
     )
+    if silent is not None:
+        each = "target" if task else "symbol"
+        note += f"; alone: bits per {each} of a prediction from this neuron only ({silent['silent']:.2f} from none)"
+    note += ".\n"
     out.print(note, style="dim")
     out.print(missed)
     out.print(
-        "Bits per symbol lost when the neuron is silent, and when its mean replaces it; Shapley: its share of the "
-        "value of all; most at: the class of the next symbol with the largest loss.\n",
+        f"Bits per {'target' if task else 'symbol'} lost when the neuron is silent, and when its mean replaces it; "
+        f"Shapley: its share of the value of all; most at: the {'target' if task else 'class of the next symbol'} with "
+        "the largest loss.\n",
         style="dim",
     )
 
@@ -205,7 +216,7 @@ def _cost(of: dict[str, float]) -> str:
 
 def told(card: dict[str, Any]) -> list[tuple[str, float]]:
     """The classes that a neuron tells most of, those that chance does not reach."""
-    above = [(name, of["bits"]) for name, of in card["information"].items() if of["bits"] > of["null"]]
+    above = [(name, of["bits"]) for name, of in (card["information"] or {}).items() if of["bits"] > of["null"]]
     return sorted(above, key=lambda pair: -pair[1])[:CLASSES]
 
 

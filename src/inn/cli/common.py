@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -28,13 +29,13 @@ SURE = 0.95
 
 
 def console(*, to_stderr: bool = False, progress: bool = False) -> Console:
-    """Where text for people goes, as it is: a bracket in a path or a sample is no markup.
+    """Where text for people goes, as it is: a bracket or `:name:` in a path or a sample is no markup.
 
     `progress`: what tells how work goes on, and is not printed under `--quiet`.
     """
     from rich.console import Console
 
-    return Console(stderr=to_stderr, highlight=False, markup=False, quiet=progress and QUIET.get())
+    return Console(stderr=to_stderr, highlight=False, markup=False, emoji=False, quiet=progress and QUIET.get())
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -104,3 +105,30 @@ def law(found: dict[str, Any]) -> str:
     law = f"lag^-{of['mean']:.2f}" if found["better"] == "power" else f"exp(-{of['mean']:.3f} lag)"
     unsure = ", unsure" if found["share"] < SURE else ""
     return f"{law} [{of['low']:.3g}, {of['high']:.3g}]{unsure}"
+
+
+def task_options(text: str) -> dict[str, Any]:
+    """Options as they are written on the command line.
+
+    >>> task_options("length=256,form=table,operators=[and,or]")
+    {'length': 256, 'form': 'table', 'operators': ['and', 'or']}
+    """
+    found = {}
+    for piece in re.split(r",(?![^\[]*\])", text):  # commas in a list are the list's
+        name, equals, value = piece.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--task expects OPTION=VALUE, like length=256, not '{piece}'")
+        found[name.strip()] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    if text.startswith("[") and text.endswith("]"):
+        return [_value(one.strip()) for one in text[1:-1].split(",") if one.strip()]
+    words = {"true": True, "false": False, "null": None}
+    if text in words:
+        return words[text]
+    for number in (int, float):
+        with suppress(ValueError):
+            return number(text)
+    return text

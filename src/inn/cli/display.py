@@ -197,7 +197,7 @@ def write_look(run: str, other: str | None, out: Path, made_with: str, **options
         console(to_stderr=True).print(f"inn: {sentence}", soft_wrap=True)
     write_page(looks, out, made_with=made_with)
     facts = {name: looks[0]["passage"][name] for name in ("symbols", "unit", "title")}
-    return {"run": run, **facts, "page": out, "bytes": out.stat().st_size}
+    return {"run": run, **facts, "play": looks[0]["play"], "page": out, "bytes": out.stat().st_size}
 
 
 def tell_look(facts: dict[str, Any]) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import suppress
 from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, needs_run, one_of, print_json
+from inn.cli.common import JSON_HELP, console, needs_run, one_of, print_json, task_options
 from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
@@ -98,33 +96,6 @@ def show(facts: dict[str, Any]) -> None:
         also = f", {facts['bpb']:.3f} bits per byte"
     out.print(f"{facts['count']:,} {facts['unit']}s scored{afresh}{also}; --json has every unit", style="dim")
     out.print(table)
-
-
-def task_options(text: str) -> dict[str, Any]:
-    """Options as they are written on the command line.
-
-    >>> task_options("length=256,form=table,operators=[and,or]")
-    {'length': 256, 'form': 'table', 'operators': ['and', 'or']}
-    """
-    found = {}
-    for piece in re.split(r",(?![^\[]*\])", text):  # commas in a list are the list's
-        name, equals, value = piece.partition("=")
-        if not equals or not name.strip():
-            raise InputError(f"--task expects OPTION=VALUE, like length=256, not '{piece}'")
-        found[name.strip()] = _value(value.strip())
-    return found
-
-
-def _value(text: str) -> Any:
-    if text.startswith("[") and text.endswith("]"):
-        return [_value(one.strip()) for one in text[1:-1].split(",") if one.strip()]
-    words = {"true": True, "false": False, "null": None}
-    if text in words:
-        return words[text]
-    for number in (int, float):
-        with suppress(ValueError):
-            return number(text)
-    return text
 
 
 def show_task(facts: dict[str, Any]) -> None:

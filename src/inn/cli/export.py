@@ -28,6 +28,9 @@ def main(argv: list[str]) -> int:
         out.print(
             "experience.safetensors holds what the run read last: do not publish it if that was private", style="yellow"
         )
+    if "modeling_inn.py" not in sizes:  # a model that transformers cannot be given
+        out.print(f"inn.load('{folder}') opens it", soft_wrap=True)
+        return 0
     out.print(f"AutoModelForCausalLM.from_pretrained('{folder}') opens it after `import inn.hf`", soft_wrap=True)
     return 0
 

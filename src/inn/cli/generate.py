@@ -48,10 +48,11 @@ def write_text(args: Namespace) -> int:
     """Load the run, and print the prompt and what follows it."""
     import torch
 
-    from inn.runs.load import load
+    from inn.runs.load import check_writes, load
     from inn.system.device import resolve_device
 
     device = resolve_device(args.device)
+    check_writes(args.run)
     model = load(args.run).to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=args.dtype == "bfloat16"):
         pieces = model.generate(

@@ -18,7 +18,7 @@ USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--json]"
 def main(argv: list[str]) -> int:
     """Run `inn info`."""
     args, settings = parse(argv)
-    facts = amounts(settings)
+    facts = {**amounts(settings), "validation": validation(args.what)}
     if args.json:
         print_json({"name": args.what, **facts})
     else:
@@ -30,7 +30,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     """The command's arguments, and the settings they come to."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn info", USAGE, "Parameters, training compute, state and settings of a recipe or a run.")
-    about = "A recipe by name, the path of a YAML file, or a run directory."
+    about = "A recipe by name, the path of a YAML file, task:NAME, csv:PATH, npz:PATH, or a run directory."
     parser.positional("what", about, metavar="RECIPE|RUN", names=recipes())
     parser.flag("--json", JSON_HELP)
     args = with_settings(parser, own, overrides).parse(own)
@@ -63,6 +63,14 @@ def amounts(settings: Settings) -> dict[str, Any]:
     }
 
 
+def validation(what: str) -> dict[str, float] | None:
+    """The best validation of a run, in bits and whatever its task is measured by; None of what is no trained run."""
+    from inn.runs.directory import Run
+
+    best = ((Run(what).summary() or {}).get("best") or {}) if is_run(what) else {}
+    return {name: value for name, value in best.items() if name not in ("step", "nats", "count")} or None
+
+
 def show(name: str, facts: dict[str, Any]) -> None:
     from rich.table import Table
 
@@ -77,3 +85,6 @@ def show(name: str, facts: dict[str, Any]) -> None:
     out.print(f"parameters          {facts['parameters']:,}" + (f"  ({parts})" if parts else ""), soft_wrap=True)
     out.print(f"training compute    {facts['training_flops_per_symbol']:,.0f} FLOPs per symbol")
     out.print(f"state               {facts['state_bytes']:,} bytes per stream")
+    if facts["validation"]:
+        said = ", ".join(f"{name} {value:.4f}" for name, value in facts["validation"].items())
+        out.print(f"best validation     {said}", soft_wrap=True)

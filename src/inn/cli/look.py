@@ -32,7 +32,8 @@ def main(argv: list[str]) -> int:
         print_json(facts)
         return 0
     tell_look(facts)
-    print(f"to type a text of your own and silence neurons: inn play {shlex.quote(args.run)} --open")
+    if facts["play"]:
+        print(f"to type a text of your own and silence neurons: {facts['play']} --open")
     if args.open:
         import webbrowser
 

@@ -104,7 +104,7 @@ def cells(run: ListedRun, runs: Sequence[ListedRun]) -> list[str]:
 
     return [
         run.name,
-        score_cell(run.bits, run.metric),
+        score_cell(run.bits, run.metric) + ("" if run.score is None else f", {run.measure} {run.score:.3f}"),
         score_cell(run.test, run.metric),
         run.status,
         spark(run.curve, [point for other in runs if other.text == run.text for point in other.curve]),
@@ -127,7 +127,8 @@ def score_cell(bits: float | None, metric: str | None) -> str:
 
 def short_corpus(corpus: str) -> str:
     """A corpus by name; of a file, the last part of its path."""
-    return f"file:{Path(corpus).name}" if corpus.startswith("file:") else corpus
+    source, colon, path = corpus.partition(":")
+    return f"{source}:{Path(path).name}" if colon and source != "task" else corpus
 
 
 def number(value: int | None) -> str:

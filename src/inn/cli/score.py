@@ -111,9 +111,10 @@ def score_files(args: Namespace) -> int:
     for name in args.files:
         check_readable(name)
     from inn.inference.scoring.lines import LineScorer
-    from inn.runs.load import load
+    from inn.runs.load import check_writes, load
     from inn.system.device import resolve_device
 
+    check_writes(args.run)
     model = load(args.run).to(resolve_device(args.device))
     show = {"text": as_text, "csv": as_csv, "jsonl": as_json}[args.format](model.config.vocab)
     sys.stdout.write(",".join(COLUMNS) + "\n" if args.format == "csv" else "")

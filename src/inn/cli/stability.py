@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, law, print_json
+from inn.cli.common import JSON_HELP, console, is_run, law, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from inn.compress.decoder import Frame
 
-USAGE = "inn stability MODEL [MODEL ...] --text FILE [--blocks 8] [--length 256] [--plot FILE.png] [--json]"
+USAGE = "inn stability MODEL [MODEL ...] [--text FILE] [--blocks 8] [--length 256] [--plot FILE.png] [--json]"
 
 
 def main(argv: list[str]) -> int:
     """Run `inn stability`."""
     args = parse(argv)
+    if args.text is None and not all(map(on_task, args.models)):
+        raise InputError(f"--text is missing: {USAGE}")
     found = {name: measured(name, args) for name in args.models}
     shown = dict(zip(short_names(args.models), found.values(), strict=True))
     if args.plot is not None:
@@ -40,15 +42,18 @@ def parse(argv: list[str]) -> Namespace:
     """The command's arguments."""
     parser = OptionParser("inn stability", USAGE, "Perturb a symbol's embedding; measure decay and growth.")
     parser.positional("models", "Runs, checkpoints, exported folders, Hugging Face decoders.", many=True)
-    parser.option("--text", help="A text file; each model reads it with its own vocabulary.")
+    parser.option(
+        "--text",
+        help="A text file, in each model's own symbols; not of runs of tasks.",
+    )
     parser.option("--blocks", type=int, default=8, help="Blocks spread over the text; intervals are over blocks.")
     parser.option("--length", type=int, default=256, help="Symbols per block; the one at a quarter is perturbed.")
     parser.option("--seed", type=int, default=0, help="Seed of the directions of the perturbations.")
     parser.option("--plot", help="Draw the curves into this file: .png, .svg or .pdf.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
-    if not args.models or args.text is None:
-        raise InputError(f"{'--text' if args.models else 'MODEL'} is missing: {USAGE}")
+    if not args.models:
+        raise InputError(f"MODEL is missing: {USAGE}")
     if len(set(args.models)) < len(args.models):
         raise InputError("a model is given twice; name each once")
     for name in ("blocks", "length"):
@@ -59,8 +64,16 @@ def parse(argv: list[str]) -> Namespace:
 
 def measured(name: str, args: Namespace) -> dict[str, Any]:
     """`inn.analysis.stability` of one model on blocks spread over the text."""
-    from inn.analysis.stability.measure import stability
+    import torch
 
+    from inn.analysis.runs import blocks_of
+    from inn.analysis.stability.measure import stability
+    from inn.runs.load import load_with_data
+
+    if args.text is None:
+        model, dataset = load_with_data(name)
+        found = blocks_of(dataset, "valid", torch.device("cpu"), args.blocks, args.length)
+        return stability(model, found, seed=args.seed)
     model, symbols, frame = _open(name, args.text)
     if len(symbols) < args.blocks * args.length:
         raise InputError(
@@ -70,6 +83,13 @@ def measured(name: str, args: Namespace) -> dict[str, Any]:
     step = len(symbols) // args.blocks
     blocks = symbols[: args.blocks * step].view(args.blocks, step)[:, : frame.room(args.length)]
     return stability(model, frame.around(blocks), seed=args.seed)
+
+
+def on_task(name: str) -> bool:
+    """Whether a name is that of a run whose data is a task."""
+    from inn.runs.directory import Run
+
+    return is_run(name) and not Run(name).config().data.text
 
 
 def _open(name: str, text: str) -> tuple[nn.Module, torch.Tensor, Frame]:

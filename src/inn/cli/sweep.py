@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, one_of, print_json, with_settings
 from inn.config.parser import OptionParser
-from inn.config.settings import recipes, resolve, split_overrides
+from inn.config.settings import recipes, resolve, short_name, split_overrides
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
@@ -50,7 +50,9 @@ def parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     """The command's arguments, and the settings of all trials as `--section.field=value`."""
     own, overrides = split_overrides(argv)
     parser = OptionParser("inn sweep", USAGE, "Search for the best settings of a recipe (Optuna).")
-    parser.positional("recipe", "A recipe by name, or the path of a YAML file.", names=recipes())
+    parser.positional(
+        "recipe", "A recipe by name, the path of a YAML file, task:NAME, csv:PATH or npz:PATH.", names=recipes()
+    )
     parser.positional("space", "A YAML file with the search space: `train.lr: {low: 1e-3, high: 2e-2, log: true}`.")
     parser.option("--trials", type=int, default=20, help="Trials of the sweep, including those done earlier.")
     parser.option("--workers", type=int, default=1, help="Trials in parallel, each in its own process.")
@@ -64,7 +66,7 @@ def parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     for option in ("trials", "workers"):
         if getattr(args, option) < 1:
             raise InputError(f"--{option} must be at least 1, not {getattr(args, option)}")
-    args.run = args.run or f"runs/sweep-{Path(args.recipe).stem}-{Path(args.space).stem}"
+    args.run = args.run or f"runs/sweep-{short_name(args.recipe)}-{Path(args.space).stem}"
     return args, overrides
 
 
@@ -91,7 +93,8 @@ def outcome(trial: optuna.trial.FrozenTrial) -> str:
     metric = trial.user_attrs.get("metric", "BPC")
     state = trial.state.name
     if state == "COMPLETE" and trial.value is not None:
-        return f"{in_metric(trial.value, metric):.3f} {metric}"
+        score = trial.user_attrs.get("score")
+        return f"{in_metric(trial.value, metric):.3f} {metric}" + (f", {score}" if score else "")
     if state == "PRUNED":
         last = trial.last_step
         return f"pruned at {last / 10:.0f}%" if last is not None else "pruned"

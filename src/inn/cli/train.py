@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.run import task_of
-from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, split_overrides
+from inn.config.settings import Settings, read_recipe, recipes, resolve, resolve_tree, short_name, split_overrides
 from inn.system.errors import InputError
 
 USAGE = f"inn train RECIPE [--run DIR] [--from RUN] {SETTINGS_USAGE}, or inn train --resume RUN"
@@ -96,8 +95,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings | None]:
         return args, None
     if args.recipe is None:
         raise InputError(f"RECIPE is missing: `inn recipes` lists them; {USAGE}")
-    name = args.recipe.partition(":")[2] if task_of(args.recipe) != "none" else args.recipe
-    args.run = args.run or f"runs/{Path(name).stem}"
+    args.run = args.run or f"runs/{short_name(args.recipe)}"
     return args, resolve(args.recipe, overrides)
 
 
@@ -115,7 +113,8 @@ def resolve_from(source: str, recipe: str | None, overrides: Sequence[str]) -> S
     if not any(given.startswith(("--data.vocabulary", "--data.tokenizer")) for given in overrides):
         data |= {name: own["data"][name] for name in ("vocabulary", "units", "tokenizer")}
         corpus = resolve_tree({"data": data}, [o for o in overrides if o.startswith("--data.")]).config.data.corpus
-        if data["vocabulary"] != "bytes" and (data["tokenizer"] or corpus != own["data"]["corpus"]):
+        reads = data["vocabulary"] != "bytes" and task_of(corpus) == "none"
+        if reads and (data["tokenizer"] or corpus != own["data"]["corpus"]):
             data["tokenizer"] = source  # another text would have other symbols, and a folder may be gone
     train = {**(tree.get("train") or {}), "start": source}
     return resolve_tree({"model": own["model"], "data": data, "train": train}, overrides, f"run '{source}'")

@@ -43,9 +43,13 @@ class Settings:
     def with_sizes(self, sizes: Mapping[str, Any]) -> RunConfig:
         """The settings for data of these sizes (`Dataset.sizes`); raises `InputError` where another was declared."""
         if self.vocab not in (None, size := sizes.get("vocab", self.vocab)):
+            data, start = self.config.data, self.config.train.start
+            kind = f" ({data.vocabulary})" if data.text else ""
+            remedy = "leave model.vocab out and it is taken from the data"
+            if start is not None and not data.text:
+                remedy = f"start from a run on this task, not from '{start}'"
             raise InputError(
-                f"model.vocab is {self.vocab}, but corpus '{self.config.data.corpus}' has {size} distinct symbols "
-                f"({self.config.data.vocabulary}); leave model.vocab out and it is taken from the data"
+                f"model.vocab is {self.vocab}, but corpus '{data.corpus}' has {size} distinct symbols{kind}; {remedy}"
             )
         tree = self.config.to_dict()
         return RunConfig.from_dict({**tree, "model": with_sizes(tree["model"], sizes)})
@@ -215,6 +219,15 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             settings.append(name)  # its value is missing, as the parser will say
     return own, settings
+
+
+def short_name(recipe: str) -> str:
+    """What runs of a recipe are called: its name, or the last part of a path without its ending.
+
+    >>> short_name("task:parity"), short_name("csv:my/data.csv"), short_name("own/mine.yaml")
+    ('parity', 'data', 'mine')
+    """
+    return Path(recipe.partition(":")[2] if task_of(recipe) != "none" else recipe).stem
 
 
 def recipes() -> dict[str, Path]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import inspect
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from inn.config.checks import default_of
 from inn.data.corpora import corpus_text, find_corpus, pydoc_text
 from inn.data.fetch import find, unpacked
 from inn.data.table import CORPORA
+from inn.registry import TASKS
 from inn.system.errors import InputError
 from inn.system.files import sha256_of
 from inn.system.report import Report
@@ -41,6 +44,33 @@ def list_corpora() -> list[dict[str, Any]]:
                 "where": max(places, key=["INN_DATA", "cache", "download"].index) if places else "interpreter",
             }
         )
+    return rows
+
+
+def list_tasks() -> list[dict[str, Any]]:
+    """One row of plain data per task: `name`, `description` (a line), `reads` (`symbols` or `a signal`), the `metric`
+    (None where the data decides it), where it comes `from`, and its `options` with their defaults.
+
+    One that cannot be imported has an `error` instead.
+
+    >>> [row["metric"] for row in list_tasks() if row["name"] == "parity"]
+    ['accuracy']
+    """
+    rows = []
+    for name in TASKS:
+        if TASKS.empty(name):
+            continue
+        row: dict[str, Any] = {"name": name, "from": TASKS.origin(name)}
+        try:
+            kind, options = TASKS[name], TASKS.options(name)
+        except InputError as error:
+            rows.append({**row, "error": str(error)})
+            continue
+        said = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        found = {f.name: getattr(default_of(f), "kind", default_of(f)) for f in fields(options) if f.name != "kind"}
+        metric = kind.metric if isinstance(kind.metric, str) else None
+        reads = "a signal" if kind.signal else "symbols"
+        rows.append({**row, "description": said, "reads": reads, "metric": metric, "options": found})
     return rows
 
 

@@ -79,6 +79,12 @@ class Examples:
         inputs, targets = (np.concatenate([a[p] for p in pieces]) for a in (self.inputs, self.targets))
         return Examples(inputs, targets, starts, weights)
 
+    def first(self, steps: int) -> Examples:
+        """The first steps, so many; the sequence that they end in is cut there."""
+        starts = np.append(self.starts[self.starts < steps], min(steps, len(self.inputs)))
+        weights = None if self.weights is None else self.weights[: len(starts) - 1]
+        return Examples(self.inputs[:steps], self.targets[:steps], starts, weights)
+
     def padded(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """All sequences side by side: inputs `[n, T, ...]`, targets `[n, T, ...]`, and the mask `[n, T]` of the steps
         that are there; None where all are.

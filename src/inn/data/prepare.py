@@ -13,6 +13,7 @@ from inn.data.base import Vocabulary
 from inn.data.corpora import corpus_text, find_corpus
 from inn.data.dataset import Dataset
 from inn.data.encode import encoded, learned
+from inn.data.names import Channels, Names
 from inn.data.shards import open_shards
 from inn.data.task_data import task_data
 from inn.data.text import PARTS, CorpusText
@@ -113,6 +114,8 @@ def _given(config: DataConfig) -> Vocabulary | None:
     if config.tokenizer is None:
         return None
     vocabulary = read_symbols(config.tokenizer)
+    if isinstance(vocabulary, Names | Channels):
+        raise InputError(f"'{config.tokenizer}' was trained on a task, and no text is in its symbols; name another")
     if vocabulary.kind != config.vocabulary:
         raise InputError(
             f"'{config.tokenizer}' holds a vocabulary of kind '{vocabulary.kind}', not '{config.vocabulary}'; "

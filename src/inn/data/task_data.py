@@ -40,6 +40,17 @@ class TaskData(Dataset):
         """Steps of the longest sequence that is trained on."""
         return int(self.parts["train"].lengths.max())
 
+    @property
+    def continues(self) -> bool:
+        """Whether what is told at every step is the next symbol, as of a text."""
+        seen = self.parts["valid"]
+        if self.task.signal or seen.targets.ndim > 1:
+            return False
+        inside = np.ones(len(seen.inputs), bool)
+        inside[seen.starts[1:] - 1] = False  # what comes after the last step is not among the inputs
+        last = np.flatnonzero(inside)
+        return bool((seen.targets[last] == seen.inputs[last + 1]).all()) and bool(len(last))
+
     def examples(self, part: str) -> Examples:
         """The examples of a part; raises `InputError` for an unknown one."""
         return lookup("part of a task", part, self.parts)

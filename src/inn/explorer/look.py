@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 
 from inn.analysis.overview import survey
+from inn.analysis.recording.stretches import Neurons
 from inn.config.typed import typed
 from inn.data.base import Vocabulary
 from inn.data.dataset import Dataset
+from inn.data.names import Channels
+from inn.data.task_data import TaskData
+from inn.explorer.examples import read_examples
 from inn.explorer.page import build_page
 from inn.explorer.passage import SYMBOLS, read_passage
-from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
 from inn.runs.directory import Run
 from inn.runs.history import history
@@ -126,13 +129,16 @@ def _of_run(
     warn: Warn,
 ) -> dict[str, Any]:
     settings = Run(run).config().to_dict()
-    if not isinstance(model, INN):
-        kind = settings["model"]["kind"]
-        raise InputError(f"run '{run}' is of kind '{kind}', which has no neurons to look at; give a run of kind 'inn'")
+    if not isinstance(model, Neurons) or not hasattr(model.config, "neurons"):
+        kind, like = settings["model"]["kind"], "signal" if isinstance(dataset.vocabulary, Channels) else "inn"
+        raise InputError(
+            f"run '{run}' is of kind '{kind}', which has no neurons to look at; give a run of kind '{like}'"
+        )
+    task = isinstance(dataset, TaskData)
     return {
         "name": name,
-        "play": f"inn play {shlex.quote(run)}",
-        "passage": read_passage(model, **chosen),
+        "play": None if task and not dataset.continues else f"inn play {shlex.quote(run)}",
+        "passage": read_examples(model, **chosen) if task else read_passage(model, **chosen),
         "survey": survey_of(model, dataset, name, report, warn),
         "history": history(Run(run)),
         "facts": dotted(settings),
@@ -144,10 +150,13 @@ def survey_of(
 ) -> dict[str, Any] | None:
     """What the neurons do, carry and cause on validation text; None, and a warning, where that is too short."""
     try:
-        return survey(model, dataset, run=name, report=report)
+        found = survey(model, dataset, run=name, report=report)
     except InputError as error:
         warn(f"the page has no survey of the neurons: {error}")
         return None
+    for note in found.get("notes", ()):
+        warn(note)
+    return found
 
 
 def names_of(runs: list[str]) -> list[str]:
@@ -161,7 +170,15 @@ def names_of(runs: list[str]) -> list[str]:
 
 
 def passage_of(dataset: Dataset, text: str | Path | None, symbols: int, unknown: str) -> dict[str, Any]:
-    """What is to be read: `symbols`, what comes `before` them, and a `title`."""
+    """What is to be read: `symbols`, what comes `before` them, and a `title`; of a task `examples` of the test part."""
+    if isinstance(dataset, TaskData):
+        if text is not None:
+            raise InputError(f"what was trained on {dataset.name} reads no text of yours; leave --text out")
+        test = dataset.examples("test")
+        count = max(1, int(np.searchsorted(test.starts, symbols, "right")) - 1)
+        some = test.take(np.arange(min(count, len(test))))
+        what = "a sequence" if len(some) == 1 else f"{len(some):,} sequences"
+        return {"examples": some.first(symbols), "title": f"{what} of the test part of {dataset.name}"}
     if text is not None:
         read, whole = text_symbols(Path(text), dataset.vocabulary, symbols, unknown)
         return {"symbols": read, "title": Path(text).name if whole else f"the beginning of {Path(text).name}"}

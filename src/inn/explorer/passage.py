@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -101,18 +102,24 @@ class Reading:
 
     def read(self, symbols: np.ndarray) -> None:
         """Read the next symbols of the passage."""
+        tokens = as_tokens(symbols, device_of(self.model))
+        for at, logits in self.run(tokens):
+            self._surprise(tokens[at], logits.log_softmax(-1))
+
+    def run(self, given: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Read `[T]` or `[T, F]` window by window and keep what is recorded: where, and what the model says there."""
         size = max(1, min(256, _NUMBERS // (self.rounds * self.heads * self.neurons**2)))
-        for at in range(0, len(symbols), size):
-            tokens = as_tokens(symbols[at : at + size], device_of(self.model))
+        for at in range(0, len(given), size):
+            here = slice(at, at + size)
             with trace(self.model, *self.channels) as tape:
-                logits, self.state = next(predictions(self.model, [tokens[None]], self.state))
-            self._surprise(tokens, logits[0].log_softmax(-1))
+                logits, self.state = next(predictions(self.model, [given[None, here]], self.state))
             for name in self.channels:
                 values = tape.values(name).float().transpose(0, 1).cpu()  # [t, R, ...]
                 if name == "routing":
                     self._keep_routing(shares(values.mean(2).abs()))
                 else:
                     self.kept[name].append(values.numpy())
+            yield here, logits[0]
 
     def _keep_routing(self, heard: Tensor) -> None:
         """Of many neurons the strongest edges at once: all of them, for a whole passage, do not fit in memory."""
@@ -136,7 +143,7 @@ class Reading:
 
     def facts(self, symbols: np.ndarray, room: int = ROOM) -> dict[str, Any]:
         """What there is to show of all `symbols` that were read, see `read_passage`."""
-        recorded, shown = self._recorded(len(symbols), room)
+        recorded, shown = self.recorded(len(symbols), room)
         top, shares = torch.cat(self.top)[:shown], torch.cat(self.shares)[:shown]
         used, places = np.unique(np.concatenate([symbols[:shown], top.flatten().numpy()]), return_inverse=True)
         counted = [b for b in self.bits[:shown] if b is not None]
@@ -159,7 +166,7 @@ class Reading:
             **recorded,
         }
 
-    def _recorded(self, symbols: int, room: int) -> tuple[dict[str, Any], int]:
+    def recorded(self, symbols: int, room: int) -> tuple[dict[str, Any], int]:
         """What the tape has of the first symbols, as many as fit; and how many those are."""
         kept = {name: np.concatenate(parts)[:symbols] for name, parts in self.kept.items() if parts}
         activity = kept["activity"] / np.maximum(kept["activity"].mean((0, 2), keepdims=True), 1e-30)
@@ -171,7 +178,7 @@ class Reading:
         if "routing" in kept:
             found["routing"] = self._routing(kept, room - _length(found))
         if _length(found) > room and symbols > 2:
-            return self._recorded(max(2, int(0.98 * symbols * room / _length(found))), room)
+            return self.recorded(max(2, int(0.98 * symbols * room / _length(found))), room)
         return found, symbols
 
     def _routing(self, kept: dict[str, np.ndarray], room: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from inn.explorer.player import Player
 from inn.explorer.server import LOOPBACK, LocalServer
 from inn.models.inn import INN
 from inn.runs.directory import Run
-from inn.runs.load import load, path_of
+from inn.runs.load import check_writes, load, path_of
 from inn.system.device import resolve_device
 from inn.system.errors import InputError
 
@@ -32,6 +32,7 @@ def serve(
     Raises `InputError` for a run without neurons, and as `LocalServer` does.
     """
     path = path_of(run)
+    check_writes(run)
     model = load(run).to(resolve_device(device))
     if not isinstance(model, INN):
         kind = Run(path).config().model.kind

@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import PreTrainedTokenizerFast
 
 from inn.data.base import check_unknown, named
+from inn.data.names import Names
 from inn.data.subwords import SubWords
 from inn.data.tokens import Tokens
 from inn.data.vocabulary import END, UNKNOWN, Bytes, Characters, Vocabulary, Words
@@ -125,6 +126,8 @@ def build_tokenizer(vocabulary: Vocabulary, about: Path | None = None) -> INNTok
         tokenizer = _characters(vocabulary)
     elif isinstance(vocabulary, Words):
         tokenizer = _words(vocabulary)
+    elif isinstance(vocabulary, Names):
+        tokenizer = _names(vocabulary)
     elif isinstance(vocabulary, Tokens):
         return _of_others(vocabulary, start, about)
     else:
@@ -193,6 +196,12 @@ def _characters(vocabulary: Characters) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=UNKNOWN))  # which is none of them, and so an error
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+def _names(vocabulary: Names) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel({n: i for i, n in enumerate(vocabulary.symbols())}, unk_token=UNKNOWN))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_SPACE), "removed")
     return tokenizer
 
 

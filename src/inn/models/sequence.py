@@ -81,8 +81,13 @@ class SequenceModel(Checked, ABC):
         scores, symbols = y.float().flatten(0, 1), targets.flatten()
         if weights is None:
             return F.cross_entropy(scores, symbols, ignore_index=IGNORED, reduction="sum")
-        each = F.cross_entropy(scores, symbols, ignore_index=IGNORED, reduction="none")
-        return (each.view_as(targets).sum(1) * weights.to(each.dtype)).sum()
+        each = self.losses(y, targets)
+        return (each.sum(1) * weights.to(each.dtype)).sum()
+
+    def losses(self, y: Tensor, targets: Tensor) -> Tensor:
+        """The loss of each step in nats, `[B, T]`, summed over what counts at it; arguments as in `loss`."""
+        scores = y.float().flatten(0, 1)
+        return F.cross_entropy(scores, targets.flatten(), ignore_index=IGNORED, reduction="none").view_as(targets)
 
     def counted(self, targets: Tensor) -> Tensor:
         """How many targets count, `[]`."""

@@ -25,6 +25,8 @@ from inn.system.errors import InputError
 READ = -1
 """Where the state keeps what belongs to no layer of the body: before the first round."""
 Body = Callable[[Tensor, State | None, Tensor | None, Tensor | None], tuple[Tensor, State]]
+STANDARDS = ("input_mean", "input_scale", "target_mean", "target_scale")
+"""The buffers that standardise a signal."""
 
 
 class SignalModel(SequenceModel):
@@ -112,7 +114,7 @@ class SignalModel(SequenceModel):
         self, x: Tensor, state: State | None, reset: Tensor | None, mask: Tensor | None, body: Body
     ) -> tuple[Tensor, Tensor | None, State]:
         """What the head reads `[B, T, hidden]`, the last values given `[B, T, F]` (head `next`), and the state."""
-        own, inner = self._own_state(x.shape[0]) if state is None else state.round(READ), state
+        own, inner = self.own_state(x.shape[0]) if state is None else state.round(READ), state
         if own and state is not None:
             inner = State({key: t for key, t in state.items() if key[0] != READ})
         hidden, after = body(self.enter(x), inner, reset, mask)
@@ -155,6 +157,14 @@ class SignalModel(SequenceModel):
         """
         if self.config.told == "classes":
             return super().loss(y, targets, weights)
+        each = self._each(y, targets)
+        return each.sum() if weights is None else (each.sum((1, 2)) * weights.to(each.dtype)).sum()
+
+    def losses(self, y: Tensor, targets: Tensor) -> Tensor:
+        return super().losses(y, targets) if self.config.told == "classes" else self._each(y, targets).sum(-1)
+
+    def _each(self, y: Tensor, targets: Tensor) -> Tensor:
+        """The loss of every number told, `[B, T, O]`; 0 where it does not count."""
         ignored, quantiles = targets.isnan(), self.config.told == "quantiles"
         if not ignored.is_cpu or bool(ignored.any()):  # a NaN there would go round the loss and into the gradients
             y = y.masked_fill(ignored[..., None] if quantiles else ignored, 0.0)
@@ -163,10 +173,8 @@ class SignalModel(SequenceModel):
         if quantiles:
             off = (targets[..., None].to(y.dtype) - y) / scale[:, None]
             pairs = zip(self.config.levels, off.unbind(-1), strict=True)  # a tensor of levels would wait for a GPU
-            each = torch.stack([torch.maximum(q * one, (q - 1) * one) for q, one in pairs]).mean(0)
-        else:
-            each = 0.5 * ((y - targets.to(y.dtype)) / scale).square()
-        return each.sum() if weights is None else (each.sum((1, 2)) * weights.to(each.dtype)).sum()
+            return torch.stack([torch.maximum(q * one, (q - 1) * one) for q, one in pairs]).mean(0)
+        return 0.5 * ((y - targets.to(y.dtype)) / scale).square()
 
     def counted(self, targets: Tensor) -> Tensor:
         """How many targets count, `[]`."""
@@ -204,10 +212,11 @@ class SignalModel(SequenceModel):
 
     def initial_state(self, batch: int) -> State:
         """The body's, nothing seen yet (which counts as the mean), and nothing to take a mean of."""
-        own = self._own_state(batch)
+        own = self.own_state(batch)
         return State({**self.body_state(batch), **{(READ, name): t for name, t in own.items()}})
 
-    def _own_state(self, batch: int) -> dict[str, Tensor]:
+    def own_state(self, batch: int) -> dict[str, Tensor]:
+        """What the state holds beside the body's, before the first step."""
         own, weight = {}, self.input.weight
         dtype, device = torch.promote_types(weight.dtype, torch.float32), home(self.input, weight)
         if self.config.told == "next":

@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from inn.config.assemble import stored_model
+from inn.config.parts import plain
 from inn.data.names import sizes_of
 from inn.data.vocabulary import Vocabulary
 from inn.models.build import build_model, parameters_of
@@ -84,6 +85,17 @@ def load_exported(path: str | Path) -> SequenceModel:
         model.vocabulary = fitting_vocabulary(model, path / VOCABULARY)
     model.experience = read_experience(path / EXPERIENCE, model)
     return model.eval()
+
+
+def save_exported(model: SequenceModel, folder: Path) -> None:
+    """Write what `load_exported` reads of a model that `transformers` cannot be given, into a folder that is there."""
+    fields = plain(model.config)
+    replace_file(folder / "config.json", json.dumps({"model_type": MODEL_TYPE, "inn": fields}, indent=1) + "\n")
+    tensors = {PREFIX + name: t.contiguous() for name, t in pack_model(model)[0].items()}
+    replace_file(folder / WEIGHTS, save(tensors, {"format": "pt"}))
+    if model.vocabulary is not None:
+        replace_file(folder / VOCABULARY, f"{model.vocabulary.to_json()}\n")
+    write_checksums(folder, fields)
 
 
 def weight_files(folder: Path) -> list[Path]:

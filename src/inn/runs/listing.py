@@ -40,7 +40,8 @@ class ListedRun:
         parameters, symbols, minutes: trained numbers, symbols read so far, minutes taken.
         bits, count: the best validation score, in bits per symbol, and the symbols it was averaged over.
         test: bits per symbol of the test part, where a study measured them.
-        metric: what bits per symbol are called: BPC, BPB or PPL.
+        metric: what bits per symbol are called: BPC, BPB, PPL or bits.
+        measure, score: of a task what it is measured by, and the value where bits were best.
         checkpoint: name of the best checkpoint.
         when: of its last sign of life, ISO 8601, UTC.
         curve: `(symbols read, validation bits)`.
@@ -59,6 +60,8 @@ class ListedRun:
     count: int | None = None
     test: float | None = None
     metric: str | None = None
+    measure: str | None = None
+    score: float | None = None
     checkpoint: str | None = None
     when: str | None = None
     curve: tuple[tuple[int, float], ...] = ()
@@ -130,7 +133,7 @@ def read_run(path: Path, name: str) -> ListedRun:
         path=path,
         kind=config.model.kind,
         corpus=config.data.corpus,
-        vocabulary=config.data.vocabulary,
+        vocabulary=config.data.vocabulary if config.data.text else vocabulary.kind,
         status=summary.get("status", "unfinished"),
         parameters=summary.get("parameters"),
         symbols=read,
@@ -139,6 +142,8 @@ def read_run(path: Path, name: str) -> ListedRun:
         count=reached.get("count"),
         test=_measured(path),
         metric=vocabulary.metric,
+        measure=summary.get("measure"),
+        score=reached.get(summary.get("measure")),
         checkpoint=chosen.name if chosen else None,
         when=_when(path),
         curve=curve,

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from inn.config.typed import typed
 from inn.data.dataset import Dataset
+from inn.data.names import Channels, Names
 from inn.data.prepare import encode_corpus, prepare
+from inn.data.task_data import TaskData
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
@@ -81,15 +83,20 @@ def load_with_data(
         model = load(run)
         if model.vocabulary is None:
             raise InputError(f"run '{path_of(run)}' has no vocabulary to read another text with; leave out --corpus")
+        if isinstance(model.vocabulary, Names | Channels):
+            raise InputError(f"run '{path_of(run)}' was trained on a task and reads no text; leave out --corpus")
         return model, encode_corpus(corpus, model.vocabulary, unknown=unknown, report=report)
     own = Run(path_of(run))
     name = own.config().data.corpus
     model, dataset = load(own), load_data(own, report=report)
     known = checkpoints.record(_choose(own)).get("data_sha256")
     if known not in (None, dataset.sha256):
+        what, else_ = ("text", ", or have it read as another text, file:PATH")
+        if isinstance(dataset, TaskData):
+            what, else_ = "data", ""
         raise InputError(
-            f"the text of corpus '{name}' is not the one that run '{own.path}' was trained on (its sha256 differs); "
-            f"restore it, or have it read as another text, file:PATH"
+            f"the {what} of corpus '{name}' is not the one that run '{own.path}' was trained on (its sha256 differs); "
+            f"restore it{else_}"
         )
     if model.vocabulary is not None and dataset.vocabulary != model.vocabulary:
         raise InputError(
@@ -97,6 +104,22 @@ def load_with_data(
             "restore that text, or train again"
         )
     return model, dataset
+
+
+def check_writes(run: str | Path | Run) -> None:
+    """Raise `InputError` for a run of a task that tells something else than the next symbol: it neither writes nor
+    scores a text. Anything but a run is let through."""
+    path = Path(path_of(run))
+    path = path.parent.parent if path.parent.name == "checkpoints" else path
+    if not (path / "config.yaml").is_file() or Run(path).config().data.text:
+        return
+    dataset = load_data(path)
+    assert isinstance(dataset, TaskData)
+    if not dataset.continues:
+        raise InputError(
+            f"run '{path_of(run)}' tells the targets of {dataset.name} and not what comes next, so there is no text "
+            "that it could write or score; `inn eval` scores it"
+        )
 
 
 def path_of(run: str | Path | Run) -> str | Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from inn.config.run import RunConfig
-from inn.config.settings import Settings, resolve
+from inn.config.settings import Settings, resolve, short_name
 from inn.config.sizes import decided
 from inn.sweep.search import counted, fail_lost, load_optuna, open_study, origin, retry, sampler
 from inn.sweep.space import Space
@@ -98,7 +98,7 @@ def plan_sweep(
             raise InputError(f"--{name} is searched by the space; leave it out, or take it out of the space")
     config = resolve(recipe, overrides).config
     folder = Path(folder)
-    name = f"{Path(recipe).stem}-{_digest(config, space)}"
+    name = f"{short_name(recipe)}-{_digest(config, space)}"
     return SweepPlan(recipe, tuple(overrides), space, trials, folder, storage or _own_storage(folder), name, pruner)
 
 
@@ -187,6 +187,8 @@ def _run_trial(
         raise KeyboardInterrupt
     trial.set_user_attr("metric", summary["metric"])
     trial.set_user_attr("parameters", summary["parameters"])
+    if (measure := summary.get("measure")) in summary["best"]:
+        trial.set_user_attr("score", f"{measure} {summary['best'][measure]:.3f}")
     return summary["best"]["bits"]
 
 

@@ -13,6 +13,7 @@ from inn.config.run import RunConfig
 from inn.config.sections import SECTIONS
 from inn.config.sizes import decided, with_sizes
 from inn.data.dataset import Dataset
+from inn.data.names import Channels, Names
 from inn.data.prepare import prepare
 from inn.data.task_data import TaskData
 from inn.models.sequence import SequenceModel
@@ -91,9 +92,14 @@ def load_start(start: str, model: SequenceModel) -> None:
     """Give a fresh model the weights of a run; raises `InputError` where they are of another model or other symbols."""
     source = load(start)
     if source.vocabulary != model.vocabulary:
+        fits = isinstance(model.vocabulary, Names | Channels) or isinstance(source.vocabulary, Names | Channels)
+        remedy = (
+            "start from a run on this task"
+            if fits
+            else (f"set data.tokenizer {start}, and the data is read in its symbols")
+        )
         raise InputError(
-            f"run '{start}' reads other symbols ({source.vocabulary}) than this data has ({model.vocabulary}); "
-            f"set data.tokenizer {start}, and the data is read in its symbols"
+            f"run '{start}' reads other symbols ({source.vocabulary}) than this data has ({model.vocabulary}); {remedy}"
         )
     try:
         model.load_state_dict(source.state_dict())

@@ -9,6 +9,7 @@ import torch
 
 from inn.config.run import RunConfig
 from inn.data.dataset import Dataset
+from inn.data.task_data import TaskData
 from inn.models.sequence import SequenceModel
 from inn.system import provenance
 from inn.training.state import TrainState
@@ -29,6 +30,7 @@ def summarize(
         "validation": state.validation,
         "best": state.best,
         "metric": dataset.vocabulary.metric,
+        **({"measure": dataset.task.metric} if isinstance(dataset, TaskData) else {}),
         "floors": state.floors.get("valid"),
         "parameters": model.num_parameters,
         "parameters_by_part": model.parameters_by_part(),

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inn.registry import TASKS
-from inn_studies.tasks import logs, series, spoken
+from inn_studies.tasks import logs, register, series, spoken
 
 HEAD = "# made up\n@problemName Made\n@classLabel true a b\n@data\n"
 SESSION = ("Invalid user bob from 10.0.0.1", "input_userauth_request: bob [preauth]", "Connection closed by 10.0.0.1")
@@ -61,7 +60,4 @@ def data(tmp_path, monkeypatch) -> Iterator[Path]:
 @pytest.fixture
 def registered() -> None:
     """The tasks of the studies under their names, also where the studies are not installed."""
-    kinds = {"series": series.Series, "spoken": spoken.Spoken, "log-sessions": logs.LogSessions}
-    for name, kind in kinds.items():
-        if name not in TASKS:
-            TASKS.register(name, kind)
+    register()

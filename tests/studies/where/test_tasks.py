@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from inn.system.errors import InputError
 from inn.testing import check_task
-from inn_studies.tasks import series, spoken
+from inn_studies.tasks import KINDS, series, spoken
 from inn_studies.tasks.logs import LogSessions, LogSessionsOptions, templates
 from inn_studies.tasks.series import Series, SeriesOptions
 from inn_studies.tasks.spoken import Spoken, SpokenOptions
@@ -105,3 +107,8 @@ def test_what_is_not_there_is_said_in_a_sentence(monkeypatch, tmp_path):
         SpokenOptions(speakers="others")
     with pytest.raises(InputError, match="active must be at most 16"):
         LogSessionsOptions(active=17)
+
+
+def test_the_installed_tasks_are_those_of_the_table():
+    text = (Path(__file__).parents[3] / "studies" / "pyproject.toml").read_text(encoding="utf-8")
+    assert all(f'{name} = "inn_studies.tasks.{place}"' in text for name, place in KINDS.items())

@@ -7,11 +7,10 @@ from typing import Any
 
 from inn.analysis.comparison.matching import match, same_roles
 from inn.analysis.observe import observe
-from inn.analysis.recording.stretches import Stretches
-from inn.models.inn import INN
+from inn.analysis.recording.stretches import Neurons, Reading
 
 
-def beside(ours: INN, theirs: INN, text: Stretches, seed: int = 0) -> dict[str, Any]:
+def beside(ours: Neurons, theirs: Neurons, text: Reading, seed: int = 0) -> dict[str, Any]:
     """Match the neurons of two models over the same text, so that "neuron 7" means something in both.
 
     Returns:
@@ -22,6 +21,7 @@ def beside(ours: INN, theirs: INN, text: Stretches, seed: int = 0) -> dict[str, 
     Raises `InputError` for a text that is too short.
 
     >>> import numpy as np
+    >>> from inn import INN
     >>> from inn.analysis.recording.stretches import stretches
     >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall=[])
     >>> beside(model, model, stretches(np.arange(900) ** 2 % 5, 300))["order"]

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 
-from inn.models.inn import INN
+from inn.models.sequence import SequenceModel
+from inn.models.signal import STANDARDS
 from inn.nn.modes import device_of
 
+AnyModel = TypeVar("AnyModel", bound=SequenceModel)
 
-def untrained(model: INN, seed: int = 0) -> INN:
+
+def untrained(model: AnyModel, seed: int = 0) -> AnyModel:
     """A model of the same settings with fresh weights from `seed`, on the same device, in evaluation mode.
 
     No other random numbers are disturbed.
 
+    >>> from inn import INN
     >>> model = INN(vocab=5, neurons=3, width=8, rounds=1)
     >>> torch.equal(untrained(model, 1).embedding.weight, untrained(model, 1).embedding.weight)
     True
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return INN(replace(model.config)).to(device_of(model)).eval()
+        fresh = type(model)(replace(model.config))
+    for name, t in model.named_buffers():
+        if name in STANDARDS:  # the units of a signal are its data's, and nothing that was learned
+            fresh.get_buffer(name).copy_(t)
+    return fresh.to(device_of(model)).eval()

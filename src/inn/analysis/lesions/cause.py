@@ -12,8 +12,7 @@ from torch import Tensor
 
 from inn.analysis.controls.paired import paired_difference
 from inn.analysis.lesions.lesion import is_forgetful, silenced
-from inn.analysis.recording.stretches import Stretches, bits_of, entering, recalled
-from inn.models.inn import INN
+from inn.analysis.recording.stretches import Neurons, Reading, bits_of, entering, recalled
 from inn.nn.modes import evaluating
 from inn.system.errors import InputError
 
@@ -41,7 +40,7 @@ class LesionCost:
 
 
 def bits_under(
-    model: INN, text: Stretches, lesions: Sequence[Lesion], report: Callable[[int, int], None] | None = None
+    model: Neurons, text: Reading, lesions: Sequence[Lesion], report: Callable[[int, int], None] | None = None
 ) -> Tensor:
     """Bits of every symbol of a text under each lesion, the same symbols for all: `[lesions, K, T]` float32.
 
@@ -56,7 +55,7 @@ def bits_under(
     >>> found.shape
     torch.Size([2, 16, 18])
     """
-    done, total = 0, len(lesions) * text.inputs.numel()
+    done, total = 0, len(lesions) * text.size
     found = []
     with evaluating(model):
         for part in text.groups():
@@ -66,7 +65,7 @@ def bits_under(
                 with lesion():
                     x = entering(model, part, tables) if is_forgetful(model) else whole
                     rows.append(bits_of(model, part, x))
-                done += part.inputs.numel()
+                done += part.size
                 if report is not None:
                     report(done, total)
             found.append(torch.stack(rows))
@@ -85,15 +84,23 @@ def cost(whole: Tensor, lesioned: Tensor, classes: dict[str, np.ndarray] | None 
     """
     if whole.shape != lesioned.shape:
         raise InputError(f"bits {list(whole.shape)} and {list(lesioned.shape)} are not of the same symbols")
-    blocks = [torch.stack([part.double().mean() for part in bits.tensor_split(min(BLOCKS, len(bits)))])
+    blocks = [torch.stack([mean_bits(part) for part in bits.tensor_split(min(BLOCKS, len(bits)))])
               for bits in (whole, lesioned)]  # fmt: skip
+    blocks = [means[~blocks[0].isnan()] for means in blocks]  # of a task, some may have nothing that counts
     found = paired_difference([blocks[0].tolist()], [blocks[1].tolist()])
     difference = (lesioned.double() - whole.double()).flatten().numpy()
-    by_class = {name: float(difference[of].mean()) for name, of in (classes or {}).items() if of.any()}
-    return LesionCost(float(difference.mean()), found.low, found.high, by_class)
+    counts = ~np.isnan(difference)
+    by_class = {name: float(difference[at].mean()) for name, of in (classes or {}).items() if (at := of & counts).any()}
+    return LesionCost(float(difference[counts].mean()), found.low, found.high, by_class)
 
 
-def worth_of(model: INN, text: Stretches) -> Callable[[frozenset[int]], float]:
+def mean_bits(bits: Tensor) -> Tensor:
+    """The mean over the targets that count, `[]` float64; NaN where there are none."""
+    bits = bits.double()
+    return bits[~bits.isnan()].mean() if bool(bits.isnan().any()) else bits.mean()
+
+
+def worth_of(model: Neurons, text: Reading) -> Callable[[frozenset[int]], float]:
     """Minus the bits per symbol that neurons reach together, all others silenced: what `importance` asks for."""
     everyone = frozenset(range(model.config.neurons))
     with evaluating(model):
@@ -101,8 +108,9 @@ def worth_of(model: INN, text: Stretches) -> Callable[[frozenset[int]], float]:
 
     def worth(team: frozenset[int]) -> float:
         with evaluating(model), silenced(model, sorted(everyone - team)):
-            total = sum(float(bits_of(model, part, x).double().sum()) for part, x in parts)
-        return -total / text.inputs.numel()
+            bits = [bits_of(model, part, x).double() for part, x in parts]
+        total = sum(float(b.nansum() if part.resets is not None else b.sum()) for (part, _), b in zip(parts, bits))
+        return -total / sum(int((~b.isnan()).sum()) for b in bits)
 
     return worth
 

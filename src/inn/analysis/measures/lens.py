@@ -69,6 +69,8 @@ def logit_lens(
     >>> len(lenses), lenses[0].push.shape
     (3, torch.Size([5]))
     """
+    if not isinstance(model, INN):
+        raise InputError(f"a logit lens is of a model that predicts symbols, not of a {type(model).__name__}")
     if outputs.shape[:2] != targets.shape or outputs.shape[:3] != activity.shape:
         raise InputError(
             f"outputs {list(outputs.shape)}, targets {list(targets.shape)} and activity {list(activity.shape)} are not "

@@ -7,6 +7,7 @@ the last `WARMUP` as well; neither is counted. Stretches lie apart, so that they
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inn.inference.evaluate import nats_of, predictions
+from inn.data.examples import IGNORED
 from inn.models.inn import INN
-from inn.nn.modes import as_tokens
+from inn.models.signal_graph import SignalGraph
+from inn.nn.modes import as_tokens, evaluating
 from inn.nn.recall import Parts
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -36,8 +38,63 @@ _NUMBERS = 2**24
 """Numbers that a forward pass may make at once of the largest kind: logits, or routing weights."""
 
 
+Neurons = INN | SignalGraph
+"""Models whose neurons can be looked into."""
+
+
+class Reading(ABC):
+    """What is read and told in K rows of T steps, whatever it comes from: all that is measured reads it."""
+
+    tokens: Tensor
+    before: int
+    warmup: int
+
+    @property
+    @abstractmethod
+    def read(self) -> Tensor:
+        """What the graph reads, the warm-up and the rows: `[K, warmup + T, ...]`."""
+
+    @property
+    @abstractmethod
+    def resets(self) -> Tensor | None:
+        """`[K, warmup + T]`, where it starts afresh; None: before the first step alone."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Tensor:
+        """What is read of the rows, `[K, T, ...]`."""
+
+    @property
+    @abstractmethod
+    def targets(self) -> Tensor:
+        """What is to be told, `[K, T, ...]`."""
+
+    @property
+    def size(self) -> int:
+        """Steps of all rows."""
+        return self.inputs.numel()
+
+    @abstractmethod
+    def rows(self, rows: Tensor | slice) -> Reading:
+        """These rows."""
+
+    @abstractmethod
+    def streams(self, count: int) -> Reading | None:
+        """At most so many rows in which nothing starts afresh; None where there are none."""
+
+    def some(self, count: int) -> Reading:
+        """At most `count` of the rows, spread evenly over them."""
+        rows = torch.linspace(0, len(self.tokens) - 1, min(count, len(self.tokens))).round().long()
+        return self.rows(rows)
+
+    def groups(self) -> Iterator[Reading]:
+        """The rows, a few at a time, in order."""
+        for at in range(0, len(self.tokens), _TOGETHER):
+            yield self.rows(slice(at, at + _TOGETHER))
+
+
 @dataclass(frozen=True)
-class Stretches:
+class Stretches(Reading):
     """K stretches of T symbols, each with the symbols before it and the one after its last.
 
     Attributes:
@@ -66,19 +123,19 @@ class Stretches:
         """The symbols predicted, `[K, T]`."""
         return self.tokens[:, self.before + 1 :]
 
-    def some(self, count: int) -> Stretches:
-        """At most `count` of the stretches, spread evenly over them."""
-        rows = torch.linspace(0, len(self.tokens) - 1, min(count, len(self.tokens))).round().long()
-        return self.rows(rows)
+    @property
+    def read(self) -> Tensor:
+        return self.tokens[:, self.before - self.warmup : -1]
+
+    @property
+    def resets(self) -> None:
+        return None
 
     def rows(self, rows: Tensor | slice) -> Stretches:
-        """These stretches."""
         return Stretches(self.tokens[rows], self.known[rows], self.warmup, self.starts[rows])
 
-    def groups(self) -> Iterator[Stretches]:
-        """The stretches, a few at a time, in order."""
-        for at in range(0, len(self.tokens), _TOGETHER):
-            yield self.rows(slice(at, at + _TOGETHER))
+    def streams(self, count: int) -> Reading:
+        return self.some(count)
 
 
 def stretches(symbols: np.ndarray, count: int = SYMBOLS, *, device: torch.device | str = "cpu") -> Stretches:
@@ -112,56 +169,91 @@ def stretches(symbols: np.ndarray, count: int = SYMBOLS, *, device: torch.device
 
 
 @torch.no_grad()
-def recalled(model: INN, part: Stretches) -> Parts:
+def recalled(model: Neurons, part: Reading) -> Parts:
     """The tables of what can be recalled from before the warm-up; none for a model that recalls nothing."""
-    if model.recall is None:
+    if isinstance(model, SignalGraph) or model.recall is None:
         return {}
     tables, until = model.recall.initial_state(len(part.tokens)), part.before - part.warmup
     for at in range(0, until, LENGTH):
         piece = slice(at, min(at + LENGTH, until))
-        model.recall.read_(part.tokens[:, piece], tables, None, part.known[:, piece])
+        model.recall.read_(part.tokens[:, piece], tables, None, part.known[:, piece])  # type: ignore[attr-defined]
     return tables
 
 
 @torch.no_grad()
-def entering(model: INN, part: Stretches, tables: Parts) -> Tensor:
+def entering(model: Neurons, part: Reading, tables: Parts) -> Tensor:
     """What the graph takes in on the warm-up and the stretches, `[K, warmup + T, N, D]`: symbols, and what is recalled.
 
     No lesion of the graph changes it: it is the same for all of them. `tables` is what `recalled` gives.
     """
-    read = part.tokens[:, part.before - part.warmup : -1]
-    x = model.embed(read)
-    if model.recall is None:
+    x = model.embed(part.read)
+    if isinstance(model, SignalGraph) or model.recall is None:
         return x
-    return x + model.recall.read_(read, {name: t.clone() for name, t in tables.items()})
+    return x + model.recall.read_(part.read, {name: t.clone() for name, t in tables.items()}, part.resets)
 
 
 @torch.no_grad()
-def warmed(model: INN, part: Stretches, x: Tensor) -> tuple[Tensor, State]:
+def warmed(model: Neurons, part: Reading, x: Tensor) -> tuple[Tensor, State]:
     """What the graph takes in on the stretches themselves, and its state before them: `x` is what `entering` gives."""
     state = model.graph.initial_state(len(x))
     if part.warmup:
-        state = model.graph.run(x[:, : part.warmup], state)[1]
+        given = part.read[:, : part.warmup]
+        state = model.graph.run(x[:, : part.warmup], state, present=present_of(model, given))[1]
     return x[:, part.warmup :], state
 
 
-def window(model: INN, rows: int) -> int:
+def window(model: Neurons, rows: int) -> int:
     """Symbols that one pass of `rows` stretches may read so that what it makes fits into memory."""
     c, router = model.config, model.graph.round(0).router
     heads = 1 if router is None else router.heads
-    largest = max(c.vocab, heads * c.neurons**2, c.neurons * c.width * 16)
+    outputs = model.config.vocab if isinstance(model, INN) else model.config.outputs
+    largest = max(outputs, heads * c.neurons**2, c.neurons * c.width * 16)
     return max(16, _NUMBERS // (rows * largest))
 
 
 @torch.no_grad()
-def bits_of(model: INN, part: Stretches, x: Tensor) -> Tensor:
-    """Bits of every target of these stretches, `[K, T]` float32; `x` is what `entering` gives."""
-    x, state = warmed(model, part, x)
-    size = window(model, len(x))
+def bits_of(model: Neurons, part: Reading, x: Tensor) -> Tensor:
+    """Bits of every target of these rows, `[K, T]` float32, NaN where none counts; `x` is what `entering` gives."""
+    x, start = warmed(model, part, x)
+    found, own = [], {} if isinstance(model, INN) else model.own_state(len(x))
+    for at, y, present in running(model, part, x, start):
+        if isinstance(model, INN):
+            told = model.logits(y)
+        else:
+            hidden = model.norm(said_by(model, y, present))
+            reset = None if part.resets is None else part.resets[:, part.warmup :][:, at]
+            hidden, last, own = model.so_far(part.inputs[:, at], hidden, own, reset, None)
+            told = model.predict(hidden, last)
+        targets = part.targets[:, at]
+        nats, counts = model.losses(told, targets), counted(targets)
+        if targets.ndim == 3:
+            nats = nats / counts.clamp_min(1)  # of several numbers, the mean
+        found.append(nats.float().masked_fill(counts == 0, torch.nan).cpu() / math.log(2))
+    return torch.cat(found, 1)
 
-    def predict(x: Tensor, state: State) -> tuple[Tensor, State]:
-        y, state = model.graph.run(x, state)
-        return model.logits(y), state
 
-    read = zip(predictions(predict, x.split(size, 1), state), part.targets.split(size, 1), strict=True)
-    return torch.cat([nats_of(logits, targets).cpu() / math.log(2) for (logits, _), targets in read], 1)
+def present_of(model: Neurons, given: Tensor) -> Tensor | None:
+    """Which neurons have anything to read of a signal; None where all are there."""
+    return model.present(given) if isinstance(model, SignalGraph) and model.split else None
+
+
+def said_by(model: Neurons, neurons: Tensor, present: Tensor | None) -> Tensor:
+    """What is read out of neurons `[B, T, N, D]`, of which some may be absent."""
+    return model.graph.readout(neurons) if present is None else model.graph.readout(neurons, present=present)
+
+
+def running(model: Neurons, part: Reading, x: Tensor, state: State) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    """Run the graph over what `warmed` gives, window by window: where, what the neurons say, and which are there."""
+    resets, size = part.resets, window(model, len(x))
+    for at in range(0, x.shape[1], size):
+        here = slice(at, at + size)
+        reset = None if resets is None else resets[:, part.warmup :][:, here]
+        with evaluating(model), torch.no_grad():
+            present = present_of(model, part.inputs[:, here])
+            y, state = model.graph.run(x[:, here], state, reset=reset, present=present)
+        yield here, y, present
+
+
+def counted(targets: Tensor) -> Tensor:
+    """How many targets count at each step, `[K, T]`."""
+    return (~targets.isnan()).sum(-1) if targets.ndim == 3 else (targets != IGNORED).long()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.models.sequence import SequenceModel
+from inn.models.signal import SignalModel
 from inn.nn.graph import Graph
 from inn.nn.modes import evaluating
 from inn.nn.state import State
@@ -48,7 +49,8 @@ class Depths:
     def __call__(self, tokens: Tensor, change: Change | None = None, state: State | None = None) -> list[Tensor]:
         """See `Hidden`; `state` is where a `SequenceModel` goes on from."""
         # Changed as a whole, then handed out piece by piece: some models read a text in pieces.
-        changed = None if change is None else change(self.embedding(tokens))
+        embed = self.model.enter if isinstance(self.model, SignalModel) else self.embedding
+        changed = None if change is None else change(embed(tokens))
         read = 0
         first: list[Tensor] = []
         outputs: list[list[Tensor]] = [[] for _ in self.layers]
@@ -84,7 +86,7 @@ class Depths:
             calls, first = outputs[0], first[:: len(self.layers)]
             outputs = [calls[r :: len(self.layers)] for r in range(len(self.layers))]
         caught = [torch.cat([h.detach() for h in calls], 1).flatten(2) for calls in (first, *outputs) if calls]
-        if len(caught) != len(self.layers) + 1 or any(h.shape[:2] != tokens.shape for h in caught):
+        if len(caught) != len(self.layers) + 1 or any(h.shape[:2] != tokens.shape[:2] for h in caught):
             raise InputError(
                 f"the residual states of a {type(self.model).__name__} cannot be seen from outside; "
                 "give a function that returns them instead"
@@ -97,6 +99,8 @@ def _anatomy(model: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module | 
     parts = list(model.modules())
     find = getattr(model, "get_input_embeddings", None)
     embedding = find() if find is not None else next((m for m in parts if isinstance(m, nn.Embedding)), None)
+    if isinstance(model, SignalModel):
+        embedding = model.input
     graphs = [m for m in parts if isinstance(m, Graph)]
     stacks = [list(m) for m in parts if isinstance(m, nn.ModuleList) and len(m)]
     count = getattr(getattr(model, "config", None), "num_hidden_layers", None)
@@ -105,7 +109,7 @@ def _anatomy(model: nn.Module) -> tuple[nn.Module, list[nn.Module], nn.Module | 
     elif count is not None:
         layers = next((stack for stack in stacks if len(stack) == count), [])
     else:
-        layers = next(iter(stacks), []) or [m for m in parts if isinstance(m, nn.LSTM)]
+        layers = next(iter(stacks), []) or [m for m in parts if isinstance(m, nn.RNNBase)]
     if embedding is None or not layers:
         raise InputError(
             f"a {type(model).__name__} has no embedding, or no layers, that stability can be measured on; "

@@ -16,6 +16,10 @@ from inn.nn.modes import device_of, evaluating
 from inn.nn.state import Key, State
 from inn.system.errors import InputError
 
+STRETCH = 16
+"""Symbols of a stretch."""
+LEAST = 2 * STRETCH
+"""Symbols that exponents need."""
 LOST = 100.0
 """Growth below this many rounding errors of a difference counts as gone."""
 
@@ -69,7 +73,7 @@ def lyapunov(
 
 
 def exponents_over_time(
-    model: SequenceModel, tokens: Tensor, *, exponents: int = 2, stretch: int = 16, seed: int = 0
+    model: SequenceModel, tokens: Tensor, *, exponents: int = 2, stretch: int = STRETCH, seed: int = 0
 ) -> np.ndarray:
     """Lyapunov exponents of a model's state, driven by each row of a text `[B, T]`: `[B, K]`, in 1 / symbol.
 
@@ -95,10 +99,13 @@ def exponents_over_time(
         K = min(exponents, flat.shape[1])
         shapes = {key: start[key].shape[1:] for key in moving}
 
+        still = {key: t.repeat_interleave(1 + K, 0) for key, t in start.items() if key not in moving}
+
         def read(states: Tensor, piece: Tensor) -> Tensor:
             parts = states.split([shape.numel() for shape in shapes.values()], 1)
             full = State(
-                {key: part.reshape(len(states), *shapes[key]) for key, part in zip(moving, parts, strict=True)}
+                still  # whole numbers, such as a count
+                | {key: part.reshape(len(states), *shapes[key]) for key, part in zip(moving, parts, strict=True)}
             )
             after = advance(piece.repeat_interleave(1 + K, 0), full)
             return torch.cat([after[key].flatten(1) for key in moving], 1)

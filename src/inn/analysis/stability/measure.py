@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from inn.analysis.stability.decay import fit_decay, interval
 from inn.analysis.stability.depths import Change, Depths, Hidden
-from inn.analysis.stability.lyapunov import exact, exponents_over_time
+from inn.analysis.stability.lyapunov import LEAST, exact, exponents_over_time
 from inn.analysis.stability.patterns import contraction
+from inn.data.names import Channels, Names
 from inn.models.sequence import SequenceModel
-from inn.models.window import WindowedModel
+from inn.models.signal import SignalModel
+from inn.models.window import Windowed
 from inn.nn.modes import device_of, evaluating
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -85,7 +87,7 @@ def stability(
     >>> len(found["embedding"]), len(found["depth"]["growth"]["mean"]), found["before"] < 1e-4
     (2, 2, True)
     """
-    if tokens.ndim != 2 or not len(tokens):
+    if tokens.ndim != (3 if isinstance(model, SignalModel) else 2) or not len(tokens):
         raise InputError(f"stability is measured on blocks of text [blocks, symbols], not on {list(tokens.shape)}")
     length = tokens.shape[1]
     at = length // 4 if at is None else at
@@ -106,7 +108,7 @@ def stability(
 
     before, gains, kicks, patterns = 0.0, [], [], []
     for row in tokens:
-        rows = row.expand(directions + 1, -1)  # the first is left as it is
+        rows = row.expand(directions + 1, *row.shape)  # the first is left as it is
         states = hidden(rows, _push(at, size, generator))
         pushed = (states[0][1:, at] - states[0][0, at]).norm(dim=-1)
         early = [(h[1:, :at] - h[:1, :at]).norm(dim=-1).amax(1) / pushed for h in states]
@@ -119,6 +121,8 @@ def stability(
     logs = np.stack(gains)  # [blocks, depth 0 .. L, lag 0 .. T - at - 1]
     layers, lags = logs.shape[1] - 1, _lags(logs.shape[2] - 1)
     growth = logs[:, 1:, 0]
+    short = length < LEAST and isinstance(model, SequenceModel) and _of_task(model)
+    windowed = isinstance(sequence, Windowed)
     found = {
         "blocks": len(tokens),
         "symbols": length,
@@ -129,10 +133,15 @@ def stability(
         "embedding": [fit_decay(lags, logs[:, depth][:, lags], seed) for depth in range(1, layers + 1)],
         "state": fit_decay(lags, np.stack(kicks)[:, lags - 1], seed) if kicks else None,
         "depth": {"growth": interval(growth, seed), "exponent": interval(growth[:, -1] / layers, seed)},
-        "time": None if sequence is None or isinstance(sequence, WindowedModel) else _time(sequence, tokens, seed),
+        "time": _time(sequence, tokens, seed) if sequence is not None and not short and not windowed else None,
         "patterns": _over_blocks(patterns, seed),
     }
     return _plain(found)
+
+
+def _of_task(model: SequenceModel) -> bool:
+    """Whether a model's sequences are as long as they are: a text could be cut longer."""
+    return isinstance(model.vocabulary, Names | Channels) or isinstance(model, SignalModel)
 
 
 def _push(at: int, size: float, generator: torch.Generator) -> Change:

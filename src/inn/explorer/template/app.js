@@ -18,14 +18,14 @@ const unitOf = (look) => look.passage?.facts.unit ?? { BPC: "character", BPB: "b
 // `says`: what a person sees there, in a sentence or two.
 const VIEWS = {
   passage: { name: "Passage", there: (look) => look.passage, make: passageView, follows: true,
-    says: (look) => [`a text that the model reads one ${unitOf(look)} at a time: the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
+    says: (look) => [look.passage.facts.due ? "sequences that the model reads step by step, each from a fresh state: the deeper the orange, the more the target cost it. Click into them (or press ← →) to see what it tells at that step, and what the neurons do." : `a text that the model reads one ${unitOf(look)} at a time: the deeper the orange, the less it expected that ${unitOf(look)}. Click into the text (or press ← →) to see what it predicted there, and which neurons exchanged messages.`,
       look.play ? [" To type a text of your own and silence neurons: ", el("code", {}, look.play)] : null] },
   neurons: { name: "Neurons", there: (look) => look.passage || look.survey?.cards?.length, make: neuronsView,
     says: (look) => [look.survey?.cards ? "a row for each neuron: what it is active for, and how much worse the model predicts when it is silenced." : "a row for each neuron, and how active it is.", " Click on a neuron for a page of its own."] },
   connections: { name: "Connections", there: (look) => (look.survey && (known(look.survey.connectivity) || known(look.survey.received))) || look.passage?.routes, make: connectionsView,
     says: () => "which neuron hears which, averaged over the text; and, where it was measured, what the model loses without a connection." },
   training: { name: "Training", there: (look) => look.history && (look.history.train?.length || look.history.validation?.length), make: trainingView,
-    says: () => "how well the model predicted while it was trained: the fewer bits per symbol, the better." },
+    says: () => "how well the model predicted while it was trained: the fewer bits per " + each() + ", the better." },
   samples: { name: "Samples", there: (look) => look.history?.samples?.length, make: samplesView,
     says: () => "what the model wrote by itself in the course of its training, the latest first." },
 };
@@ -87,7 +87,7 @@ function follow() {
   slider.value = app.at;
   slider.setAttribute("aria-valuetext", said);
   counter.textContent = `${format.whole(app.at + 1)} / ${format.whole(lastPlace() + 1)}`;
-  if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; expects ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${format.share(e.share)}`).join(", ")}`; }, 500);
+  if (!app.playing) telling = setTimeout(() => { $("said").textContent = `${said}; ${look.passage.facts.due ? "tells" : "expects"} ${look.passage.expected(t).slice(0, 2).map((e) => `${e.label} ${e.share === null ? "" : format.share(e.share)}`).join(", ")}`; }, 500);
 }
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -148,7 +148,7 @@ function theme(name) {
 /** What a run is, in a line under its name. */
 function summaryOf(look) {
   const s = look.survey ?? {}, f = look.facts ?? {}, p = look.passage, h = look.history?.facts ?? {};
-  const value = s.bits ?? h.best?.bits, bits = known(value) ? `${format.bits(value)} bits per ${unitOf(look)} (${s.split === "test" ? "test" : "validation"})` : null;
+  const value = s.bits ?? h.best?.bits, bits = known(value) ? `${format.bits(value)} bits per ${(s.task ? "target" : unitOf(look))} (${s.split === "test" ? "test" : "validation"})` : null;
   const count = p?.neurons ?? s.neurons, rounds = p?.rounds ?? s.rounds;
   return [known(count) ? `${count} neurons, ${rounds} ${rounds === 1 ? "round" : "rounds"}` : null, known(s.router ?? f["model.router.kind"]) ? `router ${s.router ?? f["model.router.kind"]}` : null, known(s.parameters ?? h.parameters) ? `${format.whole(s.parameters ?? h.parameters)} parameters` : null, bits].filter(known).join(" · ");
 }
@@ -156,6 +156,7 @@ function summaryOf(look) {
 /** Why one model has several numbers. */
 function numbers() {
   const look = app.looks.find((l) => known(l.survey?.bits)), unit = look && unitOf(look);
+  if (look?.survey.task) return `Bits per target: the number on top is over ${format.whole(look.survey.targets)} targets of sequences spread over the validation part, as are all costs; that of a passage is over its own sequences, of the test part.`;
   return look && `Bits per ${unit} depend on what is read, and on how much was read before: the number on top is over ${counted(look.survey.symbols, unit)} spread over the whole validation text, as are all costs; that of a passage is over the passage alone; the training curve's is over many short stretches; inn eval reads the whole text as one, with which its n-gram cache knows the most.`;
 }
 

@@ -17,6 +17,10 @@ const wide = (character) => /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufa
 /** How much room a text takes, in characters of ordinary width. */
 const breadth = (text) => graphemes(text).reduce((sum, part) => sum + (wide(part) ? 2 : 1), 0);
 
+/** What a loss is counted by: the symbols of a text, the targets of a task. */
+const onTask = () => app.looks.some((look) => look.passage?.facts.due || look.survey?.task);
+const each = () => (onTask() ? "target" : "symbol");
+
 /** Undo `packed`: base64, then deflate. */
 async function unpacked(text) {
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -129,8 +133,14 @@ class Passage {
 
   /** Symbol t where there is room for a character or two: the text that it ends, where its name is that of a byte. */
   brief(t) {
+    if (this.facts.signal) return String(this.facts.steps[t]);
     this.briefs ??= [];
     return (this.briefs[t] ??= brief(PARTIAL.test(this.label(t)) ? this.piece(t) : this.label(t)));
+  }
+
+  /** Of sequences of a task: what is to be told at step t, null where nothing counts; undefined of a text. */
+  due(t) {
+    return this.facts.due?.[t];
   }
 
   bits(t) {
@@ -140,7 +150,9 @@ class Passage {
   /** The likeliest next symbols after t: [{label, share, came}], likeliest first. */
   expected(t) {
     const { each, ids, shares } = this.facts.top;
-    const next = t + 1 < this.symbols ? this.facts.ids[t + 1] : null;
+    const { said, due, labels } = this.facts;
+    if (said) return [{ label: said[t], share: null, came: false }];
+    const next = due ? labels.indexOf(due[t]) : t + 1 < this.symbols ? this.facts.ids[t + 1] : null;
     return Array.from({ length: each }, (_, k) => ({
       label: this.facts.labels[ids[t * each + k]], share: shares[t * each + k], came: ids[t * each + k] === next,
     }));

@@ -24,10 +24,10 @@ function neuronsView(look) {
     ["heard by others", (n) => times(survey.received[n]), () => known(survey?.received), "How much the others hear of it, in multiples of the average neuron (×)."],
     ["activity", (n) => times(activity(n)), () => true, "The size of what it sends, in multiples of the average of a round (×)."],
     ["knows most about", (n) => { const best = bestClass(cards[n]); return best ? { value: best[1].bits, shown: `${best[0]}, ${format.bits(best[1].bits)} bits` } : null; }, () => cards.some((c) => c.information),
-      "The class of the character just read that its activity tells the most about, and how much: mutual information in bits, where it is above chance."],
+      `${onTask() ? "The symbol read, or (→) the next target that counts," : "The class of the character just read"} that its activity tells the most about, and how much: mutual information in bits, where it is above chance.`],
     ["half-life", (n) => cards[n]?.timescale?.half_life, () => cards.some((c) => known(c.timescale?.half_life)), "Symbols after which a perturbation of its state has shrunk to half."],
-    ["cost when silenced", (n) => cards[n]?.lesion?.bits, () => cards.some((c) => known(c.lesion?.bits)), "Ablation: how many more bits per symbol the model needs when this neuron alone is silenced."],
-    ["fair share", (n) => cards[n]?.importance, () => cards.some((c) => known(c.importance)), "Shapley value: its part of what all neurons together save, in bits per symbol. It credits a neuron whose work others can take over."],
+    ["cost when silenced", (n) => cards[n]?.lesion?.bits, () => cards.some((c) => known(c.lesion?.bits)), "Ablation: how many more bits per " + each() + " the model needs when this neuron alone is silenced."],
+    ["fair share", (n) => cards[n]?.importance, () => cards.some((c) => known(c.importance)), "Shapley value: its part of what all neurons together save, in bits per " + each() + ". It credits a neuron whose work others can take over."],
   ].filter(([, , there]) => there());
   const rows = Array.from({ length: count }, (_, n) => columns.map(([, cell]) => cell(n) ?? null));
   const meanings = columns.filter(([, , , meaning]) => meaning).map(([name, , , meaning]) => [name, meaning]);
@@ -36,7 +36,7 @@ function neuronsView(look) {
   if (lesions.length) {
     parts.unshift(figure({
       title: "Cost of silencing each neuron",
-      note: "Ablation: how many more bits per symbol the model needs when this neuron alone is silenced. Thin lines: 95 % intervals over blocks of text.",
+      note: "Ablation: how many more bits per " + each() + " the model needs when this neuron alone is silenced. Thin lines: 95 % intervals over blocks of text.",
       height: 22 * lesions.length + 4,
       draw: (ctx, width) => drawBars(ctx, width, lesions.map((c) => ({ label: `neuron ${c.neuron}`, value: c.lesion.bits, low: c.lesion.low, high: c.lesion.high })), { labels: 84 }),
       rows: () => [["neuron", "bits", "low", "high"], ...lesions.map((c) => [c.neuron, c.lesion.bits, c.lesion.low, c.lesion.high])],
@@ -83,7 +83,7 @@ function inWords(card, survey) {
   if (known(card.timescale?.half_life)) said.push(`A perturbation of its state halves in ${format.number(card.timescale.half_life)} symbols.`);
   if (known(card.lesion?.bits)) {
     const range = known(card.lesion.low) ? ` (95 %: ${format.signed(card.lesion.low)} to ${format.signed(card.lesion.high)})` : "";
-    said.push(`Silencing it costs the model ${format.signed(card.lesion.bits)} bits per symbol${range}.`);
+    said.push(`Silencing it costs the model ${format.signed(card.lesion.bits)} bits per ${each()}${range}.`);
   }
   return said.join(" ");
 }
@@ -97,16 +97,16 @@ function contexts(card) {
 
 function lesionFigure(card) {
   const { lesion } = card;
-  const items = [{ label: "whole text", value: lesion.bits, low: lesion.low, high: lesion.high }];
+  const items = [{ label: onTask() ? "all targets" : "whole text", value: lesion.bits, low: lesion.low, high: lesion.high }];
   if (known(lesion.mean_replaced)) items.push({ label: "held at its mean", value: lesion.mean_replaced });
   const classes = Object.entries(lesion.by_class ?? {}).filter(([, bits]) => known(bits)).sort((a, b) => b[1] - a[1]);
   items.push(...classes.map(([label, value]) => ({ label, value })));
-  return barFigure("Cost of silencing it", "How many more bits per symbol the model needs without it; “held at its mean”: when it always sends its average instead; below, by the class of the symbol to be predicted.", items, ["what", "bits"]);
+  return barFigure("Cost of silencing it", "How many more bits per " + each() + " the model needs without it; “held at its mean”: when it always sends its average instead; below, by the " + (onTask() ? "target" : "class of the symbol to be predicted") + ".", items, ["what", "bits"]);
 }
 
 function informationFigure(card) {
   const items = Object.entries(card.information).filter(([, i]) => i).sort((a, b) => b[1].bits - a[1].bits).map(([label, i]) => ({ label, value: i.bits, mark: i.null }));
-  return barFigure("What it knows about", "Mutual information of its activity with the class of the symbol just read, in bits; upright line: what chance reaches (95 %).", items, ["class", "bits", "chance"]);
+  return barFigure("What it knows about", `Mutual information of its activity with ${onTask() ? "the symbol read, or (→) the next target that counts," : "the class of the symbol just read,"} in bits; upright line: what chance reaches (95 %).`, items, ["class", "bits", "chance"]);
 }
 
 function hearingFigure(card) {
@@ -116,7 +116,7 @@ function hearingFigure(card) {
 
 function lensFigure(card) {
   const items = [...card.lens.top].sort((a, b) => b[1] - a[1]).slice(0, 10).map(([label, value]) => ({ label: visible(label), value, mono: true }));
-  const bits = known(card.lens.bits) ? ` Predicting from this neuron alone, the model would need ${format.bits(card.lens.bits)} bits per symbol.` : "";
+  const bits = known(card.lens.bits) ? ` Predicting from this neuron alone, the model would need ${format.bits(card.lens.bits)} bits per ${each()}.` : "";
   return barFigure("What it predicts by itself", `Logit lens: the symbols whose score it raises the most, through the model's own readout (below 0: lowers the least).${bits}`, items, ["symbol", "score"]);
 }
 
@@ -130,7 +130,7 @@ function timescaleFigure(card) {
 function recall(card) {
   const lengths = card.recall.length.join(", ");
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Its n-gram cache")),
-    el("p", {}, `It looks up which symbol followed the last time after the same ${lengths} symbols. Losing this cache costs the model ${format.signed(card.recall.bits)} bits per symbol.`));
+    el("p", {}, `It looks up which symbol followed the last time after the same ${lengths} symbols. Losing this cache costs the model ${format.signed(card.recall.bits)} bits per ${each()}.`));
 }
 
 function barFigure(title, note, items, head) {

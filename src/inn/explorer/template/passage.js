@@ -35,8 +35,8 @@ function textPanel(look) {
   const key = el("span.key", { "aria-hidden": "true" }, "0", Array.from({ length: LEVELS }, (_, i) => el(`i.s${i}`)), `${FULL}+ bits`);
   const cut = facts.symbols < facts.asked ? ` Of ${format.whole(facts.asked)} symbols the first ${format.whole(symbols)} are shown: more would not fit in 10 MB.` : "";
   const after = facts.before ? ` The model had read ${counted(facts.before, facts.unit)} before.` : "";
-  return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Text and surprise"), key),
-    el("p.note", {}, `${facts.title}: ${counted(symbols, facts.unit)}, ${format.bits(facts.mean_bits)} bits each on average.${after}${cut}`), box);
+  return el("section.block", {}, el("div.caption", {}, el("h3", {}, facts.due ? "Sequences and loss" : "Text and surprise"), key),
+    el("p.note", {}, `${facts.title}: ${counted(symbols, facts.unit)}, ${format.bits(facts.mean_bits)} bits ${facts.due ? "at each target" : "each"} on average.${after}${cut}`), box);
 }
 
 /** What was just read, and what the model expects next. */
@@ -44,33 +44,36 @@ function momentPanel(look) {
   const passage = look.passage;
   const read = el("strong.symbol", { lang: "" }), cost = el("span"), head = el("h3"), rows = [];
   const list = el("ol.expected", { lang: "" });
-  for (let k = 0; k <= passage.facts.top.each; k++) {
+  for (let k = 0; k <= Math.max(1, passage.facts.top.each); k++) {
     const row = { name: el("span.symbol"), bar: el("span.fill"), share: el("span.number"), came: el("span.came") };
     row.node = el("li", {}, row.name, el("span.bar", { "aria-hidden": "true" }, row.bar), row.share, row.came);
     rows.push(row);
     list.append(row.node);
   }
   const panel = el("section.block.moment", {}, el("div.caption", {}, head),
-    el("p.read", {}, "It has just read ", read, cost), el("p.note", {}, "Predicted next, with probability"), list);
+    el("p.read", {}, "It has just read ", read, cost), el("p.note", {}, passage.facts.said ? "Told at this step" : passage.facts.due ? "Told at this step, with probability" : "Predicted next, with probability"), list);
   const fill = (row, { label, share, came }) => {
     row.node.hidden = false;
     row.node.classList.toggle("true", came);
     row.name.textContent = label;
-    row.bar.style.width = `${(100 * share).toFixed(1)}%`;
-    row.share.textContent = format.share(share);
-    row.came.textContent = came ? "actual" : "";
+    row.bar.style.width = `${(100 * (share ?? 0)).toFixed(1)}%`;
+    row.share.textContent = share === null ? "" : format.share(share);
+    row.came.textContent = came ? (passage.facts.due ? "target" : "actual") : "";
   };
   onMove(() => {
-    const t = app.place(look), bits = passage.bits(t), next = passage.bits(t + 1), expected = passage.expected(t);
+    const t = app.place(look), bits = passage.bits(t), due = passage.due(t), expected = passage.expected(t);
+    const next = passage.facts.said ? null : due === undefined ? passage.bits(t + 1) : bits;
     const piece = passage.piece(t), label = passage.label(t);
     read.textContent = PARTIAL.test(label) && piece !== "·" ? `${label} ${piece}` : label;
-    head.textContent = `At ${passage.facts.unit} ${format.whole(t + 1)} of ${format.whole(passage.symbols)}`;
+    const place = due === undefined ? "" : `, step ${format.whole(passage.facts.steps[t])} of its sequence`;
+    head.textContent = `At ${passage.facts.unit} ${format.whole(t + 1)} of ${format.whole(passage.symbols)}${place}`;
     read.className = `symbol s${surprise(bits)}`;
-    cost.textContent = bits === null ? ", the first symbol" : `, a surprise of ${format.bits(bits)} bits`;
+    cost.textContent = due === undefined ? (bits === null ? ", the first symbol" : `, a surprise of ${format.bits(bits)} bits`)
+      : due === null ? "; nothing is to be told here" : `; to be told: ${due}, at a loss of ${format.bits(bits)} bits`;
     expected.forEach((item, k) => fill(rows[k], item));
     const last = rows[expected.length];
     last.node.hidden = next === null || expected.some((e) => e.came);
-    if (!last.node.hidden) fill(last, { label: passage.label(t + 1), share: 2 ** -next, came: true });
+    if (!last.node.hidden) fill(last, { label: due ?? passage.label(t + 1), share: 2 ** -next, came: true });
   }, panel);
   return panel;
 }

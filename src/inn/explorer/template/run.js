@@ -99,7 +99,7 @@ function degreeTable(survey) {
 
 function lesionTable(title, lesions, cells, head) {
   const rows = lesions.map((l) => [...cells(l), l.bits, l.low, l.high]);
-  return dataTable(title, [...head, "bits", "low", "high"], rows, "Ablation: how many more bits per symbol the model needs without it; low and high: 95 % interval over blocks of text.");
+  return dataTable(title, [...head, "bits", "low", "high"], rows, "Ablation: how many more bits per " + each() + " the model needs without it; low and high: 95 % interval over blocks of text.");
 }
 
 /** The same model with untrained weights: what is there before anything is learned. */
@@ -119,7 +119,7 @@ function trainingView(look) {
   if (series.length) {
     const ends = series.flatMap((s) => s.points), xs = ends.map((p) => p[0]), worst = Math.max(...ends.map((p) => p[1]));
     const shown = Object.entries(floors ?? {}).filter(([, bits]) => bits <= worst * 1.15).map(([name, bits]) => ({ name, points: [[Math.min(...xs), bits], [Math.max(...xs), bits]], colour: "warm", dash: [3, 4] }));
-    parts.push(curveFigure("Bits per symbol", "On the corpus of the run, while it trained. Dashed: n-gram baselines on the same validation text.", [...series, ...shown], "bits"));
+    parts.push(curveFigure(`Bits per ${each()}`, onTask() ? "While it trained. Dashed: an answer that is always the same." : "On the corpus of the run, while it trained. Dashed: n-gram baselines on the same validation text.", [...series, ...shown], "bits"));
   }
   const sizes = line(train, "effective_neurons");
   if (sizes.length) parts.push(curveFigure("Effective number of neurons", "The participation ratio of their outputs: how many unrelated neurons the population amounts to. At 1 all send the same.", [{ name: "effective", points: sizes, colour: "accent" }], "neurons"));
@@ -131,7 +131,7 @@ function trainingView(look) {
 function curveFigure(title, note, series, unit) {
   return figure({
     title, note, height: (width) => Math.max(220, Math.min(340, 0.42 * width)),
-    draw: (ctx, width, height) => drawLines(ctx, width, height, series, { x: "symbols read", y: unit, xFormat: (v) => (v >= 1e6 ? `${v / 1e6} M` : v >= 1e3 ? `${v / 1e3} k` : String(v)) }),
+    draw: (ctx, width, height) => drawLines(ctx, width, height, series, { x: onTask() ? "steps read" : "symbols read", y: unit, xFormat: (v) => (v >= 1e6 ? `${v / 1e6} M` : v >= 1e3 ? `${v / 1e3} k` : String(v)) }),
     rows: () => [["curve", "symbols", unit], ...series.flatMap((s) => s.points.map(([x, y]) => [s.name, x, y]))],
     label: () => series.map((s) => `${s.name}: ${format.number(s.points[0][1])} to ${format.number(s.points[s.points.length - 1][1])}`).join("; "),
   });

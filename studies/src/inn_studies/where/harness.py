@@ -17,6 +17,9 @@ from inn.models.build import parameters_of
 from inn.models.size import with_parameters
 from inn.registry import TASKS
 from inn_studies.lab import Job, Lab, status
+from inn_studies.tasks import register
+
+register()
 
 RECIPE = "study-smoke"
 """The recipe whose settings the runs start from; all that matters is set by `settings`."""

@@ -22,7 +22,7 @@ class Needle(Row):
 
     def tracks(self, scale: Scale) -> list[Track]:
         lengths = scale.of(
-            {"200": 4}, {"64": 200, "2,000": 100, "20,000": 16}, {"64": 1000, "2,000": 200, "100,000": 32}
+            {"200": 4}, {"64": 200, "2,000": 100, "100,000": 16}, {"64": 1000, "2,000": 200, "100,000": 32}
         )
         tests = {
             length: Test({"noise": int(length.replace(",", "")) - 3, "examples": examples})
