@@ -26,7 +26,7 @@ def conduct(study: Study, scale: str, lab: Lab, seeds: int | None = None) -> dic
     count = seeds or size.seeds
     found = compressors.added(study.run(lab, size, count), study, lab)
     return {
-        "command": f"inn study {study.name} --scale {scale} --seeds {count}",
+        "command": f"{study.command} --scale {scale} --seeds {count}",
         "scale": scale,
         "seeds": count,
         "commit": provenance.commit(),

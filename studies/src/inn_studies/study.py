@@ -50,6 +50,11 @@ class Study(ABC):
     page: ClassVar[str] = "reproduction"
     """The page of `docs/` that its result is on: one of `inn_studies.report.PAGES`."""
 
+    @property
+    def command(self) -> str:
+        """What runs it, without a scale."""
+        return f"inn study {self.name}"
+
     @abstractmethod
     def sizes(self) -> dict[str, Size]:
         """How large its runs are at each scale: `smoke`, `cpu`, `gpu`."""

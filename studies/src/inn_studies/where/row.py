@@ -67,6 +67,10 @@ class Row(Study):
     best: ClassVar[Mapping[str, Any]] = {}
     """Fields of `--model` of the best graph that is known for this row; empty: none yet."""
 
+    @property
+    def command(self) -> str:
+        return f"inn study where --rows {self.name}"
+
     def sizes(self) -> dict[str, Any]:
         return {"smoke": Scale("smoke", 1, 1), "short": Scale("short", 1, 1), "cpu": Scale("cpu", 3, 3)}
 
