@@ -259,3 +259,8 @@ def test_inn_alone_imports_nothing_of_it():
     code = "import inn, inn.cli.main, sys; assert not {'sklearn', 'pandas', 'inn.sklearn'} & set(sys.modules)"
     path = os.pathsep.join(p for p in sys.path if p)
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": path})
+
+
+def test_numbers_that_are_missing_are_refused():
+    with pytest.raises(ValueError, match="y of sequence 1 is missing or not finite; leave the sequence out"):
+        regressor().fit([np.ones((3, 1)), np.ones((2, 1))], [1.0, None])

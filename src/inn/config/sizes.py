@@ -25,7 +25,7 @@ def with_sizes(model: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, 
         raise InputError(
             f"the data is {needed}, which a model of kind '{model['kind']}' does not read; set model.kind {kind}"
         )
-    head = sizes.get("head")
+    head = sizes.get("head", "")
     chosen = model["head"] if head in _FITTING else None
     if chosen in (None, "auto"):
         return {**model, **sizes}

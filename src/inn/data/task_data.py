@@ -74,6 +74,10 @@ def task_data(config: DataConfig, changes: Mapping[str, Any] | None = None) -> T
     options = config.task
     source, _, path = config.corpus.partition(":")
     if source != "task":
+        if options.path not in ("", path):
+            raise InputError(
+                f"data.task.path is '{options.path}', and the corpus names '{path}'; leave data.task.path out"
+            )
         options = replace(options, path=path)
     options = with_options(options, changes or {})
     task = TASKS[options.kind](options)

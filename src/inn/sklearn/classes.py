@@ -120,6 +120,8 @@ class SequenceRegressor(RegressorMixin, Stepwise, SequenceEstimator):
         y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
         values = np.asarray(y, np.float64)
         values = values[:, None] if values.ndim == 1 else values
+        if (missing := ~np.isfinite(values).all(1)).any():  # of objects, which _check_y lets through
+            raise InputError(f"y of sequence {int(missing.argmax())} is missing or not finite; leave the sequence out")
         if reset:
             self._target_dims, self.n_outputs_ = y.ndim, values.shape[1]
         elif values.shape[1] != self.n_outputs_:

@@ -95,7 +95,7 @@ def writing(run: str, tokens: int, fresh: bool) -> dict[str, Any]:
     from inn.training.validation import experience
 
     model, dataset = load_with_data(run)
-    model.experience = model.experience or experience(model, dataset.train)  # runs from before do not have it
+    model.experience = model.experience or experience(model, dataset)  # runs from before do not have it
     texts = complete(model, PROMPTS, tokens, temperature=TEMPERATURE, seed=SEED, unknown="skip", fresh=fresh)
     return {"texts": texts, "words": word_facts(texts, known_words(dataset))}
 

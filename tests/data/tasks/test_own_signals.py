@@ -8,6 +8,8 @@ import lzma
 import numpy as np
 import pytest
 
+from inn.config.run import DataConfig
+from inn.data.task_data import task_data
 from inn.data.tasks.csv import Csv, CsvOptions
 from inn.data.tasks.npz import Npz, NpzOptions
 from inn.data.tasks.own import ahead
@@ -285,3 +287,10 @@ def test_arrays_keep_the_contract_of_tasks(tmp_path):
     np.savez(tmp_path / "my.npz", X=X, y=Y)
     check_task("npz", path=str(tmp_path / "my.npz"))
     check_task("npz", path=str(tmp_path / "my.npz"), target=None)
+
+
+def test_two_paths_are_refused(tmp_path):
+    path = str(tmp_path / "my.csv")
+    written(tmp_path, labelled())
+    with pytest.raises(InputError, match=r"data\.task\.path is 'other\.csv', and the corpus names"):
+        task_data(DataConfig(corpus=f"csv:{path}", task={"path": "other.csv"}))
