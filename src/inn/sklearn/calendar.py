@@ -84,8 +84,7 @@ def _step_of(index: Any) -> Any:
     if isinstance(index, pandas.PeriodIndex):
         return 1
     if isinstance(index, pandas.DatetimeIndex):
-        name = index.freq or (pandas.infer_freq(index) if len(index) > 2 else None)
-        return None if name is None else pandas.tseries.frequencies.to_offset(name)
+        return index.freq or (pandas.DatetimeIndex(index, freq="infer").freq if len(index) > 2 else None)
     if len(index) > 1 and index.dtype.kind in "iufm":
         steps = np.diff(index.to_numpy())
         return steps[0].item() if index.dtype.kind != "m" and (steps == steps[0]).all() else None
