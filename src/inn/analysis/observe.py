@@ -97,6 +97,7 @@ def observe(model: Neurons, text: Reading, report: Callable[[int, int], None] | 
     Memory grows by 4 R N bytes a symbol. `report` is called with (symbols done, symbols to do).
 
     >>> import numpy as np
+    >>> from inn import INN
     >>> from inn.analysis.recording.stretches import stretches
     >>> model = INN(vocab=5, neurons=3, width=8, rounds=2, recall=[])
     >>> seen = observe(model, stretches(np.arange(600) % 5, 300))

@@ -48,6 +48,7 @@ def bits_under(
     Only what the model can recall was read before it. `report` is called with (symbols done, symbols to do).
 
     >>> import torch
+    >>> from inn import INN
     >>> from inn.analysis.recording.stretches import stretches
     >>> text = stretches(np.arange(600) % 5, 300)
     >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall=[])
