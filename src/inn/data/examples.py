@@ -129,11 +129,6 @@ def last_step(label: int, steps: int) -> np.ndarray:
     return targets
 
 
-def plain_rng(*numbers: int) -> np.random.Generator:
-    """Random numbers of their own for each combination of numbers."""
-    return np.random.default_rng(list(numbers))
-
-
 def position_of(state: dict[str, Any], name: str) -> int:
     """A stored number; raises `InputError` where it is none."""
     if not isinstance(state.get(name), int):

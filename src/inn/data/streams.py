@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,16 @@ def text_read(symbols: np.ndarray | Shards, batch: int, window: int, order: str,
         return symbols[:count]
     part, each = len(symbols) // batch, -(-count // (batch * window)) * window
     return np.concatenate([symbols[at : at + min(each, part)] for at in range(0, part * batch, part)])
+
+
+def check_position(state: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Raise `InputError` where a stored position belongs to other data, or was read otherwise, than `fixed` says."""
+    for name, value in fixed.items():
+        if state.get(name) != value:
+            raise InputError(
+                f"the stored position in the data is for {name} {state.get(name)}, not {value};"
+                " resume with the data settings of the run"
+            )
 
 
 class Streams:
@@ -188,12 +199,7 @@ class Streams:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a position; raises `InputError` where it belongs to another text or other windows."""
-        for name, value in self._fixed().items():
-            if state.get(name) != value:
-                raise InputError(
-                    f"the stored position in the data is for {name} {state.get(name)}, not {value};"
-                    " resume with the data settings of the run"
-                )
+        check_position(state, self._fixed())
         self._windows = int(state["windows"])
 
     def _fixed(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from inn.config.run import DataConfig
 from inn.data.dataset import Dataset
 from inn.data.examples import Examples, position_of
 from inn.data.names import Channels, Names
-from inn.data.streams import Batch
+from inn.data.streams import Batch, check_position
 from inn.data.tasks.base import Task
 from inn.data.text import PARTS
 from inn.registry import TASKS
@@ -163,12 +163,7 @@ class Batches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a position; raises `InputError` where it belongs to other batches."""
-        for name, value in self._fixed().items():
-            if state.get(name) != value:
-                raise InputError(
-                    f"the stored position in the data is for {name} {state.get(name)}, not {value};"
-                    " resume with the data settings of the run"
-                )
+        check_position(state, self._fixed())
         self._batches = position_of(state, "batches")
 
     def _fixed(self) -> dict[str, Any]:

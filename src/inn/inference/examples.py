@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from inn.data.examples import IGNORED, Examples
 from inn.inference.evaluate import Score, predictions
@@ -48,9 +49,8 @@ def evaluate_examples(
     (4000, ['accuracy', 'auroc', 'exact'])
     """
     nats, sums, done = 0.0, Tally(), 0
-    rows = max(1, min(_ROWS, _STEPS // int(examples.lengths.max())))
     device = device_of(model)
-    for part in examples.batches(rows):
+    for part in _side_by_side(examples):
         nats_of_part, found = _scored(model, part, device, dtype)
         nats += nats_of_part
         sums.add(found, part)
@@ -62,28 +62,34 @@ def evaluate_examples(
 
 def predict_examples(model: SequenceModel, examples: Examples, *, dtype: str | None = None) -> list[np.ndarray]:
     """What a model says at every step of each sequence, from a fresh state: `[T, O]` each."""
-    rows = max(1, min(_ROWS, _STEPS // int(examples.lengths.max())))
     found: list[np.ndarray] = []
-    for part in examples.batches(rows):
-        pieces = [y.cpu().numpy() for y, _, _ in _windows(model, part, device_of(model), dtype)]
+    for part in _side_by_side(examples):
+        pieces = [y.cpu().numpy() for y, _ in _windows(model, part, device_of(model), dtype)]
         whole = np.concatenate(pieces, 1)
         found += [row[:length] for row, length in zip(whole, part.lengths.tolist())]
     return found
 
 
-def _windows(model: SequenceModel, part: Examples, device: torch.device, dtype: str | None) -> Any:
-    """What a model says of sequences, window by window: outputs, targets and where they begin."""
+def _side_by_side(examples: Examples) -> Iterator[Examples]:
+    """The sequences in batches that are read at once."""
+    return examples.batches(max(1, min(_ROWS, _STEPS // int(examples.lengths.max()))))
+
+
+def _windows(
+    model: SequenceModel, part: Examples, device: torch.device, dtype: str | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What a model says of sequences, window by window: outputs and targets."""
     inputs, targets, _ = part.padded()
     window = max(1, _STEPS // len(part))
     pieces = (torch.from_numpy(inputs[:, at : at + window]).to(device) for at in range(0, inputs.shape[1], window))
     for i, (y, _) in enumerate(predictions(model, pieces, dtype=dtype)):
-        yield y, torch.from_numpy(targets[:, i * window : (i + 1) * window]).to(device), i * window
+        yield y, torch.from_numpy(targets[:, i * window : (i + 1) * window]).to(device)
 
 
 def _scored(model: SequenceModel, part: Examples, device: torch.device, dtype: str | None) -> tuple[float, Any]:
     """The loss of some sequences, and what was said where a target counts: outputs, targets, number of the sequence."""
     nats, found = 0.0, []
-    for y, targets, _ in _windows(model, part, device, dtype):
+    for y, targets in _windows(model, part, device, dtype):
         nats += float(model.loss(y, targets))
         counts = targets != IGNORED if targets.ndim == 2 else ~targets.isnan().all(-1)
         rows = torch.arange(len(part), device=device)[:, None].expand_as(counts)[counts]
@@ -100,7 +106,6 @@ class Tally:
         self._scores: list[np.ndarray] = []
         self._values: list[tuple[np.ndarray, np.ndarray]] = []
         self._labels: list[np.ndarray] = []
-        self._sequences = 0
 
     def add(self, found: Any, part: Examples) -> None:
         """Count some sequences."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from inn.config.checks import check_at_least
 from inn.config.parts import Options, settled
-from inn.data.examples import Examples, plain_rng
+from inn.data.examples import Examples
 from inn.registry import TASKS
 from inn.system.errors import InputError
 
@@ -97,7 +97,7 @@ class Task:
 
     def rng(self, part: str, *numbers: int) -> np.random.Generator:
         """Random numbers of a part that no other part has; `numbers` tell draws from it apart."""
-        return plain_rng(self.options.seed, PARTS.index(part), *numbers)
+        return np.random.default_rng([self.options.seed, PARTS.index(part), *numbers])
 
     def sample(self) -> Examples:
         """Examples of the training part, to measure it by."""

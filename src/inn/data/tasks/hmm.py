@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from inn.config.checks import check_at_least, check_fraction
-from inn.data.examples import Examples, plain_rng
+from inn.data.examples import Examples
 from inn.data.tasks.base import Task
 from inn.data.tasks.chains import TableOptions, drawn
 
@@ -40,7 +40,7 @@ class Hmm(Task):
 
     def __init__(self, options: Any):
         super().__init__(options)
-        rng, o = plain_rng(options.tables), options
+        rng, o = np.random.default_rng([options.tables]), options
         jumps = rng.dirichlet(np.full(o.states - 1, 1.0), o.states)
         self.transitions = np.full((o.states, o.states), o.stay)
         self.transitions[~np.eye(o.states, dtype=bool)] = (1 - o.stay) * jumps.ravel()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from inn.config.checks import check_at_least
-from inn.data.examples import Examples, plain_rng
+from inn.data.examples import Examples
 from inn.data.tasks.base import Task
 from inn.data.tasks.chains import TableOptions, drawn, log_sum
 
@@ -35,7 +35,7 @@ class Markov(Task):
 
     def __init__(self, options: Any):
         super().__init__(options)
-        rng, o = plain_rng(options.tables), options
+        rng, o = np.random.default_rng([options.tables]), options
         self.transitions = rng.dirichlet(np.full(o.symbols, 0.5), (o.sources, o.symbols)) + 1e-6
         self.transitions /= self.transitions.sum(-1, keepdims=True)
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from inn.config.checks import check_at_least, check_fraction, check_idle, needs
-from inn.data.examples import IGNORED, Examples, plain_rng
+from inn.data.examples import IGNORED, Examples
 from inn.data.tasks.base import PARTS, Task, TaskOptions
 from inn.system.errors import InputError
 
@@ -88,7 +88,7 @@ class Modular(Task):
     def _table(self, name: str) -> Examples:
         """The pairs of a part; `a + b =`, the sum asked at the equals sign."""
         o, p = self.options, self.options.modulus
-        rng = plain_rng(o.seed, _TABLE)
+        rng = np.random.default_rng([o.seed, _TABLE])
         pairs = rng.permutation(p * p)
         shift = np.where(rng.random(p * p) < o.corrupted, rng.integers(1, p, p * p), 0)
         first = round(o.train * p * p)
