@@ -38,10 +38,14 @@ def visit(chromium, pages):
     assert faults == []
 
 
+def drawn(page):
+    """Waits for two frames: a page draws what was asked of it in the next one."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def picture(page, title="Who hears whom"):
-    """The pixels of a figure; two frames are given time to be drawn."""
-    frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-    page.evaluate(frames)
+    """The pixels of a figure, drawn."""
+    drawn(page)
     return page.evaluate(
         "(title) => [...document.querySelectorAll('figure')].find((f) => f.querySelector('h3').textContent === title)"
         ".querySelector('canvas').toDataURL()",
@@ -76,7 +80,7 @@ def test_the_slider_moves_and_the_pictures_follow(visit):
     assert (text, page.locator(".text .now").get_attribute("data-at")) == ("0", "7")
     assert page.locator("#transport input").get_attribute("aria-valuetext").startswith("Symbol 8 of ")
     page.locator(".text span[data-at='12']").click()
-    picture(page)
+    drawn(page)
     assert place(page) == 12
 
 
@@ -84,7 +88,7 @@ def test_what_it_shows_at_a_symbol_is_what_was_recorded(visit, pages):
     page = visit("one")
     facts = page.evaluate("JSON.parse(document.getElementById('data').textContent).runs[0].passage")
     page.locator("#transport input").fill("5")
-    picture(page)
+    drawn(page)
     label = facts["labels"][facts["ids"][5]]
     assert page.locator(".read .symbol").text_content() == label
     assert page.locator(".read").text_content().endswith(f"a surprise of {facts['bits'][5]:.2f} bits")
@@ -98,17 +102,18 @@ def test_the_keyboard_is_enough(visit):
     page = visit("one")
     for key, at in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("PageDown", 1)):
         page.keyboard.press(key)
-        picture(page)
+        drawn(page)
         assert place(page) == at  # the page's own keys scroll the page
     page.locator(".text").focus()
     page.keyboard.press("End")
-    picture(page)
+    drawn(page)
     assert place(page) == int(page.locator("#transport input").get_attribute("max"))
     page.keyboard.press("Home")
     page.keyboard.press("Space")
     assert page.get_by_role("button", name="Pause").count() == 1
     page.wait_for_selector(".text .now[data-at='2']")
     page.keyboard.press("Space")
+    drawn(page)
     stopped = place(page)
     page.wait_for_timeout(450)
     assert place(page) == stopped
@@ -124,7 +129,7 @@ def test_the_keyboard_is_enough(visit):
 def test_a_neuron_page_opens_and_escape_leaves_it(visit):
     page = visit("one", "neurons")
     page.get_by_role("link", name="neuron 2").click()
-    assert page.locator("h2").text_content() == "neuron 2"
+    page.wait_for_selector("h2:text('neuron 2')")
     assert "It listens most to neuron 0 (50\u202f% of what it hears)." in page.locator(".lead").text_content()
     titles = page.locator("h3").all_text_contents()
     for title in ("Where it is most active", "Cost of silencing it", "What it knows about",
@@ -168,7 +173,7 @@ def test_light_and_dark(visit):
 def test_two_runs_move_together(visit):
     page = visit("two")
     page.locator("#transport input").fill("9")
-    picture(page)
+    drawn(page)
     assert page.locator("section.run").count() == 2
     assert [s.get_attribute("data-at") for s in page.locator(".text .now").all()] == ["9", "9"]
 
@@ -189,6 +194,7 @@ def test_pictures_and_tables_are_saved(visit, tmp_path):
     assert rows[0] == ["neuron", "bits", "low", "high"]
     assert len(rows) == 5
     page.evaluate("location.hash = 'connections'")
+    page.wait_for_selector("nav a[href='#connections'][aria-current]")
     page.locator("figure summary").first.click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as SVG").first.click()
@@ -244,9 +250,11 @@ def test_sequences_of_a_task_say_what_was_to_be_told(visit):
     page = visit("task")
     for _ in range(8):
         page.keyboard.press("ArrowRight")
+    drawn(page)
     moment = page.locator(".moment")
     assert "step 9 of its sequence" in moment.inner_text()
     assert "to be told" in moment.inner_text()
     assert moment.locator("li.true").count() == 1
     page.keyboard.press("ArrowLeft")
+    drawn(page)
     assert "nothing is to be told here" in moment.inner_text()
