@@ -142,7 +142,7 @@ MEMORIES = Kinds(
     "memory",
     "inn.memories",
     {"mamba": "inn.nn.memory.mamba:Mamba"},
-    {"mamba": "inn.nn.memory.options:MambaOptions"},
+    {"mamba": "inn.nn.memory.options.mamba:MambaOptions"},
 )
 ROUTERS = Kinds(
     "router",

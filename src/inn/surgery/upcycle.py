@@ -18,7 +18,7 @@ from inn.config.parts import plain
 from inn.config.run import RunConfig
 from inn.models.inn import INN
 from inn.nn.memory.mamba import Mamba
-from inn.nn.memory.options import MambaOptions
+from inn.nn.memory.options.mamba import MambaOptions
 from inn.nn.routing.dendrites import Dendrites
 from inn.nn.topology.base import edges_of
 from inn.ops.norm.reference import EPSILON

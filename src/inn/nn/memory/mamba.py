@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from inn.nn.direct import home, passed_by, untouched
 from inn.nn.memory.base import Memory, Parts
-from inn.nn.memory.options import MambaOptions
+from inn.nn.memory.options.mamba import MambaOptions
 from inn.nn.population import NeuronLinear, NeuronMap, neuron_map
 from inn.nn.presence import conv_of_present
 from inn.ops import causal_conv, memory_step, selective_scan

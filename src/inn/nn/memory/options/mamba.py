@@ -1,4 +1,4 @@
-"""The options of the memories that come with the library; free of PyTorch, so that help need not wait for it."""
+"""The options of the Mamba memory."""
 
 from __future__ import annotations
 
