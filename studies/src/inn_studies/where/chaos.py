@@ -122,7 +122,7 @@ class Chaos(Row):
         }
         options = {"sequences": scale.of(20, 4000)}
         graph = {"neurons": 4, "width": 20, "rounds": 2}
-        return [Track("flows", "task:chaos", scale.of(2, 2500, 8000), scale.of(4, 32), options, tests, graph)]
+        return [Track("flows", "task:chaos", scale.of(2, 2500), scale.of(4, 32), options, tests, graph)]
 
     def headline(self, result: dict[str, Any]) -> list[tuple[str, str]]:
         return [("flows", UNSEEN)]
