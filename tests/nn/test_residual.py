@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from inn import Graph
 from inn.nn.presence import only_present
 from inn.nn.residual import FIRST_GATE
-from inn.nn.round import Round
 
-SMALL = {"neurons": 3, "width": 8, "rounds": 1, "memory_options": {"state": 4}}
+SMALL: dict[str, Any] = {"neurons": 3, "width": 8, "rounds": 1, "memory_options": {"state": 4}}
 ROUTERS = ["dendrites", "attention", "none"]
 
 
-def graph(residual: str, router: str = "attention", **fields) -> Graph:
+def graph(residual: str, router: str = "attention", **fields: Any) -> Any:
     torch.manual_seed(0)
     found = Graph(**{**SMALL, **fields}, router=router, residual=residual).double().eval()
     with torch.no_grad():
@@ -23,7 +24,11 @@ def graph(residual: str, router: str = "attention", **fields) -> Graph:
     return found
 
 
-def by_hand(module: Round, x: torch.Tensor, combine) -> torch.Tensor:
+def graph_of(**fields: Any) -> Any:
+    return Graph(**fields)
+
+
+def by_hand(module: Any, x: torch.Tensor, combine) -> torch.Tensor:
     """A round in the form `sequential`, its two combinations as told."""
     state, heard = module.initial_state(x.shape[0]), module.memory_norm(x)
     if module.router is not None and module.router.into_memory:
@@ -42,7 +47,7 @@ FORMULAS = {
 }
 
 
-def gated(part, x, y):
+def gated(part: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """(1 - z) x + z y with one map of both."""
     W = torch.cat([part.old.weight, part.new.weight], -1)
     z = torch.sigmoid(torch.einsum("noi,btni->btno", W, torch.cat([x, y], -1)) + part.bias)
@@ -76,16 +81,16 @@ def test_a_large_rate_is_plain_addition_and_a_closed_gate_leaves_everything(rout
 def test_addition_has_no_parameters_and_the_others_start_where_they_say():
     plain = Graph(**SMALL, router="attention")
     assert not any("residual" in name for name, _ in plain.named_parameters())
-    learned, gated = (Graph(**SMALL, router="attention", residual=kind).rounds[0] for kind in ("learned", "input"))
+    learned, gated = (graph_of(**SMALL, router="attention", residual=kind).rounds[0] for kind in ("learned", "input"))
     assert learned.memory_residual.rate.unique().tolist() == [0.0]
     assert gated.router_residual.bias.unique().tolist() == [FIRST_GATE]
     assert gated.memory_residual.old.weight.shape == (3, 8, 8)
-    shared = Graph(**SMALL, router="attention", residual="input", weights="shared").rounds[0]
+    shared = graph_of(**SMALL, router="attention", residual="input", weights="shared").rounds[0]
     assert shared.memory_residual.old.weight.shape == (1, 8, 8)
 
 
 def test_flops_count_the_gates_of_memory_and_messages():
-    plain, learned, gated = (Graph(**SMALL, router="attention", residual=k).flops() for k in FORMULAS)
+    plain, learned, gated = (graph_of(**SMALL, router="attention", residual=k).flops() for k in FORMULAS)
     assert "residual" not in plain
     assert learned == {**plain, "residual": 2 * 3 * 8}
     assert gated == {**plain, "residual": 2 * (2 * 3 * 8 * 16 + 4 * 3 * 8)}
@@ -108,7 +113,7 @@ def test_absent_neurons_stay_out_and_a_step_in_place_is_a_step(residual):
 
 @pytest.mark.parametrize("weights", ["separate", "shared", "communal"])
 def test_half_precision_and_gradients_reach_every_parameter(weights):
-    extra = {"communal_states": 4} if weights == "communal" else {}
+    extra: dict[str, Any] = {"communal_states": 4} if weights == "communal" else {}
     g = Graph(**SMALL, router="attention", residual="input", weights=weights, zero_start=False, **extra)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = g(torch.randn(2, 5, 24))[0]
