@@ -144,10 +144,20 @@ MEMORIES = Kinds(
     {
         "mamba": "inn.nn.memory.mamba:Mamba",
         "gru": "inn.nn.memory.gru:GRU",
+        "elman": "inn.nn.memory.elman:Elman",
+        "lstm": "inn.nn.memory.lstm:LSTM",
+        "slstm": "inn.nn.memory.slstm:SLSTM",
+        "rhn": "inn.nn.memory.rhn:RHN",
+        "elm": "inn.nn.memory.elm:ELM",
     },
     {
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
         "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
+        "elman": "inn.nn.memory.options.recurrent:RecurrentOptions",
+        "lstm": "inn.nn.memory.options.lstm:LSTMOptions",
+        "slstm": "inn.nn.memory.options.lstm:LSTMOptions",
+        "rhn": "inn.nn.memory.options.rhn:RHNOptions",
+        "elm": "inn.nn.memory.options.elm:ELMOptions",
     },
 )
 ROUTERS = Kinds(

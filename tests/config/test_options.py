@@ -40,7 +40,7 @@ OTHER = {
     "population": [{"neurons": 2}, {"neurons": 4}], "recall": [3], "recall_forget": 0.9, "routing_dropout": 0.5,
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
-    "memory": {"kind": "mamba", "state": 3},
+    "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "groups": 3,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
