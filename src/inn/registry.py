@@ -141,8 +141,14 @@ def _imported(path: str) -> Any:
 MEMORIES = Kinds(
     "memory",
     "inn.memories",
-    {"mamba": "inn.nn.memory.mamba:Mamba"},
-    {"mamba": "inn.nn.memory.options.mamba:MambaOptions"},
+    {
+        "mamba": "inn.nn.memory.mamba:Mamba",
+        "gru": "inn.nn.memory.gru:GRU",
+    },
+    {
+        "mamba": "inn.nn.memory.options.mamba:MambaOptions",
+        "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
+    },
 )
 ROUTERS = Kinds(
     "router",
