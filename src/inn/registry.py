@@ -143,10 +143,16 @@ MEMORIES = Kinds(
     "inn.memories",
     {
         "mamba": "inn.nn.memory.mamba:Mamba",
+        "mamba2": "inn.nn.memory.mamba2:Mamba2",
+        "delta": "inn.nn.memory.delta:Delta",
+        "complex": "inn.nn.memory.complex:Complex",
         "gru": "inn.nn.memory.gru:GRU",
     },
     {
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
+        "mamba2": "inn.nn.memory.options.mamba2:Mamba2Options",
+        "delta": "inn.nn.memory.options.delta:DeltaOptions",
+        "complex": "inn.nn.memory.options.complex:ComplexOptions",
         "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
     },
 )
