@@ -143,6 +143,9 @@ MEMORIES = Kinds(
     "inn.memories",
     {
         "mamba": "inn.nn.memory.mamba:Mamba",
+        "mamba2": "inn.nn.memory.mamba2:Mamba2",
+        "delta": "inn.nn.memory.delta:Delta",
+        "complex": "inn.nn.memory.complex:Complex",
         "gru": "inn.nn.memory.gru:GRU",
         "elman": "inn.nn.memory.elman:Elman",
         "lstm": "inn.nn.memory.lstm:LSTM",
@@ -152,6 +155,9 @@ MEMORIES = Kinds(
     },
     {
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
+        "mamba2": "inn.nn.memory.options.mamba2:Mamba2Options",
+        "delta": "inn.nn.memory.options.delta:DeltaOptions",
+        "complex": "inn.nn.memory.options.complex:ComplexOptions",
         "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
         "elman": "inn.nn.memory.options.recurrent:RecurrentOptions",
         "lstm": "inn.nn.memory.options.lstm:LSTMOptions",
