@@ -141,8 +141,16 @@ def _imported(path: str) -> Any:
 MEMORIES = Kinds(
     "memory",
     "inn.memories",
-    {"mamba": "inn.nn.memory.mamba:Mamba"},
-    {"mamba": "inn.nn.memory.options.mamba:MambaOptions"},
+    {
+        "mamba": "inn.nn.memory.mamba:Mamba",
+        "psn": "inn.nn.memory.psn:PSN",
+        "hebb": "inn.nn.memory.hebb:Hebb",
+    },
+    {
+        "mamba": "inn.nn.memory.options.mamba:MambaOptions",
+        "psn": "inn.nn.memory.options.psn:PSNOptions",
+        "hebb": "inn.nn.memory.options.hebb:HebbOptions",
+    },
 )
 ROUTERS = Kinds(
     "router",
