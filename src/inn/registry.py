@@ -150,6 +150,11 @@ MEMORIES = Kinds(
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
         "psn": "inn.nn.memory.options.psn:PSNOptions",
         "hebb": "inn.nn.memory.options.hebb:HebbOptions",
+        "gru": "inn.nn.memory.gru:GRU",
+    },
+    {
+        "mamba": "inn.nn.memory.options.mamba:MambaOptions",
+        "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
     },
 )
 ROUTERS = Kinds(

@@ -8,6 +8,7 @@ from inn.ops.conv import causal_conv
 from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
 from inn.ops.lookup import recall
+from inn.ops.loop import recurrence
 from inn.ops.norm import neuron_norm
 from inn.ops.scan import selective_scan
 from inn.ops.step import memory_step
@@ -19,6 +20,7 @@ __all__ = [
     "neuron_linear",
     "neuron_norm",
     "recall",
+    "recurrence",
     "selective_scan",
     "use_backend",
 ]

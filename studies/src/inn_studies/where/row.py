@@ -24,7 +24,10 @@ MONOLITHS = (WIDE, "LSTM", "Mamba stack", "Transformer")
 
 @dataclass(frozen=True)
 class Scale:
-    """How much a row trains: `smoke` shows that it runs, `short` is one seed at one rate, `cpu` three of each."""
+    """How much a row trains: `smoke` shows that it runs, `short` is one seed at one rate, `cpu` three of each.
+
+    A run of `cpu` is as long as one of `short`, so that those that are there are used again; more is scored.
+    """
 
     name: str
     seeds: int

@@ -1,0 +1,24 @@
+"""The options that recurrent memories have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inn.config.checks import check_at_least
+from inn.config.parts import Options
+
+
+@dataclass
+class RecurrentOptions(Options):
+    """A non-linear recurrence of each neuron."""
+
+    expand: int = 1
+    """Numbers of the hidden state per unit of width (H = expand x width); above 1 an out-projection leads back."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "expand")
+
+    def units(self, width: int) -> int:
+        """Numbers of a neuron's hidden state, H."""
+        return self.expand * width
