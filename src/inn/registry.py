@@ -143,17 +143,18 @@ MEMORIES = Kinds(
     "inn.memories",
     {
         "mamba": "inn.nn.memory.mamba:Mamba",
+        "lif": "inn.nn.memory.lif:LIF",
+        "plif": "inn.nn.memory.plif:PLIF",
         "psn": "inn.nn.memory.psn:PSN",
         "hebb": "inn.nn.memory.hebb:Hebb",
-    },
-    {
-        "mamba": "inn.nn.memory.options.mamba:MambaOptions",
-        "psn": "inn.nn.memory.options.psn:PSNOptions",
-        "hebb": "inn.nn.memory.options.hebb:HebbOptions",
         "gru": "inn.nn.memory.gru:GRU",
     },
     {
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
+        "lif": "inn.nn.memory.options.spiking:LIFOptions",
+        "plif": "inn.nn.memory.options.spiking:PLIFOptions",
+        "psn": "inn.nn.memory.options.spiking:PSNOptions",
+        "hebb": "inn.nn.memory.options.hebb:HebbOptions",
         "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
     },
 )

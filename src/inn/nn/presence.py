@@ -77,8 +77,9 @@ def conv_of_present(
     present: Tensor,
     conv: Callable[..., tuple[Tensor, Tensor]] = causal_conv,
 ) -> tuple[Tensor, Tensor]:
-    """`causal_conv`, or another `conv` that is called as it is, whose windows hold, neuron by neuron, the steps at which
-    the neuron was present, and no others.
+    """`causal_conv` whose windows hold, neuron by neuron, the steps at which the neuron was present, and no others.
+
+    Another `conv` may take its place that is called as it is.
 
     Between two resets each neuron's steps are put in an order with those that count in front, so that the kernel
     need not know. What comes out is zero at the other steps.

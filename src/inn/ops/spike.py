@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 
 
-def spike(v: Tensor) -> Tensor:
-    """One where `v` is at least 0, else zero; backward as if it were arctan(πv)/π + ½, whose slope is 1/(1 + (πv)²).
+def spike(u: Tensor) -> Tensor:
+    """1 where u >= 0, else 0; with the gradient of arctan(π u) / π + 1/2, which is 1 / (1 + (π u)²).
 
-    The surrogate gradient of the arctangent (Fang et al. 2021, arXiv 2007.05785). Made of PyTorch's own operations, it
-    has derivatives of every order, and the result is exactly 0 or 1.
+    The surrogate gradient of Fang et al. (2021, arXiv 2007.05785), made of PyTorch's own operations: it has derivatives
+    of every order.
 
-    >>> v = torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
-    >>> s = spike(v)
-    >>> s.tolist(), [round(g, 3) for g in torch.autograd.grad(s.sum(), v)[0].tolist()]
+    >>> u = torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    >>> s = spike(u)
+    >>> s.tolist(), [round(g, 3) for g in torch.autograd.grad(s.sum(), u)[0].tolist()]
     ([0.0, 1.0, 1.0], [0.092, 1.0, 0.025])
     """
-    fired = (v >= 0).to(v.dtype)
+    fired = (u >= 0).to(u.dtype)
     if not torch.is_grad_enabled():
         return fired
-    smooth = torch.atan(math.pi * v) / math.pi + 0.5
-    return smooth + (fired - smooth).detach()  # no rounding: `smooth` is in [½, 1] where a unit fires, and else below
+    smooth = torch.atan(math.pi * u) / math.pi
+    return fired + (smooth - smooth.detach())
 
 
-def sign(v: Tensor) -> Tensor:
-    """-1, 0 or 1 by the sign of `v`, exactly; backward twice the slope of `spike`."""
-    return spike(v) - spike(-v)
+def sign(u: Tensor) -> Tensor:
+    """-1, 0 or 1 by the sign of u; with twice the gradient of `spike`."""
+    return spike(u) - spike(-u)
