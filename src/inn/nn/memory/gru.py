@@ -24,6 +24,7 @@ class GRU(RecurrentMemory):
     no_decay = ("bias", "new_bias")
 
     def make(self, config: GraphConfig) -> None:
+        super().make(config)
         self.new_bias = nn.Parameter(torch.empty(config.populations, self.units))
 
     def reset_parameters(self) -> None:
