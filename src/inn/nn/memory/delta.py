@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.nn.memory.base import Parts
-from inn.nn.memory.heads import HeadMemory
+from inn.nn.memory.heads import HeadMemory, several
 from inn.nn.memory.mamba import exact
 from inn.nn.memory.options.delta import DeltaOptions
-from inn.ops import delta_scan
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -58,19 +57,10 @@ class Delta(HeadMemory):
         beta = others[0]
         q, k = self._unit(q), self._unit(k)
         beta = self.most * torch.sigmoid(beta.to(exact(beta.dtype)) + self.beta_bias)
-        decay = self.step_sizes(others[1]) * self.rates() if self.decays else torch.zeros_like(beta[..., :H])
-        if n == 1:
-            y, matrix = delta_scan(q, k, v, decay, beta, state["matrix"], reset, mask)
-            return y, {"matrix": matrix}
-        # A step becomes n steps: the first decays, the last is read.
-        q, decay = F.pad(q, (q.shape[-1] * (n - 1), 0)), F.pad(decay, (0, decay.shape[-1] * (n - 1)))
-        q, k, v, decay, beta = (_one_by_one(t, n) for t in (q, k, v, decay, beta))
-        if reset is not None:
-            reset = F.pad(reset[..., None], (0, n - 1)).flatten(1)
-        if mask is not None:
-            mask = mask.repeat_interleave(n, 1)
-        y, matrix = delta_scan(q, k, v, decay, beta, state["matrix"], reset, mask)
-        return y[:, n - 1 :: n], {"matrix": matrix}
+        decay = self.steps_of(others)[1] if self.decays else torch.zeros_like(beta[..., :H])
+        decay = F.pad(decay, (0, decay.shape[-1] * (n - 1)))  # the first of a step's writes decays
+        y, matrix = several(n, q, k, v, decay, beta, state["matrix"], reset, mask)
+        return y, {"matrix": matrix}
 
     def _unit(self, t: Tensor) -> Tensor:
         """Every K numbers of a stream as a vector of length 1."""
@@ -83,8 +73,3 @@ class Delta(HeadMemory):
 
     def scan_flops(self) -> float:
         return 8.0 * self.products * math.prod(self.dims)
-
-
-def _one_by_one(t: Tensor, n: int) -> Tensor:
-    """What n parts of a step hold, as n steps: `[B, T, N, n x W]` -> `[B, T x n, N, W]`."""
-    return t.unflatten(-1, (n, -1)).transpose(2, 3).flatten(1, 2)
