@@ -144,10 +144,12 @@ MEMORIES = Kinds(
     {
         "mamba": "inn.nn.memory.mamba:Mamba",
         "gru": "inn.nn.memory.gru:GRU",
+        "locked": "inn.nn.memory.locked:Locked",
     },
     {
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
         "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
+        "locked": "inn.nn.memory.options.locked:LockedOptions",
     },
 )
 ROUTERS = Kinds(
@@ -159,6 +161,7 @@ ROUTERS = Kinds(
         "mixing": "inn.nn.routing.mixing:Mixing",
         "bus": "inn.nn.routing.bus:Bus",
         "dendrites": "inn.nn.routing.dendrites:Dendrites",
+        "workspace": "inn.nn.routing.workspace:Workspace",
         "none": "",
     },
     {
@@ -167,6 +170,7 @@ ROUTERS = Kinds(
         "mixing": "inn.nn.routing.options:MessageOptions",
         "bus": "inn.nn.routing.options:BusOptions",
         "dendrites": "inn.nn.routing.options:DendritesOptions",
+        "workspace": "inn.nn.routing.options:WorkspaceOptions",
     },
 )
 TOPOLOGIES = Kinds(

@@ -36,7 +36,7 @@ SIGNAL = {"channels": "split", "absent": 0.5, "head": "quantiles", "quantiles": 
 OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
     "timescales": "spread", "update": "parallel", "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4,
-    "dropout": 0.5, "hidden": 24,
+    "dropout": 0.5, "hidden": 24, "workspace_width": 32,
     "population": [{"neurons": 2}, {"neurons": 4}], "recall": [3], "recall_forget": 0.9, "routing_dropout": 0.5,
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",

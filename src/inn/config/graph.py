@@ -135,6 +135,11 @@ class GraphConfig:
         return router is not None and router.into_memory
 
     @property
+    def lag(self) -> int:
+        """By how many steps neurons hear one another later: 0 or 1."""
+        return getattr(self.router, "lag", 0)
+
+    @property
     def input_width(self) -> int:
         """Width of what the graph takes in: D copied, N x D split."""
         return self.width * (self.neurons if self.input == "split" else 1)

@@ -88,7 +88,7 @@ class Round(nn.Module):
         penalties: Penalties = {}
         router, memory, dropout = self.router, self.memory, self.dropout
         if router is not None and router.into_memory:
-            heard, routed = self._communicate(router, heard, state, options, penalties)
+            heard, routed = self.communicate(router, heard, state, options, penalties)
         if present is not None:
             recalled, new_state, *found = remember(memory, heard, state, reset=reset, mask=mask, present=present)
             recalled = only_present(recalled, present)
@@ -105,7 +105,7 @@ class Round(nn.Module):
         if router is not None and (norm := self.router_norm) is not None:
             source = x if self.update == "parallel" else y
             normed = source if self.update == "message-norm" else norm(source)
-            message, routed = self._communicate(router, normed, state, options, penalties)
+            message, routed = self.communicate(router, normed, state, options, penalties)
             y = y + dropout(norm(message) if self.update == "message-norm" else message)
             y = only_present(y, present)
         if in_place:
@@ -114,7 +114,7 @@ class Round(nn.Module):
             return y, state, {}
         return y, {**new_state, **routed}, penalties
 
-    def _communicate(
+    def communicate(
         self, router: Router, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties
     ) -> tuple[Tensor, Parts]:
         """What the neurons `x` `[B, T, N, D]` hear from one another, and the router's new state."""

@@ -30,7 +30,11 @@ class Memory(TakesPresent, nn.Module, ABC):
     Attributes:
         Options: the dataclass of the memory's options.
         main_part: the part of the state that the memory lives in; the first one when not given.
+        takes_message: whether `forward` has a keyword `message`, of one step `[B, 1, N, inputs]`: what dendrites with
+            a lag bring, which acts where the memory hears itself and not where its input does.
     """
+
+    takes_message: ClassVar[bool] = False
 
     Options: type[PartOptions] = PartOptions
     main_part: ClassVar[str | None] = None

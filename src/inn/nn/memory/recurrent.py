@@ -13,6 +13,7 @@ from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.recurrent import RecurrentOptions
 from inn.nn.population import NeuronLinear, neuron_map
 from inn.ops import recurrence
+from inn.ops.loop.reference import recurrence_reference
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -34,6 +35,7 @@ class RecurrentMemory(Memory):
     Options = RecurrentOptions
     cell: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ("h",)
+    takes_message = True
     gates: ClassVar[int]
     no_decay = ("bias",)
 
@@ -71,6 +73,10 @@ class RecurrentMemory(Memory):
         """What the cell takes, the recurrent weight first."""
         return (self.heard,)
 
+    def told(self, x: Tensor, message: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What goes into one step `[B, 1, N, I]`, and what the cell takes, where others are heard beside itself."""
+        return x + message, self.weights()
+
     def forward(
         self,
         x: Tensor,
@@ -79,12 +85,18 @@ class RecurrentMemory(Memory):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
         x = x if self.in_proj is None else self.in_proj(x)
         if present is not None:
             mask = present if mask is None else present & mask[..., None]
         before = torch.stack([state[name] for name in self.parts], 2)
-        y, after = recurrence(self.cell, x + self.bias.to(x.dtype), before, reset, mask, *self.weights())
+        x = x + self.bias.to(x.dtype)
+        if message is None:
+            y, after = recurrence(self.cell, x, before, reset, mask, *self.weights())
+        else:
+            x, weights = self.told(x, message)
+            y, after = recurrence_reference(self.cell, x, before, reset, mask, *weights)
         y = y if self.out_proj is None else self.out_proj(y)
         return y, dict(zip(self.parts, after.unbind(2)))
 
