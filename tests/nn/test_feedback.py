@@ -67,7 +67,7 @@ LOOPS = [
     {"weights": "shared"},
     {"weights": "communal", "communal_states": 3},
     {"share_rounds": True},
-    {"population": [{"neurons": 2, "memory": "gru"}, {"neurons": 2, "memory": "locked"}]},
+    {"population": [{"neurons": 2, "memory": "gru"}, {"neurons": 2, "memory": {"kind": "locked", "sharpness": 3.0}}]},
 ]
 
 

@@ -12,7 +12,7 @@ from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import Groups
 from inn.nn.memory.recurrent import RecurrentMemory
 from inn.nn.presence import only_present, remember
-from inn.nn.round import Parts, Penalties, Round
+from inn.nn.round import Parts, Penalties, Round, combined
 from inn.nn.routing.dendrites import Dendrites
 from inn.nn.state import grouped
 from inn.nn.topology.edges import Edges
@@ -73,7 +73,7 @@ class FeedbackRound(Round):
     ) -> tuple[Tensor, Parts, Penalties]:
         if x.shape[1] > 1 and tape is None and present is None and self._fits_the_loop():
             recalled, state = self._in_one_loop(x, state, edges, reset, mask)
-            return x + self.dropout(recalled), state, {}
+            return combined(self.memory_residual, x, self.dropout(recalled)), state, {}
         first, results, recalls, heard, found = state, [], [], [], []
         own = self.router.taken_in(self.memory_norm(x)) if isinstance(self.router, Dendrites) else None
         for t in range(x.shape[1]):
@@ -88,7 +88,7 @@ class FeedbackRound(Round):
             options = {"edges": edges, **now, "tape": None, **({} if there is None else {"present": there})}
             message, routed = self._listen(x, said[:, None], state, options, penalties)
             if own is None:
-                base = x[:, at] + self.dropout(message)
+                base = combined(self.router_residual, x[:, at], self.dropout(message))
                 taken = self.memory_norm(base)
             else:
                 base, taken = x[:, at], own[:, at]
@@ -105,7 +105,8 @@ class FeedbackRound(Round):
                 recalled, new, *more = self.memory(taken, state, **now)
             penalties.update(*more)
             found.append(penalties)
-            results.append(only_present(base + self.dropout(recalled), there))
+            y = combined(self.memory_residual, base, self.dropout(recalled))
+            results.append(only_present(y, there))
             recalls.append(recalled)
             state = {**state, **new, **routed}
             if not self.loops:
@@ -167,15 +168,19 @@ class FeedbackRound(Round):
         sizes = [m.neurons for m in memories]
         own = [tuple(w.expand(n, *w.shape[1:]) for w in m.weights()) for m, n in zip(memories, sizes)]
         heard, *more = (torch.cat(parts) for parts in zip(*own))
-        bias = torch.cat([m.bias.expand(n, -1) for m, n in zip(memories, sizes)])
         before = torch.cat([torch.stack([state[name] for name in own], 2) for own in names], 1)  # [B, N, S, H]
         weight = router.matrices(edges)  # [N, I, N, D]
         if memories[0].out_proj is not None:
             out = torch.cat([m.out_proj.weight.expand(n, -1, -1) for m, n in zip(memories, sizes)])
             weight = torch.einsum("iojd,jdh->iojh", weight, out)
+        if any(m.scales() is not None for m in memories):
+            weight = torch.cat(
+                [m.scaled(w.movedim(1, -1)).movedim(-1, 1) for m, w in zip(memories, weight.split(sizes))]
+            )
         itself = torch.eye(len(heard), dtype=weight.dtype, device=x.device)
         weight = (weight + itself[:, None, :, None] * heard[:, :, None]).flatten(2)
-        given = router.taken_in(self.memory_norm(x)) + bias.to(x.dtype)
+        given = router.taken_in(self.memory_norm(x)).split(sizes, 2)
+        given = torch.cat([m.taken(part) for m, part in zip(memories, given)], 2)
         y, after = recurrence(memories[0].cell, given, before, reset, mask, weight, *more)
         if memories[0].out_proj is not None:
             y = torch.cat([m.out_proj(part) for m, part in zip(memories, y.split(sizes, 2))], 2)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,10 @@ class Memory(TakesPresent, nn.Module, ABC):
 
     Options: type[PartOptions] = PartOptions
     main_part: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.takes_message = "message" in signature(cls.forward).parameters
 
     def __init__(self, config: GraphConfig):
         super().__init__()

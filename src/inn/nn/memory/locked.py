@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inn.nn.memory.gru import GRU
 from inn.nn.memory.options.locked import LockedOptions
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
 
 
 class Locked(GRU):
@@ -18,20 +23,30 @@ class Locked(GRU):
 
     Options = LockedOptions
 
-    def make(self, config) -> None:
-        super().make(config)
-        self.heard = None  # type: ignore[assignment]
-        self.closed = config.memory.closed
+    def make(self, config: GraphConfig) -> None:
+        P, self.options = config.populations, config.memory
+        self.bias = nn.Parameter(torch.empty(P, 3 * self.units))
+        self.new_bias = nn.Parameter(torch.empty(P, self.units))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         self.bias.zero_()
-        self.bias[:, self.units : 2 * self.units] = self.closed
+        self.bias[:, self.units : 2 * self.units] = self.options.closed / self.options.sharpness
         self.new_bias.zero_()
 
     def weights(self) -> tuple[Tensor, ...]:
         one = torch.eye(self.units, dtype=self.bias.dtype, device=self.bias.device)
-        return torch.nn.functional.pad(one, (0, 0, 2 * self.units, 0))[None], self.new_bias
+        return nn.functional.pad(one, (0, 0, 2 * self.units, 0))[None], self.new_bias
+
+    def scales(self) -> Tensor | None:
+        if self.options.sharpness == 1:
+            return None
+        scales = torch.ones(3, self.units, dtype=self.bias.dtype, device=self.bias.device)
+        scales[1] = self.options.sharpness
+        return scales.flatten()
+
+    def taken(self, x: Tensor) -> Tensor:
+        return self.scaled(super().taken(x))
 
     def flops(self) -> dict[str, float]:
         maps = [m for m in (self.in_proj, self.out_proj) if m is not None]

@@ -13,3 +13,5 @@ class LockedOptions(RecurrentOptions):
 
     closed: float = 4.0
     """Where the update gate starts: it keeps σ(closed) of what is there, and takes in the rest."""
+    sharpness: float = 1.0
+    """Factor on what goes into the update gate: in float32 one that sees 17 or more is closed exactly."""
