@@ -193,6 +193,21 @@ READOUTS = Kinds(
     },
     dict.fromkeys(("mean", "attention", "concat"), "inn.config.parts:Options"),
 )
+INNERS = Kinds(
+    "inner map",
+    "inn.inner",
+    {
+        "none": "",
+        "hourglass": "inn.nn.inner.hourglass:Hourglass",
+        "kan": "inn.nn.inner.kan:Kan",
+        "separable": "inn.nn.inner.separable:Separable",
+    },
+    {
+        "hourglass": "inn.nn.inner.options:HourglassOptions",
+        "kan": "inn.nn.inner.options:KanOptions",
+        "separable": "inn.nn.inner.options:SeparableOptions",
+    },
+)
 MODELS = Kinds(
     "model kind",
     "inn.models",
@@ -279,6 +294,7 @@ TABLES = {
     "memory": MEMORIES,
     "router": ROUTERS,
     "topology": TOPOLOGIES,
+    "inner": INNERS,
     "readout": READOUTS,
     "model": MODELS,
     "vocabulary": VOCABULARIES,
@@ -292,7 +308,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `readout`, `model`, `vocabulary`, `objective`, `task`: keys of `TABLES`.
+        what: `memory`, `router`, `topology`, `inner`, `readout`, `model`, ...: keys of `TABLES`.
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.

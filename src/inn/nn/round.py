@@ -14,7 +14,7 @@ from inn.nn.presence import only_present, remember
 from inn.nn.routing.base import Router
 from inn.nn.routing.gate import Gate
 from inn.nn.topology.edges import Edges
-from inn.registry import ROUTERS
+from inn.registry import INNERS, ROUTERS
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Round(nn.Module):
     - `message-norm` (Algorithm 1): x ← x + M(LN₁ x), then x ← x + LN₂(R(x)).
 
     With a router that leads into the memory (`dendrites`) it is communication, then memory: x ← x + M(R(LN₁ x)).
+    An inner map comes last: x ← x + I(LN₃ x).
     """
 
     def __init__(self, config: GraphConfig):
@@ -43,7 +44,7 @@ class Round(nn.Module):
         self.memory_norm = NeuronNorm(P, D, kind=config.norm)
         self.memory = build_memory(config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
-        self.router = self.gate = self.router_norm = None
+        self.router = self.gate = self.router_norm = self.inner = None
         if (router := ROUTERS[config.router.kind]) is not None:
             self.router = router(config)
             if self.router.into_memory and config.update != "sequential":
@@ -55,6 +56,9 @@ class Round(nn.Module):
                 silent_norm = config.update == "message-norm" and getattr(config.router, "zero_start", False)
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
             self.gate = Gate(config) if config.gate != "none" else None
+        if (inner := INNERS[config.inner.kind]) is not None:
+            self.inner_norm = NeuronNorm(P, D, kind=config.norm)
+            self.inner = inner(config)
 
     @property
     def parallel_in_time(self) -> bool:
@@ -108,6 +112,11 @@ class Round(nn.Module):
             message, routed = self._communicate(router, normed, state, options, penalties)
             y = y + dropout(norm(message) if self.update == "message-norm" else message)
             y = only_present(y, present)
+        if (inner := self.inner) is not None:
+            normed = self.inner_norm(y)
+            if tape is not None and tape.wants("clamped") and (clamped := inner.clamped(normed)) is not None:
+                tape.add("clamped", clamped)
+            y = only_present(y + dropout(inner(normed)), present)
         if in_place:
             for name, part in (routed if present is None else {**new_state, **routed}).items():
                 state[name].copy_(part)
