@@ -182,8 +182,8 @@ def test_options_may_be_a_plain_dataclass():
 
 def test_a_stored_kind_that_is_not_here_is_one_sentence():
     tree = RunConfig(inn.model_config(), DataConfig(), TrainConfig()).to_dict()
-    tree["model"]["memory"] = {"kind": "gru", "from": "inn-gru 0.1"}
-    with pytest.raises(InputError, match="comes with inn-gru"):
+    tree["model"]["memory"] = {"kind": "sru", "from": "inn-sru 0.1"}
+    with pytest.raises(InputError, match="comes with inn-sru"):
         RunConfig.from_dict(tree)
     tree["model"]["memory"] = {"kind": "leaky", "from": "module mine"}
     with pytest.raises(InputError, match="registered by module mine"):

@@ -35,14 +35,15 @@ SIGNAL = {"channels": "split", "absent": 0.5, "head": "quantiles", "quantiles": 
 """Values of options that models of symbols have not, or have others of."""
 OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
-    "timescales": "spread", "update": "parallel", "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4,
-    "dropout": 0.5, "hidden": 24,
+    "timescales": "spread", "update": "parallel", "residual": "input", "attend": 3,
+    "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4, "dropout": 0.5, "hidden": 24,
     "population": [{"neurons": 2}, {"neurons": 4}], "recall": [3], "recall_forget": 0.9, "routing_dropout": 0.5,
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
+    "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
     "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
-    "memory": {"kind": "mamba", "state": 3},
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "groups": 3,
+    "keys": 3, "decay": 0.5, "reset": "soft",
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
@@ -169,6 +170,7 @@ def test_what_means_nothing_beside_the_others_is_refused(config_type):
         onecycle = "onecycle" if f.name == "lr_floor" else "cosine"
         idle = {"router": "none", "recall": [], "schedule": onecycle, "corpus": "task:parity"}.get(on)
         beside = {} if idle is None else {on: idle}
+        beside |= {"update": "parallel", "router": "attention"} if on == "update" else {}
         of_text = {"vocabulary": "bytes", "order": "random", "tokenizer": "a.json"} if on == "corpus" else {}
         value = of_text.get(f.name) or other(f.name, default_of(f))
         with pytest.raises(InputError, match=f"{f.name} does nothing with {on}"):

@@ -65,6 +65,8 @@ class GraphConfig:
     """Layer norm, or RMS norm (no mean subtraction, no bias), as in published Mambas."""
     update: Literal["sequential", "parallel", "message-norm"] = needs("sequential", "router", _routed, "attention")
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
+    residual: Literal["add", "learned", "input"] = needs("add", "update", "parallel".__ne__, "sequential")
+    """What a neuron recalls or hears, put to what it was: x + y; x + σ(a) y; (1 - z) x + z y, z = σ(W [x, y] + b)."""
     gate: Literal["none", "soft", "hard"] = needs("none", "router", _routed, "dendrites")
     """A gate per neuron and step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")

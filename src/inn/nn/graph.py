@@ -264,7 +264,7 @@ class Graph(Checked):
         """Forward FLOPs for one step of the whole graph, by part (a multiply-add counts two)."""
         total: dict[str, float] = {}
         for r in range(self.config.rounds):
-            for part in (self.round(r).memory, self.round(r).router, self.round(r).inner):
-                for name, n in (part.flops() if part is not None else {}).items():
+            for part in self.round(r).counted():
+                for name, n in part.flops().items():
                     total[name] = total.get(name, 0.0) + n
         return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,9 +68,18 @@ def remember(
 
 
 def conv_of_present(
-    x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, reset: Tensor | None, mask: Tensor | None, present: Tensor
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    state: Tensor,
+    reset: Tensor | None,
+    mask: Tensor | None,
+    present: Tensor,
+    conv: Callable[..., tuple[Tensor, Tensor]] = causal_conv,
 ) -> tuple[Tensor, Tensor]:
     """`causal_conv` whose windows hold, neuron by neuron, the steps at which the neuron was present, and no others.
+
+    Another `conv` may take its place that is called as it is.
 
     Between two resets each neuron's steps are put in an order with those that count in front, so that the kernel
     need not know. What comes out is zero at the other steps.
@@ -83,7 +93,7 @@ def conv_of_present(
         begin = (reset * torch.arange(time, device=x.device)).amax(1)[:, None, None]
     order = key.argsort(dim=1, stable=True)[..., None].expand_as(x)
     taken = x.gather(1, order)
-    y, _ = causal_conv(taken, weight, bias, state, reset, None)
+    y, _ = conv(taken, weight, bias, state, reset, None)
     y = torch.zeros_like(x, dtype=y.dtype).scatter(1, order, y)  # laid out in memory as x is
     if not before:
         return only_present(y, counts), state

@@ -11,6 +11,7 @@ from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
 from inn.nn.population import NeuronNorm
 from inn.nn.presence import only_present, remember
+from inn.nn.residual import Residual, residual
 from inn.nn.routing.base import Router
 from inn.nn.routing.gate import Gate
 from inn.nn.topology.edges import Edges
@@ -34,7 +35,8 @@ class Round(nn.Module):
     - `message-norm` (Algorithm 1): x ← x + M(LN₁ x), then x ← x + LN₂(R(x)).
 
     With a router that leads into the memory (`dendrites`) it is communication, then memory: x ← x + M(R(LN₁ x)).
-    An inner map comes last: x ← x + I(LN₃ x).
+    With a `residual` other than `add` each x + y is that combination of x and y (`inn.nn.residual`).
+    An inner map comes last, and is added: x ← x + I(LN₃ x).
     """
 
     def __init__(self, config: GraphConfig):
@@ -44,7 +46,8 @@ class Round(nn.Module):
         self.memory_norm = NeuronNorm(P, D, kind=config.norm)
         self.memory = build_memory(config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
-        self.router = self.gate = self.router_norm = self.inner = None
+        self.memory_residual = residual(config)
+        self.router = self.gate = self.router_norm = self.router_residual = self.inner = None
         if (router := ROUTERS[config.router.kind]) is not None:
             self.router = router(config)
             if self.router.into_memory and config.update != "sequential":
@@ -55,6 +58,7 @@ class Round(nn.Module):
             if not self.router.into_memory:
                 silent_norm = config.update == "message-norm" and getattr(config.router, "zero_start", False)
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
+                self.router_residual = residual(config)
             self.gate = Gate(config) if config.gate != "none" else None
         if (inner := INNERS[config.inner.kind]) is not None:
             self.inner_norm = NeuronNorm(P, D, kind=config.norm)
@@ -63,6 +67,11 @@ class Round(nn.Module):
     @property
     def parallel_in_time(self) -> bool:
         return self.router is None or self.router.parallel_in_time
+
+    def counted(self) -> list[Any]:
+        """The parts that say their FLOPs."""
+        parts = (self.memory, self.memory_residual, self.router, self.router_residual, self.inner)
+        return [part for part in parts if part is not None]
 
     def initial_state(self, batch: int) -> Parts:
         state = self.memory.initial_state(batch)
@@ -105,13 +114,13 @@ class Round(nn.Module):
         if tape is not None:
             tape.add("activity", recalled)
             tape.add("state", memory.sizes(new_state))
-        y = x + dropout(recalled)
+        y = _combined(self.memory_residual, x, dropout(recalled))
         if router is not None and (norm := self.router_norm) is not None:
             source = x if self.update == "parallel" else y
             normed = source if self.update == "message-norm" else norm(source)
             message, routed = self._communicate(router, normed, state, options, penalties)
-            y = y + dropout(norm(message) if self.update == "message-norm" else message)
-            y = only_present(y, present)
+            message = dropout(norm(message) if self.update == "message-norm" else message)
+            y = only_present(_combined(self.router_residual, y, message), present)
         if (inner := self.inner) is not None:
             normed = self.inner_norm(y)
             if tape is not None and tape.wants("clamped") and (clamped := inner.clamped(normed)) is not None:
@@ -140,6 +149,10 @@ class Round(nn.Module):
         if g is not None:
             penalties["gate"] = _mean(g, options["mask"], present)
         return message, routed
+
+
+def _combined(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
+    return x + y if residual is None else residual(x, y)
 
 
 def _mean(g: Tensor, mask: Tensor | None, present: Tensor | None) -> Tensor:

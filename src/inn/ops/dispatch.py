@@ -45,7 +45,7 @@ class Backend:
 
 _OTHERWISE = "knows its gradient only, not the transforms of torch.func and not forward mode"
 _modules = sys.modules
-_ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, tuple, list))  # what needs no second look
+_ORDINARY = frozenset((Tensor, Parameter, type(None), bool, int, float, str, tuple, list))  # what needs no second look
 
 
 @constant

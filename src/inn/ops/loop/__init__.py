@@ -1,0 +1,11 @@
+"""A non-linear recurrence in one loop over time: the cells of recurrent memories, each neuron's or the population's.
+
+The cells and what they are given are in `inn.ops.loop.cells`; the loop itself in `inn.ops.loop.reference`.
+"""
+
+from inn.ops.dispatch import Backend, Op
+from inn.ops.loop.reference import recurrence_reference
+
+recurrence = Op("recurrence", Backend("reference", recurrence_reference))
+
+__all__ = ["recurrence"]
