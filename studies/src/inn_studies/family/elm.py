@@ -17,7 +17,7 @@ from inn_studies.where.harness import RATES, Test, Track, configured
 OURS, LSTM, CONTROL = "ELM", "LSTM", "ELM, all τ = 1"
 GRAPH = {"kind": "signal", "neurons": 1, "width": 36, "rounds": 1, "router": "none", "memory": "elm"}
 BEHIND, MORE, EXACT = 0.01, 0.15, 1e-6
-PASSES, BATCH, IMAGES = 20, 20, 1300
+PASSES, BATCH, IMAGES = 20, 50, 1300
 
 
 def impulse(steps: int) -> dict[str, float]:

@@ -137,7 +137,7 @@ class Switches(Entry):
         few = {"examples": size.of(4, 100)}
         tests = {"valid time": Test(few, by="inn_studies.family.switches:valid_time")}
         options = {"length": size.of(8, 100), "examples": size.of(4, 100)}
-        track = Track("lorenz96", "task:lorenz96", size.of(2, 400), size.of(2, 32), options, tests)
+        track = Track("lorenz96", "task:lorenz96", size.of(2, 250), size.of(2, 16), options, tests)
         sizes = sizes_of(track.data().vocabulary)
         models = combinations(sizes, size.of(("gru",), CELLS))
         rows = trained(lab, track, models, size, seeds, rates=(1e-2,))
