@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,7 +39,14 @@ def only_present(x: Tensor, present: Tensor | None) -> Tensor:
 
 
 def remember(
-    memory: Memory, x: Tensor, state: Parts, *, reset: Tensor | None, mask: Tensor | None, present: Tensor
+    memory: Memory,
+    x: Tensor,
+    state: Parts,
+    *,
+    reset: Tensor | None,
+    mask: Tensor | None,
+    present: Tensor,
+    **more: Tensor,
 ) -> tuple[Any, ...]:
     """`memory(x, state)` in which neurons that are absent are skipped: their state passes through unchanged.
 
@@ -46,7 +54,7 @@ def remember(
     expanded over time), and else step by step.
     """
     if memory.takes_present:
-        return memory(x, state, reset=reset, mask=mask, present=present)
+        return memory(x, state, reset=reset, mask=mask, present=present, **more)
     if x.shape[1] > 1 and present.stride(1) != 0:
         results, found = [], []
         for t in range(x.shape[1]):
@@ -57,7 +65,7 @@ def remember(
             found.extend(more)
         penalties = {name: torch.stack([f[name] for f in found]).mean() for name in (found[0] if found else ())}
         return torch.cat(results, 1), state, penalties
-    y, new, *found = memory(x, state, reset=reset, mask=mask)
+    y, new, *found = memory(x, state, reset=reset, mask=mask, **more)
     if reset is not None:
         first, begun = memory.initial_state(1), reset.any(1)
         state = {name: torch.where(like(begun, t), first[name], t) for name, t in state.items()}
@@ -67,9 +75,18 @@ def remember(
 
 
 def conv_of_present(
-    x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, reset: Tensor | None, mask: Tensor | None, present: Tensor
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    state: Tensor,
+    reset: Tensor | None,
+    mask: Tensor | None,
+    present: Tensor,
+    conv: Callable[..., tuple[Tensor, Tensor]] = causal_conv,
 ) -> tuple[Tensor, Tensor]:
     """`causal_conv` whose windows hold, neuron by neuron, the steps at which the neuron was present, and no others.
+
+    Another `conv` may take its place that is called as it is.
 
     Between two resets each neuron's steps are put in an order with those that count in front, so that the kernel
     need not know. What comes out is zero at the other steps.
@@ -83,7 +100,7 @@ def conv_of_present(
         begin = (reset * torch.arange(time, device=x.device)).amax(1)[:, None, None]
     order = key.argsort(dim=1, stable=True)[..., None].expand_as(x)
     taken = x.gather(1, order)
-    y, _ = causal_conv(taken, weight, bias, state, reset, None)
+    y, _ = conv(taken, weight, bias, state, reset, None)
     y = torch.zeros_like(x, dtype=y.dtype).scatter(1, order, y)  # laid out in memory as x is
     if not before:
         return only_present(y, counts), state

@@ -30,7 +30,7 @@ class Needle(Row):
         }
         graph = {"neurons": 2, "width": 12, "rounds": 1}
         return [
-            Track(name, corpus, scale.of(2, 1000, 4000), scale.of(8, 64), {"noise": 61}, tests, graph)
+            Track(name, corpus, scale.of(2, 1000), scale.of(8, 64), {"noise": 61}, tests, graph)
             for name, corpus in list(_TASKS.items())[: scale.of(1, 3)]
         ]
 

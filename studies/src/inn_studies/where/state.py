@@ -29,7 +29,7 @@ class State(Row):
         tests = {"40": Test(), "256": Test({"length": 256, "examples": scale.of(10, 200, 1000)})}
         tasks = dict(list(_TASKS.items())[: scale.of(1, 4)])
         return [
-            Track(name, corpus, scale.of(2, 1000, 4000), scale.of(8, 64), {"length": 40, **options}, tests)
+            Track(name, corpus, scale.of(2, 1000), scale.of(8, 64), {"length": 40, **options}, tests)
             for name, (corpus, options) in tasks.items()
         ]
 
