@@ -15,6 +15,7 @@ from inn.nn.direct import passed_by
 from inn.nn.masked import legible
 from inn.nn.presence import only_present
 from inn.nn.round import Round
+from inn.nn.spikes import code
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.topology.base import edges_of
@@ -66,6 +67,8 @@ class Graph(Checked):
             self.identity_gain = nn.Parameter(torch.zeros(config.width))
         self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = READOUTS[config.readout.kind](config)
+        if config.spikes:
+            code(self.rounds, config.spikes)
 
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
