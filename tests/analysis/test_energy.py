@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.energy import Operations, firing, operations
+from inn.analysis.energy import Operations, operations
+from inn.analysis.measures.firing import firing
 from inn.nn.spikes import counts, sent
 
 
@@ -76,5 +77,6 @@ def test_rounds_that_share_their_weights_count_each_time():
 
 def test_firing_by_memory():
     model, x = graph(rounds=2, memory_options={"threshold": 1e6}), torch.randn(2, 5, 6)
-    assert list(firing(model, lambda: model(x)).values()) == [0.0, 0.0]
+    assert firing(model, x) == {"rounds.0.memory": 0.0, "rounds.1.memory": 0.0}
+    assert firing(graph(memory="gru", memory_options={}), x) == {}
     assert isinstance(operations(model, x), Operations)

@@ -82,24 +82,30 @@ def expanded(s: Tensor, code: str = "ternary") -> tuple[Tensor, Tensor]:
     lookup("spike code", code, CODES)
     if not torch.equal(s, s.round()):
         raise InputError("counts of spikes must be whole numbers; round them first")
-    s = s.long()
-    size = s.abs()
-    most = int(size.max()) if s.numel() else 0
-
-    def steps(n: int) -> Tensor:
-        return torch.arange(n, device=s.device).view(-1, *(1,) * s.ndim)
-
+    s, T = s.long(), steps(s, code)
+    at = torch.arange(T, device=s.device).view(-1, *(1,) * s.ndim)
     if code == "binary":
-        ups, downs = int(s.max().clamp_min(0)) if s.numel() else 0, int((-s).max().clamp_min(0)) if s.numel() else 0
-        spikes = torch.cat([(s > steps(ups)).long(), (-s > steps(downs)).long()])
-        return spikes, torch.tensor([1] * ups + [-1] * downs, device=s.device)
+        ups = int(s.max().clamp_min(0)) if s.numel() else 0
+        spikes = torch.cat([s > at[:ups], -s > at[: T - ups]]).long()
+        return spikes, torch.tensor([1] * ups + [-1] * (T - ups), device=s.device)
     if code == "ternary":
-        return s.sign() * (size > steps(most)), torch.ones(most, dtype=torch.long, device=s.device)
-    bits = most.bit_length() + (code == "complement")  # the sign's bit: there is no other room for it
-    weights = 2 ** torch.arange(bits, device=s.device)
+        return s.sign() * (s.abs() > at), torch.ones(T, dtype=torch.long, device=s.device)
+    weights = 2 ** torch.arange(T, device=s.device)
     if code == "bitwise":
-        return s.sign() * (size >> steps(bits) & 1), weights
-    return s >> steps(bits) & 1, torch.cat([weights[:-1], -weights[-1:]])
+        return s.sign() * (s.abs() >> at & 1), weights
+    return s >> at & 1, torch.cat([weights[:-1], -weights[-1:]])
+
+
+def steps(s: Tensor, code: str = "ternary") -> int:
+    """Steps of time that counts `[...]` are sent in, T of `expanded`."""
+    if not s.numel():
+        return 0
+    top, bottom = max(int(s.max()), 0), max(int(-s.min()), 0)
+    if code == "binary":
+        return top + bottom
+    if code == "ternary":
+        return max(top, bottom)
+    return max(top, bottom).bit_length() + (code == "complement")  # the sign's bit: there is no other room for it
 
 
 def sent(s: Tensor, code: str = "ternary") -> Tensor:
