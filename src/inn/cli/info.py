@@ -46,9 +46,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     parser = OptionParser("inn info", USAGE, "Parameters, training compute, state and settings of a recipe or a run.")
     about = "A recipe by name, the path of a YAML file, task:NAME, csv:PATH, npz:PATH, or a run directory."
     parser.positional("what", about, metavar="RECIPE|RUN", names=recipes())
-    parser.flag(
-        "--energy", "Of a trained run: energy per symbol, by multiply-adds, and additions where spikes are sent."
-    )
+    parser.flag("--energy", "Of a trained run: energy per symbol, by multiply-adds, and by additions of spikes.")
     for name, (kind, _, about) in _ENERGY.items():
         parser.option(f"--{name}", type=kind | None, help=about)
     parser.flag("--json", JSON_HELP)
@@ -156,7 +154,7 @@ def show_energy(facts: dict[str, Any]) -> None:
     out.print(f"energy              {facts['picojoules'] / 1e3:,.1f} nJ per symbol{dense}, assuming:", soft_wrap=True)
     byte = "memory left out" if not assumed["byte"] else f"{assumed['byte']:g} pJ a byte moved"
     out.print(
-        f"                    {assumed['multiply_add']:g} pJ a multiply-add, {assumed['add']:g} pJ an addition, {byte}, "
+        f"{'':20}{assumed['multiply_add']:g} pJ a multiply-add, {assumed['add']:g} pJ an addition, {byte}, "
         f"{assumed['bits']} bits ({assumed['source']})",
         soft_wrap=True,
     )
