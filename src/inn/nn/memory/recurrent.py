@@ -46,7 +46,6 @@ class RecurrentMemory(Memory):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons = config.neurons
         D, self.units = config.width, config.memory.units(config.width)
         mapped, out = self.maps_in and not config.into_memory, self.maps_out or config.memory.expand > 1
         self.in_proj = neuron_map(config, D, self.inputs(config)) if mapped else None
