@@ -48,7 +48,7 @@ class SignalGraph(HoldsGraph, SignalModel):
             raise InputError(f"elapsed must be from 0 to {c.features - 1}, a channel of the signal, not {self.elapsed}")
         if self.elapsed is not None and not self.backbone.takes_dt:
             raise InputError(
-                "elapsed does nothing where no memory takes the time between steps; leave it out, or use memory 'liquid'"
+                "elapsed does nothing, as no memory takes the time between steps; use memory 'liquid', or leave it out"
             )
         self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
 

@@ -52,6 +52,10 @@ def _conv(x, weight):
     return 2 * prod(x) * weight[-1]
 
 
+def _delta(v, beta, state):
+    return (5 if beta is None else 8) * prod(v) * state[-2]
+
+
 def _attention(q, keys):
     return 4 * prod(q) * keys
 
@@ -72,6 +76,8 @@ def _recall(tokens, table, recent, orders, reset, mask, learn, width=0, **kwargs
 FORMULAS: dict[str, Callable[..., float]] = {
     "selective_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
     "selective_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
+    "delta_scan_fwd": lambda q, k, v, decay, beta, state, *_, **__: _delta(v, beta, state),
+    "delta_scan_bwd": lambda gy, glast, q, k, v, decay, beta, state, *_, **__: 2 * _delta(v, beta, state),
     "causal_conv_fwd": lambda x, weight, *_, **__: _conv(x, weight),
     "causal_conv_bwd": lambda gy, glast, x, weight, *_, **__: 2 * _conv(x, weight),
     "neuron_attention_fwd": lambda q, *_, **__: _attention(q, q[2]),

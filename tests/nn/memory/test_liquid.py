@@ -12,6 +12,7 @@ from inn.nn.memory.liquid import Liquid
 from inn.system.errors import InputError
 from inn.testing import check_memory
 
+LAG = {"router": {"kind": "dendrites", "lag": 1}}
 MIXED = [{"neurons": 1}, {"neurons": 1, "memory": "liquid"}]
 
 
@@ -47,7 +48,9 @@ def test_it_is_the_published_closed_form():
                 torch.testing.assert_close(new["h"][b, n], h)
 
 
-@pytest.mark.parametrize("fields", [{}, {"router": "attention"}, {"population": MIXED}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"router": "attention"}, {"population": MIXED}, {"population": MIXED, **LAG}, LAG, {"attend": 3}]
+)
 def test_the_time_between_steps_reaches_it_in_any_split(fields):
     layer, (x, dt) = graph(**fields), drawn()
     y, last = layer(x, dt=dt)

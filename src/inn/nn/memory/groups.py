@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.direct import passed_by
+from inn.nn.memory.attend import Attending
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.presence import remember
 from inn.nn.state import grouped, ungrouped
@@ -31,8 +32,8 @@ class Groups(Memory):
         kinds = [MEMORIES[c.memory.kind] for c in groups]
         # Behind a router into the memory each takes as many of the numbers that arrive as it asked for.
         self.widths = [kind.inputs(c) if config.into_memory else config.width for kind, c in zip(kinds, groups)]
-        self.groups = nn.ModuleList(kind(c) for kind, c in zip(kinds, groups))
-        self.takes_dt = any(kind.takes_dt for kind in kinds)
+        self.groups = nn.ModuleList(map(one_memory, groups))
+        self.takes_dt = any(memory.takes_dt for memory in self.groups)
 
     def initial_state(self, batch: int) -> Parts:
         return self._joined([memory.initial_state(batch) for memory in self.groups])  # type: ignore[operator]
@@ -46,13 +47,19 @@ class Groups(Memory):
         mask: Tensor | None = None,
         present: Tensor | None = None,
         dt: Tensor | None = None,
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts, dict[str, Tensor]]:
         results, states, penalties = [], [], {}
         there = None if present is None else present.split(self.counts, 2)
+        told = None if message is None else self._split(message)
         for g, (memory, part) in enumerate(zip(self.groups, self._split(x))):
             own, options = ungrouped(state, g), {"reset": reset, "mask": mask}
             if dt is not None and memory.takes_dt:
                 options["dt"] = dt
+            if told is not None and memory.takes_message:
+                options["message"] = told[g]
+            elif told is not None:
+                part = part + told[g]
             if there is None:
                 y, new, *found = memory(part, own, **options)
             else:
@@ -105,4 +112,10 @@ class Groups(Memory):
 
 def build_memory(config: GraphConfig) -> Memory:
     """The memory of a population: one for all neurons, or one for each group."""
-    return Groups(config) if config.population else MEMORIES[config.memory.kind](config)
+    return Groups(config) if config.population else one_memory(config)
+
+
+def one_memory(config: GraphConfig) -> Memory:
+    """The memory of neurons of one kind, looking back on itself where its options say so."""
+    memory = MEMORIES[config.memory.kind](config)
+    return Attending(config, memory) if getattr(config.memory, "attend", 0) else memory

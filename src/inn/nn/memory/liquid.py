@@ -28,8 +28,9 @@ class Liquid(RecurrentMemory):
         mask: Tensor | None = None,
         present: Tensor | None = None,
         dt: Tensor | None = None,
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
         kind = torch.promote_types(x.dtype, torch.float32)
         dt = torch.ones(x.shape[:2], dtype=kind, device=x.device) if dt is None else dt.to(kind)
         dt = dt if mask is None else dt.masked_fill(~mask, 1)  # whatever it holds there
-        return self.run(x, state, reset, mask, present, (*self.weights(), dt))
+        return self.run(x, state, reset, mask, present, (*self.weights(), dt), message)

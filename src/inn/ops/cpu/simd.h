@@ -149,4 +149,20 @@ inline void transpose(Vec* r) {
   }
 }
 
+// Sums over the lanes: [count][W] -> [count].
+inline void add_lanes(float* to, const float* sums, int64_t count) {
+  int64_t i = 0;
+  for (; i + W <= count; i += W) {
+    Vec r[W];
+    for (int j = 0; j < W; j++) r[j] = load(sums + (i + j) * W);
+    transpose(r);
+    for (int j = 1; j < W; j++) r[0] += r[j];
+    store(to + i, r[0]);
+  }
+  for (; i < count; i++) {
+    to[i] = sums[i * W];
+    for (int j = 1; j < W; j++) to[i] += sums[i * W + j];
+  }
+}
+
 }  // namespace inn

@@ -116,7 +116,7 @@ class Row(Study):
                     "tests": {name: _sequences(done, t, name) for name in track.tests if name != "valid"},
                     "baseline": {self.baseline: floors[track.name]["scores"]} if self.baseline else {},
                     "rows": [
-                        _entry(
+                        measured_row(
                             name, models[t][name], chosen[t, name],
                             {f"{rate:g}": _valid(done[t, name, rate, 0]) for rate in rates[name]},
                             [done[t, name, chosen[t, name], seed] for seed in range(seeds)],
@@ -269,8 +269,13 @@ def _sequences(done: Mapping[tuple, Any], track: int, test: str) -> int | None:
     return next((f["scores"][test]["sequences"] for key, f in done.items() if key[0] == track and f["scores"]), None)
 
 
-def _entry(name: str, model: dict, rate: float, sweep: dict, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is kept of a model on a track."""
+def measured_row(name: str, model: dict, rate: float, sweep: dict, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is kept of a model on a track: what its runs took, and its scores, one per seed.
+
+    Args:
+        sweep: validation scores by learning rate.
+        runs: what `train_and_score` gives, one per seed.
+    """
     first, tests = runs[0], runs[0]["scores"]
     return {
         "model": name,
