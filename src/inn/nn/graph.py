@@ -12,6 +12,7 @@ from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
 from inn.nn.arguments import Checked, config_of, presence, vectors
 from inn.nn.direct import passed_by
+from inn.nn.feedback import FeedbackRound
 from inn.nn.masked import legible
 from inn.nn.presence import only_present
 from inn.nn.round import Round
@@ -64,7 +65,8 @@ class Graph(Checked):
             self.identity = nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std)
         if config.identity == "silent":
             self.identity_gain = nn.Parameter(torch.zeros(config.width))
-        self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
+        made = FeedbackRound if config.lag else Round
+        self.rounds = nn.ModuleList(made(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = READOUTS[config.readout.kind](config)
 
     def _first_buffers(self) -> dict[str, Tensor | None]:

@@ -39,7 +39,14 @@ def only_present(x: Tensor, present: Tensor | None) -> Tensor:
 
 
 def remember(
-    memory: Memory, x: Tensor, state: Parts, *, reset: Tensor | None, mask: Tensor | None, present: Tensor
+    memory: Memory,
+    x: Tensor,
+    state: Parts,
+    *,
+    reset: Tensor | None,
+    mask: Tensor | None,
+    present: Tensor,
+    **more: Tensor,
 ) -> tuple[Any, ...]:
     """`memory(x, state)` in which neurons that are absent are skipped: their state passes through unchanged.
 
@@ -47,7 +54,7 @@ def remember(
     expanded over time), and else step by step.
     """
     if memory.takes_present:
-        return memory(x, state, reset=reset, mask=mask, present=present)
+        return memory(x, state, reset=reset, mask=mask, present=present, **more)
     if x.shape[1] > 1 and present.stride(1) != 0:
         results, found = [], []
         for t in range(x.shape[1]):
@@ -58,7 +65,7 @@ def remember(
             found.extend(more)
         penalties = {name: torch.stack([f[name] for f in found]).mean() for name in (found[0] if found else ())}
         return torch.cat(results, 1), state, penalties
-    y, new, *found = memory(x, state, reset=reset, mask=mask)
+    y, new, *found = memory(x, state, reset=reset, mask=mask, **more)
     if reset is not None:
         first, begun = memory.initial_state(1), reset.any(1)
         state = {name: torch.where(like(begun, t), first[name], t) for name, t in state.items()}

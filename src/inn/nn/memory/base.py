@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +31,18 @@ class Memory(TakesPresent, nn.Module, ABC):
     Attributes:
         Options: the dataclass of the memory's options.
         main_part: the part of the state that the memory lives in; the first one when not given.
+        takes_message: whether `forward` has a keyword `message`, of one step `[B, 1, N, inputs]`: what dendrites with
+            a lag bring, which acts where the memory hears itself and not where its input does.
     """
+
+    takes_message: ClassVar[bool] = False
 
     Options: type[PartOptions] = PartOptions
     main_part: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.takes_message = "message" in signature(cls.forward).parameters
 
     def __init__(self, config: GraphConfig):
         super().__init__()

@@ -45,11 +45,17 @@ class Groups(Memory):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts, dict[str, Tensor]]:
         results, states, penalties = [], [], {}
         there = None if present is None else present.split(self.neurons, 2)
+        told = None if message is None else self._split(message)
         for g, (memory, part) in enumerate(zip(self.groups, self._split(x))):
             own, options = ungrouped(state, g), {"reset": reset, "mask": mask}
+            if told is not None and memory.takes_message:
+                options["message"] = told[g]
+            elif told is not None:
+                part = part + told[g]
             if there is None:
                 y, new, *found = memory(part, own, **options)
             else:
