@@ -130,7 +130,10 @@ class Switches(Entry):
         "on high-dimensional dynamics."
     )
     home = "memories `elman` `gru` `lstm` `rhn`, `residual` of a graph, `attend` of a memory"
-    control = "all models at one size (± 10 % of 20,000 parameters), each at the better of two rates; persistence; climatology"
+    control = (
+        "all models at one size (± 10 % of 20,000 parameters), each at the better of two learning rates; persistence; "
+        "climatology"
+    )
     score = "valid time of free forecasts of Lorenz's ring of 8 (1996), in Lyapunov times"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
