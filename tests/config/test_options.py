@@ -13,7 +13,7 @@ from inn.config.checks import default_of
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
-from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 SMALL = {
@@ -41,6 +41,7 @@ OTHER = {
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
+    "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "groups": 3,
     "keys": 3, "decay": 0.5, "reset": "soft",
 }  # fmt: skip
@@ -77,7 +78,8 @@ def effect(config: object) -> str:
             p.add_(torch.randn(p.shape) * 0.05)
     given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features)
     logits, state = model.train()(given)
-    found = hashlib.sha256(str(sorted(model.flops().items())).encode())
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    found = hashlib.sha256(f"{sorted(model.flops().items())} {trained}".encode())
     for name, t in [
         *model.state_dict().items(),
         ("logits", logits),
@@ -119,7 +121,13 @@ def test_every_option_of_a_model_does_something(kind):
 
 PARTS = [
     (part, kinds, kind, option)
-    for part, kinds in {"memory": MEMORIES, "router": ROUTERS, "topology": TOPOLOGIES, "readout": READOUTS}.items()
+    for part, kinds in {
+        "memory": MEMORIES,
+        "router": ROUTERS,
+        "topology": TOPOLOGIES,
+        "inner": INNERS,
+        "readout": READOUTS,
+    }.items()
     for kind in kinds
     if kinds.origin(kind) == "built in"
     for option in option_names(kinds, kind)
@@ -131,6 +139,8 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     part, kinds, kind, option, tmp_path
 ):
     own = {"edges": [[0, 2], [1, 0]]} if kind in ("edges", "file") else {}
+    if option == "each":
+        own = {"families": ["rbf", "hinge", "fourier", "bspline", "wavelet", "chebyshev"]}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}

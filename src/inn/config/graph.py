@@ -1,4 +1,4 @@
-"""The options of a graph of neurons; each memory, router, topology and readout brings its own."""
+"""The options of a graph of neurons; each memory, router, topology, inner map and readout brings its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from inn.config.checks import check_at_least, check_fraction, check_idle, check_types, needs
 from inn.config.parts import part, parts_of, settle_parts, settled
-from inn.registry import MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import INNERS, MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 NEURONS = 1 << 20
@@ -71,6 +71,8 @@ class GraphConfig:
     """A gate per neuron and step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")
     """Weight (nats) of the mean gate in the training loss: the cost of sending messages."""
+    inner: Any = part(INNERS, "none")
+    """What a neuron makes of its own numbers at the end of every round, beside memory and messages."""
     readout: Any = part(READOUTS, "concat")
     """How the neurons are combined into one vector."""
     dropout: float = 0.0
@@ -118,7 +120,7 @@ class GraphConfig:
         """The configuration of each group's memory, N being that of the group; this one itself where there are none."""
         if not self.population:
             return [self]
-        return [replace(self, topology="complete", population=[], **group) for group in self.population]
+        return [replace(self, topology="complete", inner="none", population=[], **group) for group in self.population]
 
     @property
     def populations(self) -> int:

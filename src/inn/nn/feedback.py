@@ -73,7 +73,8 @@ class FeedbackRound(Round):
     ) -> tuple[Tensor, Parts, Penalties]:
         if x.shape[1] > 1 and tape is None and present is None and self._fits_the_loop():
             recalled, state = self._in_one_loop(x, state, edges, reset, mask)
-            return combined(self.memory_residual, x, self.dropout(recalled)), state, {}
+            y = combined(self.memory_residual, x, self.dropout(recalled))
+            return self.mapped(y, None, None), state, {}
         first, results, recalls, heard, found = state, [], [], [], []
         own = self.router.taken_in(self.memory_norm(x)) if isinstance(self.router, Dendrites) else None
         for t in range(x.shape[1]):
@@ -124,7 +125,7 @@ class FeedbackRound(Round):
                 if part is not first[name]:
                     first[name].copy_(part)
             state, penalties = first, {}
-        return torch.cat(results, 1), state, penalties
+        return self.mapped(torch.cat(results, 1), tape, present), state, penalties
 
     def _listen(
         self, x: Tensor, said: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties

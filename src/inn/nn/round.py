@@ -15,7 +15,7 @@ from inn.nn.residual import Residual, residual
 from inn.nn.routing.base import Router
 from inn.nn.routing.gate import Gate
 from inn.nn.topology.edges import Edges
-from inn.registry import ROUTERS
+from inn.registry import INNERS, ROUTERS
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Round(nn.Module):
 
     With a router that leads into the memory (`dendrites`) it is communication, then memory: x ← x + M(R(LN₁ x)).
     With a `residual` other than `add` each x + y is that combination of x and y (`inn.nn.residual`).
+    An inner map comes last, and is added: x ← x + I(LN₃ x).
     """
 
     def __init__(self, config: GraphConfig):
@@ -46,7 +47,7 @@ class Round(nn.Module):
         self.memory = build_memory(config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.memory_residual = residual(config)
-        self.router = self.gate = self.router_norm = self.router_residual = None
+        self.router = self.gate = self.router_norm = self.router_residual = self.inner = None
         if (router := ROUTERS[config.router.kind]) is not None:
             self.router = router(config)
             if self.router.into_memory and config.update != "sequential":
@@ -59,6 +60,9 @@ class Round(nn.Module):
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
                 self.router_residual = residual(config)
             self.gate = Gate(config) if config.gate != "none" else None
+        if (inner := INNERS[config.inner.kind]) is not None:
+            self.inner_norm = NeuronNorm(P, D, kind=config.norm)
+            self.inner = inner(config)
 
     @property
     def parallel_in_time(self) -> bool:
@@ -66,7 +70,7 @@ class Round(nn.Module):
 
     def counted(self) -> list[Any]:
         """The parts that say their FLOPs."""
-        parts = (self.memory, self.memory_residual, self.router, self.router_residual)
+        parts = (self.memory, self.memory_residual, self.router, self.router_residual, self.inner)
         return [part for part in parts if part is not None]
 
     def initial_state(self, batch: int) -> Parts:
@@ -117,11 +121,21 @@ class Round(nn.Module):
             message, routed = self.communicate(router, normed, state, options, penalties)
             message = dropout(norm(message) if self.update == "message-norm" else message)
             y = only_present(combined(self.router_residual, y, message), present)
+        y = self.mapped(y, tape, present)
         if in_place:
             for name, part in (routed if present is None else {**new_state, **routed}).items():
                 state[name].copy_(part)
             return y, state, {}
         return y, {**new_state, **routed}, penalties
+
+    def mapped(self, y: Tensor, tape: RoundTape | None, present: Tensor | None) -> Tensor:
+        """Neurons `[B, T, N, D]` after the inner map of each, where there is one."""
+        if (inner := self.inner) is None:
+            return y
+        normed = self.inner_norm(y)
+        if tape is not None and tape.wants("clamped") and (clamped := inner.clamped(normed)) is not None:
+            tape.add("clamped", clamped)
+        return only_present(y + self.dropout(inner(normed)), present)
 
     def communicate(
         self, router: Router, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties

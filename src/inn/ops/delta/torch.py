@@ -71,7 +71,10 @@ def _run(q, k, v, decay, beta, state, reset, mask):
         b = chunks(beta, 1)
         system = (b * (K @ K.mT) * between).tril(-1)
         solved = torch.linalg.solve_triangular(
-            system, torch.cat((b * U, (b * from_before).expand(*U.shape[:-1], keys)), -1), upper=False, unitriangular=True
+            system,
+            torch.cat((b * U, (b * from_before).expand(*U.shape[:-1], keys)), -1),
+            upper=False,
+            unitriangular=True,
         )
         U, W = solved.split((values, keys), -1)
     Q, K = Q * since, K * until

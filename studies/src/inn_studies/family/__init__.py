@@ -10,7 +10,10 @@ from inn.system.errors import InputError
 if TYPE_CHECKING:
     from inn_studies.family.entry import Entry
 
-ENTRIES: dict[int, str] = {}
+ENTRIES: dict[int, str] = {
+    26: "elm:Elm",
+    43: "switches:Switches",
+}
 """Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
 
 
