@@ -18,7 +18,7 @@ def memory(**fields):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"heads": 4, "negative": False}, {"products": 2, "heads": 2}, {"decay": False, "conv": 1, "products": 3}],
+    [{}, {"heads": 4, "negative": False}, {"products": 2, "heads": 2}, {"forget": False, "conv": 1, "products": 3}],
 )
 def test_contract(options):
     check_memory("delta", **options)
@@ -27,7 +27,7 @@ def test_contract(options):
 @pytest.mark.parametrize(("negative", "decay", "products"), [(True, True, 1), (False, True, 2), (True, False, 2)])
 def test_equals_the_published_recurrence(negative, decay, products):
     """Equation 10 of arXiv 2412.06464, and 2502.10297 for several writes, written out for one neuron."""
-    options = {"heads": 2, "state": 3, "negative": negative, "decay": decay, "products": products}
+    options = {"heads": 2, "state": 3, "negative": negative, "forget": decay, "products": products}
     m = memory(neurons=1, memory_options=options)
     p = {name: v[0] for name, v in m.named_parameters()}
     H, K, V, E, n = 2, 3, 8, 16, products
@@ -58,7 +58,7 @@ def test_equals_the_published_recurrence(negative, decay, products):
 def test_a_heads_state_turns_over_only_with_a_beta_above_one():
     """The sign of what is kept under a key alternates: an eigenvalue of -1, which parity needs."""
     for negative, flips in ((True, True), (False, False)):
-        m = memory(neurons=1, memory_options={"negative": negative, "decay": False, "conv": 1})
+        m = memory(neurons=1, memory_options={"negative": negative, "forget": False, "conv": 1})
         with torch.no_grad():
             m.beta_bias.fill_(40.0)  # β is 2, or 1
             x = torch.randn(1, 1, 1, 8, dtype=torch.float64).expand(-1, 3, -1, -1)
@@ -75,7 +75,7 @@ def test_time_constants_and_sizes():
     assert list(tau.shape) == [3, 4]
     assert tau.min() > 0.6
     assert tau.max() < 1001
-    assert memory(memory_options={"decay": False}).time_constants(x.double(), state) is None
+    assert memory(memory_options={"forget": False}).time_constants(x.double(), state) is None
     ones = {**state, "matrix": torch.ones_like(state["matrix"])}
     assert torch.equal(m.sizes(ones), torch.ones(2, 3))
 

@@ -55,7 +55,7 @@ def test_equals_the_published_recurrence(trapezoid):
         values, y = values.view(H, V), []
         angle = torch.zeros(2, dtype=torch.float64)
         if turns:
-            angle = math.pi * (others[0][t] * p["angle_gain"] + p["angle_bias"]).clamp(-1, 1)
+            angle = math.pi * torch.tanh(others[0][t] * p["angle_gain"] + p["angle_bias"])
         for i in range(H):
             step = torch.log1p(torch.exp(others[-1][t, i] + p["dt_bias"][i]))
             A = -torch.log1p(torch.exp(others[-2][t, i] + p["A_bias"][i])) if turns else -p["A_log"][i].exp()
@@ -82,7 +82,7 @@ def test_a_long_stretch_turns_as_far_as_many_short_ones():
     m = memory("complex").float()
     x = torch.randn(1, 4000, 1, 8)
     with torch.no_grad():
-        m.angle_bias.fill_(0.8)  # near half a turn each
+        m.angle_bias.fill_(5.0)  # near half a turn each
         m.A_bias.fill_(-20.0)
         state = m.initial_state(1)
         whole, last = m(x, state)

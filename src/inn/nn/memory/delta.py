@@ -34,13 +34,13 @@ class Delta(HeadMemory):
     def widths(cls, config: GraphConfig) -> tuple[int, ...]:
         own: DeltaOptions = config.memory
         E, keys, n = own.values(config.width), own.heads * own.state, own.products
-        return keys + n * (keys + E), E, own.heads * n, *([own.heads] if own.decay else [])
+        return keys + n * (keys + E), E, own.heads * n, *([own.heads] if own.forget else [])
 
     def make(self, config: GraphConfig) -> None:
         own: DeltaOptions = config.memory
-        self.products, self.most, self.decays = own.products, 1.0 + own.negative, own.decay
+        self.products, self.most, self.forgets = own.products, 1.0 + own.negative, own.forget
         self.beta_bias = nn.Parameter(torch.empty(config.populations, own.heads * own.products))
-        if not own.decay:
+        if not own.forget:
             self.A_log = self.dt_bias = None
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class Delta(HeadMemory):
         beta = others[0]
         q, k = self._unit(q), self._unit(k)
         beta = self.most * torch.sigmoid(beta.to(exact(beta.dtype)) + self.beta_bias)
-        decay = self.steps_of(others)[1] if self.decays else torch.zeros_like(beta[..., :H])
+        decay = self.steps_of(others)[1] if self.forgets else torch.zeros_like(beta[..., :H])
         decay = F.pad(decay, (0, decay.shape[-1] * (n - 1)))  # the first of a step's writes decays
         y, matrix = several(n, q, k, v, decay, beta, state["matrix"], reset, mask)
         return y, {"matrix": matrix}
@@ -69,7 +69,7 @@ class Delta(HeadMemory):
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:
         """Of the decay alone: what is not written over lasts so long. None without a decay."""
-        return super().time_constants(x, state) if self.decays else None
+        return super().time_constants(x, state) if self.forgets else None
 
     def scan_flops(self) -> float:
         return 8.0 * self.products * math.prod(self.dims)
