@@ -100,8 +100,8 @@ class SpikeCoding(Entry):
     title = "Spike coding of trained activations"
     source = "*SpikingBrain*, [arXiv 2509.05276](https://arxiv.org/abs/2509.05276)"
     claim = (
-        "the activations of a trained model as integer counts of spikes (1.13 per channel, 69.15 % silent) take a model "
-        "of 7 billion parameters from 0.6998 to 0.6875 in the mean of its benchmarks, with 8-bit weights."
+        "activations as integer counts of spikes (1.13 per channel, 69.15 % silent) take a trained model of 7 billion "
+        "parameters from 0.6998 to 0.6875 in the mean of its benchmarks, with 8-bit weights."
     )
     home = "`inn compress RUN --spikes K`, `spikes` of a graph"
     control = f"the same with K = {COARSE:g}, which has to cost"
