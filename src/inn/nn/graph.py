@@ -16,6 +16,7 @@ from inn.nn.feedback import FeedbackRound
 from inn.nn.masked import legible
 from inn.nn.presence import only_present
 from inn.nn.round import Round
+from inn.nn.spikes import code
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.steps import presence
@@ -69,6 +70,8 @@ class Graph(Checked):
         made = FeedbackRound if config.lag else Round
         self.rounds = nn.ModuleList(made(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = READOUTS[config.readout.kind](config)
+        if config.spikes:
+            code(self.rounds, config.spikes)
 
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
