@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 ENTRIES: dict[int, str] = {
     26: "elm:Elm",
+    29: "association:Association",
+    30: "spiking:Spiking",
+    33: "spikes:SpikeCoding",
     43: "switches:Switches",
 }
 """Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
