@@ -101,6 +101,14 @@ ROWS: dict[str, Row] = {
         "scan, forward + backward: the sequential PyTorch loop ÷ the fused op",
         "x", "inn_benchmarks.scan:scan", 20.0, "at least",
     ),
+    "delta-scan": Row(
+        "delta rule, forward + backward: the sequential PyTorch loop ÷ the fused op",
+        "x", "inn_benchmarks.delta:delta_rule", 10.0, "at least",
+    ),
+    "delta-memory": Row(
+        "a delta memory's forward + backward ÷ that of a Mamba memory of the same width",
+        "x", "inn_benchmarks.delta:beside_mamba", 2.0, "at most",
+    ),
     "paper-step": Row(
         "training step of preset paper, dropout on: (analytic FLOPs ÷ G) ÷ time",
         "share", "inn_benchmarks.steps:paper_step", 0.60, "at least",
