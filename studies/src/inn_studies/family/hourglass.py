@@ -97,7 +97,7 @@ class HourglassEntry(Entry):
     score = "decibels (peak signal to noise) on scikit-learn's digits with noise of 0.3, more is better"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
-        steps, rates = size.of(5, 3000), RATES[: size.of(1, len(RATES))]
+        steps, rates = size.of(5, 1500), RATES[: size.of(1, len(RATES))]
         rows, before = [], 0.0
         for label in (OURS, FROZEN, USUAL):
             best, found = swept(lab, denoise, {"label": label, "steps": steps}, rates, seeds, higher=True)
