@@ -30,11 +30,14 @@ MEMORIES = Kinds(
         "psn": "inn.nn.memory.psn:PSN",
         "hebb": "inn.nn.memory.hebb:Hebb",
         "gru": "inn.nn.memory.gru:GRU",
+        "locked": "inn.nn.memory.locked:Locked",
         "elman": "inn.nn.memory.elman:Elman",
         "lstm": "inn.nn.memory.lstm:LSTM",
         "slstm": "inn.nn.memory.slstm:SLSTM",
         "rhn": "inn.nn.memory.rhn:RHN",
         "elm": "inn.nn.memory.elm:ELM",
+        "liquid": "inn.nn.memory.liquid:Liquid",
+        "none": "inn.nn.memory.none:NoMemory",
     },
     {
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
@@ -46,11 +49,14 @@ MEMORIES = Kinds(
         "psn": "inn.nn.memory.options.spiking:PSNOptions",
         "hebb": "inn.nn.memory.options.hebb:HebbOptions",
         "gru": "inn.nn.memory.options.recurrent:RecurrentOptions",
+        "locked": "inn.nn.memory.options.locked:LockedOptions",
         "elman": "inn.nn.memory.options.recurrent:RecurrentOptions",
         "lstm": "inn.nn.memory.options.lstm:LSTMOptions",
         "slstm": "inn.nn.memory.options.lstm:LSTMOptions",
         "rhn": "inn.nn.memory.options.rhn:RHNOptions",
         "elm": "inn.nn.memory.options.elm:ELMOptions",
+        "liquid": "inn.nn.memory.options.recurrent:RecurrentOptions",
+        "none": "inn.nn.memory.options.none:NoneOptions",
     },
 )
 ROUTERS = Kinds(
@@ -62,6 +68,7 @@ ROUTERS = Kinds(
         "mixing": "inn.nn.routing.mixing:Mixing",
         "bus": "inn.nn.routing.bus:Bus",
         "dendrites": "inn.nn.routing.dendrites:Dendrites",
+        "workspace": "inn.nn.routing.workspace:Workspace",
         "none": "",
     },
     {
@@ -70,6 +77,7 @@ ROUTERS = Kinds(
         "mixing": "inn.nn.routing.options:MessageOptions",
         "bus": "inn.nn.routing.options:BusOptions",
         "dendrites": "inn.nn.routing.options:DendritesOptions",
+        "workspace": "inn.nn.routing.options:WorkspaceOptions",
     },
 )
 TOPOLOGIES = Kinds(

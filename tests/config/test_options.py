@@ -31,12 +31,19 @@ SMALL = {
     "signal-mamba": {"width": 16, "layers": 2},
     "signal-transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
 }
-SIGNAL = {"channels": "split", "absent": 0.5, "head": "quantiles", "quantiles": [0.2, 0.8], "pool": "mean"}
+SIGNAL = {
+    "channels": "split",
+    "absent": 0.5,
+    "head": "quantiles",
+    "quantiles": [0.2, 0.8],
+    "pool": "mean",
+    "elapsed": 0,
+}
 """Values of options that models of symbols have not, or have others of."""
 OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
     "timescales": "spread", "update": "parallel", "residual": "input", "attend": 3,
-    "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4, "dropout": 0.5, "hidden": 24,
+    "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4, "dropout": 0.5, "hidden": 24, "workspace_width": 32,
     "population": [{"neurons": 2}, {"neurons": 4}], "recall": [3], "recall_forget": 0.9, "routing_dropout": 0.5,
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
@@ -50,7 +57,7 @@ WITH = {
     "head": {"tied": False}, "cutoffs": {"head": "adaptive", "tied": False}, "gate_penalty": {"gate": "soft"},
     "identity_std": {"identity": "embedding"}, "communal_states": {"weights": "communal"},
     "update": {"router": "attention"}, "embedding_std": {},
-    "channels": {"features": 6}, "absent": {"channels": "split", "features": 6},
+    "channels": {"features": 6}, "elapsed": {"memory": "liquid"}, "absent": {"channels": "split", "features": 6},
 }  # fmt: skip
 """What an option needs to mean something."""
 NOT_SEEN = {"kind", "recall_forget"}
@@ -76,7 +83,7 @@ def effect(config: object) -> str:
     with torch.no_grad():
         for p in model.parameters():  # a part that begins silent, too
             p.add_(torch.randn(p.shape) * 0.05)
-    given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features)
+    given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features).abs()
     logits, state = model.train()(given)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     found = hashlib.sha256(f"{sorted(model.flops().items())} {trained}".encode())

@@ -88,11 +88,13 @@ class Round(nn.Module):
         tape: RoundTape | None = None,
         in_place: bool = False,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
         """Return the neurons after the round, `[B, T, N, D]`, the new state, and what parts add to the loss, by name.
 
         With `in_place` (one step, neither reset nor mask) the new state is the given one, changed. Neurons that are not
-        `present` `[B, T, N]` come out as zeros.
+        `present` `[B, T, N]` come out as zeros. The time since the step before, `dt` `[B, T]`, is for the memory, if it
+        takes it.
         """
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
         if present is not None:
@@ -101,38 +103,45 @@ class Round(nn.Module):
         penalties: Penalties = {}
         router, memory, dropout = self.router, self.memory, self.dropout
         if router is not None and router.into_memory:
-            heard, routed = self._communicate(router, heard, state, options, penalties)
+            heard, routed = self.communicate(router, heard, state, options, penalties)
+        timed = {"dt": dt} if dt is not None and memory.takes_dt else {}
         if present is not None:
-            recalled, new_state, *found = remember(memory, heard, state, reset=reset, mask=mask, present=present)
+            told = {"reset": reset, "mask": mask, "present": present, **timed}
+            recalled, new_state, *found = remember(memory, heard, state, **told)
             recalled = only_present(recalled, present)
             penalties.update(*found)
-        elif in_place:
+        elif in_place and not timed:
             recalled, new_state = memory.step_(heard, state), state
         else:
-            recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask)
+            recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask, **timed)
             penalties.update(*found)
         if tape is not None:
             tape.add("activity", recalled)
-            tape.add("state", memory.sizes(new_state))
-        y = _combined(self.memory_residual, x, dropout(recalled))
+            tape.add("state", memory.sizes(new_state).expand(x.shape[0], -1))
+        y = combined(self.memory_residual, x, dropout(recalled))
         if router is not None and (norm := self.router_norm) is not None:
             source = x if self.update == "parallel" else y
             normed = source if self.update == "message-norm" else norm(source)
-            message, routed = self._communicate(router, normed, state, options, penalties)
+            message, routed = self.communicate(router, normed, state, options, penalties)
             message = dropout(norm(message) if self.update == "message-norm" else message)
-            y = only_present(_combined(self.router_residual, y, message), present)
-        if (inner := self.inner) is not None:
-            normed = self.inner_norm(y)
-            if tape is not None and tape.wants("clamped") and (clamped := inner.clamped(normed)) is not None:
-                tape.add("clamped", clamped)
-            y = only_present(y + dropout(inner(normed)), present)
+            y = only_present(combined(self.router_residual, y, message), present)
+        y = self.mapped(y, tape, present)
         if in_place:
-            for name, part in (routed if present is None else {**new_state, **routed}).items():
+            for name, part in (routed if new_state is state else {**new_state, **routed}).items():
                 state[name].copy_(part)
             return y, state, {}
         return y, {**new_state, **routed}, penalties
 
-    def _communicate(
+    def mapped(self, y: Tensor, tape: RoundTape | None, present: Tensor | None) -> Tensor:
+        """Neurons `[B, T, N, D]` after the inner map of each, where there is one."""
+        if (inner := self.inner) is None:
+            return y
+        normed = self.inner_norm(y)
+        if tape is not None and tape.wants("clamped") and (clamped := inner.clamped(normed)) is not None:
+            tape.add("clamped", clamped)
+        return only_present(y + self.dropout(inner(normed)), present)
+
+    def communicate(
         self, router: Router, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties
     ) -> tuple[Tensor, Parts]:
         """What the neurons `x` `[B, T, N, D]` hear from one another, and the router's new state."""
@@ -151,7 +160,8 @@ class Round(nn.Module):
         return message, routed
 
 
-def _combined(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
+def combined(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
+    """What neurons were and what is put to them, as one."""
     return x + y if residual is None else residual(x, y)
 
 

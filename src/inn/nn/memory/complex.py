@@ -44,7 +44,14 @@ class Complex(Mamba2):
         self.angle_bias.zero_()
 
     def scan(
-        self, x: Tensor, B: Tensor, C: Tensor, others: list[Tensor], state: Parts, reset: Tensor | None, mask: Tensor | None
+        self,
+        x: Tensor,
+        B: Tensor,
+        C: Tensor,
+        others: list[Tensor],
+        state: Parts,
+        reset: Tensor | None,
+        mask: Tensor | None,
     ) -> tuple[Tensor, Parts]:
         angle = self.angles(others[0])
         if mask is not None:

@@ -34,7 +34,7 @@ class HeadMemory(Memory):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons, P = config.neurons, config.populations
+        P = config.populations
         own: HeadsOptions = config.memory
         E = own.values(config.width)
         self.dims = (own.heads, own.state, E // own.heads)  # H, K, V

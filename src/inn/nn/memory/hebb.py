@@ -38,7 +38,7 @@ class Hebb(Memory):
         super().__init__(config)
         own: HebbOptions = config.memory
         P, D, S = config.populations, config.width, own.size(config.width)
-        self.neurons, self.size, self.decay, self.settle = config.neurons, S, own.decay, own.settle
+        self.size, self.decay, self.settle = S, own.decay, own.settle
         self.in_proj = None if config.into_memory else neuron_map(config, D, 3 * S)
         self.logit = nn.Parameter(torch.empty(P))
         self.reset_parameters()

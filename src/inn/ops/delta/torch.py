@@ -71,17 +71,20 @@ def _run(q, k, v, decay, beta, state, reset, mask):
         b = chunks(beta, 1)
         system = (b * (K @ K.mT) * between).tril(-1)
         solved = torch.linalg.solve_triangular(
-            system, torch.cat((b * U, (b * from_before).expand(*U.shape[:-1], keys)), -1), upper=False, unitriangular=True
+            system,
+            torch.cat((b * U, (b * from_before).expand(*U.shape[:-1], keys)), -1),
+            upper=False,
+            unitriangular=True,
         )
         U, W = solved.split((values, keys), -1)
     Q, K = Q * since, K * until
     S, found = state.to(kind), []
     for i in range(g.shape[3]):
         if reset is not None:  # a NaN is forgotten, too
-            gone = (stretch[..., i, -1] > 0)[..., None, None]
+            S = S.masked_fill(fresh[..., i, 0, None, None], 0.0)
         written = U[:, :, :, i] if W is None else U[:, :, :, i] - W[:, :, :, i] @ S
         found.append(Q[:, :, :, i] @ S + read[:, :, :, i] @ written)
-        kept = S if reset is None else S.masked_fill(gone, 0.0)
+        kept = S if reset is None else S.masked_fill((stretch[..., i, -1] > 0)[..., None, None], 0.0)
         S = whole[:, :, :, i] * kept + K[:, :, :, i].mT @ written
     y = torch.stack(found, 3).permute(0, 3, 4, 1, 2, 5).flatten(1, 2)[:, :time].flatten(-2)
     return y.to(v.dtype), S

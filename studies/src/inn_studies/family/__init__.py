@@ -14,6 +14,8 @@ ENTRIES: dict[int, str] = {
     16: "separable:SeparableEntry",
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",
+    26: "elm:Elm",
+    43: "switches:Switches",
 }
 """Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
 
