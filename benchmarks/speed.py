@@ -59,12 +59,12 @@ def merged(kept: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
     from inn_benchmarks.environment import PINS
     from inn_benchmarks.rows import ROWS
 
-    every = {name: dict(found["rows"]) for name, found in kept.get("processors", {}).items()}
-    made = {
-        name: {key: found[key] for key in ("versions", "peers")} for name, found in kept.get("processors", {}).items()
-    }
+    before = kept.get("processors", {})
+    every = {place: dict(of["rows"]) for place, of in before.items()}
+    made = {place: {key: of[key] for key in ("versions", "peers")} for place, of in before.items()}
+    usual = next((processor(row) for row in rows.values() if row["machine"]), None) or here()
     for name, row in rows.items():
-        place = processor(row)
+        place = processor(row) if row["machine"] else usual
         if row["skipped"] and any(name in old for old in every.values()):
             continue  # what cannot be measured here is left as it was
         for old in every.values():

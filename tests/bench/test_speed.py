@@ -71,7 +71,7 @@ def test_rows_come_together(speed, monkeypatch, tmp_path):
     assert rows == {"a cpu": {"scan": ROW}, "a gpu": {"gpu-paper": ON_GPU}}
     shown = speed.table(result)
     assert "| ≥ 200,000/s |  | 150,000/s not reached |" in shown
-    assert "Measured on a gpu, a cpu, 2 cores, torch 2.13.0, commit abc: `gpu-paper`." in shown
+    assert "Measured on a gpu, a cpu, 2 cores, torch 2.13.0, commit abc." in shown
 
 
 def test_another_processor_gets_a_column_of_its_own(speed, monkeypatch):

@@ -191,10 +191,11 @@ def summed(turns: list[dict[tuple[str, str, str], dict[str, Any]]], least: float
     return sorted(ops.values(), key=lambda op: -op["seconds"])
 
 
-def _training(
-    make: Callable[..., Any], size: steps.StepSize, bf16: bool = False
-) -> Callable[..., tuple[Work, str, str]]:
-    def build(**changed: Any) -> tuple[Work, str, str]:
+Made = tuple[Work, str, str]
+
+
+def _training(make: Callable[..., Any], size: steps.StepSize, bf16: bool = False) -> Callable[..., Made]:
+    def build(**changed: Any) -> Made:
         given = steps.StepSize(**changed) if changed else size
         model = make(given)
         step = train_step(model, given.batch, given.length, vocab=steps.VOCAB, bf16=bf16)

@@ -62,7 +62,7 @@ def reference_step(size: StepSize = StepSize(1, 64), effort: Effort = BRIEF) -> 
 
 
 def gemm_share(size: StepSize = GEMM, effort: Effort = NORMAL) -> Measured:
-    """A stack of Mamba blocks under bf16 autocast: its products at rate G plus the scans' own time, over the step's time.
+    """A Mamba stack under bf16 autocast: its products at rate G plus the scans' own time, over the step's time.
 
     The scans' arithmetic is float32 whatever the type around them, so that G alone is out of reach: `of_G` in the
     details is the analytic FLOPs at rate G over the step's time, and `float32` the same in float32.
