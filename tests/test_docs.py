@@ -29,6 +29,7 @@ from inn_studies import STUDIES
 ROOT = Path(__file__).parents[1]
 WRITTEN = {
     "docs/where.md",
+    "docs/family.md",
     "docs/lab-book.md",
     "docs/reproduction.md",
     *(f"docs/studies/{name}.md" for name in STUDIES),

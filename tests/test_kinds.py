@@ -17,7 +17,7 @@ import inn.testing
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
 from inn.nn.topology.base import edges_of
-from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS
+from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS
 from inn.system.errors import InputError
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
@@ -106,6 +106,11 @@ def test_topologies(topology, options):
     inn.testing.check_topology(topology, **options)
 
 
+@pytest.mark.parametrize("inner", [kind for kind in built_in(INNERS) if kind != "none"])
+def test_inner_maps(inner):
+    inn.testing.check_inner(inner)
+
+
 @pytest.mark.parametrize("readout", built_in(READOUTS))
 def test_readouts(readout):
     inn.testing.check_readout(readout)
@@ -177,8 +182,8 @@ def test_options_may_be_a_plain_dataclass():
 
 def test_a_stored_kind_that_is_not_here_is_one_sentence():
     tree = RunConfig(inn.model_config(), DataConfig(), TrainConfig()).to_dict()
-    tree["model"]["memory"] = {"kind": "gru", "from": "inn-gru 0.1"}
-    with pytest.raises(InputError, match="comes with inn-gru"):
+    tree["model"]["memory"] = {"kind": "sru", "from": "inn-sru 0.1"}
+    with pytest.raises(InputError, match="comes with inn-sru"):
         RunConfig.from_dict(tree)
     tree["model"]["memory"] = {"kind": "leaky", "from": "module mine"}
     with pytest.raises(InputError, match="registered by module mine"):

@@ -21,6 +21,8 @@ FORMS = [
     {"router": "attention", "qk_norm": True, "update": "parallel", "input": "copy"},
     {"router": "attention"},
     {"gate": "hard", "share_rounds": True, "weights": "shared"},
+    {"residual": "input"},
+    {"router": "attention", "residual": "learned", "update": "message-norm"},
 ]
 
 
@@ -176,6 +178,7 @@ def test_bad_shapes_are_refused():
     [
         ({"router": "attention", "width": 10, "heads": 4}, "width 10 is not divisible by heads 4"),
         ({"update": "parallel"}, "no meaning with router 'dendrites'"),
+        ({"update": "parallel", "router": "bus", "residual": "input"}, "residual does nothing with update 'parallel'"),
         ({"router": "bsu"}, "did you mean 'bus'"),
         ({"neurons": 0}, "neurons must be at least 1"),
         ({"timescales": "spread", "weights": "shared"}, "needs weights 'separate'"),

@@ -5,6 +5,7 @@ Ops know nothing of neurons as modules: they take tensors laid out `[B, T, N, ..
 
 from inn.ops.attention import neuron_attention
 from inn.ops.conv import causal_conv
+from inn.ops.delta import delta_scan
 from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
 from inn.ops.lookup import recall
@@ -15,6 +16,7 @@ from inn.ops.step import memory_step
 
 __all__ = [
     "causal_conv",
+    "delta_scan",
     "memory_step",
     "neuron_attention",
     "neuron_linear",

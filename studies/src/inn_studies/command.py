@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 USAGE = (
     "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report "
-    "or inn study where [--rows A,B] ..."
+    "or inn study where [--rows A,B] ... or inn study family [--only 26,30] ..."
 )
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
@@ -37,8 +37,13 @@ def main(argv: list[str]) -> int:
         from inn_studies.where.command import main as where
 
         return where(argv[1:])
+    if argv[:1] == ["family"]:
+        from inn_studies.family.command import main as family
+
+        return family(argv[1:])
     args = parse(argv)
     if args.report:
+        from inn_studies.family.command import write_page as write_family
         from inn_studies.lab_book import RECORDS, write_lab_book
         from inn_studies.report import write_report, write_tables
         from inn_studies.where.command import write_page
@@ -50,6 +55,7 @@ def main(argv: list[str]) -> int:
         write_report(args.results, DOCS)
         write_tables(args.results, MARKED)
         write_page(args.results)
+        write_family(args.results)
         if (args.results / RECORDS).exists():
             write_lab_book(args.results, LAB_BOOK)
         tables = " and ".join(map(str, MARKED))

@@ -24,6 +24,7 @@ class GRU(RecurrentMemory):
     no_decay = ("bias", "new_bias")
 
     def make(self, config: GraphConfig) -> None:
+        super().make(config)
         self.new_bias = nn.Parameter(torch.empty(config.populations, self.units))
 
     def reset_parameters(self) -> None:
@@ -32,3 +33,8 @@ class GRU(RecurrentMemory):
 
     def weights(self) -> tuple[Tensor, ...]:
         return self.heard, self.new_bias
+
+    def told(self, x: Tensor, message: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        weight, bias = self.weights()
+        gates, new = self.scaled(message).split((2 * self.units, self.units), -1)
+        return x + nn.functional.pad(gates, (0, self.units)), (weight, bias + new[:, 0])  # inside the reset gate

@@ -42,7 +42,7 @@ class Mamba(Memory):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons, P = config.neurons, config.populations
+        P = config.populations
         own: MambaOptions = config.memory
         D, S, K = config.width, own.state, own.conv
         E, R = own.channels(D), own.rank(D)
@@ -65,7 +65,7 @@ class Mamba(Memory):
         _, S, K, _ = self.dims
         for t in (self.conv_weight, self.conv_bias):
             t.uniform_(-1 / math.sqrt(K), 1 / math.sqrt(K))
-        self.A_log.copy_(torch.arange(1, S + 1, dtype=_exact(self.A_log.dtype), device=self.A_log.device).log())
+        self.A_log.copy_(torch.arange(1, S + 1, dtype=exact(self.A_log.dtype), device=self.A_log.device).log())
         self.D.fill_(1.0)
 
     @classmethod
@@ -136,23 +136,23 @@ class Mamba(Memory):
 
 def _first_bias(config: GraphConfig) -> Tensor:
     """The bias `[P, E]` that makes the first steps of it."""
-    return _inverse_softplus(_first_steps(config))
+    return inverse_softplus(_first_steps(config))
 
 
 def _first_steps(config: GraphConfig) -> Tensor:
     """Step sizes at the start, `[P, E]`: log-uniform in dt_min..dt_max, or in the neuron's own part of that range."""
     own: MambaOptions = config.memory
     low, high = math.log(own.dt_min), math.log(own.dt_max)
-    where = torch.rand(config.populations, own.channels(config.width), dtype=_exact())
+    where = torch.rand(config.populations, own.channels(config.width), dtype=exact())
     if own.timescales == "spread":
         where = (torch.arange(config.neurons)[:, None] + where) / config.neurons
     return torch.exp(low + where * (high - low)).clamp_min(1e-4)
 
 
-def _exact(dtype: torch.dtype | None = None) -> torch.dtype:
+def exact(dtype: torch.dtype | None = None) -> torch.dtype:
     """What starting values are computed in: a model in half precision starts as any other, rounded once."""
     return torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
 
 
-def _inverse_softplus(x: Tensor) -> Tensor:
+def inverse_softplus(x: Tensor) -> Tensor:
     return x + torch.log(-torch.expm1(-x))

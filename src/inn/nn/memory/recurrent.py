@@ -13,6 +13,7 @@ from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.recurrent import RecurrentOptions
 from inn.nn.population import NeuronLinear, neuron_map
 from inn.ops import recurrence
+from inn.ops.loop.reference import recurrence_reference
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -26,8 +27,11 @@ class RecurrentMemory(Memory):
 
     Attributes:
         cell: its name.
+        maps_in, maps_out: whether an in-projection makes what it takes in where no router does, and whether there is
+            an out-projection in any case.
         parts: the names of its states, in the cell's order.
         gates: what it takes in at a step, I, is `gates` x H.
+        bias: `[P, gates x H]`, added to what it takes in.
         heard: the recurrent weight `[P, gates x H, H]`, through which a neuron hears its own first state.
     """
 
@@ -35,21 +39,26 @@ class RecurrentMemory(Memory):
     cell: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ("h",)
     gates: ClassVar[int]
+    maps_in: ClassVar[bool] = True
+    maps_out: ClassVar[bool] = False
     no_decay = ("bias",)
+    bias: Tensor
+    heard: Tensor
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons, P = config.neurons, config.populations
         D, self.units = config.width, config.memory.units(config.width)
-        self.in_proj = None if config.into_memory else neuron_map(config, D, self.gates * self.units)
-        self.bias = nn.Parameter(torch.empty(P, self.gates * self.units))
-        self.heard = nn.Parameter(torch.empty(P, self.gates * self.units, self.units))
-        self.out_proj = None if config.memory.expand == 1 else NeuronLinear(P, self.units, D)
+        mapped, out = self.maps_in and not config.into_memory, self.maps_out or config.memory.expand > 1
+        self.in_proj = neuron_map(config, D, self.inputs(config)) if mapped else None
         self.make(config)
+        self.out_proj = NeuronLinear(config.populations, self.units, D) if out else None
         self.reset_parameters()
 
     def make(self, config: GraphConfig) -> None:
-        """Make the parameters that the cell has beside `bias` and `heard`; `reset_parameters` starts them."""
+        """Make the cell's parameters; `reset_parameters` starts them."""
+        P, size = config.populations, self.gates * self.units
+        self.bias = nn.Parameter(torch.empty(P, size))
+        self.heard = nn.Parameter(torch.empty(P, size, self.units))
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -71,6 +80,21 @@ class RecurrentMemory(Memory):
         """What the cell takes, the recurrent weight first."""
         return (self.heard,)
 
+    def taken(self, x: Tensor) -> Tensor:
+        """What the cell takes in, of what comes in `[B, T, N, I]`: the same and the bias."""
+        return x + self.bias.to(x.dtype)
+
+    def scales(self) -> Tensor | None:
+        """Factors on what is heard of others, `[I]`, where the cell is to get more of it than comes in."""
+        return None
+
+    def told(self, x: Tensor, message: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What goes into one step `[B, 1, N, I]`, and what the cell takes, where others are heard beside itself."""
+        return x + self.scaled(message), self.weights()
+
+    def scaled(self, message: Tensor) -> Tensor:
+        return message if (scales := self.scales()) is None else message * scales.to(message.dtype)
+
     def forward(
         self,
         x: Tensor,
@@ -79,20 +103,46 @@ class RecurrentMemory(Memory):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
-        x = x if self.in_proj is None else self.in_proj(x)
-        if present is not None:
-            mask = present if mask is None else present & mask[..., None]
+        return self.run(x, state, reset, mask, present, self.weights(), message)
+
+    def run(
+        self,
+        x: Tensor,
+        state: Parts,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        present: Tensor | None,
+        weights: tuple[Tensor, ...],
+        message: Tensor | None = None,
+    ) -> tuple[Tensor, Parts]:
+        """`forward` with the cell's weights given."""
+        x, mask = sheltered(x, mask, present)
+        x = self.taken(x if self.in_proj is None else self.in_proj(x))
         before = torch.stack([state[name] for name in self.parts], 2)
-        y, after = recurrence(self.cell, x + self.bias.to(x.dtype), before, reset, mask, *self.weights())
+        if message is None:
+            y, after = recurrence(self.cell, x, before, reset, mask, *weights)
+        else:
+            x, own = self.told(x, message)
+            weights = (*own, *weights[len(own) :])
+            y, after = recurrence_reference(self.cell, x, before, reset, mask, *weights)
         y = y if self.out_proj is None else self.out_proj(y)
         return y, dict(zip(self.parts, after.unbind(2)))
 
     def flops(self) -> dict[str, float]:
         maps = [m for m in (self.in_proj, self.out_proj) if m is not None]
-        own = 2.0 * self.neurons * self.heard.shape[1] * self.units
         return {
-            "memory.matrices": sum(m.flops(self.neurons) for m in maps) + own,
+            "memory.matrices": sum(m.flops(self.neurons) for m in maps) + 2.0 * self.neurons * self.heard[0].numel(),
             # per gate an activation and its part in the sum
-            "memory.scan": 2.0 * self.neurons * self.gates * self.units,
+            "memory.scan": 2.0 * self.neurons * self.heard[0].numel() / self.units,
         }
+
+
+def sheltered(x: Tensor, mask: Tensor | None, present: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Inputs `[B, T, N, I]` with zeros where a mask or an absence leaves a step out, and both as one mask."""
+    if present is not None:
+        mask = present if mask is None else present & mask[..., None]
+    if mask is None:
+        return x, None
+    return x.masked_fill(~(mask[..., None] if mask.ndim == 3 else mask[..., None, None]), 0), mask

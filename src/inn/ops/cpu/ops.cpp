@@ -1,60 +1,21 @@
 // The kernels as PyTorch operators. Shapes, fake versions and gradients: inn/ops/scan/cpu.py and inn/ops/conv/cpu.py.
 
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <c10/core/CPUAllocator.h>
-#include <torch/library.h>
 
 #include <cstdlib>
-#include <optional>
-#include <tuple>
 
 #include "arena.h"
 #include "attention.h"
 #include "conv.h"
+#include "delta.h"
 #include "linear.h"
 #include "norm.h"
+#include "ops.h"
 #include "recall.h"
 #include "scan.h"
 #include "step.h"
 
-namespace at {
-TORCH_API int get_num_threads();  // of ATen/Parallel.h, which needs OpenMP's header
-}
-
 namespace {
-
-using at::Tensor;
-using std::optional;
-
-// The last axis without gaps; every other stride is taken as it is.
-Tensor rows(const Tensor& t) { return t.size(-1) == 1 || t.stride(-1) == 1 ? t : t.contiguous(); }
-
-Tensor floats(const Tensor& t) { return t.to(at::kFloat).contiguous(); }
-
-inn::View view(const Tensor& t) {
-  TORCH_CHECK(t.device().is_cpu() && t.dim() == 4, "the kernels take CPU tensors [B, T, N, E]");
-  TORCH_CHECK(t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16,
-              "the kernels take float32 and bfloat16, not ", t.scalar_type());
-  return {t.data_ptr(), t.stride(0), t.stride(1), t.stride(2), t.scalar_type() == at::kBFloat16};
-}
-
-void expect(const Tensor& t, at::IntArrayRef sizes, const char* name) {
-  TORCH_CHECK(t.sizes() == sizes, name, " should be ", sizes, ", not ", t.sizes());
-}
-
-// [B, T] bool, made dense; `keep` holds the copy.
-const bool* flags(const optional<Tensor>& t, const Tensor& x, Tensor& keep, const char* name) {
-  if (!t) return nullptr;
-  expect(*t, {x.size(0), x.size(1)}, name);
-  TORCH_CHECK(t->scalar_type() == at::kBool, name, " should be bool");
-  keep = t->contiguous();
-  return keep.data_ptr<bool>();
-}
-
-// The gradient of a parameter or state, in its own type.
-Tensor like(const Tensor& gradient, const Tensor& of) { return gradient.to(of.scalar_type()); }
 
 // What both directions of the scan read, and what keeps it alive.
 struct ScanCall {
@@ -154,6 +115,73 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> conv_backward(
   inn::conv_backward(call.op, view(g), glast ? last.data_ptr<float>() : nullptr,
                      {view(gx), gw.data_ptr<float>(), gb.data_ptr<float>(), gstate.data_ptr<float>()});
   return {gx, like(gw, weight), like(gb, bias), like(gstate, state)};
+}
+
+struct DeltaCall {
+  Tensor q, k, v, decay, beta, state, reset, mask;
+  inn::Delta op;
+
+  DeltaCall(const Tensor& q_, const Tensor& k_, const Tensor& v_, const Tensor& decay_, const optional<Tensor>& beta_,
+            const Tensor& state_, const optional<Tensor>& reset_, const optional<Tensor>& mask_, int64_t period)
+      : q(rows(q_)), k(rows(k_)), v(rows(v_)), decay(rows(decay_)), beta(beta_ ? rows(*beta_) : Tensor()),
+        state(floats(state_)) {
+    TORCH_CHECK(v.dim() == 4 && state.dim() == 5 && state.numel() && v.numel(),
+                "the delta rule takes v [B, T, N, H x V] and a state [B, N, H, K, V]");
+    const int64_t b = v.size(0), T = v.size(1), N = v.size(2), H = state.size(2), K = state.size(3), V = state.size(4);
+    const int64_t G = q.size(-1) == K ? 1 : H;
+    TORCH_CHECK(period >= 0 && period % 64 == 0, "period should be a multiple of 64");
+    expect(v, {b, T, N, H * V}, "v");
+    expect(q, {b, T, N, G * K}, "q");
+    expect(k, {b, T, N, G * K}, "k");
+    expect(decay, {b, T, N, H}, "decay");
+    if (beta_) expect(beta, {b, T, N, H}, "beta");
+    expect(state, {b, N, H, K, V}, "state");
+    op = {b, T, N, H, G, K, V, view(q), view(k), view(v), view(decay), beta_ ? view(beta) : inn::View{},
+          state.data_ptr<float>(), flags(reset_, v, reset, "reset"), nullptr, 0, 0, 0,
+          period ? period : (T + 63) / 64 * 64, at::get_num_threads()};
+    if (mask_ && mask_->dim() == 3) {
+      expect(*mask_, {b, T, N}, "mask");
+      TORCH_CHECK(mask_->scalar_type() == at::kBool, "mask should be bool");
+      mask = *mask_;
+      op.mask = mask.data_ptr<bool>();
+      op.mask_n = mask.stride(2);
+    } else if (mask_) {
+      op.mask = flags(mask_, v, mask, "mask");
+    }
+    if (op.mask) op.mask_b = mask.stride(0), op.mask_t = mask.stride(1);
+  }
+  Tensor kept(int64_t period) const {
+    return at::empty({op.B, op.N, period ? (op.T - 1) / period : 0, op.H, op.K, op.V}, state.options());
+  }
+};
+
+std::tuple<Tensor, Tensor, Tensor> delta_forward(
+    const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& decay, const optional<Tensor>& beta,
+    const Tensor& state, const optional<Tensor>& reset, const optional<Tensor>& mask, int64_t period) {
+  const DeltaCall call(q, k, v, decay, beta, state, reset, mask, period);
+  Tensor y = at::empty_like(call.v), last = at::empty(call.state.sizes(), call.state.options());
+  Tensor kept = call.kept(period);
+  inn::delta_forward(call.op, view(y), last.data_ptr<float>(), period ? kept.data_ptr<float>() : nullptr);
+  return {y, last, kept};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> delta_backward(
+    const Tensor& gy, const optional<Tensor>& glast, const Tensor& q, const Tensor& k, const Tensor& v,
+    const Tensor& decay, const optional<Tensor>& beta, const Tensor& state, const optional<Tensor>& reset,
+    const optional<Tensor>& mask, const Tensor& kept, int64_t period) {
+  const DeltaCall call(q, k, v, decay, beta, state, reset, mask, period);
+  TORCH_CHECK(period > 0, "the delta rule was run without keeping what its gradient needs (period 0)");
+  expect(kept, call.kept(period).sizes(), "kept");
+  expect(gy, call.v.sizes(), "gy");
+  const Tensor g = rows(gy), last = glast ? floats(*glast) : Tensor();
+  if (glast) expect(last, call.state.sizes(), "glast");
+  Tensor gq = at::empty_like(call.q), gk = at::empty_like(call.k), gv = at::empty_like(call.v);
+  Tensor gdecay = at::empty_like(call.decay), gstate = at::empty_like(call.state);
+  Tensor gbeta = beta ? at::empty_like(call.beta) : at::empty({0}, call.v.options());
+  inn::delta_backward(call.op, view(g), glast ? last.data_ptr<float>() : nullptr, kept.data_ptr<float>(),
+                      {view(gq), view(gk), view(gv), view(gdecay), beta ? view(gbeta) : inn::View{},
+                       gstate.data_ptr<float>()});
+  return {gq, gk, gv, gdecay, gbeta, like(gstate, state)};
 }
 
 // The number in a tensor: as a tensor it can be drawn inside a compiled graph.
@@ -443,6 +471,12 @@ TORCH_LIBRARY(inn, m) {
       "Tensor z, Tensor state, Tensor? reset, Tensor? mask, Tensor kept, int period) -> "
       "(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
   m.def(
+      "delta_scan_fwd(Tensor q, Tensor k, Tensor v, Tensor decay, Tensor? beta, Tensor state, Tensor? reset, "
+      "Tensor? mask, int period) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "delta_scan_bwd(Tensor gy, Tensor? glast, Tensor q, Tensor k, Tensor v, Tensor decay, Tensor? beta, Tensor state, "
+      "Tensor? reset, Tensor? mask, Tensor kept, int period) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
+  m.def(
       "causal_conv_fwd(Tensor x, Tensor weight, Tensor bias, Tensor state, Tensor? reset, Tensor? mask) -> "
       "(Tensor, Tensor)");
   m.def(
@@ -471,6 +505,8 @@ TORCH_LIBRARY(inn, m) {
 TORCH_LIBRARY_IMPL(inn, CPU, m) {
   m.impl("selective_scan_fwd", scan_forward);
   m.impl("selective_scan_bwd", scan_backward);
+  m.impl("delta_scan_fwd", delta_forward);
+  m.impl("delta_scan_bwd", delta_backward);
   m.impl("causal_conv_fwd", conv_forward);
   m.impl("causal_conv_bwd", conv_backward);
   m.impl("neuron_attention_fwd", attention_forward);

@@ -310,22 +310,6 @@ void retrace(const Span& at, const Work& w, float* carry, float* gA, float* sums
   }
 }
 
-// Sums over the lanes: [count][W] -> [count].
-void add_lanes(float* to, const float* sums, int64_t count) {
-  int64_t i = 0;
-  for (; i + W <= count; i += W) {
-    Vec r[W];
-    for (int j = 0; j < W; j++) r[j] = load(sums + (i + j) * W);
-    transpose(r);
-    for (int j = 1; j < W; j++) r[0] += r[j];
-    store(to + i, r[0]);
-  }
-  for (; i < count; i++) {
-    to[i] = sums[i * W];
-    for (int j = 1; j < W; j++) to[i] += sums[i * W + j];
-  }
-}
-
 // The gradient of the output before its gate, and the factor that makes the gate's gradient out of that output.
 void ungate(const Span& at, const Tile& gy, const Tile& z, float* go, float* gate) {
   for (int64_t t = 0; t < at.K; t++)

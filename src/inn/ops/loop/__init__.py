@@ -4,8 +4,13 @@ The cells and what they are given are in `inn.ops.loop.cells`; the loop itself i
 """
 
 from inn.ops.dispatch import Backend, Op
+from inn.ops.loop.cpu import recurrence_cpu, refuses
 from inn.ops.loop.reference import recurrence_reference
 
-recurrence = Op("recurrence", Backend("reference", recurrence_reference))
+recurrence = Op(
+    "recurrence",
+    Backend("cpu", recurrence_cpu, refuses, kernel=True),
+    Backend("reference", recurrence_reference),
+)
 
 __all__ = ["recurrence"]

@@ -8,13 +8,14 @@ neuron hears itself (K = 1) or the whole population (K = N), as it was at the st
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from inn.ops.spike import spike
 
 Step = Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
 
@@ -136,12 +137,6 @@ def lif_soft(
     v = states[0] + leak * (x - states[0])
     s = spike(v - threshold)
     return s, (v - threshold * s,)
-
-
-def spike(u: Tensor) -> Tensor:
-    """1 where u >= 0, else 0; with the gradient of arctan(π u) / π + 1/2, which is 1 / (1 + (π u)²)."""
-    smooth = torch.atan(math.pi * u) / math.pi
-    return (u >= 0).to(u.dtype) + (smooth - smooth.detach())
 
 
 CELLS: dict[str, Cell] = {

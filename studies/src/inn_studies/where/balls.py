@@ -24,7 +24,7 @@ class Balls(Row):
     def tracks(self, scale: Scale) -> list[Track]:
         few = {"examples": scale.of(10, 300, 1000)}
         tests = {"as trained": Test(few), "four balls": Test({**few, "balls": 4, "fewest": 4})}
-        return [Track("balls", "task:balls", scale.of(2, 2000, 6000), scale.of(8, 32), BOX, tests)]
+        return [Track("balls", "task:balls", scale.of(2, 2000), scale.of(8, 32), BOX, tests)]
 
     def judge(self, result: dict[str, Any]) -> Answer:
         return self.lead(result, (WIDE,))

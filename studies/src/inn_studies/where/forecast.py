@@ -39,7 +39,7 @@ class Forecast(Row):
 
     def tracks(self, scale: Scale) -> list[Track]:
         return [
-            Track(name, f"csv:{table(name)}", scale.of(2, 600, 2000), scale.of(8, 32), OPTIONS)
+            Track(name, f"csv:{table(name)}", scale.of(2, 600), scale.of(8, 32), OPTIONS)
             for name in ("ETTh1", "ETTh2")[: scale.of(1, 2)]
         ]
 

@@ -16,7 +16,7 @@ class Gaps(Row):
     bar = "ahead of one wide neuron outside the interval"
 
     def tracks(self, scale: Scale) -> list[Track]:
-        steps, batch, few = scale.of(2, 1200, 4000), scale.of(8, 64), {"examples": scale.of(10, 300, 1000)}
+        steps, batch, few = scale.of(2, 1200), scale.of(8, 64), {"examples": scale.of(10, 300, 1000)}
         copy, recall = {"items": 6, "gap": 20}, {"pairs": 6, "length": 48}
         long = {"as trained": Test(few), "four times": Test({**few, "gap": 4 * 32 - 12})}
         longer = {"as trained": Test(few), "four times": Test({**few, "length": 4 * 48})}

@@ -28,7 +28,7 @@ class Machines(Row):
         }
         options = {"machines": 6, "active": 2, "length": 32}
         graph = {"neurons": 6, "width": 12, "rounds": 2}
-        return [Track("machines", "task:machines", scale.of(2, 2500, 8000), scale.of(8, 64), options, tests, graph)]
+        return [Track("machines", "task:machines", scale.of(2, 2500), scale.of(8, 64), options, tests, graph)]
 
     def judge(self, result: dict[str, Any]) -> Answer:
         ours, rival = self.ours(result), self.rival(result, MONOLITHS)

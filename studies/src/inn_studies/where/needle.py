@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from inn_studies.where.harness import Test, Track
 from inn_studies.where.intervals import shown
@@ -11,6 +12,12 @@ from inn_studies.where.row import Answer, Row, Scale
 
 _TASKS = {"key and value": "task:needle", "logic": "task:causal", "addition": "task:accumulate"}
 STORED = ("key and value", "logic")
+_LOCKED = {"kind": "locked", "closed": 8.0, "sharpness": 8.0}
+
+
+def _graph(*memories: Any, lag: int = 1) -> dict[str, Any]:
+    """Two neurons of these memories that hear one another, themselves included."""
+    return {"population": [{"neurons": 1, "memory": m} for m in memories], "rounds": 1, "lag": lag, "recall": []}
 
 
 class Needle(Row):
@@ -19,6 +26,12 @@ class Needle(Row):
     name = "needle"
     question = "A key and its value, two booleans, two numbers: are they there after thousands of steps of noise?"
     bar = "storage and logic 1.00 at 100,000 steps, at ≤ 10,000 parameters; addition reported"
+    best: ClassVar[Mapping[str, Any]] = _graph(_LOCKED, "gru")
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "without a locked neuron": _graph("gru", "gru"),
+        "without a plastic neuron": _graph(_LOCKED, _LOCKED),
+        "without feedback": _graph(_LOCKED, "gru", lag=0),
+    }
 
     def tracks(self, scale: Scale) -> list[Track]:
         lengths = scale.of(
@@ -30,7 +43,7 @@ class Needle(Row):
         }
         graph = {"neurons": 2, "width": 12, "rounds": 1}
         return [
-            Track(name, corpus, scale.of(2, 1000, 4000), scale.of(8, 64), {"noise": 61}, tests, graph)
+            Track(name, corpus, scale.of(2, 1000), scale.of(8, 64), {"noise": 61}, tests, graph)
             for name, corpus in list(_TASKS.items())[: scale.of(1, 3)]
         ]
 
@@ -42,4 +55,6 @@ class Needle(Row):
         found = {name: self.values(result, ours, [(name, test)]) for name, test in self.headline(result)}
         met = longest == "100,000" and all(v and statistics.mean(v) >= 0.995 for v in found.values())
         scores = ", ".join(f"{name} {shown(values)}" for name, values in found.items())
-        return Answer("yes" if met else "no", f"{ours} at {longest} steps: {scores}")
+        parts = {label: self.values(result, label) for label in self.variants}
+        others = "".join(f"; {label} {shown(values)}" for label, values in parts.items() if values)
+        return Answer("yes" if met else "no", f"{ours} at {longest} steps: {scores}{others}")

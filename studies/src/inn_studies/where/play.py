@@ -137,7 +137,6 @@ class Play(Row):
         budget = size.of(
             {"rounds": 2, "updates": 1, "games": 8, "judged": 8},
             {"rounds": 10, "updates": 40, "games": 32, "judged": 200},
-            {"rounds": 15, "updates": 60, "games": 32, "judged": 500},
         )
         cases = {
             label: {"game": track.name, "model": model, "lr": lr, "seed": seed, **budget}

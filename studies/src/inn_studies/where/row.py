@@ -24,7 +24,10 @@ MONOLITHS = (WIDE, "LSTM", "Mamba stack", "Transformer")
 
 @dataclass(frozen=True)
 class Scale:
-    """How much a row trains: `smoke` shows that it runs, `short` is one seed at one rate, `cpu` three of each."""
+    """How much a row trains: `smoke` shows that it runs, `short` is one seed at one rate, `cpu` three of each.
+
+    A run of `cpu` is as long as one of `short`, so that those that are there are used again; more is scored.
+    """
 
     name: str
     seeds: int
@@ -66,6 +69,8 @@ class Row(Study):
     """One of `inn_studies.where.floors.FLOORS`."""
     best: ClassVar[Mapping[str, Any]] = {}
     """Fields of `--model` of the best graph that is known for this row; empty: none yet."""
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Fields of further graphs by label: the best one without a part of it, or with another memory."""
 
     @property
     def command(self) -> str:
@@ -96,7 +101,7 @@ class Row(Study):
                 models = [{name: found[name] for name in (OURS, WIDE, "LSTM")} for found in models]
         except InputError as error:
             return {"skipped": f"{error}", "tracks": []}
-        rates = {name: _rates(size, name) for name in MODELS}
+        rates = {name: _rates(size, name) for found in models for name in found}
         sweep = [
             (t, name, rate, 0) for t, found in enumerate(models) for name in found for rate in rates[name]
         ]  # fmt: skip
@@ -113,7 +118,7 @@ class Row(Study):
                     "tests": {name: _sequences(done, t, name) for name in track.tests if name != "valid"},
                     "baseline": {self.baseline: floors[track.name]["scores"]} if self.baseline else {},
                     "rows": [
-                        _entry(
+                        measured_row(
                             name, models[t][name], chosen[t, name],
                             {f"{rate:g}": _valid(done[t, name, rate, 0]) for rate in rates[name]},
                             [done[t, name, chosen[t, name], seed] for seed in range(seeds)],
@@ -127,7 +132,7 @@ class Row(Study):
 
     def models(self, track: Track) -> dict[str, dict[str, Any]]:
         """The fields of `--model` of every model on a track, by label."""
-        return rivals(track, self.best)
+        return rivals(track, self.best, self.variants)
 
     def measured(self, lab: Lab, size: Scale, wanted: dict[str, Piece]) -> dict[str, Any]:
         """What comes of each piece of work, by its label."""
@@ -266,8 +271,13 @@ def _sequences(done: Mapping[tuple, Any], track: int, test: str) -> int | None:
     return next((f["scores"][test]["sequences"] for key, f in done.items() if key[0] == track and f["scores"]), None)
 
 
-def _entry(name: str, model: dict, rate: float, sweep: dict, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What is kept of a model on a track."""
+def measured_row(name: str, model: dict, rate: float, sweep: dict, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is kept of a model on a track: what its runs took, and its scores, one per seed.
+
+    Args:
+        sweep: validation scores by learning rate.
+        runs: what `train_and_score` gives, one per seed.
+    """
     first, tests = runs[0], runs[0]["scores"]
     return {
         "model": name,

@@ -27,7 +27,7 @@ class Series(Row):
         sets = [name for name in SETS if name != VOWELS][: scale.of(1, len(SETS))]
         tracks = [
             Track(
-                name, "task:series", scale.of(2, _STEPS.get(name, 300), 2 * _STEPS.get(name, 300)), scale.of(8, 16),
+                name, "task:series", scale.of(2, _STEPS.get(name, 300)), scale.of(8, 16),
                 {"name": name, "fold": SETS[name]}, model=POOL,
             )
             for name in sets

@@ -21,7 +21,7 @@ class Sessions(Row):
     def tracks(self, scale: Scale) -> list[Track]:
         few = {"examples": scale.of(10, 300, 1000)}
         tests = {"as in training": Test(few), "twice as many": Test({**few, "active": 4})}
-        steps, batch = scale.of(2, 1200, 4000), scale.of(8, 32)
+        steps, batch = scale.of(2, 1200), scale.of(8, 32)
         four = {"as in training": Test(few), "twice as many": Test({**few, "active": 4, "least": 4})}
         options = {"active": 2, "length": 64}
         tracks = [

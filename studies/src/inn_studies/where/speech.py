@@ -14,7 +14,7 @@ VOWELS, DIGITS, UNSEEN = "JapaneseVowels", "spoken digits", "unseen speakers"
 
 def vowels(scale: Scale, tests: dict[str, Test] | None = None) -> Track:
     """JapaneseVowels, as every row that has it trains it."""
-    steps = scale.of(2, 500, 600)
+    steps = scale.of(2, 500)
     return Track(VOWELS, "task:series", steps, scale.of(8, 32), {"name": VOWELS}, tests or {"test": Test()}, model=POOL)
 
 
@@ -32,7 +32,7 @@ class Speech(Row):
 
     def tracks(self, scale: Scale) -> list[Track]:
         tests = {"official": Test(), UNSEEN: Test({"speakers": "unseen"})}
-        digits = Track(DIGITS, "task:spoken", scale.of(2, 1000, 1500), scale.of(8, 32), {}, tests, model=POOL)
+        digits = Track(DIGITS, "task:spoken", scale.of(2, 1000), scale.of(8, 32), {}, tests, model=POOL)
         return [vowels(scale), digits][: scale.of(1, 2)]
 
     def judge(self, result: dict[str, Any]) -> Answer:

@@ -1,0 +1,25 @@
+"""`inn study family`: related systems, each built into the library and put to a test; a file per entry, one page."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from inn.system.errors import InputError
+
+if TYPE_CHECKING:
+    from inn_studies.family.entry import Entry
+
+ENTRIES: dict[int, str] = {
+    26: "elm:Elm",
+    43: "switches:Switches",
+}
+"""Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
+
+
+def open_entry(number: int) -> Entry:
+    """The entry of this number, one of `ENTRIES`; raises `InputError` for another."""
+    if number not in ENTRIES:
+        raise InputError(f"there is no entry {number}; there are {', '.join(map(str, sorted(ENTRIES))) or 'none yet'}")
+    module, cls = ENTRIES[number].split(":")
+    return getattr(import_module(f"inn_studies.family.{module}"), cls)()
