@@ -160,10 +160,12 @@ def test_gemm_share(clock, toy, monkeypatch):
     kinds = []
     product = steps.Product
     monkeypatch.setattr(steps, "Product", lambda dtype, side: kinds.append(dtype) or product(dtype, side))
-    clock("steps", step=4.0, product=1.0)
+    clock("steps", step=4.0, product=1.0, scan=0.5)
     measured = plain(steps.gemm_share(STACK, toy))
-    flops = steps.stack(**STACK.model).training_flops * 12
-    assert measured.ratio == pytest.approx(flops / (2 * toy.product**3) / 4.0)
+    model = steps.stack(**STACK.model)
+    products = model.training_flops * 12 - 3 * 12 * model.flops()["memory.scan"]
+    assert measured.ratio == pytest.approx((products / (2 * toy.product**3) + 2 * 0.5) / 4.0)
+    assert measured.details["of_G"] == pytest.approx(model.training_flops * 12 / (2 * toy.product**3) / 4.0)
     assert measured.dtype == "bfloat16"
     assert kinds == [torch.bfloat16, torch.float32]
 

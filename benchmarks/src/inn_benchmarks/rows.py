@@ -130,7 +130,7 @@ ROWS: dict[str, Row] = {
         "x", "inn_benchmarks.steps:reference_step",
     ),
     "gemm-share": Row(
-        "training step, Mamba stack 2.6 M, bf16: (analytic FLOPs ÷ G) ÷ time",
+        "training step, Mamba stack 2.6 M, bf16: (matrix FLOPs ÷ G + S) ÷ time",
         "share", "inn_benchmarks.steps:gemm_share", 0.60, "at least",
     ),
     "peers-train": Row(
@@ -236,3 +236,6 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 """Every row by its id. G: the rate of a 2048³ matrix product of the row's own dtype and threads, measured in turns with
 the step. S: the scan op's own time, forward and backward, at the step's shapes, measured in turns too."""
+
+PROFILED = ("gemm-share", "paper-step", "separate-8", "separate-32", "peers-generate")
+"""The rows whose time `inn bench --profile` takes apart, operator by operator."""
