@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from inn_studies.family.entry import Entry
 
 ENTRIES: dict[int, str] = {
+    16: "separable:SeparableEntry",
+    22: "hourglass:HourglassEntry",
+    23: "selectable:Selectable",
     26: "elm:Elm",
     29: "association:Association",
     30: "spiking:Spiking",
