@@ -36,6 +36,8 @@ MEMORIES = Kinds(
         "slstm": "inn.nn.memory.slstm:SLSTM",
         "rhn": "inn.nn.memory.rhn:RHN",
         "elm": "inn.nn.memory.elm:ELM",
+        "liquid": "inn.nn.memory.liquid:Liquid",
+        "none": "inn.nn.memory.none:NoMemory",
     },
     {
         "mamba": "inn.nn.memory.options.mamba:MambaOptions",
@@ -53,6 +55,8 @@ MEMORIES = Kinds(
         "slstm": "inn.nn.memory.options.lstm:LSTMOptions",
         "rhn": "inn.nn.memory.options.rhn:RHNOptions",
         "elm": "inn.nn.memory.options.elm:ELMOptions",
+        "liquid": "inn.nn.memory.options.recurrent:RecurrentOptions",
+        "none": "inn.nn.memory.options.none:NoneOptions",
     },
 )
 ROUTERS = Kinds(

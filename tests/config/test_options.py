@@ -31,7 +31,14 @@ SMALL = {
     "signal-mamba": {"width": 16, "layers": 2},
     "signal-transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
 }
-SIGNAL = {"channels": "split", "absent": 0.5, "head": "quantiles", "quantiles": [0.2, 0.8], "pool": "mean"}
+SIGNAL = {
+    "channels": "split",
+    "absent": 0.5,
+    "head": "quantiles",
+    "quantiles": [0.2, 0.8],
+    "pool": "mean",
+    "elapsed": 0,
+}
 """Values of options that models of symbols have not, or have others of."""
 OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
@@ -50,7 +57,7 @@ WITH = {
     "head": {"tied": False}, "cutoffs": {"head": "adaptive", "tied": False}, "gate_penalty": {"gate": "soft"},
     "identity_std": {"identity": "embedding"}, "communal_states": {"weights": "communal"},
     "update": {"router": "attention"}, "embedding_std": {},
-    "channels": {"features": 6}, "absent": {"channels": "split", "features": 6},
+    "channels": {"features": 6}, "elapsed": {"memory": "liquid"}, "absent": {"channels": "split", "features": 6},
 }  # fmt: skip
 """What an option needs to mean something."""
 NOT_SEEN = {"kind", "recall_forget"}
@@ -64,7 +71,7 @@ def other(name: str, default: object) -> object:
     if isinstance(default, bool):
         return not default
     if name in ("width", "heads"):
-        return default * 2 if default == 2 or name == "width" else default // 2
+        return default * 2 if default <= 2 or name == "width" else default // 2
     assert isinstance(default, int | float), f"give OTHER a value for '{name}'"
     return default + 1 if isinstance(default, int) else default * 2 + 0.1
 
@@ -76,7 +83,7 @@ def effect(config: object) -> str:
     with torch.no_grad():
         for p in model.parameters():  # a part that begins silent, too
             p.add_(torch.randn(p.shape) * 0.05)
-    given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features)
+    given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features).abs()
     logits, state = model.train()(given)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     found = hashlib.sha256(f"{sorted(model.flops().items())} {trained}".encode())

@@ -75,6 +75,8 @@ class GraphConfig:
     """What a neuron makes of its own numbers at the end of every round, beside memory and messages."""
     readout: Any = part(READOUTS, "concat")
     """How the neurons are combined into one vector."""
+    spikes: float = 0.0
+    """The maps of the rounds read counts of spikes, so many for a number of mean size; 0: the numbers themselves."""
     dropout: float = 0.0
     """Dropout on the input, on the outputs of memory and router, and before the head."""
 
@@ -86,7 +88,7 @@ class GraphConfig:
         if self.neurons > NEURONS:
             raise InputError(f"neurons must be at most {NEURONS:,}, not {self.neurons:,}")
         check_fraction(self, "dropout")
-        check_at_least(self, 0, "gate_penalty", "identity_std")
+        check_at_least(self, 0, "gate_penalty", "identity_std", "spikes")
         check_idle(self)
         inputs = self.router.inputs(self)
         if self.weights == "communal" and not 1 <= self.communal_states < inputs:

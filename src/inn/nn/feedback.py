@@ -70,6 +70,7 @@ class FeedbackRound(Round):
         tape: RoundTape | None = None,
         in_place: bool = False,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
         if x.shape[1] > 1 and tape is None and present is None and self._fits_the_loop():
             recalled, state = self._in_one_loop(x, state, edges, reset, mask)
@@ -88,6 +89,8 @@ class FeedbackRound(Round):
             penalties: Penalties = {}
             options = {"edges": edges, **now, "tape": None, **({} if there is None else {"present": there})}
             message, routed = self._listen(x, said[:, None], state, options, penalties)
+            if dt is not None and self.memory.takes_dt:
+                now["dt"] = dt[:, at]
             if own is None:
                 base = combined(self.router_residual, x[:, at], self.dropout(message))
                 taken = self.memory_norm(base)
@@ -100,7 +103,7 @@ class FeedbackRound(Round):
             if there is not None:
                 recalled, new, *more = remember(self.memory, taken, state, **now, present=there)
                 recalled = only_present(recalled, there)
-            elif in_place and "message" not in now:
+            elif in_place and not now.keys() & {"message", "dt"}:
                 recalled, new, more = self.memory.step_(taken, state), state, []
             else:
                 recalled, new, *more = self.memory(taken, state, **now)
@@ -119,7 +122,7 @@ class FeedbackRound(Round):
             self._listen(x, torch.stack(heard, 1), first, options, penalties)
         if tape is not None:
             tape.add("activity", torch.cat(recalls, 1))
-            tape.add("state", self.memory.sizes(state))
+            tape.add("state", self.memory.sizes(state).expand(x.shape[0], -1))
         if in_place:
             for name, part in state.items():
                 if part is not first[name]:

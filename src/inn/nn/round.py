@@ -88,11 +88,13 @@ class Round(nn.Module):
         tape: RoundTape | None = None,
         in_place: bool = False,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
         """Return the neurons after the round, `[B, T, N, D]`, the new state, and what parts add to the loss, by name.
 
         With `in_place` (one step, neither reset nor mask) the new state is the given one, changed. Neurons that are not
-        `present` `[B, T, N]` come out as zeros.
+        `present` `[B, T, N]` come out as zeros. The time since the step before, `dt` `[B, T]`, is for the memory, if it
+        takes it.
         """
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
         if present is not None:
@@ -102,18 +104,20 @@ class Round(nn.Module):
         router, memory, dropout = self.router, self.memory, self.dropout
         if router is not None and router.into_memory:
             heard, routed = self.communicate(router, heard, state, options, penalties)
+        timed = {"dt": dt} if dt is not None and memory.takes_dt else {}
         if present is not None:
-            recalled, new_state, *found = remember(memory, heard, state, reset=reset, mask=mask, present=present)
+            told = {"reset": reset, "mask": mask, "present": present, **timed}
+            recalled, new_state, *found = remember(memory, heard, state, **told)
             recalled = only_present(recalled, present)
             penalties.update(*found)
-        elif in_place:
+        elif in_place and not timed:
             recalled, new_state = memory.step_(heard, state), state
         else:
-            recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask)
+            recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask, **timed)
             penalties.update(*found)
         if tape is not None:
             tape.add("activity", recalled)
-            tape.add("state", memory.sizes(new_state))
+            tape.add("state", memory.sizes(new_state).expand(x.shape[0], -1))
         y = combined(self.memory_residual, x, dropout(recalled))
         if router is not None and (norm := self.router_norm) is not None:
             source = x if self.update == "parallel" else y
@@ -123,7 +127,7 @@ class Round(nn.Module):
             y = only_present(combined(self.router_residual, y, message), present)
         y = self.mapped(y, tape, present)
         if in_place:
-            for name, part in (routed if present is None else {**new_state, **routed}).items():
+            for name, part in (routed if new_state is state else {**new_state, **routed}).items():
                 state[name].copy_(part)
             return y, state, {}
         return y, {**new_state, **routed}, penalties

@@ -35,6 +35,7 @@ class Memory(TakesPresent, nn.Module, ABC):
             a lag bring, which acts where the memory hears itself and not where its input does.
     """
 
+    neurons: int
     takes_message: ClassVar[bool] = False
 
     Options: type[PartOptions] = PartOptions
@@ -46,6 +47,7 @@ class Memory(TakesPresent, nn.Module, ABC):
 
     def __init__(self, config: GraphConfig):
         super().__init__()
+        self.neurons = config.neurons
 
     @classmethod
     def inputs(cls, config: GraphConfig) -> int:
@@ -54,7 +56,10 @@ class Memory(TakesPresent, nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, batch: int) -> Parts:
-        """The state before the first step: named parts, each `[B, N, ...]`, float32 (float64 in a float64 model)."""
+        """The state before the first step: named parts, each `[B, N, ...]`, float32 (float64 in a float64 model).
+
+        A memory that carries nothing has none.
+        """
 
     @abstractmethod
     def forward(
@@ -72,7 +77,8 @@ class Memory(TakesPresent, nn.Module, ABC):
             mask: `[B, T]` bool; where false the state passes through unchanged (the output there means nothing).
 
         With a keyword `present`, `[B, T, N]` bool or None, a memory skips absent neurons by itself, as `mask` does
-        whole steps; without one the graph does it, step by step where they come and go.
+        whole steps; without one the graph does it, step by step where they come and go. With a keyword `dt`, `[B, T]`
+        or None, it is told the time since the step before, where that is known (1 is what it takes where it is not).
         """
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
@@ -83,13 +89,22 @@ class Memory(TakesPresent, nn.Module, ABC):
         return y
 
     def sizes(self, state: Parts) -> Tensor:
-        """How much each neuron remembers, `[B, N]`: the root mean square of the state's main part."""
-        part = state[self.place(0)[0]].flatten(2)
+        """How much each neuron remembers, `[B, N]`: the root mean square of the state's main part.
+
+        `[1, N]` zeros of a memory without a state.
+        """
+        if (place := self.place(0)) is None:
+            return torch.zeros(1, self.neurons, device=next((p.device for p in self.parameters()), None))
+        part = state[place[0]].flatten(2)
         return torch.linalg.vector_norm(part, dim=-1) / part.shape[-1] ** 0.5
 
-    def place(self, neuron: int) -> tuple[str, int]:
-        """Where a neuron's memory lives: the state's part, and the neuron's place on its second axis."""
-        return self.main_part or next(iter(self.initial_state(1))), neuron
+    def place(self, neuron: int) -> tuple[str, int] | None:
+        """Where a neuron's memory lives: the state's part, and the neuron's place on its second axis.
+
+        None where there is no state.
+        """
+        part = self.main_part or next(iter(self.initial_state(1)), None)
+        return None if part is None else (part, neuron)
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:
         """Time constants in steps of each neuron's memory over inputs as `forward` takes them, `[N, M]`.

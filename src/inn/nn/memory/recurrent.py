@@ -47,7 +47,6 @@ class RecurrentMemory(Memory):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons = config.neurons
         D, self.units = config.width, config.memory.units(config.width)
         mapped, out = self.maps_in and not config.into_memory, self.maps_out or config.memory.expand > 1
         self.in_proj = neuron_map(config, D, self.inputs(config)) if mapped else None
@@ -122,7 +121,8 @@ class RecurrentMemory(Memory):
         if message is None:
             y, after = recurrence(self.cell, x, before, reset, mask, *weights)
         else:
-            x, weights = self.told(x, message)
+            x, own = self.told(x, message)
+            weights = (*own, *weights[len(own) :])
             y, after = recurrence_reference(self.cell, x, before, reset, mask, *weights)
         y = y if self.out_proj is None else self.out_proj(y)
         return y, dict(zip(self.parts, after.unbind(2)))
