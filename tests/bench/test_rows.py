@@ -26,7 +26,7 @@ STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
     "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
     "growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 score "
-    "score-memory gpu-paper gpu-ops gpu-step gpu-generate gpu-compile gpu-memory"
+    "score-memory gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 
 
@@ -59,6 +59,7 @@ def test_the_rows():
         "score-memory": (5, "at most"),
         "gpu-paper": (200_000, "at least"),
         "gpu-ops": (None, None),
+        "gpu-loop": (20, "at least"),
         "gpu-step": (None, None),
         "gpu-generate": (None, None),
         "gpu-compile": (None, None),
