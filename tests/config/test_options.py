@@ -71,7 +71,7 @@ def other(name: str, default: object) -> object:
     if isinstance(default, bool):
         return not default
     if name in ("width", "heads"):
-        return default * 2 if default == 2 or name == "width" else default // 2
+        return default * 2 if default <= 2 or name == "width" else default // 2
     assert isinstance(default, int | float), f"give OTHER a value for '{name}'"
     return default + 1 if isinstance(default, int) else default * 2 + 0.1
 

@@ -101,6 +101,26 @@ ROWS: dict[str, Row] = {
         "scan, forward + backward: the sequential PyTorch loop ÷ the fused op",
         "x", "inn_benchmarks.scan:scan", 20.0, "at least",
     ),
+    "loop": Row(
+        "non-linear recurrence, a GRU cell in every neuron, forward + backward: the loop in Python ÷ the fused op",
+        "x", "inn_benchmarks.loop:loop", 20.0, "at least",
+    ),
+    "loop-lstm": Row(
+        "training step of one neuron with an LSTM ÷ that of `torch.nn.LSTM`",
+        "x", "inn_benchmarks.loop:loop_lstm", 1.2, "at most",
+    ),
+    "feedback": Row(
+        "graph of GRUs that hear each other's last step, forward + backward: step by step ÷ in one loop",
+        "x", "inn_benchmarks.loop:feedback", 10.0, "at least",
+    ),
+    "delta-scan": Row(
+        "delta rule, forward + backward: the sequential PyTorch loop ÷ the fused op",
+        "x", "inn_benchmarks.delta:delta_rule", 10.0, "at least",
+    ),
+    "delta-memory": Row(
+        "a delta memory's forward + backward ÷ that of a Mamba memory of the same width",
+        "x", "inn_benchmarks.delta:beside_mamba", 2.0, "at most",
+    ),
     "paper-step": Row(
         "training step of preset paper, dropout on: (analytic FLOPs ÷ G) ÷ time",
         "share", "inn_benchmarks.steps:paper_step", 0.60, "at least",

@@ -67,15 +67,16 @@ def _check_energy(args: Namespace, overrides: list[str]) -> None:
                 raise InputError(f"--{name} must be at least {least}, not {value}")
         elif getattr(args, key) is not None:
             raise InputError(f"--{name} is of --energy; give that too, or leave it out")
-    if args.energy and (overrides or not is_run(args.what)):
-        what = f"leave out {overrides[0]}" if is_run(args.what) else f"'{args.what}' is none"
-        raise InputError(f"--energy is measured on a trained run as it is; {what}")
+    if args.energy and overrides:
+        raise InputError(f"--energy is measured on a trained run as it is; leave out {overrides[0]}")
 
 
 def energy(args: Namespace) -> dict[str, Any]:
     """What a run does for a symbol, and what that would take, as plain data."""
     from inn.analysis.energy import SOURCE, operations_of
 
+    if not is_run(args.what):
+        raise InputError(f"--energy is measured on a trained run as it is; '{args.what}' is none")
     assumed = {"multiply_add": args.pj_multiply_add, "add": args.pj_add, "byte": args.pj_byte, "bits": args.bits}
     found = operations_of(args.what, args.symbols, text=args.text, code=args.spike_code)
     own = (args.pj_multiply_add, args.pj_add) != (_ENERGY["pj-multiply-add"][1], _ENERGY["pj-add"][1])

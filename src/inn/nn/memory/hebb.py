@@ -26,7 +26,7 @@ class Hebb(Memory):
     """M ← γ M + v kᵀ, y = M q: in-projection to queries, keys and values, associations, out-projection.
 
     With `settle` a query is asked again as the signs of its answer, q ← sign(M q), so often: a pattern that was written
-    with itself as the key is then completed (Hopfield 1982; several at once: Agliari et al. 2012, after the title).
+    with itself as the key is then completed (Hopfield 1982), several at once if they have blanks (arXiv 1111.5191).
 
     State: `matrix` `[B, N, S, S]`, values by keys.
     """

@@ -36,7 +36,8 @@ class Locked(GRU):
 
     def weights(self) -> tuple[Tensor, ...]:
         one = torch.eye(self.units, dtype=self.bias.dtype, device=self.bias.device)
-        return nn.functional.pad(one, (0, 0, 2 * self.units, 0))[None], self.new_bias
+        own = nn.functional.pad(one, (0, 0, 2 * self.units, 0))
+        return own.expand(len(self.new_bias), -1, -1), self.new_bias
 
     def scales(self) -> Tensor | None:
         if self.options.sharpness == 1:

@@ -67,5 +67,34 @@ void gather(float* to, const float* from, int64_t steps, int64_t step, int64_t r
     for (int64_t r = 0; r < rows; r++, to += PANEL) copy(to, from + t * step + r * row, count);
 }
 
+// What the loop asks of a cell. A step has L layers, one after the other.
+class Cell {
+ public:
+  const Loop& op;
+  const Plan& plan;
+  const int64_t states, L, record, gradient, matrix, sums;  // floats: of a row's record and gradients, of one layer's weights, of all gradients
+
+  Cell(const Loop& op, const Plan& plan, int64_t states, int64_t record, int64_t gradient, int64_t matrix, int64_t sums)
+      : op(op), plan(plan), states(states), L(op.layers), record(spaced(record)), gradient(spaced(gradient)),
+        matrix(matrix), sums(sums) {}
+  virtual ~Cell() = default;
+
+  // Layer l of step t, from a block's records into the states of the next ones.
+  virtual void forward(float* rec, float* next, const Block& at, int64_t t, int64_t l) const = 0;
+  // What a neuron puts out.
+  virtual const float* out(const float* rec, const float* next, int64_t r, int64_t q) const {
+    return next + r * record + q * plan.Hp;
+  }
+  // `carry` [rows, states, U] is the gradient of the states after the step, then of those before; `gy` [rows, U] that
+  // of what is put out, or null; `d` [rows, gradient] becomes that of the slots; to `gtime` [B, N, T], that of the time.
+  virtual void backward(const float* rec, float* d, float* carry, const float* gy, const Block& at, int64_t t, int64_t l,
+                        float* sum, View gx, float* gtime) const = 0;
+  // Adds the gradient of a layer's weights over steps: `d` [steps, rows, gradient], records `step` floats apart.
+  virtual void add_weights(const float* rec, int64_t step, const float* d, int64_t steps, int64_t rows, int64_t l,
+                           float* sum, float* panel) const = 0;
+  // The gradients of a group's weights as the caller has them.
+  virtual void finish(int64_t group, const float* sum, const LoopGradients& to) const = 0;
+};
+
 }  // namespace
 }  // namespace inn

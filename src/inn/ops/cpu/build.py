@@ -133,7 +133,7 @@ def _compile(compiler: str, flags: list[str], folder: Path) -> str:
     running = []
     for source in _sources("*.cpp"):
         # Only the operators need PyTorch's headers, and only the kernels the instruction set and threads.
-        own = ["-O1", abi, *include] if source.name.endswith("ops.cpp") else flags
+        own = ["-O1", abi, *include] if source.name == "ops.cpp" else flags
         command = [compiler, *common, *own, "-c", str(source), "-o", str(folder / f"{source.stem}.o")]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
     said = [process.communicate()[0] for process in running]

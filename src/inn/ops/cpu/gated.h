@@ -8,16 +8,14 @@ namespace inn {
 namespace {
 
 template <class E>
-class Gated {
- public:
+class Gated final : public Cell {
   static constexpr int STATES = E::STATES;
-  const Loop& op;
-  const Plan& plan;
-  const int64_t L, record, gradient, matrix, sums;  // floats of a row; of one layer's weights; of all gradients
 
+ public:
   Gated(const Loop& op, const Plan& plan)
-      : op(op), plan(plan), L(op.layers), record(record_of(plan)), gradient(spaced(plan.Q * E::GRADIENTS * plan.Hp)),
-        matrix(O() * plan.U), sums(L * (matrix + plan.Q * E::PARAMETERS * plan.Hp)),
+      : Cell(op, plan, STATES, plan.U * STATES + plan.Q * E::SLOTS * plan.Hp, plan.Q * E::GRADIENTS * plan.Hp,
+             plan.Q * E::PRODUCTS * plan.Hp * plan.U,
+             op.layers * plan.Q * plan.Hp * (E::PRODUCTS * plan.U + E::PARAMETERS)),
         buffer_(plan.groups * L * (forward_size() + backward_size() + matrix) + op.P * L * E::PARAMETERS * plan.Hp) {
     forward_ = buffer_.take(plan.groups * L * forward_size());
     backward_ = buffer_.take(plan.groups * L * backward_size());
@@ -43,10 +41,7 @@ class Gated {
           copy(parameters_ + ((set * L + l) * E::PARAMETERS + k) * plan.Hp, parameter(op.weights, set, l, k), op.H);
   }
 
-  static int64_t record_of(const Plan& plan) { return spaced(plan.U * STATES + plan.Q * E::SLOTS * plan.Hp); }
-  int64_t scratch() const { return op.period * BLOCK_ROWS * PANEL; }
-
-  void forward(float* rec, float* next, const Block& at, int64_t t, int64_t l) const {
+  void forward(float* rec, float* next, const Block& at, int64_t t, int64_t l) const override {
     for (int64_t r = 0; r < at.count; r++)
       for (int64_t q = 0; q < plan.Q; q++) {
         float* g = slots(rec, r, q);
@@ -85,15 +80,13 @@ class Gated {
       }
   }
 
-  // What a neuron puts out.
-  const float* out(const float* rec, const float* next, int64_t r, int64_t q) const {
+  const float* out(const float* rec, const float* next, int64_t r, int64_t q) const override {
     if constexpr (E::OUT >= 0) return rec + r * record + plan.U * STATES + (q * E::SLOTS + E::OUT) * plan.Hp;
-    return next + r * record + q * plan.Hp;
+    return Cell::out(rec, next, r, q);
   }
 
-  // `carry` [rows, STATES, U] is the gradient of the states after the step, then of those before; `gy` [rows, U] or null.
   void backward(const float* rec, float* d, float* carry, const float* gy, const Block& at, int64_t t, int64_t l,
-                float* sum, View gx, float* gtime) const {
+                float* sum, View gx, float* gtime) const override {
     float* total = sum + L * matrix + l * plan.Q * E::PARAMETERS * plan.Hp;
     for (int64_t r = 0; r < at.count; r++)
       for (int64_t q = 0; q < plan.Q; q++) {
@@ -136,9 +129,8 @@ class Gated {
     }
   }
 
-  // Adds the weights' gradient of a layer over steps: `d` [steps, rows, gradient], records `step` floats apart.
   void add_weights(const float* rec, int64_t step, const float* d, int64_t steps, int64_t rows, int64_t l, float* sum,
-                   float* panel) const {
+                   float* panel) const override {
     if constexpr (E::PRODUCTS > 0) {
       const int64_t O1 = E::PRODUCTS * plan.Hp;
       for (int64_t p = 0; p < plan.U; p += PANEL) {
@@ -151,8 +143,7 @@ class Gated {
     }
   }
 
-  // The gradients of a group's weights as the caller has them.
-  void finish(int64_t group, const float* sum, const LoopGradients& to) const {
+  void finish(int64_t group, const float* sum, const LoopGradients& to) const override {
     for (int64_t l = 0; l < L; l++) {
       if constexpr (E::PRODUCTS > 0)
         each_row(group, l, [&](int64_t given, int64_t ours) { copy(to.weights[0] + given, sum + l * matrix + ours, op.H); });

@@ -6,16 +6,14 @@
 namespace inn {
 namespace {
 
-class Leaky {  // a record: m, κ m [Hp], the hidden units [Mp], the tanh [Hp]; gradients: of hidden units, of the tanh's sum
- public:
-  static constexpr int STATES = 1;
-  const Loop& op;
-  const Plan& plan;
-  const int64_t L = 1, Mp, record, gradient, matrix, sums;
+class Leaky final : public Cell {  // a record: m, κ m [Hp], the hidden units [Mp], the tanh [Hp]
+  const int64_t Mp;                // gradients: of the hidden units' sums, of the tanh's
 
+ public:
   Leaky(const Loop& op, const Plan& plan)
-      : op(op), plan(plan), Mp(whole(op.I)), record(record_of(plan, op.I)), gradient(spaced(Mp + plan.Hp)),
-        matrix(Mp * plan.Hp), sums(2 * matrix + 3 * plan.Hp),
+      : Cell(op, plan, 1, 3 * plan.Hp + whole(op.I), plan.Hp + whole(op.I), plan.Hp * whole(op.I),
+             2 * plan.Hp * whole(op.I) + 3 * plan.Hp),
+        Mp(whole(op.I)),
         buffer_(op.P * (4 * (Mp + PANEL) * (plan.Hp + PANEL) + 3 * plan.Hp) + 2 * matrix) {
     const int64_t H = op.H, M = op.I, Hp = plan.Hp;
     float *hidden = buffer_.take(matrix), *out = buffer_.take(matrix);
@@ -35,10 +33,7 @@ class Leaky {  // a record: m, κ m [Hp], the hidden units [Mp], the tanh [Hp]; 
     }
   }
 
-  static int64_t record_of(const Plan& plan, int64_t hidden) { return spaced(3 * plan.Hp + whole(hidden)); }
-  int64_t scratch() const { return op.period * BLOCK_ROWS * PANEL; }
-
-  void forward(float* rec, float* next, const Block& at, int64_t t, int64_t) const {
+  void forward(float* rec, float* next, const Block& at, int64_t t, int64_t) const override {
     const int64_t Hp = plan.Hp;
     for (int64_t r = 0; r < at.count; r++) {
       const float *m = rec + r * record, *keep = parameter(at, r, 1);
@@ -72,10 +67,8 @@ class Leaky {  // a record: m, κ m [Hp], the hidden units [Mp], the tanh [Hp]; 
     }
   }
 
-  const float* out(const float*, const float* next, int64_t r, int64_t) const { return next + r * record; }
-
   void backward(const float* rec, float* d, float* carry, const float* gy, const Block& at, int64_t t, int64_t, float* sum,
-                View gx, float*) const {
+                View gx, float*) const override {
     const int64_t Hp = plan.Hp;
     float* total = sum + 2 * matrix;
     for (int64_t r = 0; r < at.count; r++) {
@@ -110,7 +103,7 @@ class Leaky {  // a record: m, κ m [Hp], the hidden units [Mp], the tanh [Hp]; 
   }
 
   void add_weights(const float* rec, int64_t step, const float* d, int64_t steps, int64_t rows, int64_t, float* sum,
-                   float* panel) const {
+                   float* panel) const override {
     const int64_t Hp = plan.Hp;
     const auto product = [&](int64_t from, int64_t columns, int64_t at, int64_t wide, float* to) {
       for (int64_t p = 0; p < columns; p += PANEL) {
@@ -123,7 +116,7 @@ class Leaky {  // a record: m, κ m [Hp], the hidden units [Mp], the tanh [Hp]; 
     product(2 * Hp, Mp, Mp, Hp, sum + matrix);
   }
 
-  void finish(int64_t group, const float* sum, const LoopGradients& to) const {
+  void finish(int64_t group, const float* sum, const LoopGradients& to) const override {
     const int64_t H = op.H, M = op.I;
     for (int64_t m = 0; m < M; m++) copy(to.weights[0] + (group * M + m) * H, sum + m * plan.Hp, H);
     for (int64_t h = 0; h < H; h++) copy(to.weights[1] + (group * H + h) * M, sum + matrix + h * Mp, M);

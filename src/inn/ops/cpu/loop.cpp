@@ -5,6 +5,7 @@
 
 #include "loop.h"
 
+#include <stdexcept>
 #include <utility>
 
 #include "gated.h"
@@ -13,23 +14,21 @@
 namespace inn {
 namespace {
 
-int64_t record_of(const Loop& op, const Plan& plan) {
+std::unique_ptr<Cell> make_cell(const Loop& op, const Plan& plan) {
   switch (op.kind) {
-    case Kind::elman: return Gated<Elman>::record_of(plan);
-    case Kind::gru: return Gated<Gru>::record_of(plan);
-    case Kind::lstm: return Gated<Lstm>::record_of(plan);
-    case Kind::slstm: return Gated<Slstm>::record_of(plan);
-    case Kind::liquid: return Gated<Liquid>::record_of(plan);
-    case Kind::rhn: return Gated<Rhn>::record_of(plan);
-    case Kind::elm: return Leaky::record_of(plan, op.I);
-    case Kind::lif: return Gated<Spiking<false>>::record_of(plan);
-    default: return Gated<Spiking<true>>::record_of(plan);
+    case Kind::elman: return std::make_unique<Gated<Elman>>(op, plan);
+    case Kind::gru: return std::make_unique<Gated<Gru>>(op, plan);
+    case Kind::lstm: return std::make_unique<Gated<Lstm>>(op, plan);
+    case Kind::slstm: return std::make_unique<Gated<Slstm>>(op, plan);
+    case Kind::liquid: return std::make_unique<Gated<Liquid>>(op, plan);
+    case Kind::rhn: return std::make_unique<Gated<Rhn>>(op, plan);
+    case Kind::elm: return std::make_unique<Leaky>(op, plan);
+    case Kind::lif: return std::make_unique<Gated<Spiking<false>>>(op, plan);
+    default: return std::make_unique<Gated<Spiking<true>>>(op, plan);
   }
 }
 
-int64_t states(Kind kind) { return kind == Kind::slstm ? 4 : kind == Kind::lstm ? 2 : 1; }
-
-// [STATES, Q, Hp] of a row <-> [B, N, STATES, H] as the caller has it.
+// [states, Q, Hp] of a row <-> [B, N, states, H] as the caller has it.
 template <class F>
 void each_state(const Block& at, int64_t r, int64_t count, const F& f) {
   const Plan& plan = at.plan;
@@ -46,8 +45,8 @@ struct Records {
 };
 
 // Runs steps t0 .. t1 - 1 from the states in the first record; `before(t)` is called before a step, `after` behind it.
-template <class M, class Before, class After>
-void advance(const M& cell, const Block& at, const Records& records, int64_t t0, int64_t t1, float* end,
+template <class Before, class After>
+void advance(const Cell& cell, const Block& at, const Records& records, int64_t t0, int64_t t1, float* end,
              const Before& before, const After& after) {
   for (int64_t t = t0; t < t1; t++)
     for (int64_t l = 0; l < cell.L; l++) {
@@ -57,17 +56,15 @@ void advance(const M& cell, const Block& at, const Records& records, int64_t t0,
       if (l == 0) {
         before(t, rec);
         for (int64_t r = 0; r < at.count; r++)
-          if (at.fresh(r, t)) clear(rec + r * cell.record, M::STATES * cell.plan.U);
+          if (at.fresh(r, t)) clear(rec + r * cell.record, cell.states * cell.plan.U);
       }
       cell.forward(rec, next, at, t, l);
       if (l + 1 == cell.L) after(t, rec, next);
     }
 }
 
-template <class M>
-void forward(const Loop& op, const Plan& plan, const M& cell, View y, float* last, float* kept) {
-  const int64_t size = BLOCK_ROWS * cell.record, all = M::STATES * plan.U;
-  const int64_t floats = loop_kept(op).floats;
+void run(const Loop& op, const Plan& plan, const Cell& cell, int64_t floats, View y, float* last, float* kept) {
+  const int64_t size = BLOCK_ROWS * cell.record, all = cell.states * plan.U;
   parallel(plan.groups * plan.blocks, op.threads, op.T * cell.L * BLOCK_ROWS * (cell.matrix + 64 * plan.U), [&] {
     Buffer own(3 * size + whole(op.H));
     float *ring = own.take(3 * size), *zeros = own.take(whole(op.H));
@@ -80,7 +77,7 @@ void forward(const Loop& op, const Plan& plan, const M& cell, View y, float* las
       for (int64_t r = 0; r < at.count; r++) {
         float* to = first + r * cell.record;
         clear(to, all);
-        each_state(at, r, M::STATES, [&](int64_t given, int64_t ours) { copy(to + ours, op.state + given, op.H); });
+        each_state(at, r, cell.states, [&](int64_t given, int64_t ours) { copy(to + ours, op.state + given, op.H); });
       }
       advance(
           cell, at, records, 0, op.T, end,
@@ -95,18 +92,17 @@ void forward(const Loop& op, const Plan& plan, const M& cell, View y, float* las
                 write(y, at.at(y, r, q, t), at.there(r, q, t) ? cell.out(rec, next, r, q) : zeros, op.H);
           });
       for (int64_t r = 0; r < at.count; r++)
-        each_state(at, r, M::STATES, [&](int64_t given, int64_t ours) {
+        each_state(at, r, cell.states, [&](int64_t given, int64_t ours) {
           copy(last + given, end + r * cell.record + ours, op.H);
         });
     };
   });
 }
 
-template <class M>
-void backward(const Loop& op, const Plan& plan, const M& cell, View gy, const float* last, const float* kept,
+void run_back(const Loop& op, const Plan& plan, const Cell& cell, int64_t floats, View gy, const float* last, const float* kept,
               const LoopGradients& to) {
-  const int64_t size = BLOCK_ROWS * cell.record, all = M::STATES * plan.U, C = std::min(op.period, op.T), L = cell.L;
-  const int64_t floats = loop_kept(op).floats, width = BLOCK_ROWS * cell.gradient;
+  const int64_t size = BLOCK_ROWS * cell.record, all = cell.states * plan.U, C = std::min(op.period, op.T), L = cell.L;
+  const int64_t width = BLOCK_ROWS * cell.gradient;
   // A task goes through some of a group's blocks; each has sums of its own, added up in their order.
   const int64_t slices = std::min<int64_t>(plan.blocks, std::max<int64_t>(1, 64 / plan.groups));
   const bool timed = op.kind == Kind::liquid;
@@ -117,9 +113,9 @@ void backward(const Loop& op, const Plan& plan, const M& cell, View gy, const fl
 
   const int64_t cost = op.T * L * BLOCK_ROWS * (2 * cell.matrix + 128 * plan.U) * plan.blocks / slices;
   parallel(plan.groups * slices, op.threads, cost, [&] {
-    Buffer own((op.every ? 1 : C * L + 1) * size + C * L * width + BLOCK_ROWS * (all + plan.U) + cell.scratch() + 64);
+    Buffer own((op.every ? 1 : C * L + 1) * size + C * L * width + BLOCK_ROWS * (all + plan.U) + C * BLOCK_ROWS * PANEL + 64);
     float *tape = own.take((op.every ? 1 : C * L + 1) * size), *d = own.take(C * L * width);
-    float *carry = own.take(BLOCK_ROWS * all), *g = own.take(BLOCK_ROWS * plan.U), *panel = own.take(cell.scratch());
+    float *carry = own.take(BLOCK_ROWS * all), *g = own.take(BLOCK_ROWS * plan.U), *panel = own.take(C * BLOCK_ROWS * PANEL);
     clear(g, BLOCK_ROWS * plan.U);
     return [=, &op, &plan, &cell, own = std::move(own)](int64_t task) {
       const int64_t group = task / slices, slice = task % slices;
@@ -130,7 +126,7 @@ void backward(const Loop& op, const Plan& plan, const M& cell, View gy, const fl
         const Block at(op, plan, block);
         clear(carry, BLOCK_ROWS * all);
         for (int64_t r = 0; last && r < at.count; r++)
-          each_state(at, r, M::STATES, [&](int64_t given, int64_t ours) { copy(carry + r * all + ours, last + given, op.H); });
+          each_state(at, r, cell.states, [&](int64_t given, int64_t ours) { copy(carry + r * all + ours, last + given, op.H); });
         for (int64_t t1 = op.T; t1 > 0;) {
           const int64_t t0 = (t1 - 1) / C * C, steps = t1 - t0;
           const float* own_kept = kept + block * floats;
@@ -158,7 +154,7 @@ void backward(const Loop& op, const Plan& plan, const M& cell, View gy, const fl
           t1 = t0;
         }
         for (int64_t r = 0; r < at.count; r++)
-          each_state(at, r, M::STATES, [&](int64_t given, int64_t ours) {
+          each_state(at, r, cell.states, [&](int64_t given, int64_t ours) {
             copy(to.state + given, carry + r * all + ours, op.H);
           });
       }
@@ -181,39 +177,27 @@ void backward(const Loop& op, const Plan& plan, const M& cell, View gy, const fl
     }
 }
 
-// f(the cell)
-template <class F>
-void with_cell(const Loop& op, const Plan& plan, const F& f) {
-  switch (op.kind) {
-    case Kind::elman: return f(Gated<Elman>(op, plan));
-    case Kind::gru: return f(Gated<Gru>(op, plan));
-    case Kind::lstm: return f(Gated<Lstm>(op, plan));
-    case Kind::slstm: return f(Gated<Slstm>(op, plan));
-    case Kind::liquid: return f(Gated<Liquid>(op, plan));
-    case Kind::rhn: return f(Gated<Rhn>(op, plan));
-    case Kind::elm: return f(Leaky(op, plan));
-    case Kind::lif: return f(Gated<Spiking<false>>(op, plan));
-    case Kind::lif_soft: return f(Gated<Spiking<true>>(op, plan));
-  }
+// Floats that are kept of a block.
+int64_t kept_floats(const Loop& op, const Plan& plan, const Cell& cell) {
+  if (op.every) return op.T * cell.L * BLOCK_ROWS * cell.record;
+  return (op.T + op.period - 1) / op.period * BLOCK_ROWS * cell.states * plan.U;
 }
 
 }  // namespace
 
-Kept loop_kept(const Loop& op) {
+void loop_forward(const Loop& op, View y, float* last, const std::function<float*(int64_t, int64_t)>& keep) {
   const Plan plan(op);
-  const int64_t states_floats = states(op.kind) * plan.U;
-  return {plan.groups * plan.blocks, op.every ? op.T * op.layers * BLOCK_ROWS * record_of(op, plan)
-                                              : (op.T + op.period - 1) / op.period * BLOCK_ROWS * states_floats};
+  const auto cell = make_cell(op, plan);
+  const int64_t floats = kept_floats(op, plan, *cell);
+  run(op, plan, *cell, floats, y, last, keep(plan.groups * plan.blocks, floats));
 }
 
-void loop_forward(const Loop& op, View y, float* last, float* kept) {
+void loop_backward(const Loop& op, View gy, const float* last, const float* kept, int64_t size, const LoopGradients& to) {
   const Plan plan(op);
-  with_cell(op, plan, [&](const auto& cell) { forward(op, plan, cell, y, last, kept); });
-}
-
-void loop_backward(const Loop& op, View gy, const float* last, const float* kept, const LoopGradients& to) {
-  const Plan plan(op);
-  with_cell(op, plan, [&](const auto& cell) { backward(op, plan, cell, gy, last, kept, to); });
+  const auto cell = make_cell(op, plan);
+  const int64_t floats = kept_floats(op, plan, *cell);
+  if (size != plan.groups * plan.blocks * floats) throw std::invalid_argument("kept is not what the loop kept");
+  run_back(op, plan, *cell, floats, gy, last, kept, to);
 }
 
 }  // namespace inn

@@ -1,6 +1,8 @@
 // Non-linear recurrences and their gradients; see inn/ops/loop/cells.py for the cells.
 #pragma once
 
+#include <functional>
+
 #include "common.h"
 
 namespace inn {
@@ -25,14 +27,8 @@ struct Loop {
 
 constexpr int64_t BLOCK_ROWS = 8;  // streams that step together
 
-// Floats kept for a block of rows, and how many blocks there are.
-struct Kept {
-  int64_t blocks, floats;
-};
-Kept loop_kept(const Loop& op);
-
-// `last` is [B, N, S, H]; `kept` [blocks, floats] or null.
-void loop_forward(const Loop& op, View y, float* last, float* kept);
+// `last` is [B, N, S, H]. `keep(blocks, floats)` gives room for what the gradient needs of each block of rows, or null.
+void loop_forward(const Loop& op, View y, float* last, const std::function<float*(int64_t, int64_t)>& keep);
 
 struct LoopGradients {
   View x;
@@ -40,7 +36,7 @@ struct LoopGradients {
   float* weights[5];
 };
 
-// `last` is the gradient of the last state, or null for zero.
-void loop_backward(const Loop& op, View gy, const float* last, const float* kept, const LoopGradients& to);
+// `last` is the gradient of the last state, or null for zero; `kept` has `size` floats.
+void loop_backward(const Loop& op, View gy, const float* last, const float* kept, int64_t size, const LoopGradients& to);
 
 }  // namespace inn

@@ -1,4 +1,4 @@
-// The kernels as PyTorch operators. Shapes, fake versions and gradients: inn/ops/scan/cpu.py and inn/ops/conv/cpu.py.
+// The kernels as PyTorch operators, all in one unit: its headers take longer to compile than a kernel. Shapes, fake versions and gradients: inn/ops/scan/cpu.py and inn/ops/conv/cpu.py.
 
 #include <c10/core/CPUAllocator.h>
 
@@ -9,6 +9,7 @@
 #include "conv.h"
 #include "delta.h"
 #include "linear.h"
+#include "loop_ops.h"
 #include "norm.h"
 #include "ops.h"
 #include "recall.h"

@@ -1,7 +1,7 @@
 """The delta rule in plain PyTorch, a chunk of time at once: matrix products and one triangular system per chunk.
 
-Within a chunk, with c_t the sum of the log decays so far, the state is S_t = e^{c_t} S_0 + Σ_{j≤t} e^{c_t - c_j} u_j k_jᵀ,
-where the written u solve a unit triangular system (Yang et al. 2024, arXiv 2406.06484 and 2412.06464):
+Within a chunk, with c_t the sum of the log decays so far, S_t = e^{c_t} S_0 + Σ_{j≤t} e^{c_t - c_j} u_j k_jᵀ, where the
+written u solve a unit triangular system (Yang et al. 2024, arXiv 2406.06484 and 2412.06464):
 
     u_t + β_t Σ_{j<t} e^{c_t - c_j} (k_t·k_j) u_j = β_t (v_t - e^{c_t} S_0 k_t)
 
@@ -34,7 +34,7 @@ def delta_scan_torch(
 
 def _run(q, k, v, decay, beta, state, reset, mask):
     kind, time = torch.promote_types(v.dtype, torch.float32), v.shape[1]
-    heads, keys, values = state.shape[2:]
+    keys, values = state.shape[3:]
     size = min(_CHUNK, time)
     pad = -time % size
 

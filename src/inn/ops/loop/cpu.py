@@ -39,6 +39,8 @@ def recurrence_cpu(
 
 def refuses(cell, x, state, reset=None, mask=None, *weights) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
+    if cell not in _SLOTS and cell != "elm":
+        return f"has no kernel of cell '{cell}'"
     if 0 in state.shape or any(0 in w.shape for w in weights):
         return "takes at least one unit and one layer"
     if cell == "rhn" and mask is not None and mask.ndim == 3 and weights[0].shape[-1] != state.shape[-1]:

@@ -1,4 +1,5 @@
-// The loop over time as PyTorch operators. Shapes, fake versions and gradients: inn/ops/loop/cpu.py.
+// The operators of the loop over time, a part of ops.cpp. Shapes, fake versions and gradients: inn/ops/loop/cpu.py.
+#pragma once
 
 #include <algorithm>
 #include <array>
@@ -92,10 +93,11 @@ std::tuple<Tensor, Tensor, Tensor> loop_forward(
     const optional<Tensor>& w1, const optional<Tensor>& w2, const optional<Tensor>& w3, const optional<Tensor>& w4,
     c10::string_view cell, int64_t period, bool every) {
   const LoopCall call(x, state, reset, mask, {w0, w1, w2, w3, w4}, {cell.data(), cell.size()}, period, every);
-  const inn::Kept size = inn::loop_kept(call.op);
-  Tensor y = call.empty_y(), last = at::empty(call.state.sizes(), call.state.options());
-  Tensor kept = at::empty({size.blocks, period ? size.floats : 0}, call.state.options());
-  inn::loop_forward(call.op, view(y), last.data_ptr<float>(), period ? kept.data_ptr<float>() : nullptr);
+  Tensor y = call.empty_y(), last = at::empty(call.state.sizes(), call.state.options()), kept;
+  inn::loop_forward(call.op, view(y), last.data_ptr<float>(), [&](int64_t blocks, int64_t floats) {
+    kept = at::empty({blocks, period ? floats : 0}, call.state.options());
+    return period ? kept.data_ptr<float>() : nullptr;
+  });
   return {y, last, kept};
 }
 
@@ -106,9 +108,7 @@ std::vector<Tensor> loop_backward(
     bool every) {
   const std::array<optional<Tensor>, 5> weights{w0, w1, w2, w3, w4};
   const LoopCall call(x, state, reset, mask, weights, {cell.data(), cell.size()}, period, every);
-  const inn::Kept size = inn::loop_kept(call.op);
   TORCH_CHECK(period > 0, "the loop was run without keeping what its gradient needs (period 0)");
-  expect(kept, {size.blocks, size.floats}, "kept");
   expect(gy, {call.op.B, call.op.T, call.op.N, call.op.H}, "gy");
   const Tensor g = rows(gy), last = glast ? floats(*glast) : Tensor();
   if (glast) expect(last, call.state.sizes(), "glast");
@@ -119,7 +119,7 @@ std::vector<Tensor> loop_backward(
       found.push_back(at::empty_like(call.weights[i]));
       to.weights[i] = found.back().data_ptr<float>();
     }
-  inn::loop_backward(call.op, view(g), glast ? last.data_ptr<float>() : nullptr, kept.data_ptr<float>(), to);
+  inn::loop_backward(call.op, view(g), glast ? last.data_ptr<float>() : nullptr, kept.data_ptr<float>(), kept.numel(), to);
   found[1] = like(found[1], state);
   for (size_t i = 2; i < found.size(); i++) found[i] = like(found[i], *weights[i - 2]);
   return found;
