@@ -23,10 +23,10 @@ class Complex(Mamba2):
     """h ← exp(Δ A) R(θ) h + Δ B xᵀ, y = hᵀ C + D x: R turns each pair of state numbers by an angle of the step's own.
 
     Pairs are K/2 apart (of an odd K the last number does not turn); the angles, the same for all heads, are
-    θ = π tanh(g a + b), g from 0.03 to 4 at the start: some pairs hardly turn, and others by half a turn to either side,
-    which a sign is counted by. In a frame that turns with the state only the decay is left: B and C are turned by the
-    sum of angles so far instead. With `trapezoid` what is written is λ Δ B xᵀ + (1 - λ) Δ exp(Δ A) R(θ) B' x'ᵀ, B' and
-    x' of the step before; they are the state part `before` `[B, N, E + K]`.
+    θ = π tanh(g a + b), g from 0.03 to 4 at the start: some pairs hardly turn, and others by half a turn to either
+    side, which a sign is counted by. In a frame that turns with the state only the decay is left: B and C are turned by
+    the sum of angles so far instead. With `trapezoid` what is written is λ Δ B xᵀ + (1 - λ) Δ exp(Δ A) R(θ) B' x'ᵀ, B'
+    and x' of the step before; they are the state part `before` `[B, N, E + K]`.
     """
 
     Options = ComplexOptions
