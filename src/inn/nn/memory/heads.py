@@ -99,7 +99,7 @@ class HeadMemory(Memory):
             u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], *options)
             mask = present if mask is None else present & mask[..., None]
         y, after = self.recall(u, others, state, reset, mask)
-        return self.out_proj(y * F.silu(z)), {"conv": conv, **after}
+        return self.out_proj(y.to(z.dtype) * F.silu(z)), {"conv": conv, **after}
 
     def read(self, x: Tensor) -> tuple[Tensor, ...]:
         """The streams of what arrives."""
