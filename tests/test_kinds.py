@@ -17,7 +17,7 @@ import inn.testing
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
 from inn.nn.topology.base import edges_of
-from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS
+from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS
 from inn.system.errors import InputError
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
@@ -104,6 +104,11 @@ def test_routers(router):
 )
 def test_topologies(topology, options):
     inn.testing.check_topology(topology, **options)
+
+
+@pytest.mark.parametrize("inner", [kind for kind in built_in(INNERS) if kind != "none"])
+def test_inner_maps(inner):
+    inn.testing.check_inner(inner)
 
 
 @pytest.mark.parametrize("readout", built_in(READOUTS))
@@ -336,7 +341,7 @@ def test_an_installed_package_brings_its_kinds(tmp_path):
         )  # fmt: skip
 
     train = (
-        "train demo --run run --data.corpus file:corpus.txt --model.memory gru --model.memory.update_bias 2 "
+        "train demo --run run --data.corpus file:corpus.txt --model.memory slow-gru --model.memory.update_bias 2 "
         "--model.router left --model.topology star --model.neurons 3 --model.width 8 --model.recall [1,2] "
         "--model.recall_slots 64 --train.symbols 1024 --data.batch 4 --data.window 32 --train.threads 1"
     )
@@ -348,6 +353,7 @@ def test_an_installed_package_brings_its_kinds(tmp_path):
     without = command("eval", "run", brought=False)
     assert without.returncode == 2
     assert (
-        without.stderr == "inn: memory 'gru' comes with inn-gru 0.1, which is not installed here; pip install inn-gru\n"
+        without.stderr
+        == "inn: memory 'slow-gru' comes with inn-gru 0.1, which is not installed here; pip install inn-gru\n"
     )
     assert "inn-gru 0.1" in command("kinds", "memory").stdout

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inn.models.inn import INN
     from inn.models.sequence import SequenceModel
     from inn.nn.graph import Graph
+    from inn.nn.inner.base import InnerMap
     from inn.nn.memory.base import Memory
     from inn.nn.outputs import Last, Outputs
     from inn.nn.population import NeuronLinear
@@ -54,6 +55,7 @@ _HOME = {
     "Router": "inn.nn.routing.base",
     "WeightedRouter": "inn.nn.routing.base",
     "Topology": "inn.nn.topology.base",
+    "InnerMap": "inn.nn.inner.base",
     "Readout": "inn.nn.readout",
     "Objective": "inn.training.objectives.base",
     "Vocabulary": "inn.data.base",
@@ -88,6 +90,7 @@ __all__ = [
     "Graph",
     "GraphConfig",
     "INNConfig",
+    "InnerMap",
     "InputError",
     "Last",
     "Memory",

@@ -16,7 +16,7 @@ from torch import nn
 
 from inn.ops import selective_scan
 from inn.ops.dispatch import Backend
-from inn_benchmarks import gpu, growth, hf, look, memory, peers, scan, score, steps, stream
+from inn_benchmarks import delta, gpu, growth, hf, look, loop, memory, peers, scan, score, steps, stream
 from inn_benchmarks.measure import Times
 from inn_benchmarks.rows import ROWS, Row, Skipped
 from inn_benchmarks.steps import StepSize
@@ -24,9 +24,10 @@ from inn_benchmarks.steps import StepSize
 PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_rank": 2})
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
-    "scan paper-step reference-step gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate "
-    "growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 score "
-    "score-memory gpu-paper gpu-ops gpu-step gpu-generate gpu-compile gpu-memory"
+    "scan loop loop-lstm feedback delta-scan delta-memory "
+    "paper-step reference-step gemm-share peers-train separate-8 separate-32 memory "
+    "step-flat peers-generate growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
+    "score score-memory gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 
 
@@ -35,6 +36,11 @@ def test_the_rows():
     limits = {name: (row.limit, row.better) for name, row in ROWS.items()}
     assert limits == {
         "scan": (20, "at least"),
+        "loop": (20, "at least"),
+        "loop-lstm": (1.2, "at most"),
+        "feedback": (10, "at least"),
+        "delta-scan": (10, "at least"),
+        "delta-memory": (2, "at most"),
         "paper-step": (0.60, "at least"),
         "reference-step": (None, None),
         "gemm-share": (0.60, "at least"),
@@ -59,6 +65,7 @@ def test_the_rows():
         "score-memory": (5, "at most"),
         "gpu-paper": (200_000, "at least"),
         "gpu-ops": (None, None),
+        "gpu-loop": (20, "at least"),
         "gpu-step": (None, None),
         "gpu-generate": (None, None),
         "gpu-compile": (None, None),
@@ -104,6 +111,36 @@ def test_scan(clock, references, toy):
     assert measured.sizes == "B 2, T 5, 8 channels, state 4"
 
 
+def test_loop(clock, toy):
+    clock("loop", **{"neurons reference": 6.0, "neurons": 2.0, "population reference": 5.0})
+    measured = plain(loop.loop(loop.LoopSize(2, 3, 2, 4), toy))
+    assert measured.ratio == 3.0
+    assert measured.details["ratios"] == {"neurons": 3.0, "population": 5.0}
+    assert measured.sizes == "GRU, B 2, T 3, N 2 x D 4"
+
+
+def test_loop_lstm(clock, toy):
+    clock("loop", inn=3.0, torch=2.0)
+    assert plain(loop.loop_lstm(loop.LoopSize(2, 3, 1, 4), toy)).ratio == 1.5
+
+
+def test_feedback(clock, toy):
+    clock("loop", steps=6.0, graph=2.0)
+    measured = plain(loop.feedback(loop.LoopSize(2, 3, 2, 4, 2), toy))
+    assert measured.ratio == 3.0
+    assert measured.sizes == "GRU, B 2, T 3, N 2 x D 4, 2 rounds"
+
+
+def test_delta(clock, toy):
+    size = delta.DeltaSize(2, 5, 2, 8, {"heads": 2})
+    clock("delta", reference=6.0, rule=2.0)
+    measured = plain(delta.delta_rule(size, toy))
+    assert measured.ratio == 3.0
+    assert measured.sizes == "B 2, T 5, 2 neurons of width 8: 2 heads of 16 x 8 each"
+    clock("delta", delta=3.0, mamba=2.0)
+    assert plain(delta.beside_mamba(size, toy)).ratio == 1.5
+
+
 def test_paper_step(clock, toy):
     clock("steps", step=2.0, product=0.5)
     measured = plain(steps.paper_step(PAPER, toy))
@@ -124,10 +161,12 @@ def test_gemm_share(clock, toy, monkeypatch):
     kinds = []
     product = steps.Product
     monkeypatch.setattr(steps, "Product", lambda dtype, side: kinds.append(dtype) or product(dtype, side))
-    clock("steps", step=4.0, product=1.0)
+    clock("steps", step=4.0, product=1.0, scan=0.5)
     measured = plain(steps.gemm_share(STACK, toy))
-    flops = steps.stack(**STACK.model).training_flops * 12
-    assert measured.ratio == pytest.approx(flops / (2 * toy.product**3) / 4.0)
+    model = steps.stack(**STACK.model)
+    products = model.training_flops * 12 - 3 * 12 * model.flops()["memory.scan"]
+    assert measured.ratio == pytest.approx((products / (2 * toy.product**3) + 2 * 0.5) / 4.0)
+    assert measured.details["of_G"] == pytest.approx(model.training_flops * 12 / (2 * toy.product**3) / 4.0)
     assert measured.dtype == "bfloat16"
     assert kinds == [torch.bfloat16, torch.float32]
 

@@ -31,6 +31,7 @@ def speed(tmp_path, monkeypatch):
     spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
     module.ROOT, module.RESULTS = tmp_path, tmp_path / "results" / "speed.json"
+    module.PROFILES = tmp_path / "results" / "profile.json"
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "speed.md").write_text(
         "before\n<!-- table: speed -->\nold\n<!-- end -->\nafter <!-- end -->\n"
@@ -47,10 +48,10 @@ def test_results_are_kept_and_shown(speed, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "study", lambda only, threads: {"scan": ROW})
     assert run(speed, monkeypatch, "--page") == 0
     result = json.loads(speed.RESULTS.read_text())
-    assert result["rows"] == {"scan": ROW}
-    assert {"command", "versions", "peers"} < set(result)
+    assert result["processors"]["a cpu"]["rows"] == {"scan": ROW}
+    assert {"versions", "peers"} < set(result["processors"]["a cpu"])
     shown = speed.table(result)
-    assert "| `scan` | the scan; B 1; float32, 2 threads | 24.1× | ≥ 20.0× | reached |" in shown
+    assert "| `scan` | the scan; B 1; float32, 2 threads | ≥ 20.0× | 24.1× reached |" in shown
     assert shown.endswith("Measured on a cpu, 2 cores, torch 2.13.0, commit abc.")
     assert capsys.readouterr().out == shown + "\n"
     assert (tmp_path / "docs" / "speed.md").read_text() == (
@@ -61,16 +62,27 @@ def test_results_are_kept_and_shown(speed, monkeypatch, tmp_path, capsys):
 def test_rows_come_together(speed, monkeypatch, tmp_path):
     monkeypatch.setattr(speed, "study", lambda only, threads: {"gpu-paper": SKIPPED, "scan": ROW})
     run(speed, monkeypatch)
-    assert "| – | ≥ 200,000/s | skipped |" in speed.table(json.loads(speed.RESULTS.read_text()))
+    assert "| ≥ 200,000/s | – skipped |" in speed.table(json.loads(speed.RESULTS.read_text()))
     (tmp_path / "gpu.json").write_text(json.dumps({"gpu-paper": ON_GPU}))
     run(speed, monkeypatch, "--add", tmp_path / "gpu.json")
     run(speed, monkeypatch)  # what cannot be measured here is left as it was
     result = json.loads(speed.RESULTS.read_text())
-    assert result["rows"] == {"scan": ROW, "gpu-paper": ON_GPU}
-    assert list(result["rows"]) == ["scan", "gpu-paper"]
+    rows = {place: of["rows"] for place, of in result["processors"].items()}
+    assert rows == {"a cpu": {"scan": ROW}, "a gpu": {"gpu-paper": ON_GPU}}
     shown = speed.table(result)
-    assert "150,000/s | ≥ 200,000/s | not reached |" in shown
-    assert "Measured on a gpu, a cpu, 2 cores, torch 2.13.0, commit abc: `gpu-paper`." in shown
+    assert "| ≥ 200,000/s |  | 150,000/s not reached |" in shown
+    assert "Measured on a gpu, a cpu, 2 cores, torch 2.13.0, commit abc." in shown
+
+
+def test_another_processor_gets_a_column_of_its_own(speed, monkeypatch):
+    other = {**ROW, "ratio": 12.0, "reached": False, "machine": {**ROW["machine"], "cpu": "another"}}
+    for row, more in ((ROW, ()), (other, ("--note", "loaded"))):
+        monkeypatch.setattr(speed, "study", lambda only, threads, row=row: {"scan": row})
+        run(speed, monkeypatch, *more)
+    shown = speed.table(json.loads(speed.RESULTS.read_text()))
+    assert "| id | what is measured | limit | a cpu | another |" in shown
+    assert "| ≥ 20.0× | 24.1× reached | 12.0× not reached |" in shown
+    assert "Measured on another, 2 cores, torch 2.13.0, commit abc (loaded)." in shown
 
 
 def test_a_broken_row_is_told(speed, monkeypatch):

@@ -101,3 +101,25 @@ def test_data_verify_tells_of_every_file_in_json_too(inn, tmp_path, monkeypatch)
     assert "ptb.train.txt" in result.err
     assert facts["ok"] is False
     assert [f["ok"] for f in facts["files"]] == [False, False, False]
+
+
+def test_energy_of_a_run(inn, own_run):
+    facts = json.loads(inn("info", own_run, "--energy", "--symbols", "50", "--json").out)["energy"]
+    assert facts["rate"] is None
+    assert facts["picojoules"] == pytest.approx(4.6 * facts["multiply_adds"])
+    assert "Horowitz" in facts["assumed"]["source"]
+    more = ["--pj-multiply-add", "2", "--pj-byte", "1", "--bits", "16"]
+    own = json.loads(inn("info", own_run, "--energy", *more, "--json").out)["energy"]
+    assert own["assumed"]["source"] == "options of the command"
+    state = 8 * own["state"]
+    assert own["picojoules"] == pytest.approx((2 * own["multiply_adds"] + 4 * own["multiply_adds"] + state) / 2)
+    assert "nJ per symbol, assuming:" in inn("info", own_run, "--energy").out
+
+
+def test_energy_is_of_a_trained_run_as_it_is(refused, own_run):
+    assert "'demo' is none" in refused("info", "demo", "--energy")
+    assert "leave out --model.rounds" in refused("info", own_run, "--energy", "--model.rounds", "2")
+    assert "--bits is of --energy" in refused("info", own_run, "--bits", "8")
+    assert "--symbols must be at least 1, not 0" in refused("info", own_run, "--energy", "--symbols", "0")
+    assert "--pj-add must be at least 0, not -1.0" in refused("info", own_run, "--energy", "--pj-add", "-1")
+    assert "unknown spike code 'x'" in refused("info", own_run, "--energy", "--spike-code", "x")

@@ -13,7 +13,7 @@ from inn.config.checks import default_of
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
-from inn.registry import MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 SMALL = {
@@ -31,25 +31,33 @@ SMALL = {
     "signal-mamba": {"width": 16, "layers": 2},
     "signal-transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
 }
-SIGNAL = {"channels": "split", "absent": 0.5, "head": "quantiles", "quantiles": [0.2, 0.8], "pool": "mean"}
+SIGNAL = {
+    "channels": "split",
+    "absent": 0.5,
+    "head": "quantiles",
+    "quantiles": [0.2, 0.8],
+    "pool": "mean",
+    "elapsed": 0,
+}
 """Values of options that models of symbols have not, or have others of."""
 OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
     "timescales": "spread", "update": "parallel", "residual": "input", "attend": 3,
-    "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4, "dropout": 0.5, "hidden": 24,
+    "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4, "dropout": 0.5, "hidden": 24, "workspace_width": 32,
     "population": [{"neurons": 2}, {"neurons": 4}], "recall": [3], "recall_forget": 0.9, "routing_dropout": 0.5,
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
+    "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "groups": 3,
-    "keys": 3, "decay": 0.5, "reset": "soft",
+    "keys": 3, "keep": 0.5, "reset": "soft",
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
     "head": {"tied": False}, "cutoffs": {"head": "adaptive", "tied": False}, "gate_penalty": {"gate": "soft"},
     "identity_std": {"identity": "embedding"}, "communal_states": {"weights": "communal"},
     "update": {"router": "attention"}, "embedding_std": {},
-    "channels": {"features": 6}, "absent": {"channels": "split", "features": 6},
+    "channels": {"features": 6}, "elapsed": {"memory": "liquid"}, "absent": {"channels": "split", "features": 6},
 }  # fmt: skip
 """What an option needs to mean something."""
 NOT_SEEN = {"kind", "recall_forget"}
@@ -63,7 +71,7 @@ def other(name: str, default: object) -> object:
     if isinstance(default, bool):
         return not default
     if name in ("width", "heads"):
-        return default * 2 if default == 2 or name == "width" else default // 2
+        return default * 2 if default <= 2 or name == "width" else default // 2
     assert isinstance(default, int | float), f"give OTHER a value for '{name}'"
     return default + 1 if isinstance(default, int) else default * 2 + 0.1
 
@@ -75,9 +83,10 @@ def effect(config: object) -> str:
     with torch.no_grad():
         for p in model.parameters():  # a part that begins silent, too
             p.add_(torch.randn(p.shape) * 0.05)
-    given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features)
+    given = torch.arange(14).reshape(2, 7) % 11 if model.symbols else torch.randn(2, 7, config.features).abs()
     logits, state = model.train()(given)
-    found = hashlib.sha256(str(sorted(model.flops().items())).encode())
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    found = hashlib.sha256(f"{sorted(model.flops().items())} {trained}".encode())
     for name, t in [
         *model.state_dict().items(),
         ("logits", logits),
@@ -119,7 +128,13 @@ def test_every_option_of_a_model_does_something(kind):
 
 PARTS = [
     (part, kinds, kind, option)
-    for part, kinds in {"memory": MEMORIES, "router": ROUTERS, "topology": TOPOLOGIES, "readout": READOUTS}.items()
+    for part, kinds in {
+        "memory": MEMORIES,
+        "router": ROUTERS,
+        "topology": TOPOLOGIES,
+        "inner": INNERS,
+        "readout": READOUTS,
+    }.items()
     for kind in kinds
     if kinds.origin(kind) == "built in"
     for option in option_names(kinds, kind)
@@ -131,6 +146,8 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     part, kinds, kind, option, tmp_path
 ):
     own = {"edges": [[0, 2], [1, 0]]} if kind in ("edges", "file") else {}
+    if option == "each":
+        own = {"families": ["rbf", "hinge", "fourier", "bspline", "wavelet", "chebyshev"]}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}

@@ -201,7 +201,13 @@ def test_bfloat16_is_close_to_float32():
 def test_flops_count_what_runs():
     from torch.utils.flop_counter import FlopCounterMode
 
-    for fields in ({}, {"router": "bus"}, {"router": "attention", "recall": []}, {"weights": "shared"}):
+    for fields in (
+        {},
+        {"router": "bus"},
+        {"router": "attention", "recall": []},
+        {"weights": "shared"},
+        {"inner": "hourglass"},
+    ):
         model = inn.INN(**PAPER, **fields)
         with use_backend("torch"), FlopCounterMode(display=False) as counter:
             model(torch.randint(27, (1, 64)))

@@ -23,6 +23,8 @@ FORMS = {
     "static": {**SMALL, "router": "static", "recall": []},
     "mixing": {**SMALL, "router": "mixing", "gate": "hard", "update": "parallel"},
     "mixed": {**SMALL, "population": [{"neurons": 2}, {"neurons": 1, "memory_options": {"state": 3}}]},
+    "kan": {**SMALL, "inner": "kan"},
+    "separable": {**SMALL, "inner": "separable"},
     "mamba-stack": {"kind": "mamba-stack", "width": 6, "layers": 2},
     "mamba-stack-transposed": {"kind": "mamba-stack-transposed", "width": 6, "layers": 2},
     "lstm": {"kind": "lstm", "width": 8, "layers": 2},

@@ -35,6 +35,11 @@ CASES = {
         lambda *t: OPS["causal_conv"](*t, RESET, MASK),
         (random(B, T, N, E), random(N, E, 3), random(N, E), random(B, N, 2, E)),
     ),
+    "delta_scan": (
+        lambda *t: OPS["delta_scan"](*t, RESET, MASK),
+        (random(B, T, N, E), random(B, T, N, E) + 0.1, random(B, T, N, S), -random(B, T, N, 1).exp(),
+         random(B, T, N, 1).sigmoid(), random(B, N, 1, E, S)),
+    ),
     "neuron_attention": (attention, (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1)),
     "neuron_linear": (
         lambda *t: OPS["neuron_linear"](*t, (2, 1)),

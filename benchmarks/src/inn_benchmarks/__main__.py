@@ -27,7 +27,8 @@ def outcome(target: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(result, Measured):
         return result
     device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
-    return {**asdict(result), "threads": torch.get_num_threads(), "machine": hardware(device)}
+    machine = {**hardware(device), "instructions": torch.backends.cpu.get_cpu_capability()}
+    return {**asdict(result), "threads": torch.get_num_threads(), "machine": machine}
 
 
 def main() -> None:

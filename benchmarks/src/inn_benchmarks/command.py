@@ -13,14 +13,16 @@ from inn.cli.common import JSON_HELP, console, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError, lookup
 from inn.system.report import Report
-from inn_benchmarks.rows import ROWS, limit, number, verdict
+from inn_benchmarks.rows import PROFILED, ROWS, limit, number, verdict
 
-USAGE = "inn bench [--only ID[,ID...]] [--threads N] [--json]"
+USAGE = "inn bench [--only ID[,ID...]] [--threads N] [--profile] [--json]"
 
 
 def main(argv: list[str]) -> int:
     """Run `inn bench`; returns 1 where a row broke, 0 whether or not the limits are reached."""
     args = parse(argv)
+    if args.profile:
+        return show_profiles(args)
     results = bench(args)
     if args.json:
         print_json(results)
@@ -35,9 +37,11 @@ def parse(argv: list[str]) -> Namespace:
     parser = OptionParser("inn bench", USAGE, description)
     parser.option("--only", type=str | None, help="Rows by id, separated by commas; all when not given.")
     parser.option("--threads", type=int | None, help="CPU threads; as many as training takes when not given.")
+    parser.flag("--profile", "Where the time of a step goes, by operator, each beside what its work needs here.")
     parser.flag("--json", JSON_HELP)
     parser.epilog = "Rows: " + ", ".join(ROWS) + ". The whole takes about ten minutes on two cores."
     args = parser.parse(argv)
+    only = args.only is not None
     ids = list(ROWS) if args.only is None else [name.strip() for name in args.only.split(",") if name.strip()]
     if not ids:
         raise InputError(f"--only names no row; known: {', '.join(ROWS)}")
@@ -46,6 +50,11 @@ def parse(argv: list[str]) -> Namespace:
     if args.threads is not None and args.threads < 1:
         raise InputError(f"--threads must be at least 1, not {args.threads}")
     args.only = list(dict.fromkeys(ids))
+    if args.profile:
+        unknown = [name for name in args.only if name not in PROFILED]
+        if unknown and only:
+            raise InputError(f"--profile knows no row {unknown[0]}; it knows: {', '.join(PROFILED)}")
+        args.only = [name for name in args.only if name in PROFILED]
     return args
 
 
@@ -55,6 +64,35 @@ def bench(args: Namespace) -> dict[str, dict[str, Any]]:
 
     with watching() as report:
         return run_rows(args.only, args.threads or default_threads(), report)
+
+
+def profiles(args: Namespace) -> dict[str, dict[str, Any]]:
+    """Profile the rows that were asked for, each in a process of its own; one thread when not told otherwise."""
+    from inn_benchmarks.run import call
+
+    found = {}
+    with watching() as report:
+        for at, name in enumerate(args.only, start=1):
+            report(name, at, len(args.only))
+            found[name] = call("inn_benchmarks.profile:profile", {"row": name}, threads=args.threads or 1)
+    return found
+
+
+def show_profiles(args: Namespace) -> int:
+    """Print the profiles; returns 1 where one broke."""
+    from inn_benchmarks.profile_table import text
+    from inn_benchmarks.run import Broken
+
+    try:
+        found = profiles(args)
+    except Broken as error:
+        console(to_stderr=True).print(f"{args.only}: {error}", soft_wrap=True)
+        return 1
+    if args.json:
+        print_json(found)
+    else:
+        console().print("\n\n".join(text(name, one) for name, one in found.items()), soft_wrap=True)
+    return 0
 
 
 def default_threads() -> int:

@@ -101,6 +101,26 @@ ROWS: dict[str, Row] = {
         "scan, forward + backward: the sequential PyTorch loop ÷ the fused op",
         "x", "inn_benchmarks.scan:scan", 20.0, "at least",
     ),
+    "loop": Row(
+        "non-linear recurrence, a GRU cell in every neuron, forward + backward: the loop in Python ÷ the fused op",
+        "x", "inn_benchmarks.loop:loop", 20.0, "at least",
+    ),
+    "loop-lstm": Row(
+        "training step of one neuron with an LSTM ÷ that of `torch.nn.LSTM`",
+        "x", "inn_benchmarks.loop:loop_lstm", 1.2, "at most",
+    ),
+    "feedback": Row(
+        "graph of GRUs that hear each other's last step, forward + backward: step by step ÷ in one loop",
+        "x", "inn_benchmarks.loop:feedback", 10.0, "at least",
+    ),
+    "delta-scan": Row(
+        "delta rule, forward + backward: the sequential PyTorch loop ÷ the fused op",
+        "x", "inn_benchmarks.delta:delta_rule", 10.0, "at least",
+    ),
+    "delta-memory": Row(
+        "a delta memory's forward + backward ÷ that of a Mamba memory of the same width",
+        "x", "inn_benchmarks.delta:beside_mamba", 2.0, "at most",
+    ),
     "paper-step": Row(
         "training step of preset paper, dropout on: (analytic FLOPs ÷ G) ÷ time",
         "share", "inn_benchmarks.steps:paper_step", 0.60, "at least",
@@ -110,7 +130,7 @@ ROWS: dict[str, Row] = {
         "x", "inn_benchmarks.steps:reference_step",
     ),
     "gemm-share": Row(
-        "training step, Mamba stack 2.6 M, bf16: (analytic FLOPs ÷ G) ÷ time",
+        "training step, Mamba stack 2.6 M, bf16: (matrix FLOPs ÷ G + S) ÷ time",
         "share", "inn_benchmarks.steps:gemm_share", 0.60, "at least",
     ),
     "peers-train": Row(
@@ -197,6 +217,10 @@ ROWS: dict[str, Row] = {
         "every op, forward + backward, on a GPU: PyTorch's functions ÷ the Triton kernels (geometric mean)",
         "x", "inn_benchmarks.gpu:gpu_ops",
     ),
+    "gpu-loop": Row(
+        "loop over time of a GRU and an LSTM cell, forward + backward, on a GPU: Python loop ÷ Triton (geometric mean)",
+        "x", "inn_benchmarks.gpu:gpu_loop", 20.0, "at least",
+    ),
     "gpu-step": Row(
         "training step of the default model, bf16, on a GPU: (analytic FLOPs ÷ G) ÷ time",
         "share", "inn_benchmarks.gpu:gpu_step",
@@ -216,3 +240,6 @@ ROWS: dict[str, Row] = {
 }  # fmt: skip
 """Every row by its id. G: the rate of a 2048³ matrix product of the row's own dtype and threads, measured in turns with
 the step. S: the scan op's own time, forward and backward, at the step's shapes, measured in turns too."""
+
+PROFILED = ("gemm-share", "paper-step", "separate-8", "separate-32", "peers-generate")
+"""The rows whose time `inn bench --profile` takes apart, operator by operator."""

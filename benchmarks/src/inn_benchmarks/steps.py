@@ -12,7 +12,7 @@ from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
 from inn.ops import use_backend
-from inn_benchmarks.measure import BRIEF, NORMAL, Effort, Product, in_turns, spread, train_step
+from inn_benchmarks.measure import BRIEF, NORMAL, Effort, Product, Work, in_turns, spread, train_step
 from inn_benchmarks.rows import Measured
 from inn_benchmarks.scan import ScanSize, scan_work
 
@@ -33,7 +33,13 @@ class StepSize:
         return self.batch * self.length
 
 
-def paper_step(size: StepSize = StepSize(4, 64), effort: Effort = NORMAL) -> Measured:
+GEMM = StepSize(16, 256)
+PAPER = StepSize(4, 64)
+SEPARATE_8 = StepSize(16, 256, {"neurons": 8, "width": 64})
+SEPARATE_32 = StepSize(16, 256, {"neurons": 32, "width": 32})
+
+
+def paper_step(size: StepSize = PAPER, effort: Effort = NORMAL) -> Measured:
     """The published model as it is trained: 32 neurons, all of them computed, dropout on the routing weights."""
     model = paper(size)
     measured = share(model, size, effort)
@@ -55,44 +61,42 @@ def reference_step(size: StepSize = StepSize(1, 64), effort: Effort = BRIEF) -> 
     return Measured(ratio, "float32", words(model, size), {"seconds": spread(times)})
 
 
-def gemm_share(size: StepSize = StepSize(16, 256), effort: Effort = NORMAL) -> Measured:
-    """A stack of Mamba blocks under bf16 autocast. In the details: float32, and what the scan leaves of the ratio.
+def gemm_share(size: StepSize = GEMM, effort: Effort = NORMAL) -> Measured:
+    """A Mamba stack under bf16 autocast: its products at rate G plus the scans' own time, over the step's time.
 
-    `if_only_products_and_scan` is the ratio of a step that spends no time but on its matrix products, at rate G, and on
-    its scans, whose arithmetic is float32 whatever the type around them.
+    The scans' arithmetic is float32 whatever the type around them, so that G alone is out of reach: `of_G` in the
+    details is the analytic FLOPs at rate G over the step's time, and `float32` the same in float32.
     """
     model = stack(**size.model)
-    measured = share(model, size, effort, bf16=True)
     c = model.config
     shape = ScanSize(size.batch, size.length, 1, c.memory.channels(c.width), c.memory.state)
-    scans = c.layers * in_turns({"scan": scan_work(shape, torch.bfloat16)}, effort)["scan"].median
-    rate, flops = measured.details["G"], measured.details["flops"]
-    products = 3 * size.symbols * sum(n for part, n in model.flops().items() if part != "memory.scan") / rate
-    measured.details |= {
+    measured = share(model, size, effort, bf16=True, scan=scan_work(shape, torch.bfloat16))
+    details, step = measured.details, measured.details["seconds"]["step"]["median"]
+    scans = c.layers * details["seconds"]["scan"]["median"]
+    flops = 3 * size.symbols * sum(n for part, n in model.flops().items() if part != "memory.scan")
+    details |= {
+        "matrix_flops": flops,
         "S": scans,
-        "if_only_products_and_scan": flops / rate / (products + scans),
+        "of_G": measured.ratio,
         "float32": share(model, size, effort).ratio,
     }
+    measured.ratio = (flops / details["G"] + scans) / step
     return measured
 
 
-def separate_8(size: StepSize = StepSize(16, 256, {"neurons": 8, "width": 64}), effort: Effort = NORMAL) -> Measured:
+def separate_8(size: StepSize = SEPARATE_8, effort: Effort = NORMAL) -> Measured:
     """Eight neurons of width 64, each with weights of its own."""
     return separate(size, effort)
 
 
-def separate_32(size: StepSize = StepSize(16, 256, {"neurons": 32, "width": 32}), effort: Effort = NORMAL) -> Measured:
+def separate_32(size: StepSize = SEPARATE_32, effort: Effort = NORMAL) -> Measured:
     """Thirty-two neurons of width 32, each with weights of its own."""
     return separate(size, effort)
 
 
 def separate(size: StepSize, effort: Effort) -> Measured:
-    """Matrix products at rate G plus the scans' own time, over the step's time; an equal stack beside it.
-
-    The model is the preset `distinct`: nothing but maps, norms, scans and attention.
-    """
-    torch.manual_seed(0)
-    model = build_model(model_config("inn", "distinct", vocab=VOCAB, **size.model))
+    """Matrix products at rate G plus the scans' own time, over the step's time; an equal stack beside it."""
+    model = distinct(size)
     c = model.config
     rival = equal("mamba-stack", model.num_parameters, VOCAB, step=8, layers=6)
     product = Product(torch.float32, effort.product)
@@ -132,11 +136,11 @@ def separate(size: StepSize, effort: Effort) -> Measured:
     )
 
 
-def share(model: SequenceModel, size: StepSize, effort: Effort, *, bf16: bool = False) -> Measured:
-    """The share of a step's time that its analytic FLOPs would take at rate G."""
+def share(model: SequenceModel, size: StepSize, effort: Effort, *, bf16: bool = False, **beside: Work) -> Measured:
+    """The share of a step's time that its analytic FLOPs would take at rate G; what is `beside` is timed in turns."""
     product = Product(torch.bfloat16 if bf16 else torch.float32, effort.product)
     step = train_step(model, size.batch, size.length, vocab=VOCAB, bf16=bf16)
-    times = in_turns({"step": step, "product": product}, effort)
+    times = in_turns({"step": step, "product": product, **beside}, effort)
     rate, seconds = product.flops / times["product"].median, times["step"].median
     flops = model.training_flops * size.symbols
     details = {"seconds": spread(times), "flops": flops, "G": rate, "symbols_per_s": size.symbols / seconds}
@@ -147,6 +151,12 @@ def paper(size: StepSize) -> SequenceModel:
     """The published model with fresh weights."""
     torch.manual_seed(0)
     return build_model(model_config("inn", "paper", vocab=VOCAB, **size.model))
+
+
+def distinct(size: StepSize) -> SequenceModel:
+    """A model whose neurons have weights of their own, and nothing but maps, norms, scans and attention."""
+    torch.manual_seed(0)
+    return build_model(model_config("inn", "distinct", vocab=VOCAB, **size.model))
 
 
 def stack(**fields: Any) -> SequenceModel:

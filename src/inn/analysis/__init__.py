@@ -13,6 +13,7 @@ from inn.analysis.measures.communities import agreement, communities
 from inn.analysis.measures.contexts import Context, Contexts
 from inn.analysis.measures.degree import effective_degree, received, thresholded_degree
 from inn.analysis.measures.effective import effective_neurons, measure_effective_neurons
+from inn.analysis.measures.impulse import ImpulseResponse, impulse_response
 from inn.analysis.measures.information import Information, information
 from inn.analysis.measures.lens import Lens, logit_lens
 from inn.analysis.measures.similarity import cka
@@ -26,6 +27,7 @@ __all__ = [
     "Context",
     "Contexts",
     "Importance",
+    "ImpulseResponse",
     "Information",
     "Lens",
     "LesionCost",
@@ -49,6 +51,7 @@ __all__ = [
     "half_life",
     "half_lives",
     "importance",
+    "impulse_response",
     "information",
     "logit_lens",
     "match",

@@ -14,7 +14,10 @@ from inn.cli.common import JSON_HELP, console, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
-USAGE = "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] [--plan auto|svd-llm|basis-sharing|qkv-ug-d|...]"
+USAGE = (
+    "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] [--plan auto|svd-llm|basis-sharing|qkv-ug-d|...]"
+    " | RUN --spikes K --out DIR"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -26,10 +29,13 @@ def main(argv: list[str]) -> int:
     if Path(args.out).exists():
         raise InputError(f"'{args.out}' exists already; give a new folder")
     with reporting() as report:
-        found = (of_inn if is_inn(Path(args.model)) else of_decoder)(args, report)
+        make = of_spikes if args.spikes is not None else of_inn if is_inn(Path(args.model)) else of_decoder
+        found = make(args, report)
     found["out"] = str(Path(args.out))
     if args.json:
         print_json(found)
+    elif args.spikes is not None:
+        show_spikes(found)
     else:
         _print(found)
     return 0
@@ -66,10 +72,16 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--device", default="auto", help="auto, cpu or cuda (or cuda:1, ...).")
     parser.flag("--chat", "Read every block as a user's message, in the model's chat template.")
     parser.option("--seed", type=int, default=0, help="Seed that draws the blocks.")
+    parser.option(
+        "--spikes", type=float | None, help="Of a run: maps read counts of spikes, K for a number of mean size; try 2."
+    )
+    parser.option("--spike-code", help="How counts are sent: binary, ternary (default), bitwise or complement.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
+    if args.spikes is None and args.spike_code is not None:
+        raise InputError("--spike-code is of --spikes; give that too, or leave it out")
     for name in ("calibrate", "out"):
-        if getattr(args, name) is None:
+        if getattr(args, name) is None and (name == "out" or args.spikes is None):
             raise InputError(f"--{name} is missing: {USAGE}")
     for name in ("rows", "length", "windows"):
         if getattr(args, name) < (2 if name == "length" else 1):
@@ -119,8 +131,7 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
     from inn.surgery.communal import communal
     from inn.system.files import new_folder
 
-    given = {"plan": None, "roles": None, "tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False}
-    if any(getattr(args, name) != default for name, default in given.items()):
+    if _given(args, *_OF_DECODERS):
         raise InputError(
             "--plan, --roles, --tune and --dense are for decoders of Hugging Face's, and so are --dtype, --device and "
             "--chat; an INN is one group"
@@ -147,6 +158,102 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
         write(INNForCausalLM.wrap(after), folder, home_of(args.model))
         carry(args.model, folder)
     return found
+
+
+def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """A run whose maps read counts of spikes: the weights stay, what goes between them becomes coarser."""
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from inn.analysis.energy import operations, passage
+    from inn.compress.pipeline import texts
+    from inn.compress.spikes import spiking
+    from inn.data.task_data import TaskData
+    from inn.hf.export import home_of, write
+    from inn.hf.model import INNForCausalLM
+    from inn.inference.evaluate import evaluate
+    from inn.inference.examples import evaluate_examples
+    from inn.models.signal import SignalModel
+    from inn.runs.beside import carry
+    from inn.runs.exported import is_exported, save_exported
+    from inn.runs.load import is_inn, load, load_with_data
+    from inn.system.files import new_folder
+
+    if not is_inn(Path(args.model)):
+        raise InputError(f"'{args.model}' is no run of an INN, and --spikes codes what the maps of its neurons read")
+    if other := _given(args, "keep", "rows", *_OF_DECODERS):
+        raise InputError(f"--spikes leaves the weights as they are; leave out --{other}, or compress the result again")
+    code, most = args.spike_code or "ternary", args.windows * args.length
+    if args.calibrate or args.evaluate:
+        before, data = load(args.model), None
+        if before.vocabulary is None or isinstance(before, SignalModel):
+            raise InputError(f"'{args.model}' reads no text; leave out --calibrate and --evaluate")
+        file = args.calibrate or args.evaluate
+        _, scored = texts(file, args.evaluate, before.vocabulary.encode, args.length, args.windows)
+        given, mask = scored[None, :_COUNTED], None
+    elif is_exported(Path(args.model)):
+        raise InputError(f"'{args.model}' is an exported folder, which has no data; give a text by --evaluate")
+    else:
+        before, data = load_with_data(args.model)
+        (given, mask), scored = passage(data, _COUNTED), data.valid[:most]
+    after = spiking(before, args.spikes)
+    found: dict[str, Any] = {"model": args.model, "spikes": args.spikes, "spike_code": code}
+    for when, model in (("before", before), ("after", after)):
+        progress = partial(report, "scoring")
+        if isinstance(data, TaskData):
+            score = evaluate_examples(model, data.examples("valid"), progress=progress)
+        else:
+            score = evaluate(model, np.asarray(scored), progress=progress)
+        done = operations(model, given, mask=mask, code=code)
+        measured = {"bits": score.bits, **getattr(score, "metrics", {})}
+        found[when] = {"measured": measured, **asdict(done), "picojoules": done.picojoules()}
+        found["scored"] = score.count
+    with new_folder(Path(args.out)) as folder:
+        if isinstance(after, SignalModel):
+            save_exported(after, folder)
+        else:
+            write(INNForCausalLM.wrap(after), folder, home_of(args.model))
+        carry(args.model, folder)
+    return found
+
+
+_COUNTED = 1024
+"""Symbols whose spikes are counted."""
+_OF_DECODERS = ("plan", "roles", "tune", "dense", "dtype", "device", "chat")
+_DEFAULTS = {"tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False, "rows": 32}
+
+
+def _given(args: Namespace, *names: str) -> str | None:
+    """The first of these options that has another value than its default."""
+    return next((name for name in names if getattr(args, name) != _DEFAULTS.get(name)), None)
+
+
+def show_spikes(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from inn.analysis.energy import ADD, MULTIPLY_ADD, SOURCE
+
+    tell, before, after = console(), found["before"], found["after"]
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "before", "after"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for name, value in before["measured"].items():
+        table.add_row(name, f"{value:,.4f}", f"{after['measured'][name]:,.4f}")
+    for name, key, unit in (
+        ("multiply-adds per symbol", "multiply_adds", 1),
+        ("additions per symbol", "additions", 1),
+        ("nanojoules per symbol", "picojoules", 1000),
+    ):
+        table.add_row(name, *(f"{side[key] / unit:,.0f}" for side in (before, after)))
+    tell.print(table)
+    tell.print(
+        f"{after['rate']:.2f} spikes per number, {after['silent']:.0%} of the numbers silent, in up to "
+        f"{after['steps']:,} steps of time ({found['spike_code']}); scored on {found['scored']:,} symbols",
+        soft_wrap=True,
+    )
+    tell.print(f"energies: {MULTIPLY_ADD:g} pJ a multiply-add, {ADD:g} pJ an addition ({SOURCE})", soft_wrap=True)
+    tell.print(f"wrote {found['out']}; `inn.load` opens it", soft_wrap=True)
 
 
 def _print(found: dict[str, Any]) -> None:

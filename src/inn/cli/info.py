@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,28 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, is_run, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, recipes, resolve, split_overrides
+from inn.system.errors import InputError
 from inn.system.trees import dotted
 
-USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--json]"
+USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--energy] [--json]"
+_ENERGY: dict[str, tuple[type, Any, str]] = {
+    "symbols": (int, 1024, "Of --energy: symbols of the validation data that are read."),
+    "text": (str, None, "Of --energy: a text file to read instead."),
+    "spike-code": (str, "ternary", "Of --energy: how counts are sent: binary, ternary, bitwise or complement."),
+    "pj-multiply-add": (float, 4.6, "Of --energy: picojoules of a multiply-add (45 nm; Horowitz, ISSCC 2014)."),
+    "pj-add": (float, 0.9, "Of --energy: picojoules of an addition (the same source)."),
+    "pj-byte": (float, 0.0, "Of --energy: picojoules of a byte read or written; 0 leaves memory out."),
+    "bits": (int, 32, "Of --energy: bits of a number, in proportion to which all of it costs."),
+}
+"""What `--energy` takes: the type, the default and the help of each option."""
 
 
 def main(argv: list[str]) -> int:
     """Run `inn info`."""
     args, settings = parse(argv)
     facts = {**amounts(settings), "validation": validation(args.what)}
+    if args.energy:
+        facts["energy"] = energy(args)
     if args.json:
         print_json({"name": args.what, **facts})
     else:
@@ -32,10 +46,46 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     parser = OptionParser("inn info", USAGE, "Parameters, training compute, state and settings of a recipe or a run.")
     about = "A recipe by name, the path of a YAML file, task:NAME, csv:PATH, npz:PATH, or a run directory."
     parser.positional("what", about, metavar="RECIPE|RUN", names=recipes())
+    parser.flag("--energy", "Of a trained run: energy per symbol, by multiply-adds, and by additions of spikes.")
+    for name, (kind, _, about) in _ENERGY.items():
+        parser.option(f"--{name}", type=kind | None, help=about)
     parser.flag("--json", JSON_HELP)
     args = with_settings(parser, own, overrides).parse(own)
+    _check_energy(args, overrides)
     recipe = str(Path(args.what) / "config.yaml") if is_run(args.what) else args.what
     return args, resolve(recipe, overrides)
+
+
+def _check_energy(args: Namespace, overrides: list[str]) -> None:
+    for name, (_, default, _) in _ENERGY.items():
+        key = name.replace("-", "_")
+        if args.energy:
+            value = default if getattr(args, key) is None else getattr(args, key)
+            setattr(args, key, value)
+            least = 1 if name in ("symbols", "bits") else 0
+            if isinstance(value, int | float) and value < least:
+                raise InputError(f"--{name} must be at least {least}, not {value}")
+        elif getattr(args, key) is not None:
+            raise InputError(f"--{name} is of --energy; give that too, or leave it out")
+    if args.energy and overrides:
+        raise InputError(f"--energy is measured on a trained run as it is; leave out {overrides[0]}")
+
+
+def energy(args: Namespace) -> dict[str, Any]:
+    """What a run does for a symbol, and what that would take, as plain data."""
+    from inn.analysis.energy import SOURCE, operations_of
+
+    if not is_run(args.what):
+        raise InputError(f"--energy is measured on a trained run as it is; '{args.what}' is none")
+    assumed = {"multiply_add": args.pj_multiply_add, "add": args.pj_add, "byte": args.pj_byte, "bits": args.bits}
+    found = operations_of(args.what, args.symbols, text=args.text, code=args.spike_code)
+    own = (args.pj_multiply_add, args.pj_add) != (_ENERGY["pj-multiply-add"][1], _ENERGY["pj-add"][1])
+    return {
+        **asdict(found),
+        "picojoules": found.picojoules(**assumed),
+        "picojoules_without_spikes": found.without_spikes().picojoules(**assumed),
+        "assumed": {**assumed, "source": "options of the command" if own else SOURCE},
+    }
 
 
 def amounts(settings: Settings) -> dict[str, Any]:
@@ -85,6 +135,27 @@ def show(name: str, facts: dict[str, Any]) -> None:
     out.print(f"parameters          {facts['parameters']:,}" + (f"  ({parts})" if parts else ""), soft_wrap=True)
     out.print(f"training compute    {facts['training_flops_per_symbol']:,.0f} FLOPs per symbol")
     out.print(f"state               {facts['state_bytes']:,} bytes per stream")
+    if (energy := facts.get("energy")) is not None:
+        show_energy(energy)
     if facts["validation"]:
         said = ", ".join(f"{name} {value:.4f}" for name, value in facts["validation"].items())
         out.print(f"best validation     {said}", soft_wrap=True)
+
+
+def show_energy(facts: dict[str, Any]) -> None:
+    """Operations and energy of a symbol, with what they rest on."""
+    out, assumed = console(), facts["assumed"]
+    spikes = "" if facts["rate"] is None else f", {facts['additions']:,.0f} additions"
+    out.print(f"operations          {facts['multiply_adds']:,.0f} multiply-adds{spikes} per symbol", soft_wrap=True)
+    if facts["rate"] is not None:
+        said = f"{facts['rate']:.3f} spikes per input and step, {facts['silent']:.0%} of inputs silent"
+        counted = f", in up to {facts['steps']:,} steps of time" if facts["steps"] > 1 else ""
+        out.print(f"firing              {said}{counted}", soft_wrap=True)
+    dense = "" if facts["rate"] is None else f" ({facts['picojoules_without_spikes'] / 1e3:,.1f} nJ without spikes)"
+    out.print(f"energy              {facts['picojoules'] / 1e3:,.1f} nJ per symbol{dense}, assuming:", soft_wrap=True)
+    byte = "memory left out" if not assumed["byte"] else f"{assumed['byte']:g} pJ a byte moved"
+    out.print(
+        f"{'':20}{assumed['multiply_add']:g} pJ a multiply-add, {assumed['add']:g} pJ an addition, {byte}, "
+        f"{assumed['bits']} bits ({assumed['source']})",
+        soft_wrap=True,
+    )

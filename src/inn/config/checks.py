@@ -25,7 +25,7 @@ def check_value(config_type: type, name: str, value: Any, prefix: str = "") -> N
     if fits(value, hint):
         return
     if get_origin(hint) is Literal:
-        raise InputError(f"{prefix}{name} cannot be '{value}'{nearest(str(value), get_args(hint))}")
+        raise InputError(f"{prefix}{name} cannot be '{value}'{nearest(str(value), list(map(str, get_args(hint))))}")
     shown = f"'{value}'" if isinstance(value, str) else f"{value!r}"
     raise InputError(f"{prefix}{name} expects {expects(hint)}, not {shown}")
 

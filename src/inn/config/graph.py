@@ -1,4 +1,4 @@
-"""The options of a graph of neurons; each memory, router, topology and readout brings its own."""
+"""The options of a graph of neurons; each memory, router, topology, inner map and readout brings its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from inn.config.checks import check_at_least, check_fraction, check_idle, check_types, needs
 from inn.config.parts import part, parts_of, settle_parts, settled
-from inn.registry import MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import INNERS, MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 NEURONS = 1 << 20
@@ -71,8 +71,12 @@ class GraphConfig:
     """A gate per neuron and step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")
     """Weight (nats) of the mean gate in the training loss: the cost of sending messages."""
+    inner: Any = part(INNERS, "none")
+    """What a neuron makes of its own numbers at the end of every round, beside memory and messages."""
     readout: Any = part(READOUTS, "concat")
     """How the neurons are combined into one vector."""
+    spikes: float = 0.0
+    """The maps of the rounds read counts of spikes, so many for a number of mean size; 0: the numbers themselves."""
     dropout: float = 0.0
     """Dropout on the input, on the outputs of memory and router, and before the head."""
 
@@ -84,7 +88,7 @@ class GraphConfig:
         if self.neurons > NEURONS:
             raise InputError(f"neurons must be at most {NEURONS:,}, not {self.neurons:,}")
         check_fraction(self, "dropout")
-        check_at_least(self, 0, "gate_penalty", "identity_std")
+        check_at_least(self, 0, "gate_penalty", "identity_std", "spikes")
         check_idle(self)
         inputs = self.router.inputs(self)
         if self.weights == "communal" and not 1 <= self.communal_states < inputs:
@@ -118,7 +122,7 @@ class GraphConfig:
         """The configuration of each group's memory, N being that of the group; this one itself where there are none."""
         if not self.population:
             return [self]
-        return [replace(self, topology="complete", population=[], **group) for group in self.population]
+        return [replace(self, topology="complete", inner="none", population=[], **group) for group in self.population]
 
     @property
     def populations(self) -> int:
@@ -135,6 +139,11 @@ class GraphConfig:
         """Whether the router's messages are what memories take in."""
         router = ROUTERS[self.router.kind]
         return router is not None and router.into_memory
+
+    @property
+    def lag(self) -> int:
+        """By how many steps neurons hear one another later: 0 or 1."""
+        return getattr(self.router, "lag", 0)
 
     @property
     def input_width(self) -> int:

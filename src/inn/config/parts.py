@@ -1,4 +1,4 @@
-"""Parts of a configuration that are a kind with options of its own: a memory, a router, a topology, a readout.
+"""Parts of a configuration that are a kind with options of its own: a memory, a router, a topology, an inner map, ...
 
 A configuration holds a part as its kind's options, which know the kind's name: `config.memory.kind`,
 `config.memory.state`. It may be given as a name, as plain data `{"kind": "mamba", "state": 8}`, or as the options.

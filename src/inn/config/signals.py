@@ -59,6 +59,9 @@ class SignalConfig(GraphConfig, SignalOptions):
     """The kind of model."""
     channels: Literal["all", "split"] = "all"
     """`split`: each neuron reads a part of the channels, and is skipped while all of them are missing."""
+    elapsed: int | None = None
+    """Channel that holds the time since the step before, which memories that take it (`liquid`) are told, in units of
+    its mean in training."""
     absent: float = needs(0.0, "channels", "split".__eq__, "split")
     """Chance of each neuron to be skipped in a row of a training batch: practice for channels that fail."""
 
@@ -66,6 +69,7 @@ class SignalConfig(GraphConfig, SignalOptions):
         super().__post_init__()
         self.check_signal()
         check_fraction(self, "absent")
+        check_at_least(self, 0, "elapsed")
         if self.channels == "split" and self.input != "split":
             raise InputError(f"channels 'split' needs input 'split', not '{self.input}': each neuron has its own input")
 

@@ -165,7 +165,7 @@ class INNCache(Cache):
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Each row `repeats` times, one after the other."""
-        if self._state is not None:
+        if self.batch_size > 0:
             self._select(torch.arange(self.batch_size).repeat_interleave(repeats))
 
     def repeat_to(self, rows: int, copies: int) -> None:
@@ -199,8 +199,8 @@ class INNCache(Cache):
 
     @property
     def batch_size(self) -> int:
-        """Rows; -1 where nothing was read."""
-        return -1 if self._state is None else next(iter(self._state.values())).shape[0]
+        """Rows; -1 where nothing was read, and of a model without any memory."""
+        return next((len(t) for t in (self._state or {}).values()), -1)
 
     @property
     def is_compileable(self) -> bool:

@@ -17,6 +17,7 @@ from inn.models.sequence import SequenceModel
 from inn.nn.modes import device_of
 
 _ROWS, _STEPS = 256, 2**16  # sequences side by side, and steps of all of them together
+_LONG = 2**22  # the same where a sequence alone has more
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def predict_examples(model: SequenceModel, examples: Examples, *, dtype: str | N
 
 def _side_by_side(examples: Examples) -> Iterator[Examples]:
     """The sequences in batches that are read at once."""
-    return examples.batches(max(1, min(_ROWS, _STEPS // int(examples.lengths.max()))))
+    longest = int(examples.lengths.max())
+    most = _STEPS if longest <= _STEPS else _LONG  # what is longer than a window is read window by window in any case
+    return examples.batches(max(1, min(_ROWS, most // longest)))
 
 
 def _windows(

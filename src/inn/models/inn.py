@@ -112,13 +112,15 @@ class INN(HoldsGraph, SequenceModel):
         edges: Edges | None = None,
         remember: bool = True,
         predict: bool = True,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
         `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
-        not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`.
+        not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`. `dt` `[B, T]` is the
+        time since the symbol before, for memories that take it (`liquid`).
         """
-        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember, dt=dt)
         return self.predict(hidden) if predict else hidden, state
 
     @checked
@@ -131,12 +133,13 @@ class INN(HoldsGraph, SequenceModel):
         mask: Tensor | None = None,
         edges: Edges | None = None,
         remember: bool = True,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """`forward` up to the head: the normalised readout `[B, T, readout_width]`, for `predict`, and the state.
 
         Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
-        return self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember)
+        return self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember, dt=dt)
 
     def read(
         self,
@@ -147,13 +150,15 @@ class INN(HoldsGraph, SequenceModel):
         mask: Tensor | None,
         edges: Edges | None = None,
         remember: bool = True,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """`hidden` of arguments that have been checked."""
         x, found, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
         if self.recall is not None:
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
             state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
-        x, after = self.backbone(x, state, recalled=found, edges=edges, reset=reset, mask=mask, checked=True)
+        options = {"edges": edges, "reset": reset, "mask": mask, **({} if dt is None else {"dt": dt})}
+        x, after = self.backbone(x, state, recalled=found, **options, checked=True)
         return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:

@@ -15,13 +15,15 @@ from inn.models.names import HoldsGraph
 from inn.models.signal import READ, SignalModel
 from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
+from inn.nn.masked import legible
 from inn.nn.population import NeuronLinear
 from inn.nn.state import State
 from inn.nn.topology.edges import Edges
 from inn.ops.norm.reference import EPSILON
+from inn.system.errors import InputError
 
 
-@passed_by("forward", "read", "body", "enter", "so_far", "predict", backbone=Graph)
+@passed_by("forward", "read", "body", "enter", "so_far", "predict", "since", backbone=Graph)
 class SignalGraph(HoldsGraph, SignalModel):
     """Linear in, a graph of neurons, linear out: `inn.models.inn.INN` on signals, without recall.
 
@@ -40,8 +42,14 @@ class SignalGraph(HoldsGraph, SignalModel):
     def __init__(self, config: SignalConfig):
         c = config
         super().__init__(c, c.input_width, c.readout_width)
-        self.split, self.absent = c.channels == "split", c.absent
+        self.split, self.absent, self.elapsed = c.channels == "split", c.absent, c.elapsed
         self.backbone = Graph(c)
+        if self.elapsed is not None and self.elapsed >= c.features:
+            raise InputError(f"elapsed must be from 0 to {c.features - 1}, a channel of the signal, not {self.elapsed}")
+        if self.elapsed is not None and not self.backbone.takes_dt:
+            raise InputError(
+                "elapsed does nothing, as no memory takes the time between steps; use memory 'liquid', or leave it out"
+            )
         self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
 
     def forward(
@@ -57,6 +65,8 @@ class SignalGraph(HoldsGraph, SignalModel):
         body = partial(self.body, edges=edges)
         if self.split:
             body = partial(body, present=self.present(x))
+        if self.elapsed is not None:
+            body = partial(body, dt=self.since(x))
         hidden, last, after = self.read(x, state, reset, mask, body)
         return self.predict(hidden, last), after
 
@@ -68,8 +78,11 @@ class SignalGraph(HoldsGraph, SignalModel):
         mask: Tensor | None,
         edges: Edges | None = None,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         options: dict[str, Any] = {"edges": edges, "reset": reset, "mask": mask, "checked": True}
+        if dt is not None:
+            options["dt"] = dt
         if present is not None:
             options["present"] = present
         y, after = self.backbone(self.dropout(x), state, **options)
@@ -88,6 +101,18 @@ class SignalGraph(HoldsGraph, SignalModel):
             present = present & (torch.rand(len(x), 1, present.shape[2], device=x.device) >= self.absent)
         return present
 
+    def since(self, x: Tensor) -> Tensor:
+        """The time since the step before `[B, T]`, in units of its mean in training; 1 where it is missing."""
+        mean, t = self.input_mean[self.elapsed], x[..., self.elapsed]
+        return torch.where(t.isnan(), 1, t / torch.where(mean > 0, mean, 1))
+
+    def check_values(self, given: Tensor) -> None:
+        super().check_values(given)
+        if self.elapsed is not None and legible(given) and bool((given[..., self.elapsed] < 0).any()):
+            raise InputError(
+                f"feature {self.elapsed}, the time since the step before (elapsed), is below 0; sort the steps by time"
+            )
+
     def embed(self, x: Tensor) -> Tensor:
         """A signal `[B, T, F]` as the neurons' inputs `[B, T, N, D]`."""
         return self.backbone.distribute(self.dropout(self.enter(x)))
@@ -105,11 +130,12 @@ class SignalGraph(HoldsGraph, SignalModel):
                 return self.step(tokens, state)
         with torch.inference_mode(), going_round(self):
             x, own = tokens[:, None], state.round(READ)
+            dt = None if self.elapsed is None else self.since(x)
             if self.split:
                 present = self.present(x)
-                hidden = graph.readout(graph.run_(self.embed(x), state, present), present=present)
+                hidden = graph.readout(graph.run_(self.embed(x), state, present, dt), present=present)
             else:
-                hidden = graph.readout(graph.run_(self.embed(x), state))
+                hidden = graph.readout(graph.run_(self.embed(x), state, dt=dt))
             hidden = self.norm(hidden)
             hidden, last, kept = self.so_far(x, hidden, own, None, None)
             for name, t in kept.items():

@@ -5,7 +5,7 @@ What a mask or a reset takes away is taken out here too: no NaN behind it meets 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from inn.nn.masked import legible, like, nothing, sheltered
 from inn.nn.state import WHOLE, Key, State
+from inn.nn.steps import durations, flags, named
 from inn.nn.topology.edges import Edges
 from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
@@ -88,7 +89,7 @@ class Checked(nn.Module):
     def check_state(self, state: Any, streams: int) -> State:
         """A state that fits, of `streams` streams, numbers in the module's types; raises `InputError` for any other."""
         if not isinstance(state, State):
-            raise InputError(f"state must be an inn.State or None, not {_named(state)}")
+            raise InputError(f"state must be an inn.State or None, not {named(state)}")
         compiling = torch.compiler.is_compiling()
         if not compiling and state.fits[0] is self._own is not None and state.fits[1] == streams:
             return state
@@ -135,6 +136,8 @@ def checked(forward: Callable) -> Callable:
             check_edges(options["edges"], self.config.neurons)  # type: ignore[union-attr]
         if options and options.get("present") is not None:
             options["present"], given = self.check_present(options["present"], given)  # type: ignore[operator]
+        if options and options.get("dt") is not None:
+            options["dt"] = durations(options["dt"], given, mask)
         if streams == 0 or steps == 0:
             return nothing(forward, self, given, state, **options)
         if mask is not None:
@@ -202,7 +205,7 @@ def config_of(kind: type, config: Any, given: dict[str, Any]) -> Any:
     if config is None:
         return None
     if not isinstance(config, kind):
-        raise InputError(f"config must be a {kind.__name__}, or give its fields by name, not {_named(config)}")
+        raise InputError(f"config must be a {kind.__name__}, or give its fields by name, not {named(config)}")
     if given:
         raise InputError(
             f"field '{next(iter(given))}' beside a config would do nothing; change the config, or leave it out"
@@ -219,7 +222,7 @@ def by_forward(method: Callable) -> Callable:
 def one_each(tokens: Any) -> Tensor:
     """The symbols of one step, `[B]`; raises `InputError` for another shape."""
     if not isinstance(tokens, Tensor):
-        raise InputError(f"a step takes tokens [B], a tensor of one symbol for each stream, not {_named(tokens)}")
+        raise InputError(f"a step takes tokens [B], a tensor of one symbol for each stream, not {named(tokens)}")
     if tokens.ndim != 1:
         raise InputError(f"a step takes tokens [B], one symbol for each stream, not {list(tokens.shape)}")
     return tokens
@@ -228,7 +231,7 @@ def one_each(tokens: Any) -> Tensor:
 def symbols(tokens: Any) -> Tensor:
     """Symbols `[B, T]` as int64, from any type of whole numbers; raises `InputError` for anything else."""
     if not isinstance(tokens, Tensor):
-        raise InputError(f"tokens must be a tensor [B, T] of whole numbers, not {_named(tokens)}")
+        raise InputError(f"tokens must be a tensor [B, T] of whole numbers, not {named(tokens)}")
     if tokens.ndim != 2:
         raise InputError(f"tokens must be [B, T], which is [batch, time], not {list(tokens.shape)}")
     return whole(tokens)
@@ -259,7 +262,7 @@ def vectors(x: Any, width: int, module: Checked) -> Tensor:
         hint = ""
         if isinstance(x, nn.utils.rnn.PackedSequence):
             hint = "; unpack it with pad_packed_sequence, and say by mask [B, T] what is padding"
-        raise InputError(f"the graph takes a tensor [batch, time, {width}], not {_named(x)}{hint}")
+        raise InputError(f"the graph takes a tensor [batch, time, {width}], not {named(x)}{hint}")
     if x.ndim != 3 or x.shape[-1] != width:
         raise InputError(f"the graph takes [batch, time, {width}], not {list(x.shape)}")
     if autocasts(x) and x.is_floating_point():
@@ -273,36 +276,10 @@ def vectors(x: Any, width: int, module: Checked) -> Tensor:
     )
 
 
-def flags(name: str, t: Any, given: Tensor, shape: Sequence[int] = (), form: str = "[B, T]") -> Tensor:
-    """A mask or resets, `[B, T]`, as bool; raises `InputError` for other shapes, devices and numbers than 0 and 1."""
-    shape = [*(shape or given.shape[:2])]
-    if not isinstance(t, Tensor):
-        raise InputError(f"{name} must be a tensor {form} of bool, here {shape}, not {_named(t)}")
-    if [*t.shape] != shape:
-        raise InputError(f"{name} must be {form}, here {shape}, not {list(t.shape)}")
-    if t.device != given.device:
-        raise InputError(f"{name} is on {t.device}, what it is of on {given.device}; move it with .to(...)")
-    if t.dtype != torch.bool:
-        on = t == 1
-        # Nobody who is in a hurry gives other numbers than bool, so that the look at them may wait for a GPU.
-        if legible(t, anywhere=True) and not bool((on | (t == 0)).all()):
-            raise InputError(f"{name} must be bool, or numbers that are all 0 or 1; make it bool by a comparison")
-        t = on
-    return t
-
-
-def presence(t: Any, given: Tensor, neurons: int) -> Tensor:
-    """Which neurons are there, `[B, T, N]` bool, of that or of `[B, N]`; raises `InputError` as `flags` does."""
-    streams, steps = given.shape[:2]
-    if isinstance(t, Tensor) and t.ndim == 2:
-        return flags("present", t, given, (streams, neurons), "[B, T, N] or [B, N]")[:, None].expand(-1, steps, -1)
-    return flags("present", t, given, (streams, steps, neurons), "[B, T, N] or [B, N]")
-
-
 def check_edges(edges: Any, neurons: int) -> None:
     """Raise `InputError` unless these are `Edges` of so many neurons."""
     if not isinstance(edges, Edges):
-        raise InputError(f"edges must be inn.Edges or None, not {_named(edges)}; make them with inn.Edges.listed(...)")
+        raise InputError(f"edges must be inn.Edges or None, not {named(edges)}; make them with inn.Edges.listed(...)")
     if edges.sources.shape[0] != neurons:
         raise InputError(f"edges must be of the graph's {neurons} neurons, not of {edges.sources.shape[0]}")
 
@@ -334,11 +311,6 @@ def _difference(state: State, own: dict[Key, tuple[tuple[int, ...], torch.dtype]
         if t.dtype != dtype and not (t.is_floating_point() and dtype.is_floating_point):
             return f"its {what} is {_type(t)}, here {_type(dtype)}"
     return ""
-
-
-def _named(value: Any) -> str:
-    """What a value is, for a sentence."""
-    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def _type(t: Tensor | torch.dtype | None) -> str:

@@ -10,13 +10,16 @@ from torch.utils.checkpoint import checkpoint
 
 from inn.config.assemble import graph_config
 from inn.config.graph import GraphConfig
-from inn.nn.arguments import Checked, config_of, presence, vectors
+from inn.nn.arguments import Checked, config_of, vectors
 from inn.nn.direct import passed_by
+from inn.nn.feedback import FeedbackRound
 from inn.nn.masked import legible
 from inn.nn.presence import only_present
 from inn.nn.round import Round
+from inn.nn.spikes import code
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
+from inn.nn.steps import presence
 from inn.nn.topology.base import edges_of
 from inn.nn.topology.edges import Edges
 from inn.registry import READOUTS
@@ -64,8 +67,11 @@ class Graph(Checked):
             self.identity = nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std)
         if config.identity == "silent":
             self.identity_gain = nn.Parameter(torch.zeros(config.width))
-        self.rounds = nn.ModuleList(Round(config) for _ in range(1 if config.share_rounds else config.rounds))
+        made = FeedbackRound if config.lag else Round
+        self.rounds = nn.ModuleList(made(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = READOUTS[config.readout.kind](config)
+        if config.spikes:
+            code(self.rounds, config.spikes)
 
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
@@ -121,6 +127,7 @@ class Graph(Checked):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Run the graph over a stretch of time.
 
@@ -134,20 +141,22 @@ class Graph(Checked):
             present: `[B, T, N]` bool (or `[B, N]`, for all steps), which neurons are there; None: all of them. One that
                 is absent is skipped: its state passes through unchanged, nobody hears it, and the readout leaves it
                 out. With `input: split` its part of the input is not looked at.
+            dt: `[B, T]` the time since the step before, for memories that take it (`liquid`); None: 1 everywhere.
 
         Returns:
             `[B, T, config.readout_width]` and the state after the last step.
 
         Raises:
             InputError: if the input's width, type or device, the state, the mask or the resets do not fit; if a router
-                or a readout of the graph does not know of absent neurons.
+                or a readout of the graph does not know of absent neurons, or no memory of time between steps.
         """
         neurons = self.distribute(x)
         neurons = neurons if recalled is None else neurons + recalled
+        more = {} if dt is None else {"dt": dt}
         if present is None:
-            neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask)
+            neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, **more)
             return self.readout(neurons), state
-        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, present=present)
+        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, present=present, **more)
         return self.readout(neurons, present=present), state
 
     def check_given(self, given: Any) -> Tensor:
@@ -178,10 +187,23 @@ class Graph(Checked):
                 )
         return None if legible(present) and bool(present.all()) else present
 
-    def run_(self, x: Tensor, state: State, present: Tensor | None = None) -> Tensor:
+    @property
+    def takes_dt(self) -> bool:
+        """Whether a memory of the graph takes the time between steps."""
+        return any(module.memory.takes_dt for module in self.rounds)  # type: ignore[union-attr]
+
+    def _times(self, dt: Tensor) -> Tensor:
+        if not self.takes_dt:
+            raise InputError(
+                "no memory of this graph takes the time between steps, dt; leave it out, or use memory 'liquid'"
+            )
+        return dt
+
+    def run_(self, x: Tensor, state: State, present: Tensor | None = None, dt: Tensor | None = None) -> Tensor:
         """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
         present = None if present is None else self._absences(present)
-        return self._rounds(only_present(x, present), state, self.edges, None, None, present, in_place=True)[0]
+        dt = None if dt is None else self._times(dt)
+        return self._rounds(only_present(x, present), state, self.edges, None, None, present, dt, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
@@ -204,22 +226,24 @@ class Graph(Checked):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """All rounds on neurons `[B, T, N, D]`, without input and readout; absent neurons come out as zeros."""
         state = state if state is not None else self.initial_state(x.shape[0])
         if present is not None:
             present = self._absences(present)
             x = only_present(x, present)
+        dt = None if dt is None else self._times(dt)
         if (own := self.edges) is not None:
             edges = own if edges is None else own.within(edges)
         if x.shape[1] == 1 or all(module.parallel_in_time for module in self.rounds):
-            return self._rounds(x, state, edges, reset, mask, present)
+            return self._rounds(x, state, edges, reset, mask, present, dt)
         # A message feeds the next step's memory: there is no way but step by step.
         steps = []
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
-            own = [None if t is None else t[:, at] for t in (reset, mask, present)]
-            y, state = self._rounds(x[:, at], state, edges, own[0], own[1], own[2])
+            own = [None if t is None else t[:, at] for t in (reset, mask, present, dt)]
+            y, state = self._rounds(x[:, at], state, edges, own[0], own[1], own[2], own[3])
             steps.append(y)
         return torch.cat(steps, dim=1), state
 
@@ -231,6 +255,7 @@ class Graph(Checked):
         reset: Tensor | None,
         mask: Tensor | None,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
         in_place: bool = False,
     ) -> tuple[Tensor, State]:
         new: dict[tuple[int, str], Tensor] = {}
@@ -241,6 +266,8 @@ class Graph(Checked):
             options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
             if present is not None:
                 options["present"] = present
+            if dt is not None:
+                options["dt"] = dt
             if self.checkpoint_rounds and tape is None and torch.is_grad_enabled():
                 x, parts, penalties = checkpoint(module, x, state.round(r), **options, use_reentrant=False)
             else:

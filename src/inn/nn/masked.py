@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def nothing(forward: Callable, module: Checked, given: Tensor, state: State | None, **options: Any) -> Any:
     """What is made of no streams or no steps: nothing, of the right shape, in the graph of gradients."""
     streams, steps = given.shape[:2]
-    options = {name: value for name, value in options.items() if name not in ("recalled", "present")}
+    options = {name: value for name, value in options.items() if name not in ("recalled", "present", "dt")}
     one = given.new_zeros(1, 1, *given.shape[2:])
     if not module.symbols:
         one = one + given.sum()

@@ -23,14 +23,17 @@ class TakesPresent:
 
     Attributes:
         takes_present: whether `forward` has a parameter `present`, `[B, T, N]` bool; found out for each class.
+        takes_dt: likewise `dt`, `[B, T]`, the time since the step before.
     """
 
     takes_present: ClassVar[bool] = False
+    takes_dt: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         forward = getattr(cls, "forward", None)
-        cls.takes_present = forward is not None and "present" in signature(forward).parameters
+        taken = () if forward is None else signature(forward).parameters
+        cls.takes_present, cls.takes_dt = "present" in taken, "dt" in taken
 
 
 def only_present(x: Tensor, present: Tensor | None) -> Tensor:
@@ -39,26 +42,36 @@ def only_present(x: Tensor, present: Tensor | None) -> Tensor:
 
 
 def remember(
-    memory: Memory, x: Tensor, state: Parts, *, reset: Tensor | None, mask: Tensor | None, present: Tensor
+    memory: Memory,
+    x: Tensor,
+    state: Parts,
+    *,
+    reset: Tensor | None,
+    mask: Tensor | None,
+    present: Tensor,
+    dt: Tensor | None = None,
+    **more: Tensor,
 ) -> tuple[Any, ...]:
     """`memory(x, state)` in which neurons that are absent are skipped: their state passes through unchanged.
 
     A memory that does not take `present` reads once where the same neurons are absent at all steps (`present` is
     expanded over time), and else step by step.
     """
+    timed = {} if dt is None else {"dt": dt}
     if memory.takes_present:
-        return memory(x, state, reset=reset, mask=mask, present=present)
+        return memory(x, state, reset=reset, mask=mask, present=present, **timed, **more)
     if x.shape[1] > 1 and present.stride(1) != 0:
         results, found = [], []
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
-            own = {"reset": None if reset is None else reset[:, at], "mask": None if mask is None else mask[:, at]}
-            y, state, *more = remember(memory, x[:, at], state, present=present[:, at], **own)
+            given = {"reset": reset, "mask": mask, "dt": dt}
+            own: dict[str, Any] = {name: None if v is None else v[:, at] for name, v in given.items()}
+            y, state, *rest = remember(memory, x[:, at], state, present=present[:, at], **own)
             results.append(y)
-            found.extend(more)
+            found.extend(rest)
         penalties = {name: torch.stack([f[name] for f in found]).mean() for name in (found[0] if found else ())}
         return torch.cat(results, 1), state, penalties
-    y, new, *found = memory(x, state, reset=reset, mask=mask)
+    y, new, *found = memory(x, state, reset=reset, mask=mask, **timed, **more)
     if reset is not None:
         first, begun = memory.initial_state(1), reset.any(1)
         state = {name: torch.where(like(begun, t), first[name], t) for name, t in state.items()}

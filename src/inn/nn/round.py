@@ -15,7 +15,7 @@ from inn.nn.residual import Residual, residual
 from inn.nn.routing.base import Router
 from inn.nn.routing.gate import Gate
 from inn.nn.topology.edges import Edges
-from inn.registry import ROUTERS
+from inn.registry import INNERS, ROUTERS
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Round(nn.Module):
 
     With a router that leads into the memory (`dendrites`) it is communication, then memory: x ← x + M(R(LN₁ x)).
     With a `residual` other than `add` each x + y is that combination of x and y (`inn.nn.residual`).
+    An inner map comes last, and is added: x ← x + I(LN₃ x).
     """
 
     def __init__(self, config: GraphConfig):
@@ -46,7 +47,7 @@ class Round(nn.Module):
         self.memory = build_memory(config)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
         self.memory_residual = residual(config)
-        self.router = self.gate = self.router_norm = self.router_residual = None
+        self.router = self.gate = self.router_norm = self.router_residual = self.inner = None
         if (router := ROUTERS[config.router.kind]) is not None:
             self.router = router(config)
             if self.router.into_memory and config.update != "sequential":
@@ -59,6 +60,9 @@ class Round(nn.Module):
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
                 self.router_residual = residual(config)
             self.gate = Gate(config) if config.gate != "none" else None
+        if (inner := INNERS[config.inner.kind]) is not None:
+            self.inner_norm = NeuronNorm(P, D, kind=config.norm)
+            self.inner = inner(config)
 
     @property
     def parallel_in_time(self) -> bool:
@@ -66,7 +70,7 @@ class Round(nn.Module):
 
     def counted(self) -> list[Any]:
         """The parts that say their FLOPs."""
-        parts = (self.memory, self.memory_residual, self.router, self.router_residual)
+        parts = (self.memory, self.memory_residual, self.router, self.router_residual, self.inner)
         return [part for part in parts if part is not None]
 
     def initial_state(self, batch: int) -> Parts:
@@ -84,11 +88,13 @@ class Round(nn.Module):
         tape: RoundTape | None = None,
         in_place: bool = False,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
         """Return the neurons after the round, `[B, T, N, D]`, the new state, and what parts add to the loss, by name.
 
         With `in_place` (one step, neither reset nor mask) the new state is the given one, changed. Neurons that are not
-        `present` `[B, T, N]` come out as zeros.
+        `present` `[B, T, N]` come out as zeros. The time since the step before, `dt` `[B, T]`, is for the memory, if it
+        takes it.
         """
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
         if present is not None:
@@ -97,33 +103,45 @@ class Round(nn.Module):
         penalties: Penalties = {}
         router, memory, dropout = self.router, self.memory, self.dropout
         if router is not None and router.into_memory:
-            heard, routed = self._communicate(router, heard, state, options, penalties)
+            heard, routed = self.communicate(router, heard, state, options, penalties)
+        timed = {"dt": dt} if dt is not None and memory.takes_dt else {}
         if present is not None:
-            recalled, new_state, *found = remember(memory, heard, state, reset=reset, mask=mask, present=present)
+            told = {"reset": reset, "mask": mask, "present": present, **timed}
+            recalled, new_state, *found = remember(memory, heard, state, **told)
             recalled = only_present(recalled, present)
             penalties.update(*found)
-        elif in_place:
+        elif in_place and not timed:
             recalled, new_state = memory.step_(heard, state), state
         else:
-            recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask)
+            recalled, new_state, *found = memory(heard, state, reset=reset, mask=mask, **timed)
             penalties.update(*found)
         if tape is not None:
             tape.add("activity", recalled)
-            tape.add("state", memory.sizes(new_state))
-        y = _combined(self.memory_residual, x, dropout(recalled))
+            tape.add("state", memory.sizes(new_state).expand(x.shape[0], -1))
+        y = combined(self.memory_residual, x, dropout(recalled))
         if router is not None and (norm := self.router_norm) is not None:
             source = x if self.update == "parallel" else y
             normed = source if self.update == "message-norm" else norm(source)
-            message, routed = self._communicate(router, normed, state, options, penalties)
+            message, routed = self.communicate(router, normed, state, options, penalties)
             message = dropout(norm(message) if self.update == "message-norm" else message)
-            y = only_present(_combined(self.router_residual, y, message), present)
+            y = only_present(combined(self.router_residual, y, message), present)
+        y = self.mapped(y, tape, present)
         if in_place:
-            for name, part in (routed if present is None else {**new_state, **routed}).items():
+            for name, part in (routed if new_state is state else {**new_state, **routed}).items():
                 state[name].copy_(part)
             return y, state, {}
         return y, {**new_state, **routed}, penalties
 
-    def _communicate(
+    def mapped(self, y: Tensor, tape: RoundTape | None, present: Tensor | None) -> Tensor:
+        """Neurons `[B, T, N, D]` after the inner map of each, where there is one."""
+        if (inner := self.inner) is None:
+            return y
+        normed = self.inner_norm(y)
+        if tape is not None and tape.wants("clamped") and (clamped := inner.clamped(normed)) is not None:
+            tape.add("clamped", clamped)
+        return only_present(y + self.dropout(inner(normed)), present)
+
+    def communicate(
         self, router: Router, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties
     ) -> tuple[Tensor, Parts]:
         """What the neurons `x` `[B, T, N, D]` hear from one another, and the router's new state."""
@@ -142,7 +160,8 @@ class Round(nn.Module):
         return message, routed
 
 
-def _combined(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
+def combined(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
+    """What neurons were and what is put to them, as one."""
     return x + y if residual is None else residual(x, y)
 
 

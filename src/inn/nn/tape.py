@@ -16,6 +16,7 @@ CHANNELS = {
     "activity": "root mean square over the width of what a neuron's memory adds [N]",
     "gate": "a neuron's decision to emit [N]",
     "state": "root mean square of a neuron's memory after each call [N]",
+    "clamped": "share of a neuron's numbers that are outside its inner map's range [N]",
     "outputs": "the neurons after the last round, of the latest call only [B, T, N, D]",
 }
 """What can be recorded; all but `outputs` are averages over every symbol seen, by round."""
@@ -125,7 +126,7 @@ class RoundTape:
         return channel in self.tape.channels
 
     def add(self, channel: str, value: Tensor) -> None:
-        """Record activity `[B, T, N, D]`, gate `[B, T, N]` or how much is remembered, state `[B, N]`."""
+        """Record activity `[B, T, N, D]`, gate or clamped `[B, T, N]`, or how much is remembered, state `[B, N]`."""
         if channel == "routing":
             self.add_routing(value)
             return

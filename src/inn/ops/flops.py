@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -69,6 +69,10 @@ def _step(x, into, conv_weight, conv_bias, to_scan, to_dt, dt_bias, A_log, skip,
     return x[0] * x[2] * (2 * maps + A_log[1] * (2 * conv_weight[-1] + 7 * A_log[2]))
 
 
+def _loop(x, state, reset, mask, *weights, **kwargs):
+    return 2 * prod(x) + 2 * prod(x[:3]) * sum(prod(w[1:]) for w in weights if isinstance(w, Sequence) and len(w) > 2)
+
+
 def _recall(tokens, table, recent, orders, reset, mask, learn, width=0, **kwargs):
     return 2 * prod(tokens) * table[1] * width
 
@@ -88,6 +92,8 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "neuron_linear_bwd": lambda gy, x, *_, **__: 4 * prod(gy) * x[3],
     "memory_step": _step,
     "recall": _recall,
+    "recurrence_fwd": lambda *given, **__: _loop(*given[:9]),
+    "recurrence_bwd": lambda gy, glast, *given, **__: 2 * _loop(*given[:9]),
     # PyTorch's own on the CPU, which it does not count: what an LSTM and a Transformer run on.
     "mkldnn_rnn_layer": lambda x, w, u, *_, **__: _lstm(x, w, u),
     "mkldnn_rnn_layer_backward": lambda x, w, u, *_, **__: 2 * _lstm(x, w, u),

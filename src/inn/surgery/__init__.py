@@ -1,5 +1,6 @@
 """Surgery: a new model made of a trained one, which stays as it is.
 
 `collapse.collapse(model)` makes one neuron of identical ones. `communal.communal(model, rows, keep)` has the neurons
-share what they read through. `upcycle.upcycle(folder)` makes a population of a pretrained Mamba.
+share what they read through. `families.select_families(model, refit, error)` finds the family of functions that suits
+each neuron's inner map. `upcycle.upcycle(folder)` makes a population of a pretrained Mamba.
 """

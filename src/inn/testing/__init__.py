@@ -1,4 +1,4 @@
-"""The contracts of memories, routers, topologies, readouts, models and tasks, as checks that run on kinds of your own.
+"""The contracts of memories, routers, topologies, inner maps, readouts, models and tasks, as checks on your own kinds.
 
 Each raises an `AssertionError` that says what does not hold. They take a class, or the name of a kind, and the options
 to build it with; in a test of your own package:
@@ -8,6 +8,15 @@ to build it with; in a test of your own package:
 """
 
 from inn.testing.graphs import check_memory, check_model, check_readout, check_router, check_topology
+from inn.testing.inner import check_inner
 from inn.testing.tasks import check_task
 
-__all__ = ["check_memory", "check_model", "check_readout", "check_router", "check_task", "check_topology"]
+__all__ = [
+    "check_inner",
+    "check_memory",
+    "check_model",
+    "check_readout",
+    "check_router",
+    "check_task",
+    "check_topology",
+]

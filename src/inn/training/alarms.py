@@ -12,6 +12,8 @@ ALIKE = 1.5
 """Effective neurons below which a population counts as collapsed, once a third of the run is done."""
 IDENTICAL = 1.001
 """Effective neurons below which the neurons are one and the same, at any time."""
+SILENT = 100
+"""Steps without a spike after which a population of spiking units counts as silent."""
 _LINES = 6  # fewer say nothing about a trend
 
 
@@ -58,6 +60,27 @@ def neurons_alike(effective: float, step: int, total: int) -> bool:
     return effective < (ALIKE if step >= total / 3 else IDENTICAL)
 
 
+def silent(logged: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
+    """The spiking populations that have not fired for 100 steps, by name.
+
+    Args:
+        logged: (step, the share of units that fired by population), oldest first.
+
+    >>> silent([(10, {"a": 0.1, "b": 0.0}), (60, {"a": 0.0, "b": 0.0}), (110, {"a": 0.0, "b": 0.0})])
+    ['b']
+    """
+    found = []
+    for name in logged[-1][1] if logged else ():
+        first = None
+        for step, rates in reversed(logged):
+            if rates.get(name) != 0:
+                break
+            first = step
+        if first is not None and logged[-1][0] - first >= SILENT:
+            found.append(name)
+    return found
+
+
 def floor_warning(name: str, floor: float, bits: float, unit: str) -> str:
     """The sentence about a loss that settled on a floor."""
     answers = {"constant": "an answer that is always the same", "last value": "repeating the last value"}
@@ -73,4 +96,12 @@ def alike_warning(effective: float, neurons: int) -> str:
     return (
         f"the {neurons} neurons amount to {effective:.2f}: they say the same thing; give them something of their own "
         "(weights: separate, identity: embedding) or collapse() the model into one neuron"
+    )
+
+
+def silent_warning(name: str) -> str:
+    """The sentence about a population that does not fire."""
+    return (
+        f"no unit of {name} has fired for {SILENT} steps: currents do not reach the threshold, and what does not fire "
+        "says nothing; lower model.memory.threshold, or give its neurons larger inputs"
     )

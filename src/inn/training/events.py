@@ -78,7 +78,8 @@ class Progress(Event):
     """Seconds of work on this run so far, earlier sittings included."""
     seconds_left: float
     named: dict[str, float] = field(default_factory=dict)
-    """`penalty.NAME`: that part of the penalty; `objective.NAME`: what the objective measures, per symbol."""
+    """`penalty.NAME`: that part of the penalty; `objective.NAME`: what the objective measures, per symbol;
+    `firing.NAME`: the share of a spiking memory's units that fire."""
 
     @property
     def fraction(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,9 @@ class Monitor:
         """Start the clock, count the floors of a new run, and say what is to be done on how many symbols."""
         self.clock = time.perf_counter()
         self.first_step = self.state.step
-        self.logged = [(x["step"], x["bits"]) for x in self.run.metrics() if x["event"] == "train"]
+        lines = [x for x in self.run.metrics() if x["event"] == "train"]
+        self.logged = [(x["step"], x["bits"]) for x in lines]
+        self.fired = [(x["step"], _named("firing.", x)) for x in lines]
         self.board = TensorBoardWriter(self.run.path if self.group.is_main else None, self.state.step)
         if not self.state.floors:
             self.state.floors = self.group.on_main(
@@ -89,6 +92,8 @@ class Monitor:
         per_step = (time.perf_counter() - self.clock) / (state.step - self.first_step)
         nats = sums.nats / sums.symbols
         effective = validation.effective_neurons(self.model, inputs)
+        fired = validation.firing(self.model, inputs)
+        self.fired.append((state.step, fired))
         assert self.lr is not None
         progress = events.Progress(
             state.step,
@@ -103,7 +108,10 @@ class Monitor:
             sums.penalty / sums.symbols,
             elapsed,
             per_step * (self.steps - state.step),
-            {name: total / sums.symbols for name, total in sums.named.items()},
+            {
+                **{name: total / sums.symbols for name, total in sums.named.items()},
+                **{f"firing.{name}": rate for name, rate in fired.items()},
+            },
         )
         line = {key: value for key, value in asdict(progress).items() if key not in ("steps", "seconds_left", "named")}
         self.run.log(event="train", **line, **progress.named)
@@ -117,6 +125,8 @@ class Monitor:
         neurons = getattr(self.config.model, "neurons", 1)
         if effective is not None and neurons > 1 and alarms.neurons_alike(effective, self.state.step, self.steps):
             self._warn_once("alike", alarms.alike_warning(effective, neurons))
+        for name in alarms.silent(self.fired):
+            self._warn_once(f"silent {name}", alarms.silent_warning(name))
         floors = self.state.floors["train"]
         settled = alarms.settled_floor(self.logged, self.steps, floors)
         if settled is not None:
@@ -173,3 +183,8 @@ class Monitor:
         text = validation.sample(self.model, self.config.train.seed)
         self.run.log_sample(self.state.step, text)
         self.report(events.Sampled(self.state.step, text))
+
+
+def _named(prefix: str, line: dict[str, Any]) -> dict[str, float]:
+    """What a log line has under names of this prefix, which is taken off."""
+    return {name.removeprefix(prefix): value for name, value in line.items() if name.startswith(prefix)}

@@ -97,6 +97,14 @@ def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:
         return measure_effective_neurons(model, inputs[:_ROWS])
 
 
+def firing(model: SequenceModel, inputs: Tensor) -> dict[str, float]:
+    """The share of units that fire on the first rows of a batch `[B, T]`, by spiking memory; {} where there is none."""
+    from inn.analysis.measures.firing import firing as measure
+
+    with paused_training(model):
+        return measure(model, inputs[:_ROWS])
+
+
 def count_floors(model: SequenceModel, dataset: Dataset, config: RunConfig) -> dict[str, dict[str, float]]:
     """Bits of n-gram tables by name, on the `valid` text and on the `train` text itself; of a task those of a constant.
 

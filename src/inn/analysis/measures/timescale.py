@@ -30,7 +30,7 @@ def decay(
     that size and direction are those of states that occur. Everything else is as it was, and the same symbols follow.
     What is left after k symbols is ‖s'_k - s_k‖ / ‖s'_0 - s_0‖ of the neuron's own state, averaged over streams and
     rounds; what comes back to it through the others is counted in. A neuron whose state is the same in every stream has
-    none to exchange: NaN.
+    none to exchange, nor has one without a memory: NaN.
 
     Args:
         graph: the graph alone, without embedding and recall.
@@ -74,19 +74,20 @@ def decay(
 
 
 def _places(graph: Graph, neuron: int, part: str | None) -> list[tuple[Key, int]]:
-    """Where a neuron's state is, round by round: the key, and the place on its second axis."""
+    """Where a neuron's state is, round by round: the key, and the place on its second axis; none without a memory."""
     found = []
     for r in range(graph.config.rounds):
-        name, at = graph.round(r).memory.place(neuron) if part is None else (part, neuron)
-        found.append(((r, name), at))
+        place = graph.round(r).memory.place(neuron) if part is None else (part, neuron)
+        found += [] if place is None else [((r, place[0]), place[1])]
     return found
 
 
 def _distances(state: State, places: dict[int, list[tuple[Key, int]]], B: int) -> Tensor:
     """`[neurons, R, B]` how far each perturbed neuron's state is from the undisturbed one."""
-    found = []
+    found, most = [], max((1, *map(len, places.values())))
+    nothing = [torch.zeros(B * (len(places) + 1), 1, dtype=torch.double)] * most
     for i, keys in enumerate(places.values()):
-        rounds = [state[key][:, at].double().flatten(1) for key, at in keys]
+        rounds = [state[key][:, at].double().flatten(1) for key, at in keys] or nothing
         found.append(torch.stack([(t[(i + 1) * B : (i + 2) * B] - t[:B]).norm(dim=-1) for t in rounds]))
     return torch.stack(found)
 

@@ -34,8 +34,8 @@ class Attending(Memory):
 
     def __init__(self, config: GraphConfig, memory: Memory):
         super().__init__(config)
-        P, D, self.neurons, self.window = config.populations, config.width, config.neurons, config.memory.attend
-        self.memory = memory
+        P, D, self.window = config.populations, config.width, config.memory.attend
+        self.memory, self.takes_dt = memory, memory.takes_dt
         self.look, self.bring = NeuronLinear(P, D, 3 * D), NeuronLinear(P, D, D, zero=True)
         self.age = nn.Parameter(torch.empty(P, self.window))
         nn.init.zeros_(self.age)
@@ -56,8 +56,9 @@ class Attending(Memory):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
     ) -> tuple[Any, ...]:
-        options = {"reset": reset, "mask": mask}
+        options = {"reset": reset, "mask": mask, **({} if dt is None else {"dt": dt})}
         if present is None:
             y, new, *found = self.memory(x, state, **options)
             there = None if mask is None else mask[..., None].expand(y.shape[:3])
@@ -130,7 +131,7 @@ class Attending(Memory):
     def sizes(self, state: Parts) -> Tensor:
         return self.memory.sizes(state)
 
-    def place(self, neuron: int) -> tuple[str, int]:
+    def place(self, neuron: int) -> tuple[str, int] | None:
         return self.memory.place(neuron)
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +31,23 @@ class Memory(TakesPresent, nn.Module, ABC):
     Attributes:
         Options: the dataclass of the memory's options.
         main_part: the part of the state that the memory lives in; the first one when not given.
+        takes_message: whether `forward` has a keyword `message`, of one step `[B, 1, N, inputs]`: what dendrites with
+            a lag bring, which acts where the memory hears itself and not where its input does.
     """
+
+    neurons: int
+    takes_message: ClassVar[bool] = False
 
     Options: type[PartOptions] = PartOptions
     main_part: ClassVar[str | None] = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.takes_message = "message" in signature(cls.forward).parameters
+
     def __init__(self, config: GraphConfig):
         super().__init__()
+        self.neurons = config.neurons
 
     @classmethod
     def inputs(cls, config: GraphConfig) -> int:
@@ -45,7 +56,10 @@ class Memory(TakesPresent, nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, batch: int) -> Parts:
-        """The state before the first step: named parts, each `[B, N, ...]`, float32 (float64 in a float64 model)."""
+        """The state before the first step: named parts, each `[B, N, ...]`, float32 (float64 in a float64 model).
+
+        A memory that carries nothing has none.
+        """
 
     @abstractmethod
     def forward(
@@ -63,7 +77,8 @@ class Memory(TakesPresent, nn.Module, ABC):
             mask: `[B, T]` bool; where false the state passes through unchanged (the output there means nothing).
 
         With a keyword `present`, `[B, T, N]` bool or None, a memory skips absent neurons by itself, as `mask` does
-        whole steps; without one the graph does it, step by step where they come and go.
+        whole steps; without one the graph does it, step by step where they come and go. With a keyword `dt`, `[B, T]`
+        or None, it is told the time since the step before, where that is known (1 is what it takes where it is not).
         """
 
     def step_(self, x: Tensor, state: Parts) -> Tensor:
@@ -74,13 +89,22 @@ class Memory(TakesPresent, nn.Module, ABC):
         return y
 
     def sizes(self, state: Parts) -> Tensor:
-        """How much each neuron remembers, `[B, N]`: the root mean square of the state's main part."""
-        part = state[self.place(0)[0]].flatten(2)
+        """How much each neuron remembers, `[B, N]`: the root mean square of the state's main part.
+
+        `[1, N]` zeros of a memory without a state.
+        """
+        if (place := self.place(0)) is None:
+            return torch.zeros(1, self.neurons, device=next((p.device for p in self.parameters()), None))
+        part = state[place[0]].flatten(2)
         return torch.linalg.vector_norm(part, dim=-1) / part.shape[-1] ** 0.5
 
-    def place(self, neuron: int) -> tuple[str, int]:
-        """Where a neuron's memory lives: the state's part, and the neuron's place on its second axis."""
-        return self.main_part or next(iter(self.initial_state(1))), neuron
+    def place(self, neuron: int) -> tuple[str, int] | None:
+        """Where a neuron's memory lives: the state's part, and the neuron's place on its second axis.
+
+        None where there is no state.
+        """
+        part = self.main_part or next(iter(self.initial_state(1)), None)
+        return None if part is None else (part, neuron)
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:
         """Time constants in steps of each neuron's memory over inputs as `forward` takes them, `[N, M]`.

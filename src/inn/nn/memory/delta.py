@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.nn.memory.base import Parts
-from inn.nn.memory.heads import HeadMemory
+from inn.nn.memory.heads import HeadMemory, several
 from inn.nn.memory.mamba import exact
 from inn.nn.memory.options.delta import DeltaOptions
-from inn.ops import delta_scan
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -35,13 +34,13 @@ class Delta(HeadMemory):
     def widths(cls, config: GraphConfig) -> tuple[int, ...]:
         own: DeltaOptions = config.memory
         E, keys, n = own.values(config.width), own.heads * own.state, own.products
-        return keys + n * (keys + E), E, own.heads * n, *([own.heads] if own.decay else [])
+        return keys + n * (keys + E), E, own.heads * n, *([own.heads] if own.forget else [])
 
     def make(self, config: GraphConfig) -> None:
         own: DeltaOptions = config.memory
-        self.products, self.most, self.decays = own.products, 1.0 + own.negative, own.decay
+        self.products, self.most, self.forgets = own.products, 1.0 + own.negative, own.forget
         self.beta_bias = nn.Parameter(torch.empty(config.populations, own.heads * own.products))
-        if not own.decay:
+        if not own.forget:
             self.A_log = self.dt_bias = None
 
     @torch.no_grad()
@@ -58,19 +57,10 @@ class Delta(HeadMemory):
         beta = others[0]
         q, k = self._unit(q), self._unit(k)
         beta = self.most * torch.sigmoid(beta.to(exact(beta.dtype)) + self.beta_bias)
-        decay = self.step_sizes(others[1]) * self.rates() if self.decays else torch.zeros_like(beta[..., :H])
-        if n == 1:
-            y, matrix = delta_scan(q, k, v, decay, beta, state["matrix"], reset, mask)
-            return y, {"matrix": matrix}
-        # A step becomes n steps: the first decays, the last is read.
-        q, decay = F.pad(q, (q.shape[-1] * (n - 1), 0)), F.pad(decay, (0, decay.shape[-1] * (n - 1)))
-        q, k, v, decay, beta = (_one_by_one(t, n) for t in (q, k, v, decay, beta))
-        if reset is not None:
-            reset = F.pad(reset[..., None], (0, n - 1)).flatten(1)
-        if mask is not None:
-            mask = mask.repeat_interleave(n, 1)
-        y, matrix = delta_scan(q, k, v, decay, beta, state["matrix"], reset, mask)
-        return y[:, n - 1 :: n], {"matrix": matrix}
+        decay = self.steps_of(others)[1] if self.forgets else torch.zeros_like(beta[..., :H])
+        decay = F.pad(decay, (0, decay.shape[-1] * (n - 1)))  # the first of a step's writes decays
+        y, matrix = several(n, q, k, v, decay, beta, state["matrix"], reset, mask)
+        return y, {"matrix": matrix}
 
     def _unit(self, t: Tensor) -> Tensor:
         """Every K numbers of a stream as a vector of length 1."""
@@ -79,12 +69,7 @@ class Delta(HeadMemory):
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:
         """Of the decay alone: what is not written over lasts so long. None without a decay."""
-        return super().time_constants(x, state) if self.decays else None
+        return super().time_constants(x, state) if self.forgets else None
 
     def scan_flops(self) -> float:
         return 8.0 * self.products * math.prod(self.dims)
-
-
-def _one_by_one(t: Tensor, n: int) -> Tensor:
-    """What n parts of a step hold, as n steps: `[B, T, N, n x W]` -> `[B, T x n, N, W]`."""
-    return t.unflatten(-1, (n, -1)).transpose(2, 3).flatten(1, 2)

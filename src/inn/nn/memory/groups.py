@@ -28,11 +28,12 @@ class Groups(Memory):
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         groups = config.groups
-        self.neurons = [c.neurons for c in groups]
+        self.counts = [c.neurons for c in groups]
         kinds = [MEMORIES[c.memory.kind] for c in groups]
         # Behind a router into the memory each takes as many of the numbers that arrive as it asked for.
         self.widths = [kind.inputs(c) if config.into_memory else config.width for kind, c in zip(kinds, groups)]
         self.groups = nn.ModuleList(map(one_memory, groups))
+        self.takes_dt = any(memory.takes_dt for memory in self.groups)
 
     def initial_state(self, batch: int) -> Parts:
         return self._joined([memory.initial_state(batch) for memory in self.groups])  # type: ignore[operator]
@@ -45,11 +46,20 @@ class Groups(Memory):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        dt: Tensor | None = None,
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts, dict[str, Tensor]]:
         results, states, penalties = [], [], {}
-        there = None if present is None else present.split(self.neurons, 2)
+        there = None if present is None else present.split(self.counts, 2)
+        told = None if message is None else self._split(message)
         for g, (memory, part) in enumerate(zip(self.groups, self._split(x))):
             own, options = ungrouped(state, g), {"reset": reset, "mask": mask}
+            if dt is not None and memory.takes_dt:
+                options["dt"] = dt
+            if told is not None and memory.takes_message:
+                options["message"] = told[g]
+            elif told is not None:
+                part = part + told[g]
             if there is None:
                 y, new, *found = memory(part, own, **options)
             else:
@@ -65,14 +75,15 @@ class Groups(Memory):
         return torch.cat([memory.step_(part, ungrouped(state, g)) for g, (memory, part) in enumerate(parts)], 2)  # type: ignore[operator]
 
     def sizes(self, state: Parts) -> Tensor:
-        return torch.cat([memory.sizes(ungrouped(state, g)) for g, memory in enumerate(self.groups)], 1)  # type: ignore[operator]
+        sizes = [memory.sizes(ungrouped(state, g)) for g, memory in enumerate(self.groups)]  # type: ignore[operator]
+        return torch.cat([s.expand(max(map(len, sizes)), -1) for s in sizes], 1)
 
-    def place(self, neuron: int) -> tuple[str, int]:
+    def place(self, neuron: int) -> tuple[str, int] | None:
         first = 0
-        for g, (memory, size) in enumerate(zip(self.groups, self.neurons)):
+        for g, (memory, size) in enumerate(zip(self.groups, self.counts)):
             if neuron < first + size:
-                part, at = memory.place(neuron - first)  # type: ignore[operator]
-                return grouped(part, g), at
+                place = memory.place(neuron - first)  # type: ignore[operator]
+                return None if place is None else (grouped(place[0], g), place[1])
             first += size
         raise IndexError(f"there is no neuron {neuron} among {first}")
 
@@ -92,7 +103,7 @@ class Groups(Memory):
         return total
 
     def _split(self, x: Tensor) -> list[Tensor]:
-        return [part[..., :width] for part, width in zip(x.split(self.neurons, 2), self.widths)]
+        return [part[..., :width] for part, width in zip(x.split(self.counts, 2), self.widths)]
 
     @staticmethod
     def _joined(states: list[Parts]) -> Parts:

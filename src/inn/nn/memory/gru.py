@@ -33,3 +33,8 @@ class GRU(RecurrentMemory):
 
     def weights(self) -> tuple[Tensor, ...]:
         return self.heard, self.new_bias
+
+    def told(self, x: Tensor, message: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        weight, bias = self.weights()
+        gates, new = self.admitted(message).split((2 * self.units, self.units), -1)
+        return x + nn.functional.pad(gates, (0, self.units)), (weight, bias + new[:, 0])  # inside the reset gate

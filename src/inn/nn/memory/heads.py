@@ -16,7 +16,7 @@ from inn.nn.memory.mamba import exact, inverse_softplus
 from inn.nn.memory.options.heads import HeadsOptions
 from inn.nn.population import NeuronLinear, neuron_map
 from inn.nn.presence import conv_of_present
-from inn.ops import causal_conv
+from inn.ops import causal_conv, delta_scan
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -34,7 +34,7 @@ class HeadMemory(Memory):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons, P = config.neurons, config.populations
+        P = config.populations
         own: HeadsOptions = config.memory
         E = own.values(config.width)
         self.dims = (own.heads, own.state, E // own.heads)  # H, K, V
@@ -58,11 +58,12 @@ class HeadMemory(Memory):
         bound = 1 / math.sqrt(self.conv_weight.shape[-1])
         for t in (self.conv_weight, self.conv_bias):
             t.uniform_(-bound, bound)
-        if self.A_log is None:
-            return
-        rate, low, high = torch.empty_like(self.A_log, dtype=exact(self.A_log.dtype)), *map(math.log, self.steps)
-        self.A_log.copy_(rate.uniform_(1, 16).log())
-        self.dt_bias.copy_(inverse_softplus(rate.uniform_(low, high).exp()))
+        low, high = map(math.log, self.steps)
+        if self.A_log is not None:
+            self.A_log.copy_(torch.empty_like(self.A_log, dtype=exact(self.A_log.dtype)).uniform_(1, 16).log())
+        if self.dt_bias is not None:
+            steps = torch.empty_like(self.dt_bias, dtype=exact(self.dt_bias.dtype)).uniform_(low, high).exp()
+            self.dt_bias.copy_(inverse_softplus(steps))
 
     @classmethod
     @abstractmethod
@@ -98,7 +99,7 @@ class HeadMemory(Memory):
             u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], *options)
             mask = present if mask is None else present & mask[..., None]
         y, after = self.recall(u, others, state, reset, mask)
-        return self.out_proj(y * F.silu(z)), {"conv": conv, **after}
+        return self.out_proj(y.to(z.dtype) * F.silu(z)), {"conv": conv, **after}
 
     def read(self, x: Tensor) -> tuple[Tensor, ...]:
         """The streams of what arrives."""
@@ -116,18 +117,15 @@ class HeadMemory(Memory):
             mask: `[B, T]` or `[B, T, N]`.
         """
 
-    def step_sizes(self, dt: Tensor) -> Tensor:
-        """Δ `[B, T, N, H]`."""
-        return F.softplus(dt.to(exact(dt.dtype)) + self.dt_bias)
-
-    def rates(self) -> Tensor:
-        """A `[P, H]`, negative: the logarithm of a step's decay is Δ A."""
-        return -self.A_log.to(exact(self.A_log.dtype)).exp()
+    def steps_of(self, others: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Step sizes Δ and the logarithms of the decays Δ A, `[B, T, N, H]` each."""
+        step = F.softplus(others[-1].to(exact(others[-1].dtype)) + self.dt_bias)
+        return step, step * -self.A_log.to(step.dtype).exp()
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:
-        """A head's state decays by exp(Δ A) at every symbol: τ = 1 / (Δ |A|), Δ the mean over `x`."""
-        steps = self.step_sizes(self.read(x)[-1].double()).mean((0, 1))  # [N, H]
-        return (1 / (steps * -self.rates().double()).clamp_min(1e-300)).detach()
+        """A head's state decays by exp(Δ A) at every symbol: τ = 1 / |Δ A|, its mean over `x`, `[N, H]`."""
+        decay = self.steps_of(list(self.read(x)[2:]))[1].detach()
+        return -1 / decay.double().mean((0, 1)).clamp_max(-1e-300)
 
     def flops(self) -> dict[str, float]:
         maps = [self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
@@ -139,3 +137,36 @@ class HeadMemory(Memory):
     def scan_flops(self) -> float:
         """Of the recurrence, for a symbol and neuron: decay, update (2) and readout (2) of every state number."""
         return 5.0 * math.prod(self.dims)
+
+
+def several(
+    n: int,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    decay: Tensor,
+    beta: Tensor | None,
+    state: Tensor,
+    reset: Tensor | None,
+    mask: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """`delta_scan` with n writes at each step, one after another, of which the last is read.
+
+    All streams but q hold what the writes take beside one another, `[B, T, N, n x ...]`.
+    """
+    if n == 1:
+        return delta_scan(q, k, v, decay, beta, state, reset, mask)
+    q = F.pad(q, (q.shape[-1] * (n - 1), 0))
+    q, k, v, decay = (_one_by_one(t, n) for t in (q, k, v, decay))
+    beta = None if beta is None else _one_by_one(beta, n)
+    if reset is not None:
+        reset = F.pad(reset[..., None], (0, n - 1)).flatten(1)
+    if mask is not None:
+        mask = mask.repeat_interleave(n, 1)
+    y, state = delta_scan(q, k, v, decay, beta, state, reset, mask)
+    return y[:, n - 1 :: n], state
+
+
+def _one_by_one(t: Tensor, n: int) -> Tensor:
+    """What n parts of a step hold, as n steps: `[B, T, N, n x W]` -> `[B, T x n, N, W]`."""
+    return t.unflatten(-1, (n, -1)).transpose(2, 3).flatten(1, 2)

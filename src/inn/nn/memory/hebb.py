@@ -26,7 +26,7 @@ class Hebb(Memory):
     """M ← γ M + v kᵀ, y = M q: in-projection to queries, keys and values, associations, out-projection.
 
     With `settle` a query is asked again as the signs of its answer, q ← sign(M q), so often: a pattern that was written
-    with itself as the key is then completed (Hopfield 1982; several at once: Agliari et al. 2012, after the title).
+    with itself as the key is then completed (Hopfield 1982), several at once if they have blanks (arXiv 1111.5191).
 
     State: `matrix` `[B, N, S, S]`, values by keys.
     """
@@ -38,7 +38,7 @@ class Hebb(Memory):
         super().__init__(config)
         own: HebbOptions = config.memory
         P, D, S = config.populations, config.width, own.size(config.width)
-        self.neurons, self.size, self.decay, self.settle = config.neurons, S, own.decay, own.settle
+        self.size, self.keep, self.settle = S, own.keep, own.settle
         self.in_proj = None if config.into_memory else neuron_map(config, D, 3 * S)
         self.logit = nn.Parameter(torch.empty(P))
         self.reset_parameters()
@@ -46,7 +46,7 @@ class Hebb(Memory):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        self.logit.fill_(math.log(self.decay / (1 - self.decay)))
+        self.logit.fill_(math.log(self.keep / (1 - self.keep)))
 
     @classmethod
     def inputs(cls, config: GraphConfig) -> int:

@@ -42,7 +42,7 @@ class Mamba(Memory):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons, P = config.neurons, config.populations
+        P = config.populations
         own: MambaOptions = config.memory
         D, S, K = config.width, own.state, own.conv
         E, R = own.channels(D), own.rank(D)

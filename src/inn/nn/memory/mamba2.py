@@ -45,11 +45,18 @@ class Mamba2(HeadMemory):
         return y + (x.unflatten(-1, (H, V)) * self.D[..., None].to(x.dtype)).flatten(-2), after
 
     def scan(
-        self, x: Tensor, B: Tensor, C: Tensor, others: list[Tensor], state: Parts, reset: Tensor | None, mask: Tensor | None
+        self,
+        x: Tensor,
+        B: Tensor,
+        C: Tensor,
+        others: list[Tensor],
+        state: Parts,
+        reset: Tensor | None,
+        mask: Tensor | None,
     ) -> tuple[Tensor, Parts]:
         """The recurrence without its direct path."""
-        step = self.step_sizes(others[-1])
-        y, matrix = delta_scan(C, B, self.scaled(x, step), step * self.rates(), None, state["matrix"], reset, mask)
+        step, decay = self.steps_of(others)
+        y, matrix = delta_scan(C, B, self.scaled(x, step), decay, None, state["matrix"], reset, mask)
         return y, {"matrix": matrix}
 
     def scaled(self, x: Tensor, factors: Tensor) -> Tensor:

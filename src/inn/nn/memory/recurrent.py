@@ -13,6 +13,7 @@ from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.recurrent import RecurrentOptions
 from inn.nn.population import NeuronLinear, neuron_map
 from inn.ops import recurrence
+from inn.ops.loop.reference import recurrence_reference
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -46,7 +47,6 @@ class RecurrentMemory(Memory):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.neurons = config.neurons
         D, self.units = config.width, config.memory.units(config.width)
         mapped, out = self.maps_in and not config.into_memory, self.maps_out or config.memory.expand > 1
         self.in_proj = neuron_map(config, D, self.inputs(config)) if mapped else None
@@ -73,7 +73,7 @@ class RecurrentMemory(Memory):
         return cls.gates * config.memory.units(config.width)
 
     def initial_state(self, batch: int) -> Parts:
-        like = {"device": home(self, self.heard), "dtype": torch.promote_types(self.heard.dtype, torch.float32)}
+        like = {"device": home(self, self.bias), "dtype": torch.promote_types(self.bias.dtype, torch.float32)}
         return {name: torch.zeros(batch, self.neurons, self.units, **like) for name in self.parts}
 
     def weights(self) -> tuple[Tensor, ...]:
@@ -84,6 +84,14 @@ class RecurrentMemory(Memory):
         """What the cell takes in, of what comes in `[B, T, N, I]`: the same and the bias."""
         return x + self.bias.to(x.dtype)
 
+    def admitted(self, message: Tensor) -> Tensor:
+        """What of a message of others `[..., I]` reaches the cell."""
+        return message
+
+    def told(self, x: Tensor, message: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What goes into one step `[B, 1, N, I]`, and what the cell takes, where others are heard beside itself."""
+        return x + self.admitted(message), self.weights()
+
     def forward(
         self,
         x: Tensor,
@@ -92,8 +100,9 @@ class RecurrentMemory(Memory):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         present: Tensor | None = None,
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
-        return self.run(x, state, reset, mask, present, self.weights())
+        return self.run(x, state, reset, mask, present, self.weights(), message)
 
     def run(
         self,
@@ -103,12 +112,18 @@ class RecurrentMemory(Memory):
         mask: Tensor | None,
         present: Tensor | None,
         weights: tuple[Tensor, ...],
+        message: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
         """`forward` with the cell's weights given."""
         x, mask = sheltered(x, mask, present)
         x = self.taken(x if self.in_proj is None else self.in_proj(x))
         before = torch.stack([state[name] for name in self.parts], 2)
-        y, after = recurrence(self.cell, x, before, reset, mask, *weights)
+        if message is None:
+            y, after = recurrence(self.cell, x, before, reset, mask, *weights)
+        else:
+            x, own = self.told(x, message)
+            weights = (*own, *weights[len(own) :])
+            y, after = recurrence_reference(self.cell, x, before, reset, mask, *weights)
         y = y if self.out_proj is None else self.out_proj(y)
         return y, dict(zip(self.parts, after.unbind(2)))
 

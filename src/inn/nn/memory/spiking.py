@@ -29,7 +29,7 @@ class SpikingMemory(Memory):
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         own: SpikingOptions = config.memory
-        self.neurons, self.units, self.threshold = config.neurons, self.inputs(config), own.threshold
+        self.units, self.threshold = self.inputs(config), own.threshold
         self.in_proj = None if config.into_memory else neuron_map(config, config.width, self.units)
         self.make(config)
         self.out_proj = NeuronLinear(config.populations, self.units, config.width)

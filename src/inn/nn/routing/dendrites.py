@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 class Dendrites(Router):
     """Neuron i hears Σ_j R_ij x_j, with a matrix R_ij per edge, in place of its memory's own in-projection.
 
+    With `lag: 1` x is what the neurons said at the step before, and beside it each takes in its own input through
+    `own`, an in-projection again.
+
     Communication comes before memory: all of a neuron's inputs, its own among them, meet where its memory takes them
     in. So the neurons share what they know without a vote or an average, while each keeps its own state, its own
     selection of what to write and read, and its own output. The routing weight of an edge is the size of what went
@@ -36,14 +39,18 @@ class Dendrites(Router):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        read = self.degree * config.width
         groups = [(c, MEMORIES[c.memory.kind].inputs(c)) for c in config.groups]
-        self.outputs = max(n for _, n in groups)
-        self.hear: nn.Module
-        if len({n for _, n in groups}) == 1:
-            self.hear = neuron_map(config, read, self.outputs, own=True)
-        else:  # memories that take in different numbers; a message is filled up to the widest
-            self.hear = nn.ModuleList(neuron_map(c, read, n, own=True) for c, n in groups)
+        self.widths = [n for _, n in groups]
+        self.outputs = max(self.widths)
+
+        def made(read: int, own: bool) -> nn.Module:
+            if len({*self.widths}) == 1:
+                return neuron_map(config, read, self.outputs, own=own)
+            # memories that take in different numbers; a message is filled up to the widest
+            return nn.ModuleList(neuron_map(c, read, n, own=own) for c, n in groups)
+
+        self.hear = made(self.degree * config.width, True)
+        self.own = made(config.width, False) if config.lag else None
 
     def forward(
         self,
@@ -64,7 +71,7 @@ class Dendrites(Router):
         if edges is None and tape is None:
             return self._heard(everyone(x)), {}
         factors, wanted = None if edges is None else edges.dense(), tape is not None and tape.wants("routing")
-        plain = all(isinstance(m, NeuronMap) and untouched(m) for m in self._maps())
+        plain = all(isinstance(m, NeuronMap) and untouched(m) for m in _each(self.hear))
         if plain or wanted:
             weight = self._weight()
             if factors is not None:
@@ -78,21 +85,33 @@ class Dendrites(Router):
         given = everyone(x) if factors is None else (x[:, :, None] * factors[..., None].to(x.dtype)).flatten(3)
         return self._heard(given), {}
 
-    def _maps(self) -> list[nn.Module]:
-        return [*self.hear] if isinstance(self.hear, nn.ModuleList) else [self.hear]
+    def taken_in(self, x: Tensor) -> Tensor:
+        """With a lag: what neurons `x` `[B, T, N, D]` take in of themselves at this step."""
+        return self._heard(x, self.own)
 
-    def _heard(self, x: Tensor) -> Tensor:
+    def matrices(self, edges: Edges | None) -> Tensor:
+        """R `[N, I, N, D]` along these edges: zero where none is open, signs included."""
+        weight = self._weight()
+        if not (self.sparse and edges is not None):
+            weight = weight.unflatten(2, (self.neurons, -1))
+            return weight if edges is None else weight * edges.dense()[:, None, :, None].to(weight.dtype)
+        listed = weight.unflatten(2, (self.degree, -1)) * edges.factors(weight.dtype)[:, None, :, None]
+        places = edges.sources[:, None, :, None].expand_as(listed)
+        return listed.new_zeros(*listed.shape[:2], self.neurons, listed.shape[3]).scatter_add(2, places, listed)
+
+    def _heard(self, x: Tensor, maps: nn.Module | None = None) -> Tensor:
         """What neurons take in of `[B, T, N, K x D]`, or of one input for all, `[B, T, 1, N x D]`."""
-        if not isinstance(self.hear, nn.ModuleList):
-            return self.hear(x)
+        maps = self.hear if maps is None else maps
+        if not isinstance(maps, nn.ModuleList):
+            return maps(x)
         sizes = [m.weight.shape[0] for m in self.hear]  # type: ignore[union-attr]
         parts = x.split(sizes, 2) if x.shape[2] > 1 or self.neurons == 1 else [x] * len(sizes)
-        results = [m(part) for m, part in zip(self.hear, parts)]
+        results = [m(part) for m, part in zip(maps, parts)]
         return torch.cat([F.pad(y, (0, self.outputs - y.shape[-1])) for y in results], 2)
 
     def _weight(self) -> Tensor:
         """All matrices, `[N, I, K x D]`; rows that fill a message up are zero. Raises `InputError` for adapted maps."""
-        if other := next((m for m in self._maps() if not isinstance(m, NeuronMap)), None):
+        if other := next((m for m in _each(self.hear) if not isinstance(m, NeuronMap)), None):
             raise InputError(
                 f"what goes over an edge is not known of a {type(other).__name__}; merge it into the weights first"
             )
@@ -102,12 +121,17 @@ class Dendrites(Router):
         return torch.cat([F.pad(w, (0, 0, 0, self.outputs - w.shape[1])) for w in weights])  # type: ignore[arg-type]
 
     def flops(self) -> dict[str, float]:
-        total = 0.0
-        for m in self._maps():
-            own = m.weight.shape[0]  # type: ignore[union-attr]
+        total = own = 0.0
+        for i, m in enumerate(_each(self.hear)):
+            n = m.weight.shape[0]  # type: ignore[union-attr]
             shared = isinstance(m, CommunalLinear) and not self.sparse
-            total += m.flops(own, readers=1) if shared else m.flops(own)  # type: ignore[operator]
-        return {"routing.messages": total}
+            total += m.flops(n, readers=1) if shared else m.flops(n)  # type: ignore[operator]
+            own += 0.0 if self.own is None else _each(self.own)[i].flops(n)  # type: ignore[operator]
+        return {"routing.messages": total} | ({} if self.own is None else {"routing.matrices": own})
+
+
+def _each(maps: nn.Module) -> list[nn.Module]:
+    return [*maps] if isinstance(maps, nn.ModuleList) else [maps]
 
 
 def everyone(x: Tensor) -> Tensor:

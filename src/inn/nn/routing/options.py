@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from inn.config.checks import check_at_least, check_fraction
 from inn.config.parts import Options
@@ -11,7 +11,21 @@ from inn.system.errors import InputError
 
 
 @dataclass
-class MessageOptions(Options):
+class RouterOptions(Options):
+    """What the routers have in common."""
+
+    lag: Literal[0, 1] = 0
+    """1: neurons hear what the others' memories gave at the step before, so that the population feeds itself back."""
+
+    def check(self, graph: Any) -> None:
+        if self.lag and graph.update != "sequential":
+            raise InputError(
+                f"update '{graph.update}' has no meaning with lag 1, where messages come before memory; leave it out"
+            )
+
+
+@dataclass
+class MessageOptions(RouterOptions):
     """A router whose messages come after the memory."""
 
     zero_start: bool = True
@@ -35,6 +49,7 @@ class AttentionOptions(MessageOptions):
         check_fraction(self, "routing_dropout")
 
     def check(self, graph: Any) -> None:
+        super().check(graph)
         if graph.width % self.heads:
             raise InputError(
                 f"width {graph.width} is not divisible by heads {self.heads}; choose heads that divide the width"
@@ -54,7 +69,7 @@ class BusOptions(MessageOptions):
 
 
 @dataclass
-class DendritesOptions(Options):
+class DendritesOptions(RouterOptions):
     """A weight matrix for every edge; the sum of the messages is the input of the memory."""
 
     def check(self, graph: Any) -> None:
@@ -66,3 +81,32 @@ class DendritesOptions(Options):
 
     def inputs(self, graph: Any) -> int:
         return graph.width * graph.neurons
+
+
+@dataclass
+class WorkspaceOptions(Options):
+    """One vector made of all neurons, which all of them hear at the next step."""
+
+    lag: ClassVar[int] = 1
+    zero_start: bool = True
+    """Start the messages at zero: the neurons learn to hear the workspace."""
+    workspace_width: int = 64
+    """Numbers of the vector."""
+    heads: int = 4
+    """Attention heads by which the vector is read from the neurons."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "workspace_width", "heads")
+        if self.workspace_width % self.heads:
+            raise InputError(
+                f"workspace_width {self.workspace_width} is not divisible by heads {self.heads}; "
+                "choose heads that divide it"
+            )
+
+    def check(self, graph: Any) -> None:
+        if graph.update != "sequential":
+            raise InputError(
+                f"update '{graph.update}' has no meaning with router 'workspace', where messages come before memory; "
+                "leave it out"
+            )

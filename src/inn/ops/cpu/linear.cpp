@@ -1,111 +1,16 @@
-// All three products are C[r, c] = sum_k A[r, k] B[k, c] with B dense along c: numbers of A are broadcast, B and C lie
-// in registers. The inner loop holds a tile of R x (V vectors) of C; B is brought into panels as wide as the tile, which
-// stay in the first or second cache while the rows of A run past them.
-//
-// Why not a library: one product per neuron is small (widths of 16 to 64), its rows are strided, and the fp32 product
-// that PyTorch calls on x86 uses half the vector width on processors that are not Intel's.
+// All three products are made of the tiles of product.h.
 
 #include "linear.h"
 
-#include <array>
 #include <cstring>
+
+#include "product.h"
 
 namespace inn {
 namespace {
 
-#if defined(__AVX512F__) || defined(__aarch64__)  // 32 registers
-constexpr int R = 12;
-#else
-constexpr int R = 6;
-#endif
-constexpr int V = 2;
-constexpr int64_t PANEL = V * W;  // columns of a panel
 constexpr int64_t AHEAD = 1024;   // numbers ahead of the one that is read, for which the memory is asked
 constexpr int64_t BLOCK = 96;     // rows of A in a task: with 1024 numbers in a row, 384 KiB
-
-// One operand of a product: A[r, k] = data[r * row + k * step].
-struct Broadcast {
-  const float* data;
-  int64_t row, step;
-};
-
-enum class Start { zero, row, sum };  // where C starts: at zero, at one row for all (a bias), at what it was
-
-// `rows` x (`vectors` x W) of C, of which only `columns` count.
-
-template <int rows, int vectors>
-void tile(const Broadcast& a, const float* b, int64_t b_step, int64_t K, float* c, int64_t c_row, int64_t columns,
-          Start start, const float* from) {
-  Vec sum[rows][vectors];
-  const bool whole = columns >= vectors * W;
-  for (int r = 0; r < rows; r++)
-    for (int v = 0; v < vectors; v++) {
-      const int64_t left = columns - v * W;
-      if (start == Start::zero) {
-        sum[r][v] = Vec{};
-      } else {
-        const float* p = (start == Start::row ? from : c + r * c_row) + v * W;
-        if (whole || left >= W) {
-          sum[r][v] = load(p);
-        } else {
-          float part[W] = {};
-          for (int64_t i = 0; i < left; i++) part[i] = p[i];
-          sum[r][v] = load(part);
-        }
-      }
-    }
-  for (int64_t k = 0; k < K; k++) {
-    Vec bk[vectors];
-    for (int v = 0; v < vectors; v++) bk[v] = load(b + k * b_step + v * W);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; r++) {
-      const Vec ak = all(a.data[r * a.row + k * a.step]);
-      for (int v = 0; v < vectors; v++) sum[r][v] += ak * bk[v];
-    }
-  }
-  for (int r = 0; r < rows; r++)
-    for (int v = 0; v < vectors; v++) {
-      const int64_t left = columns - v * W;
-      float* p = c + r * c_row + v * W;
-      if (whole || left >= W) {
-        store(p, sum[r][v]);
-      } else {
-        float part[W];
-        store(part, sum[r][v]);
-        for (int64_t i = 0; i < left; i++) p[i] = part[i];
-      }
-    }
-}
-
-using Tile = void (*)(const Broadcast&, const float*, int64_t, int64_t, float*, int64_t, int64_t, Start, const float*);
-
-template <int vectors, int... r>
-constexpr std::array<Tile, R + 1> tiles(std::integer_sequence<int, r...>) {
-  return {nullptr, tile<r + 1, vectors>...};
-}
-constexpr std::array<Tile, R + 1> WIDE = tiles<V>(std::make_integer_sequence<int, R>{});
-constexpr std::array<Tile, R + 1> NARROW = tiles<1>(std::make_integer_sequence<int, R>{});
-
-// `rows` x `columns` of C, columns <= PANEL.
-void strip(Broadcast a, int64_t rows, const float* b, int64_t b_step, int64_t K, float* c, int64_t c_row,
-           int64_t columns, Start start, const float* from = nullptr) {
-  const auto& kernel = columns > W ? WIDE : NARROW;
-  for (int64_t r = 0; r < rows; r += R, a.data += R * a.row, c += R * c_row)
-    kernel[std::min<int64_t>(R, rows - r)](a, b, b_step, K, c, c_row, columns, start, from);
-}
-
-int64_t padded(int64_t columns) { return (columns + PANEL - 1) / PANEL * PANEL; }
-
-// B [K, columns] in panels [columns / PANEL][K][PANEL]; B[k, c] is from[k * k_step + c * c_step]. Padded with zeros.
-void pack(float* to, const float* from, int64_t K, int64_t k_step, int64_t columns, int64_t c_step) {
-  for (int64_t c = 0; c < columns; c += PANEL, to += K * PANEL) {
-    const int64_t wide = std::min(PANEL, columns - c);
-    for (int64_t k0 = 0; k0 < K; k0 += W)  // a few k at a time: where c_step is not 1, reads stay on their lines
-      for (int64_t i = 0; i < PANEL; i++)
-        for (int64_t k = k0; k < std::min(K, k0 + W); k++)
-          to[k * PANEL + i] = i < wide ? from[k * k_step + (c + i) * c_step] : 0.0f;
-  }
-}
 
 // Runs work(g, r, rows) for blocks of rows of every group.
 template <class Work>
@@ -243,7 +148,7 @@ void linear_weight_gradient(const Linear& op, const std::vector<Rows>& gy, const
       all.push_back({gy[j], x, O, I, false, at});
   }
   // Tasks sum over slices of the rows; their number, and so the order of the sums, depends on the shapes alone.
-  const int64_t size = op.O * op.I, chunk = std::clamp<int64_t>(65536 / (op.O + op.I), 32, 512);
+  const int64_t size = op.O * op.I, chunk = std::clamp<int64_t>(second_cache() / 16 / (op.O + op.I), 32, 512);
   const int64_t slices = std::clamp<int64_t>(op.rows / 512, 1, std::max<int64_t>(1, 16 / op.groups));
   Buffer buffer(slices * op.groups * (size + op.O) + 32);
   float* sums = buffer.take(slices * op.groups * size);       // [groups][slices][O x I]

@@ -1,61 +1,22 @@
-// The kernels as PyTorch operators. Shapes, fake versions and gradients: inn/ops/scan/cpu.py and inn/ops/conv/cpu.py.
+// The kernels as PyTorch operators, all in one unit: its headers take longer to compile than a kernel. Shapes, fake versions and gradients: inn/ops/scan/cpu.py and inn/ops/conv/cpu.py.
 
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <c10/core/CPUAllocator.h>
-#include <torch/library.h>
 
 #include <cstdlib>
-#include <optional>
-#include <tuple>
 
 #include "arena.h"
 #include "attention.h"
 #include "conv.h"
 #include "delta.h"
 #include "linear.h"
+#include "loop_ops.h"
 #include "norm.h"
+#include "ops.h"
 #include "recall.h"
 #include "scan.h"
 #include "step.h"
 
-namespace at {
-TORCH_API int get_num_threads();  // of ATen/Parallel.h, which needs OpenMP's header
-}
-
 namespace {
-
-using at::Tensor;
-using std::optional;
-
-// The last axis without gaps; every other stride is taken as it is.
-Tensor rows(const Tensor& t) { return t.size(-1) == 1 || t.stride(-1) == 1 ? t : t.contiguous(); }
-
-Tensor floats(const Tensor& t) { return t.to(at::kFloat).contiguous(); }
-
-inn::View view(const Tensor& t) {
-  TORCH_CHECK(t.device().is_cpu() && t.dim() == 4, "the kernels take CPU tensors [B, T, N, E]");
-  TORCH_CHECK(t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16,
-              "the kernels take float32 and bfloat16, not ", t.scalar_type());
-  return {t.data_ptr(), t.stride(0), t.stride(1), t.stride(2), t.scalar_type() == at::kBFloat16};
-}
-
-void expect(const Tensor& t, at::IntArrayRef sizes, const char* name) {
-  TORCH_CHECK(t.sizes() == sizes, name, " should be ", sizes, ", not ", t.sizes());
-}
-
-// [B, T] bool, made dense; `keep` holds the copy.
-const bool* flags(const optional<Tensor>& t, const Tensor& x, Tensor& keep, const char* name) {
-  if (!t) return nullptr;
-  expect(*t, {x.size(0), x.size(1)}, name);
-  TORCH_CHECK(t->scalar_type() == at::kBool, name, " should be bool");
-  keep = t->contiguous();
-  return keep.data_ptr<bool>();
-}
-
-// The gradient of a parameter or state, in its own type.
-Tensor like(const Tensor& gradient, const Tensor& of) { return gradient.to(of.scalar_type()); }
 
 // What both directions of the scan read, and what keeps it alive.
 struct ScanCall {

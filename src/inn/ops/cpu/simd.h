@@ -96,6 +96,28 @@ inline Vec exp(Vec v) { return exp2(v * LOG2E); }
 
 inline Vec sigmoid(Vec v) { return 1.0f / (1.0f + exp(-v)); }
 
+// tanh v = e / (e + 2) of e = exp(2 v) - 1, which is taken apart as in exp2: a small v keeps its *relative* precision.
+inline Vec tanh(Vec v) {
+  v = v > all(9.5f) ? all(9.5f) : v;  // where it is 1; NaN passes
+  v = v < all(-9.5f) ? all(-9.5f) : v;
+  const Vec scaled = v * (2.0f * LOG2E);
+#if defined(__AVX512F__)
+  const Vec n = _mm512_roundscale_ps(scaled, 0x08), power = _mm512_scalef_ps(all(1.0f), n);
+#else
+  const Vec magic = all(12582912.0f);
+  const Vec n = (scaled + magic) - magic;
+  const Vec power = (Vec)((Int)all(1.0f) + (__builtin_convertvector(n, Int) << 23));
+#endif
+  const Vec f = scaled - n;
+  Vec p = all(0.001326472731307149f);
+  p = p * f + 0.009671512991189957f;
+  p = p * f + 0.05550733581185341f;
+  p = p * f + 0.24022242426872253f;
+  p = p * f + 0.6931470036506653f;
+  const Vec e = power * (f * p) + (power - 1.0f);
+  return e / (e + 2.0f);
+}
+
 // log(1 + w) for w in [0, 1], with a small *relative* error however small w is: 2 atanh(w / (2 + w)).
 inline Vec log1p(Vec w) {
   const Vec a = w / (2.0f + w);

@@ -1,7 +1,7 @@
 """The delta rule in plain PyTorch, a chunk of time at once: matrix products and one triangular system per chunk.
 
-Within a chunk, with c_t the sum of the log decays so far, the state is S_t = e^{c_t} S_0 + Σ_{j≤t} e^{c_t - c_j} u_j k_jᵀ,
-where the written u solve a unit triangular system (Yang et al. 2024, arXiv 2406.06484 and 2412.06464):
+Within a chunk, with c_t the sum of the log decays so far, S_t = e^{c_t} S_0 + Σ_{j≤t} e^{c_t - c_j} u_j k_jᵀ, where the
+written u solve a unit triangular system (Yang et al. 2024, arXiv 2406.06484 and 2412.06464):
 
     u_t + β_t Σ_{j<t} e^{c_t - c_j} (k_t·k_j) u_j = β_t (v_t - e^{c_t} S_0 k_t)
 
@@ -34,7 +34,7 @@ def delta_scan_torch(
 
 def _run(q, k, v, decay, beta, state, reset, mask):
     kind, time = torch.promote_types(v.dtype, torch.float32), v.shape[1]
-    heads, keys, values = state.shape[2:]
+    keys, values = state.shape[3:]
     size = min(_CHUNK, time)
     pad = -time % size
 
@@ -60,8 +60,8 @@ def _run(q, k, v, decay, beta, state, reset, mask):
     since, until = c.exp(), (c[..., -1:, :] - c).exp()
     whole = since[..., -1:, :]
     if reset is not None:
-        since = since * (stretch == 0)[..., None]
-        until = until * (stretch == stretch[..., -1:])[..., None]
+        since = since * stretch.eq(0)[..., None]
+        until = until * stretch.eq(stretch[..., -1:])[..., None]
         whole = since[..., -1:, :]
     read = (Q @ K.mT) * between
     from_before = K * since
@@ -71,17 +71,20 @@ def _run(q, k, v, decay, beta, state, reset, mask):
         b = chunks(beta, 1)
         system = (b * (K @ K.mT) * between).tril(-1)
         solved = torch.linalg.solve_triangular(
-            system, torch.cat((b * U, (b * from_before).expand(*U.shape[:-1], keys)), -1), upper=False, unitriangular=True
+            system,
+            torch.cat((b * U, (b * from_before).expand(*U.shape[:-1], keys)), -1),
+            upper=False,
+            unitriangular=True,
         )
         U, W = solved.split((values, keys), -1)
     Q, K = Q * since, K * until
     S, found = state.to(kind), []
     for i in range(g.shape[3]):
         if reset is not None:  # a NaN is forgotten, too
-            gone = (stretch[..., i, -1] > 0)[..., None, None]
+            S = S.masked_fill(fresh[..., i, 0, None, None], 0.0)
         written = U[:, :, :, i] if W is None else U[:, :, :, i] - W[:, :, :, i] @ S
         found.append(Q[:, :, :, i] @ S + read[:, :, :, i] @ written)
-        kept = S if reset is None else S.masked_fill(gone, 0.0)
+        kept = S if reset is None else S.masked_fill((stretch[..., i, -1] > 0)[..., None, None], 0.0)
         S = whole[:, :, :, i] * kept + K[:, :, :, i].mT @ written
     y = torch.stack(found, 3).permute(0, 3, 4, 1, 2, 5).flatten(1, 2)[:, :time].flatten(-2)
     return y.to(v.dtype), S

@@ -38,6 +38,8 @@ def recurrence_reference(
         mask = mask[..., None].expand(x.shape[:3]) if mask.ndim == 2 else mask
         x = x.masked_fill(~mask[..., None], 0)
     out, state = [], state.to(kind)
+    if not x.shape[1]:
+        return x.new_empty(*x.shape[:3], state.shape[3]), state
     with torch.autocast(x.device.type, enabled=False):
         for t in range(x.shape[1]):
             if reset is not None:

@@ -10,7 +10,16 @@ from inn.system.errors import InputError
 if TYPE_CHECKING:
     from inn_studies.family.entry import Entry
 
-ENTRIES: dict[int, str] = {}
+ENTRIES: dict[int, str] = {
+    16: "separable:SeparableEntry",
+    22: "hourglass:HourglassEntry",
+    23: "selectable:Selectable",
+    26: "elm:Elm",
+    29: "association:Association",
+    30: "spiking:Spiking",
+    33: "spikes:SpikeCoding",
+    43: "switches:Switches",
+}
 """Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
 
 

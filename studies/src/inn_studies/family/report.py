@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,15 @@ fail and a control in the same table. What a paper claims and what was found at 
 
 
 def judged(entry: Entry, kept: Mapping[str, Any]) -> list[Criterion]:
-    """The criteria with their verdicts; raises `InputError` where what is kept is not what this version writes."""
+    """The criteria with their verdicts, at scale smoke without: it shows that an entry runs, and no more.
+
+    Raises `InputError` where what is kept is not what this version writes.
+    """
     if kept["result"]["skipped"]:
         return []
     try:
-        return entry.criteria(kept["result"])
+        found = entry.criteria(kept["result"])
+        return [replace(c, verdict="undecided") for c in found] if kept["scale"] == "smoke" else found
     except (KeyError, TypeError, IndexError, StopIteration, ValueError) as error:
         raise InputError(
             f"the kept result of entry {entry.number} was changed, or is another version's ({error}); "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inn.system.errors import InputError
-from inn.system.files import check_writable, only_one, replace_file
+from inn.system.files import check_writable, replace_file
 from inn_studies.family import ENTRIES, open_entry
 from inn_studies.family.entry import SCALES
 from inn_studies.results import ENTRY
@@ -39,11 +39,10 @@ def write(folder: Path, number: int, entry: dict[str, Any]) -> Path:
     """Put one entry at one scale into the file; all others stay as they are, also those written meanwhile."""
     check_writable(folder)
     path = folder / FILE
-    with only_one(path):
-        kept = read(folder)
-        kept.setdefault(str(number), {})[entry["scale"]] = entry
-        ordered = dict(sorted(kept.items(), key=lambda item: int(item[0])))
-        replace_file(path, json.dumps(ordered, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    kept = read(folder)
+    kept.setdefault(str(number), {})[entry["scale"]] = entry
+    ordered = dict(sorted(kept.items(), key=lambda item: int(item[0])))
+    replace_file(path, json.dumps(ordered, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
 

@@ -83,14 +83,20 @@ def _data(corpus: str, options: tuple[tuple[str, Any], ...]) -> TaskData:
     return task_data(settings.config.data)
 
 
-def rivals(track: Track, best: Mapping[str, Any] | None = None) -> dict[str, dict[str, Any]]:
+def rivals(
+    track: Track, best: Mapping[str, Any] | None = None, variants: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
     """The models on a track, see `sized_models`."""
     data = track.data()
-    return sized_models(track, sizes_of(data.vocabulary), data.task.signal, best)
+    return sized_models(track, sizes_of(data.vocabulary), data.task.signal, best, variants)
 
 
 def sized_models(
-    track: Track, sizes: Mapping[str, Any], signal: bool, best: Mapping[str, Any] | None = None
+    track: Track,
+    sizes: Mapping[str, Any],
+    signal: bool,
+    best: Mapping[str, Any] | None = None,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The fields of `--model` of every model, of as many parameters as the graph has, by label.
 
@@ -98,14 +104,16 @@ def sized_models(
         sizes: what the data decides (`inn.data.names.sizes_of`).
         signal: whether it is numbers that are read, and not symbols.
         best: fields of the best graph for it, where there is one.
+        variants: fields of further graphs, by label.
     """
     prefix, common = "signal-" if signal else "", {**track.model, **({"head": sizes["head"]} if signal else {})}
     ours = {"kind": "signal" if signal else "inn", **common, **({} if signal else _TABLES)}
     silent = {"neurons": 1, "rounds": track.graph["rounds"], "router": "none"}
     mamba = "signal-mamba" if signal else "mamba-stack"
     graph = {**ours, **track.graph}
+    named = {**({"best graph": best} if best else {}), **(variants or {})}
     others = {
-        **({"best graph": {**ours, **best}} if best else {}),
+        **{label: {**ours, **fields} for label, fields in named.items()},
         "one wide neuron": {**ours, **silent},
         "LSTM": {"kind": f"{prefix}lstm", "layers": 1, **common},
         "Mamba stack": {"kind": mamba, "layers": 4, **common},
@@ -113,6 +121,9 @@ def sized_models(
             "kind": f"{prefix}transformer", "layers": 2, "heads": 2, "window": track.window, **common,
         },
     }  # fmt: skip
+    for own in others.values():
+        if own.get("recall") == []:
+            own.pop("recall_slots", None)
     target = parameters_of(configured(graph, sizes))
     return {"graph": graph, **{label: _sized(given, sizes, target) for label, given in others.items()}}
 

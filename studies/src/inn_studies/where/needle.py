@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from inn_studies.where.harness import Test, Track
 from inn_studies.where.intervals import shown
@@ -13,12 +14,23 @@ _TASKS = {"key and value": "task:needle", "logic": "task:causal", "addition": "t
 STORED = ("key and value", "logic")
 
 
+def _graph(*memories: Any, lag: int = 1) -> dict[str, Any]:
+    """Two neurons of these memories that hear one another, themselves included."""
+    return {"population": [{"neurons": 1, "memory": m} for m in memories], "rounds": 1, "lag": lag, "recall": []}
+
+
 class Needle(Row):
     """A pair, two booleans with an operator, two numbers to add: trained on 64 steps, asked after far more."""
 
     name = "needle"
     question = "A key and its value, two booleans, two numbers: are they there after thousands of steps of noise?"
     bar = "storage and logic 1.00 at 100,000 steps, at ≤ 10,000 parameters; addition reported"
+    best: ClassVar[Mapping[str, Any]] = _graph("locked", "gru")
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "without a locked neuron": _graph("gru", "gru"),
+        "without a plastic neuron": _graph("locked", "locked"),
+        "without feedback": _graph("locked", "gru", lag=0),
+    }
 
     def tracks(self, scale: Scale) -> list[Track]:
         lengths = scale.of(
@@ -42,4 +54,6 @@ class Needle(Row):
         found = {name: self.values(result, ours, [(name, test)]) for name, test in self.headline(result)}
         met = longest == "100,000" and all(v and statistics.mean(v) >= 0.995 for v in found.values())
         scores = ", ".join(f"{name} {shown(values)}" for name, values in found.items())
-        return Answer("yes" if met else "no", f"{ours} at {longest} steps: {scores}")
+        parts = {label: self.values(result, label) for label in self.variants}
+        others = "".join(f"; {label} {shown(values)}" for label, values in parts.items() if values)
+        return Answer("yes" if met else "no", f"{ours} at {longest} steps: {scores}{others}")

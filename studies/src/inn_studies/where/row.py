@@ -69,6 +69,8 @@ class Row(Study):
     """One of `inn_studies.where.floors.FLOORS`."""
     best: ClassVar[Mapping[str, Any]] = {}
     """Fields of `--model` of the best graph that is known for this row; empty: none yet."""
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Fields of further graphs by label: the best one without a part of it, or with another memory."""
 
     @property
     def command(self) -> str:
@@ -99,7 +101,7 @@ class Row(Study):
                 models = [{name: found[name] for name in (OURS, WIDE, "LSTM")} for found in models]
         except InputError as error:
             return {"skipped": f"{error}", "tracks": []}
-        rates = {name: _rates(size, name) for name in MODELS}
+        rates = {name: _rates(size, name) for found in models for name in found}
         sweep = [
             (t, name, rate, 0) for t, found in enumerate(models) for name in found for rate in rates[name]
         ]  # fmt: skip
@@ -130,7 +132,7 @@ class Row(Study):
 
     def models(self, track: Track) -> dict[str, dict[str, Any]]:
         """The fields of `--model` of every model on a track, by label."""
-        return rivals(track, self.best)
+        return rivals(track, self.best, self.variants)
 
     def measured(self, lab: Lab, size: Scale, wanted: dict[str, Piece]) -> dict[str, Any]:
         """What comes of each piece of work, by its label."""

@@ -14,7 +14,7 @@ class DeltaOptions(HeadsOptions):
 
     negative: bool = True
     """β from 0 to 2, so that a transition can flip a direction (eigenvalue -1), which parity needs; false: to 1."""
-    decay: bool = True
+    forget: bool = True
     """A decay α per head and step, which forgets; false: only writing replaces."""
     products: int = 1
     """Writes at each step, one after another; with two or more a transition can rotate (DeltaProduct)."""

@@ -1,0 +1,52 @@
+"""A neuron without memory: what it says depends on this step alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from inn.nn.memory.base import Memory, Parts
+from inn.nn.memory.options.none import NoneOptions
+from inn.nn.population import NeuronLinear, neuron_map
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+
+
+class NoMemory(Memory):
+    """A gated feed-forward map, W (u silu(z)): a Mamba memory without convolution and scan. It has no state."""
+
+    Options = NoneOptions
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        E = config.memory.expand * config.width
+        self.in_proj = None if config.into_memory else neuron_map(config, config.width, 2 * E)
+        self.out_proj = NeuronLinear(config.populations, E, config.width)
+
+    @classmethod
+    def inputs(cls, config: GraphConfig) -> int:
+        """Signal and gate: two numbers for every hidden unit."""
+        return 2 * config.memory.expand * config.width
+
+    def initial_state(self, batch: int) -> Parts:
+        return {}
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Parts,
+        *,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> tuple[Tensor, Parts]:
+        x = x if self.in_proj is None else self.in_proj(x)
+        u, z = x.chunk(2, -1)
+        return self.out_proj(u * F.silu(z)), {}
+
+    def flops(self) -> dict[str, float]:
+        maps = [self.out_proj] if self.in_proj is None else [self.in_proj, self.out_proj]
+        return {"memory.matrices": sum(m.flops(self.neurons) for m in maps)}

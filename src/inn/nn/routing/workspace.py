@@ -1,0 +1,88 @@
+"""A workspace: one vector made of all neurons, which all of them hear at the next step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from inn.nn.population import NeuronLinear, neuron_map
+from inn.nn.routing.base import Parts, Router, emitted, starts_silent
+from inn.nn.routing.options import WorkspaceOptions
+from inn.nn.topology.edges import Edges, heard
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+    from inn.nn.tape import RoundTape
+
+
+class Workspace(Router):
+    """w = tanh(A Σ_j a_j V y_j), a = softmax_j(q · y_j) head by head; every neuron hears P w, and P starts at zero.
+
+    The query q is learned and the same for all who listen, so that the complete graph has one vector; along the edges
+    of a topology, or with a lesion, each neuron's is made of those that it hears.
+    """
+
+    Options = WorkspaceOptions
+    exchangeable = True
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        W, self.heads = config.router.workspace_width, config.router.heads
+        self.score = NeuronLinear(config.populations, config.width, self.heads)
+        self.value = neuron_map(config, config.width, W, bias=True)
+        self.mix = NeuronLinear(1, W, W, bias=True)
+        self.out = NeuronLinear(config.populations, W, config.width, zero=starts_silent(config))
+
+    def forward(
+        self,
+        x: Tensor,
+        state: Parts | None = None,
+        *,
+        edges: Edges | None = None,
+        gate: Tensor | None = None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        tape: RoundTape | None = None,
+        present: Tensor | None = None,
+    ) -> tuple[Tensor, Parts]:
+        scores, v = self.score(x).float(), emitted(self.value(x), gate).unflatten(-1, (self.heads, -1))
+        listed = self.sparse and edges is not None
+        if listed:
+            assert edges is not None
+            open_edges, v = edges.open, heard(v, edges)  # [N, K], [B, T, N, K, H, d]
+            scores = scores[:, :, edges.sources]
+            there = None if present is None else present[:, :, edges.sources]
+        else:
+            open_edges = None if edges is None else edges.dense()
+            v, scores = v[:, :, None], scores[:, :, None]
+            there = None if present is None else present[:, :, None]
+        known = there if open_edges is None else open_edges if there is None else open_edges & there
+        weights = _shares(scores, known)  # [B, T, N or 1, K, H]
+        vector = torch.einsum("btikh,btikhd->btihd", weights.to(v.dtype), v.expand(*weights.shape, -1))
+        if tape is not None and tape.wants("routing"):
+            rows = weights.movedim(-1, 2).expand(-1, -1, -1, self.neurons, -1)
+            signed = rows if not listed or edges is None or edges.signs is None else rows * edges.signs
+            tape.add_routing(signed, edges if listed else None)
+        told = torch.tanh(self.mix(vector.flatten(-2)))
+        return self.out(told.expand(-1, -1, self.neurons, -1)), {}
+
+    def flops(self) -> dict[str, float]:
+        readers = self.neurons if self.sparse else 1
+        maps = self.score.flops(self.neurons) + self.value.flops(self.neurons) + self.out.flops(self.neurons)
+        width = self.mix.weight.shape[1]
+        return {
+            "routing.matrices": maps + self.mix.flops(readers),
+            "routing.messages": 2.0 * readers * self.degree * width,
+        }
+
+
+def _shares(scores: Tensor, known: Tensor | None) -> Tensor:
+    """A softmax over the sources, the axis before the last, of those `known`; all zero where there is none."""
+    if known is None:
+        return scores.softmax(-2)
+    known = known[..., None].expand(torch.broadcast_shapes(scores.shape, known[..., None].shape))
+    deaf = ~known.any(-2, keepdim=True)
+    closed = scores.expand(known.shape).masked_fill(~known, -torch.inf)
+    return closed.masked_fill(deaf, 0.0).softmax(-2).masked_fill(deaf, 0.0)
