@@ -133,7 +133,8 @@ class HourglassEntry(Entry):
         word = "confirmed" if ours >= usual + 0.1 else "not confirmed"
         return (
             f"that the shape is better is {word} at this size: {ours - usual:+.2f} dB to a conventional network of as "
-            f"many parameters, at {flops[OURS] / flops[USUAL]:.2f} times its FLOPs."
+            f"many parameters, at {flops[OURS] / flops[USUAL]:.2f} times its FLOPs. (As published, the blocks of the one add to "
+            "the image's lift, those of the other to the image.)"
         )
 
 
