@@ -57,7 +57,7 @@ def test_gradients_across_chunks(monkeypatch):
 
 
 def test_contract_with_narrow_keys_and_settling():
-    inn.testing.check_memory("hebb", keys=3, settle=1, decay=0.5)
+    inn.testing.check_memory("hebb", keys=3, settle=1, keep=0.5)
 
 
 def test_what_is_not_a_number_at_steps_that_do_not_count_reaches_nothing():
@@ -84,13 +84,13 @@ def test_a_stored_pattern_is_completed_from_a_distorted_one():
 
 
 def test_time_constants_are_those_of_the_decay():
-    config = graph_config(neurons=3, width=4, memory="hebb", memory_options={"decay": 0.9}, router="none")
+    config = graph_config(neurons=3, width=4, memory="hebb", memory_options={"keep": 0.9}, router="none")
     m = Hebb(config).double()
     found = m.time_constants(torch.randn(1, 2, 3, 4).double(), m.initial_state(1))
     torch.testing.assert_close(torch.exp(-1 / found), torch.full((3, 1), 0.9).double(), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5])
-def test_a_decay_outside_the_open_interval_is_refused(decay):
-    with pytest.raises(InputError, match="decay must be above 0 and below 1"):
-        inn.INN(vocab=5, memory="hebb", memory_options={"decay": decay})
+@pytest.mark.parametrize("keep", [0.0, 1.0, -0.5])
+def test_a_decay_outside_the_open_interval_is_refused(keep):
+    with pytest.raises(InputError, match="keep must be above 0 and below 1"):
+        inn.INN(vocab=5, memory="hebb", memory_options={"keep": keep})

@@ -38,7 +38,7 @@ class Hebb(Memory):
         super().__init__(config)
         own: HebbOptions = config.memory
         P, D, S = config.populations, config.width, own.size(config.width)
-        self.size, self.decay, self.settle = S, own.decay, own.settle
+        self.size, self.keep, self.settle = S, own.keep, own.settle
         self.in_proj = None if config.into_memory else neuron_map(config, D, 3 * S)
         self.logit = nn.Parameter(torch.empty(P))
         self.reset_parameters()
@@ -46,7 +46,7 @@ class Hebb(Memory):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        self.logit.fill_(math.log(self.decay / (1 - self.decay)))
+        self.logit.fill_(math.log(self.keep / (1 - self.keep)))
 
     @classmethod
     def inputs(cls, config: GraphConfig) -> int:

@@ -15,7 +15,7 @@ class HebbOptions(Options):
 
     keys: int | None = None
     """Numbers of a key, and of what it recalls (S); the width by default."""
-    decay: float = 0.98
+    keep: float = 0.98
     """What a step leaves of the matrix at the start, in (0, 1); learned, one number per neuron."""
     settle: int = 0
     """Times that a neuron reads again, by the signs of what it has read."""
@@ -24,8 +24,8 @@ class HebbOptions(Options):
         super().__post_init__()
         check_at_least(self, 1, "keys")
         check_at_least(self, 0, "settle")
-        if not 0 < self.decay < 1:
-            raise InputError(f"decay must be above 0 and below 1, not {self.decay}")
+        if not 0 < self.keep < 1:
+            raise InputError(f"keep must be above 0 and below 1, not {self.keep}")
 
     def size(self, width: int) -> int:
         """Numbers of a key."""
