@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from inn.config.assemble import graph_config
@@ -38,9 +39,13 @@ def test_it_is_the_published_recurrence():
             torch.testing.assert_close(new["n"][b, n], norm * torch.exp(-new["m"][b, n]))
 
 
-def test_large_gates_are_no_overflow():
-    m = memory()
-    m.bias.data[:, :3] = 900.0
-    y, new = m(torch.randn(2, 50, 2, 3, dtype=torch.float64), m.initial_state(2))
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [900.0, -900.0])
+def test_large_gates_are_neither_overflow_nor_nothing(size, kind):
+    m = memory().to(kind)
+    m.bias.data[:, :3] = size
+    y, new = m(torch.randn(2, 50, 2, 3, dtype=kind), m.initial_state(2))
     assert y.abs().max() <= 1  # which NaN is not
     assert all(t.isfinite().all() for t in new.values())
+    y.square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in m.parameters())

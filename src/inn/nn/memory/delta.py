@@ -17,6 +17,7 @@ from inn.nn.memory.options.delta import DeltaOptions
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
+_REACH = 1.2  # a sigmoid stretched by this about its middle reaches 0 and 1: a flip that is not quite one adds up
 _LEAST = 1e-6  # added to a key's square: one of zero stays zero
 
 
@@ -56,7 +57,8 @@ class Delta(HeadMemory):
         q, k, v = u.split((H * K, n * H * K, n * H * V), -1)
         beta = others[0]
         q, k = self._unit(q), self._unit(k)
-        beta = self.most * torch.sigmoid(beta.to(exact(beta.dtype)) + self.beta_bias)
+        beta = torch.sigmoid(beta.to(exact(beta.dtype)) + self.beta_bias)
+        beta = self.most * ((beta - 0.5) * _REACH + 0.5).clamp(0, 1)
         decay = self.steps_of(others)[1] if self.forgets else torch.zeros_like(beta[..., :H])
         decay = F.pad(decay, (0, decay.shape[-1] * (n - 1)))  # the first of a step's writes decays
         y, matrix = several(n, q, k, v, decay, beta, state["matrix"], reset, mask)

@@ -80,11 +80,14 @@ struct Lstm {  // slots: i, f, g, o
 struct Slstm {  // slots: i and f before their gates, tanh z, o; states h, c, n, m
   static constexpr int STATES = 4, PRODUCTS = 4, INPUTS = 4, SLOTS = 4, GRADIENTS = 4, PARAMETERS = 0, OUT = -1;
   static constexpr int in[] = {0, 1, 2, 3};
-  // log σ(f) + m, and the slope of the first
-  static Vec kept(Vec f, Vec m, Vec& slope) { return m - softplus(-f, slope); }
+  // log σ(f) + m, and the slope of the first; before there is something to keep, less than comes in
+  static Vec kept(const Vec* g, const Vec* s, Vec& slope) {
+    const Vec keep = s[3] - softplus(-g[1], slope);
+    return s[2] > 0.0f ? keep : g[0] - 1.0f;
+  }
   static void forward(Vec* g, const Vec* s, Vec* n, const Unit&) {
     Vec unused;
-    const Vec keep = kept(g[1], s[3], unused);
+    const Vec keep = kept(g, s, unused);
     n[3] = keep > g[0] ? keep : g[0];
     const Vec old = exp(keep - n[3]), fresh = exp(g[0] - n[3]);
     g[2] = tanh(g[2]);
@@ -95,7 +98,7 @@ struct Slstm {  // slots: i and f before their gates, tanh z, o; states h, c, n,
   }
   static void backward(const Vec* g, const Vec* s, Vec gy, Vec* c, Vec* d, Unit&) {
     Vec slope_f;
-    const Vec keep = kept(g[1], s[3], slope_f), top = keep > g[0] ? keep : g[0];
+    const Vec keep = kept(g, s, slope_f), top = keep > g[0] ? keep : g[0];
     const Vec old = exp(keep - top), fresh = exp(g[0] - top);
     const Vec cell = old * s[1] + fresh * g[2], norm = 1.0f / (old * s[2] + fresh), gh = c[0] + gy;
     const Vec ratio = cell * norm, gr = gh * g[3] * norm, gc = c[1] + gr, gn = c[2] - gr * ratio;

@@ -75,7 +75,7 @@ def slstm(x: Tensor, states: tuple[Tensor, ...], weight: Tensor) -> tuple[Tensor
     """
     h, c, n, m = states
     i, f, z, o = (x + hear(h, weight)).chunk(4, -1)
-    keep = F.logsigmoid(f) + m
+    keep = torch.where(n > 0, F.logsigmoid(f) + m, i.detach() - 1)  # nothing is kept before there is something
     top = torch.maximum(keep, i)
     old, new = torch.exp(keep - top), torch.exp(i - top)
     c = old * c + new * torch.tanh(z)

@@ -121,7 +121,7 @@ def loop_forward(
                     c1 = tl.sigmoid(a1) * c + tl.sigmoid(a0) * write
                     h1 = out * tanh(c1)
                 else:
-                    keep = log_sigmoid(a1) + top
+                    keep = tl.where(norm > 0.0, log_sigmoid(a1) + top, a0 - 1.0)  # nothing to keep
                     top1 = tl.maximum(keep, a0)
                     old = tl.exp(keep - top1)
                     new = tl.exp(a0 - top1)
@@ -227,7 +227,7 @@ def loop_backward(
                 else:
                     norm = tl.load(before + 2 * H, mask=valid, other=0.0)
                     top = tl.load(before + 3 * H, mask=valid, other=0.0)
-                    keep = log_sigmoid(a1) + top
+                    keep = tl.where(norm > 0.0, log_sigmoid(a1) + top, a0 - 1.0)  # nothing to keep
                     top1 = tl.maximum(keep, a0)
                     old = tl.exp(keep - top1)
                     new = tl.exp(a0 - top1)
