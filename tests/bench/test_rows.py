@@ -27,7 +27,7 @@ IDS = (
     "scan loop loop-lstm feedback delta-scan delta-memory "
     "paper-step reference-step gemm-share peers-train separate-8 separate-32 memory "
     "step-flat peers-generate growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
-    "score score-memory gpu-paper gpu-ops gpu-step gpu-generate gpu-compile gpu-memory"
+    "score score-memory gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 
 
@@ -65,6 +65,7 @@ def test_the_rows():
         "score-memory": (5, "at most"),
         "gpu-paper": (200_000, "at least"),
         "gpu-ops": (None, None),
+        "gpu-loop": (20, "at least"),
         "gpu-step": (None, None),
         "gpu-generate": (None, None),
         "gpu-compile": (None, None),

@@ -13,7 +13,10 @@ from inn.config.settings import read_recipe, recipes, resolve, resolve_settings,
 from inn.registry import MODELS
 from inn.system.errors import InputError
 
-NAMES = ["demo", "enwik8", "ptb", "study-smoke", "text8", "text8-1m", "text8-paper", "text8-small", "wikitext2"]
+NAMES = [
+    "demo", "enwik8", "locked-plastic", "ptb", "study-smoke", "text8", "text8-1m", "text8-paper", "text8-small",
+    "wikitext2",
+]  # fmt: skip
 KINDS = ["inn", "lstm", "transformer", "transformer-paper", "mamba-stack", "ngram"]
 
 

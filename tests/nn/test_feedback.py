@@ -60,6 +60,7 @@ def test_neurons_with_grus_are_together_one_gru():
     assert set(state) == {(0, "h")}  # what was said is in it
 
 
+LOCKED = {"kind": "locked", "closed": 0.0, "exact": 0.6}
 LOOPS = [
     {},
     {"memory_options": {"expand": 2}},
@@ -67,7 +68,12 @@ LOOPS = [
     {"weights": "shared"},
     {"weights": "communal", "communal_states": 3},
     {"share_rounds": True},
-    {"population": [{"neurons": 2, "memory": "gru"}, {"neurons": 2, "memory": {"kind": "locked", "sharpness": 3.0}}]},
+    {
+        "population": [
+            {"neurons": 2, "memory": "gru"},
+            {"neurons": 2, "memory": {"kind": "locked", "closed": 0.0, "exact": 0.6}},
+        ]
+    },
 ]
 
 

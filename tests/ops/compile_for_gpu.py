@@ -119,12 +119,27 @@ def linear(kind: torch.dtype, inputs: int, outputs: int) -> None:
     torch.ops.inn.triton_neuron_linear_bwd(y, x, weight)
 
 
+def loop(kind: torch.dtype, cell: str, units: int, flags: bool = False) -> None:
+    b, t, n = 20, 8, 2
+    gates, states = {"elman": (1, 1), "gru": (3, 1), "lstm": (4, 2), "slstm": (4, 4)}[cell]
+    x, state = torch.empty(b, t, n, gates * units, dtype=kind), torch.empty(b, n, states, units)
+    extra = [torch.ones(b, t, dtype=torch.bool), torch.ones(b, t, n, dtype=torch.bool)] if flags else [None] * 2
+    bias = torch.empty(n, units) if cell == "gru" else None
+    args = (x, state, *extra, torch.empty(n, gates * units, units), bias)
+    y, last, kept = torch.ops.inn.triton_recurrence_fwd(*args, cell, True)
+    torch.ops.inn.triton_recurrence_bwd(y, last, *args, kept, cell)
+
+
 CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "scan": scan,
     "scan, separate, reset and mask": lambda kind: scan(kind, 16, True, True),
     "scan, 64 states": lambda kind: scan(kind, 64),
     "conv": conv,
     "conv, separate, reset and mask": lambda kind: conv(kind, True, True),
+    "loop, gru, 32 units": lambda kind: loop(kind, "gru", 32),
+    "loop, slstm, 32 units, reset and mask": lambda kind: loop(kind, "slstm", 32, True),
+    "loop, lstm, 128 units": lambda kind: loop(kind, "lstm", 128),
+    "loop, elman, 64 units": lambda kind: loop(kind, "elman", 64),
     "linear, 64 by 256": lambda kind: linear(kind, 64, 256),
     "linear, 32 by 32": lambda kind: linear(kind, 32, 32),
     "linear, 256 by 1024": lambda kind: linear(kind, 256, 1024),
@@ -136,7 +151,14 @@ CALLS: dict[str, Callable[[torch.dtype], None]] = {
 }
 
 
-FEW = ("scan", "conv", "linear, 64 by 256", "attention, 32 neurons", "attention, 256 neurons")  # every kernel once
+FEW = (
+    "scan",
+    "conv",
+    "loop, gru, 32 units",
+    "linear, 64 by 256",
+    "attention, 32 neurons",
+    "attention, 256 neurons",
+)  # every kernel once
 
 
 def main(chip: str, which: str, *kinds: str) -> None:

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inn import INN
-from inn.ops import causal_conv, neuron_attention, neuron_linear, selective_scan, use_backend
+from inn.ops import causal_conv, neuron_attention, neuron_linear, recurrence, selective_scan, use_backend
+from inn.ops.dispatch import Backend, Op
 from inn.system.errors import InputError
 
 pytest.importorskip("triton")
@@ -123,6 +124,70 @@ def test_conv(kind, sizes, separate, flagged, seed):
     if reset is not None:
         reset[:, 63:66] |= torch.rand(reset[:, 63:66].shape) < 0.5  # around the start of a stretch
     compare(causal_conv, conv_inputs(sizes, separate, kind), reset, mask)
+
+
+GATES = {"elman": (1, 1), "gru": (3, 1), "lstm": (4, 2), "slstm": (4, 4)}  # gates, states
+
+
+def loop_inputs(cell, sizes, separate, kind):
+    b, t, n, h = sizes
+    gates, states = GATES[cell]
+    p = n if separate else 1
+    x = torch.randn(n, b, t, 2 * gates * h).to(kind).permute(1, 2, 0, 3).chunk(2, -1)[0]
+    state = torch.randn(b, n, states, h)
+    if cell == "slstm":
+        state[:, :, 2] = state[:, :, 2].abs() + 0.5  # the normaliser
+    return [x, state, torch.randn(p, gates * h, h) / h**0.5, *([torch.randn(p, h)] if cell == "gru" else [])]
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize(
+    "sizes, separate, flagged, kind",
+    [
+        ((2, 4, 2, 5), True, 3, torch.float32),
+        ((17, 3, 1, 3), False, 0, torch.float32),
+        ((1, 2, 2, 40), False, 1, torch.bfloat16),
+        ((1, 1, 1, 1), True, 2, torch.float32),
+    ],
+    ids=str,
+)
+def test_loop(cell, sizes, separate, flagged, kind):
+    torch.manual_seed(sum(sizes))
+    reset, mask = flags(sizes[:2], flagged)
+    if mask is not None and sizes[2] > 1:
+        mask = torch.rand(sizes[:3]) < 0.7  # neuron by neuron
+    inputs = loop_inputs(cell, sizes, separate, kind)
+
+    def op(x, state, *rest):
+        return recurrence(cell, x, state, *rest[len(inputs) - 2 :], *rest[: len(inputs) - 2])
+
+    compare(op, inputs, reset, mask)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_what_a_loop_leaves_out_may_be_anything(cell):
+    """NaN behind a mask, and in a state before a reset, reaches nothing."""
+    torch.manual_seed(0)
+    x, state, *weights = (a.to(DEVICE) for a in loop_inputs(cell, (2, 3, 1, 4), True, torch.float32))
+    mask = torch.tensor([[True, False, True], [True, True, True]], device=DEVICE)
+    reset = torch.tensor([[False, False, False], [True, False, False]], device=DEVICE)
+    x = x.masked_fill(~mask[..., None, None], torch.nan)
+    state[1] = torch.nan
+    given = [a.detach().requires_grad_() for a in (x, state, *weights)]
+    with use_backend("triton"):
+        y, last = recurrence(cell, given[0], given[1], reset, mask, *given[2:])
+    gradients = torch.autograd.grad(y.sum() + last.sum(), given)
+    assert all(t.isfinite().all() for t in (y, last, *gradients))
+    assert not y[0, 1].any()
+
+
+def test_cells_that_the_loop_does_not_know_are_refused():
+    x, state, weight = torch.randn(1, 2, 2, 8), torch.randn(1, 2, 1, 2), torch.randn(2, 8, 2)
+    triton = recurrence.backends["triton"]
+    assert triton.refuses("liquid", x, state, None, None, weight, torch.ones(1, 2)).startswith("knows the cells elman")
+    assert "not the population" in triton.refuses("lstm", x, state, None, None, torch.randn(2, 8, 4))
+    wide = torch.randn(1, 2, 1, 129)
+    assert "1 to 128 units, not 129" in triton.refuses("elman", wide, wide, None, None, torch.randn(1, 129, 129))
 
 
 def attention_inputs(sizes, kind):
@@ -249,10 +314,19 @@ def test_a_whole_model_runs_on_it(weights, dtype):
         torch.testing.assert_close(ours / scale, bar / scale, rtol=tolerance, atol=tolerance)
 
 
+def turned(call):
+    """A backend's function as one of x, state and weights."""
+    return lambda x, state, *weights: call("gru", x, state, None, None, *weights)
+
+
+gru_loop = Op(
+    "recurrence", *(Backend(b.name, turned(b.run), turned(b.refuses), b.kernel) for b in recurrence.backends.values())
+)
 CALLS = {
     "linear": (neuron_linear, lambda: linear_inputs((2, 3, 2, 5, 4), True, torch.float32)),
     "scan": (selective_scan, lambda: scan_inputs((1, 5, 2, 6, 3), False, torch.float32)),
     "conv": (causal_conv, lambda: conv_inputs((1, 6, 2, 5, 4), False, torch.float32)),
+    "loop": (gru_loop, lambda: loop_inputs("gru", (1, 3, 2, 5), True, torch.float32)),
     "attention": (neuron_attention, lambda: attention_inputs((1, 2, 3, 2, 5), torch.float32)),
     "attention in blocks": (neuron_attention, lambda: attention_inputs((1, 1, 66, 1, 5), torch.float32)),
 }
@@ -338,7 +412,7 @@ def test_every_kernel_compiles_for_a_real_gpu(chip, which, kinds):
     assert result.returncode == 0, result.stderr
     kernels = [json.loads(line) for line in result.stdout.splitlines()]
     names = {f"{op}_{way}" for op in ("scan", "conv") for way in ("forward", "backward")}
-    names |= {"maps", "weight_gradient"}
+    names |= {"maps", "weight_gradient", "loop_forward", "loop_backward"}
     names |= {f"attention_{way}" for way in ("forward", "backward", "backward_queries", "backward_keys")}
     assert {k["kernel"] for k in kernels} == names
     for kernel in kernels:

@@ -47,6 +47,7 @@ _STACK = {"width": 16, "layers": 1}
 TINY: dict[str, dict[str, Any]] = {
     "gpu-paper": {"size": gpu.GPUSize(4, (1, 2), {**_SMALL, "heads": 2, "dt_rank": 2}), "effort": _TOY},
     "gpu-ops": {"size": ScanSize(1, 3, 2, 8, 4), "effort": _TOY},
+    "gpu-loop": {"size": ScanSize(1, 2, 1, 3), "effort": _TOY},
     "gpu-step": {"size": StepSize(2, 6, _SMALL), "effort": _TOY},
     "gpu-generate": {"size": StepSize(2, 1, _SMALL), "effort": _TOY},
     "gpu-compile": {"size": StepSize(2, 6, {**_SMALL, "recall": []}), "effort": _TOY, "backend": "aot_eager"},
@@ -111,13 +112,18 @@ PARTS: dict[str, Part] = {
         f"check {name}": Part(limit, _check("check_op", name=name))
         for name, limit in {"scan": 90, "conv": 60, "attention": 70, "linear": 45, "norm": 30}.items()
     },
+    **{
+        f"check loop {cell}": Part(30, _check("check_op", name=f"loop {cell}"))
+        for cell in ("elman", "gru", "lstm", "slstm")
+    },
     "check step": Part(40, _check("check_step")),
     "check recall": Part(40, _check("check_recall")),
     "check models": Part(100, _check("check_models")),
     **{
         name: Part(limit, _row(name))
         for name, limit in {
-            "gpu-ops": 90, "gpu-step": 60, "gpu-paper": 70, "gpu-generate": 40, "gpu-compile": 100, "gpu-memory": 40,
+            "gpu-ops": 90, "gpu-loop": 60, "gpu-step": 60, "gpu-paper": 70, "gpu-generate": 40, "gpu-compile": 100,
+            "gpu-memory": 40,
         }.items()
     },
     "tests": Part(180, _tests),

@@ -19,10 +19,11 @@ from inn.ops import (
     neuron_linear,
     neuron_norm,
     recall,
+    recurrence,
     selective_scan,
     use_backend,
 )
-from inn.ops.dispatch import Op
+from inn.ops.dispatch import Backend, Op
 
 TOLERANCE = {torch.float32: 5e-4, torch.bfloat16: 0.06, torch.float16: 0.02}
 """Of an output or a gradient, as a share of its largest number (1 where that is smaller)."""
@@ -77,12 +78,50 @@ def _norms(b: int, t: int, n: int, width: int, _: int) -> Iterator[Case]:
         yield [torch.randn(b, t, n, width + 2), torch.randn(p, width + 2), torch.randn(p, width + 2)], ()
 
 
+GATES = {"elman": (1, 1), "gru": (3, 1), "lstm": (4, 2), "slstm": (4, 4)}
+"""The cells that a GPU has a kernel for: their gates and states."""
+
+
+def loop_of(cell: str) -> Op:
+    """The recurrence of one cell as an op of `x, state, *weights, reset, mask`."""
+
+    def turned(call: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda x, state, *rest: call(cell, x, state, *rest[-2:], *rest[:-2])
+
+    each = recurrence.backends.values()
+    return Op("recurrence", *(Backend(b.name, turned(b.run), turned(b.refuses), b.kernel) for b in each))
+
+
+def loop_inputs(cell: str, b: int, t: int, n: int, p: int, units: int) -> Inputs:
+    """x, the state and the weights of a cell, as models lay them out."""
+    gates, states = GATES[cell]
+    x = torch.randn(n, b, t, gates * units).permute(1, 2, 0, 3)
+    state = torch.randn(b, n, states, units)
+    if cell == "slstm":
+        state[:, :, 2] = state[:, :, 2].abs() + 0.5  # the normaliser
+    return [
+        x,
+        state,
+        torch.randn(p, gates * units, units) / units**0.5,
+        *([torch.randn(p, units)] if cell == "gru" else []),
+    ]
+
+
+def _loops(cell: str) -> Callable[..., Iterator[Case]]:
+    def cases(b: int, t: int, n: int, units: int, _: int) -> Iterator[Case]:
+        for p, flags in product({1, n}, FLAGS):
+            yield loop_inputs(cell, b, t, n, p, units), _flags((b, t), flags)
+
+    return cases
+
+
 OPS: dict[str, tuple[Op, Callable[..., Iterator[Case]], tuple[int, ...]]] = {
     "scan": (selective_scan, _scans, (0, 1, 3, 4, 6)),
     "conv": (causal_conv, _convs, (0,)),
     "attention": (neuron_attention, _attentions, (0, 1, 2)),
     "linear": (neuron_linear, _maps, (0, 1, 2)),
     "norm": (neuron_norm, _norms, (0,)),
+    **{f"loop {cell}": (loop_of(cell), _loops(cell), (0,)) for cell in GATES},
 }
 """Every op with derivatives: what it is fed, and which of its inputs come in the type of the arithmetic."""
 

@@ -14,6 +14,7 @@ from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.ops import causal_conv, neuron_attention, neuron_linear, selective_scan, use_backend
+from inn_benchmarks.checks import loop_inputs, loop_of
 from inn_benchmarks.measure import Effort, Product, Work, in_turns, spread, train_step
 from inn_benchmarks.memory import added_peak
 from inn_benchmarks.rows import Measured, Skipped
@@ -26,6 +27,7 @@ SHORT = Effort(seconds=4.0, sample=0.05)
 """What a reading takes where the whole has 12 minutes."""
 
 OPS, STEP, WRITING = ScanSize(32, 256, 8, 128), StepSize(64, 256), StepSize(64, 1)
+LOOP = ScanSize(16, 256, 8, 32)
 NO_RECALL = StepSize(64, 256, {"recall": []})
 
 
@@ -109,6 +111,27 @@ def gpu_ops(size: ScanSize = OPS, effort: Effort = SHORT, device: str = "cuda") 
         math.exp(sum(map(math.log, ratios.values())) / len(ratios)),
         "float32 and bfloat16",
         f"B {size.batch}, T {size.length}, N {size.neurons}, {size.channels} channels, state {size.state}",
+        {"ratios": ratios, "seconds": seconds},
+    )
+
+
+def gpu_loop(size: ScanSize = LOOP, effort: Effort = SHORT, device: str = "cuda") -> Measured:
+    """The loop over steps in PyTorch, autograd through it, against the kernel; `channels` is units."""
+    on_card(device)
+    torch.manual_seed(0)
+    ratios, seconds = {}, {}
+    for cell in ("gru", "lstm"):
+        inputs = loop_inputs(cell, size.batch, size.length, size.neurons, size.neurons, size.channels)
+        inputs = [a.to(device).requires_grad_() for a in inputs]
+        op = lambda *given, cell=cell: loop_of(cell)(*given, None, None)  # noqa: E731
+        works = {backend: synced(_both_ways(op, inputs, backend), device) for backend in ("reference", "triton")}
+        times = in_turns(works, effort)
+        seconds[cell] = spread(times)
+        ratios[cell] = times["reference"].median / times["triton"].median
+    return Measured(
+        math.prod(ratios.values()) ** 0.5,
+        "float32",
+        f"B {size.batch}, T {size.length}, N {size.neurons}, {size.channels} units",
         {"ratios": ratios, "seconds": seconds},
     )
 

@@ -85,7 +85,8 @@ def _gru(size: LoopSize, heard: int) -> list[Tensor]:
     """x, state, weight and bias of GRU cells that hear so many neurons."""
     B, T, N, D = size.batch, size.length, size.neurons, size.width
     weight = torch.randn(N, 3 * D, heard * D) / (heard * D) ** 0.5
-    given = torch.randn(B, T, N, 3 * D), torch.zeros(B, N, 1, D), weight, torch.zeros(N, D)
+    x = torch.randn(N, B, T, 3 * D).permute(1, 2, 0, 3)  # in memory neuron by neuron, as separate maps leave it
+    given = x, torch.zeros(B, N, 1, D), weight, torch.zeros(N, D)
     return [t.requires_grad_() for t in given]
 
 

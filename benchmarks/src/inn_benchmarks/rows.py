@@ -217,6 +217,10 @@ ROWS: dict[str, Row] = {
         "every op, forward + backward, on a GPU: PyTorch's functions ÷ the Triton kernels (geometric mean)",
         "x", "inn_benchmarks.gpu:gpu_ops",
     ),
+    "gpu-loop": Row(
+        "loop over time of a GRU and an LSTM cell, forward + backward, on a GPU: Python loop ÷ Triton (geometric mean)",
+        "x", "inn_benchmarks.gpu:gpu_loop", 20.0, "at least",
+    ),
     "gpu-step": Row(
         "training step of the default model, bf16, on a GPU: (analytic FLOPs ÷ G) ÷ time",
         "share", "inn_benchmarks.gpu:gpu_step",

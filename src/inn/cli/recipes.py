@@ -37,7 +37,7 @@ def list_recipes() -> list[dict[str, Any]]:
                 "name": name,
                 "description": tree["description"],
                 "corpus": corpus,
-                "where": where[corpus],
+                "where": where.get(corpus, "generated"),
                 "symbols": tree["train"]["symbols"],
                 **tree["cost"],
             }

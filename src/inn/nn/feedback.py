@@ -177,10 +177,9 @@ class FeedbackRound(Round):
         if memories[0].out_proj is not None:
             out = torch.cat([m.out_proj.weight.expand(n, -1, -1) for m, n in zip(memories, sizes)])
             weight = torch.einsum("iojd,jdh->iojh", weight, out)
-        if any(m.scales() is not None for m in memories):
-            weight = torch.cat(
-                [m.scaled(w.movedim(1, -1)).movedim(-1, 1) for m, w in zip(memories, weight.split(sizes))]
-            )
+        if any(type(m).admitted is not RecurrentMemory.admitted for m in memories):
+            parts = zip(memories, weight.movedim(1, -1).split(sizes))
+            weight = torch.cat([m.admitted(part) for m, part in parts]).movedim(-1, 1)
         itself = torch.eye(len(heard), dtype=weight.dtype, device=x.device)
         weight = (weight + itself[:, None, :, None] * heard[:, :, None]).flatten(2)
         given = router.taken_in(self.memory_norm(x)).split(sizes, 2)

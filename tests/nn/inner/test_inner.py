@@ -198,7 +198,8 @@ def test_it_comes_last_in_a_round_and_heeds_who_is_there(router):
     with inn.registry.MEMORIES.lent("steady", Steady):
         graph = inn.Graph(neurons=4, width=4, rounds=1, router=router, memory="steady", inner="hourglass").eval()
     with torch.no_grad():
-        graph.rounds[0].inner.out.weight.normal_()
+        for p in [*graph.rounds[0].inner.parameters(), graph.rounds[0].inner_norm.bias]:
+            p.normal_()
     x = torch.randn(2, 5, 4, 4)
     there = torch.ones(2, 5, 4, dtype=torch.bool)
     there[:, 2, 1] = False
@@ -287,3 +288,21 @@ def test_one_of_ones_own_is_configured_on_the_command_line():
 def test_bad_options_are_one_sentence(options, sentence):
     with pytest.raises(InputError, match=sentence):
         inn.graph_config(**SMALL, **options)
+
+
+def test_it_is_applied_where_neurons_hear_what_was_said_before():
+    torch.manual_seed(0)
+    graph = inn.Graph(**SMALL, memory="gru", router_options={"lag": 1}, inner="hourglass").double().eval()
+    x = torch.randn(2, 6, 12, dtype=torch.float64)
+    before = graph(x)[0]
+    with torch.no_grad():
+        for module in graph.rounds:
+            module.inner.out.weight.normal_()
+    y, _ = graph(x)
+    assert not torch.allclose(y, before)
+    first, state = graph(x[:, :4])
+    torch.testing.assert_close(torch.cat([first, graph(x[:, 4:], state)[0]], 1), y)
+    state = graph.initial_state(2).to(torch.float64)
+    with torch.no_grad():
+        steps = [graph.readout(graph.run_(graph.distribute(x[:, t : t + 1]), state)) for t in range(6)]
+    torch.testing.assert_close(torch.cat(steps, 1), y)

@@ -55,7 +55,7 @@ def test_equals_the_published_recurrence(trapezoid):
         values, y = values.view(H, V), []
         angle = torch.zeros(2, dtype=torch.float64)
         if turns:
-            angle = math.pi * torch.tanh(others[0][t] * p["angle_gain"] + p["angle_bias"])
+            angle = math.pi * (others[0][t] * p["angle_gain"] + p["angle_bias"]).clamp(-1, 1)
         for i in range(H):
             step = torch.log1p(torch.exp(others[-1][t, i] + p["dt_bias"][i]))
             A = -torch.log1p(torch.exp(others[-2][t, i] + p["A_bias"][i])) if turns else -p["A_log"][i].exp()
@@ -82,7 +82,7 @@ def test_a_long_stretch_turns_as_far_as_many_short_ones():
     m = memory("complex").float()
     x = torch.randn(1, 4000, 1, 8)
     with torch.no_grad():
-        m.angle_bias.fill_(5.0)  # near half a turn each
+        m.angle_bias.fill_(0.8)  # near half a turn each
         m.A_bias.fill_(-20.0)
         state = m.initial_state(1)
         whole, last = m(x, state)
@@ -90,6 +90,37 @@ def test_a_long_stretch_turns_as_far_as_many_short_ones():
             y, state = m(part, state)
     torch.testing.assert_close(state["matrix"], last["matrix"], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(y, whole[:, -100:], rtol=1e-3, atol=1e-3)
+
+
+def test_half_a_turn_counts_a_sign():
+    """Parity at length 1,000 by weights that are written down: a one is half a turn of every pair, a zero none."""
+    m = memory("complex", conv=1, heads=1).float()
+    bits = torch.randint(0, 2, (4, 1000))
+    bits[:, 0] = 1  # something is written at the first step, and nothing after it
+    x = torch.zeros(4, 1000, 1, 8)
+    x[..., 0, 0], x[:, 0, 0, 1] = bits.float(), 1.0
+    with torch.no_grad():
+        for p in m.parameters():
+            p.zero_()
+        u, z, angle = (m.in_proj.weight[0, i:] for i in (0, 48, 64))
+        u[0, 1] = 10.0  # a value, at the first step
+        m.conv_weight.fill_(1.0)
+        m.conv_bias[0, 16:] = 1.0  # keys and queries
+        m.A_bias.fill_(-30.0)
+        m.angle_gain.fill_(1.0)
+        angle[:8, 0] = 1.5  # beyond half a turn, and cut off there
+        z[:16, 1], m.D[:] = 0.0, 0.0
+        y = m.recall(*_recalled(m, x))[0][:, :, 0, 0]
+    odd = bits.cumsum(1) % 2 == 1
+    assert torch.equal(y > 0, odd)
+    torch.testing.assert_close(y.abs(), y[:, :1].abs().expand_as(y), rtol=1e-3, atol=0)
+
+
+def _recalled(m, x):
+    """What `recall` is given of an input."""
+    u, _, *others = m.read(x)
+    state = m.initial_state(len(x))
+    return F.silu(u * m.conv_weight[..., 0] + m.conv_bias), others, state, None, None
 
 
 @pytest.mark.parametrize("kind", ["mamba2", "complex"])

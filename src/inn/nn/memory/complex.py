@@ -23,10 +23,10 @@ class Complex(Mamba2):
     """h ← exp(Δ A) R(θ) h + Δ B xᵀ, y = hᵀ C + D x: R turns each pair of state numbers by an angle of the step's own.
 
     Pairs are K/2 apart (of an odd K the last number does not turn); the angles, the same for all heads, are
-    θ = π tanh(g a + b), g from 0.03 to 4 at the start: some pairs hardly turn, and others by half a turn to either side,
-    which a sign is counted by. In a frame that turns with the state only the decay is left: B and C are turned by the
-    sum of angles so far instead. With `trapezoid` what is written is λ Δ B xᵀ + (1 - λ) Δ exp(Δ A) R(θ) B' x'ᵀ, B' and
-    x' of the step before; they are the state part `before` `[B, N, E + K]`.
+    θ = π (g a + b), cut off at half a turn, which a sign is counted by and which has to be exact; g is from 0.03 to 1
+    at the start. In a frame that turns with the state only the decay is left: B and C are turned by the sum of angles
+    so far instead. With `trapezoid` what is written is λ Δ B xᵀ + (1 - λ) Δ exp(Δ A) R(θ) B' x'ᵀ, B' and x' of the
+    step before; they are the state part `before` `[B, N, E + K]`.
     """
 
     Options = ComplexOptions
@@ -50,9 +50,9 @@ class Complex(Mamba2):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        self.angle_gain.copy_(torch.logspace(-1.5, 0.6, self.angle_gain.shape[1]))
+        self.angle_gain.copy_(torch.logspace(-1.5, 0, self.angle_gain.shape[1]))
         self.angle_bias.zero_()
-        self.A_bias.zero_()
+        self.A_bias.copy_(torch.linspace(-5, -1, self.A_bias.shape[1]))  # from long memories to short ones
         if self.shares:
             self.share_bias.zero_()
 
@@ -119,7 +119,7 @@ class Complex(Mamba2):
 
     def angles(self, a: Tensor) -> Tensor:
         """θ `[B, T, N, K // 2]`."""
-        return math.pi * torch.tanh(a.to(exact(a.dtype)) * self.angle_gain + self.angle_bias)
+        return math.pi * (a.to(exact(a.dtype)) * self.angle_gain + self.angle_bias).clamp(-1, 1)
 
 
 def turned(t: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -36,5 +36,5 @@ class GRU(RecurrentMemory):
 
     def told(self, x: Tensor, message: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         weight, bias = self.weights()
-        gates, new = self.scaled(message).split((2 * self.units, self.units), -1)
+        gates, new = self.admitted(message).split((2 * self.units, self.units), -1)
         return x + nn.functional.pad(gates, (0, self.units)), (weight, bias + new[:, 0])  # inside the reset gate

@@ -13,12 +13,18 @@ from inn.nn.memory.options.locked import LockedOptions
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
+_SHUT = 40.0
+"""What a gate that is shut sees: its sigmoid is 1 to the last bit, in float64 too."""
+
 
 class Locked(GRU):
     """A GRU whose recurrent map is fixed: the candidate sees the state before it as it is, the gates do not see it.
 
-    r, z = σ(x_r), σ(x_z + closed); n = tanh(x_n + r (h + b)); h = z h + (1 - z) n: only an input opens the gate, and
-    what was written stays until one does. State part: `h` `[B, N, H]`.
+    r, z = σ(x_r), σ(x_z), and z = 1 where it is above `exact`; n = tanh(x_n + r (h + b)); h = z h + (1 - z) n. So only
+    an input opens the gate, and what was written stays until one does, however long that is. With feedback
+    (dendrites with `lag: 1`) what is heard of others reaches the candidate, and not the gates.
+
+    State part: `h` `[B, N, H]`.
     """
 
     Options = LockedOptions
@@ -31,22 +37,23 @@ class Locked(GRU):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         self.bias.zero_()
-        self.bias[:, self.units : 2 * self.units] = self.options.closed / self.options.sharpness
+        self.bias[:, self.units : 2 * self.units] = self.options.closed
         self.new_bias.zero_()
 
     def weights(self) -> tuple[Tensor, ...]:
         one = torch.eye(self.units, dtype=self.bias.dtype, device=self.bias.device)
-        return nn.functional.pad(one, (0, 0, 2 * self.units, 0))[None], self.new_bias
-
-    def scales(self) -> Tensor | None:
-        if self.options.sharpness == 1:
-            return None
-        scales = torch.ones(3, self.units, dtype=self.bias.dtype, device=self.bias.device)
-        scales[1] = self.options.sharpness
-        return scales.flatten()
+        fixed = nn.functional.pad(one, (0, 0, 2 * self.units, 0))
+        return fixed.expand(len(self.bias), -1, -1), self.new_bias
 
     def taken(self, x: Tensor) -> Tensor:
-        return self.scaled(super().taken(x))
+        x = super().taken(x)
+        if self.options.exact == 1:
+            return x
+        r, z, n = x.chunk(3, -1)
+        return torch.cat((r, z.masked_fill(torch.sigmoid(z) > self.options.exact, _SHUT), n), -1)
+
+    def admitted(self, message: Tensor) -> Tensor:
+        return nn.functional.pad(message[..., 2 * self.units :], (2 * self.units, 0))
 
     def flops(self) -> dict[str, float]:
         maps = [m for m in (self.in_proj, self.out_proj) if m is not None]

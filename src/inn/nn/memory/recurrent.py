@@ -84,16 +84,13 @@ class RecurrentMemory(Memory):
         """What the cell takes in, of what comes in `[B, T, N, I]`: the same and the bias."""
         return x + self.bias.to(x.dtype)
 
-    def scales(self) -> Tensor | None:
-        """Factors on what is heard of others, `[I]`, where the cell is to get more of it than comes in."""
-        return None
+    def admitted(self, message: Tensor) -> Tensor:
+        """What of a message of others `[..., I]` reaches the cell."""
+        return message
 
     def told(self, x: Tensor, message: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What goes into one step `[B, 1, N, I]`, and what the cell takes, where others are heard beside itself."""
-        return x + self.scaled(message), self.weights()
-
-    def scaled(self, message: Tensor) -> Tensor:
-        return message if (scales := self.scales()) is None else message * scales.to(message.dtype)
+        return x + self.admitted(message), self.weights()
 
     def forward(
         self,

@@ -78,6 +78,7 @@ class Cell {
       : op(op), plan(plan), states(states), L(op.layers), record(spaced(record)), gradient(spaced(gradient)),
         matrix(matrix), sums(sums) {}
   virtual ~Cell() = default;
+  bool steps() const { return !op.back || !op.every; }  // whether `forward` will be called
 
   // Layer l of step t, from a block's records into the states of the next ones.
   virtual void forward(float* rec, float* next, const Block& at, int64_t t, int64_t l) const = 0;

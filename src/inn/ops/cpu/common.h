@@ -7,6 +7,12 @@
 #include <memory>
 #include <new>
 
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+#else
+#include <unistd.h>
+#endif
+
 #include "arena.h"
 #include "simd.h"
 
@@ -87,15 +93,32 @@ inline void write(const View& v, int64_t offset, const float* from, int64_t coun
     write(static_cast<float*>(v.data) + offset, from, count);
 }
 
+// ---- the machine ----
+
+// Bytes of a core's second cache, by which kernels cut what they read again; no result depends on it.
+inline int64_t second_cache() {
+  static const int64_t size = [] {
+    int64_t found = 0;
+#if defined(__APPLE__)
+    size_t wide = sizeof found;
+    if (sysctlbyname("hw.perflevel0.l2cachesize", &found, &wide, nullptr, 0)) found = 0;
+#elif defined(_SC_LEVEL2_CACHE_SIZE)
+    found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+    return found >= 1 << 17 ? found : int64_t(1) << 20;  // some systems do not tell
+  }();
+  return size;
+}
+
 // ---- threads ----
 
 // Runs worker(i) for i in 0..count-1, each thread with a worker of its own from make(). Tasks are handed out one by
 // one, because cores are seldom equally fast; no result may depend on which thread ran a task. `cost` is about the
-// number of multiply-adds in a task: threads are not woken for less than they take to wake.
+// number of multiply-adds in a task: threads are not woken for less than they take to wake, some thousand vectors' worth.
 template <class Make>
 void parallel(int64_t count, int threads, int64_t cost, const Make& make) {
 #ifdef _OPENMP
-  const int team = static_cast<int>(std::min<int64_t>({threads, count, count * cost / 65536}));
+  const int team = static_cast<int>(std::min<int64_t>({threads, count, count * cost / (4096 * W)}));
   if (team > 1) {
 #pragma omp parallel num_threads(team)
     {

@@ -20,20 +20,24 @@ class Gated final : public Cell {
     forward_ = buffer_.take(plan.groups * L * forward_size());
     backward_ = buffer_.take(plan.groups * L * backward_size());
     parameters_ = buffer_.take(op.P * L * E::PARAMETERS * plan.Hp);
-    float* dense = buffer_.take(plan.groups * L * matrix);
-    parallel(plan.groups * L, op.threads, matrix, [&] {
-      return [&](int64_t i) {
-        if constexpr (E::PRODUCTS > 0) {
-          float* own = dense + i * matrix;
-          clear(own, matrix);
-          each_row(i / L, i % L, [&](int64_t given, int64_t ours) { copy(own + ours, this->op.weights[0] + given, this->op.H); });
+    float* copies = buffer_.take(plan.groups * L * matrix);
+    if constexpr (E::PRODUCTS > 0)
+      parallel(plan.groups * L, op.threads, matrix, [&] {
+        return [&](int64_t i) {
           const int64_t O1 = E::PRODUCTS * this->plan.Hp, U = this->plan.U;
-          for (int64_t q = 0; q < this->plan.Q; q++)
-            pack(forward_ + i * forward_size() + q * padded(O1) * U, own + q * O1 * U, U, 1, O1, U);
-          pack(backward_ + i * backward_size(), own, O(), U, U, 1);
-        }
-      };
-    });
+          const float* dense = this->op.weights[0] + i * matrix;
+          if (this->plan.Hp != this->op.H || (this->plan.Q > 1 && L > 1)) {  // not as we want them
+            float* own = copies + i * matrix;
+            clear(own, matrix);
+            each_row(i / L, i % L,
+                     [&](int64_t given, int64_t ours) { copy(own + ours, this->op.weights[0] + given, this->op.H); });
+            dense = own;
+          }
+          for (int64_t q = 0; steps() && q < this->plan.Q; q++)
+            pack(forward_ + i * forward_size() + q * padded(O1) * U, dense + q * O1 * U, U, 1, O1, U);
+          if (this->op.back) pack(backward_ + i * backward_size(), dense, O(), U, U, 1);
+        };
+      });
     clear(parameters_, op.P * L * E::PARAMETERS * plan.Hp);
     for (int64_t set = 0; set < op.P; set++)
       for (int64_t l = 0; l < L; l++)
@@ -156,8 +160,8 @@ class Gated final : public Cell {
 
  private:
   int64_t O() const { return plan.Q * E::PRODUCTS * plan.Hp; }
-  int64_t forward_size() const { return plan.Q * padded(E::PRODUCTS * plan.Hp) * plan.U; }
-  int64_t backward_size() const { return padded(plan.U) * O(); }
+  int64_t forward_size() const { return steps() ? plan.Q * padded(E::PRODUCTS * plan.Hp) * plan.U : 0; }
+  int64_t backward_size() const { return op.back ? padded(plan.U) * O() : 0; }
   template <class T>
   T* slots(T* rec, int64_t r, int64_t q) const {
     return rec + r * record + plan.U * STATES + q * E::SLOTS * plan.Hp;

@@ -148,7 +148,7 @@ void linear_weight_gradient(const Linear& op, const std::vector<Rows>& gy, const
       all.push_back({gy[j], x, O, I, false, at});
   }
   // Tasks sum over slices of the rows; their number, and so the order of the sums, depends on the shapes alone.
-  const int64_t size = op.O * op.I, chunk = std::clamp<int64_t>(65536 / (op.O + op.I), 32, 512);
+  const int64_t size = op.O * op.I, chunk = std::clamp<int64_t>(second_cache() / 16 / (op.O + op.I), 32, 512);
   const int64_t slices = std::clamp<int64_t>(op.rows / 512, 1, std::max<int64_t>(1, 16 / op.groups));
   Buffer buffer(slices * op.groups * (size + op.O) + 32);
   float* sums = buffer.take(slices * op.groups * size);       // [groups][slices][O x I]

@@ -22,6 +22,7 @@ struct Loop {
   const float* weights[5];  // as the cell takes them
   int64_t period;           // steps in a chunk: those that the backward pass works on at once
   bool every;               // whether each step is kept, or the states before each chunk only
+  bool back;                // whether this is the backward pass
   int threads;
 };
 

@@ -19,7 +19,8 @@ struct LoopCall {
   inn::Loop op;
 
   LoopCall(const Tensor& x_, const Tensor& state_, const optional<Tensor>& reset_, const optional<Tensor>& mask_,
-           const std::array<optional<Tensor>, 5>& weights_, std::string_view cell, int64_t period, bool every)
+           const std::array<optional<Tensor>, 5>& weights_, std::string_view cell, int64_t period, bool every,
+           bool back)
       : x(rows(x_)), state(floats(state_)) {
     const auto found = std::find(KINDS.begin(), KINDS.end(), cell);
     TORCH_CHECK(found != KINDS.end(), "the loop has no cell ", cell);
@@ -78,6 +79,7 @@ struct LoopCall {
     }
     op.period = std::max<int64_t>(1, period);
     op.every = every;
+    op.back = back;
     op.threads = at::get_num_threads();
   }
 
@@ -92,7 +94,7 @@ std::tuple<Tensor, Tensor, Tensor> loop_forward(
     const Tensor& x, const Tensor& state, const optional<Tensor>& reset, const optional<Tensor>& mask, const Tensor& w0,
     const optional<Tensor>& w1, const optional<Tensor>& w2, const optional<Tensor>& w3, const optional<Tensor>& w4,
     c10::string_view cell, int64_t period, bool every) {
-  const LoopCall call(x, state, reset, mask, {w0, w1, w2, w3, w4}, {cell.data(), cell.size()}, period, every);
+  const LoopCall call(x, state, reset, mask, {w0, w1, w2, w3, w4}, {cell.data(), cell.size()}, period, every, false);
   Tensor y = call.empty_y(), last = at::empty(call.state.sizes(), call.state.options()), kept;
   inn::loop_forward(call.op, view(y), last.data_ptr<float>(), [&](int64_t blocks, int64_t floats) {
     kept = at::empty({blocks, period ? floats : 0}, call.state.options());
@@ -107,7 +109,7 @@ std::vector<Tensor> loop_backward(
     const optional<Tensor>& w3, const optional<Tensor>& w4, const Tensor& kept, c10::string_view cell, int64_t period,
     bool every) {
   const std::array<optional<Tensor>, 5> weights{w0, w1, w2, w3, w4};
-  const LoopCall call(x, state, reset, mask, weights, {cell.data(), cell.size()}, period, every);
+  const LoopCall call(x, state, reset, mask, weights, {cell.data(), cell.size()}, period, every, true);
   TORCH_CHECK(period > 0, "the loop was run without keeping what its gradient needs (period 0)");
   expect(gy, {call.op.B, call.op.T, call.op.N, call.op.H}, "gy");
   const Tensor g = rows(gy), last = glast ? floats(*glast) : Tensor();

@@ -100,10 +100,22 @@ int64_t padded(int64_t columns) { return (columns + PANEL - 1) / PANEL * PANEL; 
 void pack(float* to, const float* from, int64_t K, int64_t k_step, int64_t columns, int64_t c_step) {
   for (int64_t c = 0; c < columns; c += PANEL, to += K * PANEL) {
     const int64_t wide = std::min(PANEL, columns - c);
-    for (int64_t k0 = 0; k0 < K; k0 += W)  // a few k at a time: where c_step is not 1, reads stay on their lines
-      for (int64_t i = 0; i < PANEL; i++)
-        for (int64_t k = k0; k < std::min(K, k0 + W); k++)
-          to[k * PANEL + i] = i < wide ? from[k * k_step + (c + i) * c_step] : 0.0f;
+    for (int64_t v = 0; v < PANEL; v += W) {
+      const float* part = from + (c + v) * c_step;
+      const bool full = v + W <= wide;
+      int64_t k0 = 0;
+      if (full && c_step == 1)  // vectors as they lie
+        for (; k0 < K; k0++) store(to + k0 * PANEL + v, load(part + k0 * k_step));
+      if (full && k_step == 1)  // or turned
+        for (; k0 + W <= K; k0 += W) {
+          Vec r[W];
+          for (int i = 0; i < W; i++) r[i] = load(part + i * c_step + k0);
+          transpose(r);
+          for (int i = 0; i < W; i++) store(to + (k0 + i) * PANEL + v, r[i]);
+        }
+      for (; k0 < K; k0++)
+        for (int64_t i = 0; i < W; i++) to[k0 * PANEL + v + i] = v + i < wide ? part[k0 * k_step + i * c_step] : 0.0f;
+    }
   }
 }
 

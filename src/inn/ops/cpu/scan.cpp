@@ -14,8 +14,10 @@ namespace {
 constexpr int J = L / W;          // vectors in a block
 constexpr int G = J < 2 ? J : 2;  // vectors worked on at once: they share each B and C, and hide latency
 constexpr int64_t STEPS = 64;     // steps prepared at once
-constexpr int64_t STATES = 1024;  // steps x states of one channel that the backward pass computes again at once: with
-                                  // L channels, states and decays, 256 KiB, part of the second cache
+
+// Steps x states of one channel that the backward pass computes again at once: with L channels, states and decays, 256
+// KiB, or half of the second cache where that is less.
+int64_t states_at_once() { return std::min<int64_t>(1024, second_cache() / 16 / L); }
 
 // [E, S] as the caller has it <-> blocks [S][L]; channels past E are zero.
 void to_block(float* block, const float* from, int64_t S, int64_t channels, float scale = 1.0f) {
@@ -325,7 +327,7 @@ void ungate(const Span& at, const Tile& gy, const Tile& z, float* go, float* gat
 void scan_backward(const Scan& op, View gy, const float* last, const float* kept, const ScanGradients& to) {
   const int64_t S = op.S, blocks = op.blocks(), size = S * L, chunks = (op.T - 1) / op.period;
   int64_t fine = STEPS;  // steps whose states are in the buffer at once
-  while (fine > 4 && fine * S > STATES) fine /= 2;
+  while (fine > 4 && fine * S > states_at_once()) fine /= 2;
   const int64_t tile = fine * L;
 
   // A task is a set of parameters, some of the rows that use it, and some of their blocks. How the work is cut, and so

@@ -86,7 +86,7 @@ void scan(float* y, const float* u, const float* dt, const float* z, const float
 void memory_step(const Step& op, const Rows& x, const Rows& y) {
   const int64_t D = op.D, E = op.E, S = op.S, R = op.R, M = op.B * op.N, rows = M / op.P, wide = R + 2 * S;
   const int64_t work = M * (3 * E * D + E * wide + E * R);
-  const int threads = work < (4 << 20) ? 1 : op.threads;
+  const int threads = work < (W << 18) ? 1 : op.threads;
   float* u = scratch(M * (3 * E + wide) + 64);
   float *z = u + M * E, *dt = z + M * E, *dbc = dt + M * E;
   const auto dense = [&](float* data, int64_t width) { return Rows{data, width, rows * width}; };

@@ -6,10 +6,13 @@ The cells and what they are given are in `inn.ops.loop.cells`; the loop itself i
 from inn.ops.dispatch import Backend, Op
 from inn.ops.loop.cpu import recurrence_cpu, refuses
 from inn.ops.loop.reference import recurrence_reference
+from inn.ops.loop.triton import recurrence_triton
+from inn.ops.loop.triton import refuses as refuses_triton
 
 recurrence = Op(
     "recurrence",
     Backend("cpu", recurrence_cpu, refuses, kernel=True),
+    Backend("triton", recurrence_triton, refuses_triton, kernel=True),
     Backend("reference", recurrence_reference),
 )
 

@@ -12,7 +12,6 @@ from inn_studies.where.row import Answer, Row, Scale
 
 _TASKS = {"key and value": "task:needle", "logic": "task:causal", "addition": "task:accumulate"}
 STORED = ("key and value", "logic")
-_LOCKED = {"kind": "locked", "closed": 8.0, "sharpness": 8.0}
 
 
 def _graph(*memories: Any, lag: int = 1) -> dict[str, Any]:
@@ -26,11 +25,11 @@ class Needle(Row):
     name = "needle"
     question = "A key and its value, two booleans, two numbers: are they there after thousands of steps of noise?"
     bar = "storage and logic 1.00 at 100,000 steps, at ≤ 10,000 parameters; addition reported"
-    best: ClassVar[Mapping[str, Any]] = _graph(_LOCKED, "gru")
+    best: ClassVar[Mapping[str, Any]] = _graph("locked", "gru")
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "without a locked neuron": _graph("gru", "gru"),
-        "without a plastic neuron": _graph(_LOCKED, _LOCKED),
-        "without feedback": _graph(_LOCKED, "gru", lag=0),
+        "without a plastic neuron": _graph("locked", "locked"),
+        "without feedback": _graph("locked", "gru", lag=0),
     }
 
     def tracks(self, scale: Scale) -> list[Track]:

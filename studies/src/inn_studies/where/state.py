@@ -44,7 +44,10 @@ class State(Row):
         return [(track["name"], "256") for track in result["tracks"] if track["name"] in COUNTED]
 
     def judge(self, result: dict[str, Any]) -> Answer:
-        able = {name: [self.values(result, name, [(task, "256")]) for task in COUNTED] for name in self._all(result)}
+        able = {
+            name: [self.values(result, name, [(task, "256")]) for task, _ in self.headline(result)]
+            for name in self._all(result)
+        }
         can = [name for name, found in able.items() if all(v and statistics.mean(v) >= 0.995 for v in found)]
         graphs = [name for name in can if name not in MODELS[2:]]
         ours = graphs[0] if graphs else self.ours(result)
@@ -55,4 +58,4 @@ class State(Row):
 
     def _all(self, result: dict[str, Any]) -> list[str]:
         """The models that were measured."""
-        return [row["model"] for row in track_of(result, COUNTED[0])["rows"]]
+        return [row["model"] for row in track_of(result, self.headline(result)[0][0])["rows"]]
