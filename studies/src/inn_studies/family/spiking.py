@@ -22,8 +22,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "IF": {"memory": "lif", "memory.tau": "null", "memory.threshold": 1.0, "memory.reset": "soft"},
     "LIF": {"memory": "lif", **LEAKY},
     "PLIF": {"memory": "plif", **LEAKY},
-    "PSN": {"memory": "psn", "memory.window": STEPS},
+    "PSN": {"memory": "psn", "memory.window": STEPS, "memory.expand": 4},
 }
+RATE, RATE_OF = 1e-2, {"PSN": 5e-3}
+"""Learning rates, and the width of the PSN: the best of a few on the validation part, one seed each."""
 WHICH, GREY = "logistic regression, which pixels fire", "logistic regression, grey values"
 RIGHT, LOST = 0.90, 0.20
 THRESHOLDS = (2.0, 1.0, 0.5)
@@ -122,7 +124,9 @@ class Spiking(Entry):
         track = Track("digits-spikes", "task:digits", steps, BATCH, options, tests)
         head = sizes_of(track.data().vocabulary)["head"]
         models = {label: {**GRAPH, "head": head, **own} for label, own in MODELS.items()}
-        rows = trained(lab, track, models, size, seeds, rates=(1e-2,))
+        rows = []
+        for label, fields in models.items():
+            rows += trained(lab, track, {label: fields}, size, seeds, rates=(RATE_OF.get(label, RATE),))
         cheap = lab.compute(regressions, {"regressions": {"part": "test"}})["regressions"]
         return {"rows": rows + [row(label, {"test": [cheap[label]]}, control=True) for label in (WHICH, GREY)]}
 
