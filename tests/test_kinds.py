@@ -341,7 +341,7 @@ def test_an_installed_package_brings_its_kinds(tmp_path):
         )  # fmt: skip
 
     train = (
-        "train demo --run run --data.corpus file:corpus.txt --model.memory gru --model.memory.update_bias 2 "
+        "train demo --run run --data.corpus file:corpus.txt --model.memory slow-gru --model.memory.update_bias 2 "
         "--model.router left --model.topology star --model.neurons 3 --model.width 8 --model.recall [1,2] "
         "--model.recall_slots 64 --train.symbols 1024 --data.batch 4 --data.window 32 --train.threads 1"
     )
@@ -353,6 +353,7 @@ def test_an_installed_package_brings_its_kinds(tmp_path):
     without = command("eval", "run", brought=False)
     assert without.returncode == 2
     assert (
-        without.stderr == "inn: memory 'gru' comes with inn-gru 0.1, which is not installed here; pip install inn-gru\n"
+        without.stderr
+        == "inn: memory 'slow-gru' comes with inn-gru 0.1, which is not installed here; pip install inn-gru\n"
     )
     assert "inn-gru 0.1" in command("kinds", "memory").stdout

@@ -4,7 +4,7 @@ A configuration names kinds and never import paths, so a downloaded one imports 
 A package brings a kind by an entry point:
 
     [project.entry-points."inn.memories"]
-    gru = "my_package:GRU"
+    leaky = "my_package:Leaky"
 """
 
 from __future__ import annotations

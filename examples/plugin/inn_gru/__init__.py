@@ -1,6 +1,6 @@
 """Kinds of one's own for INN, as a package: once it is installed, every configuration and command knows them.
 
-inn train text8-small --model.memory gru --model.memory.update_bias 2
+inn train text8-small --model.memory slow-gru --model.memory.update_bias 2
 inn train text8-small --model.router left
 inn train text8-small --model.topology star
 """

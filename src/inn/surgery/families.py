@@ -36,7 +36,7 @@ def prune_families(model: Model, families: Sequence[str]) -> Model:
     _maps(model)
     small = copy.deepcopy(model)
     if isinstance(small, Kan):
-        return small.pruned(families)
+        return small.pruned(families)  # type: ignore[return-value]
     new = {path: m.pruned(families) for path, m in small.named_modules() if isinstance(m, Kan)}
     for path, kan in new.items():
         parent, _, name = path.rpartition(".")

@@ -129,3 +129,27 @@ def test_time_constants(kind):
     x, state = torch.zeros(1, 5, 1, 8, dtype=torch.float64), m.initial_state(1)
     rate = F.softplus(m.A_bias) if kind == "complex" else m.A_log.exp()
     torch.testing.assert_close(m.time_constants(x, state), 1 / (0.01 * rate.detach()), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("delta", {"products": 2}), ("mamba2", {}), ("complex", {"trapezoid": True})]
+)
+def test_half_precision_and_steps_of_a_model(kind, options):
+    torch.manual_seed(0)
+    model = inn.INN(vocab=11, neurons=3, width=8, rounds=2, recall=[], memory=kind, memory_options=options)
+    x = torch.randint(11, (2, 12))
+    bar, state = model(x)[0], None
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(x)[0]
+    y.float().square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    torch.testing.assert_close(y.float(), bar, rtol=0, atol=0.05)
+    steps = []
+    for t in range(12):
+        y, state = model.step_(x[:, t], state)
+        steps.append(y)
+    torch.testing.assert_close(torch.stack(steps, 1), bar, rtol=1e-4, atol=1e-5)
+    half, after = model.bfloat16()(x)
+    assert half.dtype == torch.bfloat16
+    assert all(t.dtype == torch.float32 for t in after.to_tensors().values() if t.is_floating_point())
+    torch.testing.assert_close(half.float(), bar, rtol=0, atol=0.05)

@@ -99,7 +99,7 @@ class HeadMemory(Memory):
             u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], *options)
             mask = present if mask is None else present & mask[..., None]
         y, after = self.recall(u, others, state, reset, mask)
-        return self.out_proj(y * F.silu(z)), {"conv": conv, **after}
+        return self.out_proj(y.to(z.dtype) * F.silu(z)), {"conv": conv, **after}
 
     def read(self, x: Tensor) -> tuple[Tensor, ...]:
         """The streams of what arrives."""
@@ -157,12 +157,16 @@ def several(
     if n == 1:
         return delta_scan(q, k, v, decay, beta, state, reset, mask)
     q = F.pad(q, (q.shape[-1] * (n - 1), 0))
-    q, k, v, decay, beta = (
-        None if t is None else t.unflatten(-1, (n, -1)).transpose(2, 3).flatten(1, 2) for t in (q, k, v, decay, beta)
-    )
+    q, k, v, decay = (_one_by_one(t, n) for t in (q, k, v, decay))
+    beta = None if beta is None else _one_by_one(beta, n)
     if reset is not None:
         reset = F.pad(reset[..., None], (0, n - 1)).flatten(1)
     if mask is not None:
         mask = mask.repeat_interleave(n, 1)
     y, state = delta_scan(q, k, v, decay, beta, state, reset, mask)
     return y[:, n - 1 :: n], state
+
+
+def _one_by_one(t: Tensor, n: int) -> Tensor:
+    """What n parts of a step hold, as n steps: `[B, T, N, n x W]` -> `[B, T x n, N, W]`."""
+    return t.unflatten(-1, (n, -1)).transpose(2, 3).flatten(1, 2)

@@ -60,8 +60,8 @@ def _run(q, k, v, decay, beta, state, reset, mask):
     since, until = c.exp(), (c[..., -1:, :] - c).exp()
     whole = since[..., -1:, :]
     if reset is not None:
-        since = since * (stretch == 0)[..., None]
-        until = until * (stretch == stretch[..., -1:])[..., None]
+        since = since * stretch.eq(0)[..., None]
+        until = until * stretch.eq(stretch[..., -1:])[..., None]
         whole = since[..., -1:, :]
     read = (Q @ K.mT) * between
     from_before = K * since

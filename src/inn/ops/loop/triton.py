@@ -30,8 +30,8 @@ def recurrence_triton(
     if mask is not None:
         mask = (mask.expand(x.shape[:2])[..., None] if mask.ndim == 2 else mask).expand(x.shape[:3])
     keep = gpu.keeps(x, state, *weights)
-    bias = weights[1] if len(weights) > 1 else None
-    y, last, _ = torch.ops.inn.triton_recurrence_fwd(x, state, reset, mask, weights[0], bias, cell, keep)
+    weight, bias = (*weights, None)[:2]
+    y, last, _ = torch.ops.inn.triton_recurrence_fwd(x, state, reset, mask, weight, bias, cell, keep)
     return y, last
 
 

@@ -54,7 +54,8 @@ def images() -> Tensor:
         from sklearn.datasets import load_digits
     except ImportError:
         raise InputError("the digits come with scikit-learn, which is not here; pip install scikit-learn") from None
-    found = torch.from_numpy(load_digits().data).float() / 16
+    digits: Any = load_digits()
+    found = torch.from_numpy(digits.data).float() / 16
     return found[torch.randperm(len(found), generator=torch.Generator().manual_seed(0))][None, :, None]
 
 
@@ -133,7 +134,8 @@ class HourglassEntry(Entry):
         word = "confirmed" if ours >= usual + 0.1 else "not confirmed"
         return (
             f"that the shape is better is {word} at this size: {ours - usual:+.2f} dB to a conventional network of as "
-            f"many parameters, at {flops[OURS] / flops[USUAL]:.2f} times its FLOPs."
+            f"many parameters, at {flops[OURS] / flops[USUAL]:.2f} times its FLOPs. (As published, the blocks of the "
+            "one add to the image's lift, those of the other to the image.)"
         )
 
 

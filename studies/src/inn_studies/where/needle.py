@@ -14,9 +14,10 @@ _TASKS = {"key and value": "task:needle", "logic": "task:causal", "addition": "t
 STORED = ("key and value", "logic")
 
 
-def _graph(*memories: Any, lag: int = 1) -> dict[str, Any]:
-    """Two neurons of these memories that hear one another, themselves included."""
-    return {"population": [{"neurons": 1, "memory": m} for m in memories], "rounds": 1, "lag": lag, "recall": []}
+def _graph(locked: int, plastic: int, lag: int = 1) -> dict[str, Any]:
+    """So many locked and plastic neurons that hear one another, themselves included."""
+    groups = [{"neurons": n, "memory": m} for n, m in ((locked, "locked"), (plastic, "gru")) if n]
+    return {"population": groups, "rounds": 1, "lag": lag, "recall": []}
 
 
 class Needle(Row):
@@ -25,11 +26,11 @@ class Needle(Row):
     name = "needle"
     question = "A key and its value, two booleans, two numbers: are they there after thousands of steps of noise?"
     bar = "storage and logic 1.00 at 100,000 steps, at ≤ 10,000 parameters; addition reported"
-    best: ClassVar[Mapping[str, Any]] = _graph("locked", "gru")
+    best: ClassVar[Mapping[str, Any]] = _graph(3, 1)
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "without a locked neuron": _graph("gru", "gru"),
-        "without a plastic neuron": _graph("locked", "locked"),
-        "without feedback": _graph("locked", "gru", lag=0),
+        "without locked neurons": _graph(0, 4),
+        "without a plastic neuron": _graph(4, 0),
+        "without feedback": _graph(3, 1, lag=0),
     }
 
     def tracks(self, scale: Scale) -> list[Track]:
