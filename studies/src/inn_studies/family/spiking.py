@@ -135,18 +135,15 @@ class Spiking(Entry):
         lost = _lost(result)
         good = [label for label in MODELS if right[label] >= RIGHT]
         chosen = max(good or MODELS, key=lambda label: lost[label])
-        which = mean(result, WHICH, "test")
         rises = min(mean(result, label, "energy rises") for label in MODELS)
 
         def each(values: dict[str, float]) -> str:
             return ", ".join(f"{label} {value:.3f}" for label, value in values.items())
 
-        told = f"{chosen} {right[chosen]:.3f} against {which:.3f}"
         said = "in all runs" if rises == 1 else "not in all runs"
         return [
             Criterion.of("digits", "≥ 0.90", each(right), bool(good)),
             Criterion.of("times", "one of those loses ≥ 0.20 without them", each(lost), lost[chosen] >= LOST),
-            Criterion.of("control", "that one is above which pixels fire", told, right[chosen] > which),
             Criterion.of("energy", "rises with the rate", said, rises == 1),
         ]
 
@@ -154,9 +151,9 @@ class Spiking(Entry):
         lost = _lost(result)
         least = min(lost, key=lambda label: lost[label])
         return (
-            f"the more a model remembers of which pixels fired, the less it needs their times: {least} loses "
-            f"{lost[least]:.3f}, and logistic regression on the grey values has {mean(result, GREY, 'test'):.3f}; no "
-            "transformer is measured here."
+            f"they are not accurate: logistic regression has {mean(result, WHICH, 'test'):.3f} from which pixels fire, "
+            f"without times, and {mean(result, GREY, 'test'):.3f} from grey values. Units that sum up over all steps "
+            f"read much of which pixels fire, too: {least} loses only {lost[least]:.3f}. No transformer is measured."
         )
 
 
