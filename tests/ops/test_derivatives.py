@@ -46,6 +46,10 @@ CASES = {
         (random(B, T, N, E), random(N, 3, E), random(N, 3)),
     ),
     "neuron_norm": (lambda *t: (OPS["neuron_norm"](*t),), (random(B, T, N, D), random(N, D), random(1, N, D)[0])),
+    "recurrence": (
+        lambda x, state, *weights: OPS["recurrence"]("gru", x, state, RESET, MASK, *weights),
+        (random(B, T, N, 3 * E), random(B, N, 1, E), random(N, 3 * E, E), random(N, E)),
+    ),
     "selective_scan": (
         lambda *t: OPS["selective_scan"](*t, RESET, MASK),
         (random(B, T, N, E), random(B, T, N, E) - 1, -random(N, E, S).exp(), random(B, T, N, S),

@@ -64,12 +64,14 @@ class Draft:
 
     def elsewhere(self, option: str) -> str | None:
         """Which kinds that were not chosen have an option of this name, in words; None where none has."""
-        for name, kinds in parts_of(self.config_type).items():
-            if owners := owners_of(kinds, option):
-                chosen = self.part(name)["kind"]
-                first = owners.split("'")[1]
-                return f"belongs to {kinds.what} {owners}, and the {kinds.what} is '{chosen}'; set {name} {first}"
-        return None
+        found = [(n, kinds, owners_of(kinds, option)) for n, kinds in parts_of(self.config_type).items()]
+        found = [(n, kinds.what, owners) for n, kinds, owners in found if owners]
+        if not found:
+            return None
+        whose = " or ".join(f"{what} {owners}" for _, what, owners in found)
+        chosen = " and ".join(f"the {what} is '{self.part(n)['kind']}'" for n, what, _ in found)
+        first = " or ".join(f"{n} {owners.split(chr(39))[1]}" for n, _, owners in found)
+        return f"belongs to {whose}, and {chosen}; set {first}"
 
     def set(self, name: str, value: Any, *, lenient: bool = False, of: str = "") -> None:
         """Set a field that is no part: one of the configuration's own, or an option by its own name.
@@ -164,9 +166,9 @@ def model_config(kind: str = "inn", preset: str | None = None, **fields_: Any) -
 
     >>> model_config("inn", preset="paper", vocab=27).neurons
     32
-    >>> model_config(heads=2)  # doctest: +ELLIPSIS
+    >>> model_config(qk_norm=True)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    inn.system.errors.InputError: field 'heads' belongs to router 'attention', and the router is 'dendrites'; ...
+    inn.system.errors.InputError: field 'qk_norm' belongs to router 'attention', and the router is 'dendrites'; ...
     """
     draft = model_draft(kind, {} if preset is None else preset_of(kind, preset))
     add(draft, fields_, of=f" of model kind '{kind}'")
