@@ -44,7 +44,8 @@ def test_equals_the_published_recurrence(negative, decay, products):
                 q, k = c[h * K : (h + 1) * K], c[6 + (i * H + h) * K :][:K]
                 v = c[6 + n * 6 + (i * H + h) * V :][:V]
                 q, k = q / (q @ q + 1e-6).sqrt(), k / (k @ k + 1e-6).sqrt()
-                beta = (2 if negative else 1) / (1 + torch.exp(-b[t, i * H + h] - p["beta_bias"][i * H + h]))
+                sigmoid = 1 / (1 + torch.exp(-b[t, i * H + h] - p["beta_bias"][i * H + h]))
+                beta = (2 if negative else 1) * (1.2 * sigmoid - 0.1).clamp(0, 1)
                 alpha = 1.0
                 if decay and i == 0:
                     alpha = torch.exp(-p["A_log"][h].exp() * torch.log1p(torch.exp(a[t, h] + p["dt_bias"][h])))

@@ -17,7 +17,7 @@ from inn.nn.memory.options.delta import DeltaOptions
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
-_REACH = 1.2  # a sigmoid stretched by this about its middle reaches 0 and 1: a flip that is not quite one adds up
+_REACH = 1.2  # of the sigmoid, about its middle
 _LEAST = 1e-6  # added to a key's square: one of zero stays zero
 
 
@@ -25,7 +25,8 @@ class Delta(HeadMemory):
     """A head keeps a matrix S, and writes where it reads: S ← α S (I - β k kᵀ) + β v kᵀ, y = S q.
 
     Keys and queries are of length 1. With β up to 2 (`negative`, arXiv 2411.12537) a transition has eigenvalues from
-    -1 to 1; with several `products` in a step (arXiv 2502.10297) it can rotate.
+    -1 to 1; with several `products` in a step (arXiv 2502.10297) it can rotate. β is a sigmoid stretched by a fifth and
+    cut off, so that 0 and 2 are reached: a flip that is not quite one adds up over hundreds of steps.
     """
 
     Options = DeltaOptions
