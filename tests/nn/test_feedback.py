@@ -110,7 +110,7 @@ def by_hand(layer, x):
     for t in range(x.shape[1]):
         now = neurons[:, t : t + 1]
         if only.router.into_memory:
-            given = only.router.own(only.memory_norm(now)) + only.router(said)[0]
+            given = only.router.own(only.memory_norm(now)) + only.router(only.router_norm(said))[0]
         else:
             now = now + only.router(only.router_norm(said))[0]
             given = only.memory_norm(now)

@@ -11,6 +11,7 @@ from inn.nn.direct import home, passed_by, untouched
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import Groups
 from inn.nn.memory.recurrent import RecurrentMemory
+from inn.nn.population import NeuronNorm
 from inn.nn.presence import only_present, remember
 from inn.nn.round import Parts, Penalties, Round, combined
 from inn.nn.routing.dendrites import Dendrites
@@ -35,8 +36,8 @@ class FeedbackRound(Round):
     """A round whose router has a lag: communication of the step before, then memory.
 
     What a neuron says is what its memory gives, y. With most routers x ← x + R(LN₂ y_{t-1}), then x ← x + y_t with
-    y_t = M(LN₁ x). Through `dendrites` x ← x + y_t with y_t = M(W LN₁ x, R y_{t-1}): the message is added to the
-    memory's input, in a recurrent memory to what it hears of itself.
+    y_t = M(LN₁ x). Through `dendrites` x ← x + y_t with y_t = M(W LN₁ x, R LN₂ y_{t-1}): the message is added to the
+    memory's input, in a recurrent memory to what it hears of itself. There y is the cell's state, and goes without LN₂.
 
     Each round is a recurrence of its own, which runs over a whole stretch before the next one does. Where the router is
     dendrites, and all memories recurrent ones whose state tells y (`self.loops`), y_{t-1} is taken from there, and a
@@ -51,6 +52,8 @@ class FeedbackRound(Round):
             isinstance(m, RecurrentMemory) and type(m).forward is RecurrentMemory.forward and m.cell in _CELLS
             for m in self._memories()
         )
+        if isinstance(self.router, Dendrites) and not self.loops:  # what is told here has no bound
+            self.router_norm = NeuronNorm(config.populations, config.width, kind=config.norm)
 
     def initial_state(self, batch: int) -> Parts:
         state, w = super().initial_state(batch), self.memory_norm.weight
