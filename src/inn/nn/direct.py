@@ -148,3 +148,9 @@ def home(module: nn.Module, weight: Tensor) -> torch.device:
         return weight.device
     places = (getattr(h, "execution_device", None) for h in getattr(hook, "hooks", [hook]))
     return torch.device(next((place for place in places if place is not None), weight.device))
+
+
+def at_rest(module: nn.Module, weight: Tensor, *shape: int) -> Tensor:
+    """A part of a module's state before the first step: zeros where its weight is at home, in float32 at least."""
+    kind = torch.promote_types(weight.dtype, torch.float32)
+    return torch.zeros(*shape, device=home(module, weight), dtype=kind)

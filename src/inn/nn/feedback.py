@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from inn.nn.direct import home, passed_by, untouched
+from inn.nn.direct import at_rest, passed_by, untouched
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import Groups
 from inn.nn.memory.recurrent import RecurrentMemory
@@ -59,8 +59,7 @@ class FeedbackRound(Round):
         state, w = super().initial_state(batch), self.memory_norm.weight
         if self.loops:
             return state
-        like = {"device": home(self.memory_norm, w), "dtype": torch.promote_types(w.dtype, torch.float32)}
-        return {**state, SAID: torch.zeros(batch, *self.shape, **like)}
+        return {**state, SAID: at_rest(self.memory_norm, w, batch, *self.shape)}
 
     def forward(
         self,

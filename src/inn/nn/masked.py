@@ -77,5 +77,5 @@ def legible(t: Tensor, *, anywhere: bool = False) -> bool:
 
 
 def like(rows: Tensor, t: Tensor) -> Tensor:
-    """Rows `[B]` beside a part of a state `[B, ...]`."""
-    return rows.view(-1, *(1,) * (t.ndim - 1))
+    """Rows `[B]`, or steps `[B, T]`, or neurons `[B, T, N]`, beside a tensor that begins with the same axes."""
+    return rows.view(*rows.shape, *(1,) * (t.ndim - rows.ndim))

@@ -217,6 +217,11 @@ NeuronMap = NeuronLinear | CommunalLinear
 """A linear map of a population, of either make."""
 
 
+def flops_of(neurons: int, *maps: NeuronMap | None) -> float:
+    """FLOPs for one symbol of `neurons` neurons, of those of the maps that are there."""
+    return sum((m.flops(neurons) for m in maps if m is not None), 0.0)
+
+
 def neuron_map(config: GraphConfig, inputs: int, outputs: int, *, own: bool = False, bias: bool = False) -> NeuronMap:
     """A map that the neurons of one round read one another or themselves through, made as `config.weights` says.
 

@@ -38,7 +38,17 @@ class TakesPresent:
 
 def only_present(x: Tensor, present: Tensor | None) -> Tensor:
     """Neurons `[B, T, N, ...]`, zero where they are absent."""
-    return x if present is None else x.masked_fill(~present.view(*present.shape, *(1,) * (x.ndim - 3)), 0.0)
+    return x if present is None else x.masked_fill(~like(present, x), 0.0)
+
+
+def counted(mask: Tensor | None, present: Tensor | None) -> Tensor | None:
+    """The steps that count, of a mask `[B, T]` and of who is there `[B, T, N]`: neuron by neuron, None for all steps.
+
+    Without `present` it is the mask as it is.
+    """
+    if present is None or mask is None:
+        return mask if present is None else present
+    return present & mask[..., None]
 
 
 def remember(
@@ -76,7 +86,7 @@ def remember(
         first, begun = memory.initial_state(1), reset.any(1)
         state = {name: torch.where(like(begun, t), first[name], t) for name, t in state.items()}
     there = present[:, 0]
-    kept = {n: torch.where(there.view(*there.shape, *(1,) * (t.ndim - 2)), t, state[n]) for n, t in new.items()}
+    kept = {n: torch.where(like(there, t), t, state[n]) for n, t in new.items()}
     return y, kept, *found
 
 
@@ -87,17 +97,20 @@ def conv_of_present(
     state: Tensor,
     reset: Tensor | None,
     mask: Tensor | None,
-    present: Tensor,
+    present: Tensor | None,
     conv: Callable[..., tuple[Tensor, Tensor]] = causal_conv,
 ) -> tuple[Tensor, Tensor]:
     """`causal_conv` whose windows hold, neuron by neuron, the steps at which the neuron was present, and no others.
 
-    Another `conv` may take its place that is called as it is.
+    Another `conv` may take its place that is called as it is. Where `present` is None that is all that is done.
 
     Between two resets each neuron's steps are put in an order with those that count in front, so that the kernel
     need not know. What comes out is zero at the other steps.
     """
-    counts = present if mask is None else present & mask[..., None]
+    if present is None:
+        return conv(x, weight, bias, state, reset, mask)
+    counts = counted(mask, present)
+    assert counts is not None
     time, before = x.shape[1], state.shape[2]
     key = (~counts).long()
     begin = x.new_zeros(x.shape[0], 1, 1, dtype=torch.long)  # of the last stretch between resets

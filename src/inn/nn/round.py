@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from inn.nn.direct import passed_by
+from inn.nn.masked import like
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
 from inn.nn.population import NeuronNorm
-from inn.nn.presence import only_present, remember
+from inn.nn.presence import counted, only_present, remember
 from inn.nn.residual import Residual, residual
 from inn.nn.routing.base import Router
 from inn.nn.routing.gate import Gate
+from inn.nn.routing.options import check_sequential
 from inn.nn.topology.edges import Edges
 from inn.registry import INNERS, ROUTERS
-from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -50,12 +51,9 @@ class Round(nn.Module):
         self.router = self.gate = self.router_norm = self.router_residual = self.inner = None
         if (router := ROUTERS[config.router.kind]) is not None:
             self.router = router(config)
-            if self.router.into_memory and config.update != "sequential":
-                raise InputError(
-                    f"update '{config.update}' has no meaning with router '{config.router.kind}', where messages come "
-                    "before memory; leave it out"
-                )
-            if not self.router.into_memory:
+            if self.router.into_memory:
+                check_sequential(config, f"router '{config.router.kind}'")
+            else:
                 silent_norm = config.update == "message-norm" and getattr(config.router, "zero_start", False)
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
                 self.router_residual = residual(config)
@@ -167,9 +165,7 @@ def combined(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
 
 def _mean(g: Tensor, mask: Tensor | None, present: Tensor | None) -> Tensor:
     """The mean of gates `[B, T, N]` over the steps that a mask leaves, and the neurons that are present."""
-    if present is not None:
-        counts = present if mask is None else present & mask[..., None]
-        return g.masked_fill(~counts, 0).sum() / counts.sum().clamp(min=1)
-    if mask is None:
+    if (counts := counted(mask, present)) is None:
         return g.mean()
-    return g.masked_fill(~mask[..., None], 0).sum() / (mask.sum().clamp(min=1) * g.shape[-1])
+    many = counts.sum().clamp(min=1) * (1 if counts.ndim == 3 else g.shape[-1])
+    return g.masked_fill(~like(counts, g), 0).sum() / many

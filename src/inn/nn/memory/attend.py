@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.population import NeuronLinear
-from inn.nn.presence import remember
+from inn.nn.presence import counted, remember
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -64,7 +64,7 @@ class Attending(Memory):
             there = None if mask is None else mask[..., None].expand(y.shape[:3])
         else:
             y, new, *found = remember(self.memory, x, state, present=present, **options)  # type: ignore[arg-type]
-            there = present if mask is None else present & mask[..., None]
+            there = counted(mask, present)
         brought, past = self._attend(y, state, reset, there)
         return y + self.bring(brought), {**new, **past}, *found
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from inn.nn.masked import like
 from inn.nn.memory.base import Parts
 from inn.nn.memory.heads import several
 from inn.nn.memory.mamba import exact
@@ -75,7 +76,7 @@ class Complex(Mamba2):
     ) -> tuple[Tensor, Parts]:
         angle = self.angles(others[0])
         if mask is not None:
-            angle = torch.where(mask.view(*mask.shape, *(1,) * (4 - mask.ndim)), angle, 0.0)
+            angle = torch.where(like(mask, angle), angle, 0.0)
         # Summed up in double precision, so that a long stretch ends where short ones do.
         so_far = angle.double().cumsum(1).remainder(2 * math.pi).to(angle.dtype)
         cos, sin = so_far.cos(), so_far.sin()
@@ -136,7 +137,7 @@ def preceding(t: Tensor, state: Tensor, reset: Tensor | None, mask: Tensor | Non
     """
     time = t.shape[1]
     at = torch.arange(1, time + 1, device=t.device)[:, None].expand(t.shape[:3])
-    counts = at if mask is None else at * mask.view(*mask.shape, *(1,) * (3 - mask.ndim))
+    counts = at if mask is None else at * like(mask, at)
     place = torch.cat((torch.zeros_like(at[:, :1]), counts.cummax(1).values), 1)  # [B, T + 1, N], 0: the state
     found = torch.cat((state[:, None].to(t.dtype), t), 1).gather(1, place[..., None].expand(-1, -1, -1, t.shape[-1]))
     if reset is not None:

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.direct import home
+from inn.nn.direct import at_rest
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.mamba import exact, inverse_softplus
 from inn.nn.memory.options.heads import HeadsOptions
-from inn.nn.population import NeuronLinear, neuron_map
-from inn.nn.presence import conv_of_present
-from inn.ops import causal_conv, delta_scan
+from inn.nn.population import NeuronLinear, flops_of, neuron_map
+from inn.nn.presence import conv_of_present, counted
+from inn.ops import delta_scan
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -75,12 +75,9 @@ class HeadMemory(Memory):
         return sum(cls.widths(config))
 
     def initial_state(self, batch: int) -> Parts:
-        like = {"device": home(self, self.conv_bias), "dtype": exact(self.conv_bias.dtype)}
         before = (self.conv_weight.shape[-1] - 1, self.streams[0])
-        return {
-            "conv": torch.zeros(batch, self.neurons, *before, **like),
-            "matrix": torch.zeros(batch, self.neurons, *self.dims, **like),
-        }
+        shapes = {"conv": before, "matrix": self.dims}
+        return {name: at_rest(self, self.conv_bias, batch, self.neurons, *own) for name, own in shapes.items()}
 
     def forward(
         self,
@@ -92,13 +89,8 @@ class HeadMemory(Memory):
         present: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
         u, z, *others = self.read(x)
-        if present is None:
-            u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
-        else:
-            options = (reset, mask, present)
-            u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], *options)
-            mask = present if mask is None else present & mask[..., None]
-        y, after = self.recall(u, others, state, reset, mask)
+        u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask, present)
+        y, after = self.recall(u, others, state, reset, counted(mask, present))
         return self.out_proj(y.to(z.dtype) * F.silu(z)), {"conv": conv, **after}
 
     def read(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -128,9 +120,8 @@ class HeadMemory(Memory):
         return -1 / decay.double().mean((0, 1)).clamp_max(-1e-300)
 
     def flops(self) -> dict[str, float]:
-        maps = [self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
         return {
-            "memory.matrices": sum(m.flops(self.neurons) for m in maps),
+            "memory.matrices": flops_of(self.neurons, self.in_proj, self.out_proj),
             "memory.scan": self.neurons * (2.0 * self.conv_weight.shape[-1] * self.streams[0] + self.scan_flops()),
         }
 

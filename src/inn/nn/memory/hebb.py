@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.direct import home
+from inn.nn.direct import at_rest
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.hebb import HebbOptions
-from inn.nn.population import NeuronLinear, neuron_map
+from inn.nn.population import NeuronLinear, flops_of, neuron_map
+from inn.nn.presence import counted
 from inn.ops.spike import sign
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class Hebb(Memory):
         return 3 * config.memory.size(config.width)
 
     def initial_state(self, batch: int) -> Parts:
-        like = {"device": home(self, self.logit), "dtype": torch.promote_types(self.logit.dtype, torch.float32)}
-        return {"matrix": torch.zeros(batch, self.neurons, self.size, self.size, **like)}
+        return {"matrix": at_rest(self, self.logit, batch, self.neurons, self.size, self.size)}
 
     def forward(
         self,
@@ -67,7 +67,8 @@ class Hebb(Memory):
         present: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
         q, k, v = (x if self.in_proj is None else self.in_proj(x)).split(self.size, -1)
-        counts = present if mask is None else mask[..., None] if present is None else present & mask[..., None]
+        counts = counted(mask, present)
+        counts = counts[..., None] if present is None and counts is not None else counts
         rate = F.logsigmoid(self.logit.to(state["matrix"].dtype)).expand(self.neurons)
         y, matrix = associate(q, k * self.size**-0.5, v, rate, state["matrix"], reset, counts, self.settle)
         return self.out_proj(y.to(x.dtype)), {"matrix": matrix}
@@ -77,9 +78,8 @@ class Hebb(Memory):
         return (-1 / F.logsigmoid(self.logit.double())).expand(self.neurons)[:, None]
 
     def flops(self) -> dict[str, float]:
-        maps = [self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
         return {
-            "memory.matrices": sum(m.flops(self.neurons) for m in maps),
+            "memory.matrices": flops_of(self.neurons, self.in_proj, self.out_proj),
             # per number of the matrix: decay, write (2), read (2) and each further read
             "memory.associations": self.neurons * self.size**2 * (5.0 + 2.0 * self.settle),
         }

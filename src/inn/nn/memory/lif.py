@@ -8,6 +8,7 @@ from torch import Tensor
 from inn.nn.memory.base import Parts
 from inn.nn.memory.options.spiking import LIFOptions
 from inn.nn.memory.spiking import SpikingMemory
+from inn.nn.presence import counted
 from inn.ops import recurrence
 
 _NO_LEAK = 2.0**-80
@@ -37,8 +38,6 @@ class LIF(SpikingMemory):
     def fire(
         self, current: Tensor, state: Parts, reset: Tensor | None, mask: Tensor | None, present: Tensor | None
     ) -> tuple[Tensor, Parts]:
-        if present is not None:
-            mask = present if mask is None else present & mask[..., None]
         v = state["v"]
         leak, factor = self.leak()
         if factor != 1:
@@ -46,7 +45,7 @@ class LIF(SpikingMemory):
         if not isinstance(leak, Tensor):
             leak = torch.full((1, self.units), leak, dtype=v.dtype, device=v.device)
         cell, threshold = "lif" if self.reset == "hard" else "lif-soft", torch.full_like(leak, self.threshold)
-        spikes, v = recurrence(cell, current, v[:, :, None], reset, mask, leak, threshold)
+        spikes, v = recurrence(cell, current, v[:, :, None], reset, counted(mask, present), leak, threshold)
         return spikes, {"v": v[:, :, 0]}
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor | None:

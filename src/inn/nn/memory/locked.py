@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from inn.nn.memory.gru import GRU
 from inn.nn.memory.options.locked import LockedOptions
+from inn.nn.population import flops_of
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -56,8 +57,7 @@ class Locked(GRU):
         return nn.functional.pad(message[..., 2 * self.units :], (2 * self.units, 0))
 
     def flops(self) -> dict[str, float]:
-        maps = [m for m in (self.in_proj, self.out_proj) if m is not None]
         return {
-            "memory.matrices": float(sum(m.flops(self.neurons) for m in maps)),
+            "memory.matrices": flops_of(self.neurons, self.in_proj, self.out_proj),
             "memory.scan": 2.0 * self.neurons * self.gates * self.units,
         }

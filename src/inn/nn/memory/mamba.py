@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.direct import home, passed_by, untouched
+from inn.nn.direct import at_rest, passed_by, untouched
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.mamba import MambaOptions
-from inn.nn.population import NeuronLinear, NeuronMap, neuron_map
+from inn.nn.population import NeuronLinear, NeuronMap, flops_of, neuron_map
 from inn.nn.presence import conv_of_present
 from inn.ops import causal_conv, memory_step, selective_scan
 from inn.ops.tensors import autocasts
@@ -75,11 +75,8 @@ class Mamba(Memory):
 
     def initial_state(self, batch: int) -> Parts:
         E, S, K, _ = self.dims
-        like = {"device": home(self, self.D), "dtype": torch.promote_types(self.D.dtype, torch.float32)}
-        return {
-            "conv": torch.zeros(batch, self.neurons, K - 1, E, **like),
-            "ssm": torch.zeros(batch, self.neurons, E, S, **like),
-        }
+        shapes = {"conv": (K - 1, E), "ssm": (E, S)}
+        return {name: at_rest(self, self.D, batch, self.neurons, *own) for name, own in shapes.items()}
 
     def forward(
         self,
@@ -92,11 +89,7 @@ class Mamba(Memory):
     ) -> tuple[Tensor, Parts]:
         E, S, _, R = self.dims
         u, z = x.split(E, -1) if self.in_proj is None else self.in_proj(x, E, E)
-        if present is None:
-            u, conv = causal_conv(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask)
-        else:
-            options = (reset, mask, present)
-            u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], *options)
+        u, conv = conv_of_present(u, self.conv_weight, self.conv_bias, state["conv"], reset, mask, present)
         dt, B, C = self.x_proj(u, R, S, S)
         dt = self.dt_proj(dt)
         if present is not None:  # a step of size zero: the state decays by nothing and takes in nothing
@@ -126,9 +119,8 @@ class Mamba(Memory):
 
     def flops(self) -> dict[str, float]:
         E, S, K, _ = self.dims
-        maps = [self.x_proj, self.dt_proj, self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
         return {
-            "memory.matrices": sum(m.flops(self.neurons) for m in maps),
+            "memory.matrices": flops_of(self.neurons, self.in_proj, self.x_proj, self.dt_proj, self.out_proj),
             # per channel K multiply-adds; per state number: exponent, decay, input, update (2), readout (2)
             "memory.scan": self.neurons * E * (2.0 * K + 7.0 * S),
         }

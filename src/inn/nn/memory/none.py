@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.none import NoneOptions
-from inn.nn.population import NeuronLinear, neuron_map
+from inn.nn.population import NeuronLinear, flops_of, neuron_map
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -48,5 +48,4 @@ class NoMemory(Memory):
         return self.out_proj(u * F.silu(z)), {}
 
     def flops(self) -> dict[str, float]:
-        maps = [self.out_proj] if self.in_proj is None else [self.in_proj, self.out_proj]
-        return {"memory.matrices": sum(m.flops(self.neurons) for m in maps)}
+        return {"memory.matrices": flops_of(self.neurons, self.in_proj, self.out_proj)}

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from inn.nn.direct import home
+from inn.nn.direct import at_rest
+from inn.nn.masked import like
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.recurrent import RecurrentOptions
-from inn.nn.population import NeuronLinear, neuron_map
+from inn.nn.population import NeuronLinear, flops_of, neuron_map
+from inn.nn.presence import counted
 from inn.ops import recurrence
 from inn.ops.loop.reference import recurrence_reference
 
@@ -73,8 +75,7 @@ class RecurrentMemory(Memory):
         return cls.gates * config.memory.units(config.width)
 
     def initial_state(self, batch: int) -> Parts:
-        like = {"device": home(self, self.bias), "dtype": torch.promote_types(self.bias.dtype, torch.float32)}
-        return {name: torch.zeros(batch, self.neurons, self.units, **like) for name in self.parts}
+        return {name: at_rest(self, self.bias, batch, self.neurons, self.units) for name in self.parts}
 
     def weights(self) -> tuple[Tensor, ...]:
         """What the cell takes, the recurrent weight first."""
@@ -128,9 +129,9 @@ class RecurrentMemory(Memory):
         return y, dict(zip(self.parts, after.unbind(2)))
 
     def flops(self) -> dict[str, float]:
-        maps = [m for m in (self.in_proj, self.out_proj) if m is not None]
+        maps = flops_of(self.neurons, self.in_proj, self.out_proj)
         return {
-            "memory.matrices": sum(m.flops(self.neurons) for m in maps) + 2.0 * self.neurons * self.heard[0].numel(),
+            "memory.matrices": maps + 2.0 * self.neurons * self.heard[0].numel(),
             # per gate an activation and its part in the sum
             "memory.scan": 2.0 * self.neurons * self.heard[0].numel() / self.units,
         }
@@ -138,8 +139,6 @@ class RecurrentMemory(Memory):
 
 def sheltered(x: Tensor, mask: Tensor | None, present: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Inputs `[B, T, N, I]` with zeros where a mask or an absence leaves a step out, and both as one mask."""
-    if present is not None:
-        mask = present if mask is None else present & mask[..., None]
-    if mask is None:
+    if (mask := counted(mask, present)) is None:
         return x, None
-    return x.masked_fill(~(mask[..., None] if mask.ndim == 3 else mask[..., None, None]), 0), mask
+    return x.masked_fill(~like(mask, x), 0), mask

@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from inn.nn.direct import home
+from inn.nn.direct import at_rest
 from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.spiking import SpikingOptions
-from inn.nn.population import NeuronLinear, neuron_map
+from inn.nn.population import NeuronLinear, flops_of, neuron_map
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -63,10 +62,7 @@ class SpikingMemory(Memory):
 
     def empty(self, batch: int, *shape: int) -> Tensor:
         """A part of the state at rest, `[B, N, ...]`."""
-        weight = self.out_proj.weight
-        kind = torch.promote_types(weight.dtype, torch.float32)
-        return torch.zeros(batch, self.neurons, *shape, device=home(self, weight), dtype=kind)
+        return at_rest(self, self.out_proj.weight, batch, self.neurons, *shape)
 
     def flops(self) -> dict[str, float]:
-        maps = [self.out_proj] + ([] if self.in_proj is None else [self.in_proj])
-        return {"memory.matrices": sum(m.flops(self.neurons) for m in maps)}
+        return {"memory.matrices": flops_of(self.neurons, self.in_proj, self.out_proj)}

@@ -18,10 +18,16 @@ class RouterOptions(Options):
     """1: neurons hear what the others' memories gave at the step before, so that the population feeds itself back."""
 
     def check(self, graph: Any) -> None:
-        if self.lag and graph.update != "sequential":
-            raise InputError(
-                f"update '{graph.update}' has no meaning with lag 1, where messages come before memory; leave it out"
-            )
+        if self.lag:
+            check_sequential(graph, "lag 1")
+
+
+def check_sequential(graph: Any, beside: str) -> None:
+    """Raise `InputError` where the graph puts messages after the memory, or beside it."""
+    if graph.update != "sequential":
+        raise InputError(
+            f"update '{graph.update}' has no meaning with {beside}, where messages come before memory; leave it out"
+        )
 
 
 @dataclass
@@ -73,11 +79,7 @@ class DendritesOptions(RouterOptions):
     """A weight matrix for every edge; the sum of the messages is the input of the memory."""
 
     def check(self, graph: Any) -> None:
-        if graph.update != "sequential":
-            raise InputError(
-                f"update '{graph.update}' has no meaning with router 'dendrites', where messages come before memory; "
-                "leave it out"
-            )
+        check_sequential(graph, "router 'dendrites'")
 
     def inputs(self, graph: Any) -> int:
         return graph.width * graph.neurons
@@ -105,8 +107,4 @@ class WorkspaceOptions(Options):
             )
 
     def check(self, graph: Any) -> None:
-        if graph.update != "sequential":
-            raise InputError(
-                f"update '{graph.update}' has no meaning with router 'workspace', where messages come before memory; "
-                "leave it out"
-            )
+        check_sequential(graph, "router 'workspace'")
