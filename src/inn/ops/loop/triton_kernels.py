@@ -27,6 +27,14 @@ def log_sigmoid(x):
 
 
 @triton.jit
+def weighed(a0, a1, norm, top):
+    """Of an sLSTM: what would be kept, the new stabiliser, and by how much the cell and what comes in count."""
+    keep = tl.where(norm > 0.0, log_sigmoid(a1) + top, a0 - 1.0)  # before there is something, less than comes in
+    top1 = tl.maximum(keep, a0)
+    return keep, top1, tl.exp(keep - top1), tl.exp(a0 - top1)
+
+
+@triton.jit
 def hear(
     rows, in_b, weight, gate: tl.constexpr, back: tl.constexpr, H,
     HP: tl.constexpr, BB: tl.constexpr, BK: tl.constexpr, EXACT: tl.constexpr,
@@ -121,10 +129,7 @@ def loop_forward(
                     c1 = tl.sigmoid(a1) * c + tl.sigmoid(a0) * write
                     h1 = out * tanh(c1)
                 else:
-                    keep = tl.where(norm > 0.0, log_sigmoid(a1) + top, a0 - 1.0)  # nothing to keep
-                    top1 = tl.maximum(keep, a0)
-                    old = tl.exp(keep - top1)
-                    new = tl.exp(a0 - top1)
+                    _, top1, old, new = weighed(a0, a1, norm, top)
                     c1 = old * c + new * write
                     norm1 = old * norm + new
                     h1 = out * c1 / norm1
@@ -227,10 +232,7 @@ def loop_backward(
                 else:
                     norm = tl.load(before + 2 * H, mask=valid, other=0.0)
                     top = tl.load(before + 3 * H, mask=valid, other=0.0)
-                    keep = tl.where(norm > 0.0, log_sigmoid(a1) + top, a0 - 1.0)  # nothing to keep
-                    top1 = tl.maximum(keep, a0)
-                    old = tl.exp(keep - top1)
-                    new = tl.exp(a0 - top1)
+                    keep, _, old, new = weighed(a0, a1, norm, top)
                     c1 = old * c + new * write
                     norm1 = old * norm + new
                     gc1 = gc + g * out / norm1
