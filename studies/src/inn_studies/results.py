@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +47,32 @@ def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
 
     Raises `InputError` where the file is no results file.
     """
-    path = path_of(study, folder)
+    return read_file(path_of(study, folder), "a study", check_scales)
+
+
+def read_file(path: Path, of: str, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """What a results file holds, empty where there is none; `InputError` where it is none `of` what is in words.
+
+    Args:
+        check: raises `ValueError` for what is not complete.
+    """
     if not path.is_file():
         return {}
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        for scale, entry in kept.items():
-            if missing := [name for name in ENTRY if name not in dict(entry)]:
-                raise ValueError(f"scale '{scale}' has no {missing[0]}")
+        check(kept)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(
-            f"'{path}' is not a results file of a study ({error}); restore it, or run the study again"
+            f"'{path}' is not a results file of {of} ({error}); restore it, or run the study again"
         ) from error
     return kept
+
+
+def check_scales(kept: dict[str, Any], of: str = "") -> None:
+    """Raise `ValueError` where an entry, by scale, lacks something; `of` says in words whose it is."""
+    for scale, entry in kept.items():
+        if missing := [name for name in ENTRY if name not in dict(entry)]:
+            raise ValueError(f"{of}scale '{scale}' has no {missing[0]}")
 
 
 def tell(study: Study, entry: dict[str, Any]) -> tuple[str, list[Verdict]]:

@@ -11,7 +11,7 @@ from inn.system.errors import InputError
 from inn.system.files import check_writable, replace_file
 from inn_studies.family import ENTRIES, open_entry
 from inn_studies.family.entry import SCALES
-from inn_studies.results import ENTRY
+from inn_studies.results import check_scales, read_file
 
 FILE = "family.json"
 Kept = dict[str, dict[str, dict[str, Any]]]
@@ -19,20 +19,12 @@ Kept = dict[str, dict[str, dict[str, Any]]]
 
 def read(folder: Path) -> Kept:
     """What is kept, by number and scale; raises `InputError` where the file is no results file of this study."""
-    path = folder / FILE
-    if not path.is_file():
-        return {}
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+
+    def check(kept: Kept) -> None:
         for number, scales in kept.items():
-            for scale, entry in scales.items():
-                if missing := [name for name in ENTRY if name not in dict(entry)]:
-                    raise ValueError(f"entry {number} at scale '{scale}' has no {missing[0]}")
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"'{path}' is not a results file of inn study family ({error}); restore it, or run the study again"
-        ) from error
-    return kept
+            check_scales(scales, f"entry {number} at ")
+
+    return read_file(folder / FILE, "inn study family", check)
 
 
 def write(folder: Path, number: int, entry: dict[str, Any]) -> Path:

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 
 from inn.data.names import sizes_of
 from inn.data.tasks.lorenz96 import Lorenz96, Lorenz96Options
@@ -19,6 +18,7 @@ from inn.system.errors import InputError
 from inn_studies.family.entry import Criterion, Entry, mean, row, trained
 from inn_studies.lab import Lab
 from inn_studies.where.harness import Test, Track, configured
+from inn_studies.where.rolled import Teller, right_steps, teller
 
 CELLS = ("elman", "gru", "lstm", "rhn")
 RESIDUALS = ("add", "learned", "input")
@@ -72,31 +72,14 @@ def valid_time(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
     Args:
         options: `examples`, how many forecasts.
     """
-    from inn.runs.load import load_with_data
-
-    model, _ = load_with_data(run)
-    model.eval()
-
-    def tell(seen: np.ndarray) -> np.ndarray:
-        steps = []
-        with torch.inference_mode():
-            y, state = model(torch.from_numpy(seen))
-            y = y[:, -1]
-            for _ in range(TOLD):
-                steps.append(y.float())
-                y, state = model.step(steps[-1], state)
-        return torch.stack(steps, 1).numpy()
-
-    return {"value": float(_times(tell, part, options["examples"]).mean()), "sequences": options["examples"]}
+    times = _times(teller(run, TOLD), part, options["examples"])
+    return {"value": float(times.mean()), "sequences": options["examples"]}
 
 
-def _times(tell: Any, part: str, examples: int) -> np.ndarray:
+def _times(tell: Teller, part: str, examples: int) -> np.ndarray:
     """Valid times of forecasts `tell(seen [n, READ, D])` `[n, TOLD, D]`, in Lyapunov times, `[n]`."""
     task, steps = trajectories(part, examples)
-    error = np.sqrt(((tell(np.ascontiguousarray(steps[:, :READ])) - steps[:, READ:]) ** 2).mean(-1))
-    wrong = ~(error < WRONG * steps.std())
-    first = np.where(wrong.any(1), wrong.argmax(1), TOLD)
-    return first * task.options.dt * LYAPUNOV
+    return right_steps(tell, steps, READ, WRONG * steps.std()) * task.options.dt * LYAPUNOV
 
 
 @cache

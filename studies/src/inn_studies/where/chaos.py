@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import torch
 
 from inn.data.tasks.attractors import ATTRACTORS, TRAIN
 from inn.data.tasks.chaos import Chaos as ChaosTask
 from inn.data.tasks.chaos import ChaosOptions
 from inn_studies.lab import Lab
 from inn_studies.where.harness import Test, Track
+from inn_studies.where.rolled import Teller, right_steps, teller
 from inn_studies.where.row import Answer, Row, Scale, track_of
 
 READ, TOLD, WRONG = 256, 300, 0.4
@@ -31,26 +30,10 @@ def valid_time(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
     Args:
         options: `systems`, `each` and `count`, see `_valid_time`.
     """
-    from inn.runs.load import load_with_data
-
-    model, _ = load_with_data(run)
-    model.eval()
-
-    def tell(seen: np.ndarray) -> np.ndarray:
-        steps = []
-        with torch.inference_mode():
-            y, state = model(torch.from_numpy(seen))
-            for _ in range(TOLD):
-                steps.append(y[:, -1:].float())
-                y, state = model(steps[-1], state)
-        return torch.cat(steps, 1).numpy()
-
-    return _valid_time(tell, part, **options)
+    return _valid_time(teller(run, TOLD), part, **options)
 
 
-def _valid_time(
-    tell: Callable[[np.ndarray], np.ndarray], part: str, systems: str, each: int, count: int
-) -> dict[str, Any]:
+def _valid_time(tell: Teller, part: str, systems: str, each: int, count: int) -> dict[str, Any]:
     """The median over the forecasts of all systems.
 
     Args:
@@ -59,10 +42,8 @@ def _valid_time(
     """
     names = [name for name in ATTRACTORS if (name in TRAIN) == (systems == "train")][:count]
     steps = np.concatenate([trajectories(name, part, each) for name in names])
-    error = np.sqrt(((tell(np.ascontiguousarray(steps[:, :READ])) - steps[:, READ:]) ** 2).mean(-1))
-    wrong = ~(error < WRONG)
-    first = np.where(wrong.any(1), wrong.argmax(1), TOLD).reshape(len(names), each)
-    found = first / np.array([ATTRACTORS[name].steps for name in names])[:, None]
+    right = right_steps(tell, steps, READ, WRONG).reshape(len(names), each)
+    found = right / np.array([ATTRACTORS[name].steps for name in names])[:, None]
     by_system = {name: float(np.median(of)) for name, of in zip(names, found, strict=True)}
     return {"value": float(np.median(found)), "sequences": found.size, "by_system": by_system}
 
