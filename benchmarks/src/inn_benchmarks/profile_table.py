@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from textwrap import wrap
 from typing import Any
 
 from inn_benchmarks.profile import PHASES
@@ -80,13 +81,8 @@ def _rates(rates: Mapping[str, Any]) -> str:
     )
 
 
-def _wrapped(line: str, width: int = 80) -> list[str]:
-    lines = [""]
-    for word in line.split():
-        if len(lines[-1]) + len(word) >= width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".lstrip()
-    return lines
+def _wrapped(line: str) -> list[str]:
+    return wrap(line, 80, break_long_words=False, break_on_hyphens=False)
 
 
 def shares(found: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -213,7 +213,7 @@ def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[
         if isinstance(after, SignalModel):
             save_exported(after, folder)
         else:
-            write(INNForCausalLM.wrap(after), folder, home_of(args.model))  # type: ignore[arg-type]  # type: ignore[arg-type]
+            write(INNForCausalLM.wrap(after), folder, home_of(args.model))  # type: ignore[arg-type]
         carry(args.model, folder)
     return found
 
