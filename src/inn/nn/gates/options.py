@@ -36,7 +36,7 @@ class AddressOptions(Options):
     """How the signatures start: at right angles to one another, or anywhere."""
     information: float = 0.3
     """Weight (nats) of the penalty that lets few neurons serve a stream, and all of them some; 0: none."""
-    balance: float = 2.0
+    balance: float = 4.0
     """How much more that all neurons are used counts in it than that few serve a stream."""
     table: list[int] = field(default_factory=list)
     """The neuron that takes each symbol, where it is known: nothing is learned then; []: it is not."""
