@@ -49,7 +49,7 @@ OTHER = {
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
     "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
-    "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "groups": 3,
+    "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
     "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""

@@ -21,7 +21,7 @@ from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.steps import presence
 from inn.nn.topology.base import edges_of
-from inn.nn.topology.edges import Edges
+from inn.nn.topology.edges import NAMES, Edges
 from inn.registry import READOUTS
 from inn.system.errors import InputError
 
@@ -75,7 +75,8 @@ class Graph(Checked):
 
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
-        own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": edges.signs}
+        own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": None} | edges.tensors()
+        self.blocks = 0 if edges is None else edges.blocks
         return {"ids": torch.arange(self.config.neurons), **{f"edge_{name}": t for name, t in own.items()}}
 
     @torch.no_grad()
@@ -109,8 +110,9 @@ class Graph(Checked):
         """The edges of the topology; None for the complete graph."""
         if not hasattr(self, "edge_sources"):
             return None
-        found = (self.edge_sources, self.edge_open, self.edge_signs)
-        return Edges(*(t if t is None else t.to(self.ids.device) for t in found))  # type: ignore[arg-type,union-attr]
+        found = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
+        moved = {name: t.to(self.ids.device) for name, t in found.items() if t is not None}
+        return Edges(**moved, blocks=self.blocks)
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` streams before their first step."""

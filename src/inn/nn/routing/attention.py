@@ -29,6 +29,7 @@ class Attention(WeightedRouter):
 
     Options = AttentionOptions
     exchangeable = True
+    takes_log_weights = True
     no_decay = ("query_gain", "key_gain")
 
     def __init__(self, config: GraphConfig):
@@ -104,6 +105,7 @@ def _over_edges(
     """
     unsigned = Edges(edges.sources, edges.open)
     scores = torch.einsum("btnhd,btnkhd->bthnk", q, heard(k, unsigned)) * q.shape[-1] ** -0.5
+    scores = scores if edges.log_weights is None else scores + edges.log_weights
     is_open = edges.open if present is None else (edges.open & present[:, :, edges.sources])[:, :, None]
     scores = scores.float().masked_fill(~is_open, -torch.inf)
     if present is not None:  # a softmax over nothing would have a gradient of NaN

@@ -13,6 +13,7 @@ from inn.nn.presence import TakesPresent
 from inn.nn.routing.options import MessageOptions
 from inn.nn.topology.base import edges_of
 from inn.nn.topology.edges import Edges
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -31,6 +32,8 @@ class Router(TakesPresent, nn.Module, ABC):
             a round is then communication, then memory.
         exchangeable: True for a router that lets neurons which are alike hear the same, whatever their number: one may
             then stand for all (`inn.collapse`).
+        takes_lags: True for a router that honours `edges.lags`; with another such a topology is refused.
+        takes_log_weights: True for a router that adds `edges.log_weights` to its logits; the same.
         Options: the dataclass of the router's options, which are `config.router`.
         heads: routing weights per edge that the tape records.
         sparse: whether the topology lists edges, K sources for each neuron; the complete graph lists none.
@@ -41,6 +44,8 @@ class Router(TakesPresent, nn.Module, ABC):
     parallel_in_time: ClassVar[bool] = True
     into_memory: ClassVar[bool] = False
     exchangeable: ClassVar[bool] = False
+    takes_lags: ClassVar[bool] = False
+    takes_log_weights: ClassVar[bool] = False
     Options: type[PartOptions] = PartOptions
     heads: int = 1
 
@@ -48,6 +53,12 @@ class Router(TakesPresent, nn.Module, ABC):
         super().__init__()
         self.neurons, self.width = config.neurons, config.width
         edges = edges_of(config)
+        for known, what in ((self.takes_lags, "lags"), (self.takes_log_weights, "log_weights")):
+            if not known and edges is not None and getattr(edges, what) is not None:
+                raise InputError(
+                    f"topology '{config.topology.kind}' has {what} of edges, which router '{config.router.kind}' does "
+                    "not know of; use another router, or a topology without them"
+                )
         self.sparse = edges is not None
         self.degree = config.neurons if edges is None else edges.sources.shape[1]
 

@@ -54,24 +54,43 @@ class GroupsOptions(Options):
 
     groups: int = 2
     """Number of groups, as equal in size as N allows; a group is a range of neurons."""
-    between: int = 1
-    """Neurons of other groups that each neuron receives from, drawn at random."""
+    between: int | None = None
+    """Neurons of other groups that each neuron receives from, drawn at random; 1 where `across` is not given."""
+    across: float | None = None
+    """The same as a share of the neurons of other groups, in [0, 1]."""
     seed: int = 0
     """Seed of the draws."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 2, "groups")
-        check_at_least(self, 0, "between", "seed")
+        check_at_least(self, 0, "seed")
+        if self.between is not None and self.across is not None:
+            raise InputError(
+                f"between {self.between} and across {self.across} both say how many neurons of other groups each "
+                "hears; give one of them"
+            )
+        if self.between is not None:
+            check_at_least(self, 0, "between")
+        if self.across is not None and not 0 <= self.across <= 1:
+            raise InputError(f"across must be in [0, 1], not {self.across}")
+
+    def across_of(self, neurons: int) -> int:
+        """Neurons of other groups that each of so many hears."""
+        if self.across is None:
+            return 1 if self.between is None else self.between
+        return round(self.across * (neurons - -(-neurons // self.groups)))
 
     def check(self, graph: Any) -> None:
-        largest = -(-graph.neurons // self.groups)
+        others, heard = graph.neurons - -(-graph.neurons // self.groups), self.across_of(graph.neurons)
         if self.groups > graph.neurons:
             raise InputError(f"groups {self.groups} needs as many neurons, not {graph.neurons}; set groups lower")
-        if self.between > graph.neurons - largest:
+        if self.across and not heard:
             raise InputError(
-                f"between {self.between} is more than the {graph.neurons - largest} neurons outside a group; lower it"
+                f"across {self.across} of the {others} neurons outside a group is none; raise it, or give between"
             )
+        if heard > others:
+            raise InputError(f"between {heard} is more than the {others} neurons outside a group; lower it")
 
 
 @dataclass
