@@ -125,6 +125,19 @@ INNERS = Kinds(
         "separable": "inn.nn.inner.options:SeparableOptions",
     },
 )
+GATES = Kinds(
+    "gate",
+    "inn.gates",
+    {
+        "none": "",
+        "soft": "inn.nn.gates.soft:Soft",
+        "hard": "inn.nn.gates.soft:Hard",
+    },
+    {
+        "soft": "inn.nn.gates.options:SoftOptions",
+        "hard": "inn.nn.gates.options:HardOptions",
+    },
+)
 MODELS = Kinds(
     "model kind",
     "inn.models",
@@ -212,6 +225,7 @@ TABLES = {
     "router": ROUTERS,
     "topology": TOPOLOGIES,
     "inner": INNERS,
+    "gate": GATES,
     "readout": READOUTS,
     "model": MODELS,
     "vocabulary": VOCABULARIES,
@@ -225,7 +239,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `inner`, `readout`, `model`, ...: keys of `TABLES`.
+        what: `memory`, `router`, `topology`, `inner`, `gate`, `readout`, `model`, ...: keys of `TABLES`.
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.

@@ -13,7 +13,7 @@ from inn.config.checks import default_of
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
-from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 SMALL = {
@@ -133,6 +133,7 @@ PARTS = [
         "router": ROUTERS,
         "topology": TOPOLOGIES,
         "inner": INNERS,
+        "gate": GATES,
         "readout": READOUTS,
     }.items()
     for kind in kinds
@@ -188,9 +189,9 @@ def test_the_command_line_refuses_what_it_was_given_and_leaves_out_what_a_recipe
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("model: {topology: ring, router: attention, heads: 2, gate: soft, gate_penalty: 0.5}\n")
     model = resolve(str(recipe), ["--model.router", "none"]).config.model
-    assert (model.topology.kind, model.gate, model.gate_penalty) == ("complete", "none", 0.0)
+    assert (model.topology.kind, model.gate.kind, model.gate_penalty) == ("complete", "none", 0.0)
     model = resolve(str(recipe), ["--model.router", "bus"]).config.model
-    assert (model.topology.kind, model.gate, model.router.kind) == ("ring", "soft", "bus")
+    assert (model.topology.kind, model.gate.kind, model.router.kind) == ("ring", "soft", "bus")
     for given in (["--model.topology", "ring"], ["--model.gate", "hard"], ["--model.update", "parallel"]):
         with pytest.raises(InputError, match="does nothing with router 'none'"):
             resolve(str(recipe), ["--model.router", "none", *given])
