@@ -100,6 +100,8 @@ def test_routers(router):
         ("small-world", {"rewired": 0.8}),
         ("groups", {"between": 2}),
         ("edges", {"edges": [[0, 1], [1, 2, -1], [3, 0]]}),
+        ("rewired", {"density": 0.5}),
+        ("signatures", {}),
     ],
 )
 def test_topologies(topology, options):

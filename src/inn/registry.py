@@ -90,6 +90,8 @@ TOPOLOGIES = Kinds(
         "groups": "inn.nn.topology.groups:Groups",
         "edges": "inn.nn.topology.listed:Listed",
         "file": "inn.nn.topology.listed:Listed",
+        "rewired": "inn.nn.topology.rewired:Rewired",
+        "signatures": "inn.nn.topology.signatures:Signatures",
     },
     {
         "complete": "inn.config.parts:Options",
@@ -98,6 +100,8 @@ TOPOLOGIES = Kinds(
         "groups": "inn.nn.topology.options:GroupsOptions",
         "edges": "inn.nn.topology.options:EdgesOptions",
         "file": "inn.nn.topology.options:FileOptions",
+        "rewired": "inn.nn.topology.options:RewiredOptions",
+        "signatures": "inn.nn.topology.options:SignaturesOptions",
     },
 )
 READOUTS = Kinds(
@@ -216,8 +220,14 @@ TASKS = Kinds(
 OBJECTIVES = Kinds(
     "objective",
     "inn.objectives",
-    {"predict": "inn.training.objectives.predict:Predict"},
-    {"predict": "inn.config.parts:Options"},
+    {
+        "predict": "inn.training.objectives.predict:Predict",
+        "rewire": "inn.training.objectives.rewire:Rewire",
+    },
+    {
+        "predict": "inn.config.parts:Options",
+        "rewire": "inn.training.objectives.options:RewireOptions",
+    },
 )
 
 TABLES = {

@@ -50,7 +50,7 @@ OTHER = {
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
     "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
-    "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
+    "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
