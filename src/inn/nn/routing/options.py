@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from inn.config.checks import check_at_least, check_fraction
+from inn.config.checks import check_at_least, check_fraction, check_idle, needs
 from inn.config.parts import Options
 from inn.system.errors import InputError
 
@@ -48,10 +48,20 @@ class AttentionOptions(MessageOptions):
     """Normalise queries and keys of the attention router (RMS, with a learned gain)."""
     routing_dropout: float = 0.0
     """Dropout on the routing weights."""
+    activation: Literal["softmax", "sigmoid", "relu2", "stick", "fourier"] = "softmax"
+    """What makes weights of logits: a softmax over the sources; σ or a squared ReLU of each edge; shares of a stick,
+    broken off in order; a learned Fourier series of all the row. Only the softmax's rows sum to 1."""
+    sink: bool = needs(False, "activation", "softmax".__eq__, "softmax")
+    """A learned logit for nobody among the sources (the same as a neuron that does nothing): one may listen to it."""
+    fourier_terms: int = needs(3, "activation", "fourier".__eq__, "fourier")
+    """Frequencies of the series (G)."""
+    fourier_rank: int = needs(12, "activation", "fourier".__eq__, "fourier")
+    """Functions that a row's weights are mixed of (r)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 1, "heads")
+        check_idle(self)
+        check_at_least(self, 1, "heads", "fourier_terms", "fourier_rank")
         check_fraction(self, "routing_dropout")
 
     def check(self, graph: Any) -> None:
