@@ -73,6 +73,31 @@ class AttentionOptions(MessageOptions):
 
 
 @dataclass
+class MixtureOptions(MessageOptions):
+    """Each neuron asks a few of the others, chosen by what it holds itself, and only they answer."""
+
+    top: int = 2
+    """Neurons that answer, of those that a neuron may hear (k)."""
+    sampled: int = 0
+    """Of these, so many are drawn by their probabilities in training."""
+    address_width: int = 16
+    """Numbers of a neuron's address, by which it is chosen."""
+    loss: Literal["none", "mi", "switch", "concentrate"] = "none"
+    """What training adds of the choices of a micro-batch: `mi` H(e|x) - H(e), sure and even; `switch`, that all are
+    asked alike; `concentrate` H(e), that few are asked at all, before the others are removed."""
+    loss_weight: float = needs(0.1, "loss", "none".__ne__, "mi")
+    """Weight of that loss, which is in nats."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_idle(self)
+        check_at_least(self, 1, "top", "address_width")
+        check_at_least(self, 0, "sampled", "loss_weight")
+        if self.sampled > self.top:
+            raise InputError(f"sampled {self.sampled} is more than top {self.top}; lower it")
+
+
+@dataclass
 class BusOptions(MessageOptions):
     """A gated bus: each neuron writes a few numbers, each neuron reads all of them."""
 
