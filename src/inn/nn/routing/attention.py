@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inn.nn.direct import untouched
 from inn.nn.population import NeuronLinear, linear, neuron_map
+from inn.nn.routing.activations import Activation, attend
 from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
 from inn.nn.topology.edges import Edges, heard
@@ -24,7 +25,8 @@ class Attention(WeightedRouter):
     """Multi-head attention: neuron i weighs neuron j by softmax_j(q_i · k_j / √d), head by head.
 
     `qk_norm` divides queries and keys by their root mean square and gives them a learned gain, so that no logit
-    can run away.
+    can run away. With another `activation`, or with a `sink`, the weights are those of `inn.nn.routing.activations`,
+    and their rows sum to what they may.
     """
 
     Options = AttentionOptions
@@ -41,6 +43,10 @@ class Attention(WeightedRouter):
         gain = (config.populations, config.width // own.heads)
         self.query_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
         self.key_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
+        self.activation = None
+        if own.activation != "softmax" or own.sink:
+            self.activation = Activation(own, self.degree)
+            self.mass, self.exchangeable = None, False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -72,7 +78,9 @@ class Attention(WeightedRouter):
             q = F.rms_norm(q, q.shape[-1:]) * self.query_gain[:, None].to(q.dtype)
             k = F.rms_norm(k, k.shape[-1:]) * self.key_gain[:, None].to(k.dtype)
         dropout, look = self.dropout if self.training else 0.0, tape is not None and tape.wants("routing")
-        if self.sparse and edges is not None:
+        if self.activation is not None:
+            message, weights = attend(q, k, v, self.activation, edges, self.sparse, dropout, present)
+        elif self.sparse and edges is not None:
             message, weights = _over_edges(q, k, v, edges, dropout, present)
         elif edges is not None and edges.log_weights is not None:
             message, weights = _over_learned(q, k, v, edges, edges.log_weights, dropout, present)
@@ -94,6 +102,8 @@ class Attention(WeightedRouter):
         parts = super().flops()
         parts["routing.matrices"] += self.query.flops(self.neurons) + self.key.flops(self.neurons)
         parts["routing.messages"] *= 2  # scores and sums
+        if self.activation is not None:
+            parts["routing.messages"] += self.activation.flops(self.neurons)
         return parts
 
 
