@@ -58,4 +58,4 @@ if __name__ == "__main__":
         {"start": "random"}, {"temperature": 0.5}, {"temperature": 1.0}, {"temperature": 0.1}, {"within": "step"},
         {"within": "nothing"},
     ):  # fmt: skip
-        print(options, settled(**options), "of", STARTS, flush=True)
+        print(options, settled(**options), "of", STARTS, flush=True)  # noqa: T201
