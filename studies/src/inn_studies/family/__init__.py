@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from inn_studies.family.entry import Entry
 
 ENTRIES: dict[int, str] = {
+    5: "mixture:MixtureEntry",
+    13: "chained:Chained",
+    15: "activations:Activations",
     16: "separable:SeparableEntry",
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",
