@@ -93,6 +93,8 @@ TOPOLOGIES = Kinds(
         "hub": "inn.nn.topology.hub:Hub",
         "edges": "inn.nn.topology.listed:Listed",
         "file": "inn.nn.topology.listed:Listed",
+        "rewired": "inn.nn.topology.rewired:Rewired",
+        "signatures": "inn.nn.topology.signatures:Signatures",
     },
     {
         "complete": "inn.config.parts:Options",
@@ -102,6 +104,8 @@ TOPOLOGIES = Kinds(
         "hub": "inn.nn.topology.options:HubOptions",
         "edges": "inn.nn.topology.options:EdgesOptions",
         "file": "inn.nn.topology.options:FileOptions",
+        "rewired": "inn.nn.topology.options:RewiredOptions",
+        "signatures": "inn.nn.topology.options:SignaturesOptions",
     },
 )
 READOUTS = Kinds(
@@ -127,6 +131,19 @@ INNERS = Kinds(
         "hourglass": "inn.nn.inner.options:HourglassOptions",
         "kan": "inn.nn.inner.options:KanOptions",
         "separable": "inn.nn.inner.options:SeparableOptions",
+    },
+)
+GATES = Kinds(
+    "gate",
+    "inn.gates",
+    {
+        "none": "",
+        "soft": "inn.nn.gates.soft:Soft",
+        "hard": "inn.nn.gates.soft:Hard",
+    },
+    {
+        "soft": "inn.nn.gates.options:SoftOptions",
+        "hard": "inn.nn.gates.options:HardOptions",
     },
 )
 MODELS = Kinds(
@@ -208,8 +225,14 @@ TASKS = Kinds(
 OBJECTIVES = Kinds(
     "objective",
     "inn.objectives",
-    {"predict": "inn.training.objectives.predict:Predict"},
-    {"predict": "inn.config.parts:Options"},
+    {
+        "predict": "inn.training.objectives.predict:Predict",
+        "rewire": "inn.training.objectives.rewire:Rewire",
+    },
+    {
+        "predict": "inn.config.parts:Options",
+        "rewire": "inn.training.objectives.options:RewireOptions",
+    },
 )
 
 TABLES = {
@@ -217,6 +240,7 @@ TABLES = {
     "router": ROUTERS,
     "topology": TOPOLOGIES,
     "inner": INNERS,
+    "gate": GATES,
     "readout": READOUTS,
     "model": MODELS,
     "vocabulary": VOCABULARIES,
@@ -230,7 +254,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `inner`, `readout`, `model`, ...: keys of `TABLES`.
+        what: `memory`, `router`, `topology`, `inner`, `gate`, `readout`, `model`, ...: keys of `TABLES`.
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.

@@ -192,7 +192,7 @@ class INN(HoldsGraph, SequenceModel):
             x = self.embed(tokens)
             if recall is not None:
                 x = x + recall.read_(tokens, state.round(RECALL), remember=remember)
-            logits = self.logits(graph.run_(x, state))[:, 0]
+            logits = self.predict(self.norm(graph.out_(x, state)))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:

@@ -1,0 +1,17 @@
+"""The options of the gates that come with the library; free of PyTorch, so that help need not wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inn.config.parts import Options
+
+
+@dataclass
+class SoftOptions(Options):
+    """A factor in (0, 1) on what a neuron sends."""
+
+
+@dataclass
+class HardOptions(Options):
+    """A factor in {0, 1} on what a neuron sends."""
