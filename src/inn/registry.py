@@ -132,10 +132,12 @@ GATES = Kinds(
         "none": "",
         "soft": "inn.nn.gates.soft:Soft",
         "hard": "inn.nn.gates.soft:Hard",
+        "active": "inn.nn.gates.active:Active",
     },
     {
         "soft": "inn.nn.gates.options:SoftOptions",
         "hard": "inn.nn.gates.options:HardOptions",
+        "active": "inn.nn.gates.options:ActiveOptions",
     },
 )
 MODELS = Kinds(
