@@ -19,7 +19,8 @@ class Active(Gate):
     """p = σ((w · x + b) / T): a neuron takes part in a round where p > ½, and what it gains there is scaled by p.
 
     So the decision is hard, and the gradient goes through p. T is learned, from 0.3 √D on. The penalty is the mean
-    over all steps of p where it is above ½, and of 0 elsewhere: the price of taking part. Neurons begin active, p = 0.88.
+    over all steps of p where it is above ½, and of 0 elsewhere: the price of taking part. Neurons begin
+    active, p = 0.88.
     """
 
     rests = True
