@@ -101,8 +101,8 @@ class Round(nn.Module):
         penalties: Penalties = {}
         heard, routed = self.memory_norm(x) if self.gate is not None and self.gate.rests else None, {}
         present, factor = self.awake(x if heard is None else heard, mask, tape, present, factor, penalties)
-        plain = present is not None and tape is None and (dt is None or not self.memory.takes_dt)
-        if plain and (rows := packed(present, mask, reset)) is not None:
+        plain = tape is None and (dt is None or not self.memory.takes_dt)
+        if present is not None and plain and (rows := packed(present, mask, reset)) is not None:
             return self.of_present(x, state, rows, factor, penalties, edges, reset, mask, present)
         heard = self.memory_norm(x) if heard is None else heard
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
