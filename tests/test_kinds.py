@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import inn.testing
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
 from inn.nn.topology.base import edges_of
-from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS
+from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
@@ -100,6 +100,8 @@ def test_routers(router):
         ("small-world", {"rewired": 0.8}),
         ("groups", {"between": 2}),
         ("edges", {"edges": [[0, 1], [1, 2, -1], [3, 0]]}),
+        ("rewired", {"density": 0.5}),
+        ("signatures", {}),
     ],
 )
 def test_topologies(topology, options):
@@ -362,3 +364,42 @@ def test_an_installed_package_brings_its_kinds(tmp_path):
         == "inn: memory 'slow-gru' comes with inn-gru 0.1, which is not installed here; pip install inn-gru\n"
     )
     assert "inn-gru 0.1" in command("kinds", "memory").stdout
+
+
+def test_groups_that_divide_the_neurons_are_blocks_and_a_share_says_how_many_are_heard_across():
+    def edges(neurons, **options):
+        return edges_of(inn.graph_config(neurons=neurons, topology="groups", topology_options=options))
+
+    found = edges(24, groups=4, across=0.17)
+    assert (found.blocks, list(found.sources.shape)) == (4, [24, 6 + 3])
+    assert found.sources[:, :6].tolist() == [[i // 6 * 6 + k for k in range(6)] for i in range(24)]
+    assert (found.sources[:, 6:] // 6 != torch.arange(24)[:, None] // 6).all()
+    assert edges(25, groups=4).blocks == 0
+    for wrong in ({"between": 1, "across": 0.5}, {"across": 1.5}, {"across": 0.01}, {"between": 19}):
+        with pytest.raises(InputError, match=r"across|between"):
+            edges(24, groups=4, **wrong)
+
+
+def test_edges_keep_their_lags_log_weights_and_blocks_and_a_router_that_does_not_know_them_says_so():
+    edges = inn.Edges.listed([[0, 1], [1], [2, 0]])
+    numbers = torch.arange(6).view(3, 2)
+    edges = replace(edges, lags=numbers, log_weights=numbers / 2, blocks=3)
+    for other in (edges.to("cpu"), edges.close([(0, 1)]), edges.within(inn.Edges.complete(3))):
+        assert (other.blocks, other.lags.tolist(), other.log_weights.tolist()) == (
+            3,
+            numbers.tolist(),
+            (numbers / 2).tolist(),
+        )
+    cut = edges.within(inn.Edges.complete(3).close([(2, 0), (1, 1)]))
+    assert cut.open.tolist() == [[True, True], [False, False], [True, False]]
+
+    class Weighed(inn.Topology):
+        def edges(self, neurons):
+            ring = inn.Edges.listed([[i, (i + 1) % neurons] for i in range(neurons)])
+            return replace(ring, log_weights=torch.arange(2.0 * neurons).view(neurons, 2))
+
+    with TOPOLOGIES.lent("weighed", Weighed):
+        layer = inn.Graph(neurons=4, width=8, router="attention", topology="weighed")
+        assert torch.equal(layer.edges.log_weights, layer.state_dict()["edge_log_weights"])
+        with pytest.raises(InputError, match="log_weights of edges, which router 'bus' does not"):
+            inn.Graph(neurons=4, width=8, router="bus", topology="weighed")

@@ -66,6 +66,7 @@ ROUTERS = Kinds(
         "attention": "inn.nn.routing.attention:Attention",
         "static": "inn.nn.routing.static:Static",
         "mixing": "inn.nn.routing.mixing:Mixing",
+        "mixture": "inn.nn.routing.mixture:Mixture",
         "bus": "inn.nn.routing.bus:Bus",
         "dendrites": "inn.nn.routing.dendrites:Dendrites",
         "workspace": "inn.nn.routing.workspace:Workspace",
@@ -75,6 +76,7 @@ ROUTERS = Kinds(
         "attention": "inn.nn.routing.options:AttentionOptions",
         "static": "inn.nn.routing.options:MessageOptions",
         "mixing": "inn.nn.routing.options:MessageOptions",
+        "mixture": "inn.nn.routing.options:MixtureOptions",
         "bus": "inn.nn.routing.options:BusOptions",
         "dendrites": "inn.nn.routing.options:DendritesOptions",
         "workspace": "inn.nn.routing.options:WorkspaceOptions",
@@ -90,6 +92,8 @@ TOPOLOGIES = Kinds(
         "groups": "inn.nn.topology.groups:Groups",
         "edges": "inn.nn.topology.listed:Listed",
         "file": "inn.nn.topology.listed:Listed",
+        "rewired": "inn.nn.topology.rewired:Rewired",
+        "signatures": "inn.nn.topology.signatures:Signatures",
     },
     {
         "complete": "inn.config.parts:Options",
@@ -98,6 +102,8 @@ TOPOLOGIES = Kinds(
         "groups": "inn.nn.topology.options:GroupsOptions",
         "edges": "inn.nn.topology.options:EdgesOptions",
         "file": "inn.nn.topology.options:FileOptions",
+        "rewired": "inn.nn.topology.options:RewiredOptions",
+        "signatures": "inn.nn.topology.options:SignaturesOptions",
     },
 )
 READOUTS = Kinds(
@@ -218,8 +224,14 @@ TASKS = Kinds(
 OBJECTIVES = Kinds(
     "objective",
     "inn.objectives",
-    {"predict": "inn.training.objectives.predict:Predict"},
-    {"predict": "inn.config.parts:Options"},
+    {
+        "predict": "inn.training.objectives.predict:Predict",
+        "rewire": "inn.training.objectives.rewire:Rewire",
+    },
+    {
+        "predict": "inn.config.parts:Options",
+        "rewire": "inn.training.objectives.options:RewireOptions",
+    },
 )
 
 TABLES = {

@@ -438,7 +438,7 @@ def test_gpu_paper_runs(toy):
     assert plain(gpu.gpu_paper(gpu.GPUSize(4, (1, 2), PAPER.model), toy, "cpu")).ratio > 0
 
 
-def test_resting_compares_a_quarter_at_work_with_all():
-    found = resting.resting(resting.RestingSize(4, 8, 2, 16), QUICK)
+def test_resting_compares_a_quarter_at_work_with_all(toy):
+    found = resting.resting(resting.RestingSize(4, 8, 2, 16), toy)
     assert found.ratio > 0
     assert 4 <= found.details["longest"] <= 16

@@ -49,8 +49,9 @@ OTHER = {
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
     "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
-    "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "groups": 3,
-    "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
+    "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
+    "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
+    "activation": "stick", "loss": "mi",
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
@@ -149,6 +150,8 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     own = {"edges": [[0, 2], [1, 0]]} if kind in ("edges", "file") else {}
     if option == "each":
         own = {"families": ["rbf", "hinge", "fourier", "bspline", "wavelet", "chebyshev"]}
+    own |= {"activation": "fourier"} if option.startswith("fourier_") else {}
+    own |= {"loss": "mi"} if option == "loss_weight" else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}

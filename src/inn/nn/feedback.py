@@ -81,7 +81,7 @@ class FeedbackRound(Round):
             recalled, state = self._in_one_loop(x, state, edges, reset, mask)
             y = combined(self.memory_residual, x, self.dropout(recalled))
             return self.mapped(y, None, None, None), state, {}
-        first, results, recalls, heard, found = state, [], [], [], []
+        first, results, recalls, heard, found, priced = state, [], [], [], [], False
         own = self.router.taken_in(heard_first) if isinstance(self.router, Dendrites) else None
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
@@ -94,6 +94,7 @@ class FeedbackRound(Round):
             penalties: Penalties = {}
             options = {"edges": edges, **now, "tape": None, **({} if there is None else {"present": there})}
             message, routed = self._listen(x, said[:, None], state, options, penalties)
+            priced = bool(penalties)
             if dt is not None and self.memory.takes_dt:
                 now["dt"] = dt[:, at]
             if own is None:
@@ -120,9 +121,7 @@ class FeedbackRound(Round):
             if not self.loops:
                 state[SAID] = _kept(recalled[:, 0].to(said.dtype), said, now["mask"], there)
         penalties = {n: torch.stack([f[n] for f in found]).mean() for n in found[0]}
-        if tape is not None or (
-            self.gate is not None and not self.gate.rests
-        ):  # once more, of all steps: what is averaged weighs them alike
+        if tape is not None or priced:  # once more, of all steps: what is averaged weighs them alike
             options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
             options |= {} if present is None else {"present": present}
             self._listen(x, torch.stack(heard, 1), first, options, penalties)

@@ -14,14 +14,16 @@ from inn.nn.arguments import Checked, config_of, vectors
 from inn.nn.direct import passed_by
 from inn.nn.feedback import FeedbackRound
 from inn.nn.masked import legible
+from inn.nn.modes import evaluating
 from inn.nn.presence import check_takes_present, only_present
 from inn.nn.round import Round
 from inn.nn.spikes import code
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.steps import presence
-from inn.nn.topology.base import edges_of
-from inn.nn.topology.edges import Edges
+from inn.nn.topology.base import edges_of, wiring_of
+from inn.nn.topology.edges import NAMES, Edges
+from inn.nn.topology.present import Present
 from inn.registry import GATES, READOUTS
 from inn.system.errors import InputError
 
@@ -44,6 +46,7 @@ class Graph(Checked):
     Attributes:
         checkpoint_rounds: in training, keep only the input of each round and recompute the round in the backward
             pass: memory for one round instead of all of them, a third more work, the same results.
+        wiring: the module that makes the edges where they are learned, else None.
         ids: the neurons' stable ids, `[N]` integers, kept through surgery and checkpoints.
 
     >>> layer = Graph(neurons=4, width=16, rounds=2)
@@ -65,6 +68,7 @@ class Graph(Checked):
         self.config = config
         for name, t in self._first_buffers().items():
             self.register_buffer(name, t)
+        self.wiring = wiring_of(config)
         self.identity = self.identity_gain = None
         if config.identity != "none":
             self.identity = nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std)
@@ -83,7 +87,8 @@ class Graph(Checked):
 
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
-        own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": edges.signs}
+        own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": None} | edges.tensors()
+        self.blocks = 0 if edges is None else edges.blocks
         return {"ids": torch.arange(self.config.neurons), **{f"edge_{name}": t for name, t in own.items()}}
 
     @torch.no_grad()
@@ -114,11 +119,21 @@ class Graph(Checked):
 
     @property
     def edges(self) -> Edges | None:
-        """The edges of the topology; None for the complete graph."""
+        """The edges of the topology, of this moment where they are learned; None for the complete graph."""
+        if self.wiring is not None:
+            return self.wiring()
         if not hasattr(self, "edge_sources"):
             return None
-        found = (self.edge_sources, self.edge_open, self.edge_signs)
-        return Edges(*(t if t is None else t.to(self.ids.device) for t in found))  # type: ignore[arg-type,union-attr]
+        found = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
+        moved = {name: t.to(self.ids.device) for name, t in found.items() if t is not None}
+        return Edges(**moved, blocks=self.blocks)
+
+    @property
+    def topology(self) -> Present:
+        """The edges that there are: `density`, `edges()`, how many each neuron hears."""
+        with evaluating(self), torch.no_grad():
+            edges = self.edges
+        return Present(Edges.complete(self.config.neurons) if edges is None else edges)
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` streams before their first step."""

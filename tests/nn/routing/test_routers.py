@@ -18,7 +18,7 @@ SPEAKING = [kind for kind in KINDS if not ROUTERS[kind].into_memory]
 
 def router(kind, **fields):
     torch.manual_seed(0)
-    given = {"neurons": 4, "width": 8, "heads": 2, "bus_width": 6, "router": kind, **fields}
+    given = {"neurons": 4, "width": 8, "heads": 2, "bus_width": 6, "top": 4, "router": kind, **fields}
     return ROUTERS[kind](GraphConfig(**drafted(GraphConfig, given, lenient=True).tree)).eval()
 
 

@@ -26,6 +26,7 @@ class Workspace(Router):
 
     Options = WorkspaceOptions
     exchangeable = True
+    takes_log_weights = True
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
@@ -53,6 +54,7 @@ class Workspace(Router):
             assert edges is not None
             open_edges, v = edges.open, heard(v, edges)  # [N, K], [B, T, N, K, H, d]
             scores = scores[:, :, edges.sources]
+            scores = scores if edges.log_weights is None else scores + edges.log_weights[..., None]
             there = None if present is None else present[:, :, edges.sources]
         else:
             open_edges = None if edges is None else edges.dense()

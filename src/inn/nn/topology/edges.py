@@ -15,6 +15,10 @@ MOST = 1 << 14
 """Neurons whose edges can be listed one by one, all to all."""
 
 
+NAMES = ("sources", "open", "signs", "log_weights", "lags")
+"""The fields of `Edges` that are tensors."""
+
+
 @dataclass(frozen=True)
 class Edges:
     """Directed edges of a population, listed by their target neuron.
@@ -23,11 +27,18 @@ class Edges:
         sources: `[N_to, K]` int64, the neurons that each neuron can receive from (dense if K = N).
         open: `[N_to, K]` bool, which of these edges are open; a closed one is an ablation (lesion) or padding.
         signs: `[N_to, K]` of 1 and -1, a factor on the message over an edge; None if all are 1.
+        log_weights: `[N_to, K]` float, added to the logits of routers by softmax; None if all are 0.
+        lags: `[N_to, K]` int64, how many steps an edge takes; None if all take none.
+        blocks: into how many equal groups the neurons fall, where the first N / blocks sources of each neuron are those
+            of its own group in order, and the rest lead across; 0 where the list has no such form.
     """
 
     sources: Tensor
     open: Tensor
     signs: Tensor | None = None
+    log_weights: Tensor | None = None
+    lags: Tensor | None = None
+    blocks: int = 0
 
     @classmethod
     @typed
@@ -81,13 +92,24 @@ class Edges:
 
     def within(self, other: Edges) -> Edges:
         """These edges, those closed that `other` has not open."""
-        return replace(self, open=self.open & other.dense().gather(1, self.sources))
+        neurons = len(self.sources)
+        rows = torch.arange(neurons, device=self.sources.device)[:, None] * neurons
+        known = (rows + other.sources)[other.open]
+        return replace(self, open=self.open & torch.isin(rows + self.sources, known))
 
     def dense(self) -> Tensor:
         """`[N_to, N_from]` bool, true where an edge is open."""
         neurons = self.sources.shape[0]
         dense = torch.zeros(neurons, neurons, dtype=torch.int32, device=self.open.device)
         return dense.scatter_add(1, self.sources, self.open.int()) > 0
+
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        """`[N_to, N_from]`: 1 where an edge is open, else 0. Learned edges (dense) have a gradient in both cases, that
+        of their log-weight: so a closed one may open."""
+        found = self.dense().to(dtype)
+        if self.log_weights is None or not self.log_weights.requires_grad:
+            return found
+        return found + (self.log_weights - self.log_weights.detach()).to(dtype)
 
     def factors(self, dtype: torch.dtype) -> Tensor:
         """`[N_to, K]`: what an edge multiplies what it carries by, 0 where it is closed."""
@@ -96,8 +118,11 @@ class Edges:
 
     def to(self, device: torch.device | str) -> Edges:
         """The same edges on another device."""
-        signs = None if self.signs is None else self.signs.to(device)
-        return Edges(self.sources.to(device), self.open.to(device), signs)
+        return replace(self, **{name: t.to(device) for name, t in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields that are there, by name."""
+        return {name: t for name in NAMES if (t := getattr(self, name)) is not None}
 
 
 def heard(values: Tensor, edges: Edges) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from itertools import pairwise
 
 from inn.nn.topology.base import Topology
 from inn.nn.topology.edges import Edges
@@ -10,16 +12,18 @@ from inn.nn.topology.options import GroupsOptions
 
 
 class Groups(Topology):
-    """Every neuron hears all of its group, itself included, and `between` neurons of other groups."""
+    """Every neuron hears all of its group, itself included, and some neurons of other groups, drawn at random."""
 
     Options = GroupsOptions
 
     def edges(self, neurons: int) -> Edges:
-        draw = random.Random(self.options.seed)
-        group = [i * self.options.groups // neurons for i in range(neurons)]
-        rows = []
-        for i in range(neurons):
-            inside = [j for j in range(neurons) if group[j] == group[i]]
-            outside = [j for j in range(neurons) if group[j] != group[i]]
-            rows.append(inside + sorted(draw.sample(outside, self.options.between)))
-        return Edges.listed(rows)
+        draw, groups = random.Random(self.options.seed), self.options.groups
+        starts = [-(-g * neurons // groups) for g in range(groups + 1)]
+        across, rows = self.options.across_of(neurons), []
+        for first, end in pairwise(starts):
+            inside, others = list(range(first, end)), range(neurons - end + first)
+            for _ in inside:
+                drawn = sorted(draw.sample(others, across))
+                rows.append(inside + [j if j < first else j + end - first for j in drawn])
+        edges = Edges.listed(rows)
+        return edges if neurons % groups else replace(edges, blocks=groups)

@@ -49,29 +49,107 @@ class SmallWorldOptions(RingOptions):
 
 
 @dataclass
+class RewiredOptions(Options):
+    """Edges at random, as many for every neuron, that the objective `rewire` moves while training."""
+
+    density: float = 0.25
+    """Share of the edges of the complete graph, each neuron's to itself included; in (0, 1)."""
+    seed: int = 0
+    """Seed of the first edges."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "seed")
+        if not 0 < self.density < 1:
+            raise InputError(f"density must be in (0, 1), not {self.density}")
+
+    def degree(self, neurons: int) -> int:
+        """How many each of so many neurons hears, itself included."""
+        return round(self.density * neurons)
+
+    def check(self, graph: Any) -> None:
+        if not 2 <= self.degree(graph.neurons) < graph.neurons:
+            raise InputError(
+                f"density {self.density} of {graph.neurons} neurons is {self.degree(graph.neurons)} sources for each, "
+                f"and it must be 2 to {graph.neurons - 1}, itself among them; set another density"
+            )
+
+
+@dataclass
+class SignaturesOptions(Options):
+    """Edges between neurons whose learned signatures are near one another (after arXiv 2210.08031)."""
+
+    width: int = 16
+    """Numbers of a signature; N / 2 can be any graph whose edges lead both ways."""
+    tau: float = 0.8
+    """An edge is open where 1 - cos of two signatures is below; in (0, 2)."""
+    epsilon: float = 1.0
+    """What distances are divided by in log-weights at the start; it is learned."""
+    draws: bool = False
+    """In training draw which edges are open, the nearer the likelier, once per pass."""
+    frozen: bool = False
+    """Leave the signatures as they start: a control."""
+    start: list[list[float]] = field(default_factory=list)
+    """The signatures at the start, neuron by neuron (`inn.Topology.signatures` fits them to a graph); []: random."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "width")
+        if not 0 < self.tau < 2:
+            raise InputError(f"tau must be in (0, 2), not {self.tau}")
+        if not 1e-3 <= self.epsilon <= 1e3:
+            raise InputError(f"epsilon must be in [0.001, 1000], not {self.epsilon}")
+        if any(len(row) != self.width for row in self.start):
+            raise InputError(f"start must have {self.width} numbers for every neuron, as width says")
+
+    def check(self, graph: Any) -> None:
+        if self.start and len(self.start) != graph.neurons:
+            raise InputError(f"start has signatures of {len(self.start)} neurons, and there are {graph.neurons}")
+
+
+@dataclass
 class GroupsOptions(Options):
     """Groups of neurons: each receives from all neurons of its group, and from a few others."""
 
     groups: int = 2
     """Number of groups, as equal in size as N allows; a group is a range of neurons."""
-    between: int = 1
-    """Neurons of other groups that each neuron receives from, drawn at random."""
+    between: int | None = None
+    """Neurons of other groups that each neuron receives from, drawn at random; 1 where `across` is not given."""
+    across: float | None = None
+    """The same as a share of the neurons of other groups, in [0, 1]."""
     seed: int = 0
     """Seed of the draws."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 2, "groups")
-        check_at_least(self, 0, "between", "seed")
+        check_at_least(self, 0, "seed")
+        if self.between is not None and self.across is not None:
+            raise InputError(
+                f"between {self.between} and across {self.across} both say how many neurons of other groups each "
+                "hears; give one of them"
+            )
+        if self.between is not None:
+            check_at_least(self, 0, "between")
+        if self.across is not None and not 0 <= self.across <= 1:
+            raise InputError(f"across must be in [0, 1], not {self.across}")
+
+    def across_of(self, neurons: int) -> int:
+        """Neurons of other groups that each of so many hears."""
+        if self.across is None:
+            return 1 if self.between is None else self.between
+        return round(self.across * (neurons - -(-neurons // self.groups)))
 
     def check(self, graph: Any) -> None:
-        largest = -(-graph.neurons // self.groups)
+        others, heard = graph.neurons - -(-graph.neurons // self.groups), self.across_of(graph.neurons)
         if self.groups > graph.neurons:
             raise InputError(f"groups {self.groups} needs as many neurons, not {graph.neurons}; set groups lower")
-        if self.between > graph.neurons - largest:
+        if self.across and not heard:
             raise InputError(
-                f"between {self.between} is more than the {graph.neurons - largest} neurons outside a group; lower it"
+                f"across {self.across} of the {others} neurons outside a group is none; raise it, or give between"
             )
+        if heard > others:
+            raise InputError(f"between {heard} is more than the {others} neurons outside a group; lower it")
 
 
 @dataclass

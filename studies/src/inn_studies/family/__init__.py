@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from inn_studies.family.entry import Entry
 
 ENTRIES: dict[int, str] = {
+    1: "signatures:Signatures",
+    8: "ensembles:Ensembles",
     16: "separable:SeparableEntry",
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",
