@@ -141,11 +141,13 @@ GATES = Kinds(
         "soft": "inn.nn.gates.soft:Soft",
         "hard": "inn.nn.gates.soft:Hard",
         "address": "inn.nn.gates.address:Address",
+        "active": "inn.nn.gates.active:Active",
     },
     {
         "soft": "inn.nn.gates.options:SoftOptions",
         "hard": "inn.nn.gates.options:HardOptions",
         "address": "inn.nn.gates.options:AddressOptions",
+        "active": "inn.nn.gates.options:ActiveOptions",
     },
 )
 MODELS = Kinds(

@@ -72,7 +72,7 @@ class GraphConfig:
     residual: Literal["add", "learned", "input"] = needs("add", "update", "parallel".__ne__, "sequential")
     """What a neuron recalls or hears, put to what it was: x + y; x + σ(a) y; (1 - z) x + z y, z = σ(W [x, y] + b)."""
     gate: Any = part(GATES, "none", on="router", when=_routed, remedy="dendrites", unless=_alone)
-    """What a neuron decides at each step: how loud it sends (`soft`, `hard`), or whether it works (`address`)."""
+    """What a neuron decides at each step: how loud it sends (`soft`, `hard`), or whether it works at all (`active`)."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")
     """Weight (nats) of the mean gate in the training loss: the cost of sending messages, or of working at all."""
     inner: Any = part(INNERS, "none")

@@ -62,7 +62,8 @@ def _entry(entry: dict[str, Any]) -> str:
     if "table" in entry:  # no text was read: the entry says what was done
         head, *rows = entry["table"]
         return (
-            f"## {entry['title']}\n\n*Hypothesis.* {entry['hypothesis']}\n\n{entry['setup']}\n\n{markdown(head, rows)}\n\n"
+            f"## {entry['title']}\n\n*Hypothesis.* {entry['hypothesis']}\n\n{entry['setup']}\n\n"
+            f"{markdown(head, rows)}\n\n"
             f"*Verdict.* {entry['verdict']}\n"
         )
     rows = [

@@ -16,6 +16,11 @@ class SoftOptions(Options):
 
 
 @dataclass
+class ActiveOptions(Options):
+    """A neuron takes part in a round at a step, or rests: it costs nothing then (after arXiv 2306.11197)."""
+
+
+@dataclass
 class HardOptions(Options):
     """A factor in {0, 1} on what a neuron sends."""
 
