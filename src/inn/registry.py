@@ -140,10 +140,12 @@ GATES = Kinds(
         "none": "",
         "soft": "inn.nn.gates.soft:Soft",
         "hard": "inn.nn.gates.soft:Hard",
+        "address": "inn.nn.gates.address:Address",
     },
     {
         "soft": "inn.nn.gates.options:SoftOptions",
         "hard": "inn.nn.gates.options:HardOptions",
+        "address": "inn.nn.gates.options:AddressOptions",
     },
 )
 MODELS = Kinds(
