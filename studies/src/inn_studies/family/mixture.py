@@ -61,13 +61,13 @@ class Reader(nn.Module):
         return self.head(message[:, :, 0]), sum(costs[0].values()) if costs else 0.0
 
 
-def learn(loss: str, weight: float, seed: int, updates: int, narrow: int) -> dict[str, Any]:
+def learn(loss: str, weight: float, seed: int, updates: int, narrow: int, examples: int) -> dict[str, Any]:
     """Train a mixture on all sources, then narrow it to one and remove half of it (for `Lab.compute`)."""
     torch.manual_seed(seed)
     markov = task("markov", sources=SOURCES, length=LENGTH, seed=seed)
     rng, model = markov.rng("train"), Reader(len(markov.names), loss, weight)
     train(model, lambda: sequences(markov, rng, BATCH)[0], updates)
-    seen, source = sequences(markov, markov.rng("test"), 300)
+    seen, source = sequences(markov, markov.rng("test"), examples)
     shares = asked(model, seen)
     found = {
         NATS: nats(model, seen),
@@ -78,7 +78,7 @@ def learn(loss: str, weight: float, seed: int, updates: int, narrow: int) -> dic
         return found
     one = concentrate(model, NARROW)
     train(one, lambda: sequences(markov, rng, BATCH, 0)[0], narrow)
-    seen, _ = sequences(markov, markov.rng("test", 1), 300, 0)
+    seen, _ = sequences(markov, markov.rng("test", 1), examples, 0)
     order = asked(one, seen).mean(0).argsort() + 1
     whole = nats(one, seen)
     draws = torch.Generator().manual_seed(seed)
@@ -174,8 +174,9 @@ class MixtureEntry(Entry):
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         updates, narrow = size.of(2, 400), size.of(2, 150)
+        sizes = {"updates": updates, "narrow": narrow, "examples": size.of(5, 300)}
         cases = {
-            f"{label} {seed}": {"loss": loss, "weight": weight, "seed": seed, "updates": updates, "narrow": narrow}
+            f"{label} {seed}": {"loss": loss, "weight": weight, "seed": seed, **sizes}
             for label, (loss, weight) in LOSSES.items()
             for seed in range(seeds)
         }
