@@ -17,7 +17,7 @@ import inn.testing
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
 from inn.nn.topology.base import edges_of
-from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
@@ -111,6 +111,11 @@ def test_topologies(topology, options):
 @pytest.mark.parametrize("inner", [kind for kind in built_in(INNERS) if kind != "none"])
 def test_inner_maps(inner):
     inn.testing.check_inner(inner)
+
+
+@pytest.mark.parametrize("gate", [kind for kind in built_in(GATES) if kind != "none"])
+def test_gates(gate):
+    inn.testing.check_gate(gate)
 
 
 @pytest.mark.parametrize("readout", built_in(READOUTS))

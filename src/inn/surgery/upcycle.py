@@ -172,7 +172,7 @@ class Pretrained:
                 f"identity '{config.identity}' of deviation {config.identity_std} changes the function, or leaves the "
                 "neurons alike for ever; use model.identity silent with model.identity_std 1"
             )
-        if config.into_memory and config.gate != "none":
+        if config.into_memory and config.gate.kind != "none":
             raise InputError("a gate on dendrites changes what neurons read from the start; leave model.gate out")
 
 

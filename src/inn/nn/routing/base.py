@@ -28,7 +28,7 @@ class Router(TakesPresent, nn.Module, ABC):
     """Computes the messages between the neurons of a population; the message at t depends on steps ≤ t only.
 
     Attributes:
-        mass: what the rows of its routing weights sum to; None where that is free.
+        mass: what the rows of its routing weights sum to; None where that is free. An instance may say otherwise.
         parallel_in_time: False for a router whose message feeds the next step's memory; the graph then steps.
         into_memory: True for a router whose message is what the memory takes in, `[B, T, N, config.memory_inputs]`;
             a round is then communication, then memory.
@@ -43,10 +43,10 @@ class Router(TakesPresent, nn.Module, ABC):
         degree: K, the sources of a neuron.
     """
 
-    mass: ClassVar[float | None] = 1.0
+    mass: float | None = 1.0
     parallel_in_time: ClassVar[bool] = True
     into_memory: ClassVar[bool] = False
-    exchangeable: ClassVar[bool] = False
+    exchangeable: bool = False
     takes_lags: ClassVar[bool] = False
     takes_log_weights: ClassVar[bool] = False
     learns_edges: ClassVar[bool] = False

@@ -35,7 +35,8 @@ def measured(lab: Lab, labels: tuple[str, ...], smoke: bool, seeds: int) -> list
     return [
         row(
             r["label"], {TEST: r["test_bits"]}, control=r["label"] in (COMPLETE, RANDOM), parameters=r["parameters"],
-            training_seconds=r["training_seconds"], lr=r["lr"], edges=r["edges"], config=r["config"], commit=r["commit"],
+            training_seconds=r["training_seconds"], lr=r["lr"], edges=r["edges"], config=r["config"],
+            commit=r["commit"],
         )
         for r in found
     ]  # fmt: skip
@@ -46,10 +47,7 @@ class Ensembles(Entry):
 
     number = 8
     title = "Groups that hear one another less, and edges that move"
-    source = (
-        "*Neuro-inspired Ensemble-to-Ensemble Communication Primitives*, "
-        "[arXiv 2508.14140](https://arxiv.org/abs/2508.14140)"
-    )
+    source = "*Neuro-inspired Ensemble-to-Ensemble Communication Primitives*, [arXiv 2508.14140](https://arxiv.org/abs/2508.14140)"
     claim = "networks whose edges are sparse between groups, and move while training, are better than dense ones."
     home = "topologies `groups` and `rewired`, objective `rewire`"
     control = "all edges, and random ones that stay, with as many parameters (narrower and wider neurons)"
@@ -87,6 +85,6 @@ class Ensembles(Entry):
     def found(self, result: dict[str, Any]) -> str:
         each = ", ".join(f"{label} {mean(result, label, TEST):.3f}" for label in (COMPLETE, *SPARSE))
         return (
-            f"bits side by side: {each}. No rule of growth is a criterion. Fashion-MNIST was not there to be measured, "
-            "and runs are short: 122,880 characters."
+            f"bits side by side: {each}. No rule of growth is a criterion. Fashion-MNIST was not there to be "
+            "measured, and runs are short: 122,880 characters."
         )
