@@ -165,6 +165,22 @@ ROWS: dict[str, Row] = {
         "growth of a training step's time with its length T, 256 to 65,536: slope of log time over log T",
         "slope", "inn_benchmarks.growth:growth", 1.05, "at most", "welcome",
     ),
+    "neighbours": Row(
+        "attention along 16 listed edges of 1,024 neurons, forward + backward: dense under a mask ÷ listed",
+        "x", "inn_benchmarks.sparse:neighbours", 10.0, "at least",
+    ),
+    "neighbours-4096": Row(
+        "the same of 4,096 neurons",
+        "x", "inn_benchmarks.sparse:neighbours_4096", 40.0, "at least",
+    ),
+    "groups-1024": Row(
+        "training step of attention among 1,024 neurons: the complete graph ÷ 64 groups with 2 % across",
+        "x", "inn_benchmarks.sparse:groups", 15.0, "at least",
+    ),
+    "growth-n": Row(
+        "growth of a training step's time with N, 64 to 4,096, each hearing 16 others: slope of log time over log N",
+        "slope", "inn_benchmarks.sparse:growth", 1.1, "at most",
+    ),
     "record": Row(
         "recording routing and activity while a text is scored: added time ÷ time without",
         "share", "inn_benchmarks.look:record_cost", 0.15, "at most",
