@@ -21,7 +21,8 @@ from inn.analysis.measures.similarity import cka
 from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
 from inn.analysis.recording.record import record
 from inn.analysis.recording.trace import Trace, trace
-from inn.nn.tape import Connectivity, Tape
+from inn.nn.connectivity import Connectivity
+from inn.nn.tape import Tape
 
 __all__ = [
     "Connectivity",
