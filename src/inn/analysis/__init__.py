@@ -19,6 +19,7 @@ from inn.analysis.measures.lens import Lens, logit_lens
 from inn.analysis.measures.overlap import Overlap, overlap
 from inn.analysis.measures.similarity import cka
 from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
+from inn.analysis.measures.topology import topology
 from inn.analysis.recording.record import record
 from inn.analysis.recording.trace import Trace, trace
 from inn.nn.connectivity import Connectivity
@@ -75,6 +76,7 @@ __all__ = [
     "symbol_classes",
     "thresholded_degree",
     "time_constants",
+    "topology",
     "trace",
     "transplanted",
 ]
