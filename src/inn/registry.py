@@ -90,6 +90,7 @@ TOPOLOGIES = Kinds(
         "ring": "inn.nn.topology.ring:Ring",
         "small-world": "inn.nn.topology.ring:SmallWorld",
         "groups": "inn.nn.topology.groups:Groups",
+        "hub": "inn.nn.topology.hub:Hub",
         "edges": "inn.nn.topology.listed:Listed",
         "file": "inn.nn.topology.listed:Listed",
         "rewired": "inn.nn.topology.rewired:Rewired",
@@ -100,6 +101,7 @@ TOPOLOGIES = Kinds(
         "ring": "inn.nn.topology.options:RingOptions",
         "small-world": "inn.nn.topology.options:SmallWorldOptions",
         "groups": "inn.nn.topology.options:GroupsOptions",
+        "hub": "inn.nn.topology.options:HubOptions",
         "edges": "inn.nn.topology.options:EdgesOptions",
         "file": "inn.nn.topology.options:FileOptions",
         "rewired": "inn.nn.topology.options:RewiredOptions",
@@ -138,10 +140,14 @@ GATES = Kinds(
         "none": "",
         "soft": "inn.nn.gates.soft:Soft",
         "hard": "inn.nn.gates.soft:Hard",
+        "address": "inn.nn.gates.address:Address",
+        "active": "inn.nn.gates.active:Active",
     },
     {
         "soft": "inn.nn.gates.options:SoftOptions",
         "hard": "inn.nn.gates.options:HardOptions",
+        "address": "inn.nn.gates.options:AddressOptions",
+        "active": "inn.nn.gates.options:ActiveOptions",
     },
 )
 MODELS = Kinds(
@@ -205,6 +211,7 @@ TASKS = Kinds(
         "needle": "inn.data.tasks.needle:Needle",
         "causal": "inn.data.tasks.causal:Causal",
         "accumulate": "inn.data.tasks.accumulate:Accumulate",
+        "addition": "inn.data.tasks.addition:Addition",
         "sessions": "inn.data.tasks.sessions:Sessions",
         "hmm": "inn.data.tasks.hmm:Hmm",
         "markov": "inn.data.tasks.markov:Markov",

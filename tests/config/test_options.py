@@ -156,7 +156,9 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}
     default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
-    value = str(tmp_path / "edges.csv") if option == "path" else other(option, default)
+    special = {"path": str(tmp_path / "edges.csv"), "table": [i % 2 for i in range(11)]}
+    special |= {"start": "random"} if kind == "address" else {}
+    value = special[option] if option in special else other(option, default)
     given = {**own, option: value}
     if option == "path":
         given.pop("edges")

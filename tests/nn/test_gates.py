@@ -125,3 +125,97 @@ def test_a_router_or_a_readout_that_does_not_know_of_rest_is_refused():
             graph(gate="positive", router="deaf")
         with pytest.raises(InputError, match=r"readout 'last-one' does not know .* leave gate 'positive' out"):
             graph(gate="positive", readout="last-one")
+
+
+ACTIVE = [
+    {},
+    {"router": "attention", "readout": "mean", "inner": "kan"},
+    {"lag": 1, "residual": "learned"},
+    {"population": [{"neurons": 1}, {"neurons": N - 1, "memory": "gru"}]},
+    {"weights": "shared", "router": "static", "update": "message-norm", "memory": "delta"},
+]
+
+
+def forced(g, bias: float):
+    with torch.no_grad():
+        for module in g.rounds:
+            module.gate.weight.zero_()
+            module.gate.bias.fill_(bias)
+    return g
+
+
+def without(g, **fields):
+    plain = graph(**fields).eval()
+    own = {name: t for name, t in g.state_dict().items() if ".gate." not in name}
+    plain.load_state_dict(own)
+    return plain
+
+
+@pytest.mark.parametrize("fields", ACTIVE, ids=str)
+def test_always_active_is_the_graph_without_a_gate_and_never_active_none(fields):
+    fields = dict(fields) if "population" in fields else {"neurons": N, **fields}
+    g, x = graph(gate="active", **fields).eval(), inputs()
+    y, state = forced(g, 1e4)(x)
+    bar, after = without(g, **fields)(x)
+    torch.testing.assert_close(y, bar, rtol=1e-6, atol=1e-6)
+    for key, t in after.items():
+        torch.testing.assert_close(state[key], t, rtol=1e-6, atol=1e-6)
+    y, state = forced(g, -1e4)(x)
+    torch.testing.assert_close(y, g.readout(g.distribute(x)))
+    first = g.initial_state(3)
+    assert all(torch.equal(t, first[key].to(t)) for key, t in state.items() if "said" not in key[1])
+
+
+@pytest.mark.parametrize("fields", ACTIVE, ids=str)
+def test_resting_holds_with_resets_masks_and_any_split_with_gradients(fields):
+    fields = dict(fields) if "population" in fields else {"neurons": N, **fields}
+    g, x = forced(graph(gate="active", **fields), 0.0).eval(), inputs(9).requires_grad_()
+    with torch.no_grad():
+        for module in g.rounds:
+            module.gate.weight.normal_()
+    r = torch.Generator().manual_seed(3)
+    reset, mask = torch.rand(3, 9, generator=r) < 0.2, torch.rand(3, 9, generator=r) < 0.8
+
+    def run(cuts):
+        state, ys, start = None, [], 0
+        for n in cuts:
+            at = slice(start, start + n)
+            y, state = g(x[:, at], state, reset=reset[:, at], mask=mask[:, at])
+            ys.append(y)
+            start += n
+        y = torch.cat(ys, 1) * mask[..., None]
+        loss = y.square().sum() + sum(v.sin().sum() for v in state.values())
+        return [y, *state.values(), *torch.autograd.grad(loss, [x, *g.parameters()], allow_unused=True)]
+
+    whole = run([9])
+    for cuts in ([1] * 9, [2, 3, 4]):
+        for ours, bar in zip(run(cuts), whole, strict=True):
+            if bar is not None:
+                torch.testing.assert_close(ours, bar, rtol=1e-7, atol=1e-9)
+
+
+def test_who_rests_in_a_round_is_not_heard_and_keeps_its_state_and_itself():
+    g, x = forced(graph(gate="active", rounds=1), 1e4).eval(), inputs()
+    before = g(x)[1]
+    with torch.no_grad():
+        g.round(0).gate.bias[1] = -1e4
+    other = x.clone()
+    other.unflatten(-1, (N, D))[:, :, 1] += 1.0
+    (y, after), (moved, _) = g(x, before), g(other, before)
+    y, moved = y.unflatten(-1, (N, D)), moved.unflatten(-1, (N, D))
+    torch.testing.assert_close(y[:, :, 1], x.unflatten(-1, (N, D))[:, :, 1])
+    torch.testing.assert_close(moved[:, :, [0, 2, 3]], y[:, :, [0, 2, 3]])
+    assert all(torch.equal(after[key][:, 1], t[:, 1]) for key, t in before.items())
+    with inn.record(g, "gate") as tape:
+        g(x)
+    assert tape.mean("gate").tolist() == [[1.0, 0.0, 1.0, 1.0]]
+
+
+def test_the_price_of_an_active_gate_is_paid_where_it_is_open():
+    g, x = graph(gate="active", gate_penalty=0.5).train(), inputs()
+    paid = g(x)[1].penalties["gate"]
+    first = g.round(0)
+    found = first.gate(first.memory_norm(g.distribute(x)))
+    assert 0 < paid <= 0.5
+    torch.testing.assert_close(found[2]["gate"], (found[1] * found[0]).mean())
+    assert forced(g, -1e4)(x)[1].penalties["gate"] == 0

@@ -21,6 +21,11 @@ RESET = torch.tensor([[False, True, False], [False, False, False]])
 MASK = torch.tensor([[True, True, True], [True, False, True]])
 
 
+LISTED = torch.tensor([[0, 1], [1, 0]]), torch.tensor([[True, True], [True, False]])
+SIGNS = torch.tensor([[1, -1], [1, 1]])
+PRESENT = torch.ones(B, T, N, dtype=torch.bool).index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(False))
+
+
 def random(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
@@ -40,6 +45,13 @@ CASES = {
         (random(B, T, N, E), random(B, T, N, E) + 0.1, random(B, T, N, S), -random(B, T, N, 1).exp(),
          random(B, T, N, 1).sigmoid(), random(B, N, 1, E, S)),
     ),
+    "neighbour_attention": (
+        lambda q, k, v, log_weights: OPS["neighbour_attention"](
+            *(t.unflatten(3, (2, 2)) for t in (q, k, v)), *LISTED, SIGNS, log_weights, PRESENT
+        )[:1],
+        (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1, random(N, 2)),
+    ),
+    "neighbour_sum": (lambda *t: (OPS["neighbour_sum"](*t, *LISTED),), (random(B, T, N, D), random(N, 2))),
     "neuron_attention": (attention, (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1)),
     "neuron_linear": (
         lambda *t: OPS["neuron_linear"](*t, (2, 1)),
@@ -184,7 +196,9 @@ def test_tensor_classes_are_passed_on(name):
     marked = [t.as_subclass(Marked) for t in tensors]
     close([t.as_subclass(torch.Tensor) for t in run(*marked)], [t.double() for t in run(*tensors)])
     args = (*marked[:3], None) if name == "neuron_linear" else marked
-    if name != "neuron_attention":
+    if name == "neighbour_sum":
+        args = (*marked, *LISTED)
+    if not name.endswith("attention"):
         assert not OPS[name].choose(*args)[0].kernel
 
 

@@ -101,6 +101,10 @@ ROWS: dict[str, Row] = {
         "scan, forward + backward: the sequential PyTorch loop ÷ the fused op",
         "x", "inn_benchmarks.scan:scan", 20.0, "at least",
     ),
+    "resting": Row(
+        "training step, 64 neurons of width 32: all at work ÷ a quarter of them at each step, the others at rest",
+        "x", "inn_benchmarks.resting:resting", 2.5, "at least",
+    ),
     "loop": Row(
         "non-linear recurrence, a GRU cell in every neuron, forward + backward: the loop in Python ÷ the fused op",
         "x", "inn_benchmarks.loop:loop", 20.0, "at least",
@@ -160,6 +164,22 @@ ROWS: dict[str, Row] = {
     "growth": Row(
         "growth of a training step's time with its length T, 256 to 65,536: slope of log time over log T",
         "slope", "inn_benchmarks.growth:growth", 1.05, "at most", "welcome",
+    ),
+    "neighbours": Row(
+        "attention along 16 listed edges of 1,024 neurons, forward + backward: dense under a mask ÷ listed",
+        "x", "inn_benchmarks.sparse:neighbours", 10.0, "at least",
+    ),
+    "neighbours-4096": Row(
+        "the same of 4,096 neurons",
+        "x", "inn_benchmarks.sparse:neighbours_4096", 40.0, "at least",
+    ),
+    "groups-1024": Row(
+        "training step of attention among 1,024 neurons: the complete graph ÷ 64 groups with 2 % across",
+        "x", "inn_benchmarks.sparse:groups", 15.0, "at least",
+    ),
+    "growth-n": Row(
+        "growth of a training step's time with N, 64 to 4,096, each hearing 16 others: slope of log time over log N",
+        "slope", "inn_benchmarks.sparse:growth", 1.1, "at most",
     ),
     "record": Row(
         "recording routing and activity while a text is scored: added time ÷ time without",

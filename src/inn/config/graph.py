@@ -23,6 +23,10 @@ def _routed(router: str) -> bool:
     return not ROUTERS.empty(router)
 
 
+def _alone(gate: str) -> bool:
+    return getattr(GATES.options(gate), "alone", False)
+
+
 def neurons_of(population: Any) -> int:
     """The neurons of a population's groups; raises `InputError` for what is no list of groups."""
     for group in population if isinstance(population, list | tuple) else [population]:
@@ -67,8 +71,8 @@ class GraphConfig:
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
     residual: Literal["add", "learned", "input"] = needs("add", "update", "parallel".__ne__, "sequential")
     """What a neuron recalls or hears, put to what it was: x + y; x + σ(a) y; (1 - z) x + z y, z = σ(W [x, y] + b)."""
-    gate: Any = part(GATES, "none", on="router", when=_routed, remedy="dendrites")
-    """What a neuron decides at each step: how loud it sends (`soft`, `hard`)."""
+    gate: Any = part(GATES, "none", on="router", when=_routed, remedy="dendrites", unless=_alone)
+    """What a neuron decides at each step: how loud it sends (`soft`, `hard`), or whether it works at all (`active`)."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")
     """Weight (nats) of the mean gate in the training loss: the cost of sending messages, or of working at all."""
     inner: Any = part(INNERS, "none")

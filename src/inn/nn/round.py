@@ -11,10 +11,12 @@ from inn.nn.direct import passed_by
 from inn.nn.masked import legible
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
+from inn.nn.packing import Packed, packed
 from inn.nn.population import NeuronNorm
 from inn.nn.presence import only_present, remember
 from inn.nn.residual import Residual, residual
 from inn.nn.routing.base import Router
+from inn.nn.routing.dendrites import Dendrites
 from inn.nn.routing.options import check_sequential
 from inn.nn.topology.edges import Edges
 from inn.registry import GATES, INNERS, ROUTERS
@@ -96,9 +98,13 @@ class Round(nn.Module):
         `present` `[B, T, N]` come out as they were; what is put to the others is scaled by a `factor` `[B, T, N]`. The
         time since the step before, `dt` `[B, T]`, is for the memory, if it takes it.
         """
-        heard, routed = self.memory_norm(x), {}
         penalties: Penalties = {}
-        present, factor = self.awake(heard, mask, tape, present, factor, penalties)
+        heard, routed = self.memory_norm(x) if self.gate is not None and self.gate.rests else None, {}
+        present, factor = self.awake(x if heard is None else heard, mask, tape, present, factor, penalties)
+        plain = tape is None and (dt is None or not self.memory.takes_dt)
+        if present is not None and plain and (rows := packed(present, mask, reset)) is not None:
+            return self.of_present(x, state, rows, factor, penalties, edges, reset, mask, present)
+        heard = self.memory_norm(x) if heard is None else heard
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
         if present is not None:
             options["present"] = present
@@ -131,6 +137,44 @@ class Round(nn.Module):
             for name, part in (routed if new_state is state else {**new_state, **routed}).items():
                 state[name].copy_(part)
             return y, state, {}
+        return y, {**new_state, **routed}, penalties
+
+    def of_present(
+        self,
+        x: Tensor,
+        state: Parts,
+        rows: Packed,
+        factor: Tensor | None,
+        penalties: Penalties,
+        edges: Edges | None,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        present: Tensor,
+    ) -> tuple[Tensor, Parts, Penalties]:
+        """`forward` on packed steps: those at which neurons are present, and no others, are computed."""
+        router, dropout, routed = self.router, self.dropout, {}
+        options = {"edges": edges, "reset": None, "mask": mask, "tape": None, "present": present}
+        x_in = rows.take(x)
+        loud = None if factor is None else rows.take(factor[..., None])[..., 0]
+        heard = self.memory_norm(x_in)
+        if router is not None and router.into_memory:
+            if isinstance(router, Dendrites) and router.packs(x) and (self.gate is None or self.gate.rests):
+                heard = rows.heard(heard, router.matrices(edges).flatten(2))
+            else:
+                heard, routed = self.communicate(router, rows.spread(heard), state, options, penalties)
+                heard = rows.take(heard)
+        recalled, new_state, *found = remember(self.memory, heard, state, reset=None, mask=None, present=rows.inside)
+        penalties.update(*found)
+        y_in = combined(self.memory_residual, x_in, dropout(recalled), loud)
+        if router is not None and (norm := self.router_norm) is not None:
+            source = x_in if self.update == "parallel" else y_in
+            normed = rows.spread(source if self.update == "message-norm" else norm(source))
+            message, routed = self.communicate(router, normed, state, options, penalties)
+            message = rows.take(message)
+            message = dropout(norm(message) if self.update == "message-norm" else message)
+            y_in = combined(self.router_residual, y_in, message, loud)
+        y_in = self.mapped(y_in, None, loud, None)
+        y = torch.where(rows.counts[..., None], rows.spread(y_in), x)
         return y, {**new_state, **routed}, penalties
 
     def awake(

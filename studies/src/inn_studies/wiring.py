@@ -1,4 +1,4 @@
-"""Graphs whose edges are learned, against random edges of the same number and against all edges, at equal parameters."""
+"""Graphs whose edges are learned, against as many random edges and against all edges, at equal parameters."""
 
 from __future__ import annotations
 

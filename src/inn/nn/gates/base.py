@@ -55,6 +55,10 @@ class Gate(nn.Module, ABC):
                 whatever the gate says.
         """
 
+    def known(self, symbols: Tensor) -> Tensor | None:
+        """Who takes these symbols `[B, T]`, `[B, T, N]` bool, where that is given beforehand; None: `forward` says."""
+        return None
+
     def flops(self) -> dict[str, float]:
         """Forward FLOPs for one symbol of the whole population, by part; those of a dot product are not counted."""
         return {}

@@ -13,8 +13,8 @@ from inn.nn.population import NeuronLinear, linear, neuron_map
 from inn.nn.routing.activations import Activation, attend
 from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
-from inn.nn.topology.edges import Edges, heard
-from inn.ops import neuron_attention
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_attention, neuron_attention
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -81,7 +81,10 @@ class Attention(WeightedRouter):
         if self.activation is not None:
             message, weights = attend(q, k, v, self.activation, edges, self.sparse, dropout, present)
         elif self.sparse and edges is not None:
-            message, weights = _over_edges(q, k, v, edges, dropout, present)
+            listed = (edges.sources, edges.open, edges.signs, edges.log_weights)
+            message, weights = neighbour_attention(q, k, v, *listed, present, dropout, look)
+            if weights is not None and edges.signs is not None:
+                weights = weights * edges.signs
         elif edges is not None and edges.log_weights is not None:
             message, weights = _over_learned(q, k, v, edges, edges.log_weights, dropout, present)
         else:
@@ -105,29 +108,6 @@ class Attention(WeightedRouter):
         if self.activation is not None:
             parts["routing.messages"] += self.activation.flops(self.neurons)
         return parts
-
-
-def _over_edges(
-    q: Tensor, k: Tensor, v: Tensor, edges: Edges, dropout: float, present: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Attention of each neuron to its K sources: what it hears `[B, T, N, H, d]`, and the weights `[B, T, H, N, K]`.
-
-    A neuron all of whose edges are closed hears nothing. A sign is a factor on what comes over an edge, not on how
-    much is listened to it.
-    """
-    unsigned = Edges(edges.sources, edges.open)
-    scores = torch.einsum("btnhd,btnkhd->bthnk", q, heard(k, unsigned)) * q.shape[-1] ** -0.5
-    scores = scores if edges.log_weights is None else scores + edges.log_weights
-    is_open = edges.open if present is None else (edges.open & present[:, :, edges.sources])[:, :, None]
-    scores = scores.float().masked_fill(~is_open, -torch.inf)
-    if present is not None:  # a softmax over nothing would have a gradient of NaN
-        deaf = ~is_open.any(-1, keepdim=True)
-        weights = scores.masked_fill(deaf, 0.0).softmax(-1).masked_fill(deaf, 0.0)
-    else:
-        weights = scores.softmax(-1).nan_to_num(0.0)
-    dropped = F.dropout(weights, dropout) if dropout else weights
-    message = torch.einsum("bthnk,btnkhd->btnhd", dropped.to(v.dtype), heard(v, edges))
-    return message, weights if edges.signs is None else weights * edges.signs
 
 
 def _over_learned(

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.nn.direct import untouched
-from inn.nn.population import CommunalLinear, NeuronMap, linear, neuron_map
+from inn.nn.population import CommunalLinear, NeuronLinear, NeuronMap, linear, neuron_map
 from inn.nn.routing.base import EdgeWeights, Parts, Router, emitted
 from inn.nn.routing.options import DendritesOptions
 from inn.nn.topology.edges import Edges, heard
+from inn.ops.tensors import autocasts
 from inn.registry import MEMORIES
 from inn.system.errors import InputError
 
@@ -85,6 +86,10 @@ class Dendrites(Router):
         # What hangs on a map is heard: it is called, on what is left to each reader.
         given = everyone(x) if factors is None else (x[:, :, None] * factors[..., None].to(x.dtype)).flatten(3)
         return self._heard(given), {}
+
+    def packs(self, x: Tensor) -> bool:
+        """Whether its matrices may be read instead of its call, to hear row by row (`inn.nn.packing`)."""
+        return not self.sparse and isinstance(self.hear, NeuronLinear) and not autocasts(x) and untouched(self)
 
     def taken_in(self, x: Tensor) -> Tensor:
         """With a lag: what neurons `x` `[B, T, N, D]` take in of themselves at this step."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.routing.base import EdgeWeights, Parts, WeightedRouter
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_sum
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -43,7 +44,7 @@ class Mixing(WeightedRouter):
         v = self.values(x, gate)
         if self.sparse and edges is not None:
             weights = self.weights * edges.factors(self.weights.dtype)
-            message = torch.einsum("ik,btikd->btid", self.weights.to(v.dtype), heard(v, edges))
+            message = neighbour_sum(v, weights, edges.sources, edges.open)
         else:
             weights = self.weights if edges is None else self.weights * edges.matrix(self.weights.dtype)
             message = torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)

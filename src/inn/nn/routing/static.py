@@ -9,7 +9,8 @@ from torch import Tensor
 
 from inn.nn.presence import only_present
 from inn.nn.routing.base import Parts, WeightedRouter
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_sum
 
 if TYPE_CHECKING:
     from inn.nn.tape import RoundTape
@@ -37,7 +38,7 @@ class Static(WeightedRouter):
         share = None if present is None else self._share(present, edges, v.dtype)
         if self.sparse and edges is not None:
             weights = edges.factors(torch.float32) / edges.open.sum(1, keepdim=True).clamp_min(1)
-            message = torch.einsum("ik,btikd->btid", weights.abs().to(v.dtype), heard(v, edges))
+            message = neighbour_sum(v, weights, edges.sources, edges.open)
         elif edges is None:
             weights = torch.full((self.neurons, self.neurons), 1 / self.neurons, device=x.device)
             message = v.mean(2, keepdim=True).expand_as(v)  # the same for all: no need for the product

@@ -157,6 +157,25 @@ class GroupsOptions(TopologyOptions):
 
 
 @dataclass
+class HubOptions(TopologyOptions):
+    """A star: the first neurons hear all, all others hear these and themselves."""
+
+    hubs: int = 1
+    """Neurons in the middle, the first ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "hubs")
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        if self.hubs >= graph.neurons:
+            raise InputError(
+                f"topology 'hub' with hubs {self.hubs} needs more neurons, not {graph.neurons}; lower hubs"
+            )
+
+
+@dataclass
 class EdgesOptions(TopologyOptions):
     """A list of edges."""
 

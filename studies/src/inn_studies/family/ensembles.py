@@ -9,14 +9,17 @@ from inn_studies.family.entry import Criterion, Entry, mean, row, scores
 from inn_studies.lab import Lab
 from inn_studies.rows import scored_rows, tune
 from inn_studies.sizes import TEXT8, Size
-from inn_studies.wiring import COMPLETE, DENSITY, GROUPS, RANDOM, REWIRED, with_edges, wirings
+from inn_studies.wiring import COMPLETE, DENSITY, GROUPS, RANDOM, REWIRED, wirings, with_edges
 
 TEST = "test"
 SPARSE = (RANDOM, GROUPS, *REWIRED)
 EDGES = round(DENSITY * 256)
 SHORT = Size(
     "text8-small",
-    {**TEXT8["cpu"].settings, "data.window": 64, "train.symbols": 122_880, "train.eval_every": 60, "train.eval_symbols": 20_000},
+    {
+        **TEXT8["cpu"].settings, "data.window": 64, "train.symbols": 122_880, "train.eval_every": 60,
+        "train.eval_symbols": 20_000,
+    },
     rates=(1.2e-2,),
     scored=50_000,
 )  # fmt: skip
@@ -32,7 +35,8 @@ def measured(lab: Lab, labels: tuple[str, ...], smoke: bool, seeds: int) -> list
     return [
         row(
             r["label"], {TEST: r["test_bits"]}, control=r["label"] in (COMPLETE, RANDOM), parameters=r["parameters"],
-            training_seconds=r["training_seconds"], lr=r["lr"], edges=r["edges"], config=r["config"], commit=r["commit"],
+            training_seconds=r["training_seconds"], lr=r["lr"], edges=r["edges"], config=r["config"],
+            commit=r["commit"],
         )
         for r in found
     ]  # fmt: skip
@@ -81,6 +85,6 @@ class Ensembles(Entry):
     def found(self, result: dict[str, Any]) -> str:
         each = ", ".join(f"{label} {mean(result, label, TEST):.3f}" for label in (COMPLETE, *SPARSE))
         return (
-            f"bits side by side: {each}. No rule of growth is a criterion. Fashion-MNIST was not there to be measured, and runs "
-            "are short: 122,880 characters."
+            f"bits side by side: {each}. No rule of growth is a criterion. Fashion-MNIST was not there to be "
+            "measured, and runs are short: 122,880 characters."
         )

@@ -86,6 +86,6 @@ class Signatures(Entry):
         new = [e["moved"] for e in rows[SIGNATURES]["edges"]]
         least = min(mean(result, label, TEST) for label in (FROZEN, ATTENTION_RANDOM)) - mean(result, SIGNATURES, TEST)
         return (
-            f"of the edges at the end {sum(new) / len(new):.0%} are new. To the better of frozen signatures and random edges they gain "
-            f"{least:+.3f} bits, in short runs of 122,880 characters."
+            f"of the edges at the end {sum(new) / len(new):.0%} are new. To the better of frozen signatures and random "
+            f"edges they gain {least:+.3f} bits, in short runs of 122,880 characters."
         )

@@ -1,0 +1,21 @@
+"""What neurons hear along listed edges, K sources for each: attention and weighted sums."""
+
+from inn.ops.dispatch import Backend, Op
+from inn.ops.neighbours.cpu import neighbour_attention_cpu, neighbour_sum_cpu, refuses_attention, refuses_sum
+from inn.ops.neighbours.reference import neighbour_attention_reference, neighbour_sum_reference
+from inn.ops.neighbours.torch import neighbour_attention_torch, neighbour_sum_torch
+
+neighbour_attention = Op(
+    "neighbour_attention",
+    Backend("cpu", neighbour_attention_cpu, refuses_attention, kernel=True),
+    Backend("torch", neighbour_attention_torch),
+    Backend("reference", neighbour_attention_reference),
+)
+neighbour_sum = Op(
+    "neighbour_sum",
+    Backend("cpu", neighbour_sum_cpu, refuses_sum, kernel=True),
+    Backend("torch", neighbour_sum_torch),
+    Backend("reference", neighbour_sum_reference),
+)
+
+__all__ = ["neighbour_attention", "neighbour_sum"]
