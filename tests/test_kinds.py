@@ -17,7 +17,7 @@ import inn.testing
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
 from inn.nn.topology.base import edges_of
-from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
@@ -100,6 +100,8 @@ def test_routers(router):
         ("small-world", {"rewired": 0.8}),
         ("groups", {"between": 2}),
         ("edges", {"edges": [[0, 1], [1, 2, -1], [3, 0]]}),
+        ("rewired", {"density": 0.5}),
+        ("signatures", {}),
     ],
 )
 def test_topologies(topology, options):
@@ -109,6 +111,11 @@ def test_topologies(topology, options):
 @pytest.mark.parametrize("inner", [kind for kind in built_in(INNERS) if kind != "none"])
 def test_inner_maps(inner):
     inn.testing.check_inner(inner)
+
+
+@pytest.mark.parametrize("gate", [kind for kind in built_in(GATES) if kind != "none"])
+def test_gates(gate):
+    inn.testing.check_gate(gate)
 
 
 @pytest.mark.parametrize("readout", built_in(READOUTS))

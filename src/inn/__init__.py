@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from inn.models.generate import generate
     from inn.models.inn import INN
     from inn.models.sequence import SequenceModel
+    from inn.nn.gates.base import Gate
     from inn.nn.graph import Graph
     from inn.nn.inner.base import InnerMap
     from inn.nn.memory.base import Memory
@@ -56,6 +57,7 @@ _HOME = {
     "WeightedRouter": "inn.nn.routing.base",
     "Topology": "inn.nn.topology.base",
     "InnerMap": "inn.nn.inner.base",
+    "Gate": "inn.nn.gates.base",
     "Readout": "inn.nn.readout",
     "Objective": "inn.training.objectives.base",
     "Vocabulary": "inn.data.base",
@@ -87,6 +89,7 @@ __all__ = [
     "INN",
     "Edges",
     "Examples",
+    "Gate",
     "Graph",
     "GraphConfig",
     "INNConfig",

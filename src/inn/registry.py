@@ -66,6 +66,7 @@ ROUTERS = Kinds(
         "attention": "inn.nn.routing.attention:Attention",
         "static": "inn.nn.routing.static:Static",
         "mixing": "inn.nn.routing.mixing:Mixing",
+        "mixture": "inn.nn.routing.mixture:Mixture",
         "bus": "inn.nn.routing.bus:Bus",
         "dendrites": "inn.nn.routing.dendrites:Dendrites",
         "workspace": "inn.nn.routing.workspace:Workspace",
@@ -75,6 +76,7 @@ ROUTERS = Kinds(
         "attention": "inn.nn.routing.options:AttentionOptions",
         "static": "inn.nn.routing.options:MessageOptions",
         "mixing": "inn.nn.routing.options:MessageOptions",
+        "mixture": "inn.nn.routing.options:MixtureOptions",
         "bus": "inn.nn.routing.options:BusOptions",
         "dendrites": "inn.nn.routing.options:DendritesOptions",
         "workspace": "inn.nn.routing.options:WorkspaceOptions",
@@ -88,16 +90,22 @@ TOPOLOGIES = Kinds(
         "ring": "inn.nn.topology.ring:Ring",
         "small-world": "inn.nn.topology.ring:SmallWorld",
         "groups": "inn.nn.topology.groups:Groups",
+        "hub": "inn.nn.topology.hub:Hub",
         "edges": "inn.nn.topology.listed:Listed",
         "file": "inn.nn.topology.listed:Listed",
+        "rewired": "inn.nn.topology.rewired:Rewired",
+        "signatures": "inn.nn.topology.signatures:Signatures",
     },
     {
         "complete": "inn.config.parts:Options",
         "ring": "inn.nn.topology.options:RingOptions",
         "small-world": "inn.nn.topology.options:SmallWorldOptions",
         "groups": "inn.nn.topology.options:GroupsOptions",
+        "hub": "inn.nn.topology.options:HubOptions",
         "edges": "inn.nn.topology.options:EdgesOptions",
         "file": "inn.nn.topology.options:FileOptions",
+        "rewired": "inn.nn.topology.options:RewiredOptions",
+        "signatures": "inn.nn.topology.options:SignaturesOptions",
     },
 )
 READOUTS = Kinds(
@@ -123,6 +131,23 @@ INNERS = Kinds(
         "hourglass": "inn.nn.inner.options:HourglassOptions",
         "kan": "inn.nn.inner.options:KanOptions",
         "separable": "inn.nn.inner.options:SeparableOptions",
+    },
+)
+GATES = Kinds(
+    "gate",
+    "inn.gates",
+    {
+        "none": "",
+        "soft": "inn.nn.gates.soft:Soft",
+        "hard": "inn.nn.gates.soft:Hard",
+        "address": "inn.nn.gates.address:Address",
+        "active": "inn.nn.gates.active:Active",
+    },
+    {
+        "soft": "inn.nn.gates.options:SoftOptions",
+        "hard": "inn.nn.gates.options:HardOptions",
+        "address": "inn.nn.gates.options:AddressOptions",
+        "active": "inn.nn.gates.options:ActiveOptions",
     },
 )
 MODELS = Kinds(
@@ -186,6 +211,7 @@ TASKS = Kinds(
         "needle": "inn.data.tasks.needle:Needle",
         "causal": "inn.data.tasks.causal:Causal",
         "accumulate": "inn.data.tasks.accumulate:Accumulate",
+        "addition": "inn.data.tasks.addition:Addition",
         "sessions": "inn.data.tasks.sessions:Sessions",
         "hmm": "inn.data.tasks.hmm:Hmm",
         "markov": "inn.data.tasks.markov:Markov",
@@ -203,8 +229,14 @@ TASKS = Kinds(
 OBJECTIVES = Kinds(
     "objective",
     "inn.objectives",
-    {"predict": "inn.training.objectives.predict:Predict"},
-    {"predict": "inn.config.parts:Options"},
+    {
+        "predict": "inn.training.objectives.predict:Predict",
+        "rewire": "inn.training.objectives.rewire:Rewire",
+    },
+    {
+        "predict": "inn.config.parts:Options",
+        "rewire": "inn.training.objectives.options:RewireOptions",
+    },
 )
 
 TABLES = {
@@ -212,6 +244,7 @@ TABLES = {
     "router": ROUTERS,
     "topology": TOPOLOGIES,
     "inner": INNERS,
+    "gate": GATES,
     "readout": READOUTS,
     "model": MODELS,
     "vocabulary": VOCABULARIES,
@@ -225,7 +258,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `inner`, `readout`, `model`, ...: keys of `TABLES`.
+        what: `memory`, `router`, `topology`, `inner`, `gate`, `readout`, `model`, ...: keys of `TABLES`.
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.

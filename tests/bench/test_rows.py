@@ -16,7 +16,7 @@ from torch import nn
 
 from inn.ops import selective_scan
 from inn.ops.dispatch import Backend
-from inn_benchmarks import delta, gpu, growth, hf, look, loop, memory, peers, scan, score, steps, stream
+from inn_benchmarks import delta, gpu, growth, hf, look, loop, memory, peers, resting, scan, score, steps, stream
 from inn_benchmarks.measure import Times
 from inn_benchmarks.rows import ROWS, Row, Skipped
 from inn_benchmarks.steps import StepSize
@@ -24,9 +24,10 @@ from inn_benchmarks.steps import StepSize
 PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_rank": 2})
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
-    "scan loop loop-lstm feedback delta-scan delta-memory "
+    "scan resting loop loop-lstm feedback delta-scan delta-memory "
     "paper-step reference-step gemm-share peers-train separate-8 separate-32 memory "
-    "step-flat peers-generate growth record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
+    "step-flat peers-generate growth neighbours neighbours-4096 groups-1024 growth-n "
+    "record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
     "score score-memory gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 
@@ -36,6 +37,7 @@ def test_the_rows():
     limits = {name: (row.limit, row.better) for name, row in ROWS.items()}
     assert limits == {
         "scan": (20, "at least"),
+        "resting": (2.5, "at least"),
         "loop": (20, "at least"),
         "loop-lstm": (1.2, "at most"),
         "feedback": (10, "at least"),
@@ -51,6 +53,10 @@ def test_the_rows():
         "step-flat": (1.05, "at most"),
         "peers-generate": (5, "at least"),
         "growth": (1.05, "at most"),
+        "neighbours": (10, "at least"),
+        "neighbours-4096": (40, "at least"),
+        "groups-1024": (15, "at least"),
+        "growth-n": (1.1, "at most"),
         "record": (0.15, "at most"),
         "look": (60, "at most"),
         "page": (10, "at most"),
@@ -435,3 +441,9 @@ def test_gpu_paper_takes_the_fastest_batch_that_fits(monkeypatch, toy):
 
 def test_gpu_paper_runs(toy):
     assert plain(gpu.gpu_paper(gpu.GPUSize(4, (1, 2), PAPER.model), toy, "cpu")).ratio > 0
+
+
+def test_resting_compares_a_quarter_at_work_with_all(toy):
+    found = resting.resting(resting.RestingSize(4, 8, 2, 16), toy)
+    assert found.ratio > 0
+    assert 4 <= found.details["longest"] <= 16

@@ -13,7 +13,7 @@ from inn.config.checks import default_of
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
-from inn.registry import INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 SMALL = {
@@ -50,7 +50,8 @@ OTHER = {
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
     "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
-    "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
+    "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
+    "activation": "stick", "loss": "mi",
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
@@ -133,6 +134,7 @@ PARTS = [
         "router": ROUTERS,
         "topology": TOPOLOGIES,
         "inner": INNERS,
+        "gate": GATES,
         "readout": READOUTS,
     }.items()
     for kind in kinds
@@ -148,11 +150,15 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     own = {"edges": [[0, 2], [1, 0]]} if kind in ("edges", "file") else {}
     if option == "each":
         own = {"families": ["rbf", "hinge", "fourier", "bspline", "wavelet", "chebyshev"]}
+    own |= {"activation": "fourier"} if option.startswith("fourier_") else {}
+    own |= {"loss": "mi"} if option == "loss_weight" else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}
     default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
-    value = str(tmp_path / "edges.csv") if option == "path" else other(option, default)
+    special = {"path": str(tmp_path / "edges.csv"), "table": [i % 2 for i in range(11)]}
+    special |= {"start": "random"} if kind == "address" else {}
+    value = special[option] if option in special else other(option, default)
     given = {**own, option: value}
     if option == "path":
         given.pop("edges")
@@ -188,9 +194,9 @@ def test_the_command_line_refuses_what_it_was_given_and_leaves_out_what_a_recipe
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("model: {topology: ring, router: attention, heads: 2, gate: soft, gate_penalty: 0.5}\n")
     model = resolve(str(recipe), ["--model.router", "none"]).config.model
-    assert (model.topology.kind, model.gate, model.gate_penalty) == ("complete", "none", 0.0)
+    assert (model.topology.kind, model.gate.kind, model.gate_penalty) == ("complete", "none", 0.0)
     model = resolve(str(recipe), ["--model.router", "bus"]).config.model
-    assert (model.topology.kind, model.gate, model.router.kind) == ("ring", "soft", "bus")
+    assert (model.topology.kind, model.gate.kind, model.router.kind) == ("ring", "soft", "bus")
     for given in (["--model.topology", "ring"], ["--model.gate", "hard"], ["--model.update", "parallel"]):
         with pytest.raises(InputError, match="does nothing with router 'none'"):
             resolve(str(recipe), ["--model.router", "none", *given])

@@ -30,7 +30,7 @@ COMMANDS = (
     "train eval analyze stability score compress-text decompress-text runs push generate export look play upcycle info "
     "data compress study sweep bench demo"
 ).split()
-SECTIONS = ("memory", "router", "topology", "readout", "population", "symbols", "recall", "head")
+SECTIONS = ("memory", "router", "topology", "gate", "readout", "population", "symbols", "recall", "head")
 """Fields of a model's configuration that may hold other fields, once they are grouped by owner."""
 OWNED = {
     "heads": ("attention",),

@@ -27,6 +27,15 @@ def test_a_page_of_entries(tmp_path):
     assert "*Verdict.* It does not." in page
 
 
+def test_an_entry_with_a_table_of_its_own(tmp_path):
+    (tmp_path / "lab-book").mkdir()
+    first = {"title": "A thing", "hypothesis": "It helps.", "runs": [RUN], "verdict": "It does not."}
+    other = {"title": "B", "hypothesis": "H.", "setup": "S.", "table": [["a", "n:"], ["x", "3"]], "verdict": "V."}
+    (tmp_path / "lab-book" / "runs.json").write_text(json.dumps([first, other]))
+    page = lab_book(tmp_path)
+    assert "## B\n\n*Hypothesis.* H.\n\nS.\n\n| a | n |\n| --- | ---: |\n| x | 3 |\n\n*Verdict.* V.\n" in page
+
+
 @pytest.mark.parametrize("text", ["", "[]", "[{}]", "{"])
 def test_damaged(tmp_path, text):
     (tmp_path / "lab-book").mkdir()

@@ -101,6 +101,10 @@ ROWS: dict[str, Row] = {
         "scan, forward + backward: the sequential PyTorch loop ÷ the fused op",
         "x", "inn_benchmarks.scan:scan", 20.0, "at least",
     ),
+    "resting": Row(
+        "training step, 64 neurons of width 32: all at work ÷ a quarter of them at each step, the others at rest",
+        "x", "inn_benchmarks.resting:resting", 2.5, "at least",
+    ),
     "loop": Row(
         "non-linear recurrence, a GRU cell in every neuron, forward + backward: the loop in Python ÷ the fused op",
         "x", "inn_benchmarks.loop:loop", 20.0, "at least",

@@ -114,7 +114,9 @@ def idle(config_type: type, values: Mapping[str, Any]) -> dict[str, str]:
         on = f.metadata.get("on")
         if on is None or kind_of(values.get(f.name, defaults[f.name])) == defaults[f.name]:
             continue
-        other = kind_of(values.get(on, defaults[on]))
+        other, unless = kind_of(values.get(on, defaults[on])), f.metadata.get("unless")
+        if unless is not None and unless(kind_of(values[f.name])):
+            continue
         if not f.metadata["when"](other):
             found[f.name] = f"{f.name} does nothing with {on} {_shown(other)}; set {on} {f.metadata['remedy']}"
     return found

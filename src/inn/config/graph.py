@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from inn.config.checks import check_at_least, check_fraction, check_idle, check_types, needs
 from inn.config.parts import part, parts_of, settle_parts, settled
-from inn.registry import INNERS, MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import GATES, INNERS, MEMORIES, READOUTS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 NEURONS = 1 << 20
@@ -21,6 +21,10 @@ def _some(value: Any) -> bool:
 
 def _routed(router: str) -> bool:
     return not ROUTERS.empty(router)
+
+
+def _alone(gate: str) -> bool:
+    return getattr(GATES.options(gate), "alone", False)
 
 
 def neurons_of(population: Any) -> int:
@@ -67,10 +71,10 @@ class GraphConfig:
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
     residual: Literal["add", "learned", "input"] = needs("add", "update", "parallel".__ne__, "sequential")
     """What a neuron recalls or hears, put to what it was: x + y; x + σ(a) y; (1 - z) x + z y, z = σ(W [x, y] + b)."""
-    gate: Literal["none", "soft", "hard"] = needs("none", "router", _routed, "dendrites")
-    """A gate per neuron and step: a factor on its outgoing message, in (0, 1) or in {0, 1}."""
+    gate: Any = part(GATES, "none", on="router", when=_routed, remedy="dendrites", unless=_alone)
+    """What a neuron decides at each step: how loud it sends (`soft`, `hard`), or whether it works at all (`active`)."""
     gate_penalty: float = needs(0.0, "gate", _some, "soft")
-    """Weight (nats) of the mean gate in the training loss: the cost of sending messages."""
+    """Weight (nats) of the mean gate in the training loss: the cost of sending messages, or of working at all."""
     inner: Any = part(INNERS, "none")
     """What a neuron makes of its own numbers at the end of every round, beside memory and messages."""
     readout: Any = part(READOUTS, "concat")

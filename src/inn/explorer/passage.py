@@ -85,7 +85,11 @@ class Reading:
         self.model, self.vocabulary = model, vocabulary
         first = self.graph.round(0)
         self.neurons, self.rounds = self.graph.config.neurons, self.graph.config.rounds
-        self.channels = ["activity"] + ["routing"] * (first.router is not None) + ["gate"] * (first.gate is not None)
+        self.channels = (
+            ["activity"]
+            + ["routing"] * (first.router is not None)
+            + ["gate"] * ((first.gate or self.graph.gate) is not None)
+        )
         self.heads = 1 if first.router is None else first.router.heads
         self.kept: dict[str, list[np.ndarray]] = {name: [] for name in (*self.channels, "sources")}
         self.bits: list[float | None] = []

@@ -21,6 +21,7 @@ from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
 from inn.nn.topology.edges import Edges
 from inn.ops.norm.reference import EPSILON
+from inn.system.errors import InputError
 
 RECALL = -1
 """Where the state keeps what neurons recall: before the first round."""
@@ -63,6 +64,10 @@ class INN(HoldsGraph, SequenceModel):
         self.widen = widening(c.embedding_width, c.input_width)
         self.recall = Recall(c) if c.recall else None
         self.backbone = Graph(c)
+        if (table := getattr(c.gate, "table", None)) and len(table) != c.vocab:
+            raise InputError(
+                f"gate.table is of {len(table)} symbols, and the vocabulary has {c.vocab}; name a neuron for each"
+            )
         self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or c.readout_width != c.input_width)
@@ -158,6 +163,8 @@ class INN(HoldsGraph, SequenceModel):
             found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
             state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
         options = {"edges": edges, "reset": reset, "mask": mask, **({} if dt is None else {"dt": dt})}
+        if (present := self.present(tokens)) is not None:
+            options["present"] = present
         x, after = self.backbone(x, state, recalled=found, **options, checked=True)
         return self.norm(x), after if self.recall is None else _joined(after, recalled)
 
@@ -172,6 +179,11 @@ class INN(HoldsGraph, SequenceModel):
     def embed(self, tokens: Tensor) -> Tensor:
         """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
         return self.backbone.distribute(self.dropout(self.widen(self.embedding(tokens))))
+
+    def present(self, tokens: Tensor) -> Tensor | None:
+        """Which neurons take these symbols `[B, T]`, `[B, T, N]` bool, where a gate knows that beforehand."""
+        gate = self.backbone.gate
+        return None if gate is None else gate.known(tokens)
 
     def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
@@ -192,7 +204,7 @@ class INN(HoldsGraph, SequenceModel):
             x = self.embed(tokens)
             if recall is not None:
                 x = x + recall.read_(tokens, state.round(RECALL), remember=remember)
-            logits = self.logits(graph.run_(x, state))[:, 0]
+            logits = self.predict(self.norm(graph.out_(x, state, self.present(tokens))))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:

@@ -131,12 +131,7 @@ class SignalGraph(HoldsGraph, SignalModel):
         with torch.inference_mode(), going_round(self):
             x, own = tokens[:, None], state.round(READ)
             dt = None if self.elapsed is None else self.since(x)
-            if self.split:
-                present = self.present(x)
-                hidden = graph.readout(graph.run_(self.embed(x), state, present, dt), present=present)
-            else:
-                hidden = graph.readout(graph.run_(self.embed(x), state, dt=dt))
-            hidden = self.norm(hidden)
+            hidden = self.norm(graph.out_(self.embed(x), state, self.present(x) if self.split else None, dt))
             hidden, last, kept = self.so_far(x, hidden, own, None, None)
             for name, t in kept.items():
                 own[name].copy_(t)

@@ -72,18 +72,21 @@ class FeedbackRound(Round):
         tape: RoundTape | None = None,
         in_place: bool = False,
         present: Tensor | None = None,
+        factor: Tensor | None = None,
         dt: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
-        if x.shape[1] > 1 and tape is None and present is None and self._fits_the_loop():
+        heard_first, chosen = self.memory_norm(x), {}
+        present, factor = self.awake(heard_first, mask, tape, present, factor, chosen)
+        if x.shape[1] > 1 and tape is None and present is None and factor is None and self._fits_the_loop():
             recalled, state = self._in_one_loop(x, state, edges, reset, mask)
             y = combined(self.memory_residual, x, self.dropout(recalled))
-            return self.mapped(y, None, None), state, {}
-        first, results, recalls, heard, found = state, [], [], [], []
-        own = self.router.taken_in(self.memory_norm(x)) if isinstance(self.router, Dendrites) else None
+            return self.mapped(y, None, None, None), state, {}
+        first, results, recalls, heard, found, priced = state, [], [], [], [], False
+        own = self.router.taken_in(heard_first) if isinstance(self.router, Dendrites) else None
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
             now: dict[str, Any] = {n: None if v is None else v[:, at] for n, v in (("reset", reset), ("mask", mask))}
-            there = None if present is None else present[:, at]
+            there, loud = (None if v is None else v[:, at] for v in (present, factor))
             said = self._said(state)
             if reset is not None:
                 said = said.masked_fill(reset[:, t, None, None], 0.0)
@@ -91,10 +94,11 @@ class FeedbackRound(Round):
             penalties: Penalties = {}
             options = {"edges": edges, **now, "tape": None, **({} if there is None else {"present": there})}
             message, routed = self._listen(x, said[:, None], state, options, penalties)
+            priced = bool(penalties)
             if dt is not None and self.memory.takes_dt:
                 now["dt"] = dt[:, at]
             if own is None:
-                base = combined(self.router_residual, x[:, at], self.dropout(message))
+                base = combined(self.router_residual, x[:, at], self.dropout(message), loud, there)
                 taken = self.memory_norm(base)
             else:
                 base, taken = x[:, at], own[:, at]
@@ -111,14 +115,13 @@ class FeedbackRound(Round):
                 recalled, new, *more = self.memory(taken, state, **now)
             penalties.update(*more)
             found.append(penalties)
-            y = combined(self.memory_residual, base, self.dropout(recalled))
-            results.append(only_present(y, there))
+            results.append(combined(self.memory_residual, base, self.dropout(recalled), loud, there))
             recalls.append(recalled)
             state = {**state, **new, **routed}
             if not self.loops:
                 state[SAID] = _kept(recalled[:, 0].to(said.dtype), said, now["mask"], there)
         penalties = {n: torch.stack([f[n] for f in found]).mean() for n in found[0]}
-        if tape is not None or self.gate is not None:  # once more, of all steps: what is averaged weighs them alike
+        if tape is not None or priced:  # once more, of all steps: what is averaged weighs them alike
             options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
             options |= {} if present is None else {"present": present}
             self._listen(x, torch.stack(heard, 1), first, options, penalties)
@@ -130,7 +133,7 @@ class FeedbackRound(Round):
                 if part is not first[name]:
                     first[name].copy_(part)
             state, penalties = first, {}
-        return self.mapped(torch.cat(results, 1), tape, present), state, penalties
+        return self.mapped(torch.cat(results, 1), tape, factor, present), state, {**penalties, **chosen}
 
     def _listen(
         self, x: Tensor, said: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties

@@ -14,19 +14,24 @@ from inn.nn.arguments import Checked, config_of, vectors
 from inn.nn.direct import passed_by
 from inn.nn.feedback import FeedbackRound
 from inn.nn.masked import legible
-from inn.nn.presence import only_present
+from inn.nn.modes import evaluating
+from inn.nn.presence import check_takes_present, only_present
 from inn.nn.round import Round
 from inn.nn.spikes import code
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
 from inn.nn.steps import presence
-from inn.nn.topology.base import edges_of
+from inn.nn.topology.base import edges_of, wiring_of
 from inn.nn.topology.edges import NAMES, Edges
-from inn.registry import READOUTS
+from inn.nn.topology.present import Present
+from inn.registry import GATES, READOUTS
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.nn.tape import Tape
+
+Chosen = tuple[Tensor | None, Tensor | None, dict[str, Tensor]]
+"""Who takes part `[B, T, N]`, by what factor `[B, T, N]`, and what this adds to the training loss."""
 
 
 @passed_by("forward", "run", rounds=Round)
@@ -41,6 +46,7 @@ class Graph(Checked):
     Attributes:
         checkpoint_rounds: in training, keep only the input of each round and recompute the round in the backward
             pass: memory for one round instead of all of them, a third more work, the same results.
+        wiring: the module that makes the edges where they are learned, else None.
         ids: the neurons' stable ids, `[N]` integers, kept through surgery and checkpoints.
 
     >>> layer = Graph(neurons=4, width=16, rounds=2)
@@ -62,6 +68,7 @@ class Graph(Checked):
         self.config = config
         for name, t in self._first_buffers().items():
             self.register_buffer(name, t)
+        self.wiring = wiring_of(config)
         self.identity = self.identity_gain = None
         if config.identity != "none":
             self.identity = nn.Parameter(torch.randn(config.neurons, config.width) * config.identity_std)
@@ -70,6 +77,11 @@ class Graph(Checked):
         made = FeedbackRound if config.lag else Round
         self.rounds = nn.ModuleList(made(config) for _ in range(1 if config.share_rounds else config.rounds))
         self.readout = READOUTS[config.readout.kind](config)
+        gate = GATES[config.gate.kind]
+        self.gate = gate(config) if gate is not None and gate.once else None
+        if gate is not None and gate.rests:
+            readout = self.readout if gate.once else None
+            check_takes_present(config, self.rounds, readout, f"leave gate '{config.gate.kind}' out")
         if config.spikes:
             code(self.rounds, config.spikes)
 
@@ -107,12 +119,21 @@ class Graph(Checked):
 
     @property
     def edges(self) -> Edges | None:
-        """The edges of the topology; None for the complete graph."""
+        """The edges of the topology, of this moment where they are learned; None for the complete graph."""
+        if self.wiring is not None:
+            return self.wiring()
         if not hasattr(self, "edge_sources"):
             return None
         found = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
         moved = {name: t.to(self.ids.device) for name, t in found.items() if t is not None}
         return Edges(**moved, blocks=self.blocks)
+
+    @property
+    def topology(self) -> Present:
+        """The edges that there are: `density`, `edges()`, how many each neuron hears."""
+        with evaluating(self), torch.no_grad():
+            edges = self.edges
+        return Present(Edges.complete(self.config.neurons) if edges is None else edges)
 
     def initial_state(self, batch: int) -> State:
         """The state of `batch` streams before their first step."""
@@ -155,11 +176,28 @@ class Graph(Checked):
         neurons = self.distribute(x)
         neurons = neurons if recalled is None else neurons + recalled
         more = {} if dt is None else {"dt": dt}
-        if present is None:
-            neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, **more)
-            return self.readout(neurons), state
-        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, present=present, **more)
-        return self.readout(neurons, present=present), state
+        chosen = self.choose(neurons, present, mask)
+        neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, chosen=chosen, **more)
+        return self.read(neurons, chosen), state
+
+    def choose(self, x: Tensor, present: Tensor | None = None, mask: Tensor | None = None) -> Chosen:
+        """Which of the neurons `[B, T, N, D]` take part, by the gate that is asked once, if the graph has one."""
+        present = None if present is None else self._absences(present)
+        if self.gate is None:
+            return present, None, {}
+        own, factor, penalties = self.gate(only_present(x, present), mask=mask, present=present)
+        assert own is not None
+        return own if present is None else own & present, factor, penalties
+
+    def read(self, x: Tensor, chosen: Chosen | None = None) -> Tensor:
+        """The readout `[B, T, readout_width]` of neurons `[B, T, N, D]` after the rounds."""
+        present = None if chosen is None else chosen[0]
+        return self.readout(x) if present is None else self.readout(x, present=present)
+
+    def out_(self, x: Tensor, state: State, present: Tensor | None = None, dt: Tensor | None = None) -> Tensor:
+        """`run_`, read out: one step `[B, 1, N, D]` -> `[B, 1, readout_width]`."""
+        chosen = self.choose(x, present)
+        return self.read(self.run_(x, state, dt=dt, chosen=chosen), chosen)
 
     def check_given(self, given: Any) -> Tensor:
         x = vectors(given, self.config.input_width, self)
@@ -175,18 +213,7 @@ class Graph(Checked):
 
     def _absences(self, present: Tensor) -> Tensor | None:
         """Who is there, None where it can be seen without waiting that all are; `InputError` from who cannot skip."""
-        if not self.readout.takes_present:
-            raise InputError(
-                f"readout '{self.config.readout.kind}' does not know of absent neurons: its forward takes no "
-                "`present`; leave `present` out, or use another readout"
-            )
-        for module in self.rounds:
-            router: Any = module.router
-            if router is not None and router.mass is not None and not router.takes_present:
-                raise InputError(
-                    f"router '{self.config.router.kind}' does not know of absent neurons: its weights have a mass to "
-                    "share, and its forward takes no `present`; leave `present` out, or use another router"
-                )
+        check_takes_present(self.config, self.rounds, self.readout, "leave `present` out")
         return None if legible(present) and bool(present.all()) else present
 
     @property
@@ -201,11 +228,19 @@ class Graph(Checked):
             )
         return dt
 
-    def run_(self, x: Tensor, state: State, present: Tensor | None = None, dt: Tensor | None = None) -> Tensor:
+    def run_(
+        self,
+        x: Tensor,
+        state: State,
+        present: Tensor | None = None,
+        dt: Tensor | None = None,
+        chosen: Chosen | None = None,
+    ) -> Tensor:
         """`run` over one step, `[B, 1, N, D]`, that changes the state in place instead of returning a new one."""
-        present = None if present is None else self._absences(present)
+        present, factor, _ = self.choose(x, present) if chosen is None else chosen
         dt = None if dt is None else self._times(dt)
-        return self._rounds(only_present(x, present), state, self.edges, None, None, present, dt, in_place=True)[0]
+        x = only_present(x, present)
+        return self._rounds(x, state, self.edges, None, None, present, factor, dt, in_place=True)[0]
 
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
@@ -229,23 +264,26 @@ class Graph(Checked):
         mask: Tensor | None = None,
         present: Tensor | None = None,
         dt: Tensor | None = None,
+        chosen: Chosen | None = None,
     ) -> tuple[Tensor, State]:
-        """All rounds on neurons `[B, T, N, D]`, without input and readout; absent neurons come out as zeros."""
+        """All rounds on neurons `[B, T, N, D]`, without input and readout; absent neurons come out as zeros.
+
+        `chosen` is what `choose` says of the same neurons, where it is known; it stands in the place of `present`.
+        """
         state = state if state is not None else self.initial_state(x.shape[0])
-        if present is not None:
-            present = self._absences(present)
-            x = only_present(x, present)
+        present, factor, penalties = self.choose(x, present, mask) if chosen is None else chosen
+        x = only_present(x, present)
         dt = None if dt is None else self._times(dt)
         if (own := self.edges) is not None:
             edges = own if edges is None else own.within(edges)
         if x.shape[1] == 1 or all(module.parallel_in_time for module in self.rounds):
-            return self._rounds(x, state, edges, reset, mask, present, dt)
+            return self._rounds(x, state, edges, reset, mask, present, factor, dt, penalties)
         # A message feeds the next step's memory: there is no way but step by step.
         steps = []
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
-            own = [None if t is None else t[:, at] for t in (reset, mask, present, dt)]
-            y, state = self._rounds(x[:, at], state, edges, own[0], own[1], own[2], own[3])
+            now = [None if v is None else v[:, at] for v in (reset, mask, present, factor, dt)]
+            y, state = self._rounds(x[:, at], state, edges, now[0], now[1], now[2], now[3], now[4], penalties)
             steps.append(y)
         return torch.cat(steps, dim=1), state
 
@@ -257,25 +295,29 @@ class Graph(Checked):
         reset: Tensor | None,
         mask: Tensor | None,
         present: Tensor | None = None,
+        factor: Tensor | None = None,
         dt: Tensor | None = None,
+        penalties: dict[str, Tensor] | None = None,
         in_place: bool = False,
     ) -> tuple[Tensor, State]:
         new: dict[tuple[int, str], Tensor] = {}
-        found: dict[str, list[Tensor]] = {}
+        found = {name: [penalty] for name, penalty in (penalties or {}).items()}
         rounds = [*self.rounds] * (self.config.rounds if self.config.share_rounds else 1)
         for r, module in enumerate(rounds):
             tape = None if self.tape is None else self.tape.at(r, mask)
             options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
             if present is not None:
                 options["present"] = present
+            if factor is not None:
+                options["factor"] = factor
             if dt is not None:
                 options["dt"] = dt
             if self.checkpoint_rounds and tape is None and torch.is_grad_enabled():
-                x, parts, penalties = checkpoint(module, x, state.round(r), **options, use_reentrant=False)
+                x, parts, more = checkpoint(module, x, state.round(r), **options, use_reentrant=False)
             else:
-                x, parts, penalties = module(x, state.round(r), **options, in_place=in_place)
+                x, parts, more = module(x, state.round(r), **options, in_place=in_place)
             new.update({(r, name): t for name, t in parts.items()})
-            for name, penalty in penalties.items():
+            for name, penalty in more.items():
                 found.setdefault(name, []).append(penalty)
         if self.tape is not None:
             self.tape.outputs(x)
@@ -293,7 +335,7 @@ class Graph(Checked):
         """Forward FLOPs for one step of the whole graph, by part (a multiply-add counts two)."""
         total: dict[str, float] = {}
         for r in range(self.config.rounds):
-            for part in self.round(r).counted():
+            for part in [*self.round(r).counted(), *([self.gate] if self.gate is not None and r == 0 else [])]:
                 for name, n in part.flops().items():
                     total[name] = total.get(name, 0.0) + n
         return total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from inn.nn.masked import like
 from inn.ops import causal_conv
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
     from inn.nn.memory.base import Memory
 
 Parts = dict[str, Tensor]
@@ -34,6 +36,22 @@ class TakesPresent:
         forward = getattr(cls, "forward", None)
         taken = () if forward is None else signature(forward).parameters
         cls.takes_present, cls.takes_dt = "present" in taken, "dt" in taken
+
+
+def check_takes_present(config: GraphConfig, rounds: Iterable[Any], readout: Any, remedy: str) -> None:
+    """Raise `InputError` where a router, or the readout if given, does not know of absent neurons."""
+    if readout is not None and not readout.takes_present:
+        raise InputError(
+            f"readout '{config.readout.kind}' does not know of absent neurons: its forward takes no `present`; "
+            f"{remedy}, or use another readout"
+        )
+    for module in rounds:
+        router = module.router
+        if router is not None and router.mass is not None and not router.takes_present:
+            raise InputError(
+                f"router '{config.router.kind}' does not know of absent neurons: its weights have a mass to "
+                f"share, and its forward takes no `present`; {remedy}, or use another router"
+            )
 
 
 def only_present(x: Tensor, present: Tensor | None) -> Tensor:

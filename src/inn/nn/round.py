@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from inn.nn.direct import passed_by
-from inn.nn.masked import like
+from inn.nn.masked import legible
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import build_memory
+from inn.nn.packing import Packed, packed
 from inn.nn.population import NeuronNorm
-from inn.nn.presence import counted, only_present, remember
+from inn.nn.presence import only_present, remember
 from inn.nn.residual import Residual, residual
 from inn.nn.routing.base import Router
-from inn.nn.routing.gate import Gate
+from inn.nn.routing.dendrites import Dendrites
 from inn.nn.routing.options import check_sequential
 from inn.nn.topology.edges import Edges
-from inn.registry import INNERS, ROUTERS
+from inn.registry import GATES, INNERS, ROUTERS
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -57,7 +59,8 @@ class Round(nn.Module):
                 silent_norm = config.update == "message-norm" and getattr(config.router, "zero_start", False)
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
                 self.router_residual = residual(config)
-            self.gate = Gate(config) if config.gate != "none" else None
+            gate = GATES[config.gate.kind]
+            self.gate = None if gate is None or gate.once else gate(config)
         if (inner := INNERS[config.inner.kind]) is not None:
             self.inner_norm = NeuronNorm(P, D, kind=config.norm)
             self.inner = inner(config)
@@ -86,19 +89,25 @@ class Round(nn.Module):
         tape: RoundTape | None = None,
         in_place: bool = False,
         present: Tensor | None = None,
+        factor: Tensor | None = None,
         dt: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
         """Return the neurons after the round, `[B, T, N, D]`, the new state, and what parts add to the loss, by name.
 
         With `in_place` (one step, neither reset nor mask) the new state is the given one, changed. Neurons that are not
-        `present` `[B, T, N]` come out as zeros. The time since the step before, `dt` `[B, T]`, is for the memory, if it
-        takes it.
+        `present` `[B, T, N]` come out as they were; what is put to the others is scaled by a `factor` `[B, T, N]`. The
+        time since the step before, `dt` `[B, T]`, is for the memory, if it takes it.
         """
+        penalties: Penalties = {}
+        heard, routed = self.memory_norm(x) if self.gate is not None and self.gate.rests else None, {}
+        present, factor = self.awake(x if heard is None else heard, mask, tape, present, factor, penalties)
+        plain = tape is None and (dt is None or not self.memory.takes_dt)
+        if present is not None and plain and (rows := packed(present, mask, reset)) is not None:
+            return self.of_present(x, state, rows, factor, penalties, edges, reset, mask, present)
+        heard = self.memory_norm(x) if heard is None else heard
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
         if present is not None:
             options["present"] = present
-        heard, routed = self.memory_norm(x), {}
-        penalties: Penalties = {}
         router, memory, dropout = self.router, self.memory, self.dropout
         if router is not None and router.into_memory:
             heard, routed = self.communicate(router, heard, state, options, penalties)
@@ -116,56 +125,111 @@ class Round(nn.Module):
         if tape is not None:
             tape.add("activity", recalled)
             tape.add("state", memory.sizes(new_state).expand(x.shape[0], -1))
-        y = combined(self.memory_residual, x, dropout(recalled))
+        y = combined(self.memory_residual, x, dropout(recalled), factor, present)
         if router is not None and (norm := self.router_norm) is not None:
             source = x if self.update == "parallel" else y
             normed = source if self.update == "message-norm" else norm(source)
             message, routed = self.communicate(router, normed, state, options, penalties)
             message = dropout(norm(message) if self.update == "message-norm" else message)
-            y = only_present(combined(self.router_residual, y, message), present)
-        y = self.mapped(y, tape, present)
+            y = combined(self.router_residual, y, message, factor, present)
+        y = self.mapped(y, tape, factor, present)
         if in_place:
             for name, part in (routed if new_state is state else {**new_state, **routed}).items():
                 state[name].copy_(part)
             return y, state, {}
         return y, {**new_state, **routed}, penalties
 
-    def mapped(self, y: Tensor, tape: RoundTape | None, present: Tensor | None) -> Tensor:
+    def of_present(
+        self,
+        x: Tensor,
+        state: Parts,
+        rows: Packed,
+        factor: Tensor | None,
+        penalties: Penalties,
+        edges: Edges | None,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        present: Tensor,
+    ) -> tuple[Tensor, Parts, Penalties]:
+        """`forward` on packed steps: those at which neurons are present, and no others, are computed."""
+        router, dropout, routed = self.router, self.dropout, {}
+        options = {"edges": edges, "reset": None, "mask": mask, "tape": None, "present": present}
+        x_in = rows.take(x)
+        loud = None if factor is None else rows.take(factor[..., None])[..., 0]
+        heard = self.memory_norm(x_in)
+        if router is not None and router.into_memory:
+            if isinstance(router, Dendrites) and router.packs(x) and (self.gate is None or self.gate.rests):
+                heard = rows.heard(heard, router.matrices(edges).flatten(2))
+            else:
+                heard, routed = self.communicate(router, rows.spread(heard), state, options, penalties)
+                heard = rows.take(heard)
+        recalled, new_state, *found = remember(self.memory, heard, state, reset=None, mask=None, present=rows.inside)
+        penalties.update(*found)
+        y_in = combined(self.memory_residual, x_in, dropout(recalled), loud)
+        if router is not None and (norm := self.router_norm) is not None:
+            source = x_in if self.update == "parallel" else y_in
+            normed = rows.spread(source if self.update == "message-norm" else norm(source))
+            message, routed = self.communicate(router, normed, state, options, penalties)
+            message = rows.take(message)
+            message = dropout(norm(message) if self.update == "message-norm" else message)
+            y_in = combined(self.router_residual, y_in, message, loud)
+        y_in = self.mapped(y_in, None, loud, None)
+        y = torch.where(rows.counts[..., None], rows.spread(y_in), x)
+        return y, {**new_state, **routed}, penalties
+
+    def awake(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        tape: RoundTape | None,
+        present: Tensor | None,
+        factor: Tensor | None,
+        penalties: Penalties,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Which of the neurons, normed `[B, T, N, D]`, take part in this round, and by what factor; None: all, by 1."""
+        if (gate := self.gate) is not None and gate.rests:
+            own, factor, found = gate(x, mask=mask, present=present)
+            penalties.update(found)
+            assert own is not None
+            present = own if present is None else own & present
+        if factor is not None and present is not None:
+            if tape is not None:
+                tape.add("gate", present.to(x.dtype))
+            if legible(present) and bool(present.all()):
+                return None, factor
+        return present, factor
+
+    def mapped(self, y: Tensor, tape: RoundTape | None, factor: Tensor | None, present: Tensor | None) -> Tensor:
         """Neurons `[B, T, N, D]` after the inner map of each, where there is one."""
         if (inner := self.inner) is None:
             return y
         normed = self.inner_norm(y)
         if tape is not None and tape.wants("clamped") and (clamped := inner.clamped(normed)) is not None:
             tape.add("clamped", clamped)
-        return only_present(y + self.dropout(inner(normed)), present)
+        return combined(None, y, self.dropout(inner(normed)), factor, present)
 
     def communicate(
         self, router: Router, x: Tensor, state: Parts, options: dict[str, Any], penalties: Penalties
     ) -> tuple[Tensor, Parts]:
         """What the neurons `x` `[B, T, N, D]` hear from one another, and the router's new state."""
-        gate = self.gate
-        emit, g = (None, None) if gate is None else gate(x)
-        present = options.get("present")
+        present, emit = options.get("present"), None
+        if (gate := self.gate) is not None and not gate.rests:
+            _, emit, own = gate(x, mask=options["mask"], present=present)
+            penalties.update(own)
         if present is not None and not router.takes_present:  # who is absent sends nothing
             emit = present.to(x.dtype) if emit is None else emit * present
             options = {name: value for name, value in options.items() if name != "present"}
-        if g is not None and options["tape"] is not None:
+        if gate is not None and emit is not None and options["tape"] is not None:
             options["tape"].add("gate", emit)
         message, routed, *found = router(x, state, gate=emit, **options)
         penalties.update(*found)
-        if g is not None:
-            penalties["gate"] = _mean(g, options["mask"], present)
         return message, routed
 
 
-def combined(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
-    """What neurons were and what is put to them, as one."""
-    return x + y if residual is None else residual(x, y)
-
-
-def _mean(g: Tensor, mask: Tensor | None, present: Tensor | None) -> Tensor:
-    """The mean of gates `[B, T, N]` over the steps that a mask leaves, and the neurons that are present."""
-    if (counts := counted(mask, present)) is None:
-        return g.mean()
-    many = counts.sum().clamp(min=1) * (1 if counts.ndim == 3 else g.shape[-1])
-    return g.masked_fill(~like(counts, g), 0).sum() / many
+def combined(
+    residual: Residual, x: Tensor, y: Tensor, factor: Tensor | None = None, present: Tensor | None = None
+) -> Tensor:
+    """What neurons were and what is put to them, scaled, as one; those that are not present are what they were."""
+    y = y if factor is None else y * factor[..., None].to(y.dtype)
+    y = x + y if residual is None else residual(x, y)
+    return y if present is None else torch.where(present[..., None], y, x)

@@ -14,7 +14,7 @@ from inn.system.errors import InputError, lookup
 CHANNELS = {
     "routing": "routing weights [H, N_to, N_from]; where they are sizes, their root mean square",
     "activity": "root mean square over the width of what a neuron's memory adds [N]",
-    "gate": "a neuron's decision to emit [N]",
+    "gate": "a neuron's decision to emit, or to take part [N]",
     "state": "root mean square of a neuron's memory after each call [N]",
     "clamped": "share of a neuron's numbers that are outside its inner map's range [N]",
     "outputs": "the neurons after the last round, of the latest call only [B, T, N, D]",

@@ -20,7 +20,7 @@ from inn.models.inn import INN
 from inn.nn.memory.mamba import Mamba
 from inn.nn.memory.options.mamba import MambaOptions
 from inn.nn.routing.dendrites import Dendrites
-from inn.nn.topology.base import edges_of
+from inn.nn.topology.base import edges_of, learned
 from inn.ops.norm.reference import EPSILON
 from inn.registry import READOUTS
 from inn.runs.beside import GENERATION, carry
@@ -150,7 +150,7 @@ class Pretrained:
             raise InputError(f"a population is of kind 'inn', not '{config.kind}'; leave model.kind out")
         if config.population or not isinstance(config.memory, MambaOptions):
             raise InputError("the neurons of a pretrained Mamba remember with memory 'mamba'; leave model.memory out")
-        if edges_of(config) is not None:
+        if edges_of(config) is not None or learned(config):
             raise InputError(
                 f"topology '{config.topology.kind}' is not of a population of copies; leave model.topology out"
             )
@@ -172,7 +172,7 @@ class Pretrained:
                 f"identity '{config.identity}' of deviation {config.identity_std} changes the function, or leaves the "
                 "neurons alike for ever; use model.identity silent with model.identity_std 1"
             )
-        if config.into_memory and config.gate != "none":
+        if config.into_memory and config.gate.kind != "none":
             raise InputError("a gate on dendrites changes what neurons read from the start; leave model.gate out")
 
 

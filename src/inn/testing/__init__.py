@@ -1,4 +1,4 @@
-"""The contracts of memories, routers, topologies, inner maps, readouts, models and tasks, as checks on your own kinds.
+"""The contracts of memories, routers, topologies, inner maps, gates, readouts, models and tasks, as checks on yours.
 
 Each raises an `AssertionError` that says what does not hold. They take a class, or the name of a kind, and the options
 to build it with; in a test of your own package:
@@ -7,11 +7,13 @@ to build it with; in a test of your own package:
 >>> check_memory(Mamba, state=2, conv=2)
 """
 
+from inn.testing.gates import check_gate
 from inn.testing.graphs import check_memory, check_model, check_readout, check_router, check_topology
 from inn.testing.inner import check_inner
 from inn.testing.tasks import check_task
 
 __all__ = [
+    "check_gate",
     "check_inner",
     "check_memory",
     "check_model",

@@ -256,11 +256,13 @@ def _check_router(config: GraphConfig, what: str) -> None:
 
 def _check_exchangeable(kind: str, options: dict[str, Any]) -> None:
     """Alike neurons hear what one alone hears, if the router says so."""
-    if not ROUTERS[kind].exchangeable:
+
+    def made(neurons: int) -> Any:
+        return _built(ROUTERS[kind], _config(neurons=neurons, router={"kind": kind, **options}, weights="shared"))
+
+    if not (many := made(N)).exchangeable:
         return
-    many, one = (
-        _built(ROUTERS[kind], _config(neurons=n, router={"kind": kind, **options}, weights="shared")) for n in (N, 1)
-    )
+    one = made(1)
     one.load_state_dict(many.state_dict())
     x = _random(B, T, 1, D)
     with torch.no_grad():

@@ -16,7 +16,8 @@ RECORDS = "lab-book/runs.json"
 
 HEAD = """# Lab book: looking for a graph that earns its keep
 
-What was tried, in its order: the hypothesis, the runs, their numbers, the verdict. Failures stay in it. Every run is
+What was tried, in its order: the hypothesis, the runs, their numbers, the verdict. Failures stay in it. Every run (of
+entries that do not say otherwise) is
 {symbols} characters of text8-69m, one seed, one thread of {hardware}; the number is the validation part's bits per
 character (BPC) over the symbols shown, at the end of training. One seed shows a direction and settles nothing: what
 survives is measured again by study `rivals`, with seeds and intervals. Effective neurons (linear CKA, on the last
@@ -58,6 +59,13 @@ def write_lab_book(results: Path, path: Path) -> None:
 
 
 def _entry(entry: dict[str, Any]) -> str:
+    if "table" in entry:  # no text was read: the entry says what was done
+        head, *rows = entry["table"]
+        return (
+            f"## {entry['title']}\n\n*Hypothesis.* {entry['hypothesis']}\n\n{entry['setup']}\n\n"
+            f"{markdown(head, rows)}\n\n"
+            f"*Verdict.* {entry['verdict']}\n"
+        )
     rows = [
         [
             f"`{_options(run['command'])}`" + ("" if run["code"] == "library" else f" ({run['code']})"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import inn
+from inn.system.errors import InputError
 
 
 def test_parity_is_the_number_of_ones(told):
@@ -22,6 +23,22 @@ def test_a_modular_sum_is_the_sum_so_far(told, p):
         lengths.add(len(inputs))
         assert targets == [str(sum(map(int, inputs[: t + 1])) % p) for t in range(len(inputs))]
     assert lengths == set(range(3, 10))
+
+
+def test_the_sum_of_two_numbers_is_asked_after_the_blanks(told):
+    seen = set()
+    for inputs, targets in told("addition", least=1, most=3, steps=7):
+        assert inputs[2:] == ["."] * 7
+        assert targets == [None] * 8 + [str(int(inputs[0]) + int(inputs[1]))]
+        seen.add(int(inputs[1]))
+    assert seen == {1, 2, 3}
+
+
+def test_steps_too_few_to_add_one_by_one_are_refused():
+    with pytest.raises(InputError, match=r"steps 6 are too few to add 5 one by one.*set steps to 7 or more"):
+        inn.task("addition", steps=6)
+    with pytest.raises(InputError, match="least 4 to most 3"):
+        inn.task("addition", least=4, most=3)
 
 
 class Left:

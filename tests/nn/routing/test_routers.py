@@ -7,7 +7,6 @@ import torch
 
 from inn.config.assemble import drafted
 from inn.config.graph import GraphConfig
-from inn.nn.routing.gate import Gate
 from inn.nn.tape import Tape
 from inn.nn.topology.edges import Edges
 from inn.registry import ROUTERS
@@ -19,7 +18,7 @@ SPEAKING = [kind for kind in KINDS if not ROUTERS[kind].into_memory]
 
 def router(kind, **fields):
     torch.manual_seed(0)
-    given = {"neurons": 4, "width": 8, "heads": 2, "bus_width": 6, "router": kind, **fields}
+    given = {"neurons": 4, "width": 8, "heads": 2, "bus_width": 6, "top": 4, "router": kind, **fields}
     return ROUTERS[kind](GraphConfig(**drafted(GraphConfig, given, lenient=True).tree)).eval()
 
 
@@ -118,16 +117,3 @@ def test_qk_norm_bounds_the_logits():
     logit = 4**0.5  # per head of width d: |q·k|/√d ≤ √d with unit gains
     assert largest(True) <= 1 / (1 + 3 * math.exp(-2 * logit)) + 1e-6
     assert largest(False) > 0.999
-
-
-def test_hard_gate_is_binary_with_the_soft_gradient():
-    config = GraphConfig(neurons=4, width=8, gate="hard")
-    hard = Gate(config)
-    with torch.no_grad():
-        hard.weight.normal_(std=3)
-        hard.bias.zero_()
-    emit, g = hard(x())
-    assert set(emit.unique().tolist()) == {0.0, 1.0}
-    assert ((g > 0.5) == (emit > 0.5)).all()
-    ours = torch.autograd.grad(emit.sum(), hard.weight, retain_graph=True)[0]
-    torch.testing.assert_close(ours, torch.autograd.grad(g.sum(), hard.weight)[0])

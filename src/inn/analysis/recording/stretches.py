@@ -218,7 +218,7 @@ def bits_of(model: Neurons, part: Reading, x: Tensor) -> Tensor:
     found, own = [], {} if isinstance(model, INN) else model.own_state(len(x))
     for at, y, present in running(model, part, x, start):
         if isinstance(model, INN):
-            told = model.logits(y)
+            told = model.predict(model.norm(said_by(model, y, present)))
         else:
             hidden = model.norm(said_by(model, y, present))
             reset = None if part.resets is None else part.resets[:, part.warmup :][:, at]
@@ -233,8 +233,8 @@ def bits_of(model: Neurons, part: Reading, x: Tensor) -> Tensor:
 
 
 def present_of(model: Neurons, given: Tensor) -> Tensor | None:
-    """Which neurons have anything to read of a signal; None where all are there."""
-    return model.present(given) if isinstance(model, SignalGraph) and model.split else None
+    """Which neurons have anything to read, of a signal or by known addresses; None where all are there."""
+    return model.present(given) if isinstance(model, INN) or model.split else None
 
 
 def said_by(model: Neurons, neurons: Tensor, present: Tensor | None) -> Tensor:
@@ -249,9 +249,9 @@ def running(model: Neurons, part: Reading, x: Tensor, state: State) -> Iterator[
         here = slice(at, at + size)
         reset = None if resets is None else resets[:, part.warmup :][:, here]
         with evaluating(model), torch.no_grad():
-            present = present_of(model, part.inputs[:, here])
-            y, state = model.graph.run(x[:, here], state, reset=reset, present=present)
-        yield here, y, present
+            chosen = model.graph.choose(x[:, here], present_of(model, part.inputs[:, here]))
+            y, state = model.graph.run(x[:, here], state, reset=reset, chosen=chosen)
+        yield here, y, chosen[0]
 
 
 def counted(targets: Tensor) -> Tensor:

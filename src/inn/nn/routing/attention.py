@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inn.nn.direct import untouched
 from inn.nn.population import NeuronLinear, linear, neuron_map
+from inn.nn.routing.activations import Activation, attend
 from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
 from inn.nn.topology.edges import Edges
@@ -24,12 +25,13 @@ class Attention(WeightedRouter):
     """Multi-head attention: neuron i weighs neuron j by softmax_j(q_i · k_j / √d), head by head.
 
     `qk_norm` divides queries and keys by their root mean square and gives them a learned gain, so that no logit
-    can run away.
+    can run away. With another `activation`, or with a `sink`, the weights are those of `inn.nn.routing.activations`,
+    and their rows sum to what they may.
     """
 
     Options = AttentionOptions
     exchangeable = True
-    takes_log_weights = True
+    takes_log_weights = learns_edges = True
     no_decay = ("query_gain", "key_gain")
 
     def __init__(self, config: GraphConfig):
@@ -41,6 +43,10 @@ class Attention(WeightedRouter):
         gain = (config.populations, config.width // own.heads)
         self.query_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
         self.key_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
+        self.activation = None
+        if own.activation != "softmax" or own.sink:
+            self.activation = Activation(own, self.degree)
+            self.mass, self.exchangeable = None, False
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -72,11 +78,15 @@ class Attention(WeightedRouter):
             q = F.rms_norm(q, q.shape[-1:]) * self.query_gain[:, None].to(q.dtype)
             k = F.rms_norm(k, k.shape[-1:]) * self.key_gain[:, None].to(k.dtype)
         dropout, look = self.dropout if self.training else 0.0, tape is not None and tape.wants("routing")
-        if self.sparse and edges is not None:
+        if self.activation is not None:
+            message, weights = attend(q, k, v, self.activation, edges, self.sparse, dropout, present)
+        elif self.sparse and edges is not None:
             listed = (edges.sources, edges.open, edges.signs, edges.log_weights)
             message, weights = neighbour_attention(q, k, v, *listed, present, dropout, look)
             if weights is not None and edges.signs is not None:
                 weights = weights * edges.signs
+        elif edges is not None and edges.log_weights is not None:
+            message, weights = _over_learned(q, k, v, edges, edges.log_weights, dropout, present)
         else:
             dense = None if edges is None else edges.dense()
             message, weights = neuron_attention(q, k, v, dense, dropout, look)
@@ -95,4 +105,28 @@ class Attention(WeightedRouter):
         parts = super().flops()
         parts["routing.matrices"] += self.query.flops(self.neurons) + self.key.flops(self.neurons)
         parts["routing.messages"] *= 2  # scores and sums
+        if self.activation is not None:
+            parts["routing.messages"] += self.activation.flops(self.neurons)
         return parts
+
+
+def _over_learned(
+    q: Tensor, k: Tensor, v: Tensor, edges: Edges, log_weights: Tensor, dropout: float, present: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Attention along learned edges, K = N: the message `[B, T, N, H, d]`, and the weights `[B, T, H, N, N]`.
+
+    A closed edge has weight 0, and its log-weight the gradient that it would have if the edge were opened (straight
+    through): e^l / Z (g - Σ w g), Z and w being those of the open edges.
+    """
+    q, k, v = (a.transpose(2, 3) for a in (q, k, v))
+    scores = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).float() + log_weights
+    is_open = edges.open if present is None else (edges.open & present[:, :, None])[:, :, None]
+    best = scores.detach().masked_fill(~is_open, -torch.inf).amax(-1, keepdim=True).clamp_min(-1e30)
+    factors = is_open.to(scores.dtype)
+    if log_weights.requires_grad and torch.is_grad_enabled():
+        factors = torch.where(is_open, 1.0, log_weights - log_weights.detach())
+    raw = (scores - best).clamp_max(30.0).exp() * factors  # only a closed edge is above the best open one
+    total = raw.sum(-1, keepdim=True)
+    weights = raw / total.masked_fill(total == 0, 1.0)
+    dropped = F.dropout(weights, dropout) if dropout else weights
+    return (dropped.to(v.dtype) @ v).transpose(2, 3), weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from inn.config.parts import Options as PartOptions
 from inn.nn.population import NeuronLinear, neuron_map
 from inn.nn.presence import TakesPresent
 from inn.nn.routing.options import MessageOptions
-from inn.nn.topology.base import edges_of
+from inn.nn.topology.base import edges_of, learned
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
 
@@ -20,19 +21,21 @@ if TYPE_CHECKING:
     from inn.nn.tape import RoundTape
 
 Parts = dict[str, Tensor]
+EdgeWeights = tuple[nn.Parameter, Callable[[Tensor], Tensor]]
 
 
 class Router(TakesPresent, nn.Module, ABC):
     """Computes the messages between the neurons of a population; the message at t depends on steps ≤ t only.
 
     Attributes:
-        mass: what the rows of its routing weights sum to; None where that is free.
+        mass: what the rows of its routing weights sum to; None where that is free. An instance may say otherwise.
         parallel_in_time: False for a router whose message feeds the next step's memory; the graph then steps.
         into_memory: True for a router whose message is what the memory takes in, `[B, T, N, config.memory_inputs]`;
             a round is then communication, then memory.
         exchangeable: True for a router that lets neurons which are alike hear the same, whatever their number: one may
             then stand for all (`inn.collapse`).
         takes_lags: True for a router that honours `edges.lags`; with another such a topology is refused.
+        learns_edges: True for a router that gives learned edges a gradient; with another such a topology is refused.
         takes_log_weights: True for a router that adds `edges.log_weights` to its logits; the same.
         Options: the dataclass of the router's options, which are `config.router`.
         heads: routing weights per edge that the tape records.
@@ -40,12 +43,13 @@ class Router(TakesPresent, nn.Module, ABC):
         degree: K, the sources of a neuron.
     """
 
-    mass: ClassVar[float | None] = 1.0
+    mass: float | None = 1.0
     parallel_in_time: ClassVar[bool] = True
     into_memory: ClassVar[bool] = False
-    exchangeable: ClassVar[bool] = False
+    exchangeable: bool = False
     takes_lags: ClassVar[bool] = False
     takes_log_weights: ClassVar[bool] = False
+    learns_edges: ClassVar[bool] = False
     Options: type[PartOptions] = PartOptions
     heads: int = 1
 
@@ -59,6 +63,11 @@ class Router(TakesPresent, nn.Module, ABC):
                     f"topology '{config.topology.kind}' has {what} of edges, which router '{config.router.kind}' does "
                     "not know of; use another router, or a topology without them"
                 )
+        if not self.learns_edges and learned(config):
+            raise InputError(
+                f"topology '{config.topology.kind}' learns its edges, and router '{config.router.kind}' gives them no "
+                "gradient; use router attention, dendrites, bus, mixing or static"
+            )
         self.sparse = edges is not None
         self.degree = config.neurons if edges is None else edges.sources.shape[1]
 
@@ -95,6 +104,15 @@ class Router(TakesPresent, nn.Module, ABC):
         A router whose weights sum to a mass gets `present`, `[B, T, N]` bool or None, if it has such a keyword, and
         shares the mass among the neurons that are there. One of free mass need not: gates of absent neurons are zero.
         """
+
+    def edge_weights(self) -> list[EdgeWeights]:
+        """The parameters that are weights of listed edges, each with the view of it (and of what is of its shape) as
+        `[N, K, ...]`, neurons in order; [] where edges have no weights of their own."""
+        return []
+
+    def sent(self, x: Tensor, gate: Tensor | None) -> Tensor:
+        """What neurons `x` put on their edges, `[B, T, N, ...]`: what weights of edges are factors of."""
+        return emitted(x, gate)
 
     @abstractmethod
     def flops(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.population import linear, neuron_map
-from inn.nn.routing.base import Parts, Router, starts_silent
+from inn.nn.routing.base import EdgeWeights, Parts, Router, emitted, starts_silent
 from inn.nn.routing.options import BusOptions
 from inn.nn.topology.edges import Edges, heard
 
@@ -27,6 +27,7 @@ class Bus(Router):
     """
 
     mass = None
+    learns_edges = True
     Options = BusOptions
 
     def __init__(self, config: GraphConfig):
@@ -52,20 +53,24 @@ class Bus(Router):
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
-        written = torch.sigmoid(self.write_gate(x)) * self.write(x)  # [B, T, N, m]
-        if gate is not None:
-            written = written * gate[..., None].to(written.dtype)
+        written = self.sent(x, gate)
         if self.sparse and edges is not None:
             read = self.read.to(written.dtype)
             if tape is not None:
                 tape.add_sizes(written, read, edges)
             return linear(heard(written, edges).flatten(-2), read.flatten(2))[0], {}
-        read = self.read if edges is None else self.read * edges.dense()[:, None, :, None]
+        read = self.read if edges is None else self.read * edges.matrix(self.read.dtype)[:, None, :, None]
         read = read.to(written.dtype)
         if tape is not None:
             tape.add_sizes(written, read)
         message = written.flatten(2) @ read.flatten(2).flatten(0, 1).T  # one product for all readers
         return message.unflatten(-1, (self.neurons, -1)), {}
+
+    def sent(self, x: Tensor, gate: Tensor | None) -> Tensor:
+        return emitted(torch.sigmoid(self.write_gate(x)) * self.write(x), gate)  # [B, T, N, m]
+
+    def edge_weights(self) -> list[EdgeWeights]:
+        return [(self.read, lambda t: t.transpose(1, 2))] if self.sparse else []
 
     def flops(self) -> dict[str, float]:
         return {

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.nn.direct import untouched
-from inn.nn.population import CommunalLinear, NeuronMap, linear, neuron_map
-from inn.nn.routing.base import Parts, Router, emitted
+from inn.nn.population import CommunalLinear, NeuronLinear, NeuronMap, linear, neuron_map
+from inn.nn.routing.base import EdgeWeights, Parts, Router, emitted
 from inn.nn.routing.options import DendritesOptions
 from inn.nn.topology.edges import Edges, heard
+from inn.ops.tensors import autocasts
 from inn.registry import MEMORIES
 from inn.system.errors import InputError
 
@@ -34,6 +35,7 @@ class Dendrites(Router):
     """
 
     mass = None
+    learns_edges = True
     into_memory = True
     Options = DendritesOptions
 
@@ -70,7 +72,7 @@ class Dendrites(Router):
             return self._heard(heard(x, edges).flatten(-2)), {}
         if edges is None and tape is None:
             return self._heard(everyone(x)), {}
-        factors, wanted = None if edges is None else edges.dense(), tape is not None and tape.wants("routing")
+        factors, wanted = None if edges is None else edges.matrix(x.dtype), tape is not None and tape.wants("routing")
         plain = all(isinstance(m, NeuronMap) and untouched(m) for m in _each(self.hear))
         if plain or wanted:
             weight = self._weight()
@@ -85,6 +87,10 @@ class Dendrites(Router):
         given = everyone(x) if factors is None else (x[:, :, None] * factors[..., None].to(x.dtype)).flatten(3)
         return self._heard(given), {}
 
+    def packs(self, x: Tensor) -> bool:
+        """Whether its matrices may be read instead of its call, to hear row by row (`inn.nn.packing`)."""
+        return not self.sparse and isinstance(self.hear, NeuronLinear) and not autocasts(x) and untouched(self)
+
     def taken_in(self, x: Tensor) -> Tensor:
         """With a lag: what neurons `x` `[B, T, N, D]` take in of themselves at this step."""
         return self._heard(x, self.own)
@@ -94,7 +100,7 @@ class Dendrites(Router):
         weight = self._weight()
         if not (self.sparse and edges is not None):
             weight = weight.unflatten(2, (self.neurons, -1))
-            return weight if edges is None else weight * edges.dense()[:, None, :, None].to(weight.dtype)
+            return weight if edges is None else weight * edges.matrix(weight.dtype)[:, None, :, None]
         listed = weight.unflatten(2, (self.degree, -1)) * edges.factors(weight.dtype)[:, None, :, None]
         places = edges.sources[:, None, :, None].expand_as(listed)
         return listed.new_zeros(*listed.shape[:2], self.neurons, listed.shape[3]).scatter_add(2, places, listed)
@@ -119,6 +125,12 @@ class Dendrites(Router):
             return self.hear.weight  # type: ignore[return-value]
         weights = [m.weight for m in self.hear]
         return torch.cat([F.pad(w, (0, 0, 0, self.outputs - w.shape[1])) for w in weights])  # type: ignore[arg-type]
+
+    def edge_weights(self) -> list[EdgeWeights]:
+        maps = _each(self.hear)
+        if not self.sparse or not all(isinstance(m, NeuronMap) and isinstance(m.weight, nn.Parameter) for m in maps):
+            return []
+        return [(m.weight, lambda t: t.unflatten(2, (self.degree, -1)).transpose(1, 2)) for m in maps]  # type: ignore[misc]
 
     def flops(self) -> dict[str, float]:
         total = own = 0.0

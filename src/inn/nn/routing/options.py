@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from inn.config.checks import check_at_least, check_fraction
+from inn.config.checks import check_at_least, check_fraction, check_idle, needs
 from inn.config.parts import Options
 from inn.system.errors import InputError
 
@@ -48,10 +48,20 @@ class AttentionOptions(MessageOptions):
     """Normalise queries and keys of the attention router (RMS, with a learned gain)."""
     routing_dropout: float = 0.0
     """Dropout on the routing weights."""
+    activation: Literal["softmax", "sigmoid", "relu2", "stick", "fourier"] = "softmax"
+    """What makes weights of logits: a softmax over the sources; σ or a squared ReLU of each edge; shares of a stick,
+    broken off in order; a learned Fourier series of all the row. Only the softmax's rows sum to 1."""
+    sink: bool = needs(False, "activation", "softmax".__eq__, "softmax")
+    """A learned logit for nobody among the sources (the same as a neuron that does nothing): one may listen to it."""
+    fourier_terms: int = needs(3, "activation", "fourier".__eq__, "fourier")
+    """Frequencies of the series (G)."""
+    fourier_rank: int = needs(12, "activation", "fourier".__eq__, "fourier")
+    """Functions that a row's weights are mixed of (r)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, 1, "heads")
+        check_idle(self)
+        check_at_least(self, 1, "heads", "fourier_terms", "fourier_rank")
         check_fraction(self, "routing_dropout")
 
     def check(self, graph: Any) -> None:
@@ -60,6 +70,31 @@ class AttentionOptions(MessageOptions):
             raise InputError(
                 f"width {graph.width} is not divisible by heads {self.heads}; choose heads that divide the width"
             )
+
+
+@dataclass
+class MixtureOptions(MessageOptions):
+    """Each neuron asks a few of the others, chosen by what it holds itself, and only they answer."""
+
+    top: int = 2
+    """Neurons that answer, of those that a neuron may hear (k)."""
+    sampled: int = 0
+    """Of these, so many are drawn by their probabilities in training."""
+    address_width: int = 16
+    """Numbers of a neuron's address, by which it is chosen."""
+    loss: Literal["none", "mi", "switch", "concentrate"] = "none"
+    """What training adds of the choices of a micro-batch: `mi` H(e|x) - H(e), sure and even; `switch`, that all are
+    asked alike; `concentrate` H(e), that few are asked at all, before the others are removed."""
+    loss_weight: float = needs(0.1, "loss", "none".__ne__, "mi")
+    """Weight of that loss, which is in nats."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_idle(self)
+        check_at_least(self, 1, "top", "address_width")
+        check_at_least(self, 0, "sampled", "loss_weight")
+        if self.sampled > self.top:
+            raise InputError(f"sampled {self.sampled} is more than top {self.top}; lower it")
 
 
 @dataclass

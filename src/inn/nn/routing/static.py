@@ -20,6 +20,7 @@ class Static(WeightedRouter):
     """Fixed uniform weights, 1/N (1/K where only K edges are open)."""
 
     exchangeable = True
+    learns_edges = True
 
     def forward(
         self,
@@ -42,7 +43,7 @@ class Static(WeightedRouter):
             weights = torch.full((self.neurons, self.neurons), 1 / self.neurons, device=x.device)
             message = v.mean(2, keepdim=True).expand_as(v)  # the same for all: no need for the product
         else:
-            weights = edges.dense().float()
+            weights = edges.matrix(torch.float32)
             weights = weights / weights.sum(1, keepdim=True).clamp_min(1)
             message = torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)
         if share is not None:

@@ -7,10 +7,12 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from inn.config.parts import Options as PartOptions
 from inn.nn.topology.edges import Edges
-from inn.nn.topology.options import EdgesOptions
+from inn.nn.topology.fitting import fit
+from inn.nn.topology.options import EdgesOptions, SignaturesOptions
 from inn.registry import TOPOLOGIES
 from inn.system.errors import InputError
 
@@ -36,6 +38,30 @@ class Topology(ABC):
     @abstractmethod
     def edges(self, neurons: int) -> Edges | None:
         """The edges of a population of N neurons; None lets everyone hear everyone, itself included."""
+
+    def wiring(self, neurons: int) -> nn.Module | None:
+        """A module whose `forward()` gives the edges, dense (K = N), where they are learned; `edges` is then None."""
+        return None
+
+    @staticmethod
+    def signatures(neurons: int, like: Any = None, width: int = 16, tau: float = 0.8, seed: int = 0) -> Any:
+        """Learned edges that start as those of a NetworkX graph, as what `inn.Graph(topology=...)` takes.
+
+        Signatures of `width` numbers are fitted to the graph: N / 2 is enough for any. Neurons hear themselves, and
+        edges lead both ways. Without a graph signatures start at random.
+
+        Raises `InputError` for a directed graph, one of another size, and one with signs.
+        """
+        if like is None:
+            return SignaturesOptions(width, tau, kind="signatures")
+        edges = Topology.from_graph(like).edges
+        if like.is_directed() or any(len(edge) == 3 for edge in edges):
+            raise InputError("signatures make edges that lead both ways, without signs; give an undirected graph")
+        if len(like) != neurons:
+            raise InputError(f"the graph has {len(like)} nodes, and there are {neurons} neurons")
+        found = fit([(to, source) for to, source in edges if to != source], neurons, width, tau, seed)
+        start = [[round(x, 6) for x in row] for row in found.tolist()]
+        return SignaturesOptions(width, tau, start=start, kind="signatures")
 
     @staticmethod
     def from_graph(graph: Any, *, itself: bool = True) -> EdgesOptions:
@@ -73,3 +99,13 @@ def edges_of(config: GraphConfig) -> Edges | None:
     """The edges that a graph's topology makes; None for the complete graph, which needs no list."""
     with torch.device("cpu"):  # wherever weights are made: edges are known, not learned
         return TOPOLOGIES[config.topology.kind](config.topology).edges(config.neurons)
+
+
+def wiring_of(config: GraphConfig) -> nn.Module | None:
+    """What makes the edges of a graph where they are learned."""
+    return TOPOLOGIES[config.topology.kind](config.topology).wiring(config.neurons)
+
+
+def learned(config: GraphConfig) -> bool:
+    """Whether the edges of a graph are learned."""
+    return getattr(TOPOLOGIES[config.topology.kind], "wiring", None) not in (None, Topology.wiring)

@@ -103,6 +103,14 @@ class Edges:
         dense = torch.zeros(neurons, neurons, dtype=torch.int32, device=self.open.device)
         return dense.scatter_add(1, self.sources, self.open.int()) > 0
 
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        """`[N_to, N_from]`: 1 where an edge is open, else 0. Learned edges (dense) have a gradient in both cases, that
+        of their log-weight: so a closed one may open."""
+        found = self.dense().to(dtype)
+        if self.log_weights is None or not self.log_weights.requires_grad:
+            return found
+        return found + (self.log_weights - self.log_weights.detach()).to(dtype)
+
     def factors(self, dtype: torch.dtype) -> Tensor:
         """`[N_to, K]`: what an edge multiplies what it carries by, 0 where it is closed."""
         factors = self.open.to(dtype)

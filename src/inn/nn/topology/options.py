@@ -49,6 +49,65 @@ class SmallWorldOptions(RingOptions):
 
 
 @dataclass
+class RewiredOptions(Options):
+    """Edges at random, as many for every neuron, that the objective `rewire` moves while training."""
+
+    density: float = 0.25
+    """Share of the edges of the complete graph, each neuron's to itself included; in (0, 1)."""
+    seed: int = 0
+    """Seed of the first edges."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "seed")
+        if not 0 < self.density < 1:
+            raise InputError(f"density must be in (0, 1), not {self.density}")
+
+    def degree(self, neurons: int) -> int:
+        """How many each of so many neurons hears, itself included."""
+        return round(self.density * neurons)
+
+    def check(self, graph: Any) -> None:
+        if not 2 <= self.degree(graph.neurons) < graph.neurons:
+            raise InputError(
+                f"density {self.density} of {graph.neurons} neurons is {self.degree(graph.neurons)} sources for each, "
+                f"and it must be 2 to {graph.neurons - 1}, itself among them; set another density"
+            )
+
+
+@dataclass
+class SignaturesOptions(Options):
+    """Edges between neurons whose learned signatures are near one another (after arXiv 2210.08031)."""
+
+    width: int = 16
+    """Numbers of a signature; N / 2 can be any graph whose edges lead both ways."""
+    tau: float = 0.8
+    """An edge is open where 1 - cos of two signatures is below; in (0, 2)."""
+    epsilon: float = 1.0
+    """What distances are divided by in log-weights at the start; it is learned."""
+    draws: bool = False
+    """In training draw which edges are open, the nearer the likelier, once per pass."""
+    frozen: bool = False
+    """Leave the signatures as they start: a control."""
+    start: list[list[float]] = field(default_factory=list)
+    """The signatures at the start, neuron by neuron (`inn.Topology.signatures` fits them to a graph); []: random."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "width")
+        if not 0 < self.tau < 2:
+            raise InputError(f"tau must be in (0, 2), not {self.tau}")
+        if not 1e-3 <= self.epsilon <= 1e3:
+            raise InputError(f"epsilon must be in [0.001, 1000], not {self.epsilon}")
+        if any(len(row) != self.width for row in self.start):
+            raise InputError(f"start must have {self.width} numbers for every neuron, as width says")
+
+    def check(self, graph: Any) -> None:
+        if self.start and len(self.start) != graph.neurons:
+            raise InputError(f"start has signatures of {len(self.start)} neurons, and there are {graph.neurons}")
+
+
+@dataclass
 class GroupsOptions(Options):
     """Groups of neurons: each receives from all neurons of its group, and from a few others."""
 
@@ -91,6 +150,24 @@ class GroupsOptions(Options):
             )
         if heard > others:
             raise InputError(f"between {heard} is more than the {others} neurons outside a group; lower it")
+
+
+@dataclass
+class HubOptions(Options):
+    """A star: the first neurons hear all, all others hear these and themselves."""
+
+    hubs: int = 1
+    """Neurons in the middle, the first ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "hubs")
+
+    def check(self, graph: Any) -> None:
+        if self.hubs >= graph.neurons:
+            raise InputError(
+                f"topology 'hub' with hubs {self.hubs} needs more neurons, not {graph.neurons}; lower hubs"
+            )
 
 
 @dataclass

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from inn_studies.family.entry import Entry
 
 ENTRIES: dict[int, str] = {
+    1: "signatures:Signatures",
+    5: "mixture:MixtureEntry",
+    8: "ensembles:Ensembles",
+    13: "chained:Chained",
+    15: "activations:Activations",
     16: "separable:SeparableEntry",
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",

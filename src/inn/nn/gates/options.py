@@ -1,0 +1,60 @@
+"""The options of the gates that come with the library; free of PyTorch, so that help need not wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from inn.config.checks import check_at_least
+from inn.config.parts import Options
+from inn.system.errors import InputError
+
+
+@dataclass
+class SoftOptions(Options):
+    """A factor in (0, 1) on what a neuron sends."""
+
+
+@dataclass
+class ActiveOptions(Options):
+    """A neuron takes part in a round at a step, or rests: it costs nothing then (after arXiv 2306.11197)."""
+
+
+@dataclass
+class HardOptions(Options):
+    """A factor in {0, 1} on what a neuron sends."""
+
+
+@dataclass
+class AddressOptions(Options):
+    """Each step goes to the neurons whose learned signature it fits best; the others rest."""
+
+    alone: ClassVar[bool] = True
+    """It has a meaning without a router, too."""
+    top: int = 1
+    """Neurons that take each step."""
+    signature: int = 16
+    """Numbers of a signature."""
+    temperature: float = 0.3
+    """Of the softmax over the cosines at the start; it is learned."""
+    start: Literal["orthogonal", "random"] = "orthogonal"
+    """How the signatures start: at right angles to one another, or anywhere."""
+    information: float = 0.3
+    """Weight (nats) of the penalty that lets few neurons serve a stream, and all of them some; 0: none."""
+    balance: float = 4.0
+    """How much more that all neurons are used counts in it than that few serve a stream."""
+    table: list[int] = field(default_factory=list)
+    """The neuron that takes each symbol, where it is known: nothing is learned then; []: it is not."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "top", "signature")
+        check_at_least(self, 0, "information", "balance")
+        if not self.temperature > 0:
+            raise InputError(f"temperature must be above 0, not {self.temperature}")
+
+    def check(self, graph: Any) -> None:
+        if self.top > graph.neurons:
+            raise InputError(f"gate.top {self.top} is more than the {graph.neurons} neurons; lower it")
+        if self.table and not 0 <= min(self.table) <= max(self.table) < graph.neurons:
+            raise InputError(f"gate.table must name neurons from 0 to {graph.neurons - 1}, not {self.table}")
