@@ -29,8 +29,7 @@ class HardOptions(Options):
 class AddressOptions(Options):
     """Each step goes to the neurons whose learned signature it fits best; the others rest."""
 
-    alone: ClassVar[bool] = True
-    """It has a meaning without a router, too."""
+    alone: ClassVar[bool] = True  # it has a meaning without a router, too
     top: int = 1
     """Neurons that take each step."""
     signature: int = 16
