@@ -16,11 +16,13 @@ from inn.analysis.measures.effective import effective_neurons, measure_effective
 from inn.analysis.measures.impulse import ImpulseResponse, impulse_response
 from inn.analysis.measures.information import Information, information
 from inn.analysis.measures.lens import Lens, logit_lens
+from inn.analysis.measures.overlap import Overlap, overlap
 from inn.analysis.measures.similarity import cka
 from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
 from inn.analysis.recording.record import record
 from inn.analysis.recording.trace import Trace, trace
-from inn.nn.tape import Connectivity, Tape
+from inn.nn.connectivity import Connectivity
+from inn.nn.tape import Tape
 
 __all__ = [
     "Connectivity",
@@ -33,6 +35,7 @@ __all__ = [
     "LesionCost",
     "Matching",
     "Null",
+    "Overlap",
     "PairedDifference",
     "Patch",
     "Tape",
@@ -57,6 +60,7 @@ __all__ = [
     "match",
     "mean_replaced",
     "measure_effective_neurons",
+    "overlap",
     "paired_difference",
     "patch",
     "received",

@@ -37,8 +37,8 @@ from inn.data.task_data import TaskData
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
 from inn.models.signal import SignalModel
+from inn.nn.connectivity import Connectivity
 from inn.nn.modes import device_of
-from inn.nn.tape import Connectivity
 from inn.system.errors import InputError
 
 EDGES = 8

@@ -92,6 +92,8 @@ class Reading:
         )
         self.heads = 1 if first.router is None else first.router.heads
         self.kept: dict[str, list[np.ndarray]] = {name: [] for name in (*self.channels, "sources")}
+        self.heard: Tensor | float = 0.0  # shares summed over symbols and rounds, of all edges or of those `listed`
+        self.listed: Tensor | None = None
         self.bits: list[float | None] = []
         self.top: list[Tensor] = []
         self.shares: list[Tensor] = []
@@ -112,12 +114,18 @@ class Reading:
 
     def run(self, given: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Read `[T]` or `[T, F]` window by window and keep what is recorded: where, and what the model says there."""
-        size = max(1, min(256, _NUMBERS // (self.rounds * self.heads * self.neurons**2)))
+        edges = self.graph.edges
+        sources = self.neurons if edges is None else edges.sources.shape[1]
+        size = max(1, min(256, _NUMBERS // (self.rounds * self.heads * self.neurons * sources)))
         for at in range(0, len(given), size):
             here = slice(at, at + size)
             with trace(self.model, *self.channels) as tape:
                 logits, self.state = next(predictions(self.model, [given[None, here]], self.state))
             for name in self.channels:
+                if name == "routing" and (listed := tape.listed()) is not None:
+                    weights, sources = (t.cpu() for t in listed)
+                    self._keep_routing(shares(weights.float().transpose(0, 1).mean(2).abs()), sources)
+                    continue
                 values = tape.values(name).float().transpose(0, 1).cpu()  # [t, R, ...]
                 if name == "routing":
                     self._keep_routing(shares(values.mean(2).abs()))
@@ -125,10 +133,17 @@ class Reading:
                     self.kept[name].append(values.numpy())
             yield here, logits[0]
 
-    def _keep_routing(self, heard: Tensor) -> None:
-        """Of many neurons the strongest edges at once: all of them, for a whole passage, do not fit in memory."""
+    def _keep_routing(self, heard: Tensor, listed: Tensor | None = None) -> None:
+        """Of many neurons the strongest edges at once: all of them, for a whole passage, do not fit in memory.
+
+        `heard`: shares `[t, R, N_to, N_from]`, or of edges `listed` `[t, R, N_to, K]`.
+        """
+        self.heard = self.heard + heard.double().sum((0, 1))
         if self.neurons > DENSE_NEURONS:
-            values, sources = heard.topk(STRONGEST)
+            values, sources = heard.topk(min(STRONGEST, heard.shape[-1]))
+            if listed is not None:
+                self.listed = listed
+                sources = listed.expand_as(heard).gather(-1, sources)
             self.kept["sources"].append(sources.numpy().astype("<u2"))
             heard = values
         self.kept["routing"].append(heard.numpy().astype(np.float16))

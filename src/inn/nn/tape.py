@@ -1,4 +1,4 @@
-"""The tape: what a run recorded, aggregated while it ran; and the first thing to ask it, who listens to whom."""
+"""The tape: what a run recorded, aggregated while it ran."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from inn.nn.connectivity import Connectivity
 from inn.nn.topology.edges import Edges, spread
 from inn.system.errors import InputError, lookup
 
@@ -20,6 +21,10 @@ CHANNELS = {
     "outputs": "the neurons after the last round, of the latest call only [B, T, N, D]",
 }
 """What can be recorded; all but `outputs` are averages over every symbol seen, by round."""
+DENSE = 256
+"""Neurons up to which `connectivity` is a matrix whatever the topology."""
+_NUMBERS = 1 << 22
+"""Numbers that are squared at once, in float64."""
 
 
 class Tape:
@@ -41,6 +46,7 @@ class Tape:
         self._sums: dict[tuple[str, int], Tensor] = {}
         self._squares: dict[tuple[str, int], Tensor] = {}
         self._counts: dict[tuple[str, int], int] = {}
+        self._sources: dict[int, Tensor] = {}  # of rounds whose routing is kept edge by edge, [N_to, K]
 
     def at(self, r: int, mask: Tensor | None) -> RoundTape:
         """The recorder of round `r` for one call."""
@@ -68,8 +74,28 @@ class Tape:
         self._counts[key] = self._counts.get(key, 0) + count
         self._squares[key] = self._squares.get(key, 0) + squares.double()
 
+    def on_edges(self, r: int, edges: Edges | None) -> bool:
+        """Whether routing of round `r` is kept edge by edge, `[H, N_to, K]`, as this call has it; else as a matrix.
+
+        A round whose edges came from elsewhere before is made a matrix from now on.
+        """
+        known, sources = self._sources.get(r), None if edges is None else edges.sources
+        if ("routing", r) not in self._counts and sources is not None:
+            self._sources[r] = known = sources
+        if known is None or known is sources or (sources is not None and torch.equal(known, sources)):
+            return known is not None
+        for kept in (self._sums, self._squares):
+            if ("routing", r) in kept:
+                kept["routing", r] = as_matrix(kept["routing", r], known)
+        del self._sources[r]
+        return False
+
     def keep(self, channel: str, r: int, values: Tensor) -> None:
         """Keep values `[samples, ...]` of one call as they are; a tape that keeps averages only lets them go."""
+
+    def keep_edges(self, r: int, values: Tensor, edges: Edges) -> None:
+        """The same of routing over listed edges, `[samples, H, N_to, K]`."""
+        self.keep("routing", r, spread(values, edges))
 
     @property
     def symbols(self) -> int:
@@ -80,7 +106,10 @@ class Tape:
 
         Raises `InputError` if nothing of the channel was recorded.
         """
-        return torch.stack([self._mean(channel, r) for r in self._rounds(channel)])
+        return torch.stack([self._whole(channel, r, self._mean(channel, r)) for r in self._rounds(channel)])
+
+    def _whole(self, channel: str, r: int, values: Tensor) -> Tensor:
+        return as_matrix(values, self._sources[r]) if channel == "routing" and r in self._sources else values
 
     def _mean(self, channel: str, r: int) -> Tensor:
         key = channel, r
@@ -98,11 +127,25 @@ class Tape:
             raise InputError(
                 f"of '{channel}' this router tells a root mean square only; use inn.analysis.recording.trace"
             )
-        squares = [self._squares[channel, r] / self._counts[channel, r] for r in self._rounds(channel)]
+        squares = [
+            self._whole(channel, r, self._squares[channel, r] / self._counts[channel, r]) for r in self._rounds(channel)
+        ]
         return (torch.stack(squares) - mean.square()).clamp_min(0)
 
     def connectivity(self) -> Connectivity:
-        """Mean routing weights by round; record "routing" for it."""
+        """Mean routing weights by round; record "routing" for it.
+
+        Of more than 256 neurons whose edges are listed it is a number for each edge, and no matrix is made.
+        """
+        rounds = self._rounds("routing")
+        first = self._sources.get(rounds[0])
+        if (
+            first is not None
+            and first.shape[1] < len(first) > DENSE
+            and all(r in self._sources and torch.equal(first, self._sources[r]) for r in rounds)
+        ):
+            weights = torch.stack([self._mean("routing", r).mean(0) for r in rounds])
+            return Connectivity(weights, self.symbols, first)
         return Connectivity(self.mean("routing").mean(1), self.symbols)
 
     def _rounds(self, channel: str) -> list[int]:
@@ -145,15 +188,19 @@ class RoundTape:
         if not self.wants("routing"):
             return
         values = self._samples(weights.detach())
+        listed = self.tape.on_edges(self.r, edges)
         if edges is None:
             self.tape.accumulate("routing", self.r, values)
             self.tape.keep("routing", self.r, values)
             return
-        values = values.double()
-        sums, squares = (spread(v.sum(0), edges) for v in (values, values.square()))
-        self.tape.accumulate_sums("routing", self.r, sums, squares, len(values))
+        shown = edges.open.double() if listed else edges
+        parts = values.split(max(1, _NUMBERS // max(1, values[0].numel()))) if len(values) else [values]
+        for part in parts:
+            part = part.double()
+            sums, squares = (_placed(v.sum(0), shown) for v in (part, part.square()))
+            self.tape.accumulate_sums("routing", self.r, sums, squares, len(part))
         if self.tape.each:
-            self.tape.keep("routing", self.r, spread(values, edges))
+            self.tape.keep_edges(self.r, values.double(), edges)
 
     def add_sizes(self, sent: Tensor, matrices: Tensor, edges: Edges | None = None) -> None:
         """Record as routing the size of what goes over each edge, ‖R_ij x_j‖, for x `sent` `[B, T, N, D]`.
@@ -164,6 +211,7 @@ class RoundTape:
         if not self.wants("routing"):
             return
         x = self._samples(sent.detach()).float()
+        listed = self.tape.on_edges(self.r, edges)
         gram = torch.einsum("iojd,ioje->ijde", matrices.detach().float(), matrices.detach().float())
         # Σ_x ‖R x‖² = <R'R, Σ_x x x'>: second moments of the senders in place of a message per edge and symbol.
         moments = torch.einsum("sjd,sje->jde", x, x)
@@ -171,16 +219,16 @@ class RoundTape:
             moments = moments[edges.sources]
         squares = (gram * moments).sum((-2, -1)).clamp_min(0)
         if edges is not None:
-            squares = spread(squares, edges)
+            squares = _placed(squares, edges.open.to(squares.dtype) if listed else edges)
         self.tape.accumulate_squares("routing", self.r, squares[None], len(x))
         if self.tape.each:
             if edges is None:
                 sizes = torch.einsum("sjd,ijde,sje->sij", x, gram, x).clamp_min(0).sqrt()
+                self.tape.keep("routing", self.r, sizes[:, None])
             else:
                 arriving = x[:, edges.sources]
                 sizes = torch.einsum("sikd,ikde,sike->sik", arriving, gram, arriving).clamp_min(0).sqrt()
-                sizes = spread(sizes, edges)
-            self.tape.keep("routing", self.r, sizes[:, None])
+                self.tape.keep_edges(self.r, sizes[:, None], edges)
 
     def _samples(self, values: Tensor) -> Tensor:
         """`[B, T, ...]` -> `[samples, ...]`, masked symbols left out."""
@@ -192,31 +240,12 @@ def _root_mean_square(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=-1) / x.shape[-1] ** 0.5
 
 
-@dataclass(frozen=True)
-class Connectivity:
-    """Mean routing weights of a recording.
+def as_matrix(values: Tensor, sources: Tensor) -> Tensor:
+    """Values of edges `[..., N_to, K]` as a matrix `[..., N_to, N_from]`."""
+    matrix = values.new_zeros(*values.shape[:-1], len(sources))
+    return matrix.scatter_add(-1, sources.expand_as(values), values)
 
-    Attributes:
-        weights: `[R, N_to, N_from]` mean over batch, time and heads, by round; where they are sizes, root mean squares.
-        symbols: neuron-free count of symbols the mean was taken over.
-    """
 
-    weights: Tensor
-    symbols: int
-
-    def received(self) -> Tensor:
-        """Attention that each neuron receives, averaged over listeners and rounds, `[N]`; 1 is the average neuron.
-
-        >>> Connectivity(torch.full((2, 4, 4), 0.25), 1).received().tolist()
-        [1.0, 1.0, 1.0, 1.0]
-        """
-        total = self.weights.mean((0, 1))
-        return total / total.mean().clamp_min(torch.finfo(total.dtype).tiny)
-
-    def hubs(self, threshold: float = 1.5) -> list[int]:
-        """Neurons that receive more than `threshold` times the average attention (arXiv 2511.22813, A.3)."""
-        return (self.received() > threshold).nonzero().flatten().tolist()
-
-    def specialists(self, threshold: float = 0.6) -> list[int]:
-        """Neurons that receive less than `threshold` times the average attention (arXiv 2511.22813, A.3)."""
-        return (self.received() < threshold).nonzero().flatten().tolist()
+def _placed(values: Tensor, where: Tensor | Edges) -> Tensor:
+    """Values of edges `[..., N_to, K]` as a tape keeps them: 0 where closed, or spread to a matrix."""
+    return values * where if isinstance(where, Tensor) else spread(values, where)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inn.models.build import parameters_of
-from inn_studies.family import elm, switches
+from inn_studies.family import elm, overlaps, switches
 from inn_studies.family.entry import row
 from inn_studies.where.harness import configured
 
@@ -82,3 +82,17 @@ def test_an_impulse_fades_by_the_time_constants():
     found = elm.impulse(30)
     assert found["off"] < 1e-12
     assert (round(found["shortest"]), round(found["longest"])) == (1, 1000)
+
+
+def test_overlaps_are_held_to_draws():
+    entry = overlaps.Overlaps()
+    rows = []
+    for regime in overlaps.REGIMES:
+        formula, binomial = overlaps.told(regime)
+        scores = {overlaps.FORMULA: [formula], overlaps.DRAWN: [formula] * 3, overlaps.CHANCE: [binomial]}
+        rows.append(row(regime, scores, draws=overlaps.DRAWS))
+    result = {"rows": rows, "log10": {"rare": np.log10(3.9e-13), "large": -600.0}}
+    assert set(verdicts(entry, result).values()) == {"yes"}
+    rows[1]["scores"][overlaps.FORMULA] = [1.06 * rows[1]["scores"][overlaps.FORMULA][0]]
+    assert verdicts(entry, result)["dense code"] == "no"
+    assert overlaps.drawn("few cells", 4000, 0) == pytest.approx(overlaps.told("few cells")[0], rel=0.15)

@@ -23,6 +23,7 @@ ENTRIES: dict[int, str] = {
     29: "association:Association",
     30: "spiking:Spiking",
     33: "spikes:SpikeCoding",
+    38: "overlaps:Overlaps",
     43: "switches:Switches",
 }
 """Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
