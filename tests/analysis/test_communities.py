@@ -10,7 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
+from inn.analysis import Connectivity
 from inn.analysis.measures.communities import agreement, communities, expected, modularity, rewired
 from inn.system.errors import InputError
 
@@ -168,3 +170,53 @@ def test_leiden_is_optional():
     assert communities(np.ones((3, 3)), draws=1)["method"] == "louvain"
     with pytest.raises(InputError, match=r"pip install 'inn-torch\[leiden\]'"):
         communities(np.ones((3, 3)), method="leiden")
+
+
+def sparse_of(weights: np.ndarray) -> sparse.csr_array:
+    return sparse.csr_array(weights)
+
+
+def sprinkled(neurons: int, groups: int, across: float, seed: int = 0) -> np.ndarray:
+    """Weights within equal groups, and a few across."""
+    rng = np.random.default_rng(seed)
+    group = np.arange(neurons) // (neurons // groups)
+    there = (group[:, None] == group) | (rng.random((neurons, neurons)) < across)
+    return there * rng.uniform(0.5, 1.5, there.shape) * ~np.eye(neurons, dtype=bool)
+
+
+def test_sparse_weights_are_told_what_the_matrix_is():
+    weights = sprinkled(24, 4, 0.1)
+    few = communities(sparse_of(weights), draws=9, method="louvain")
+    many = communities(weights, draws=9, method="louvain")
+    assert few["groups"] == many["groups"] == [list(range(i, i + 6)) for i in range(0, 24, 6)]
+    assert few["modularity"] == pytest.approx(many["modularity"], rel=1e-9)
+    assert few["null"]["p"] == many["null"]["p"] == 0.1
+    sources = torch.arange(24).expand(24, -1)
+    recorded = Connectivity(torch.from_numpy(weights).expand(2, -1, -1), 1, sources)
+    assert communities(recorded, draws=0)["groups"] == few["groups"]
+
+
+def test_a_sparse_null_has_the_strengths_and_other_places():
+    weights = sparse_of(sprinkled(40, 4, 0.1))
+    other = rewired(weights, np.random.default_rng(0))
+    np.testing.assert_allclose(other.sum(1), weights.sum(1), rtol=1e-6)
+    np.testing.assert_allclose(other.sum(0), weights.sum(0), rtol=1e-6)
+    assert other.nnz == weights.nnz
+    assert not other.diagonal().any()
+    assert (other.astype(bool) != weights.astype(bool)).nnz > weights.nnz / 4
+
+
+def test_draws_end_when_the_p_value_is_decided():
+    told = []
+    rng = np.random.default_rng(3)
+    weights = sparse_of((rng.random((30, 30)) < 0.3) * 1.0)
+    found = communities(weights, draws=200, method="louvain", report=lambda *done: told.append(done))
+    assert found["null"]["p"] > 0.05
+    assert len(told) - 1 < 200  # the last one says that it is done
+    assert found["null"]["p"] == pytest.approx(10 / (len(told) - 1))
+
+
+@pytest.mark.parametrize("bad", [np.ones((2, 3)), np.array([[0, -1.0], [1, 0]]), np.array([[0, np.nan], [1, 0]])])
+def test_bad_sparse_weights_are_refused(bad: np.ndarray):
+    with pytest.raises(InputError, match="communities need weights"):
+        communities(sparse_of(bad))

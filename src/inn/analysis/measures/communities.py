@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import numpy as np
+from scipy import sparse
 from torch import Tensor
 
 from inn.analysis.controls.shuffle import Null
+from inn.analysis.measures import sparse_communities as listed
+from inn.analysis.measures.sparse_communities import BALANCING, ratio
+from inn.nn.connectivity import Connectivity
 from inn.system.errors import InputError
 from inn.system.packages import optional, require
 
 Partition = list[list[int]]
+Weights = Any
+"""`[N_to, N_from]`, a matrix or a sparse array."""
 LEIDEN = ("leidenalg", "igraph")
 """The packages of the method `leiden`."""
-_BALANCING = 200
-"""Rounds of rescaling that give shuffled weights the strengths of the graph; most graphs need fewer than twenty."""
+DRAWS, SPARSE_DRAWS = 200, 39
+"""Random graphs for the null, at most; of a large sparse graph p = 1 / 40 has to do, which takes a minute."""
+REACHED = 10
+"""Random graphs of a sparse one as modular as it is, after which its p-value is decided."""
 
 
 def communities(
-    connectivity: Tensor | np.ndarray | Sequence[Sequence[float]],
+    connectivity: Tensor | np.ndarray | Sequence[Sequence[float]] | Connectivity | sparse.sparray,
     seed: int = 0,
     *,
-    draws: int = 200,
+    draws: int | None = None,
     method: Literal["louvain", "leiden"] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Find communities of neurons, and how much more modular they are than chance makes them.
 
@@ -42,12 +51,18 @@ def communities(
     dealt out anew at random, then rows and columns are rescaled in turn until each neuron hears and is heard as much as
     before (Sinkhorn). So a hub alone is no community.
 
+    Of a sparse graph nothing is made dense, and the null also keeps how many each neuron hears and is heard by.
+    Graphs are drawn until the p-value is decided: when ten of them are as modular as it is, p is ten by the number
+    drawn (Besag & Clifford 1991; exact, too), or at the bound.
+
     Args:
-        connectivity: `[N_to, N_from]` weights >= 0; for several rounds give their mean.
+        connectivity: `[N_to, N_from]` weights >= 0; for several rounds give their mean. Or a recording's, whose rounds
+            are averaged, or a sparse array of SciPy.
         seed: of the search and of the null.
-        draws: random graphs for the null.
+        draws: random graphs for the null, at most; 200 when None, 39 of a sparse graph.
         method: Louvain (Blondel et al. 2008), or Leiden (Traag et al. 2019), which the packages leidenalg and igraph
             bring and which is then the default.
+        report: called with (random graphs drawn, at most to be drawn).
 
     Returns:
         `groups` (lists of neurons, the largest first), `modularity`, `null` (`observed`, `mean`, `high` = 95th
@@ -61,22 +76,33 @@ def communities(
     [[0, 1], [2, 3]]
     """
     weights = _checked(connectivity)
+    few = sparse.issparse(weights)
     if method == "leiden":
         for package in LEIDEN:
             require(package, "method 'leiden'", "leiden")
     method = method or ("leiden" if all(map(optional, LEIDEN)) else "louvain")
+    most = draws if draws is not None else SPARSE_DRAWS if few else DRAWS
     groups = _search(method, weights, seed)
     observed = modularity(weights, groups)
     rng = np.random.default_rng(seed)
-    shuffled = []
-    for _ in range(draws if weights.any() else 0):
+    shuffled, reached = [], 0
+    for k in range(most if weights.sum() else 0):
+        if report is not None:
+            report(k, most)
         other = rewired(weights, rng)
         shuffled.append(modularity(other, _search(method, other, seed)))
+        reached += shuffled[-1] >= observed - 1e-12
+        if few and reached == REACHED:
+            break
+    if report is not None:
+        report(most, most)
     null = Null.of(observed, shuffled) if shuffled else Null(observed, 0.0, 0.0, 1.0)
+    if few and reached == REACHED:
+        null = replace(null, p=REACHED / len(shuffled))
     return {"groups": groups, "modularity": observed, "null": asdict(null), "method": method}
 
 
-def modularity(weights: np.ndarray, groups: Sequence[Sequence[int]]) -> float:
+def modularity(weights: Weights, groups: Sequence[Sequence[int]]) -> float:
     """Q of these groups (see `communities`), at most 1; 0 for all in one group and for a graph without edges.
 
     Args:
@@ -87,6 +113,8 @@ def modularity(weights: np.ndarray, groups: Sequence[Sequence[int]]) -> float:
     >>> round(modularity(two, [[0, 1, 2], [3, 4, 5]]), 6)
     0.6
     """
+    if sparse.issparse(weights):
+        return listed.modularity(weights, groups)
     if not weights.any():
         return 0.0
     surplus = (weights - expected(weights)) / weights.sum()
@@ -96,30 +124,25 @@ def modularity(weights: np.ndarray, groups: Sequence[Sequence[int]]) -> float:
 
 def expected(weights: np.ndarray) -> np.ndarray:
     """a_i b_j of `communities`, `[N, N]`: off the diagonal, the strengths of the graph and no other structure."""
-    rows, columns = weights.sum(1), weights.sum(0)
-    a, b = rows.copy(), _ratio(columns, np.full(len(weights), weights.sum()))
-    for _ in range(_BALANCING):
-        before = a
-        a = _ratio(rows, b.sum() - b)
-        b = _ratio(columns, a.sum() - a)
-        if np.allclose(a, before, rtol=1e-12, atol=0):
-            break
+    a, b = listed.balanced(weights.sum(1), weights.sum(0), weights.sum())
     return np.outer(a, b)
 
 
-def rewired(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def rewired(weights: Weights, rng: np.random.Generator) -> Weights:
     """The null graph of `communities`: off-diagonal weights permuted, then brought back to the same strengths.
 
     The strengths are exact where enough edges are open; in a very sparse graph the last round of rescaling is kept,
     whose columns are exact.
     """
+    if sparse.issparse(weights):
+        return listed.rewired(weights, rng)
     off = ~np.eye(len(weights), dtype=bool)
     other = np.zeros_like(weights)
     other[off] = rng.permutation(weights[off])
     rows, columns = weights.sum(1), weights.sum(0)
-    for _ in range(_BALANCING):
-        other *= _ratio(rows, other.sum(1))[:, None]
-        other *= _ratio(columns, other.sum(0))
+    for _ in range(BALANCING):
+        other *= ratio(rows, other.sum(1))[:, None]
+        other *= ratio(columns, other.sum(0))
         if np.allclose(other.sum(1), rows, rtol=1e-9, atol=0):
             break
     return other
@@ -151,8 +174,24 @@ def agreement(ours: Sequence[Sequence[int]], theirs: Sequence[Sequence[int]]) ->
     return 1.0 if best == chance else (together - chance) / (best - chance)
 
 
-def _checked(connectivity: Tensor | np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
+def _checked(connectivity: Any) -> Weights:
     """The weights in float64, without what neurons hear of themselves."""
+    if isinstance(connectivity, Connectivity):
+        mean = connectivity.weights.detach().cpu().double().mean(0).numpy()
+        if connectivity.sources is None:
+            return _checked(mean)
+        source = connectivity.sources.cpu().numpy()
+        to = np.repeat(np.arange(len(source)), source.shape[1])
+        return _checked(sparse.csr_array((mean.ravel(), (to, source.ravel())), shape=(len(source), len(source))))
+    if sparse.issparse(connectivity):
+        edges = sparse.coo_array(connectivity).astype(np.float64)
+        edges.sum_duplicates()
+        if edges.shape[0] != edges.shape[1] or not edges.shape[0]:
+            raise InputError(f"communities need weights of [to, from], as many to as from, not {list(edges.shape)}")
+        if not np.isfinite(edges.data).all() or (edges.data < 0).any():
+            raise InputError("communities need weights that are finite and not below 0; these are not")
+        kept = (edges.row != edges.col) & (edges.data > 0)
+        return sparse.csr_array((edges.data[kept], (edges.row[kept], edges.col[kept])), shape=edges.shape)
     given = connectivity.detach().cpu().numpy() if isinstance(connectivity, Tensor) else connectivity
     weights = np.array(given, dtype=np.float64)
     if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or not weights.size:
@@ -163,36 +202,34 @@ def _checked(connectivity: Tensor | np.ndarray | Sequence[Sequence[float]]) -> n
     return weights
 
 
-def _ratio(wanted: np.ndarray, there: np.ndarray) -> np.ndarray:
-    return np.divide(wanted, there, out=np.zeros_like(wanted), where=there > 0)
-
-
-def _search(method: str, weights: np.ndarray, seed: int) -> Partition:
+def _search(method: str, weights: Weights, seed: int) -> Partition:
     """Groups of high modularity; each neuron alone where nobody hears anybody.
 
     With a_i b_i on the diagonal, what the programs expect of two different neurons, (Σ_j w_ij) (Σ_i w_ij) / Σ w, is
     a_i b_j, and of the diagonal what is there: they maximise the modularity that is wanted.
     """
-    if not weights.any():
-        return [[n] for n in range(len(weights))]
-    filled = weights + np.diag(expected(weights).diagonal())
+    if not weights.sum():
+        return [[n] for n in range(weights.shape[0])]
+    few = sparse.issparse(weights)
+    filled = listed.filled(weights) if few else weights + np.diag(expected(weights).diagonal())
     groups = _leiden(filled, seed) if method == "leiden" else _louvain(filled, seed)
     return sorted((sorted(int(n) for n in group) for group in groups), key=lambda group: (-len(group), group))
 
 
-def _louvain(weights: np.ndarray, seed: int):
+def _louvain(weights: Weights, seed: int):
     import networkx as nx
 
-    graph = nx.from_numpy_array(weights.T, create_using=nx.DiGraph)  # networkx: from row to column
+    from_matrix = nx.from_scipy_sparse_array if sparse.issparse(weights) else nx.from_numpy_array
+    graph = from_matrix(weights.T, create_using=nx.DiGraph)  # networkx: from row to column
     return nx.community.louvain_communities(graph, seed=seed)
 
 
-def _leiden(weights: np.ndarray, seed: int):
+def _leiden(weights: Weights, seed: int):
     import igraph  # type: ignore[import-not-found]
     import leidenalg  # type: ignore[import-not-found]
 
     to, source = weights.nonzero()
-    graph = igraph.Graph(len(weights), list(zip(source.tolist(), to.tolist())), directed=True)
+    graph = igraph.Graph(weights.shape[0], list(zip(source.tolist(), to.tolist())), directed=True)
     by_modularity = leidenalg.ModularityVertexPartition
-    of_edges = weights[to, source].tolist()
+    of_edges = np.asarray(weights[to, source]).ravel().tolist()
     return leidenalg.find_partition(graph, by_modularity, weights=of_edges, n_iterations=-1, seed=seed)
