@@ -97,7 +97,7 @@ TOPOLOGIES = Kinds(
         "signatures": "inn.nn.topology.signatures:Signatures",
     },
     {
-        "complete": "inn.config.parts:Options",
+        "complete": "inn.nn.topology.roles:TopologyOptions",
         "ring": "inn.nn.topology.options:RingOptions",
         "small-world": "inn.nn.topology.options:SmallWorldOptions",
         "groups": "inn.nn.topology.options:GroupsOptions",
@@ -116,7 +116,7 @@ READOUTS = Kinds(
         "attention": "inn.nn.readout:Attention",
         "concat": "inn.nn.readout:Concat",
     },
-    dict.fromkeys(("mean", "attention", "concat"), "inn.config.parts:Options"),
+    dict.fromkeys(("mean", "attention", "concat"), "inn.nn.topology.roles:ReadoutOptions"),
 )
 INNERS = Kinds(
     "inner map",

@@ -24,9 +24,9 @@ from inn_benchmarks.steps import StepSize
 PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_rank": 2})
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
-    "scan resting loop loop-lstm feedback delta-scan delta-memory "
-    "paper-step reference-step gemm-share peers-train separate-8 separate-32 memory "
-    "step-flat peers-generate growth neighbours neighbours-4096 groups-1024 growth-n record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
+    "scan resting loop loop-lstm feedback delta-scan delta-memory paper-step reference-step gemm-share "
+    "peers-train separate-8 separate-32 memory step-flat peers-generate growth neighbours neighbours-4096 "
+    "groups-1024 growth-n record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
     "score score-memory gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 

@@ -51,7 +51,7 @@ OTHER = {
     "inner": "hourglass", "families": ["rbf", "hinge"], "order": 3,
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
     "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
-    "activation": "stick", "loss": "mi",
+    "sensors": [1, 2, 4], "read": [0, 3], "activation": "stick", "loss": "mi",
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {

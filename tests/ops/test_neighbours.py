@@ -43,7 +43,8 @@ def test_equals_the_reference_with_gradients(batch, time, neurons, heads, width,
     shape = (neurons, batch, time, heads, width)  # laid out neuron by neuron, as separate weights leave them
     leaves = [torch.randn(shape).to(kind).permute(1, 2, 0, 3, 4).requires_grad_() for _ in range(3)]
     signs = torch.randint(2, listed[0].shape) * 2 - 1 if weighed else None
-    log_weights = torch.randn(listed[0].shape, requires_grad=True) if weighed else None
+    exactly = torch.float64 if kind == torch.float64 else torch.float32  # what a parameter is then
+    log_weights = torch.randn(listed[0].shape, dtype=exactly, requires_grad=True) if weighed else None
     present = torch.rand(batch, time, neurons) < 0.6 if some else None
     given = (*leaves, *listed, signs, log_weights, present)
     exact = [t.detach().double().requires_grad_(t.requires_grad) if t is not None and t.is_floating_point() else t

@@ -52,7 +52,7 @@ def neighbours(size: SparseSize = SparseSize(), effort: Effort = BRIEF) -> Measu
     return Measured(ratio, "float32", words, {"seconds": spread(times), "backend": backend})
 
 
-def groups(size: SparseSize = SparseSize(), effort: Effort = BRIEF) -> Measured:
+def groups(size: SparseSize = SparseSize(length=64), effort: Effort = BRIEF) -> Measured:
     """A training step of attention on the complete graph, against groups with a few edges across; both one round."""
     options = {"topology": "groups", "topology_options": {"groups": size.groups, "across": size.across}}
     fields = {"complete": {}, "groups": options}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -126,7 +126,8 @@ class GraphConfig:
         """The configuration of each group's memory, N being that of the group; this one itself where there are none."""
         if not self.population:
             return [self]
-        return [replace(self, topology="complete", inner="none", population=[], **group) for group in self.population]
+        plain = {"topology": "complete", "inner": "none", "readout": "concat", "population": []}
+        return [replace(self, **plain, **group) for group in self.population]
 
     @property
     def populations(self) -> int:
@@ -150,11 +151,21 @@ class GraphConfig:
         return getattr(self.router, "lag", 0)
 
     @property
+    def sensors(self) -> Sequence[int]:
+        """The neurons that take the input in."""
+        return getattr(self.topology, "sensors", None) or range(self.neurons)
+
+    @property
+    def read(self) -> Sequence[int]:
+        """The neurons that are read out."""
+        return getattr(self.readout, "read", None) or range(self.neurons)
+
+    @property
     def input_width(self) -> int:
-        """Width of what the graph takes in: D copied, N x D split."""
-        return self.width * (self.neurons if self.input == "split" else 1)
+        """Width of what the graph takes in: D copied, S x D split among S sensors, which are all N unless some are."""
+        return self.width * (len(self.sensors) if self.input == "split" else 1)
 
     @property
     def readout_width(self) -> int:
-        """Width of what the graph gives out: N x D concatenated, else D."""
+        """Width of what the graph gives out: D from each neuron that is read, concatenated, else D."""
         return READOUTS[self.readout.kind].width(self)

@@ -73,10 +73,10 @@ class SignalConfig(GraphConfig, SignalOptions):
         if self.channels == "split" and self.input != "split":
             raise InputError(f"channels 'split' needs input 'split', not '{self.input}': each neuron has its own input")
 
-    def channels_of(self, neuron: int) -> list[int]:
-        """The channels that a neuron reads: its part of them, one where neurons are more than channels."""
-        size = max(self.features, self.neurons)
-        first, last = (n * size // self.neurons for n in (neuron, neuron + 1))
+    def channels_of(self, sensor: int) -> list[int]:
+        """The channels that a sensor reads (a neuron, where none are named): its part, one where they are few."""
+        size, parts = max(self.features, len(self.sensors)), len(self.sensors)
+        first, last = (n * size // parts for n in (sensor, sensor + 1))
         return sorted({place * self.features // size for place in range(first, last)})
 
 

@@ -17,6 +17,7 @@ from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
+from inn.nn.roles import sensed
 from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
 from inn.nn.topology.edges import Edges
@@ -203,7 +204,7 @@ class INN(HoldsGraph, SequenceModel):
             tokens = tokens[:, None]
             x = self.embed(tokens)
             if recall is not None:
-                x = x + recall.read_(tokens, state.round(RECALL), remember=remember)
+                x = x + sensed(recall.read_(tokens, state.round(RECALL), remember=remember), graph.sensors)
             logits = self.predict(self.norm(graph.out_(x, state, self.present(tokens))))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 

@@ -92,14 +92,17 @@ class SignalGraph(HoldsGraph, SignalModel):
         c = self.config
         if c.channels == "all":
             return super().way_in(width)
-        return OwnChannels(c.features, [c.channels_of(n) for n in range(c.neurons)], c.width)
+        return OwnChannels(c.features, [c.channels_of(n) for n in range(len(c.sensors))], c.width)
 
     def present(self, x: Tensor) -> Tensor:
         """The neurons `[B, T, N]` that have anything to read of a signal `[B, T, F]`; in training fewer by `absent`."""
         present = ~self.input.all_of(x.isnan())
         if self.training and self.absent:
             present = present & (torch.rand(len(x), 1, present.shape[2], device=x.device) >= self.absent)
-        return present
+        if (sensors := self.backbone.sensors) is None:
+            return present
+        all_there = present.new_ones(*present.shape[:2], self.config.neurons)
+        return all_there.index_copy(2, sensors, present)  # neurons that read nothing are never skipped
 
     def since(self, x: Tensor) -> Tensor:
         """The time since the step before `[B, T]`, in units of its mean in training; 1 where it is missing."""

@@ -16,6 +16,7 @@ from inn.nn.feedback import FeedbackRound
 from inn.nn.masked import legible
 from inn.nn.modes import evaluating
 from inn.nn.presence import check_takes_present, only_present
+from inn.nn.roles import sensed, sensors_of, to_sensors
 from inn.nn.round import Round
 from inn.nn.spikes import code
 from inn.nn.starting import reset_parameters
@@ -60,6 +61,7 @@ class Graph(Checked):
     tape: Tape | None = None
     checkpoint_rounds: bool = False
     ids: Tensor
+    sensors: Tensor | None
 
     def __init__(self, config: GraphConfig | None = None, **fields: Any):
         super().__init__()
@@ -89,7 +91,8 @@ class Graph(Checked):
         edges = edges_of(self.config)
         own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": None} | edges.tensors()
         self.blocks = 0 if edges is None else edges.blocks
-        return {"ids": torch.arange(self.config.neurons), **{f"edge_{name}": t for name, t in own.items()}}
+        roles = {"ids": torch.arange(self.config.neurons), "sensors": sensors_of(self.config)}
+        return roles | {f"edge_{name}": t for name, t in own.items()}
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -101,6 +104,7 @@ class Graph(Checked):
             self.identity.normal_().mul_(self.config.identity_std)
         if self.identity_gain is not None:
             self.identity_gain.zero_()
+        self.readout.reset_places()  # type: ignore[operator]
         reset_parameters(self)
 
     @property
@@ -174,7 +178,7 @@ class Graph(Checked):
                 or a readout of the graph does not know of absent neurons, or no memory of time between steps.
         """
         neurons = self.distribute(x)
-        neurons = neurons if recalled is None else neurons + recalled
+        neurons = neurons if recalled is None else neurons + sensed(recalled, self.sensors)
         more = {} if dt is None else {"dt": dt}
         chosen = self.choose(neurons, present, mask)
         neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, chosen=chosen, **more)
@@ -208,7 +212,8 @@ class Graph(Checked):
         """Which neurons are there, `[B, T, N]`, and the input without what is those' that are not."""
         present = presence(present, given, self.config.neurons)
         if self.config.input == "split":
-            given = given.masked_fill(~present.repeat_interleave(self.config.width, -1), 0)
+            own = present if self.sensors is None else present[..., self.sensors]
+            given = given.masked_fill(~own.repeat_interleave(self.config.width, -1), 0)
         return present, given
 
     def _absences(self, present: Tensor) -> Tensor | None:
@@ -245,7 +250,9 @@ class Graph(Checked):
     def distribute(self, x: Tensor) -> Tensor:
         """Give each neuron its input: `[B, T, F]` -> `[B, T, N, D]`, identity added."""
         c = self.config
-        x = x.unflatten(-1, (c.neurons, c.width)) if c.input == "split" else x[:, :, None].expand(-1, -1, c.neurons, -1)
+        S = len(c.sensors)
+        x = x.unflatten(-1, (S, c.width)) if c.input == "split" else x[:, :, None].expand(-1, -1, S, -1)
+        x = to_sensors(x, self.sensors, c.neurons)
         if self.identity is not None:
             own = self.identity if self.identity_gain is None else self.identity * self.identity_gain
             x = x + own.to(x.dtype)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
 from inn.nn.presence import TakesPresent
+from inn.nn.topology.roles import ReadoutOptions
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -25,11 +26,27 @@ class Readout(TakesPresent, nn.Module, ABC):
         exchangeable: True if identical neurons give the same output as one of them (`inn.collapse`).
     """
 
-    Options: type[PartOptions] = PartOptions
+    Options: type[PartOptions] = ReadoutOptions
     exchangeable: ClassVar[bool] = False
+
+    places: Tensor | None
 
     def __init__(self, config: GraphConfig):
         super().__init__()
+        self.register_buffer("places", torch.tensor(config.readout.read) if _chosen(config) else None)
+        self._read = config.read
+
+    @torch.no_grad()
+    def reset_places(self) -> None:
+        """Name the neurons that are read out anew, where `to_empty` has just made room for their numbers."""
+        if self.places is not None:
+            self.places.copy_(torch.tensor(self._read))
+
+    def chosen(self, x: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Of the neurons `[B, T, N, D]`, and of who is there `[B, T, N]`, those that are read out."""
+        if self.places is None:
+            return x, present
+        return x[:, :, self.places], None if present is None else present[:, :, self.places]
 
     @classmethod
     def width(cls, config: GraphConfig) -> int:
@@ -41,12 +58,17 @@ class Readout(TakesPresent, nn.Module, ABC):
         """One vector per step, `[B, T, F]`, of the neurons `x` `[B, T, N, D]`."""
 
 
+def _chosen(config: GraphConfig) -> bool:
+    return bool(getattr(config.readout, "read", None))
+
+
 class Mean(Readout):
     """The mean over the neurons (the paper)."""
 
     exchangeable = True
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        x, present = self.chosen(x, present)
         if present is None:
             return x.mean(2)
         share = x.shape[2] / present.sum(2, keepdim=True).clamp_min(1).to(x.dtype)  # exactly 1 where all are there
@@ -67,6 +89,7 @@ class Attention(Readout):
         nn.init.zeros_(self.query)
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        x, present = self.chosen(x, present)
         scores = x @ self.query.to(x.dtype) * x.shape[-1] ** -0.5  # [B, T, N]
         if present is not None:  # lowest, not -inf: where all are absent, all weigh the same, and are zeros
             scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
@@ -79,7 +102,7 @@ class Concat(Readout):
 
     @classmethod
     def width(cls, config: GraphConfig) -> int:
-        return config.neurons * config.width
+        return len(config.read) * config.width
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
-        return x.flatten(2)
+        return self.chosen(x)[0].flatten(2)

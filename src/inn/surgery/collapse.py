@@ -9,6 +9,7 @@ from torch import Tensor
 from inn.config.typed import typed
 from inn.models.inn import INN
 from inn.nn.topology.base import edges_of, learned
+from inn.nn.topology.roles import check_alike
 from inn.registry import READOUTS
 from inn.system.errors import InputError
 
@@ -41,6 +42,7 @@ def collapse(model: INN) -> INN:
         raise InputError("cannot collapse: the neurons of a mixed population remember in different ways")
     if not READOUTS[c.readout.kind].exchangeable:
         raise InputError(f"cannot collapse: readout '{c.readout.kind}' gives every neuron its own part of the head")
+    check_alike(c, "cannot collapse")
     if edges_of(c) is not None or learned(c):
         raise InputError(f"cannot collapse: in topology '{c.topology.kind}' neurons hear different ones")
     router = model.graph.round(0).router

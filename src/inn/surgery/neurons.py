@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inn.config.graph import GraphConfig
 from inn.config.typed import typed
 from inn.nn.routing.mixture import Mixture
+from inn.nn.topology.roles import check_alike
 from inn.system.errors import InputError
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -95,6 +96,7 @@ def _config(model: nn.Module) -> Any:
         raise InputError(f"neurons are those of an INN, a SignalGraph or a Graph, not of a {type(model).__name__}")
     if config.population:
         raise InputError("neurons of a mixed population are not taken out or added; give `present` where some are away")
+    check_alike(config, "neurons cannot be taken out or put in")
     if config.topology.kind != "complete":
         raise InputError(
             f"topology '{config.topology.kind}' says who hears whom, and changes with the number of neurons; "

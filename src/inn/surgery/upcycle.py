@@ -21,6 +21,7 @@ from inn.nn.memory.mamba import Mamba
 from inn.nn.memory.options.mamba import MambaOptions
 from inn.nn.routing.dendrites import Dendrites
 from inn.nn.topology.base import edges_of, learned
+from inn.nn.topology.roles import check_alike
 from inn.ops.norm.reference import EPSILON
 from inn.registry import READOUTS
 from inn.runs.beside import GENERATION, carry
@@ -150,6 +151,7 @@ class Pretrained:
             raise InputError(f"a population is of kind 'inn', not '{config.kind}'; leave model.kind out")
         if config.population or not isinstance(config.memory, MambaOptions):
             raise InputError("the neurons of a pretrained Mamba remember with memory 'mamba'; leave model.memory out")
+        check_alike(config, "a population of copies cannot be made")
         if edges_of(config) is not None or learned(config):
             raise InputError(
                 f"topology '{config.topology.kind}' is not of a population of copies; leave model.topology out"

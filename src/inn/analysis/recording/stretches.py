@@ -20,6 +20,7 @@ from inn.models.inn import INN
 from inn.models.signal_graph import SignalGraph
 from inn.nn.modes import as_tokens, evaluating
 from inn.nn.recall import Parts
+from inn.nn.roles import sensed
 from inn.nn.state import State
 from inn.system.errors import InputError
 
@@ -189,7 +190,8 @@ def entering(model: Neurons, part: Reading, tables: Parts) -> Tensor:
     x = model.embed(part.read)
     if isinstance(model, SignalGraph) or model.recall is None:
         return x
-    return x + model.recall.read_(part.read, {name: t.clone() for name, t in tables.items()}, part.resets)
+    found = model.recall.read_(part.read, {name: t.clone() for name, t in tables.items()}, part.resets)
+    return x + sensed(found, model.graph.sensors)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from inn.config.parts import Options as PartOptions
 from inn.nn.topology.edges import Edges
 from inn.nn.topology.fitting import fit
 from inn.nn.topology.options import EdgesOptions, SignaturesOptions
+from inn.nn.topology.roles import TopologyOptions
 from inn.registry import TOPOLOGIES
 from inn.system.errors import InputError
 
@@ -30,7 +31,7 @@ class Topology(ABC):
     [[0, 1], [1, 0], [1, 2], [2, 1]]
     """
 
-    Options: type[PartOptions] = PartOptions
+    Options: type[PartOptions] = TopologyOptions
 
     def __init__(self, options: Any):
         self.options = options

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inn.config.checks import check_at_least
-from inn.config.parts import Options
 from inn.nn.topology.files import read_edges
+from inn.nn.topology.roles import TopologyOptions
 from inn.system.errors import InputError
 
 
 @dataclass
-class RingOptions(Options):
+class RingOptions(TopologyOptions):
     """Each neuron receives from itself and its nearest neighbours on a ring."""
 
     neighbours: int = 2
@@ -25,6 +25,7 @@ class RingOptions(Options):
             raise InputError(f"neighbours must be even, half on either side, not {self.neighbours}")
 
     def check(self, graph: Any) -> None:
+        super().check(graph)
         if self.neighbours >= graph.neurons:
             raise InputError(
                 f"topology '{self.kind}' with neighbours {self.neighbours} needs more than {self.neighbours} neurons, "
@@ -49,7 +50,7 @@ class SmallWorldOptions(RingOptions):
 
 
 @dataclass
-class RewiredOptions(Options):
+class RewiredOptions(TopologyOptions):
     """Edges at random, as many for every neuron, that the objective `rewire` moves while training."""
 
     density: float = 0.25
@@ -68,6 +69,7 @@ class RewiredOptions(Options):
         return round(self.density * neurons)
 
     def check(self, graph: Any) -> None:
+        super().check(graph)
         if not 2 <= self.degree(graph.neurons) < graph.neurons:
             raise InputError(
                 f"density {self.density} of {graph.neurons} neurons is {self.degree(graph.neurons)} sources for each, "
@@ -76,7 +78,7 @@ class RewiredOptions(Options):
 
 
 @dataclass
-class SignaturesOptions(Options):
+class SignaturesOptions(TopologyOptions):
     """Edges between neurons whose learned signatures are near one another (after arXiv 2210.08031)."""
 
     width: int = 16
@@ -103,12 +105,13 @@ class SignaturesOptions(Options):
             raise InputError(f"start must have {self.width} numbers for every neuron, as width says")
 
     def check(self, graph: Any) -> None:
+        super().check(graph)
         if self.start and len(self.start) != graph.neurons:
             raise InputError(f"start has signatures of {len(self.start)} neurons, and there are {graph.neurons}")
 
 
 @dataclass
-class GroupsOptions(Options):
+class GroupsOptions(TopologyOptions):
     """Groups of neurons: each receives from all neurons of its group, and from a few others."""
 
     groups: int = 2
@@ -141,6 +144,7 @@ class GroupsOptions(Options):
         return round(self.across * (neurons - -(-neurons // self.groups)))
 
     def check(self, graph: Any) -> None:
+        super().check(graph)
         others, heard = graph.neurons - -(-graph.neurons // self.groups), self.across_of(graph.neurons)
         if self.groups > graph.neurons:
             raise InputError(f"groups {self.groups} needs as many neurons, not {graph.neurons}; set groups lower")
@@ -153,7 +157,7 @@ class GroupsOptions(Options):
 
 
 @dataclass
-class HubOptions(Options):
+class HubOptions(TopologyOptions):
     """A star: the first neurons hear all, all others hear these and themselves."""
 
     hubs: int = 1
@@ -164,6 +168,7 @@ class HubOptions(Options):
         check_at_least(self, 1, "hubs")
 
     def check(self, graph: Any) -> None:
+        super().check(graph)
         if self.hubs >= graph.neurons:
             raise InputError(
                 f"topology 'hub' with hubs {self.hubs} needs more neurons, not {graph.neurons}; lower hubs"
@@ -171,7 +176,7 @@ class HubOptions(Options):
 
 
 @dataclass
-class EdgesOptions(Options):
+class EdgesOptions(TopologyOptions):
     """A list of edges."""
 
     edges: list[list[int]] = field(default_factory=list)
@@ -192,6 +197,7 @@ class EdgesOptions(Options):
             seen.add(tuple(edge[:2]))
 
     def check(self, graph: Any) -> None:
+        super().check(graph)
         if not self.edges and not self.itself:
             raise InputError("topology 'edges' without edges lets nobody hear anything; list some")
         largest = max((max(edge[:2]) for edge in self.edges), default=0)

@@ -33,11 +33,18 @@ class SmallWorld(Topology):
         for i in range(neurons):
             row = [i, *_around(i, half, neurons)]
             for k in range(1, len(row)):
-                others = [j for j in range(neurons) if j not in row]
+                others = neurons - len(row)
                 if others and draw.random() < self.options.rewired:
-                    row[k] = draw.choice(others)
+                    row[k] = _outside(draw.choice(range(others)), row)
             rows.append(row)
         return Edges.listed(rows)
+
+
+def _outside(place: int, row: list[int]) -> int:
+    """The neuron at a place among those that are not in `row`, in order."""
+    for j in sorted(row):
+        place += j <= place
+    return place
 
 
 def _around(i: int, half: int, neurons: int) -> list[int]:

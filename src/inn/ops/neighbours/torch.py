@@ -5,6 +5,8 @@ No tensor holds what comes over every edge, `[B, T, N, K, D]`; where a gradient 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,7 +57,7 @@ def neighbour_sum_torch(v: Tensor, weights: Tensor, sources: Tensor, open: Tenso
 def again_attention(given: tuple, heads: int, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """`again` for q, k, v `[B, T, N, H x d]`, sources, open, signs, log_weights and present."""
 
-    def run(q: Tensor, k: Tensor, v: Tensor, *edges: Tensor) -> Tensor:
+    def run(q: Tensor, k: Tensor, v: Tensor, *edges: Any) -> Tensor:
         q, k, v = (t.unflatten(3, (heads, -1)) for t in (q, k, v))
         return neighbour_attention_torch(q, k, v, *edges)[0].flatten(3)
 
