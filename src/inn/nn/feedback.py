@@ -75,14 +75,16 @@ class FeedbackRound(Round):
         factor: Tensor | None = None,
         dt: Tensor | None = None,
     ) -> tuple[Tensor, Parts, Penalties]:
-        heard_first, chosen = self.memory_norm(x), {}
-        present, factor = self.awake(heard_first, mask, tape, present, factor, chosen)
+        chosen: Penalties = {}
+        normed, present, factor = self.awake(x, mask, tape, present, factor, chosen)
+        normed = self.memory_norm(x) if normed is None and isinstance(self.router, Dendrites) else normed
         if x.shape[1] > 1 and tape is None and present is None and factor is None and self._fits_the_loop():
-            recalled, state = self._in_one_loop(x, state, edges, reset, mask)
+            assert normed is not None
+            recalled, state = self._in_one_loop(normed, state, edges, reset, mask)
             y = combined(self.memory_residual, x, self.dropout(recalled))
             return self.mapped(y, None, None, None), state, {}
         first, results, recalls, heard, found, priced = state, [], [], [], [], False
-        own = self.router.taken_in(heard_first) if isinstance(self.router, Dendrites) else None
+        own = None if normed is None or not isinstance(self.router, Dendrites) else self.router.taken_in(normed)
         for t in range(x.shape[1]):
             at = slice(t, t + 1)
             now: dict[str, Any] = {n: None if v is None else v[:, at] for n, v in (("reset", reset), ("mask", mask))}
@@ -169,7 +171,7 @@ class FeedbackRound(Round):
         return self.shape[0] ** 2 * router.outputs * memories[0].units <= _LARGEST and untouched(self)
 
     def _in_one_loop(
-        self, x: Tensor, state: Parts, edges: Edges | None, reset: Tensor | None, mask: Tensor | None
+        self, normed: Tensor, state: Parts, edges: Edges | None, reset: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Parts]:
         """What neurons recall, and the new state: one recurrence of the population, its weight R and U together."""
         memories, router, names = self._memories(), self.router, self._names()
@@ -185,9 +187,9 @@ class FeedbackRound(Round):
         if any(type(m).admitted is not RecurrentMemory.admitted for m in memories):
             parts = zip(memories, weight.movedim(1, -1).split(sizes))
             weight = torch.cat([m.admitted(part) for m, part in parts]).movedim(-1, 1)
-        itself = torch.eye(len(heard), dtype=weight.dtype, device=x.device)
+        itself = torch.eye(len(heard), dtype=weight.dtype, device=normed.device)
         weight = (weight + itself[:, None, :, None] * heard[:, :, None]).flatten(2)
-        given = router.taken_in(self.memory_norm(x)).split(sizes, 2)
+        given = router.taken_in(normed).split(sizes, 2)
         given = torch.cat([m.taken(part) for m, part in zip(memories, given)], 2)
         y, after = recurrence(memories[0].cell, given, before, reset, mask, weight, *more)
         if memories[0].out_proj is not None:

@@ -99,8 +99,8 @@ class Round(nn.Module):
         time since the step before, `dt` `[B, T]`, is for the memory, if it takes it.
         """
         penalties: Penalties = {}
-        heard, routed = self.memory_norm(x) if self.gate is not None and self.gate.rests else None, {}
-        present, factor = self.awake(x if heard is None else heard, mask, tape, present, factor, penalties)
+        routed: Parts = {}
+        heard, present, factor = self.awake(x, mask, tape, present, factor, penalties)
         plain = tape is None and (dt is None or not self.memory.takes_dt)
         if present is not None and plain and (rows := packed(present, mask, reset)) is not None:
             return self.of_present(x, state, rows, factor, penalties, edges, reset, mask, present)
@@ -185,10 +185,15 @@ class Round(nn.Module):
         present: Tensor | None,
         factor: Tensor | None,
         penalties: Penalties,
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Which of the neurons, normed `[B, T, N, D]`, take part in this round, and by what factor; None: all, by 1."""
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Which of the neurons `[B, T, N, D]` take part in this round, and by what factor; None: all, by 1.
+
+        First stand the neurons after the memory's norm, where the gate was asked about them, else None.
+        """
+        heard = None
         if (gate := self.gate) is not None and gate.rests:
-            own, factor, found = gate(x, mask=mask, present=present)
+            heard = self.memory_norm(x)
+            own, factor, found = gate(heard, mask=mask, present=present)
             penalties.update(found)
             assert own is not None
             present = own if present is None else own & present
@@ -196,8 +201,8 @@ class Round(nn.Module):
             if tape is not None:
                 tape.add("gate", present.to(x.dtype))
             if legible(present) and bool(present.all()):
-                return None, factor
-        return present, factor
+                return heard, None, factor
+        return heard, present, factor
 
     def mapped(self, y: Tensor, tape: RoundTape | None, factor: Tensor | None, present: Tensor | None) -> Tensor:
         """Neurons `[B, T, N, D]` after the inner map of each, where there is one."""
