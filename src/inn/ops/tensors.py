@@ -50,6 +50,15 @@ def keeps(*tensors: Tensor) -> bool:
     return needs_gradient(*tensors) and not torch.compiler.is_exporting()
 
 
+def shares(scores: Tensor, known: Tensor, axis: int = -1) -> Tensor:
+    """A softmax along an axis over those `known`, bool that broadcasts to the scores; all zero where there is none.
+
+    Scores of none are made finite first: a softmax over nothing would be NaN, and so would its gradient.
+    """
+    nobody = ~known.any(axis, keepdim=True)
+    return scores.masked_fill(~known, -torch.inf).masked_fill(nobody, 0.0).softmax(axis).masked_fill(nobody, 0.0)
+
+
 def rows(t: Tensor) -> Tensor:
     """`t` with its last axis dense, copied if need be: what the kernels read, and whose layout their results take."""
     return t if t.shape[-1] == 1 or t.stride(-1) == 1 else t.contiguous()

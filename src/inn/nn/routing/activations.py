@@ -62,7 +62,7 @@ class Activation(nn.Module):
             edges: the listed edges that the K are of; None: the K are all neurons, in order.
         """
         closed = None if is_open is None else ~is_open.expand(scores.shape)
-        log_weights = None if edges is None else getattr(edges, "log_weights", None)
+        log_weights = None if edges is None else edges.log_weights
         z = scores if closed is None else scores.masked_fill(closed, 0.0)  # finite, and so are the gradients
         if self.kind == "softmax":
             assert self.sink is not None

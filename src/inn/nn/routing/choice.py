@@ -9,16 +9,6 @@ EPSILON = 1e-8
 """Inside the logarithms of entropies: 0 ln 0 is 0."""
 
 
-def probabilities(logits: Tensor, is_open: Tensor | None = None) -> Tensor:
-    """A softmax over the last axis of those that are open; zeros where there is none, in the gradient too."""
-    if is_open is None:
-        return logits.softmax(-1)
-    is_open = is_open.expand(logits.shape)
-    alone = ~is_open.any(-1, keepdim=True)
-    closed = logits.masked_fill(~is_open, -torch.inf).masked_fill(alone, 0.0)
-    return closed.softmax(-1).masked_fill(alone, 0.0)
-
-
 def chosen(p: Tensor, top: int, sampled: int = 0) -> Tensor:
     """Who of the last axis answers: bool like the probabilities `p`, the `top` largest.
 

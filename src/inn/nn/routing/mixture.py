@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from inn.nn.population import neuron_map
 from inn.nn.presence import counted
 from inn.nn.routing.base import Parts, WeightedRouter
-from inn.nn.routing.choice import chosen, penalty, probabilities
+from inn.nn.routing.choice import chosen, penalty
 from inn.nn.routing.options import MixtureOptions
 from inn.nn.topology.edges import Edges, heard
+from inn.ops.tensors import shares
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ class Mixture(WeightedRouter):
             logits = torch.einsum("btnh,nkh->btnk", asked, addresses[listed.sources])
             is_open, there = listed.open, None if present is None else present[:, :, listed.sources]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if (log_weights := getattr(listed, "log_weights", None)) is not None:
-            logits = logits + log_weights
         known = there if is_open is None else is_open if there is None else is_open & there
-        p = probabilities(logits, known)
+        p = logits.softmax(-1) if known is None else shares(logits, known)
         answers = chosen(p, self.top, self.sampled if self.training else 0)
         weights, v = p * answers, self.values(x, gate)
         if listed is None:

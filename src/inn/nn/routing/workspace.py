@@ -11,6 +11,7 @@ from inn.nn.population import NeuronLinear, neuron_map
 from inn.nn.routing.base import Parts, Router, emitted, starts_silent
 from inn.nn.routing.options import WorkspaceOptions
 from inn.nn.topology.edges import Edges, heard
+from inn.ops.tensors import shares
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -61,7 +62,7 @@ class Workspace(Router):
             v, scores = v[:, :, None], scores[:, :, None]
             there = None if present is None else present[:, :, None]
         known = there if open_edges is None else open_edges if there is None else open_edges & there
-        weights = _shares(scores, known)  # [B, T, N or 1, K, H]
+        weights = scores.softmax(-2) if known is None else shares(scores, known[..., None], -2)  # [B, T, N or 1, K, H]
         vector = torch.einsum("btikh,btikhd->btihd", weights.to(v.dtype), v.expand(*weights.shape, -1))
         if tape is not None and tape.wants("routing"):
             rows = weights.movedim(-1, 2).expand(-1, -1, -1, self.neurons, -1)
@@ -78,13 +79,3 @@ class Workspace(Router):
             "routing.matrices": maps + self.mix.flops(readers),
             "routing.messages": 2.0 * readers * self.degree * width,
         }
-
-
-def _shares(scores: Tensor, known: Tensor | None) -> Tensor:
-    """A softmax over the sources, the axis before the last, of those `known`; all zero where there is none."""
-    if known is None:
-        return scores.softmax(-2)
-    known = known[..., None].expand(torch.broadcast_shapes(scores.shape, known[..., None].shape))
-    deaf = ~known.any(-2, keepdim=True)
-    closed = scores.expand(known.shape).masked_fill(~known, -torch.inf)
-    return closed.masked_fill(deaf, 0.0).softmax(-2).masked_fill(deaf, 0.0)

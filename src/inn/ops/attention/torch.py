@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inn.ops.derivatives import again
+from inn.ops.tensors import shares
 from inn.system.errors import InputError
 
 
@@ -17,11 +18,7 @@ def neuron_attention_torch(
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if edges is not None:
         edges = edges if edges.ndim == 2 else edges.unsqueeze(2)
-        scores = scores.masked_fill(~edges, float("-inf"))
-        # A neuron without any edge hears nothing. Its scores are made finite first: a softmax over nothing
-        # would be NaN, and so would its gradient.
-        deaf = ~edges.any(-1)[..., None]
-        weights = scores.masked_fill(deaf, 0.0).softmax(-1).masked_fill(deaf, 0.0)
+        weights = shares(scores, edges)  # a neuron without any edge hears nothing
     else:
         weights = scores.softmax(-1)
     used = F.dropout(weights, dropout) if dropout else weights

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inn.ops.derivatives import again
+from inn.ops.tensors import shares
 
 
 def neighbour_attention_torch(
@@ -33,9 +34,7 @@ def neighbour_attention_torch(
     scores = scores * q.shape[-1] ** -0.5
     scores = scores if log_weights is None else scores + log_weights[:, None]
     heard = open[:, None] if present is None else (open & present[:, :, sources]).unsqueeze(3)
-    # A neuron that hears nobody: its scores are made finite first, a softmax over nothing would be NaN.
-    deaf = ~heard.any(-1, keepdim=True)
-    weights = scores.masked_fill(~heard, -torch.inf).masked_fill(deaf, 0.0).softmax(-1).masked_fill(deaf, 0.0)
+    weights = shares(scores, heard)
     used = F.dropout(weights, dropout) if dropout else weights
     used = (used if signs is None else used * signs[:, None]).to(v.dtype)
     v = v if present is None else v.masked_fill(~present[..., None, None], 0.0)

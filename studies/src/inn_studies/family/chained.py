@@ -13,7 +13,7 @@ from inn.data.names import sizes_of
 from inn.data.tasks.base import task
 from inn.models.build import parameters_of
 from inn.models.size import with_parameters
-from inn.nn.routing.choice import chosen, probabilities
+from inn.nn.routing.choice import chosen
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores, trained
 from inn_studies.family.fitting import swept
 from inn_studies.lab import Lab
@@ -58,7 +58,7 @@ class Chain(nn.Module):
         for _ in range(steps):
             flags = torch.stack((value.sum(1), (count * second).sum(1), told.sum(1)), 1)
             h, c = self.cell(torch.cat((flags, g), 1), (h, c))
-            g = probabilities(self.gates(h))
+            g = self.gates(h).softmax(-1)
             if hard:
                 g = chosen(g, 1).to(g.dtype)
             take, add, tell = g.unsqueeze(-1).unbind(1)
