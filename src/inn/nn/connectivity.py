@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from inn.nn.topology.edges import as_matrix
+
 
 @dataclass(frozen=True)
 class Connectivity:
@@ -33,10 +35,7 @@ class Connectivity:
         >>> Connectivity(torch.ones(1, 2, 1), 1, torch.tensor([[1], [0]])).dense().tolist()
         [[[0.0, 1.0], [1.0, 0.0]]]
         """
-        if self.sources is None:
-            return self.weights
-        matrix = self.weights.new_zeros(*self.weights.shape[:-1], self.neurons)
-        return matrix.scatter_add(-1, self.sources.expand_as(self.weights), self.weights)
+        return self.weights if self.sources is None else as_matrix(self.weights, self.sources)
 
     def received(self) -> Tensor:
         """Attention that each neuron receives, averaged over listeners and rounds, `[N]`; 1 is the average neuron.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inn.nn.connectivity import Connectivity
-from inn.nn.topology.edges import Edges, spread
+from inn.nn.topology.edges import Edges, as_matrix, spread
 from inn.system.errors import InputError, lookup
 
 CHANNELS = {
@@ -141,7 +141,7 @@ class Tape:
         first = self._sources.get(rounds[0])
         if (
             first is not None
-            and first.shape[1] < len(first) > DENSE
+            and by_edge(first)
             and all(r in self._sources and torch.equal(first, self._sources[r]) for r in rounds)
         ):
             weights = torch.stack([self._mean("routing", r).mean(0) for r in rounds])
@@ -193,11 +193,10 @@ class RoundTape:
             self.tape.accumulate("routing", self.r, values)
             self.tape.keep("routing", self.r, values)
             return
-        shown = edges.open.double() if listed else edges
         parts = values.split(max(1, _NUMBERS // max(1, values[0].numel()))) if len(values) else [values]
         for part in parts:
             part = part.double()
-            sums, squares = (_placed(v.sum(0), shown) for v in (part, part.square()))
+            sums, squares = (_placed(v.sum(0), edges, listed) for v in (part, part.square()))
             self.tape.accumulate_sums("routing", self.r, sums, squares, len(part))
         if self.tape.each:
             self.tape.keep_edges(self.r, values.double(), edges)
@@ -219,7 +218,7 @@ class RoundTape:
             moments = moments[edges.sources]
         squares = (gram * moments).sum((-2, -1)).clamp_min(0)
         if edges is not None:
-            squares = _placed(squares, edges.open.to(squares.dtype) if listed else edges)
+            squares = _placed(squares, edges, listed)
         self.tape.accumulate_squares("routing", self.r, squares[None], len(x))
         if self.tape.each:
             if edges is None:
@@ -240,12 +239,11 @@ def _root_mean_square(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=-1) / x.shape[-1] ** 0.5
 
 
-def as_matrix(values: Tensor, sources: Tensor) -> Tensor:
-    """Values of edges `[..., N_to, K]` as a matrix `[..., N_to, N_from]`."""
-    matrix = values.new_zeros(*values.shape[:-1], len(sources))
-    return matrix.scatter_add(-1, sources.expand_as(values), values)
+def by_edge(sources: Tensor) -> bool:
+    """Whether routing from these sources `[N_to, K]` is told edge by edge, not as a matrix that is nearly empty."""
+    return sources.shape[1] < len(sources) > DENSE
 
 
-def _placed(values: Tensor, where: Tensor | Edges) -> Tensor:
-    """Values of edges `[..., N_to, K]` as a tape keeps them: 0 where closed, or spread to a matrix."""
-    return values * where if isinstance(where, Tensor) else spread(values, where)
+def _placed(values: Tensor, edges: Edges, listed: bool) -> Tensor:
+    """Values of edges `[..., N_to, K]` as a tape keeps them: `listed`, 0 where closed, or spread to a matrix."""
+    return values * edges.open.to(values.dtype) if listed else spread(values, edges)

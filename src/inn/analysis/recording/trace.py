@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.analysis.recording.record import writing_on
-from inn.nn.tape import DENSE, Tape, as_matrix
-from inn.nn.topology.edges import Edges
+from inn.nn.tape import Tape, by_edge
+from inn.nn.topology.edges import Edges, as_matrix
 from inn.system.errors import InputError
 
 
@@ -27,8 +27,7 @@ class Trace(Tape):
         self._values.setdefault((channel, r), []).append((values, None))
 
     def keep_edges(self, r: int, values: Tensor, edges: Edges) -> None:
-        neurons, heard = edges.sources.shape
-        if not heard < neurons > DENSE:
+        if not by_edge(edges.sources):
             super().keep_edges(r, values, edges)
             return
         values = values * edges.open.to(values.dtype)

@@ -140,6 +140,10 @@ def heard(values: Tensor, edges: Edges) -> Tensor:
 
 def spread(values: Tensor, edges: Edges) -> Tensor:
     """Values of edges `[..., N_to, K]` as a matrix `[..., N_to, N_from]`, 0 where there is no open edge."""
-    neurons = edges.sources.shape[0]
-    matrix = values.new_zeros(*values.shape[:-1], neurons)
-    return matrix.scatter_add(-1, edges.sources.expand_as(values), values * edges.open.to(values.dtype))
+    return as_matrix(values * edges.open.to(values.dtype), edges.sources)
+
+
+def as_matrix(values: Tensor, sources: Tensor) -> Tensor:
+    """Values of edges `[..., N_to, K]` from these sources `[N_to, K]` as a matrix `[..., N_to, N_from]`."""
+    matrix = values.new_zeros(*values.shape[:-1], len(sources))
+    return matrix.scatter_add(-1, sources.expand_as(values), values)
