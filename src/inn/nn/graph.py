@@ -128,9 +128,8 @@ class Graph(Checked):
             return self.wiring()
         if not hasattr(self, "edge_sources"):
             return None
-        found = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
-        moved = {name: t.to(self.ids.device) for name, t in found.items() if t is not None}
-        return Edges(**moved, blocks=self.blocks)
+        found: dict[str, Any] = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
+        return Edges(**found, blocks=self.blocks).to(self.ids.device)
 
     @property
     def topology(self) -> Present:

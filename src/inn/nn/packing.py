@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from inn.nn.masked import legible
+from inn.nn.presence import counted
 
 DENSEST = 0.75
 """Packed steps, as a share of all, above which the steps are not worth moving."""
@@ -83,7 +84,9 @@ def packed(present: Tensor, mask: Tensor | None, reset: Tensor | None) -> Packed
         return None
     if reset is not None and bool(reset.any()):
         return None
-    found = Packed(present if mask is None else present & mask[..., None])
+    counts = counted(mask, present)
+    assert counts is not None
+    found = Packed(counts)
     return found if found.length <= DENSEST * present.shape[1] else None
 
 

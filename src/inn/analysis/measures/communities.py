@@ -186,20 +186,21 @@ def _checked(connectivity: Any) -> Weights:
     if sparse.issparse(connectivity):
         edges: Any = sparse.coo_array(connectivity).astype(np.float64)  # SciPy's types say less than it does
         edges.sum_duplicates()
-        if edges.shape[0] != edges.shape[1] or not edges.shape[0]:
-            raise InputError(f"communities need weights of [to, from], as many to as from, not {list(edges.shape)}")
-        if not np.isfinite(edges.data).all() or (edges.data < 0).any():
-            raise InputError("communities need weights that are finite and not below 0; these are not")
+        _check_square(edges.shape, edges.data)
         kept = (edges.row != edges.col) & (edges.data > 0)
         return sparse.csr_array((edges.data[kept], (edges.row[kept], edges.col[kept])), shape=edges.shape)
     given = connectivity.detach().cpu().numpy() if isinstance(connectivity, Tensor) else connectivity
     weights = np.array(given, dtype=np.float64)
-    if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or not weights.size:
-        raise InputError(f"communities need weights of [to, from], as many to as from, not {list(weights.shape)}")
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise InputError("communities need weights that are finite and not below 0; these are not")
+    _check_square(weights.shape, weights)
     np.fill_diagonal(weights, 0.0)
     return weights
+
+
+def _check_square(shape: tuple[int, ...], numbers: np.ndarray) -> None:
+    if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
+        raise InputError(f"communities need weights of [to, from], as many to as from, not {list(shape)}")
+    if not np.isfinite(numbers).all() or (numbers < 0).any():
+        raise InputError("communities need weights that are finite and not below 0; these are not")
 
 
 def _search(method: str, weights: Weights, seed: int) -> Partition:

@@ -101,14 +101,18 @@ def topology(model: nn.Module) -> Wired:
     was = _matrix(first)
     both = int(matrix.multiply(was).sum())
     same = matrix.nnz == was.nnz == both
-    told = shape(now)
-    before = told if same else shape(first)
+    told = _shape(matrix)
+    before = told if same else _shape(was)
     return Wired(graph.config.topology.kind, now.neurons, told, before, int(matrix.nnz) - both, int(was.nnz) - both)
 
 
 def shape(present: Present) -> Shape:
     """The shape of the edges that there are."""
-    matrix, neurons = _matrix(present), present.neurons
+    return _shape(_matrix(present))
+
+
+def _shape(matrix: Any) -> Shape:
+    neurons = matrix.shape[0]
     itself = int(matrix.diagonal().sum())
     others = sparse.csr_array(matrix - sparse.diags_array(matrix.diagonal(), dtype=matrix.dtype))
     others.eliminate_zeros()

@@ -103,8 +103,8 @@ def edges_of(config: GraphConfig) -> Edges | None:
 
 
 def wiring_of(config: GraphConfig) -> nn.Module | None:
-    """What makes the edges of a graph where they are learned."""
-    return TOPOLOGIES[config.topology.kind](config.topology).wiring(config.neurons)
+    """What makes the edges of a graph where they are learned, else None."""
+    return TOPOLOGIES[config.topology.kind](config.topology).wiring(config.neurons) if learned(config) else None
 
 
 def learned(config: GraphConfig) -> bool:

@@ -74,9 +74,7 @@ class Rewire(Predict):
         own = torch.arange(neurons, device=sources.device)[:, None]
         movable = (sources != own) & self.graph.edge_open
         count = round(self.options.share * int(movable.sum()))
-        order = (
-            size.masked_fill(~movable, torch.inf).flatten().argsort(stable=True)
-        )  # of equal ones the first, exactly k
+        order = size.masked_fill(~movable, torch.inf).flatten().argsort(stable=True)  # of equal ones the first
         gone = torch.zeros_like(movable).flatten().index_fill(0, order[:count], True).view_as(movable)
         # Whom a neuron hears does not grow; whom it has just lost only where there is no other.
         wish = wish.to(sources.device)
