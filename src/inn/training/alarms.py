@@ -129,6 +129,6 @@ def collapsed_warning(name: str, share: float) -> str:
             "model.gate_penalty, the price of taking part, or leave the gate out"
         )
     return (
-        f"no neuron has taken part at any step for {COLLAPSED} steps by {name}, and no gradient opens it again; where the "
-        "loss suffers, lower model.gate_penalty, the price of taking part, and start anew"
+        f"no neuron has taken part at any step for {COLLAPSED} steps by {name}, and no gradient opens it again; where "
+        "the loss suffers, lower model.gate_penalty, the price of taking part, and start anew"
     )
