@@ -11,8 +11,9 @@ from inn_studies.family import resting
 from inn_studies.family.entry import row
 
 
-def result(priced=(0.99, 0.2), free=0.9, never=0.06, dear=(0.0, 2.0)) -> dict:
-    gates = {resting.PRICED: (*priced, 0.0), resting.FREE: (0.99, free, 0.0), resting.DEAR: (0.06, *dear)}
+def result(priced=(0.99, 0.2), free=0.9, never=0.06, high=(0.06, 1.0)) -> dict:
+    gates = {resting.PRICED: (*priced, 0.0), resting.FREE: (0.99, free, 0.0), resting.DEAR: (0.06, 0.0, 2.0)}
+    gates[resting.HIGH] = (high[0], 0.02, high[1])
     names = (resting.TEST, resting.SHARE, resting.TOLD)
     rows = [row(label, {n: [v] for n, v in zip(names, found, strict=True)}) for label, found in gates.items()]
     alone = {resting.ALWAYS: 0.995, resting.NEVER: never}
@@ -27,8 +28,8 @@ def result(priced=(0.99, 0.2), free=0.9, never=0.06, dear=(0.0, 2.0)) -> dict:
         ({"priced": (0.99, 0.26)}, ["density"]),
         ({"never": 0.5}, ["control"]),
         ({"free": 0.2}, ["price"]),
-        ({"dear": (0.0, 0.0)}, ["collapse"]),
-        ({"dear": (0.1, 1.0)}, ["collapse"]),
+        ({"high": (0.06, 0.0)}, ["collapse"]),
+        ({"high": (0.9, 0.0)}, []),
     ],
     ids=str,
 )

@@ -10,10 +10,12 @@ from inn_studies.lab import Lab
 from inn_studies.where.harness import Test, Track
 
 ALWAYS, NEVER, FREE = "all take part, always", "none takes part, ever", "gates, no price"
-PRICED, DEAR = "gates, a price", "gates, too high a price"
-PRICES = {FREE: 0.0, PRICED: 0.05, DEAR: 2.0}
-"""Nats for a neuron that takes part in all steps; of 0.03, 0.05 and 0.1, tried with
-other lengths of training at seed 0, the one of `PRICED` was the best."""
+PRICED, HIGH, DEAR = "gates, a price", "gates, a high price", "gates, a far higher price"
+PRICES = {FREE: 0.0, PRICED: 0.05, HIGH: 0.3, DEAR: 2.0}
+"""Nats for a neuron that takes part in all steps, picked after trials at seed 0, on the validation part.
+
+They were 0, 0.03 and 0.1 (1,000 steps), 0.05 (2,000), 0.3 (400) and 2 (600).
+"""
 GRAPH = {
     "kind": "inn",
     "neurons": 4,
@@ -80,17 +82,20 @@ class Resting(Entry):
     def criteria(self, result: dict[str, Any]) -> list[Criterion]:
         always, priced = mean(result, ALWAYS, TEST), mean(result, PRICED, TEST)
         share, dense, never = mean(result, PRICED, SHARE), mean(result, FREE, SHARE), mean(result, NEVER, TEST)
-        warned, awake = scores(result, DEAR, TOLD), scores(result, DEAR, SHARE)
-        fallen = [n > 0 for n in warned if n is not None]
+        fallen = [
+            warned > 0
+            for label in (HIGH, DEAR)
+            for right, warned in zip(scores(result, label, TEST), scores(result, label, TOLD), strict=True)
+            if right <= CHANCE
+        ]
         return [
             Criterion.of("accuracy", "≥ always − 0.01", f"{priced:.3f} against {always:.3f}", priced >= always - COST),
             Criterion.of("density", f"≤ {DENSITY}", f"{share:.3f}", share <= DENSITY),
             Criterion.of("control", f"≤ {CHANCE} where none takes part", f"{never:.3f}", never <= CHANCE),
             Criterion.of("price", "without one, a density above this", f"{dense:.3f}", dense > DENSITY),
             Criterion.of(
-                "collapse", "under too high a price, in every seed, and the run says so",
-                f"said in {sum(fallen)} of {len(fallen)}, density {max(awake, default=1.0):.3f} at most",
-                bool(fallen) and all(fallen) and max(awake) <= 0.01,
+                "collapse", f"every run under a higher price that is right on ≤ {CHANCE} says so",
+                f"{sum(fallen)} of {len(fallen)}", bool(fallen) and all(fallen),
             ),
         ]  # fmt: skip
 
@@ -99,4 +104,7 @@ class Resting(Entry):
             f"{price:g} nats {mean(result, label, SHARE):.0%} (accuracy {mean(result, label, TEST):.2f})"
             for label, price in PRICES.items()
         )
-        return f"the price decides how many take part in a step: at {each}. The paper's loss has none."
+        return (
+            f"the price decides how many take part in a step: at {each}. The paper's loss has none. "
+            "Prices were picked after trials at seed 0, on the validation part."
+        )
