@@ -27,6 +27,7 @@ KINDS = {
     "mean": {**TINY, "readout": "mean"},
     "shared rounds": {**TINY, "share_rounds": True},
     "bus": {**TINY, "router": "bus", "bus_width": 5, "zero_start": False},
+    "resting": {**TINY, "gate": "active"},
     "stack": {"kind": "mamba-stack", "vocab": 11, "width": 8, "layers": 2, "state": 4},
 }
 
@@ -49,6 +50,9 @@ def build():
         with torch.no_grad():
             for p in inn.parameters():
                 p.add_(torch.randn_like(p) * 0.2)
+            for path, p in inn.named_parameters():
+                if path.endswith("gate.bias"):  # some take part, some rest
+                    p.zero_()
         return INNForCausalLM.wrap(inn.to(dtype).eval())
 
     return make

@@ -25,7 +25,7 @@ def equal(a: State | None, b: State | None, within: float = 1e-12) -> bool:
 @given(data=st.data())
 def test_any_split_through_the_cache_is_one_pass(build, data):
     """Symbol by symbol too, which changes the state in place; with padding anywhere, on either side of a cut."""
-    name = data.draw(st.sampled_from(["default", "distinct", "bus", "stack"]))
+    name = data.draw(st.sampled_from(["default", "distinct", "bus", "resting", "stack"]))
     length = data.draw(st.integers(1, 24))
     x = torch.tensor(data.draw(st.lists(st.integers(0, 10), min_size=2 * length, max_size=2 * length))).view(2, length)
     bits = data.draw(st.lists(st.booleans(), min_size=2 * length, max_size=2 * length))

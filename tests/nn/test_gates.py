@@ -129,6 +129,7 @@ def test_a_router_or_a_readout_that_does_not_know_of_rest_is_refused():
 
 ACTIVE = [
     {},
+    {"router": "none"},
     {"router": "attention", "readout": "mean", "inner": "kan"},
     {"lag": 1, "residual": "learned"},
     {"population": [{"neurons": 1}, {"neurons": N - 1, "memory": "gru"}]},

@@ -59,8 +59,8 @@ class Round(nn.Module):
                 silent_norm = config.update == "message-norm" and getattr(config.router, "zero_start", False)
                 self.router_norm = NeuronNorm(P, D, gain=0.0 if silent_norm else 1.0, kind=config.norm)
                 self.router_residual = residual(config)
-            gate = GATES[config.gate.kind]
-            self.gate = None if gate is None or gate.once else gate(config)
+        if (gate := GATES[config.gate.kind]) is not None and not gate.once:
+            self.gate = gate(config)
         if (inner := INNERS[config.inner.kind]) is not None:
             self.inner_norm = NeuronNorm(P, D, kind=config.norm)
             self.inner = inner(config)

@@ -1,4 +1,4 @@
-"""Signs that training goes wrong: a loss that settled where a table of counts would, and neurons that are all alike."""
+"""Signs that training goes wrong: a loss settled where a table of counts would, neurons all alike, or all at rest."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ IDENTICAL = 1.001
 """Effective neurons below which the neurons are one and the same, at any time."""
 SILENT = 100
 """Steps without a spike after which a population of spiking units counts as silent."""
+COLLAPSED = 200
+"""Steps at which all neurons, or none, took part after which a gate that lets them rest counts as collapsed."""
 _LINES = 6  # fewer say nothing about a trend
 
 
@@ -60,8 +62,8 @@ def neurons_alike(effective: float, step: int, total: int) -> bool:
     return effective < (ALIKE if step >= total / 3 else IDENTICAL)
 
 
-def silent(logged: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
-    """The spiking populations that have not fired for 100 steps, by name.
+def silent(logged: Sequence[tuple[int, Mapping[str, float]]], at: float = 0.0, steps: int = SILENT) -> list[str]:
+    """The spiking populations that have not fired for 100 steps, by name; or what has been `at` a value for `steps`.
 
     Args:
         logged: (step, the share of units that fired by population), oldest first.
@@ -73,12 +75,24 @@ def silent(logged: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
     for name in logged[-1][1] if logged else ():
         first = None
         for step, rates in reversed(logged):
-            if rates.get(name) != 0:
+            if rates.get(name) != at:
                 break
             first = step
-        if first is not None and logged[-1][0] - first >= SILENT:
+        if first is not None and logged[-1][0] - first >= steps:
             found.append(name)
     return found
+
+
+def collapsed(logged: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
+    """The gates that have let all neurons take part for 200 steps, or none: 1.0 or 0.0 by name.
+
+    Args:
+        logged: (step, the share of neurons that took part by gate), oldest first.
+
+    >>> collapsed([(50, {"a": 1.0, "b": 0.0, "c": 0.3}), (250, {"a": 1.0, "b": 0.0, "c": 0.0})])
+    {'b': 0.0, 'a': 1.0}
+    """
+    return {name: at for at in (0.0, 1.0) for name in silent(logged, at, COLLAPSED)}
 
 
 def floor_warning(name: str, floor: float, bits: float, unit: str) -> str:
@@ -104,4 +118,17 @@ def silent_warning(name: str) -> str:
     return (
         f"no unit of {name} has fired for {SILENT} steps: currents do not reach the threshold, and what does not fire "
         "says nothing; lower model.memory.threshold, or give its neurons larger inputs"
+    )
+
+
+def collapsed_warning(name: str, share: float) -> str:
+    """The sentence about a gate that lets all neurons take part, or none."""
+    if share:
+        return (
+            f"all neurons have taken part at all steps for {COLLAPSED} steps by {name}: resting saves nothing; raise "
+            "model.gate_penalty, the price of taking part, or leave the gate out"
+        )
+    return (
+        f"no neuron has taken part at any step for {COLLAPSED} steps by {name}, and no gradient opens it again; where "
+        "the loss suffers, lower model.gate_penalty, the price of taking part, and start anew"
     )

@@ -79,7 +79,8 @@ class Progress(Event):
     seconds_left: float
     named: dict[str, float] = field(default_factory=dict)
     """`penalty.NAME`: that part of the penalty; `objective.NAME`: what the objective measures, per symbol;
-    `firing.NAME`: the share of a spiking memory's units that fire."""
+    `firing.NAME`: the share of a spiking memory's units that fire; `active.NAME`: the share of
+    neurons that a gate lets take part, over all steps."""
 
     @property
     def fraction(self) -> float:

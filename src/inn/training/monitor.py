@@ -55,6 +55,7 @@ class Monitor:
         lines = [x for x in self.run.metrics() if x["event"] == "train"]
         self.logged = [(x["step"], x["bits"]) for x in lines]
         self.fired = [(x["step"], _named("firing.", x)) for x in lines]
+        self.active = [(x["step"], _named("active.", x)) for x in lines]
         self.board = TensorBoardWriter(self.run.path if self.group.is_main else None, self.state.step)
         if not self.state.floors:
             self.state.floors = self.group.on_main(
@@ -93,7 +94,9 @@ class Monitor:
         nats = sums.nats / sums.symbols
         effective = validation.effective_neurons(self.model, inputs)
         fired = validation.firing(self.model, inputs)
+        active = validation.taking_part(self.model, inputs)
         self.fired.append((state.step, fired))
+        self.active.append((state.step, active))
         assert self.lr is not None
         progress = events.Progress(
             state.step,
@@ -111,6 +114,7 @@ class Monitor:
             {
                 **{name: total / sums.symbols for name, total in sums.named.items()},
                 **{f"firing.{name}": rate for name, rate in fired.items()},
+                **{f"active.{name}": share for name, share in active.items()},
             },
         )
         line = {key: value for key, value in asdict(progress).items() if key not in ("steps", "seconds_left", "named")}
@@ -127,6 +131,8 @@ class Monitor:
             self._warn_once("alike", alarms.alike_warning(effective, neurons))
         for name in alarms.silent(self.fired):
             self._warn_once(f"silent {name}", alarms.silent_warning(name))
+        for name, share in alarms.collapsed(self.active).items():
+            self._warn_once(f"collapsed {name}", alarms.collapsed_warning(name, share))
         floors = self.state.floors["train"]
         settled = alarms.settled_floor(self.logged, self.steps, floors)
         if settled is not None:

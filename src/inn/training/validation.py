@@ -105,6 +105,14 @@ def firing(model: SequenceModel, inputs: Tensor) -> dict[str, float]:
         return measure(model, inputs[:_ROWS])
 
 
+def taking_part(model: SequenceModel, inputs: Tensor) -> dict[str, float]:
+    """The share of neurons that do not rest on the first rows of a batch `[B, T]`, by gate; {} where none lets rest."""
+    from inn.analysis.measures.resting import taking_part as measure
+
+    with paused_training(model):
+        return measure(model, inputs[:_ROWS])
+
+
 def count_floors(model: SequenceModel, dataset: Dataset, config: RunConfig) -> dict[str, dict[str, float]]:
     """Bits of n-gram tables by name, on the `valid` text and on the `train` text itself; of a task those of a constant.
 

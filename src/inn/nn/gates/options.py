@@ -19,6 +19,8 @@ class SoftOptions(Options):
 class ActiveOptions(Options):
     """A neuron takes part in a round at a step, or rests: it costs nothing then (after arXiv 2306.11197)."""
 
+    alone: ClassVar[bool] = True  # without a router, neurons rest from their memory
+
 
 @dataclass
 class HardOptions(Options):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ENTRIES: dict[int, str] = {
     1: "signatures:Signatures",
     5: "mixture:MixtureEntry",
+    7: "resting:Resting",
     8: "ensembles:Ensembles",
     13: "chained:Chained",
     15: "activations:Activations",
