@@ -184,7 +184,7 @@ def _checked(connectivity: Any) -> Weights:
         to = np.repeat(np.arange(len(source)), source.shape[1])
         return _checked(sparse.csr_array((mean.ravel(), (to, source.ravel())), shape=(len(source), len(source))))
     if sparse.issparse(connectivity):
-        edges = sparse.coo_array(connectivity).astype(np.float64)
+        edges: Any = sparse.coo_array(connectivity).astype(np.float64)  # SciPy's types say less than it does
         edges.sum_duplicates()
         if edges.shape[0] != edges.shape[1] or not edges.shape[0]:
             raise InputError(f"communities need weights of [to, from], as many to as from, not {list(edges.shape)}")

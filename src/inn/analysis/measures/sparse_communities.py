@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -16,7 +17,7 @@ _SWAPS = 100
 
 def factors(weights: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
     """a and b `[N]` such that Σ_{j≠i} a_i b_j and Σ_{i≠j} a_i b_j are what i hears and how j is heard."""
-    return balanced(weights.sum(1), weights.sum(0), weights.sum())
+    return balanced(weights.sum(1), weights.sum(0), float(weights.sum()))
 
 
 def balanced(rows: np.ndarray, columns: np.ndarray, total: float) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +51,8 @@ def rewired(weights: sparse.csr_array, rng: np.random.Generator) -> sparse.csr_a
 
     What a neuron hears keeps its weights; rescaling brings back how much each is heard.
     """
-    edges, neurons = weights.tocoo(), weights.shape[0]
+    edges: Any = weights.tocoo()  # SciPy's types say less than it does
+    neurons = edges.shape[0]
     to, source, data = edges.row.astype(np.int64), rng.permutation(edges.col).astype(np.int64), edges.data.copy()
     for _ in range(_SWAPS):
         key = to * neurons + source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -162,7 +163,7 @@ def _degrees(counts: np.ndarray) -> Degrees:
     return Degrees(int(counts.min()), float(counts.mean()), int(counts.max()))
 
 
-def _ways(others: sparse.csr_array) -> tuple[int, int, float]:
+def _ways(others: Any) -> tuple[int, int, float]:
     """The longest of the shortest ways, how many ways there are, and their steps in all; some rows at a time."""
     neurons, longest, ways, total = others.shape[0], 0, 0, 0.0
     if others.nnz == neurons * (neurons - 1):
@@ -177,9 +178,9 @@ def _ways(others: sparse.csr_array) -> tuple[int, int, float]:
     return longest, ways, total
 
 
-def _clustering(others: sparse.csr_array) -> float:
+def _clustering(others: Any) -> float:
     """The mean over neurons; one with fewer than two neighbours counts 0."""
-    either = sparse.csr_array(((others + others.T) > 0).astype(np.float64))
+    either: Any = sparse.csr_array(((others + others.T) > 0).astype(np.float64))
     degree = np.asarray(either.sum(1))
     if either.nnz > 0.05 * either.shape[0] ** 2:  # a product of matrices is faster
         whole = torch.from_numpy(either.toarray()).float()
