@@ -96,7 +96,7 @@ class Reading:
         )
         self.heads = 1 if first.router is None else first.router.heads
         self.kept: dict[str, list[np.ndarray]] = {name: [] for name in (*self.channels, "sources")}
-        self.heard: Tensor | float = 0.0  # shares summed over symbols and rounds, of all edges or of those `listed`
+        self.heard: Tensor | None = None  # shares summed over symbols and rounds, of all edges or of those `listed`
         self.listed: Tensor | None = None  # [N_to, K], where what is kept are places in it
         self.listed_sources: Tensor | None = None
         self.bits: list[float | None] = []
@@ -143,7 +143,8 @@ class Reading:
 
         `heard`: shares `[t, R, N_to, N_from]`, or of edges `listed` `[t, R, N_to, K]`, whose sources are `[N_to, K]`.
         """
-        self.heard, self.listed_sources = self.heard + heard.double().sum((0, 1)), listed
+        total = heard.double().sum((0, 1))
+        self.heard, self.listed_sources = total if self.heard is None else self.heard + total, listed
         if self.neurons > DENSE_NEURONS:
             values, sources = heard.topk(min(STRONGEST, heard.shape[-1]))
             self.listed = listed
@@ -194,7 +195,7 @@ class Reading:
 
     def groups(self) -> dict[str, Any]:
         """`groups` of neurons that hear one another, where there are too many neurons to show one by one."""
-        if self.neurons <= LARGE or isinstance(self.heard, float):
+        if self.neurons <= LARGE or self.heard is None:
             return {}
         heard, sources = self.heard, self.listed_sources
         if sources is None:  # of all edges the strongest ones tell who belongs together
