@@ -275,6 +275,14 @@ def test_a_large_graph_shows_groups_first_and_then_the_neurons_of_one(visit):
     assert members.first.get_attribute("href") != "#neuron-0"
     assert page.locator("main figure select").first.input_value() == "3"
     assert picture(page) != whole
+
+    def active(group):
+        page.locator("main figure select").first.select_option(group)
+        drawn(page)
+        page.locator(".spots a").first.focus()
+        return page.locator(".spots a").first.get_attribute("aria-label").split("activity by round ")[1]
+
+    assert active("3") != active("5")  # other neurons, not only other names
     page.locator("main figure select").first.select_option("")
     drawn(page)
     assert page.locator(".spots a").count() == 20
