@@ -20,6 +20,10 @@ from inn.explorer.passage import read_passage
 from inn.models.build import build_model
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
+LARGE: dict[str, Any] = {
+    "neurons": 320, "width": 2, "rounds": 2, "router": "attention", "heads": 1,
+    "topology": "groups", "topology_options": {"groups": 20, "across": 0.01}, "gate": "active",
+}  # fmt: skip
 CLASSES = ("vowel", "consonant", "space", "digit")
 
 
@@ -149,6 +153,7 @@ def pages(tmp_path_factory, model_of, survey_of, history_of):
     made = {
         "one": [one],
         "two": [one, look("other", neurons=3, router="attention", heads=2)],
+        "large": [look("large", survey=False, **LARGE)],
         "many": [look("many", neurons=256, width=4, router="attention", heads=1)],
         "task": [sequences()],
         "bare": [look("bare", survey=False, router="none")],

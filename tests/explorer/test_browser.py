@@ -258,3 +258,48 @@ def test_sequences_of_a_task_say_what_was_to_be_told(visit):
     page.keyboard.press("ArrowLeft")
     drawn(page)
     assert "nothing is to be told here" in moment.inner_text()
+
+
+def test_a_large_graph_shows_groups_first_and_then_the_neurons_of_one(visit):
+    page = visit("large")
+    show = page.locator("main figure select").first
+    assert show.locator("option").first.text_content() == "all 20 groups"
+    whole = picture(page)
+    page.locator("#transport input").fill("7")
+    assert picture(page) != whole
+    page.locator(".spots a").nth(3).focus()
+    page.keyboard.press("Enter")
+    drawn(page)
+    members = page.locator(".spots a")
+    assert members.count() == 16
+    assert members.first.get_attribute("href") != "#neuron-0"
+    assert page.locator("main figure select").first.input_value() == "3"
+    assert picture(page) != whole
+
+    def active(group):
+        page.locator("main figure select").first.select_option(group)
+        drawn(page)
+        page.locator(".spots a").first.focus()
+        return page.locator(".spots a").first.get_attribute("aria-label").split("activity by round ")[1]
+
+    assert active("3") != active("5")  # other neurons, not only other names
+    page.locator("main figure select").first.select_option("")
+    drawn(page)
+    assert page.locator(".spots a").count() == 20
+
+
+def test_a_table_tells_how_often_neurons_act(visit):
+    page = visit("large", "neurons")
+    drawn(page)
+    heads = page.locator("table.data thead th").all_text_contents()
+    assert heads[:3] == ["neuron", "group", "acts"]
+    shares = page.locator("table.data tbody tr td:nth-child(3)").all_text_contents()
+    assert len(shares) == 320
+    assert all(share.endswith("%") for share in shares)
+
+
+def test_connections_of_a_large_graph_are_those_of_groups(visit):
+    page = visit("large", "connections")
+    drawn(page)
+    said = page.locator("main canvas").first.get_attribute("aria-label")
+    assert "hears group" in said

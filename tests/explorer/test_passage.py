@@ -151,3 +151,26 @@ def test_the_model_keeps_its_mode_and_its_tape(model_of):
     assert model.training
     assert model.graph.tape is None
     assert first["bits"] == read_passage(model, model.vocabulary.encode(TEXT)[:40])["bits"]
+
+
+def test_of_a_large_sparse_graph_edges_are_places_in_its_list(model_of):
+    fields = {"neurons": 320, "width": 2, "rounds": 1, "router": "attention", "heads": 1, "topology": "groups"}
+    model = model_of(TEXT, **fields, topology_options={"groups": 20, "across": 0.01})
+    symbols = model.vocabulary.encode(TEXT)[:6]
+    facts = read_passage(model, symbols)
+    routing = facts["routing"]
+    kept = routing["kept"]
+
+    def numbers(name, dtype, *shape):
+        return np.frombuffer(zlib.decompress(base64.b64decode(routing[name])), dtype).reshape(shape)
+
+    listed = numbers("listed", "<u2", 320, -1)
+    places = numbers("sources", np.uint8, 6, 1, 320, kept)
+    sources = np.take_along_axis(np.broadcast_to(listed, (6, 1, *listed.shape)), places.astype(int), -1)
+    found = numbers("data", np.uint8, 6, 1, 320, kept) * routing["scale"][0] / 255
+    shares = traced(model, symbols, "routing")[0].values("routing").mean(2).transpose(0, 1).numpy()
+    wanted = np.take_along_axis(shares, sources.astype(int), -1)
+    np.testing.assert_allclose(found, wanted, atol=0.51 * routing["scale"][0] / 255 + 1e-3)
+    np.testing.assert_allclose(wanted[..., 0], shares.max(-1), rtol=2e-3)
+    assert sorted(map(len, facts["groups"])) == [16] * 20
+    assert sorted(n for group in facts["groups"] for n in group) == list(range(320))

@@ -68,6 +68,7 @@ def read_examples(model: SequenceModel, examples: Examples, *, title: str = "", 
         },
         "neurons": reading.neurons,
         "rounds": reading.rounds,
+        **reading.groups(),
         **recorded,
     }
 

@@ -22,6 +22,7 @@ from inn.data.dataset import Dataset
 from inn.data.names import Channels
 from inn.data.task_data import TaskData
 from inn.explorer.examples import read_examples
+from inn.explorer.pack import LARGE
 from inn.explorer.page import build_page
 from inn.explorer.passage import SYMBOLS, read_passage
 from inn.models.sequence import SequenceModel
@@ -149,6 +150,9 @@ def survey_of(
     model: SequenceModel, dataset: Dataset, name: str, report: Callable[[int, int], None], warn: Warn
 ) -> dict[str, Any] | None:
     """What the neurons do, carry and cause on validation text; None, and a warning, where that is too short."""
+    if (neurons := model.config.neurons) > LARGE:  # type: ignore[union-attr]
+        warn(f"the page has no survey of the neurons: {neurons:,} of them, one by one, would take hours")
+        return None
     try:
         found = survey(model, dataset, run=name, report=report)
     except InputError as error:

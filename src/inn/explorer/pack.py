@@ -14,6 +14,8 @@ DENSE_NEURONS = 64
 """Populations up to this size keep all of their edges, where these fit."""
 STRONGEST = 8
 """Sources kept per listener, at most, where not all are."""
+LARGE, LEAST = 256, 4
+"""Neurons from which a page shows groups first; of so many this many sources are kept, and the passage is shorter."""
 
 
 def packed(values: np.ndarray) -> str:
@@ -50,10 +52,13 @@ def pack_dense(shares: np.ndarray, room: int) -> dict[str, Any] | None:
     return None
 
 
-def pack_strongest(values: np.ndarray, sources: np.ndarray, room: int) -> dict[str, Any]:
+def pack_strongest(
+    values: np.ndarray, sources: np.ndarray, room: int, *, listed: np.ndarray | None = None, least: int = 1
+) -> dict[str, Any]:
     """The strongest sources of each listener, `[T, R, N_to, K]`, strongest first, in 255 steps: as many as fit `room`.
 
-    `sources` are neurons, one byte each where they fit; one source at least is kept.
+    `sources` are neurons, or places in the rows of `listed` neurons `[N_to, K]`, one byte each where they fit; `least`
+    of them at least are kept.
 
     >>> pack_strongest(np.full((1, 1, 2, 2), 0.5), np.array([[[[0, 1], [1, 0]]]]), 1000)["kept"]
     2
@@ -63,7 +68,9 @@ def pack_strongest(values: np.ndarray, sources: np.ndarray, room: int) -> dict[s
     sources = sources.astype(np.uint8 if sources.max() < 256 else "<u2")
     for kept in range(min(STRONGEST, values.shape[-1]), 0, -1):
         packs = {"sources": packed(sources[..., :kept]), "data": packed(weights[..., :kept])}
-        if kept == 1 or sum(map(len, packs.values())) <= room:
+        if kept <= least or sum(map(len, packs.values())) <= room:
             break
+    if listed is not None:
+        packs |= {"listed": packed(listed.astype("<u2"))}
     facts = {"kept": kept, "source_bytes": sources.itemsize, "scale": scale.tolist()}
     return {"form": "strongest", "steps": 255, **facts, **packs}

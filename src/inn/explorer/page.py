@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("data", "draw", "figure", "graph", "passage", "neurons", "run", "app")
+SCRIPTS = ("data", "draw", "figure", "graph", "groups", "passage", "neurons", "run", "app")
 """The page's JavaScript, in the order in which it is put together."""
 _DIGITS = 4
 

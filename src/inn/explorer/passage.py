@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inn.analysis.measures.communities import communities
 from inn.analysis.measures.degree import shares
 from inn.analysis.recording.record import writing_on
 from inn.analysis.recording.trace import trace
 from inn.data.base import Vocabulary
-from inn.explorer.pack import DENSE_NEURONS, STRONGEST, in_steps, pack_dense, pack_strongest, packed
+from inn.explorer.pack import DENSE_NEURONS, LARGE, LEAST, STRONGEST, in_steps, pack_dense, pack_strongest, packed
 from inn.inference.evaluate import predictions
 from inn.models.sequence import SequenceModel
+from inn.nn.connectivity import Connectivity
 from inn.nn.graph import Graph
 from inn.nn.modes import as_tokens, device_of
 from inn.nn.state import State
@@ -28,6 +30,8 @@ SYMBOLS = 2000
 ROOM = 8_600_000
 """Characters for what was recorded of one run's passage: with all else its page stays below 10 MB."""
 PREDICTIONS = 5
+MOST_GROUPS, NEAREST = 128, 16
+"""Groups of a large graph, the smallest of more are one; sources of each neuron that they are found by."""
 _NUMBERS = 2**22
 """Routing weights that are held at once while the passage is read."""
 
@@ -92,8 +96,9 @@ class Reading:
         )
         self.heads = 1 if first.router is None else first.router.heads
         self.kept: dict[str, list[np.ndarray]] = {name: [] for name in (*self.channels, "sources")}
-        self.heard: Tensor | float = 0.0  # shares summed over symbols and rounds, of all edges or of those `listed`
-        self.listed: Tensor | None = None
+        self.heard: Tensor | None = None  # shares summed over symbols and rounds, of all edges or of those `listed`
+        self.listed: Tensor | None = None  # [N_to, K], where what is kept are places in it
+        self.listed_sources: Tensor | None = None
         self.bits: list[float | None] = []
         self.top: list[Tensor] = []
         self.shares: list[Tensor] = []
@@ -136,15 +141,17 @@ class Reading:
     def _keep_routing(self, heard: Tensor, listed: Tensor | None = None) -> None:
         """Of many neurons the strongest edges at once: all of them, for a whole passage, do not fit in memory.
 
-        `heard`: shares `[t, R, N_to, N_from]`, or of edges `listed` `[t, R, N_to, K]`.
+        `heard`: shares `[t, R, N_to, N_from]`, or of edges `listed` `[t, R, N_to, K]`, whose sources are `[N_to, K]`.
         """
-        self.heard = self.heard + heard.double().sum((0, 1))
+        total = heard.double().sum((0, 1))
+        self.heard, self.listed_sources = total if self.heard is None else self.heard + total, listed
         if self.neurons > DENSE_NEURONS:
             values, sources = heard.topk(min(STRONGEST, heard.shape[-1]))
-            if listed is not None:
-                self.listed = listed
-                sources = listed.expand_as(heard).gather(-1, sources)
-            self.kept["sources"].append(sources.numpy().astype("<u2"))
+            self.listed = listed
+            few = listed is not None and listed.shape[1] <= 256
+            if listed is not None and not few:
+                sources, self.listed = listed.expand_as(heard).gather(-1, sources), None
+            self.kept["sources"].append(sources.numpy().astype(np.uint8 if few else "<u2"))
             heard = values
         self.kept["routing"].append(heard.numpy().astype(np.float16))
 
@@ -182,8 +189,22 @@ class Reading:
             },
             "neurons": self.neurons,
             "rounds": self.rounds,
+            **self.groups(),
             **recorded,
         }
+
+    def groups(self) -> dict[str, Any]:
+        """`groups` of neurons that hear one another, where there are too many neurons to show one by one."""
+        if self.neurons <= LARGE or self.heard is None:
+            return {}
+        heard, sources = self.heard, self.listed_sources
+        if sources is None:  # of all edges the strongest ones tell who belongs together
+            heard, sources = heard.topk(NEAREST)
+        found = communities(Connectivity(heard[None], 1, sources), draws=0)["groups"]
+        if len(found) <= MOST_GROUPS:
+            return {"groups": found}
+        rest = sorted(n for group in found[MOST_GROUPS - 1 :] for n in group)
+        return {"groups": [*found[: MOST_GROUPS - 1], rest]}
 
     def recorded(self, symbols: int, room: int) -> tuple[dict[str, Any], int]:
         """What the tape has of the first symbols, as many as fit; and how many those are."""
@@ -203,7 +224,9 @@ class Reading:
     def _routing(self, kept: dict[str, np.ndarray], room: int) -> dict[str, Any]:
         shares = kept["routing"].astype(np.float32)
         if "sources" in kept:
-            return pack_strongest(shares, kept["sources"], room)
+            listed = None if self.listed is None else self.listed.numpy()
+            least = LEAST if self.neurons > LARGE else 1
+            return pack_strongest(shares, kept["sources"], room, listed=listed, least=least)
         if dense := pack_dense(shares, room):
             return dense
         values, sources = torch.from_numpy(shares).topk(min(STRONGEST, self.neurons))

@@ -22,8 +22,8 @@ Weights = Any
 """`[N_to, N_from]`, a matrix or a sparse array."""
 LEIDEN = ("leidenalg", "igraph")
 """The packages of the method `leiden`."""
-DRAWS, SPARSE_DRAWS = 200, 39
-"""Random graphs for the null, at most; of a large sparse graph p = 1 / 40 has to do, which takes a minute."""
+DRAWS, SPARSE_DRAWS = 200, 29
+"""Random graphs for the null, at most; of a large sparse graph p = 1 / 30 has to do, which takes a minute."""
 REACHED = 10
 """Random graphs of a sparse one as modular as it is, after which its p-value is decided."""
 
@@ -59,7 +59,7 @@ def communities(
         connectivity: `[N_to, N_from]` weights >= 0; for several rounds give their mean. Or a recording's, whose rounds
             are averaged, or a sparse array of SciPy.
         seed: of the search and of the null.
-        draws: random graphs for the null, at most; 200 when None, 39 of a sparse graph.
+        draws: random graphs for the null, at most; 200 when None, 29 of a sparse graph.
         method: Louvain (Blondel et al. 2008), or Leiden (Traag et al. 2019), which the packages leidenalg and igraph
             bring and which is then the default.
         report: called with (random graphs drawn, at most to be drawn).

@@ -1,5 +1,6 @@
 // What the page was given, and the packed parts of a passage as numbers (inn/explorer/passage.py says what they mean).
 
+const LARGE = 256; // neurons from which groups are shown first
 const PARTIAL = /^(\\x[89a-f][0-9a-f])+$|^\\u200[cd]$/; // as the vocabulary names what cannot be shown by itself
 const segmenter = Intl.Segmenter && new Intl.Segmenter();
 const graphemes = (text) => (segmenter ? Array.from(segmenter.segment(text), (part) => part.segment) : [...text]);
@@ -28,6 +29,13 @@ async function unpacked(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/** Neurons in the place of places in the rows of a list, [T * R * N * kept]. */
+function unlisted(places, list, neurons, kept) {
+  const found = new Uint16Array(places.length), row = list.length / neurons;
+  for (let i = 0; i < places.length; i++) found[i] = list[(Math.floor(i / kept) % neurons) * row + places[i]];
+  return found;
+}
+
 /** A passage: what the model did at each symbol. Rounds, neurons and symbols count from 0. */
 class Passage {
   static async from(facts) {
@@ -41,6 +49,7 @@ class Passage {
       if (routing.form === "strongest") {
         const bytes = await unpacked(routing.sources);
         passage.sources = routing.source_bytes === 1 ? bytes : new Uint16Array(bytes.buffer);
+        if (routing.listed) passage.sources = unlisted(passage.sources, new Uint16Array((await unpacked(routing.listed)).buffer), facts.neurons, routing.kept);
       }
     }
     if (routing) Object.assign(passage, passage.spread());
@@ -50,6 +59,7 @@ class Passage {
   /** The colours of shares, one scale for all rounds, from 40 symbols: {even, full, low}; see `scaleOf`. */
   spread() {
     const N = this.neurons, each = Math.max(1, Math.floor(this.symbols / 40)), thin = Math.max(1, Math.floor(N ** 2 / 512));
+    if (this.sources && N > LARGE) return this.spreadOfFew(each);
     const shares = [], heard = new Uint8Array(this.rounds * N * N);
     for (let t = 0; t < this.symbols; t += each) for (let r = 0; r < this.rounds; r++) {
       this.matrix(t, r).forEach((share, i) => {
@@ -62,6 +72,16 @@ class Passage {
     return scaleOf(shares, sources);
   }
 
+  /** The same of a large graph: of what was kept, thinned out. */
+  spreadOfFew(each) {
+    const { kept } = this.facts.routing, shares = [], all = this.rounds * this.neurons * kept;
+    for (let t = 0; t < this.symbols; t += each) for (let i = 0; i < all; i += 7) {
+      const share = (this.weights[t * all + i] * this.largest(Math.floor(i / (this.neurons * kept)))) / this.steps;
+      if (share > 0) shares.push(share);
+    }
+    return scaleOf(shares, kept);
+  }
+
   /** How strong a share is, 0 to 1: in proportion to it, or from the lowest to the highest there is. */
   strength(share, stretched = false) {
     return strengthOf(this, share, stretched);
@@ -69,6 +89,11 @@ class Passage {
 
   get routes() {
     return Boolean(this.facts.routing);
+  }
+
+  /** What a row of the graph is called. */
+  name(n) {
+    return String(n);
   }
 
   /** The largest share of any edge in round r. */
@@ -101,8 +126,19 @@ class Passage {
     return found;
   }
 
+  /** The same from what was kept, which stands strongest first. */
+  strongest(t, r, count) {
+    const { kept } = this.facts.routing, at = (t * this.rounds + r) * this.neurons * kept, step = this.largest(r) / this.steps, found = [];
+    for (let to = 0; to < this.neurons; to++) for (let k = 0; k < Math.min(count, kept); k++) {
+      const i = at + to * kept + k;
+      if (this.weights[i] > 0) found.push([to, this.sources[i], this.weights[i] * step]);
+    }
+    return found;
+  }
+
   /** The `count` strongest sources of each listener: [[to, from, share], ...]. */
   edges(t, r, count) {
+    if (this.sources && this.neurons > LARGE) return this.strongest(t, r, count);
     const N = this.neurons, matrix = this.matrix(t, r), found = [];
     for (let to = 0; to < N; to++) {
       const row = matrix.subarray(to * N, to * N + N);

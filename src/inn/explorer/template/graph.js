@@ -6,7 +6,7 @@ const LAYERS = ["other", "heard", "said"];
 
 /** Where neurons stand: column c is the state before round c + 1, the last one the state after all rounds. */
 function placesOf(passage, width, height) {
-  const top = 34, left = 34, columns = passage.rounds + 1;
+  const top = 34, left = passage.left ?? 34, columns = passage.rounds + 1;
   const gap = (height - top - 12) / Math.max(1, passage.neurons);
   return {
     gap,
@@ -55,8 +55,8 @@ function drawGraph(ctx, width, height, passage, t, { count, focus }) {
   for (let n = 0; n < passage.neurons; n++) {
     if (at.gap >= 10 || n % Math.ceil(12 / at.gap) === 0) {
       const chosen = n === focus, silent = silenced.has(n);
-      write(ctx, String(n), at.x(0) - radius - 6, at.y(n), { anchor: "right", colour: chosen ? ink : muted, bold: chosen });
-      if (silent) stroke(ctx, muted, 1.5, [[at.x(0) - radius - 8 - 7 * String(n).length, at.y(n)], [at.x(0) - radius - 4, at.y(n)]]);
+      write(ctx, passage.name(n), at.x(0) - radius - 6, at.y(n), { anchor: "right", colour: chosen ? ink : muted, bold: chosen });
+      if (silent) stroke(ctx, muted, 1.5, [[at.x(0) - radius - 8 - 7 * passage.name(n).length, at.y(n)], [at.x(0) - radius - 4, at.y(n)]]);
     }
     disc(ctx, at.x(0), at.y(n), Math.min(3, radius), silenced.has(n) ? line : muted);
     for (let r = 0; r < passage.rounds; r++) {
@@ -97,8 +97,10 @@ function cross(ctx, x, y, r, colour) {
  * `chosen(n)`: neuron n has the focus, or none for null. They lie over the discs of the last round and let clicks through.
  */
 function neuronSpots(look, chosen) {
-  const { passage } = look, N = passage.neurons;
-  const spots = Array.from({ length: N }, (_, n) => el("a.spot", { href: `#neuron-${n}`, tabindex: n ? -1 : 0, "aria-label": `Neuron ${n}: open its page` }));
+  const passage = levelOf(look), N = passage.neurons, groups = passage.group === null;
+  const called = (n) => (groups ? `Group ${passage.name(n)}` : `Neuron ${passage.name(n)}`), opens = groups ? "show its neurons" : "open its page";
+  const spots = Array.from({ length: N }, (_, n) => el("a.spot", { href: groups ? "#passage" : `#neuron-${passage.name(n)}`, tabindex: n ? -1 : 0, "aria-label": `${called(n)}: ${opens}`,
+    onclick: groups ? (e) => { e.preventDefault(); enter(look, n); } : () => {} }));
   const reach = (n) => {
     spots.forEach((spot, k) => { spot.tabIndex = k === n ? 0 : -1; });
     spots[n].focus({ preventScroll: true });
@@ -107,7 +109,7 @@ function neuronSpots(look, chosen) {
     onfocusin: (e) => {
       const n = spots.indexOf(e.target), t = app.place(look);
       const active = Array.from({ length: passage.rounds }, (_, r) => format.number(passage.activity(t, r, n))).join(", ");
-      spots[n].setAttribute("aria-label", `Neuron ${n}: ${passage.silenced.has(n) ? "silenced" : `activity by round ${active}`}; open its page`);
+      spots[n].setAttribute("aria-label", `${called(n)}: ${passage.silenced.has(n) ? "silenced" : `activity by round ${active}`}; ${opens}`);
       chosen(n);
     },
     onfocusout: () => chosen(null),
@@ -128,7 +130,7 @@ function neuronSpots(look, chosen) {
 
 /** The graph of one run, following the place in the text; a neuron under the pointer is singled out. */
 function graphFigure(look) {
-  const passage = look.passage, N = passage.neurons;
+  const passage = levelOf(look), N = passage.neurons, groups = passage.group === null;
   let focus = null;
   const single = (n) => {
     if (n !== focus) { focus = n; node.redraw(); }
@@ -139,27 +141,28 @@ function graphFigure(look) {
   let count = choices.filter((k) => k <= (N > CURVED ? 2 : Math.max(2, Math.min(4, N / 2)))).pop() ?? most;
   const select = el("select", { onchange: () => { count = Number(select.value); node.redraw(); } },
     choices.map((k) => el("option", { value: k, selected: k === count }, k === N ? `all ${N}` : k === 1 ? "strongest" : `strongest ${k}`)));
-  const hushed = passage.silenced.size ? ` Crossed out: silenced, ${[...passage.silenced].join(", ")}.` : "";
+  const hushed = passage.silenced.size ? ` Crossed out: silenced, ${[...passage.silenced].map((n) => passage.name(n)).join(", ")}.` : "";
   const node = figure({
     title: "Who hears whom",
     note: (passage.routes
-      ? "From left to right, round by round. Lines: messages, the thicker the larger the share of what the listener hears. Discs: how active a neuron is. Point at one (or Tab to it) to see what it sends (orange) and hears; click (or Enter) opens its page." + (N > 64 ? ` The ${LINES} strongest edges.` : "")
+      ? "From left to right, round by round. Lines: messages, the thicker the larger the share of what the listener hears. Discs: how active a neuron is. Point at one (or Tab to it) to see what it sends (orange) and hears; click (or Enter) " + (groups ? "shows the neurons of the group. A disc is a group of neurons that hear one another; lines lead from one group to another, what it hears of itself is left out." : "opens its page.") + (N > 64 ? ` The ${LINES} strongest edges.` : "")
       : "Discs: how active each neuron is, round by round. In this run neurons exchange no messages.") + hushed,
-    height: (width) => Math.max(width < 500 ? 240 : 300, Math.min(720, 46 + N * (N <= 16 ? 34 : N <= 40 ? 15 : 2.7))),
-    controls: most > 1 ? [el("label.choice", {}, "sources ", select)] : [],
+    height: (width) => Math.max(width < 500 ? 240 : 300, Math.min(720, 46 + N * (N <= 16 ? 34 : N <= 40 ? 15 : groups ? 9 : 2.7))),
+    controls: [...groupChoice(look), ...(most > 1 ? [el("label.choice", {}, "sources ", select)] : [])],
     draw: (ctx, width, height) => {
       drawGraph(ctx, width, height, passage, app.place(look), { count, focus });
       spots.place(width, height);
     },
     rows: () => {
-      const rows = [["round", "neuron", "hears", "share"]];
-      for (let r = 0; passage.routes && r < passage.rounds; r++) for (const [to, from, share] of passage.edges(app.place(look), r, most)) rows.push([r + 1, to, from, share]);
+      const rows = [["round", groups ? "group" : "neuron", "hears", "share"]];
+      for (let r = 0; passage.routes && r < passage.rounds; r++) for (const [to, from, share] of passage.edges(app.place(look), r, most)) rows.push([r + 1, groups ? passage.name(to) : Number(passage.name(to)), groups ? passage.name(from) : Number(passage.name(from)), share]);
       return rows;
     },
     label: () => graphInWords(passage, app.place(look)),
     click: (x, y, canvas) => {
       const n = placesOf(passage, canvas.clientWidth, canvas.clientHeight).under(x, y);
-      if (n !== null) location.hash = `neuron-${n}`;
+      if (n !== null && groups) enter(look, n);
+      else if (n !== null) location.hash = `neuron-${passage.name(n)}`;
     },
     hover: (x, y, canvas) => {
       const n = placesOf(passage, canvas.clientWidth, canvas.clientHeight).under(x, y);
@@ -176,10 +179,10 @@ function graphInWords(passage, t) {
   const parts = [];
   for (let r = 0; r < passage.rounds; r++) {
     const loud = ranked(Array.from({ length: passage.neurons }, (_, n) => passage.activity(t, r, n)))[0];
-    let text = `Round ${r + 1}: neuron ${loud} is the most active`;
+    let text = `Round ${r + 1}: ${passage.group === null ? "group" : "neuron"} ${passage.name(loud)} is the most active`;
     if (passage.routes) {
       const [to, from, share] = passage.edges(t, r, 1).reduce((a, b) => (b[2] > a[2] ? b : a), [0, 0, 0]);
-      text += `, the strongest edge leads from ${from} to ${to} (${format.share(share)})`;
+      text += `, the strongest edge leads from ${passage.name(from)} to ${passage.name(to)} (${format.share(share)})`;
     }
     parts.push(`${text}.`);
   }

@@ -22,6 +22,8 @@ function neuronsView(look) {
     ["role", (n) => (silenced.has(n) ? "silenced" : roleOf(survey, n)) || { value: null, shown: "" }, () => known(survey?.hubs) || known(survey?.specialists) || silenced.size,
       "A hub is heard more than 1.5 times as much as the average neuron, a specialist less than 0.6 times."],
     ["heard by others", (n) => times(survey.received[n]), () => known(survey?.received), "How much the others hear of it, in multiples of the average neuron (×)."],
+    ["group", (n) => ({ value: groupOf(passage, n), shown: `G${groupOf(passage, n)}` }), () => passage?.neurons > LARGE, "Neurons that hear one another."],
+    ["acts", (n) => ({ value: density(passage, n), shown: format.share(density(passage, n)) }), () => passage?.gates, "Share of the steps, over rounds, at which its gate is open."],
     ["activity", (n) => times(activity(n)), () => true, "The size of what it sends, in multiples of the average of a round (×)."],
     ["knows most about", (n) => { const best = bestClass(cards[n]); return best ? { value: best[1].bits, shown: `${best[0]}, ${format.bits(best[1].bits)} bits` } : null; }, () => cards.some((c) => c.information),
       `${onTask() ? "The symbol read, or (→) the next target that counts," : "The class of the character just read"} that its activity tells the most about, and how much: mutual information in bits, where it is above chance.`],
@@ -47,6 +49,13 @@ function neuronsView(look) {
 }
 
 const times = (x) => (known(x) ? { value: x, shown: `${format.number(x)} ×` } : null);
+
+/** The share of steps and rounds at which the gate of a neuron is open. */
+function density(passage, n) {
+  let open = 0;
+  for (let t = 0; t < passage.symbols; t++) for (let r = 0; r < passage.rounds; r++) open += passage.gate(t, r, n) >= 0.5 ? 1 : 0;
+  return open / (passage.symbols * passage.rounds);
+}
 
 function meanActivity(passage, n) {
   let sum = 0;

@@ -117,7 +117,7 @@ function matricesFigure(look) {
 
 /** Figure 4: activity of every neuron over the symbols around this one, in one round. */
 function populationFigure(look) {
-  const passage = look.passage, N = passage.neurons;
+  const passage = levelOf(look), N = passage.neurons, groups = passage.group === null;
   let r = passage.rounds - 1;
   const select = el("select", { onchange: () => { r = Number(select.value); node.redraw(); } },
     Array.from({ length: passage.rounds }, (_, k) => el("option", { value: k, selected: k === r }, `${k + 1}`)));
@@ -129,14 +129,14 @@ function populationFigure(look) {
   const tall = N <= 16 ? 16 * N : N <= 64 ? 6 * N : 1.5 * N;
   const node = figure({
     title: "Activity around this symbol",
-    note: `Row: a neuron; column: a symbol of the text; colour: how active the neuron is, from zero; the mark at 1 is the average of the round.${passage.silenced.size ? " Grey: silenced." : ""}`,
+    note: `Row: ${groups ? "a group, the mean of its neurons" : "a neuron"}; column: a symbol of the text; colour: how active the neuron is, from zero; the mark at 1 is the average of the round.${passage.silenced.size ? " Grey: silenced." : ""}`,
     height: tall + 40,
     controls: passage.rounds > 1 ? [el("label.choice", {}, "round ", select)] : [],
     draw: (ctx, width) => {
       const { from, span, t } = stretch(width), x = 34, room = width - x, cell = room / span;
       const full = Math.min(passage.facts.activity.scale[r], 3) || 1;
       drawHeat(ctx, x, 18, room, tall, N, span, (n, i) => (passage.silenced.has(n) ? null : passage.activity(from + i, r, n) / full));
-      for (let n = 0; n < N; n += Math.ceil(12 / (tall / N))) write(ctx, String(n), x - 6, 18 + ((n + 0.5) * tall) / N, { anchor: "right" });
+      for (let n = 0; n < N; n += Math.ceil(12 / (tall / N))) write(ctx, passage.name(n), x - 6, 18 + ((n + 0.5) * tall) / N, { anchor: "right" });
       for (let i = 0; i < span; i++) {
         const here = from + i === t;
         write(ctx, passage.brief(from + i), x + (i + 0.5) * cell, 18 + tall + 12, { anchor: "center", mono: true, size: 12, colour: here ? palette().warm : palette().muted, bold: here });
@@ -150,9 +150,9 @@ function populationFigure(look) {
       const { from, span } = stretch(canvas.clientWidth);
       move(from + Math.floor(((px - 34) / (canvas.clientWidth - 34)) * span));
     },
-    rows: () => [["symbol", "text", ...Array.from({ length: N }, (_, n) => `neuron ${n}`)],
+    rows: () => [["symbol", "text", ...Array.from({ length: N }, (_, n) => groups ? `group ${passage.name(n)}` : `neuron ${passage.name(n)}`)],
       ...Array.from({ length: passage.symbols }, (_, t) => [t, passage.label(t), ...Array.from({ length: N }, (_, n) => Number(passage.activity(t, r, n).toPrecision(3)))])],
-    label: () => `Round ${r + 1}, at symbol ${app.place(look)}: the most active neurons are ${ranked(Array.from({ length: N }, (_, n) => passage.activity(app.place(look), r, n))).slice(0, 3).join(", ")}.`,
+    label: () => `Round ${r + 1}, at symbol ${app.place(look)}: the most active ${groups ? "groups" : "neurons"} are ${ranked(Array.from({ length: N }, (_, n) => passage.activity(app.place(look), r, n))).slice(0, 3).map((n) => passage.name(n)).join(", ")}.`,
   });
   onMove(node.redraw, node);
   return node;

@@ -1,7 +1,7 @@
 // What a run is as a whole: who listens to whom on average, how it was trained, what it wrote.
 
 function connectionsView(look) {
-  const survey = look.survey ?? {}, maps = survey.connectivity ?? meanShares(look.passage);
+  const survey = look.survey ?? {}, large = look.passage?.neurons > LARGE, maps = survey.connectivity ?? (large ? look.passage.routes && groupShares(look.passage) : meanShares(look.passage));
   return el("div.flow", {},
     known(maps) ? connectivityFigure(look, maps) : null,
     el("div.pair", {},
@@ -27,7 +27,8 @@ function meanShares(passage) {
 
 /** Figure 3: mean routing weights by round. */
 function connectivityFigure(look, maps) {
-  const R = maps.length, N = maps[0].length, silenced = look.passage?.silenced ?? new Set();
+  const R = maps.length, N = maps[0].length, large = look.passage?.neurons > LARGE, silenced = (!large && look.passage?.silenced) || new Set();
+  const row = large ? "group" : "neuron";
   const groups = look.survey?.communities?.groups, shares = maps.flatMap((map) => map.filter((_, to) => !silenced.has(to)).flat()).filter((v) => v > 0);
   const scale = scaleOf(shares, shares.length / (R * Math.max(1, N - silenced.size)));
   let order = Array.from({ length: N }, (_, n) => n);
@@ -39,7 +40,7 @@ function connectivityFigure(look, maps) {
   };
   const node = figure({
     title: "Who listens to whom, on average",
-    note: `Row: the listener; column: whom it hears; colour: the mean share over the ${look.survey ? "text" : "passage"}, from zero. ${evenly(scale)}${silenced.size ? " Grey: silenced." : ""}`,
+    note: `Row: the listen${large ? "ing group" : "er"}; column: whom it hears; colour: the mean share over the ${look.survey ? "text" : "passage"}, from zero. ${evenly(scale)}${silenced.size ? " Grey: silenced." : ""}`,
     controls: [control, ...(groups?.flat().length === N && groups.length > 1 ? [el("label.choice", {}, box, " by community")] : [])],
     height: (width) => { const { columns, side } = layout(width); return Math.ceil(R / columns) * (side + 44) + 30; },
     draw: (ctx, width) => {
@@ -56,8 +57,8 @@ function connectivityFigure(look, maps) {
       const rows = Math.ceil(R / columns);
       drawShareKey(ctx, 20, 22 + rows * (side + 44) - 12, width - 24, scale, stretch.checked);
     },
-    rows: () => [["round", "neuron", "hears", "share"], ...maps.flatMap((m, r) => m.flatMap((row, i) => row.map((v, j) => [r + 1, i, j, v])))],
-    label: () => maps.map((m, r) => { const flat = m.flat(), best = ranked(flat)[0]; return `Round ${r + 1}: neuron ${Math.floor(best / N)} hears neuron ${best % N} most (${format.share(flat[best])}).`; }).join(" "),
+    rows: () => [["round", row, "hears", "share"], ...maps.flatMap((m, r) => m.flatMap((row, i) => row.map((v, j) => [r + 1, i, j, v])))],
+    label: () => maps.map((m, r) => { const flat = m.flat(), best = ranked(flat)[0]; return `Round ${r + 1}: ${row} ${Math.floor(best / N)} hears ${row} ${best % N} most (${format.share(flat[best])}).`; }).join(" "),
   });
   return node;
 }
