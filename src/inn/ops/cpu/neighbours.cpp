@@ -64,11 +64,13 @@ void neighbour_attention_forward(const Neighbours& op, const View& out, float* w
     with_width(op.d, [&](auto d) {
       for (int64_t h = 0; h < op.H; h++)
         for (int64_t i = 0, from = h * op.N * d(); i < op.N; i++) {
-          weigh(p, op, i, q + from + i * d(), k + from, at.alive, d);
+          Own asks(q + from + i * d(), d), hears(o + from + i * d(), d);
+          weigh(p, op, i, asks.vectors(), k + from, at.alive, d);
           if (weights) hand_out(weights, at, p, h, i);
           for (int64_t e = 0, edge = i * op.K; e < op.K; e++, edge++)
             if (op.open[edge])
-              add(o + from + i * d(), op.signs ? p[e] * op.signs[edge] : p[e], v + from + op.sources[edge] * d(), d);
+              add(hears.vectors(), op.signs ? p[e] * op.signs[edge] : p[e], v + from + op.sources[edge] * d(), d);
+          hears.put_back();
         }
     });
     at.scatter(out, o);
@@ -93,23 +95,26 @@ void neighbour_attention_backward(const Neighbours& op, const View& gout, const 
       for (int64_t h = 0; h < op.H; h++)
         for (int64_t i = 0, from = h * op.N * d(); i < op.N; i++) {
           const int64_t own = from + i * d(), first = i * op.K;
-          weigh(p, op, i, q + own, k + from, at.alive, d);
+          Own asks(q + own, d), told(g + own, d), change_of(dq + own, d);
+          Vec *qi = asks.vectors(), *gi = told.vectors(), *dqi = change_of.vectors();
+          weigh(p, op, i, qi, k + from, at.alive, d);
           Vec mean{};
           for (int64_t e = 0; e < op.K; e++) {
             if (!op.open[first + e]) continue;
             const int64_t j = from + op.sources[first + e] * d();
             const float sign = op.signs ? op.signs[first + e] : 1.0f;
-            change[e] = dot(g + own, v + j, d) * sign;
+            change[e] = dot(gi, v + j, d) * sign;
             mean += change[e] * p[e];
-            add(dv + j, p[e] * sign, g + own, d);
+            add(dv + j, p[e] * sign, gi, d);
           }
           for (int64_t e = 0; e < op.K; e++) {
             if (!op.open[first + e]) continue;
             const int64_t j = from + op.sources[first + e] * d();
             change[e] = p[e] * (change[e] - mean);
-            add(dk + j, change[e], q + own, d);
-            add(dq + own, change[e], k + j, d);
+            add(dk + j, change[e], qi, d);
+            add(dqi, change[e], k + j, d);
           }
+          change_of.put_back();
           if (!shared) continue;
           add_lanes(sums.data(), reinterpret_cast<const float*>(change), op.K);
           for (int64_t e = 0; e < op.K; e++) shared[first + e] += op.open[first + e] ? sums[e] : 0.0f;

@@ -106,6 +106,7 @@ struct Samples {
 // The width of a head: a number that the compiler knows, or `any`.
 template <int D>
 struct Width {
+  static constexpr int known = D;
   int64_t any;
   int64_t operator()() const { return D ? D : any; }
 };
@@ -133,6 +134,24 @@ template <class D>
 inline void add(Vec* to, Vec factor, const Vec* from, D d) {
   for (int64_t c = 0; c < d(); c++) to[c] += factor * from[c];
 }
+
+// The vectors of one neuron while its edges are gone through: of a known width they stay in registers.
+template <class D>
+struct Own {
+  Vec* place;
+  D d;
+  Vec local[D::known ? D::known : 1];
+
+  Own(Vec* place, D d) : place(place), d(d) {
+    if constexpr (D::known)
+      for (int64_t c = 0; c < D::known; c++) local[c] = place[c];
+  }
+  Vec* vectors() { return D::known ? local : place; }
+  void put_back() {
+    if constexpr (D::known)
+      for (int64_t c = 0; c < D::known; c++) place[c] = local[c];
+  }
+};
 
 // Runs work(samples, block, scratch) for every block, with `tiles` x [H][N][d] and `rows` x [K] vectors per thread.
 template <class Work>
