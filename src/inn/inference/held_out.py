@@ -87,11 +87,11 @@ def evaluate_run(
     model.to(where)
     symbols, vocabulary = dataset.split(split)[:limit], dataset.vocabulary
     options: dict[str, Any] = {"device": where, "dtype": dtype, "progress": partial(report, "scoring")}
-    start = None if window is None else start_symbol(vocabulary)
     with watched(model) as active:
         if window is None:
-            score = evaluate(model, symbols, streams=streams, **options)
+            start, score = None, evaluate(model, symbols, streams=streams, **options)
         else:
+            start = start_symbol(vocabulary)
             score = evaluate_windows(model, symbols, window, start, **options)
     found = floors(dataset.train, symbols, vocabulary.size)
     if compressors:
