@@ -53,6 +53,7 @@ class Dendrites(Router):
 
         self.hear = made(self.degree * config.width, True)
         self.own = made(config.width, False) if config.lag else None
+        self.skips = not self.sparse and isinstance(self.hear, NeuronLinear)
 
     def forward(
         self,
@@ -103,7 +104,7 @@ class Dendrites(Router):
 
     def packs(self, x: Tensor) -> bool:
         """Whether its matrices may be read instead of its call, to hear row by row (`inn.nn.packing`)."""
-        return not self.sparse and isinstance(self.hear, NeuronLinear) and not autocasts(x) and untouched(self)
+        return self.skips and not autocasts(x) and untouched(self)
 
     def taken_in(self, x: Tensor) -> Tensor:
         """With a lag: what neurons `x` `[B, T, N, D]` take in of themselves at this step."""
