@@ -107,7 +107,7 @@ def _tests(seconds: float, dry: bool) -> dict[str, Any]:
     return {"status": status, "found": {"said": lines[-1:] if code == 0 else lines[-40:]}}
 
 
-_LISTED = {"listed attention": 40, "listed sums": 20, "listed scores": 20, "listed messages": 30}
+_LISTED = {"listed attention": 30, "listed sums": 15, "listed scores": 15, "listed messages": 25}
 
 PARTS: dict[str, Part] = {
     **{
