@@ -101,6 +101,7 @@ def test_routers(router):
         ("groups", {"between": 2}),
         ("edges", {"edges": [[0, 1], [1, 2, -1], [3, 0]]}),
         ("rewired", {"density": 0.5}),
+        ("rewired", {"density": 0.5, "groups": 2, "inside": 1.0}),
         ("signatures", {}),
     ],
 )

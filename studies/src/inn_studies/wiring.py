@@ -110,7 +110,7 @@ class Wiring(Study):
         small = replace(TEXT8["cpu"].but(train_symbols=250_000), rates=(6e-3, 1.2e-2), further=0, models={})
         return {
             "smoke": replace(TEXT8["smoke"], rates=(1e-2,), models={}),
-            "cpu": replace(small, scored=200_000),
+            "cpu": replace(small, scored=50_000),
             "gpu": replace(small.but(train_symbols=20_000_000), scored=1_000_000),
         }
 
