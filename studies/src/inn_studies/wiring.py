@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -177,7 +177,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return markdown(head, cells)
 
 
-def better(rows: list[Mapping[str, Any]], ours: str, theirs: str) -> bool | None:
+def better(rows: Sequence[Mapping[str, Any]], ours: str, theirs: str) -> bool | None:
     """Whether a row's bits are below another's, outside both intervals over seeds; None of one seed."""
     a, b = (next(row["test_bits"] for row in rows if row["label"] == label) for label in (ours, theirs))
     return None if min(len(a), len(b)) < 2 else ahead(a, b, 1, share=False, higher=False)
