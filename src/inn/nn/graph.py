@@ -91,7 +91,6 @@ class Graph(Checked):
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
         own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": None} | edges.tensors()
-        self.blocks = 0 if edges is None else edges.blocks
         roles = {"ids": torch.arange(self.config.neurons), "sensors": sensors_of(self.config)}
         return roles | {f"edge_{name}": t for name, t in own.items()}
 
@@ -130,7 +129,7 @@ class Graph(Checked):
         if not hasattr(self, "edge_sources"):
             return None
         found: dict[str, Any] = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
-        return Edges(**found, blocks=self.blocks).to(self.ids.device)
+        return Edges(**found).to(self.ids.device)
 
     @property
     def topology(self) -> Present:
