@@ -15,9 +15,11 @@ from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
 from inn.nn.topology.edges import Edges
 from inn.ops import neighbour_attention, neuron_attention
+from inn.ops.tensors import autocasts
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 
@@ -100,6 +102,21 @@ class Attention(WeightedRouter):
         if tape is not None and weights is not None:
             tape.add_routing(weights, edges if self.sparse else None)
         return self.out(message.flatten(-2)), {}
+
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
+        maps = (self.query, self.key, self.value, self.out)
+        plain = all(isinstance(m, NeuronLinear) for m in maps) and not autocasts(x) and untouched(self)
+        return plain and edges is None and not self.sparse and self.activation is None
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        maps = (self.query, self.key, self.value)
+        weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]
+        q, k, v = rows.map(x, weight, bias).unflatten(1, (3, self.heads, -1)).unbind(1)
+        if self.query_gain is not None and self.key_gain is not None:
+            q, k = (
+                rows.scaled(F.rms_norm(t, t.shape[-1:]), gain) for t, gain in ((q, self.query_gain), (k, self.key_gain))
+            )
+        return rows.through(self.out, rows.attended(q, k, v, self.dropout if self.training else 0.0))
 
     def flops(self) -> dict[str, float]:
         parts = super().flops()
