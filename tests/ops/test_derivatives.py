@@ -51,6 +51,10 @@ CASES = {
         )[:1],
         (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1, random(N, 2)),
     ),
+    "neighbour_messages": (
+        lambda *t: (OPS["neighbour_messages"](*t, *LISTED, SIGNS),),
+        (random(B, T, N, D), random(N, 3, 2, D)),
+    ),
     "neighbour_sum": (lambda *t: (OPS["neighbour_sum"](*t, *LISTED),), (random(B, T, N, D), random(N, 2))),
     "neuron_attention": (attention, (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1)),
     "neuron_linear": (
@@ -196,7 +200,7 @@ def test_tensor_classes_are_passed_on(name):
     marked = [t.as_subclass(Marked) for t in tensors]
     close([t.as_subclass(torch.Tensor) for t in run(*marked)], [t.double() for t in run(*tensors)])
     args = (*marked[:3], None) if name == "neuron_linear" else marked
-    if name == "neighbour_sum":
+    if name in ("neighbour_messages", "neighbour_sum"):
         args = (*marked, *LISTED)
     if not name.endswith("attention"):
         assert not OPS[name].choose(*args)[0].kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,7 @@ from inn.nn.routing.base import Router
 from inn.nn.routing.options import check_sequential
 from inn.nn.topology.edges import Edges
 from inn.registry import GATES, INNERS, ROUTERS
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -68,10 +70,17 @@ class Round(nn.Module):
     def parallel_in_time(self) -> bool:
         return self.router is None or self.router.parallel_in_time
 
-    def counted(self) -> list[Any]:
-        """The parts that say their FLOPs."""
-        parts = (self.memory, self.memory_residual, self.router, self.router_residual, self.inner)
-        return [part for part in parts if part is not None]
+    def flops(self, density: float = 1.0) -> dict[str, float]:
+        """Forward FLOPs for one step, by part, where so large a share of the neurons takes part, and the others rest.
+
+        All are asked by the gate, and by a router that does not skip those that rest (`Router.skips`).
+        """
+        total: dict[str, float] = {}
+        for part in (self.memory, self.memory_residual, self.gate, self.router, self.router_residual, self.inner):
+            whole = part is self.gate or (isinstance(part, Router) and not part.skips)
+            for name, n in ({} if part is None else part.flops()).items():  # type: ignore[operator, union-attr]
+                total[name] = total.get(name, 0.0) + n * (1.0 if whole else density)
+        return total
 
     def initial_state(self, batch: int) -> Parts:
         state = self.memory.initial_state(batch)
@@ -249,3 +258,16 @@ def combined(
     y = y if factor is None else y * factor[..., None].to(y.dtype)
     y = x + y if residual is None else residual(x, y)
     return y if present is None else torch.where(present[..., None], y, x)
+
+
+def flops_of(rounds: Sequence[Round], density: float | Sequence[float]) -> dict[str, float]:
+    """FLOPs of one step of these rounds, by part, where a share of the neurons takes part, or a share by round."""
+    shares = [density] * len(rounds) if isinstance(density, int | float) else [*density]
+    if len(shares) != len(rounds) or not all(0 <= share <= 1 for share in shares):
+        of = f"one share, or one for each of {len(rounds)} rounds"
+        raise InputError(f"density must be from 0 to 1, {of}, not {density}")
+    total: dict[str, float] = {}
+    for module, share in zip(rounds, shares):
+        for name, n in module.flops(share).items():
+            total[name] = total.get(name, 0.0) + n
+    return total

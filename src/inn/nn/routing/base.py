@@ -38,6 +38,7 @@ class Router(TakesPresent, nn.Module, ABC):
         takes_lags: True for a router that honours `edges.lags`; with another such a topology is refused.
         learns_edges: True for a router that gives learned edges a gradient; with another such a topology is refused.
         takes_log_weights: True for a router that adds `edges.log_weights` to its logits; the same.
+        skips: whether messages to neurons that rest cost nothing.
         Options: the dataclass of the router's options, which are `config.router`.
         heads: routing weights per edge that the tape records.
         sparse: whether the topology lists edges, K sources for each neuron; the complete graph lists none.
@@ -51,6 +52,7 @@ class Router(TakesPresent, nn.Module, ABC):
     takes_lags: ClassVar[bool] = False
     takes_log_weights: ClassVar[bool] = False
     learns_edges: ClassVar[bool] = False
+    skips: bool = False
     Options: type[PartOptions] = PartOptions
     heads: int = 1
 

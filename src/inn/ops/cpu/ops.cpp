@@ -10,6 +10,7 @@
 #include "delta.h"
 #include "linear.h"
 #include "loop_ops.h"
+#include "messages_ops.h"
 #include "neighbours_ops.h"
 #include "norm.h"
 #include "ops.h"

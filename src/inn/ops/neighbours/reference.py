@@ -78,3 +78,28 @@ def neighbour_sum_reference(v: Tensor, weights: Tensor, sources: Tensor, open: T
                 message = message + weights[to, e].to(v.dtype) * v[:, :, source]
         messages.append(message)
     return torch.stack(messages, 2)
+
+
+def neighbour_messages_reference(
+    x: Tensor, weight: Tensor, sources: Tensor, open: Tensor, signs: Tensor | None = None
+) -> Tensor:
+    """Let listeners hear what their K listed sources send, through a matrix for each: y_i = Σ_e R_ie x_s(i, e).
+
+    Args:
+        x: `[B, T, N, D]` what the neurons send.
+        weight: `[P, I, K, D]`, the matrices of the edges; P is M, or 1 where all listeners share them.
+        sources: `[M, K]` int64, the neurons that each listener may hear.
+        open: `[M, K]` bool, which of these edges are open.
+        signs: `[M, K]`, a factor on what comes over an edge; None for 1.
+
+    Returns `[B, T, M, I]`.
+    """
+    messages = []
+    for to, listed in enumerate(sources.tolist()):
+        own = weight[to if weight.shape[0] > 1 else 0]
+        message = x.new_zeros(*x.shape[:2], own.shape[0])
+        for e, source in enumerate(listed):
+            if open[to, e]:
+                message = message + (1 if signs is None else signs[to, e]) * (x[:, :, source] @ own[:, e].T)
+        messages.append(message)
+    return torch.stack(messages, 2)
