@@ -18,6 +18,7 @@ from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 Parts = dict[str, Tensor]
@@ -106,6 +107,14 @@ class Router(TakesPresent, nn.Module, ABC):
         A router whose weights sum to a mass gets `present`, `[B, T, N]` bool or None, if it has such a keyword, and
         shares the mass among the neurons that are there. One of free mass need not: gates of absent neurons are zero.
         """
+
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
+        """Whether `of_rows` stands for `forward` on tensors like `x`, and may be called in its place."""
+        return False
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        """What those that take part hear of one another, of a router without a state: lists `[R, D]` -> `[R, D]`."""
+        raise NotImplementedError
 
     def edge_weights(self) -> list[EdgeWeights]:
         """The parameters that are weights of listed edges, each with the view of it (and of what is of its shape) as
