@@ -9,5 +9,8 @@ class Predict(Objective):
     """The model's own loss of its targets: of symbols, the cross-entropy of the next one."""
 
     def loss(self, batch: MicroBatch) -> Loss:
+        return self.around(batch, self._predicted)
+
+    def _predicted(self, batch: MicroBatch) -> Loss:
         y, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
         return Loss(self.model.loss(y, batch.targets, batch.weights), state)
