@@ -14,6 +14,7 @@ from torch import Tensor
 from inn.config.run import RunConfig
 from inn.data.dataset import Dataset
 from inn.inference.evaluate import Score
+from inn.inference.resting import spent
 from inn.models.sequence import SequenceModel
 from inn.runs.directory import Run
 from inn.training import alarms, events, validation
@@ -120,6 +121,7 @@ class Monitor:
                 **{name: total / sums.symbols for name, total in sums.named.items()},
                 **{f"firing.{name}": rate for name, rate in fired.items()},
                 **{f"active.{name}": share for name, share in active.items()},
+                **({"flops": sum(spent(self.model, active).values())} if active else {}),
             },
         )
         line = {key: value for key, value in asdict(progress).items() if key not in ("steps", "seconds_left", "named")}

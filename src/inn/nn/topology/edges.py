@@ -29,8 +29,6 @@ class Edges:
         signs: `[N_to, K]` of 1 and -1, a factor on the message over an edge; None if all are 1.
         log_weights: `[N_to, K]` float, added to the logits of routers by softmax; None if all are 0.
         lags: `[N_to, K]` int64, how many steps an edge takes; None if all take none.
-        blocks: into how many equal groups the neurons fall, where the first N / blocks sources of each neuron are those
-            of its own group in order, and the rest lead across; 0 where the list has no such form.
     """
 
     sources: Tensor
@@ -38,7 +36,6 @@ class Edges:
     signs: Tensor | None = None
     log_weights: Tensor | None = None
     lags: Tensor | None = None
-    blocks: int = 0
 
     @classmethod
     @typed
