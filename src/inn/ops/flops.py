@@ -84,6 +84,10 @@ def _recall(tokens, table, recent, orders, reset, mask, learn, width=0, **kwargs
 FORMULAS: dict[str, Callable[..., float]] = {
     "selective_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
     "selective_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
+    "packed_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
+    "packed_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
+    "packed_conv_fwd": lambda x, weight, *_, **__: _conv(x, weight),
+    "packed_conv_bwd": lambda gy, glast, x, weight, *_, **__: 2 * _conv(x, weight),
     "delta_scan_fwd": lambda q, k, v, decay, beta, state, *_, **__: _delta(v, beta, state),
     "delta_scan_bwd": lambda gy, glast, q, k, v, decay, beta, state, *_, **__: 2 * _delta(v, beta, state),
     "causal_conv_fwd": lambda x, weight, *_, **__: _conv(x, weight),
