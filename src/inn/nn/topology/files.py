@@ -11,11 +11,11 @@ from inn.system.errors import InputError
 
 
 def read_edges(path: str | Path) -> list[list[int]]:
-    """The edges of a file as `[to, from]`, or `[to, from, sign]` where any sign is -1.
+    """The edges of a file as `[to, from]`, `[to, from, sign]` where any sign is -1, or `[to, from, sign, lag]`.
 
-    A CSV holds a line `to,from[,sign]` per edge, under a header or without one, or an adjacency matrix: as many rows as
-    columns, more than three, row i the neurons that neuron i hears, an entry's sign the edge's. An npz holds `edges`
-    `[E, 2 or 3]` or `adjacency` `[N, N]`, or is a sparse matrix as SciPy writes it.
+    A CSV holds a line `to,from[,sign][,lag]` per edge, under a header or without one (a lag alone needs one), or an
+    adjacency matrix: as many rows as columns, more than three, row i the neurons that neuron i hears, an entry's sign
+    the edge's. An npz holds `edges` `[E, 2 to 4]` or `adjacency` `[N, N]`, or is a sparse matrix as SciPy writes it.
 
     Raises `InputError` for a file that is not there or holds something else.
     """
@@ -29,8 +29,8 @@ def read_edges(path: str | Path) -> list[list[int]]:
     if table.size == 0:
         raise InputError(f"topology file '{path}' holds no edges")
     whole = table.astype(np.int64)
-    if table.shape[1] > 3 or (table.shape[0] == table.shape[1] and path.suffix == ".npz"):
-        raise InputError(f"topology file '{path}' must hold [to, from] or [to, from, sign] per edge")
+    if table.ndim != 2 or not 2 <= table.shape[1] <= 4:
+        raise InputError(f"topology file '{path}' must hold [to, from], with sign and lag if need be, per edge")
     if (whole != table).any():
         raise InputError(f"topology file '{path}' must number neurons by whole numbers")
     return whole.tolist()
@@ -41,9 +41,9 @@ def _csv(path: Path) -> np.ndarray:
     listed = bool(rows) and not _number(rows[0][0])
     if listed:
         names = [name.strip().lower() for name in rows[0]]
-        if names[:2] != ["to", "from"] or names[2:] not in ([], ["sign"]):
-            raise ValueError(f"its header is {','.join(rows[0])}, not to,from or to,from,sign")
-        rows = rows[1:]
+        if names[:2] != ["to", "from"] or names[2:] not in ([], ["sign"], ["lag"], ["sign", "lag"]):
+            raise ValueError(f"its header is {','.join(rows[0])}, not to,from, to,from,sign or to,from,sign,lag")
+        rows = [[*row[:2], "1", *row[2:]] if names[2:] == ["lag"] else row for row in rows[1:]]
     table = np.array([[float(cell) for cell in row] for row in rows])
     if not listed and table.ndim == 2 and table.shape[0] == table.shape[1] > 3:
         return _listed(table)

@@ -13,7 +13,8 @@ class Listed(Topology):
     Options = EdgesOptions
 
     def edges(self, neurons: int) -> Edges:
-        rows: list[dict[int, int]] = [{i: 1} if self.options.itself else {} for i in range(neurons)]
-        for to, source, *sign in self.options.edges:
-            rows[to][source] = sign[0] if sign else 1
-        return Edges.listed([list(row) for row in rows], [list(row.values()) for row in rows])
+        rows: list[dict[int, list[int]]] = [{i: [1, 0]} if self.options.itself else {} for i in range(neurons)]
+        for to, source, *more in self.options.edges:
+            rows[to][source] = (more + [1, 0][len(more) :])[:2]
+        signs, lags = ([[own[i] for own in row.values()] for row in rows] for i in range(2))
+        return Edges.listed([list(row) for row in rows], signs, lags)
