@@ -14,6 +14,7 @@ import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,8 @@ class Circuit:
     @property
     def weights(self) -> Tensor:
         """The weights `[bodies, 4]`, as they are before they are held to their signs."""
-        return self.graph.round(0).router.weights.detach().view(self.shape[0], len(CLASSES))
+        router: Any = self.graph.round(0).router
+        return router.weights.detach().view(self.shape[0], len(CLASSES))
 
     def put(self, weights: Tensor) -> Circuit:
         """Take other weights, `[bodies, 4]` or `[4]` for all."""
@@ -122,10 +124,8 @@ def swim(control: Control, links: int = 6, bodies: int = 1) -> Tensor:
         bending = joined(aside(ahead) * turning[:, None], length)  # the links' velocities that joints alone make
         # What moves the links: two ways to go, a way to turn, and the joints; and the drag that each of these gives.
         ways = torch.stack((east, north, aside(at), bending), 1)
-        drag = sum(
-            length * c * d[:, None] * (ways * d[:, None]).sum(2, keepdim=True)
-            for c, d in ((ALONG, ahead), (ACROSS, aside(ahead)))
-        )
+        along, across = (d[:, None] * (ways * d[:, None]).sum(2, keepdim=True) for d in (ahead, aside(ahead)))
+        drag = length * (ALONG * along + ACROSS * across)
         own = ACROSS * length**3 / 12 * torch.cat((spin, turning.sum(1, keepdim=True)), 1)  # links turn themselves
         torques = (drag * aside(at)[:, None]).sum((2, 3)) + own
         balance = torch.cat((drag.sum(-1), torques[..., None]), -1)  # [bodies, 4, 3]

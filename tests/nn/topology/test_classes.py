@@ -64,8 +64,12 @@ def test_where_weights_start():
         router.reset_parameters()
         found.append(router.weights.detach().clone())
     low, high = torch.stack(found).amin(0), torch.stack(found).amax(0)
-    assert low[0] >= 0 and low[3] >= 0 and high[1] <= 0 and high[0] <= 1
-    assert low[2] < -0.3 and high[2] > 0.3
+    assert low[0] >= 0
+    assert low[3] >= 0
+    assert high[1] <= 0
+    assert high[0] <= 1
+    assert low[2] < -0.3
+    assert high[2] > 0.3
 
 
 def test_saved_exported_recorded_and_with_a_lesion():
@@ -107,7 +111,7 @@ def test_maps_may_be_left_out_and_norms():
     assert not [n for n, _ in plainer.named_parameters() if "norm" in n or ".value" in n or ".out." in n]
     assert plainer(x)[0].shape == (2, 3, 24)
     lagged = inn.Graph(neurons=4, width=6, rounds=1, norm="none", router={"kind": "mixing", "lag": 1})
-    y, state = lagged(x)
+    y, _ = lagged(x)
     torch.testing.assert_close(lagged(x[:, 2:], lagged(x[:, :2])[1])[0], y[:, 2:])
     assert inn.INN(vocab=9, neurons=2, width=4, rounds=1, norm="none")(torch.zeros(1, 3).long())[0].isfinite().all()
 

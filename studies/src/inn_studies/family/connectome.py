@@ -125,7 +125,7 @@ class Connectome(Entry):
         numbers = {r["model"]: r["parameters"] for r in result["rows"]}
         free = ", ".join(f"{d:.2f}" for d in scores(result, FREE, AFTER))
         return (
-            f"after as many roll-outs an MLP of {numbers[MLP]} numbers swims {mean(result, MLP, AFTER):.2f} on average, "
+            f"after as many roll-outs an MLP of {numbers[MLP]} numbers swims {mean(result, MLP, AFTER):.2f}, "
             f"{numbers[ONE]} numbers with signs {mean(result, ONE, AFTER):.2f}, or "
             f"{mean(result, UNIFORM, AFTER):.2f} from random ones in the allowed half. Without signs: {free}."
         )
