@@ -240,11 +240,18 @@ OBJECTIVES = Kinds(
     {
         "predict": "inn.training.objectives.predict:Predict",
         "rewire": "inn.training.objectives.rewire:Rewire",
+        "nested": "inn.training.objectives.nested:Nested",
+        "distil": "inn.training.objectives.distil:Distil",
+        "protect": "inn.training.objectives.protect:Protect",
     },
     {
         "predict": "inn.config.parts:Options",
         "rewire": "inn.training.objectives.options:RewireOptions",
+        "nested": "inn.training.objectives.options:NestedOptions",
+        "distil": "inn.training.objectives.options:DistilOptions",
+        "protect": "inn.training.objectives.options:ProtectOptions",
     },
+    stack="inn.training.objectives.stacked:stacked",
 )
 
 TABLES = {

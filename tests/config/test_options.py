@@ -52,6 +52,7 @@ OTHER = {
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
     "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
     "sensors": [1, 2, 4], "read": [0, 3], "activation": "stick", "loss": "mi",
+    "inside": 1.0,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
@@ -152,7 +153,7 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     if option == "each":
         own = {"families": ["rbf", "hinge", "fourier", "bspline", "wavelet", "chebyshev"]}
     own |= {"activation": "fourier"} if option.startswith("fourier_") else {}
-    own |= {"loss": "mi"} if option == "loss_weight" else {}
+    own |= {"loss": "mi"} if option == "loss_weight" else {"groups": 3} if option == "inside" else {}
     own |= {"size": 3} if kind == "chain" else {}
     own |= {"itself": False} if option == "classes" else {}
     if kind == "file":

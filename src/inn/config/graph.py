@@ -126,7 +126,8 @@ class GraphConfig:
         """The configuration of each group's memory, N being that of the group; this one itself where there are none."""
         if not self.population:
             return [self]
-        plain = {"topology": "complete", "inner": "none", "readout": "concat", "population": []}
+        plain = {"topology": "complete", "gate": "none", "inner": "none", "readout": "concat", "population": []}
+        plain["gate_penalty"] = 0.0
         return [replace(self, **plain, **group) for group in self.population]
 
     @property

@@ -110,6 +110,9 @@ def test_maps_may_be_left_out_and_norms():
     plainer = inn.Graph(neurons=4, width=6, rounds=1, norm="none", router="mixing", router_options={"maps": False})
     assert not [n for n, _ in plainer.named_parameters() if "norm" in n or ".value" in n or ".out." in n]
     assert plainer(x)[0].shape == (2, 3, 24)
+    there = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0)) > 0.6  # few: packed
+    alone = plainer(x.unflatten(-1, (4, 6)).masked_fill(~there[..., None], 0).flatten(2), present=there)[0]
+    torch.testing.assert_close(torch.cat([plainer(x[b : b + 1], present=there[b : b + 1])[0] for b in (0, 1)]), alone)
     lagged = inn.Graph(neurons=4, width=6, rounds=1, norm="none", router={"kind": "mixing", "lag": 1})
     y, _ = lagged(x)
     torch.testing.assert_close(lagged(x[:, 2:], lagged(x[:, :2])[1])[0], y[:, 2:])

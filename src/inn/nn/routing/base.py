@@ -19,6 +19,7 @@ from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 Parts = dict[str, Tensor]
@@ -39,6 +40,7 @@ class Router(TakesPresent, nn.Module, ABC):
         learns_edges: True for a router that gives learned edges a gradient; with another such a topology is refused.
         takes_log_weights: True for a router that adds `edges.log_weights` to its logits; the same.
         takes_classes: True for a router whose edges of one class share a weight; the same.
+        skips: whether messages to neurons that rest cost nothing.
         Options: the dataclass of the router's options, which are `config.router`.
         heads: routing weights per edge that the tape records.
         sparse: whether the topology lists edges, K sources for each neuron; the complete graph lists none.
@@ -53,6 +55,7 @@ class Router(TakesPresent, nn.Module, ABC):
     takes_log_weights: ClassVar[bool] = False
     takes_classes: ClassVar[bool] = False
     learns_edges: ClassVar[bool] = False
+    skips: bool = False
     Options: type[PartOptions] = PartOptions
     heads: int = 1
 
@@ -114,6 +117,14 @@ class Router(TakesPresent, nn.Module, ABC):
         A router whose weights sum to a mass gets `present`, `[B, T, N]` bool or None, if it has such a keyword, and
         shares the mass among the neurons that are there. One of free mass need not: gates of absent neurons are zero.
         """
+
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
+        """Whether `of_rows` stands for `forward` on tensors like `x`, and may be called in its place."""
+        return False
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        """What those that take part hear of one another, of a router without a state: lists `[R, D]` -> `[R, D]`."""
+        raise NotImplementedError
 
     def edge_weights(self) -> list[EdgeWeights]:
         """The parameters that are weights of listed edges, each with the view of it (and of what is of its shape) as

@@ -31,8 +31,6 @@ class Edges:
         lags: `[N_to, K]` int64, how many steps an edge takes; None if all take none.
         classes: `[N_to, K]` int64, the class of each edge: edges of one class share a weight; None without classes.
         limits: `[C]` of -1, 0 and 1, the sign that the weight of each class has to have; 0 for any.
-        blocks: into how many equal groups the neurons fall, where the first N / blocks sources of each neuron are those
-            of its own group in order, and the rest lead across; 0 where the list has no such form.
         relay: in the place of a neuron that is absent its listeners hear the one so many places before it, over its
             edge from there (topology `chain`); 0: they hear nobody.
     """
@@ -44,7 +42,6 @@ class Edges:
     lags: Tensor | None = None
     classes: Tensor | None = None
     limits: Tensor | None = None
-    blocks: int = 0
     relay: int = 0
 
     @classmethod

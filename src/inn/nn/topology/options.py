@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from inn.config.checks import check_at_least
+from inn.config.checks import check_at_least, check_idle, needs
 from inn.nn.topology.files import read_edges
 from inn.nn.topology.roles import ReadoutOptions, TopologyOptions
 from inn.system.errors import InputError
@@ -56,14 +56,22 @@ class RewiredOptions(TopologyOptions):
 
     density: float = 0.25
     """Share of the edges of the complete graph, each neuron's to itself included; in (0, 1)."""
+    groups: int = 1
+    """Groups, as equal in size as N allows, that the first edges favour; a group is a range of neurons."""
+    inside: float = needs(0.5, "groups", (1).__lt__, "8")
+    """Share of the others that a neuron hears at first that are of its own group, where it has so many."""
     seed: int = 0
     """Seed of the first edges."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_idle(self)
         check_at_least(self, 0, "seed")
+        check_at_least(self, 1, "groups")
         if not 0 < self.density < 1:
             raise InputError(f"density must be in (0, 1), not {self.density}")
+        if not 0 <= self.inside <= 1:
+            raise InputError(f"inside must be in [0, 1], not {self.inside}")
 
     def degree(self, neurons: int) -> int:
         """How many each of so many neurons hears, itself included."""
@@ -76,6 +84,8 @@ class RewiredOptions(TopologyOptions):
                 f"density {self.density} of {graph.neurons} neurons is {self.degree(graph.neurons)} sources for each, "
                 f"and it must be 2 to {graph.neurons - 1}, itself among them; set another density"
             )
+        if self.groups > graph.neurons:
+            raise InputError(f"groups {self.groups} needs as many neurons, not {graph.neurons}; set groups lower")
 
 
 @dataclass
