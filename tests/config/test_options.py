@@ -153,12 +153,15 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
         own = {"families": ["rbf", "hinge", "fourier", "bspline", "wavelet", "chebyshev"]}
     own |= {"activation": "fourier"} if option.startswith("fourier_") else {}
     own |= {"loss": "mi"} if option == "loss_weight" else {"groups": 3} if option == "inside" else {}
+    own |= {"size": 3} if kind == "chain" else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}
+    base |= {"topology": {"kind": "chain", "size": 2}} if (part, kind) == ("readout", "each") else {}
     default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
     special = {"path": str(tmp_path / "edges.csv"), "table": [i % 2 for i in range(11)]}
     special |= {"start": "random"} if kind == "address" else {}
+    special |= {"size": 2} if kind == "chain" else {"read": [0, 1, 4, 5]} if kind == "each" else {}
     value = special[option] if option in special else other(option, default)
     given = {**own, option: value}
     if option == "path":

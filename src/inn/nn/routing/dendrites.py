@@ -19,6 +19,7 @@ from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 
@@ -102,9 +103,11 @@ class Dendrites(Router):
                 results.append(messages(x, m.weight, *listed))  # type: ignore[arg-type]
         return self._together(results)
 
-    def packs(self, x: Tensor) -> bool:
-        """Whether its matrices may be read instead of its call, to hear row by row (`inn.nn.packing`)."""
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
         return self.skips and not autocasts(x) and untouched(self)
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        return rows.heard(x, self.matrices(edges).flatten(2))
 
     def taken_in(self, x: Tensor) -> Tensor:
         """With a lag: what neurons `x` `[B, T, N, D]` take in of themselves at this step."""

@@ -14,6 +14,7 @@
 #include "neighbours_ops.h"
 #include "norm.h"
 #include "ops.h"
+#include "packed_ops.h"
 #include "recall.h"
 #include "scan.h"
 #include "step.h"
