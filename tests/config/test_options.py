@@ -53,6 +53,7 @@ OTHER = {
     "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
     "sensors": [1, 2, 4], "read": [0, 3], "activation": "stick", "loss": "mi",
     "inside": 1.0,
+    "lags": [1, 2], "lag_window": 9,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
@@ -155,6 +156,7 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     own |= {"activation": "fourier"} if option.startswith("fourier_") else {}
     own |= {"loss": "mi"} if option == "loss_weight" else {"groups": 3} if option == "inside" else {}
     own |= {"size": 3} if kind == "chain" else {}
+    own |= {"lag_seed": {"lags": [1, 60]}, "lag_window": {"lags": [1, 4]}}.get(option, {})
     own |= {"itself": False} if option == "classes" else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")

@@ -27,7 +27,7 @@ class Mixing(WeightedRouter):
 
     mass = None
     Options = MixingOptions
-    learns_edges = takes_classes = True
+    learns_edges = takes_lags = takes_classes = True
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
@@ -69,16 +69,18 @@ class Mixing(WeightedRouter):
         mask: Tensor | None = None,
         tape: RoundTape | None = None,
     ) -> tuple[Tensor, Parts]:
-        v = self.values(x, gate)
+        v, after = self.values(x, gate), {}
         if self.sparse and edges is not None:
             weights = self.of_edges(edges) * edges.factors(self.weights.dtype)
-            message = neighbour_sum(v, weights, edges.sources, edges.open)
+            v, _, along, after = self.late(v, state, edges, None, reset, mask)
+            assert along is not None
+            message = neighbour_sum(v, weights, along.sources, along.open)
         else:
             weights = self.weights if edges is None else self.weights * edges.matrix(self.weights.dtype)
             message = torch.einsum("ij,btjd->btid", weights.to(v.dtype), v)
         if tape is not None:
             tape.add_routing(weights.expand(*x.shape[:2], 1, -1, -1), edges if self.sparse else None)
-        return self.out(message), {}
+        return self.out(message), after
 
     def sent(self, x: Tensor, gate: Tensor | None) -> Tensor:
         return self.values(x, gate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import zip_longest
 
 import torch
 
@@ -17,20 +18,17 @@ class Listed(Topology):
     Options = EdgesOptions
 
     def edges(self, neurons: int) -> Edges:
-        if self.options.classes:
-            return self._classed(neurons)
-        rows: list[dict[int, int]] = [{i: 1} if self.options.itself else {} for i in range(neurons)]
-        for to, source, *sign in self.options.edges:
-            rows[to][source] = sign[0] if sign else 1
-        return Edges.listed([list(row) for row in rows], [list(row.values()) for row in rows])
-
-    def _classed(self, neurons: int) -> Edges:
-        """The edges with their classes, numbered as they come; a sign is that of the class's weight, and no factor."""
-        limits = self.options.limits()
+        o = self.options
+        rows: list[dict[int, list[int]]] = [{i: [1, 0, 0]} if o.itself else {} for i in range(neurons)]
+        limits = o.limits() if o.classes else {}
         number = {name: c for c, name in enumerate(limits)}
-        rows: list[dict[int, int]] = [{} for _ in range(neurons)]
-        for (to, source, *_), name in zip(self.options.edges, self.options.classes, strict=True):
-            rows[to][source] = number[name]
-        edges = Edges.listed([list(row) for row in rows])
-        classes = [[*row.values(), *[0] * (edges.sources.shape[1] - len(row))] for row in rows]
-        return replace(edges, classes=torch.tensor(classes), limits=torch.tensor([*limits.values()]))
+        for (to, source, *more), name in zip_longest(o.edges, o.classes):
+            sign, lag = (more + [1, 0][len(more) :])[:2]
+            rows[to][source] = [1 if limits else sign, lag, number.get(name, 0)]  # a class has its sign in its weight
+        signs, lags, classes = ([[own[i] for own in row.values()] for row in rows] for i in range(3))
+        edges = Edges.listed([list(row) for row in rows], signs, lags)
+        if not limits:
+            return edges
+        widest = edges.sources.shape[1]
+        listed = torch.tensor([[*row, *[0] * (widest - len(row))] for row in classes])
+        return replace(edges, classes=listed, limits=torch.tensor([*limits.values()]))
