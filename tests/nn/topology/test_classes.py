@@ -132,7 +132,7 @@ def test_classes_are_read_from_files(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
-    ("to,from,weight\n0,1,2\n", "its header is to,from,weight, not to,from and after them, if at all, sign, lag and class"),
+    ("to,from,weight\n0,1,2\n", "its header is to,from,weight, not to,from and after them, if at all"),
     ("to,from,sign,class\n0,1,2,a\n", "a sign is 1, -1 or 0 \\(any\\)"),
     ("to,from,sign\n0,1,0\n", "a sign is 1 or -1"),
     ("to,from,class\n0,1,a\n1,0,\n", "edge \\[1, 0\\] has no class; name one for every edge, or for none"),
