@@ -100,6 +100,7 @@ def test_routers(router):
         ("small-world", {"rewired": 0.8}),
         ("groups", {"between": 2}),
         ("edges", {"edges": [[0, 1], [1, 2, -1], [3, 0]]}),
+        ("chain", {"size": 2}),
         ("rewired", {"density": 0.5}),
         ("rewired", {"density": 0.5, "groups": 2, "inside": 1.0}),
         ("signatures", {}),
