@@ -15,7 +15,7 @@ from inn.nn.masked import legible
 from inn.nn.population import NeuronLinear, NeuronNorm
 from inn.nn.presence import counted
 from inn.ops.norm.reference import EPSILON
-from inn.ops.tensors import autocasts, shares
+from inn.ops.tensors import autocasts
 
 DENSEST = 0.75
 """Share of (stream, step, neuron) that takes part above which the steps are not worth moving."""
@@ -121,14 +121,17 @@ class Packed:
         for places, there in self.meetings:
             met = rows.index_select(0, places.flatten()).unflatten(0, places.shape).transpose(1, 2)  # [S, 3 H, M, d]
             q, k, v = met.split(heads, 1)
-            weights = shares(q @ k.transpose(-1, -2), there[:, None, None])
+            weights = (q @ k.transpose(-1, -2) + there.to(q.dtype)[:, None, None]).softmax(-1)
             weights = F.dropout(weights, dropout) if dropout else weights
-            told.append((weights @ v).transpose(1, 2).flatten(2)[there])
+            told.append((weights @ v).transpose(1, 2).flatten(2).flatten(0, 1))
         return torch.cat(told).index_select(0, self.met) if told else rows[:, 2 * heads :].flatten(1)
 
     @cached_property
     def meetings(self) -> list[tuple[Tensor, Tensor]]:
-        """Who meets at a step, `[S, M]` places in the list, and which of them count; steps of like M together."""
+        """Who meets at a step, `[S, M]` places in the list, and 0 for those that count, -inf for what fills up to M.
+
+        Steps at which about as many meet are together.
+        """
         order = self.steps.argsort(stable=True)
         counts = self.steps.bincount(minlength=self.shape[0] * self.shape[1])
         begin = counts.cumsum(0) - counts
@@ -137,15 +140,16 @@ class Packed:
         found = []
         for part in some.tensor_split(min(_MEETINGS, max(1, len(some) // 64))) if len(some) else ():
             many = torch.arange(int(counts[part[-1]]), device=order.device)
-            there = many < counts[part][:, None]
+            there = torch.zeros(len(part), len(many)).masked_fill(many >= counts[part][:, None], -torch.inf)
             found.append((order[(begin[part][:, None] + many).clamp_max(len(order) - 1)], there))
         return found
 
     @cached_property
     def met(self) -> Tensor:
         """Where each row of the list is among those of `meetings`."""
-        order = torch.cat([places[there] for places, there in self.meetings])
-        return torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
+        order = torch.cat([places.flatten() for places, _ in self.meetings])
+        counts = torch.cat([there.flatten() for _, there in self.meetings]).isfinite().nonzero()[:, 0]
+        return torch.empty_like(counts).scatter(0, order[counts], counts)
 
     def scaled(self, rows: Tensor, gain: Tensor, bias: Tensor | None = None) -> Tensor:
         """The list `[R, ..., D]` by a gain for all neurons or one for each, `[P, D]`, and plus a bias like it."""
