@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inn.ops import neighbour_attention, neighbour_messages, neighbour_sum, neuron_attention, use_backend
+from inn.ops import (
+    neighbour_attention,
+    neighbour_messages,
+    neighbour_scores,
+    neighbour_sum,
+    neuron_attention,
+    use_backend,
+)
 
 KINDS = [torch.float64, torch.float32, torch.bfloat16]
 
@@ -72,6 +79,22 @@ def test_sums_equal_the_reference_with_gradients(time, neurons, width, kind):
 
 
 @given(
+    st.sampled_from([1, 5, 17]), st.integers(1, 6), st.integers(1, 3), st.sampled_from([1, 4, 8, 18]),
+    st.integers(1, 18), st.sampled_from(KINDS),
+)  # fmt: skip
+@settings(max_examples=30)
+def test_sums_and_scores_by_step_equal_the_reference_with_gradients(time, neurons, heads, width, degree, kind):
+    torch.manual_seed(time)
+    sources, is_open = torch.randint(neurons, (neurons, degree)), torch.rand(neurons, degree) < 0.7
+    q, k = (torch.randn(2, time, neurons, heads, width).to(kind).requires_grad_() for _ in range(2))
+    weights = torch.randn(2, time, heads, neurons, degree, dtype=torch.promote_types(kind, torch.float32))
+    for op, leaves in ((neighbour_sum, [k, weights.requires_grad_()]), (neighbour_scores, [q, k])):
+        bar = found(op, "reference", [t.detach().double().requires_grad_() for t in leaves], sources, is_open)
+        for backend in ("torch",) if kind == torch.float64 else ("torch", "cpu"):
+            near(found(op, backend, leaves, sources, is_open), bar, kind)
+
+
+@given(
     st.sampled_from([1, 5, 17, 50]), st.integers(2, 5), st.sampled_from([(1, 3), (4, 9), (5, 40), (16, 20), (34, 16)]),
     st.booleans(), st.booleans(), st.booleans(), st.sampled_from(KINDS), st.integers(0, 99),
 )  # fmt: skip
@@ -118,6 +141,8 @@ def test_a_nan_does_not_come_over_a_closed_edge_nor_from_who_is_absent(backend):
         found = neighbour_attention(k, v, v, sources, is_open, None, None, present)[0]
         assert found.isfinite().all()
         assert neighbour_sum(v[..., 0, :], torch.ones(3, 2), sources, is_open)[:, :, 0].isfinite().all()
+        assert neighbour_sum(v, torch.ones(1, 3, 1, 3, 2), sources, is_open)[:, :, 0].isfinite().all()
+        assert neighbour_scores(k, v, sources, is_open)[..., 0, :].isfinite().all()
         assert neighbour_messages(v[..., 0, :], torch.ones(3, 5, 2, 4), sources, is_open)[:, :, 0].isfinite().all()
 
 

@@ -65,8 +65,8 @@ class GraphConfig:
     """Which neurons receive messages from which."""
     router: Any = part(ROUTERS, "dendrites")
     """How neurons exchange messages at one time step; `dendrites` feed the memory, the others come after it."""
-    norm: Literal["layer", "rms"] = "layer"
-    """Layer norm, or RMS norm (no mean subtraction, no bias), as in published Mambas."""
+    norm: Literal["layer", "rms", "none"] = "layer"
+    """Layer norm, or RMS norm (no mean subtraction, no bias), as in published Mambas; or none."""
     update: Literal["sequential", "parallel", "message-norm"] = needs("sequential", "router", _routed, "attention")
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
     residual: Literal["add", "learned", "input"] = needs("add", "update", "parallel".__ne__, "sequential")
@@ -165,6 +165,16 @@ class GraphConfig:
     def input_width(self) -> int:
         """Width of what the graph takes in: D copied, S x D split among S sensors, which are all N unless some are."""
         return self.width * (len(self.sensors) if self.input == "split" else 1)
+
+    @property
+    def views(self) -> int:
+        """How many views a readout gives, side by side: 1, or one after every link of a chain."""
+        return READOUTS[self.readout.kind].views(self)
+
+    @property
+    def view_width(self) -> int:
+        """Width of one of them, which a model tells something by."""
+        return self.readout_width // self.views
 
     @property
     def readout_width(self) -> int:

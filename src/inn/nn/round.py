@@ -63,7 +63,7 @@ class Round(nn.Module):
         if (gate := GATES[config.gate.kind]) is not None and not gate.once:
             self.gate = gate(config)
         if (inner := INNERS[config.inner.kind]) is not None:
-            self.inner_norm = NeuronNorm(P, D, kind=config.norm)
+            self.inner_norm = NeuronNorm(P, D, kind=config.norm if inner.normed else "none")
             self.inner = inner(config)
 
     @property
@@ -241,7 +241,8 @@ class Round(nn.Module):
         if (gate := self.gate) is not None and not gate.rests:
             _, emit, own = gate(x, mask=options["mask"], present=present)
             penalties.update(own)
-        if present is not None and not router.takes_present:  # who is absent sends nothing
+        passed_on = (edges := options["edges"]) is not None and edges.relay  # the router's door sees to it
+        if present is not None and not router.takes_present and not passed_on:  # who is absent sends nothing
             emit = present.to(x.dtype) if emit is None else emit * present
             options = {name: value for name, value in options.items() if name != "present"}
         if gate is not None and emit is not None and options["tape"] is not None:

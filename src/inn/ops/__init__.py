@@ -10,7 +10,7 @@ from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
 from inn.ops.lookup import recall
 from inn.ops.loop import recurrence
-from inn.ops.neighbours import neighbour_attention, neighbour_messages, neighbour_sum
+from inn.ops.neighbours import neighbour_attention, neighbour_messages, neighbour_scores, neighbour_sum
 from inn.ops.norm import neuron_norm
 from inn.ops.packed import packed_attention, packed_conv, packed_scan
 from inn.ops.scan import selective_scan
@@ -22,6 +22,7 @@ __all__ = [
     "memory_step",
     "neighbour_attention",
     "neighbour_messages",
+    "neighbour_scores",
     "neighbour_sum",
     "neuron_attention",
     "neuron_linear",

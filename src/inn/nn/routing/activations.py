@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_scores, neighbour_sum
 
 if TYPE_CHECKING:
     from inn.nn.routing.options import AttentionOptions
@@ -144,20 +145,20 @@ def over_learned(scores: Tensor, is_open: Tensor, log_weights: Tensor, sink: Ten
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, activation: Activation, edges: Edges | None, sparse: bool, dropout: float,
-    present: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, activation: Activation, edges: Edges | None, along: Edges | None, sparse: bool,
+    dropout: float, present: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Attention by an activation: what neurons hear `[B, T, N, H, d]`, and the signed weights `[B, T, H, N, K]`.
 
     Args:
         q, k, v: `[B, T, N, H, d]`.
         edges: listed ones where `sparse`; else those that may be used among all.
+        along: the same, by where `k` and `v` have what comes over them (`Router.late`).
         present: `[B, T, N]` bool, None for all.
     """
-    scale, listed = q.shape[-1] ** -0.5, edges if sparse else None
+    scale, listed = q.shape[-1] ** -0.5, along if sparse else None
     if listed is not None:
-        carrying = Edges(listed.sources, listed.open)
-        scores = torch.einsum("btnhd,btnkhd->bthnk", q, heard(k, carrying)) * scale
+        scores = neighbour_scores(q, k, listed.sources, listed.open) * scale
         is_open = listed.open
         is_open = is_open if present is None else (is_open & present[:, :, listed.sources])[:, :, None]
     else:
@@ -172,5 +173,5 @@ def attend(
     used = (F.dropout(weights, dropout) if dropout else weights).to(v.dtype)
     if listed is None:
         return torch.einsum("bthnk,btkhd->btnhd", used, v), weights
-    message = torch.einsum("bthnk,btnkhd->btnhd", used, heard(v, listed))
-    return message, weights if listed.signs is None else weights * listed.signs
+    signed = (lambda w: w) if listed.signs is None else (lambda w: w * listed.signs)
+    return neighbour_sum(v, signed(used), listed.sources, listed.open), signed(weights)

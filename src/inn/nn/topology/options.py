@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
-from inn.config.checks import check_at_least
+from inn.config.checks import check_at_least, check_idle, needs
 from inn.nn.topology.files import read_edges
-from inn.nn.topology.roles import TopologyOptions
+from inn.nn.topology.roles import LagOptions, ReadoutOptions, TopologyOptions
 from inn.system.errors import InputError
 
 
 @dataclass
-class RingOptions(TopologyOptions):
+class RingOptions(LagOptions):
     """Each neuron receives from itself and its nearest neighbours on a ring."""
 
     neighbours: int = 2
@@ -55,14 +56,22 @@ class RewiredOptions(TopologyOptions):
 
     density: float = 0.25
     """Share of the edges of the complete graph, each neuron's to itself included; in (0, 1)."""
+    groups: int = 1
+    """Groups, as equal in size as N allows, that the first edges favour; a group is a range of neurons."""
+    inside: float = needs(0.5, "groups", (1).__lt__, "8")
+    """Share of the others that a neuron hears at first that are of its own group, where it has so many."""
     seed: int = 0
     """Seed of the first edges."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_idle(self)
         check_at_least(self, 0, "seed")
+        check_at_least(self, 1, "groups")
         if not 0 < self.density < 1:
             raise InputError(f"density must be in (0, 1), not {self.density}")
+        if not 0 <= self.inside <= 1:
+            raise InputError(f"inside must be in [0, 1], not {self.inside}")
 
     def degree(self, neurons: int) -> int:
         """How many each of so many neurons hears, itself included."""
@@ -75,6 +84,8 @@ class RewiredOptions(TopologyOptions):
                 f"density {self.density} of {graph.neurons} neurons is {self.degree(graph.neurons)} sources for each, "
                 f"and it must be 2 to {graph.neurons - 1}, itself among them; set another density"
             )
+        if self.groups > graph.neurons:
+            raise InputError(f"groups {self.groups} needs as many neurons, not {graph.neurons}; set groups lower")
 
 
 @dataclass
@@ -111,7 +122,7 @@ class SignaturesOptions(TopologyOptions):
 
 
 @dataclass
-class GroupsOptions(TopologyOptions):
+class GroupsOptions(LagOptions):
     """Groups of neurons: each receives from all neurons of its group, and from a few others."""
 
     groups: int = 2
@@ -157,7 +168,7 @@ class GroupsOptions(TopologyOptions):
 
 
 @dataclass
-class HubOptions(TopologyOptions):
+class HubOptions(LagOptions):
     """A star: the first neurons hear all, all others hear these and themselves."""
 
     hubs: int = 1
@@ -176,28 +187,123 @@ class HubOptions(TopologyOptions):
 
 
 @dataclass
-class EdgesOptions(TopologyOptions):
-    """A list of edges."""
+class ChainOptions(TopologyOptions):
+    """A chain: each link hears the link before it and itself; neurons that are absent pass on what is before them."""
 
-    edges: list[list[int]] = field(default_factory=list)
-    """[to, from] for every edge, or [to, from, sign] with 1 or -1; neurons are numbered from 0."""
-    itself: bool = True
-    """Each neuron also receives from itself, listed or not."""
+    size: int = 1
+    """Neurons of a link: a range of neurons, which all hear one another."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        seen = set()
-        for edge in self.edges:
-            if len(edge) not in (2, 3) or any(isinstance(n, bool) or not isinstance(n, int) for n in edge):
-                raise InputError(f"an edge is [to, from] or [to, from, sign] in whole numbers, not {edge}")
-            if min(edge[:2]) < 0 or (len(edge) == 3 and edge[2] not in (1, -1)):
-                raise InputError(f"edge {edge} must join neurons numbered from 0, and a sign is 1 or -1")
-            if tuple(edge[:2]) in seen:
-                raise InputError(f"edge {edge[:2]} is listed twice; leave one out")
-            seen.add(tuple(edge[:2]))
+        check_at_least(self, 1, "size")
 
     def check(self, graph: Any) -> None:
         super().check(graph)
+        links = graph.neurons // self.size
+        if graph.neurons % self.size or links < 2:
+            raise InputError(
+                f"topology 'chain' needs two links or more of {self.size} neurons (size), and {graph.neurons} neurons "
+                "are not; set neurons to a multiple of size"
+            )
+        if graph.rounds < links - 1 and not graph.lag:
+            raise InputError(
+                f"a chain of {links} links needs {links - 1} rounds, not {graph.rounds}, for what is said gets one "
+                f"link further in each; set rounds to {links - 1}"
+            )
+
+
+@dataclass
+class EachOptions(ReadoutOptions):
+    """One readout after every link of a chain; a model tells something at each, and training takes the mean."""
+
+    change: float = 0.0
+    """Weight (nats) of the squared change from one readout to the next in the training loss."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "change")
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        chain = graph.topology
+        if not isinstance(chain, ChainOptions):
+            raise InputError(
+                f"readout 'each' reads after every link of a chain, and topology '{chain.kind}' has none; set topology "
+                "chain, or another readout"
+            )
+        read, size = list(graph.read), chain.size
+        links = [read[i : i + size] for i in range(0, len(read), size)]
+        if len(links) < 2 or any(n != [*range(n[0], n[0] + size)] or n[0] % size for n in links):
+            raise InputError(
+                f"readout 'each' reads links as a whole, at least two of them, of {size} neurons each, unlike {read}; "
+                "name all neurons of a link in read, or leave read out"
+            )
+
+
+@dataclass
+class EdgesOptions(LagOptions):
+    """A list of edges."""
+
+    edges: list[list[int]] = field(default_factory=list)
+    """[to, from], [to, from, sign] with 1 or -1 (of a class also 0), or [to, from, sign, lag], of neurons from 0 on."""
+    itself: bool = True
+    """Each neuron also receives from itself, listed or not."""
+    classes: list[str] = field(default_factory=list)
+    """A class for every edge, by name: those of one share a weight, of the sign that they have (0: any); []: none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        signs = (1, 0, -1) if self.classes else (1, -1)
+        seen = set()
+        for edge in self.edges:
+            if len(edge) not in (2, 3, 4) or any(isinstance(n, bool) or not isinstance(n, int) for n in edge):
+                raise InputError(f"an edge is [to, from], [to, from, sign] or [to, from, sign, lag], not {edge}")
+            if min(edge[:2]) < 0 or (len(edge) > 2 and edge[2] not in signs):
+                either = "1, -1 or 0 (any)" if self.classes else "1 or -1"
+                raise InputError(f"edge {edge} must join neurons numbered from 0, and a sign is {either}")
+            if len(edge) == 4 and edge[3] < 0:
+                raise InputError(f"edge {edge} must have a lag of 0 or more steps")
+            if tuple(edge[:2]) in seen:
+                raise InputError(f"edge {edge[:2]} is listed twice; leave one out")
+            seen.add(tuple(edge[:2]))
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        if not self.classes:
+            return
+        if len(self.classes) != len(self.edges) or not all(name.strip() for name in self.classes):
+            without = next(
+                (e for e, n in zip_longest(self.edges, self.classes, fillvalue="") if not str(n).strip()), ""
+            )
+            raise InputError(
+                f"there are {len(self.edges)} edges, and edge {without or 'none'} has no class; name one for every "
+                "edge, or for none"
+            )
+        if self.itself:
+            raise InputError(
+                "an edge from a neuron to itself is of no class; list those that are to be, and set itself false"
+            )
+        self.limits()
+
+    def limits(self) -> dict[str, int]:
+        """The classes as they come, each with the sign of its weight; `InputError` for one with edges of two signs."""
+        found: dict[str, int] = {}
+        for edge, name in zip(self.edges, self.classes, strict=True):
+            sign = edge[2] if len(edge) > 2 else 0
+            if found.setdefault(name, sign) != sign:
+                raise InputError(
+                    f"class '{name}' has edges of sign {found[name]} and of sign {sign}, and they share one weight; "
+                    "name two classes"
+                )
+        return found
+
+    def longest(self) -> int:
+        return max(super().longest(), *(edge[3] for edge in self.edges if len(edge) == 4), 0)
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        if self.lags and any(len(edge) == 4 for edge in self.edges):
+            raise InputError(f"lags {self.lags} and the edges themselves both say how long edges take; leave lags out")
         if not self.edges and not self.itself:
             raise InputError("topology 'edges' without edges lets nobody hear anything; list some")
         largest = max((max(edge[:2]) for edge in self.edges), default=0)
@@ -210,11 +316,11 @@ class FileOptions(EdgesOptions):
     """Edges from a file, which is read once: the configuration stores them."""
 
     path: str | None = None
-    """A CSV of `to,from[,sign]` or of an adjacency matrix, or an npz with `edges` or `adjacency` (row: receiver)."""
+    """A CSV of `to,from[,sign][,lag][,class]` or an adjacency matrix, or an npz with `edges` or `adjacency`."""
 
     def __post_init__(self) -> None:
         if not self.edges:
             if self.path is None:
                 raise InputError("topology 'file' needs path: a CSV or an npz with edges or an adjacency matrix")
-            self.edges = read_edges(self.path)
+            self.edges, self.classes = read_edges(self.path)
         super().__post_init__()
