@@ -17,6 +17,7 @@ STUDIES: dict[str, str] = {
     "identical": "inn_studies.identical:Identical",
     "gap": "inn_studies.gap:Gap",
     "gate": "inn_studies.gate:Gates",
+    "resting": "inn_studies.resting:Resting",
     "samples": "inn_studies.samples:Samples",
     "neurons": "inn_studies.neurons:Neurons",
     "rivals": "inn_studies.rivals:Rivals",

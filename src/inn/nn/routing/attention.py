@@ -15,7 +15,7 @@ from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
 from inn.nn.topology.base import learned
 from inn.nn.topology.edges import Edges
-from inn.ops import neighbour_attention, neuron_attention
+from inn.ops import neighbour_attention, neuron_attention, packed_attention
 from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
 
@@ -133,7 +133,8 @@ class Attention(WeightedRouter):
             q, k = (
                 rows.scaled(F.rms_norm(t, t.shape[-1:]), gain) for t, gain in ((q, self.query_gain), (k, self.key_gain))
             )
-        return rows.through(self.out, rows.attended(q, k, v, self.dropout if self.training else 0.0))
+        message = packed_attention(q, k, v, *rows.meetings, self.dropout if self.training else 0.0)
+        return rows.through(self.out, message.flatten(1))
 
     def flops(self) -> dict[str, float]:
         parts = super().flops()
