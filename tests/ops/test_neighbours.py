@@ -161,3 +161,15 @@ def test_the_kernel_does_not_depend_on_the_number_of_threads():
         results[-1] += [z, *torch.autograd.grad(z.square().sum(), [leaves[0], matrices])]
     torch.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_more_neurons_may_send_than_listen():
+    """As edges that take time do: what neurons sent at each lag counts as neurons of its own."""
+    torch.manual_seed(0)
+    q, k = torch.randn(1, 2, 3, 2, 4), torch.randn(1, 2, 5, 2, 4)
+    weights, listed = torch.randn(1, 2, 2, 3, 2), (torch.tensor([[0, 4], [3, 1], [2, 4]]), torch.rand(3, 2) < 0.8)
+    for op, leaves in ((neighbour_scores, [q, k]), (neighbour_sum, [k, weights])):
+        bar = found(op, "reference", [t.double().requires_grad_() for t in leaves], *listed)
+        ours = [t.clone().requires_grad_() for t in leaves]
+        assert op.choose(*ours, *listed)[0].name == "torch"
+        near(found(op, "torch", ours, *listed), bar, torch.float32)

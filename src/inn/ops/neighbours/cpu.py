@@ -63,6 +63,8 @@ def refuses_sum(v, weights, sources, open) -> str | None:
 
 def refuses_scores(q, k, sources, open) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
+    if q.shape[2] != k.shape[2]:
+        return "takes as many neurons that send as neurons that listen"
     if q.dtype != k.dtype:
         return f"takes queries and keys of one type, not {q.dtype} and {k.dtype}"
     return refuse((q, k), ()) or why_not()

@@ -45,6 +45,8 @@ def refuses_attention(
     floats = () if log_weights is None else (log_weights,)
     if want_weights and gpu.needs_gradient(q, k, v, *floats):
         return "hands back routing weights without a gradient only"
+    if q.shape[2] != k.shape[2]:
+        return "takes as many neurons that send as neurons that listen"
     if q.dtype != k.dtype or q.dtype != v.dtype:
         return f"takes queries, keys and values of one type, not {q.dtype}, {k.dtype} and {v.dtype}"
     return _too_wide(q.shape[4]) or gpu.refuse((q, k, v), floats)
@@ -59,6 +61,8 @@ def neighbour_sum_triton(v: Tensor, weights: Tensor, sources: Tensor, open: Tens
 
 def refuses_sum(v, weights, sources, open) -> str | None:
     """Why these tensors cannot go to the Triton kernel, or None."""
+    if v.shape[2] != len(sources):
+        return "takes as many neurons that send as neurons that listen"
     return _too_wide(v.shape[-1]) or gpu.refuse((v,), (weights,))
 
 
@@ -69,6 +73,8 @@ def neighbour_scores_triton(q: Tensor, k: Tensor, sources: Tensor, open: Tensor)
 
 def refuses_scores(q, k, sources, open) -> str | None:
     """Why these tensors cannot go to the Triton kernel, or None."""
+    if q.shape[2] != k.shape[2]:
+        return "takes as many neurons that send as neurons that listen"
     if q.dtype != k.dtype:
         return f"takes queries and keys of one type, not {q.dtype} and {k.dtype}"
     return _too_wide(q.shape[4]) or gpu.refuse((q, k))
