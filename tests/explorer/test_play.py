@@ -81,6 +81,24 @@ def test_a_person_types_silences_and_lets_it_write(page):
     drawn(page, written)
 
 
+def test_an_older_reading_that_is_ready_late_is_not_shown(page):
+    page.evaluate("""() => {
+        const unpack = Response.prototype.arrayBuffer, first = new Promise((go) => { window.release = go; });
+        Response.prototype.arrayBuffer = async function () {
+            if (!window.held) { window.held = true; await first; }
+            return unpack.call(this);
+        };
+    }""")
+    page.keyboard.press("Control+End")
+    page.keyboard.type("t")
+    page.wait_for_function("() => window.held")
+    page.keyboard.type("h")
+    drawn(page, TEXT + "th")
+    page.evaluate("async () => { release(); await new Promise(requestAnimationFrame); }")
+    assert page.locator(".text span").count() == len(TEXT) + 2
+    assert page.evaluate("document.querySelector('.play textarea').dataset.drawn") == TEXT + "th"
+
+
 def test_what_the_model_does_not_know_is_said_and_does_nothing(page):
     page.locator(".play textarea").fill("the <script>alert(1)</script> cat")
     page.wait_for_function("() => document.querySelector('.play .note[role]').textContent.includes('left out')")

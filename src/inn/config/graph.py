@@ -167,6 +167,16 @@ class GraphConfig:
         return self.width * (len(self.sensors) if self.input == "split" else 1)
 
     @property
+    def views(self) -> int:
+        """How many views a readout gives, side by side: 1, or one after every link of a chain."""
+        return READOUTS[self.readout.kind].views(self)
+
+    @property
+    def view_width(self) -> int:
+        """Width of one of them, which a model tells something by."""
+        return self.readout_width // self.views
+
+    @property
     def readout_width(self) -> int:
         """Width of what the graph gives out: D from each neuron that is read, concatenated, else D."""
         return READOUTS[self.readout.kind].width(self)

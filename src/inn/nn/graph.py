@@ -91,7 +91,7 @@ class Graph(Checked):
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
         own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": None} | edges.tensors()
-        self.blocks = 0 if edges is None else edges.blocks
+        self.relay = 0 if edges is None else edges.relay
         roles = {"ids": torch.arange(self.config.neurons), "sensors": sensors_of(self.config)}
         return roles | {f"edge_{name}": t for name, t in own.items()}
 
@@ -130,7 +130,7 @@ class Graph(Checked):
         if not hasattr(self, "edge_sources"):
             return None
         found: dict[str, Any] = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
-        return Edges(**found, blocks=self.blocks).to(self.ids.device)
+        return Edges(**found, relay=self.relay).to(self.ids.device)
 
     @property
     def topology(self) -> Present:
@@ -182,7 +182,10 @@ class Graph(Checked):
         more = {} if dt is None else {"dt": dt}
         chosen = self.choose(neurons, present, mask)
         neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, chosen=chosen, **more)
-        return self.read(neurons, chosen), state
+        y = self.read(neurons, chosen)
+        if self.training and (found := self.readout.penalties(y, mask)):  # type: ignore[operator]
+            state = State(state, {**state.penalties, **found})
+        return y, state
 
     def choose(self, x: Tensor, present: Tensor | None = None, mask: Tensor | None = None) -> Chosen:
         """Which of the neurons `[B, T, N, D]` take part, by the gate that is asked once, if the graph has one."""

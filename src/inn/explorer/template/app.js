@@ -174,12 +174,15 @@ function about(source) {
     source.made_with ? el("p", {}, "Made with ", el("code", {}, source.made_with), ".") : null];
 }
 
-/** Put another passage in the place of a run's, and draw. `facts`: what `read_passage` returns. */
-async function render(facts, index = 0) {
-  app.looks[index].passage = await Passage.from(facts);
+/** Put another passage in the place of a run's, and draw, unless `signal` was aborted meanwhile; tells whether it did. `facts`: what `read_passage` returns. */
+async function render(facts, index = 0, signal = null) {
+  const passage = await Passage.from(facts);
+  if (signal?.aborted) return false;
+  app.looks[index].passage = passage;
   slider.max = lastPlace();
   app.at = Math.min(app.at, lastPlace());
   show();
+  return true;
 }
 
 async function start() {

@@ -33,12 +33,13 @@ const quiet = (error) => error.name === "AbortError";
 async function readText() {
   playing.reading?.abort();
   keep();
-  const { signal } = (playing.reading = new AbortController());
+  const { signal } = (playing.reading = new AbortController()), text = playing.text.value;
   try {
     const answer = await ask("read", {}, signal);
     if (answer.status === 409) return; // something newer was asked for
     if (!answer.ok) throw await mistake(answer);
     const { passage, whole_bits, said } = await answer.json();
+    if (signal.aborted) return;
     playing.said.textContent = said.join("; ");
     if (!passage) {
       playing.bits.textContent = `Type at least 2 ${playing.unit}s`;
@@ -48,10 +49,8 @@ async function readText() {
     }
     const cost = passage.mean_bits - whole_bits;
     playing.bits.replaceChildren(`${format.bits(passage.mean_bits)} bits per ${playing.unit}`, passage.silenced ? el("span", {}, `, ${format.signed(cost)} bits from silenced neurons`) : "");
-    if (signal.aborted) return;
     app.at = passage.symbols - 1;
-    await render(passage);
-    playing.text.dataset.drawn = playing.text.value; // for whoever waits for it
+    if (await render(passage, 0, signal)) playing.text.dataset.drawn = text; // for whoever waits for it
   } catch (error) {
     if (!quiet(error)) playing.said.textContent = error.message;
   }

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_scores, neighbour_sum
 
 if TYPE_CHECKING:
     from inn.nn.routing.options import AttentionOptions
@@ -157,8 +158,7 @@ def attend(
     """
     scale, listed = q.shape[-1] ** -0.5, along if sparse else None
     if listed is not None:
-        carrying = Edges(listed.sources, listed.open)
-        scores = torch.einsum("btnhd,btnkhd->bthnk", q, heard(k, carrying)) * scale
+        scores = neighbour_scores(q, k, listed.sources, listed.open) * scale
         is_open = listed.open
         is_open = is_open if present is None else (is_open & present[:, :, listed.sources])[:, :, None]
     else:
@@ -173,5 +173,5 @@ def attend(
     used = (F.dropout(weights, dropout) if dropout else weights).to(v.dtype)
     if listed is None:
         return torch.einsum("bthnk,btkhd->btnhd", used, v), weights
-    message = torch.einsum("bthnk,btnkhd->btnhd", used, heard(v, listed))
-    return message, weights if listed.signs is None else weights * listed.signs
+    signed = (lambda w: w) if listed.signs is None else (lambda w: w * listed.signs)
+    return neighbour_sum(v, signed(used), listed.sources, listed.open), signed(weights)

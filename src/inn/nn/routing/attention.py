@@ -16,10 +16,12 @@ from inn.nn.routing.options import AttentionOptions
 from inn.nn.topology.base import learned
 from inn.nn.topology.edges import Edges
 from inn.ops import neighbour_attention, neuron_attention
+from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 
@@ -54,6 +56,9 @@ class Attention(WeightedRouter):
         if own.activation != "softmax" or own.sink:
             self.activation = Activation(own, self.degree)
             self.mass, self.exchangeable = None, False
+        maps = (self.query, self.key, self.value, self.out)
+        plain = not self.sparse and self.activation is None and not learned(config)
+        self.skips = plain and all(isinstance(m, NeuronLinear) for m in maps)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -116,6 +121,19 @@ class Attention(WeightedRouter):
 
     def carries(self) -> int:
         return 2 * self.width
+
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
+        return self.skips and edges is None and not autocasts(x) and untouched(self)
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        maps = (self.query, self.key, self.value)
+        weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]
+        q, k, v = rows.map(x, weight, bias).unflatten(1, (3, self.heads, -1)).unbind(1)
+        if self.query_gain is not None and self.key_gain is not None:
+            q, k = (
+                rows.scaled(F.rms_norm(t, t.shape[-1:]), gain) for t, gain in ((q, self.query_gain), (k, self.key_gain))
+            )
+        return rows.through(self.out, rows.attended(q, k, v, self.dropout if self.training else 0.0))
 
     def flops(self) -> dict[str, float]:
         parts = super().flops()

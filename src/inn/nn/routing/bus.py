@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from inn.nn.population import linear, neuron_map
+from inn.nn.population import messages, neuron_map
 from inn.nn.routing.base import EdgeWeights, Parts, Router, emitted, starts_silent
 from inn.nn.routing.options import BusOptions
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -60,7 +60,7 @@ class Bus(Router):
             assert along is not None
             if tape is not None:
                 tape.add_sizes(written, read, edges, along.sources)
-            return linear(heard(written, along).flatten(-2), read.flatten(2))[0], after
+            return messages(written, read.flatten(2), along.sources, along.open, along.signs), after
         read = self.read if edges is None else self.read * edges.matrix(self.read.dtype)[:, None, :, None]
         read = read.to(written.dtype)
         if tape is not None:

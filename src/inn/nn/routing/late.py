@@ -65,4 +65,4 @@ def by_lag(edges: Edges, lags: Sequence[int]) -> Edges:
     place = torch.zeros_like(edges.sources)
     for lag in lags[1:]:
         place = place + (edges.lags >= lag)
-    return replace(edges, sources=edges.sources + place * len(edges.sources), lags=None, blocks=0)
+    return replace(edges, sources=edges.sources + place * len(edges.sources), lags=None)
