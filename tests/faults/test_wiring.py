@@ -69,3 +69,16 @@ def test_it_is_refused_before_anything_is_written(fields, said, tmp_path, monkey
     assert err.getvalue().startswith("inn: ")
     assert re.search(said, err.getvalue()), err.getvalue()
     assert not (tmp_path / "made").exists()
+
+
+def test_a_neuron_that_hears_nobody_is_allowed_and_said_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("the graph of neurons listens to each neuron\n" * 200)
+    argv = "--data.corpus file:notes.txt --data.batch 2 --data.window 16 --train.symbols 64 --train.sample_every 0 "
+    argv += "--model.neurons 3 --model.width 8 --model.rounds 2 --model.topology edges --model.topology.itself false "
+    argv += "--model.topology.edges [[0,1],[1,0]] --device cpu"
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert main(["train", "demo", "--run", "made", *argv.split()]) == 0
+    told = [line for line in (tmp_path / "made" / "metrics.jsonl").read_text().splitlines() if "hear nobody" in line]
+    assert len(told) == 1
+    assert "1 neuron (2)" in told[0]
