@@ -157,6 +157,8 @@ class Packed:
         return rows * of_rows(gain) if bias is None else torch.addcmul(of_rows(bias), rows, of_rows(gain))
 
     def _normed(self, norm: NeuronNorm, rows: Tensor) -> Tensor:
+        if norm.weight is None:
+            return rows
         alike = F.rms_norm if norm.bias is None else F.layer_norm
         return self.scaled(alike(rows, rows.shape[-1:], eps=EPSILON), norm.weight, norm.bias)
 

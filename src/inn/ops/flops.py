@@ -104,6 +104,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "neighbour_messages_fwd": lambda x, weight, sources, *_, **__: _messages(x, weight, sources),
     "neighbour_messages_input_bwd": lambda gy, x, weight, sources, *_, **__: _messages(x, weight, sources),
     "neighbour_messages_weight_bwd": lambda gy, x, weight, sources, *_, **__: _messages(x, weight, sources),
+    "neighbour_messages_bwd": lambda gy, x, weight, sources, *_, **__: 2 * _messages(x, weight, sources),
     "neuron_linear_fwd": lambda x, weight, *_, **__: 2 * prod(x) * weight[1],
     "neuron_linear_input_bwd": lambda gy, weight, *_, **__: 2 * sum(map(prod, gy)) * weight[2],
     "neuron_linear_weight_bwd": lambda gy, x, *_, **__: 2 * sum(map(prod, gy)) * x[3],

@@ -42,6 +42,7 @@ class Router(TakesPresent, nn.Module, ABC):
         lags: the steps that edges take, rising, where any takes some; () elsewhere.
         learns_edges: True for a router that gives learned edges a gradient; with another such a topology is refused.
         takes_log_weights: True for a router that adds `edges.log_weights` to its logits; the same.
+        takes_classes: True for a router whose edges of one class share a weight; the same.
         skips: whether messages to neurons that rest cost nothing.
         Options: the dataclass of the router's options, which are `config.router`.
         heads: routing weights per edge that the tape records.
@@ -55,6 +56,7 @@ class Router(TakesPresent, nn.Module, ABC):
     exchangeable: bool = False
     takes_lags: ClassVar[bool] = False
     takes_log_weights: ClassVar[bool] = False
+    takes_classes: ClassVar[bool] = False
     learns_edges: ClassVar[bool] = False
     skips: bool = False
     Options: type[PartOptions] = PartOptions
@@ -69,11 +71,13 @@ class Router(TakesPresent, nn.Module, ABC):
         super().__init__()
         self.neurons, self.width = config.neurons, config.width
         edges = edges_of(config)
-        for known, what in ((self.takes_lags, "lags"), (self.takes_log_weights, "log_weights")):
+        known_of = {"lags": self.takes_lags, "log_weights": self.takes_log_weights, "classes": self.takes_classes}
+        for what, known in known_of.items():
             if not known and edges is not None and getattr(edges, what) is not None:
                 raise InputError(
                     f"topology '{config.topology.kind}' has {what} of edges, which router '{config.router.kind}' does "
-                    "not know of; use another router, or a topology without them"
+                    f"not know of; use {'router mixing' if what == 'classes' else 'another router'}, or a topology "
+                    "without them"
                 )
         if not self.learns_edges and learned(config):
             raise InputError(
@@ -225,14 +229,18 @@ class WeightedRouter(Router):
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         silent = starts_silent(config)
-        self.value = neuron_map(config, config.width, config.width, bias=True)
-        self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
+        maps = getattr(config.router, "maps", True)
+        self.value = neuron_map(config, config.width, config.width, bias=True) if maps else nn.Identity()
+        self.out: nn.Module = nn.Identity()
+        if maps:
+            self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
 
     def values(self, x: Tensor, gate: Tensor | None) -> Tensor:
         return emitted(self.value(x), gate)
 
     def flops(self) -> dict[str, float]:
+        maps: list[Any] = [m for m in (self.value, self.out) if not isinstance(m, nn.Identity)]
         return {
-            "routing.matrices": self.value.flops(self.neurons) + self.out.flops(self.neurons),
+            "routing.matrices": float(sum(m.flops(self.neurons) for m in maps)),
             "routing.messages": 2.0 * self.neurons * self.degree * self.width,
         }

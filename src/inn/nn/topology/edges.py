@@ -15,7 +15,7 @@ MOST = 1 << 14
 """Neurons whose edges can be listed one by one, all to all."""
 
 
-NAMES = ("sources", "open", "signs", "log_weights", "lags")
+NAMES = ("sources", "open", "signs", "log_weights", "lags", "classes", "limits")
 """The fields of `Edges` that are tensors."""
 
 
@@ -29,6 +29,8 @@ class Edges:
         signs: `[N_to, K]` of 1 and -1, a factor on the message over an edge; None if all are 1.
         log_weights: `[N_to, K]` float, added to the logits of routers by softmax; None if all are 0.
         lags: `[N_to, K]` int64, how many steps an edge takes; None if all take none.
+        classes: `[N_to, K]` int64, the class of each edge: edges of one class share a weight; None without classes.
+        limits: `[C]` of -1, 0 and 1, the sign that the weight of each class has to have; 0 for any.
         relay: in the place of a neuron that is absent its listeners hear the one so many places before it, over its
             edge from there (topology `chain`); 0: they hear nobody.
     """
@@ -38,6 +40,8 @@ class Edges:
     signs: Tensor | None = None
     log_weights: Tensor | None = None
     lags: Tensor | None = None
+    classes: Tensor | None = None
+    limits: Tensor | None = None
     relay: int = 0
 
     @classmethod
