@@ -115,6 +115,13 @@ def alike_warning(effective: float, neurons: int) -> str:
     )
 
 
+def deaf_warning(neurons: Sequence[int]) -> str:
+    """The sentence about neurons that hear nobody."""
+    named = ", ".join(map(str, neurons[:5])) + (", ..." if len(neurons) > 5 else "")
+    of = f"{len(neurons)} neuron{'s' * (len(neurons) > 1)} ({named})"
+    return f"the topology lets {of} hear nobody, not even themselves; if that is not meant, give them edges"
+
+
 def silent_warning(name: str) -> str:
     """The sentence about a population that does not fire."""
     return (

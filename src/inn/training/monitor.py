@@ -82,6 +82,14 @@ class Monitor:
                 dict(self.state.floors["valid"]),
             )
         )
+        if deaf := self._deaf():
+            self._warn_once("deaf", alarms.deaf_warning(deaf))
+
+    def _deaf(self) -> list[int]:
+        """The neurons whose topology lets them hear nobody, themselves included."""
+        graph = getattr(self.model, "graph", None)
+        edges = None if graph is None else getattr(graph, "edge_open", None)
+        return [] if edges is None else (~edges.any(1)).nonzero()[:, 0].tolist()
 
     def elapsed(self) -> float:
         """Seconds of work on this run, earlier sittings included."""

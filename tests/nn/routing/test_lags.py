@@ -122,6 +122,19 @@ def test_any_split_is_one_pass_with_the_gradient_through_the_state(router):
     assert torch.equal(first["past"], kept)
 
 
+@pytest.mark.parametrize("router", KINDS, ids=str)
+def test_kernels_say_the_same_with_gradients(router):
+    r, (x, reset, mask, _) = made(router, **LAGS), draw()
+    edges, found = edges_of(config(router, **LAGS)), []
+    for kind in (torch.float64, torch.float32):
+        given = x.detach().to(kind).requires_grad_()
+        y = r.to(kind)(given, r.initial_state(B), edges=edges, reset=reset, mask=mask)[0]
+        grads = torch.autograd.grad(y.square().sum(), [given, *r.parameters()])
+        found.append([y, *grads])
+    for ours, bar in zip(*found[::-1]):
+        torch.testing.assert_close(ours.double(), bar, rtol=1e-3, atol=1e-4)
+
+
 class Same(inn.Topology):
     """Everyone hears everyone, itself included, after two steps."""
 

@@ -12,6 +12,8 @@ from inn.ops.neighbours.mix import mix_cpu
 from inn.ops.neighbours.torch import again_attention, again_sum
 from inn.ops.tensors import needs_gradient
 
+SENDERS = "takes as many neurons that send as neurons that listen"
+
 
 def neighbour_attention_cpu(
     q: Tensor,
@@ -41,7 +43,7 @@ def refuses_attention(
     if want_weights and needs_gradient(q, k, v, *(() if log_weights is None else (log_weights,))):
         return "hands back routing weights without a gradient only"
     if q.shape[2] != k.shape[2]:
-        return "takes as many neurons that send as neurons that listen"
+        return SENDERS
     if q.dtype != k.dtype or q.dtype != v.dtype:
         return f"takes queries, keys and values of one type, not {q.dtype}, {k.dtype} and {v.dtype}"
     return refuse((q, k, v), () if log_weights is None else (log_weights,)) or why_not()
@@ -57,14 +59,14 @@ def neighbour_sum_cpu(v: Tensor, weights: Tensor, sources: Tensor, open: Tensor)
 def refuses_sum(v, weights, sources, open) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
     if v.shape[2] != len(sources):
-        return "takes as many neurons that send as neurons that listen"
+        return SENDERS
     return refuse((v,), (weights,)) or why_not()
 
 
 def refuses_scores(q, k, sources, open) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
     if q.shape[2] != k.shape[2]:
-        return "takes as many neurons that send as neurons that listen"
+        return SENDERS
     if q.dtype != k.dtype:
         return f"takes queries and keys of one type, not {q.dtype} and {k.dtype}"
     return refuse((q, k), ()) or why_not()

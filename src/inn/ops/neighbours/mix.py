@@ -61,10 +61,10 @@ def _scores(q: Tensor, k: Tensor, sources: Tensor, open: Tensor) -> Tensor:
     return torch.stack(list(each), -1).transpose(2, 3)
 
 
-def _spread(v: Tensor, weights: Tensor, sources: Tensor, open: Tensor, to: Tensor) -> Tensor:
-    """o_s(i, e) = Σ_ie w_ie v_i: what sources are told, of the shape of `to`."""
+def _spread(v: Tensor, weights: Tensor, sources: Tensor, open: Tensor, *, senders: int) -> Tensor:
+    """o_s(i, e) = Σ_ie w_ie v_i: what so many neurons that send are told."""
     factors = (weights.to(v.dtype) * open).transpose(2, 3)[..., None, :]
-    total = torch.zeros_like(to)
+    total = v.new_zeros(*v.shape[:2], senders, *v.shape[3:])
     for e in range(sources.shape[1]):
         total.index_add_(2, sources[:, e], factors[..., e] * v)
     return total
@@ -81,7 +81,7 @@ class _Mix(torch.autograd.Function):
         v, weights, *edges = given = ctx.saved_tensors
         if beyond(g):
             return again(_mix, given, (g,))
-        return _spread(g, weights, *edges, v), _scores(g, v, *edges).to(weights.dtype), None, None
+        return _spread(g, weights, *edges, senders=v.shape[2]), _scores(g, v, *edges).to(weights.dtype), None, None
 
 
 class _Scores(torch.autograd.Function):
@@ -95,7 +95,7 @@ class _Scores(torch.autograd.Function):
         q, k, *edges = given = ctx.saved_tensors
         if beyond(g):
             return again(_scores, given, (g,))
-        return _mix(k, g, *edges), _spread(q, g, *edges, k), None, None
+        return _mix(k, g, *edges), _spread(q, g, *edges, senders=k.shape[2]), None, None
 
 
 @when_loaded

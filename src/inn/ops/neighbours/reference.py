@@ -69,7 +69,7 @@ def neighbour_sum_reference(v: Tensor, weights: Tensor, sources: Tensor, open: T
         sources: `[N, K]` int64, the neurons that each neuron may hear.
         open: `[N, K]` bool, which of these edges are open.
 
-    Returns what `v` is, `[B, T, N, D]` or `[B, T, N, H, d]`.
+    Returns what `v` is, `[B, T, N, D]` or `[B, T, N, H, d]`; more neurons may send than listen.
     """
     messages = []
     for to, listed in enumerate(sources.tolist()):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inn.ops import gpu
 from inn.ops.derivatives import again, beyond
+from inn.ops.neighbours.cpu import SENDERS
 from inn.ops.neighbours.mix import by_head, scores_by_head
 from inn.ops.neighbours.torch import again_attention, again_sum
 
@@ -46,7 +47,7 @@ def refuses_attention(
     if want_weights and gpu.needs_gradient(q, k, v, *floats):
         return "hands back routing weights without a gradient only"
     if q.shape[2] != k.shape[2]:
-        return "takes as many neurons that send as neurons that listen"
+        return SENDERS
     if q.dtype != k.dtype or q.dtype != v.dtype:
         return f"takes queries, keys and values of one type, not {q.dtype}, {k.dtype} and {v.dtype}"
     return _too_wide(q.shape[4]) or gpu.refuse((q, k, v), floats)
@@ -62,7 +63,7 @@ def neighbour_sum_triton(v: Tensor, weights: Tensor, sources: Tensor, open: Tens
 def refuses_sum(v, weights, sources, open) -> str | None:
     """Why these tensors cannot go to the Triton kernel, or None."""
     if v.shape[2] != len(sources):
-        return "takes as many neurons that send as neurons that listen"
+        return SENDERS
     return _too_wide(v.shape[-1]) or gpu.refuse((v,), (weights,))
 
 
@@ -74,7 +75,7 @@ def neighbour_scores_triton(q: Tensor, k: Tensor, sources: Tensor, open: Tensor)
 def refuses_scores(q, k, sources, open) -> str | None:
     """Why these tensors cannot go to the Triton kernel, or None."""
     if q.shape[2] != k.shape[2]:
-        return "takes as many neurons that send as neurons that listen"
+        return SENDERS
     if q.dtype != k.dtype:
         return f"takes queries and keys of one type, not {q.dtype} and {k.dtype}"
     return _too_wide(q.shape[4]) or gpu.refuse((q, k))
