@@ -136,7 +136,8 @@ def test_a_file_may_have_signs_lags_and_classes_in_any_order(tmp_path):
     path.write_text("to,from,lag,class,sign\n0,1,2,a,-1\n1,0,0,b,1\n")
     found = FileOptions(path=str(path), itself=False)
     assert (found.edges, found.classes) == ([[0, 1, -1, 2], [1, 0, 1, 0]], ["a", "b"])
-    edges = edges_of(inn.Graph(neurons=2, width=4, topology=found, router="mixing").config)
+    topology = {"kind": "file", "path": str(path), "itself": False}
+    edges = edges_of(inn.Graph(neurons=2, width=4, topology=topology, router="mixing").config)
     assert (edges.lags.tolist(), edges.classes.tolist(), edges.limits.tolist()) == ([[2], [0]], [[0], [1]], [-1, 1])
     path.write_text("to,from,class,lag\n0,1,a,2\n")
     assert FileOptions(path=str(path), itself=False).edges == [[0, 1, 0, 2]]
