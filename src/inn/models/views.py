@@ -31,6 +31,8 @@ class ViewRMSNorm(nn.RMSNorm):
 
 def readout_norm(config: GraphConfig) -> nn.Module:
     """The norm between readout and head, `[..., readout_width]` -> the same."""
+    if config.norm == "none":
+        return nn.Identity()
     one = config.views == 1
     if config.norm == "layer":
         return (nn.LayerNorm if one else ViewLayerNorm)(config.view_width)
