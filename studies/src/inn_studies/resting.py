@@ -73,8 +73,8 @@ class Resting(Study):
         return (
             f"{always['parameters']:,} parameters, {always['symbols']:,} symbols of {always['data']['name']} per run; "
             "shares are of the graph in which all take part. *Neurons at work* is the mean over rounds, neurons and "
-            "symbols of held-out text; FLOPs are counted at these shares, gates included. Times are CPU seconds of one thread, "
-            "16 streams of 256 symbols: of weights with their gates beside the same weights without, in turns, and "
+            "symbols of held-out text; FLOPs are counted at these shares, gates included. Times are CPU seconds of one "
+            "thread, 16 streams of 256 symbols: of weights with their gates beside the same weights without, in turns, and "
             f"of a graph without gates beside the first.\n\n{shown}"
         )
 
@@ -143,8 +143,8 @@ def _flat(fields: Fields) -> dict[str, Any]:
 def cost(run: str, limit: int | None, repeats: int = 5) -> dict[str, Any]:
     """Who takes part in a run's model on held-out text, and what that costs (a measure for `Lab.measure`).
 
-    `reading` and `training` are medians of CPU seconds for 16 streams of 256 symbols, forward and forward with backward; of
-    a model with gates they are divided by those of the same weights without them, measured in turns.
+    `reading` and `training` are medians of CPU seconds for 16 streams of 256 symbols, forward and forward with
+    backward; of a model with gates they are divided by those of the same weights without them, measured in turns.
     """
     import torch
 
