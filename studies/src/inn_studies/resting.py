@@ -73,8 +73,8 @@ class Resting(Study):
         return (
             f"{always['parameters']:,} parameters, {always['symbols']:,} symbols of {always['data']['name']} per run; "
             "shares are of the graph in which all take part. *Neurons at work* is the mean over rounds, neurons and "
-            "symbols of held-out text; FLOPs are counted at these shares, gates included. Times are of one thread, "
-            "16 streams of 256 symbols: of weights with their gates beside the same weights without, in turns, and "
+            "symbols of held-out text; FLOPs are counted at these shares, gates included. Times are CPU seconds of one "
+            "thread, 16 streams of 256 symbols: of weights with their gates beside the same weights without, in turns, and "
             f"of a graph without gates beside the first.\n\n{shown}"
         )
 
@@ -140,11 +140,11 @@ def _flat(fields: Fields) -> dict[str, Any]:
     return flat
 
 
-def cost(run: str, limit: int | None, repeats: int = 7) -> dict[str, Any]:
+def cost(run: str, limit: int | None, repeats: int = 5) -> dict[str, Any]:
     """Who takes part in a run's model on held-out text, and what that costs (a measure for `Lab.measure`).
 
-    `reading` and `training` are medians of seconds for 16 streams of 256 symbols, forward and forward with backward; of
-    a model with gates they are divided by those of the same weights without them, measured in turns.
+    `reading` and `training` are medians of CPU seconds for 16 streams of 256 symbols, forward and forward with
+    backward; of a model with gates they are divided by those of the same weights without them, measured in turns.
     """
     import torch
 
@@ -167,13 +167,13 @@ def cost(run: str, limit: int | None, repeats: int = 7) -> dict[str, Any]:
         for i, one in enumerate(models):
             for what in ("reading", "training"):
                 one.train(what == "training")
-                began = time.perf_counter()
+                began = time.process_time()
                 with torch.set_grad_enabled(what == "training"):
                     logits, _state = one(text[:, :-1])
                     if what == "training":
                         torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[:, 1:].flatten()).backward()
                 one.zero_grad()
-                seconds.setdefault((i, what), []).append(time.perf_counter() - began)
+                seconds.setdefault((i, what), []).append(time.process_time() - began)
     found = {key: statistics.median(times) for key, times in seconds.items()}
     over = {what: found[0, what] / (found[1, what] if shares else 1.0) for what in ("reading", "training")}
     density = statistics.mean(shares.values()) if shares else 1.0
