@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from inn.registry import register
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
+    from inn.surgery.neurons import grow, keep
     from inn.system.errors import InputError
     from inn.training.objectives.base import Objective
     from inn.training.start import train
@@ -75,6 +76,8 @@ _HOME = {
     "evaluate": "inn.inference.held_out:evaluate_run",
     "generate": "inn.models.generate",
     "graph_config": "inn.config.assemble",
+    "grow": "inn.surgery.neurons",
+    "keep": "inn.surgery.neurons",
     "load": "inn.runs.load",
     "look": "inn.explorer.look",
     "model_config": "inn.config.assemble",
@@ -116,6 +119,8 @@ __all__ = [
     "evaluate",
     "generate",
     "graph_config",
+    "grow",
+    "keep",
     "load",
     "look",
     "model_config",

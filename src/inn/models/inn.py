@@ -15,13 +15,13 @@ from inn.models.size import with_parameters
 from inn.nn.arguments import checked, config_of
 from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
+from inn.nn.last import last_norm
 from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
 from inn.nn.roles import sensed
 from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
 from inn.nn.topology.edges import Edges
-from inn.ops.norm.reference import EPSILON
 from inn.system.errors import InputError
 
 RECALL = -1
@@ -69,14 +69,14 @@ class INN(HoldsGraph, SequenceModel):
             raise InputError(
                 f"gate.table is of {len(table)} symbols, and the vocabulary has {c.vocab}; name a neuron for each"
             )
-        self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
+        self.norm = last_norm(c)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
-        bridged = c.tied and (c.embedding_width is not None or c.readout_width != c.input_width)
-        self.bridge = Linear(c.readout_width, embedded, bias=False) if bridged else nn.Identity()
+        bridged = c.tied and (c.embedding_width is not None or c.normed_width != c.input_width)
+        self.bridge = Linear(c.normed_width, embedded, bias=False) if bridged else nn.Identity()
         if c.head == "adaptive":
-            self.head = AdaptiveHead(c.readout_width, c.vocab, c.cuts(c.vocab))
+            self.head = AdaptiveHead(c.normed_width, c.vocab, c.cuts(c.vocab))
         else:
-            self.head = Linear(embedded if c.tied else c.readout_width, c.vocab)
+            self.head = Linear(embedded if c.tied else c.normed_width, c.vocab)
         self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
         started(self.embedding, c.embedding_std)
         if isinstance(self.head, Linear):
@@ -141,7 +141,7 @@ class INN(HoldsGraph, SequenceModel):
         remember: bool = True,
         dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """`forward` up to the head: the normalised readout `[B, T, readout_width]`, for `predict`, and the state.
+        """`forward` up to the head: the normalised readout `[B, T, normed_width]`, for `predict`, and the state.
 
         Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
@@ -174,7 +174,7 @@ class INN(HoldsGraph, SequenceModel):
         return self.predict(self.norm(self.backbone.readout(x)))
 
     def predict(self, hidden: Tensor) -> Tensor:
-        """Logits `[..., vocab]` of what `hidden` gives, `[..., readout_width]`."""
+        """Logits `[..., vocab]` of what `hidden` gives, `[..., normed_width]`."""
         return self.head(self.dropout(self.bridge(hidden)))
 
     def embed(self, tokens: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ from inn.models.names import HoldsGraph
 from inn.models.signal import READ, SignalModel
 from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
+from inn.nn.last import last_norm
 from inn.nn.masked import legible
 from inn.nn.population import NeuronLinear
 from inn.nn.state import State
 from inn.nn.topology.edges import Edges
-from inn.ops.norm.reference import EPSILON
 from inn.system.errors import InputError
 
 
@@ -41,7 +41,7 @@ class SignalGraph(HoldsGraph, SignalModel):
 
     def __init__(self, config: SignalConfig):
         c = config
-        super().__init__(c, c.input_width, c.readout_width)
+        super().__init__(c, c.input_width, c.normed_width)
         self.split, self.absent, self.elapsed = c.channels == "split", c.absent, c.elapsed
         self.backbone = Graph(c)
         if self.elapsed is not None and self.elapsed >= c.features:
@@ -50,7 +50,7 @@ class SignalGraph(HoldsGraph, SignalModel):
             raise InputError(
                 "elapsed does nothing, as no memory takes the time between steps; use memory 'liquid', or leave it out"
             )
-        self.norm = nn.LayerNorm(c.readout_width) if c.norm == "layer" else nn.RMSNorm(c.readout_width, EPSILON)
+        self.norm = last_norm(c)
 
     def forward(
         self,

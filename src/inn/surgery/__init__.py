@@ -2,7 +2,8 @@
 
 `collapse.collapse(model)` makes one neuron of identical ones. `communal.communal(model, rows, keep)` has the neurons
 share what they read through. `families.select_families(model, refit, error)` finds the family of functions that suits
-each neuron's inner map. `neurons.prune(model, ids)` and `neurons.extend(model, n)` take neurons out and put new ones
-in; `neurons.concentrate(model)` has a mixture ask few before that. `upcycle.upcycle(folder)` makes a population of a
+each neuron's inner map. `neurons.keep(model, neurons, rounds)` and `neurons.grow(model, n)` take neurons or rounds out
+and put new neurons in, exactly; `neurons.concentrate(model)` has a mixture ask few before that, and
+`states.carried(state, old, new)` takes a carried state along. `upcycle.upcycle(folder)` makes a population of a
 pretrained Mamba.
 """

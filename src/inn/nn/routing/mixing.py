@@ -56,4 +56,4 @@ class Mixing(WeightedRouter):
         return self.values(x, gate)
 
     def edge_weights(self) -> list[EdgeWeights]:
-        return [(self.weights, lambda t: t)] if self.sparse else []
+        return [(self.weights, lambda t: t)]
