@@ -34,7 +34,7 @@ def carry_ends(old: Any, new: Any, plan: Plan) -> None:
         if last is not old.bridge:  # there was none: what it would have been
             told, shift = _read(torch.eye(last.weight.shape[1]).to(last.weight), added)
         rows = plan.sensors if new.config.input == "split" and new.config.embedding_width is None else None
-        weight = new.bridge.weight
+        weight: Any = new.bridge.weight
         if rows is None:
             _columns(weight, told, read, old, new)
         else:
@@ -49,11 +49,13 @@ def carry_ends(old: Any, new: Any, plan: Plan) -> None:
             told, shift = old.head.weight @ told, old.head.weight @ shift
         if not getattr(new.config, "tied", False):
             _columns(new.head.weight, told, read, old, new)
-    new.head.bias.copy_(old.head.bias + shift)
+    bias: Any = new.head.bias
+    bias.copy_(old.head.bias + shift)
 
 
 def _carry_way_in(old: Any, new: Any, plan: Plan) -> None:
     split, width = new.config.input == "split", new.config.width
+    parts: list[Any]
     if isinstance(new, INN):
         narrow = isinstance(new.widen, Linear)
         parts = [(old.embedding.weight, new.embedding.weight, None if narrow or not split else 1)]
@@ -113,7 +115,7 @@ def _read(weight: Tensor, gone: dict[str, Any]) -> tuple[Tensor, Tensor]:
     return torch.cat((weight, rest), 1), shift
 
 
-def _columns(weight: Tensor, told: Tensor, read: Places | None, old: Any, new: Any) -> None:
+def _columns(weight: Any, told: Tensor, read: Places | None, old: Any, new: Any) -> None:
     """Fill a map behind the new norm by what the old one reads, `told`; new neurons' columns stay as they were drawn.
 
     Behind the places stand what a layer norm makes of those that are gone: before this, and now.

@@ -124,19 +124,27 @@ def fewer(model: Any, kept: list[int]) -> Plan:
     return _settled(c, fields, Plan(None, [*kept], sensors, [i for i, n in enumerate(old_read) if n in place]))
 
 
-def more(model: Any, count: int, memory: Any, seed: int) -> Plan:
-    """The plan of a model that has so many neurons more."""
+def more(model: Any, count: int, memory: Any = None, seed: int = 0, heard: bool = False, shapes: bool = False) -> Plan:
+    """The plan of a model that has so many neurons more, which all may hear where `heard`, whatever comes of it.
+
+    `memory`: of all, or of each in a list. `shapes`: for the shapes of tensors alone, the edges do not matter.
+    """
     c, graph = config_of(model), graph_of(model)
     _check(c, graph, "put in")
     there, new = c.neurons, range(c.neurons, c.neurons + count)
-    fields: dict[str, Any] = {"neurons": there + count, "topology": _of_more(graph, count, seed)}
-    groups = c.population or [{"neurons": there, "memory": c.memory}]
-    last = groups[-1]["memory"]
-    own = last if memory in (None, last.kind) else settled("memory", MEMORIES, memory)
-    if own == last and c.population:
-        fields["population"] = [*groups[:-1], {**groups[-1], "neurons": groups[-1]["neurons"] + count}]
-    elif own != last:
-        fields["population"] = [*groups, {"neurons": count, "memory": own}]
+    topology = EdgesOptions([], kind="edges") if shapes and graph.edges is not None and graph.wiring is None else None
+    topology = topology or _of_more(graph, count, seed, heard or shapes)
+    fields: dict[str, Any] = {"neurons": there + count, "topology": topology}
+    groups = [dict(g) for g in c.population] or [{"neurons": there, "memory": c.memory}]
+    for one in memory if isinstance(memory, list) else [memory] * count:
+        last = groups[-1]["memory"]
+        own = last if one in (None, last.kind) else settled("memory", MEMORIES, one)
+        if own == last:
+            groups[-1]["neurons"] += 1
+        else:
+            groups.append({"neurons": 1, "memory": own})
+    if len(groups) > 1:
+        fields["population"] = groups
     if getattr(c.inner, "each", False):
         fields["inner"] = replace(c.inner, families=[*c.inner.families, *[c.inner.families[-1]] * count])
     listed = [*c.readout.read, *new] if c.readout.read else []
@@ -242,11 +250,11 @@ def weighs(graph: Graph) -> bool:
     return any(isinstance(m, CommunalLinear) for m in maps)
 
 
-def _of_more(graph: Graph, count: int, seed: int) -> Any:
+def _of_more(graph: Graph, count: int, seed: int, heard: bool) -> Any:
     """The topology with so many neurons more."""
     own, there = graph.config.topology, graph.config.neurons
     sensors = list(getattr(own, "sensors", []))
-    new, silent = range(there, there + count), not weighs(graph)
+    new, silent = range(there, there + count), not (heard or weighs(graph))
     if learned(graph.config):
         if silent:
             raise InputError(
@@ -269,7 +277,7 @@ def _of_more(graph: Graph, count: int, seed: int) -> Any:
     pairs, draw = listed_of(edges), random.Random(seed)
     signed = edges.signs is not None
     for i in new:
-        heard = sorted(draw.sample(range(there), min(there, max(1, edges.sources.shape[1] - 1))))
-        both = [[i, i], *([i, j] for j in heard), *([j, i] for j in heard if not silent)]
+        others = sorted(draw.sample(range(there), min(there, max(1, edges.sources.shape[1] - 1))))
+        both = [[i, i], *([i, j] for j in others), *([j, i] for j in others if not silent)]
         pairs += [[*e, 1] if signed else e for e in both]
     return EdgesOptions(pairs, itself=False, sensors=sensors, kind="edges")

@@ -18,7 +18,7 @@ from inn.surgery.plans import Places, Plan, along, graph_of, starts
 from inn.surgery.states import alike
 from inn.system.errors import InputError
 
-_OF_GROUP = re.compile(r"(.*?rounds\.\d+\.(?:memory|router\.(?:hear|own)))(?:\.groups)?(?:\.(\d+))?\.(.*)")
+OF_GROUP = re.compile(r"(.*?rounds\.\d+\.(?:memory|router\.(?:hear|own)))(?:\.groups)?(?:\.(\d+))?\.(.*)")
 _MADE = re.compile(r"ids|sensors|edge_.*|readout\.(places|gain)")
 """What a graph makes of its configuration, or the ends of the model carry."""
 
@@ -68,7 +68,7 @@ def sources(name: str, known: Container[str], old: Any, new: Any, places: Places
     Empty where it is of new neurons only.
     """
     was, now = graph_of(old).config, graph_of(new).config
-    if (found := _OF_GROUP.fullmatch(name)) is None:
+    if (found := OF_GROUP.fullmatch(name)) is None:
         return [(name, places, was.neurons)]
     stem, group, rest = found.groups()
     own = places if group is None else places[slice(*starts(now)[int(group) : int(group) + 2])]
