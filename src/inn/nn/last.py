@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
 
 
-def last_norm(config: GraphConfig) -> nn.Module:
+def last_norm(config: GraphConfig) -> nn.LayerNorm | nn.RMSNorm | LastNorm:
     """The norm of a model behind its readout, `[..., readout_width]` -> `[..., normed_width]`."""
     own = config.readout
     if READOUTS[own.kind].side_by_side and (getattr(own, "silent", 0) or getattr(own, "gains", False)):
