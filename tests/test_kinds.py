@@ -100,7 +100,9 @@ def test_routers(router):
         ("small-world", {"rewired": 0.8}),
         ("groups", {"between": 2}),
         ("edges", {"edges": [[0, 1], [1, 2, -1], [3, 0]]}),
+        ("chain", {"size": 2}),
         ("rewired", {"density": 0.5}),
+        ("rewired", {"density": 0.5, "groups": 2, "inside": 1.0}),
         ("signatures", {}),
     ],
 )
@@ -366,30 +368,25 @@ def test_an_installed_package_brings_its_kinds(tmp_path):
     assert "inn-gru 0.1" in command("kinds", "memory").stdout
 
 
-def test_groups_that_divide_the_neurons_are_blocks_and_a_share_says_how_many_are_heard_across():
+def test_neurons_hear_their_group_in_order_and_a_share_says_how_many_are_heard_across():
     def edges(neurons, **options):
         return edges_of(inn.graph_config(neurons=neurons, topology="groups", topology_options=options))
 
     found = edges(24, groups=4, across=0.17)
-    assert (found.blocks, list(found.sources.shape)) == (4, [24, 6 + 3])
+    assert list(found.sources.shape) == [24, 6 + 3]
     assert found.sources[:, :6].tolist() == [[i // 6 * 6 + k for k in range(6)] for i in range(24)]
     assert (found.sources[:, 6:] // 6 != torch.arange(24)[:, None] // 6).all()
-    assert edges(25, groups=4).blocks == 0
     for wrong in ({"between": 1, "across": 0.5}, {"across": 1.5}, {"across": 0.01}, {"between": 19}):
         with pytest.raises(InputError, match=r"across|between"):
             edges(24, groups=4, **wrong)
 
 
-def test_edges_keep_their_lags_log_weights_and_blocks_and_a_router_that_does_not_know_them_says_so():
+def test_edges_keep_their_lags_and_log_weights_and_a_router_that_does_not_know_them_says_so():
     edges = inn.Edges.listed([[0, 1], [1], [2, 0]])
     numbers = torch.arange(6).view(3, 2)
-    edges = replace(edges, lags=numbers, log_weights=numbers / 2, blocks=3)
+    edges = replace(edges, lags=numbers, log_weights=numbers / 2)
     for other in (edges.to("cpu"), edges.close([(0, 1)]), edges.within(inn.Edges.complete(3))):
-        assert (other.blocks, other.lags.tolist(), other.log_weights.tolist()) == (
-            3,
-            numbers.tolist(),
-            (numbers / 2).tolist(),
-        )
+        assert (other.lags.tolist(), other.log_weights.tolist()) == (numbers.tolist(), (numbers / 2).tolist())
     cut = edges.within(inn.Edges.complete(3).close([(2, 0), (1, 1)]))
     assert cut.open.tolist() == [[True, True], [False, False], [True, False]]
 

@@ -91,6 +91,7 @@ TOPOLOGIES = Kinds(
         "small-world": "inn.nn.topology.ring:SmallWorld",
         "groups": "inn.nn.topology.groups:Groups",
         "hub": "inn.nn.topology.hub:Hub",
+        "chain": "inn.nn.topology.chain:Chain",
         "edges": "inn.nn.topology.listed:Listed",
         "file": "inn.nn.topology.listed:Listed",
         "rewired": "inn.nn.topology.rewired:Rewired",
@@ -102,6 +103,7 @@ TOPOLOGIES = Kinds(
         "small-world": "inn.nn.topology.options:SmallWorldOptions",
         "groups": "inn.nn.topology.options:GroupsOptions",
         "hub": "inn.nn.topology.options:HubOptions",
+        "chain": "inn.nn.topology.options:ChainOptions",
         "edges": "inn.nn.topology.options:EdgesOptions",
         "file": "inn.nn.topology.options:FileOptions",
         "rewired": "inn.nn.topology.options:RewiredOptions",
@@ -115,8 +117,12 @@ READOUTS = Kinds(
         "mean": "inn.nn.readout:Mean",
         "attention": "inn.nn.readout:Attention",
         "concat": "inn.nn.readout:Concat",
+        "each": "inn.nn.readout:Each",
     },
-    dict.fromkeys(("mean", "attention", "concat"), "inn.nn.topology.roles:ReadoutOptions"),
+    {
+        **dict.fromkeys(("mean", "attention", "concat"), "inn.nn.topology.roles:ReadoutOptions"),
+        "each": "inn.nn.topology.options:EachOptions",
+    },
 )
 INNERS = Kinds(
     "inner map",
@@ -232,11 +238,18 @@ OBJECTIVES = Kinds(
     {
         "predict": "inn.training.objectives.predict:Predict",
         "rewire": "inn.training.objectives.rewire:Rewire",
+        "nested": "inn.training.objectives.nested:Nested",
+        "distil": "inn.training.objectives.distil:Distil",
+        "protect": "inn.training.objectives.protect:Protect",
     },
     {
         "predict": "inn.config.parts:Options",
         "rewire": "inn.training.objectives.options:RewireOptions",
+        "nested": "inn.training.objectives.options:NestedOptions",
+        "distil": "inn.training.objectives.options:DistilOptions",
+        "protect": "inn.training.objectives.options:ProtectOptions",
     },
+    stack="inn.training.objectives.stacked:stacked",
 )
 
 TABLES = {

@@ -117,3 +117,16 @@ def test_weights_below_zero_count_by_their_size():
     with torch.no_grad():
         m.graph.rounds[0].router.weights.copy_(torch.tensor([[-3.0, 1.0, 0.0]]).expand(3, 3))
     torch.testing.assert_close(observe(m, text).connectivity[0, 1], torch.tensor([0.75, 0.25, 0.0]).double())
+
+
+@pytest.mark.parametrize("router", ["attention", "dendrites"])
+def test_a_large_graph_is_observed_edge_by_edge(monkeypatch, router):
+    m = model(router=router, neurons=5, topology="ring", topology_options={"neighbours": 2})
+    text = stretches(TEXT, 400)
+    whole = observe(m, text)
+    monkeypatch.setattr("inn.nn.tape.DENSE", 4)
+    few = observe(m, text)
+    assert (whole.maps.shape[2:], few.maps.shape[2:]) == ((5, 5), (5, 3))
+    torch.testing.assert_close(few.connectivity, whole.connectivity)
+    torch.testing.assert_close(few.received, whole.received)
+    assert few.heard.hubs() == whole.heard.hubs()

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 import inn
-from inn.analysis.overview import survey
+from inn.analysis.measures.communities import communities
+from inn.analysis.observe import observe
+from inn.analysis.overview import _communities, survey
+from inn.analysis.recording.stretches import stretches
 from inn.data.dataset import Dataset
 from inn.data.vocabulary import Bytes
 from inn.system.errors import InputError
@@ -188,3 +191,13 @@ def test_two_communities_are_found(planted):
     assert sorted(map(sorted, found["groups"])) == [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]]
     assert found["modularity"] > found["null"]["high"]
     assert found["null"]["p"] < 0.01
+
+
+def test_chance_in_a_sparse_graph_keeps_how_many_each_neuron_hears():
+    options = {"density": 0.2}
+    model = inn.INN(vocab=5, neurons=20, width=4, rounds=1, recall=[], topology="rewired", topology_options=options)
+    seen = observe(model.eval(), stretches(np.arange(1200) % 5, 600))
+    random = _communities(model, seen, 0)
+    assert random["null"]["p"] > 0.05
+    dense = communities(seen.heard, draws=100)["null"]  # all weights dealt out: others hear as few as it happens
+    assert random["null"]["mean"] < dense["mean"]

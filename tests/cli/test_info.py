@@ -33,7 +33,7 @@ def test_the_published_parameter_counts(inn, nothing_here, argv, parameters):
     assert sum(facts["parameters_by_part"].values()) == parameters
 
 
-@pytest.mark.parametrize("name", ["text8", "text8-small", "enwik8", "wikitext2", "ptb"])
+@pytest.mark.parametrize("name", ["text8", "text8-small", "text8-graph", "enwik8", "wikitext2", "ptb"])
 def test_the_kinds_of_a_recipe_are_of_about_equal_size(inn, nothing_here, name):
     counts = {
         kind: json.loads(inn("info", name, "--model.kind", kind, "--json").out)["parameters"]

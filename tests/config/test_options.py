@@ -52,6 +52,7 @@ OTHER = {
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
     "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
     "sensors": [1, 2, 4], "read": [0, 3], "activation": "stick", "loss": "mi",
+    "inside": 1.0,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
@@ -151,13 +152,16 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     if option == "each":
         own = {"families": ["rbf", "hinge", "fourier", "bspline", "wavelet", "chebyshev"]}
     own |= {"activation": "fourier"} if option.startswith("fourier_") else {}
-    own |= {"loss": "mi"} if option == "loss_weight" else {}
+    own |= {"loss": "mi"} if option == "loss_weight" else {"groups": 3} if option == "inside" else {}
+    own |= {"size": 3} if kind == "chain" else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}
+    base |= {"topology": {"kind": "chain", "size": 2}} if (part, kind) == ("readout", "each") else {}
     default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
     special = {"path": str(tmp_path / "edges.csv"), "table": [i % 2 for i in range(11)]}
     special |= {"start": "random"} if kind == "address" else {}
+    special |= {"size": 2} if kind == "chain" else {"read": [0, 1, 4, 5]} if kind == "each" else {}
     value = special[option] if option in special else other(option, default)
     given = {**own, option: value}
     if option == "path":

@@ -24,6 +24,11 @@ LARGE: dict[str, Any] = {
     "neurons": 320, "width": 2, "rounds": 2, "router": "attention", "heads": 1,
     "topology": "groups", "topology_options": {"groups": 20, "across": 0.01}, "gate": "active",
 }  # fmt: skip
+WIRING: dict[str, Any] = {
+    "kind": "rewired", "neurons": 24, "number": 71, "sensors": [0, 1, 2], "read": [2, 22, 23],
+    "edges": [[n, (n + d) % 24] for n in range(24) for d in (1, 2)][:-1], "new": [n % 5 == 0 for n in range(47)],
+    "gone": [[3, 20], [4, 21]], "signs": [1 - 2 * (n % 2) for n in range(47)], "lags": [n % 3 for n in range(47)],
+}  # fmt: skip
 CLASSES = ("vowel", "consonant", "space", "digit")
 
 
@@ -157,6 +162,7 @@ def pages(tmp_path_factory, model_of, survey_of, history_of):
         "many": [look("many", neurons=256, width=4, router="attention", heads=1)],
         "task": [sequences()],
         "bare": [look("bare", survey=False, router="none")],
+        "wired": [{**look("wired", neurons=24, width=4, topology="rewired"), "wiring": WIRING}],
     }
     for name, looks in made.items():
         (folder / f"{name}.html").write_text(build_page(looks, made_with=HOSTILE), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from xml.etree import ElementTree
 
@@ -303,3 +304,54 @@ def test_connections_of_a_large_graph_are_those_of_groups(visit):
     drawn(page)
     said = page.locator("main canvas").first.get_attribute("aria-label")
     assert "hears group" in said
+
+
+def test_the_wiring_is_drawn_with_a_key(visit):
+    page = visit("wired", "connections")
+    drawn(page)
+    figure = page.locator("figure").first
+    assert figure.locator("h3").text_content() == "The wiring"
+    said = figure.locator("canvas").get_attribute("aria-label")
+    assert "Since the start 2 edges went and 10 others came. 3 neurons (▲) take the input in." in said
+    select = figure.locator("select")
+    assert select.locator("option").all_text_contents() == ["groups", "what changed", "lags", "signs", "strength"]
+    pictures = {picture(page, "The wiring")}
+    for way in ("what changed", "lags", "signs", "strength"):
+        select.select_option(way)
+        pictures.add(picture(page, "The wiring"))
+    assert len(pictures) == 5
+    written = page.evaluate(
+        """() => { const said = [], write = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text) { said.push(text); };
+        const select = document.querySelector("figure select");
+        for (const way of ["what changed", "lags"]) { select.value = way; select.dispatchEvent(new Event("change")); }
+        CanvasRenderingContext2D.prototype.fillText = write;
+        return said; }"""
+    )
+    assert {"new since the start (10)", "gone since the start (2)", "takes 2 steps (15)", "is read out"} <= {*written}
+
+
+def test_a_neuron_of_the_wiring_is_singled_out_and_opened(visit):
+    page = visit("wired", "connections")
+    before = picture(page, "The wiring")
+    canvas = page.locator("figure canvas").first
+    box = canvas.bounding_box()
+    turn = 2 * math.pi * 1.5 / 26  # neuron 0 is the second of 24 places and two gaps, clockwise from the top
+    top = {"x": box["width"] / 2 + 284 * math.sin(turn), "y": 310 - 284 * math.cos(turn)}
+    canvas.hover(position=top)
+    assert picture(page, "The wiring") != before
+    canvas.click(position=top)
+    page.wait_for_url("**#neuron-0")
+
+
+@pytest.mark.parametrize("name", ["one", "large"])
+def test_there_is_no_ring_where_there_is_no_wiring_to_tell_of(visit, name):
+    page = visit(name, "connections")
+    assert "The wiring" not in page.locator("figure h3").all_text_contents()
+
+
+def test_a_table_tells_who_takes_the_input_in_and_who_is_read_out(visit):
+    page = visit("wired", "neurons")
+    column = page.locator("table.data thead th").all_text_contents().index("part") + 1
+    parts = page.locator(f"table.data tbody tr td:nth-child({column})").all_text_contents()
+    assert [parts[n] for n in (0, 2, 3, 22)] == ["takes in", "takes in, read out", "inner", "read out"]

@@ -12,6 +12,7 @@ from inn import Graph, InputError
 from inn.config.graph import GraphConfig
 from inn.nn.gates.soft import Hard
 from inn.registry import GATES, READOUTS, ROUTERS
+from inn.runs.exported import load_exported, save_exported
 
 N, D = 4, 8
 
@@ -220,3 +221,29 @@ def test_the_price_of_an_active_gate_is_paid_where_it_is_open():
     assert 0 < paid <= 0.5
     torch.testing.assert_close(found[2]["gate"], (found[1] * found[0]).mean())
     assert forced(g, -1e4)(x)[1].penalties["gate"] == 0
+
+
+GATES_OF_GROUPS = [("address", {"top": 3}), ("address", {"table": [5] * 10 + [4]}), ("active", {})]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind, options", GATES_OF_GROUPS, ids=str)
+def test_a_gate_of_a_mixed_population_is_that_of_all_its_neurons(kind, options, tmp_path):
+    """More neurons than a group has are named by `top` and `table`; groups have memories of their own, and no gate."""
+    torch.manual_seed(0)
+    groups = [{"neurons": 4}, {"neurons": 2, "memory": "gru"}]
+    price = 0.5 if kind == "active" else 0.0
+    fields = {"vocab": 11, "width": 8, "rounds": 1, "population": groups, "recall": [], "gate_penalty": price}
+    model = inn.INN(**fields, gate={"kind": kind, **options})
+    assert {c.gate.kind for c in model.config.groups} == {"none"}
+    tokens, optimizer = torch.randint(11, (2, 12)), torch.optim.SGD(model.parameters(), 0.1)
+    before = [p.detach().clone() for p in model.parameters()]
+    logits, state = model(tokens)
+    (logits.square().mean() + sum(state.penalties.values())).backward()
+    optimizer.step()
+    assert any(not torch.equal(p, old) for p, old in zip(model.parameters(), before))
+    bar = model.eval()(tokens)[0]
+    save_exported(model, tmp_path)
+    torch.testing.assert_close(load_exported(tmp_path)(tokens)[0], bar)
+    run = torch.export.export(model, (tokens,)).module()
+    torch.testing.assert_close(run(tokens)[0], bar, rtol=1e-4, atol=1e-5)

@@ -16,6 +16,10 @@ FORMS = [
     {},
     {"weights": "shared", "readout": "mean"},
     {"router": "attention", "inner": "kan"},
+    {"router": {"kind": "attention", "heads": 2, "qk_norm": True}},
+    {"router": "attention", "weights": "shared", "update": "message-norm", "norm": "rms"},
+    {"router": "attention", "topology": "ring"},
+    {"router": {"kind": "attention", "sink": True}, "update": "parallel"},
     {"router": "static", "update": "parallel", "memory": "gru"},
     {"router": "bus", "update": "message-norm", "residual": "learned"},
     {"topology": "ring", "memory": "delta"},
@@ -43,12 +47,16 @@ def test_what_is_packed_comes_back_to_its_place():
     rows, x = Packed(counts), torch.randn(3, 9, N, D)
     assert rows.length == int(counts.sum(1).max())
     taken = rows.take(x)
+    filled = rows.filled(taken)
     for b in range(3):
         for n in range(N):
-            own = x[b, counts[b, :, n], n]
-            assert torch.equal(taken[b, : len(own), n], own)
+            own, i = x[b, counts[b, :, n], n], n * 3 + b
+            assert torch.equal(taken[rows.first[i] : rows.first[i + 1]], own)
+            assert torch.equal(filled[b, : len(own), n], own)
             assert rows.inside[b, :, n].tolist() == [t < len(own) for t in range(rows.length)]
     assert torch.equal(rows.spread(taken), x * counts[..., None])
+    assert torch.equal(rows.listed(filled), taken)
+    assert torch.equal(rows.put(x + 1, taken), torch.where(counts[..., None], x, x + 1))
     weight = torch.randn(N, 5, N * D)
     bar = torch.einsum("bti,noi->btno", (x * counts[..., None]).flatten(2), weight) * counts[..., None]
     torch.testing.assert_close(rows.spread(rows.heard(taken, weight)), bar, rtol=1e-5, atol=1e-5)

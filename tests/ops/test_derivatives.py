@@ -51,6 +51,18 @@ CASES = {
         )[:1],
         (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1, random(N, 2)),
     ),
+    "neighbour_messages": (
+        lambda *t: (OPS["neighbour_messages"](*t, *LISTED, SIGNS),),
+        (random(B, T, N, D), random(N, 3, 2, D)),
+    ),
+    "neighbour_scores": (
+        lambda q, k: (OPS["neighbour_scores"](*(t.unflatten(3, (2, 2)) for t in (q, k)), *LISTED),),
+        (random(B, T, N, D), random(B, T, N, D) + 1),
+    ),
+    "neighbour_sum by step": (
+        lambda v, weights: (OPS["neighbour_sum"](v.unflatten(3, (2, 2)), weights, *LISTED),),
+        (random(B, T, N, D), random(B, T, 2, N, 2)),
+    ),
     "neighbour_sum": (lambda *t: (OPS["neighbour_sum"](*t, *LISTED),), (random(B, T, N, D), random(N, 2))),
     "neuron_attention": (attention, (random(B, T, N, D), random(B, T, N, D) + 1, random(B, T, N, D) - 1)),
     "neuron_linear": (
@@ -68,11 +80,17 @@ CASES = {
          random(B, T, N, S) + 1, random(N, E), random(B, T, N, E) + 1, random(B, N, E, S)),
     ),
 }  # fmt: skip
+
+
+def op_of(name):
+    return OPS[name.split()[0]]
+
+
 SLOW = {"triton": pytest.mark.slow}  # the interpreter takes seconds
 PAIRS = [
     pytest.param(name, backend, marks=SLOW.get(backend, ()), id=f"{name}-{backend}")
     for name in CASES
-    for backend in OPS[name].backends
+    for backend in op_of(name).backends
 ]
 
 
@@ -110,7 +128,11 @@ def available(name, backend, run, tensors):
 
 
 def test_every_op_is_here():
-    assert set(OPS) == {*CASES, "recall", "memory_step"}  # of whole numbers; of one step, without a gradient
+    assert set(OPS) == {
+        *(op_of(name).name for name in CASES),
+        "recall",
+        "memory_step",
+    }  # of whole numbers; of one step, without a gradient
 
 
 def test_forward_mode(case):
@@ -171,10 +193,13 @@ def test_a_gradient_can_be_differentiated_again_and_batched(name, backend):
 @pytest.mark.parametrize("backend", ["cpu", "triton"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_kernel_that_is_asked_for_refuses(name, backend):
-    if backend not in OPS[name].backends:
+    if backend not in op_of(name).backends:
         pytest.skip(f"{name} has no kernel in {backend}")
     run, tensors = CASES[name]
-    with use_backend(backend), pytest.raises(InputError, match=f"'{backend}' of {name} cannot take this call"):
+    with (
+        use_backend(backend),
+        pytest.raises(InputError, match=f"'{backend}' of {op_of(name).name} cannot take this call"),
+    ):
         jvp(run, tensors, tensors)
 
 
@@ -196,10 +221,10 @@ def test_tensor_classes_are_passed_on(name):
     marked = [t.as_subclass(Marked) for t in tensors]
     close([t.as_subclass(torch.Tensor) for t in run(*marked)], [t.double() for t in run(*tensors)])
     args = (*marked[:3], None) if name == "neuron_linear" else marked
-    if name == "neighbour_sum":
+    if name.startswith("neighbour"):
         args = (*marked, *LISTED)
     if not name.endswith("attention"):
-        assert not OPS[name].choose(*args)[0].kernel
+        assert not op_of(name).choose(*args)[0].kernel
 
 
 def test_a_step_takes_weights_of_any_strides():

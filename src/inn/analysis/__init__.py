@@ -5,6 +5,7 @@ from inn.analysis.controls.paired import PairedDifference, paired_difference
 from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities
 from inn.analysis.lesions.cause import LesionCost, bits_under, cost
 from inn.analysis.lesions.importance import Importance, importance
+from inn.analysis.lesions.kept import kept
 from inn.analysis.lesions.lesion import averaging, cut, forgetful, mean_replaced, silenced, skipped
 from inn.analysis.lesions.patch import Patch, patch, transplanted
 from inn.analysis.measures.activity import relative, sparsity
@@ -57,6 +58,7 @@ __all__ = [
     "importance",
     "impulse_response",
     "information",
+    "kept",
     "logit_lens",
     "match",
     "mean_replaced",

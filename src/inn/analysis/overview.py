@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from torch import Tensor
 
 from inn.analysis.controls.shuffle import shuffled_identities
@@ -20,9 +21,9 @@ from inn.analysis.lesions.importance import importance
 from inn.analysis.lesions.lesion import cut, forgetful, mean_replaced, silenced, skipped
 from inn.analysis.measures.activity import relative, sparsity
 from inn.analysis.measures.classes import symbol_classes, text_of_symbol
-from inn.analysis.measures.communities import communities
+from inn.analysis.measures.communities import DRAWS, communities
 from inn.analysis.measures.contexts import APART, TOP, Context, Contexts
-from inn.analysis.measures.degree import effective_degree, received, shares, thresholded_degree
+from inn.analysis.measures.degree import effective_degree, received, thresholded_degree
 from inn.analysis.measures.effective import effective_neurons
 from inn.analysis.measures.information import information
 from inn.analysis.measures.lens import Lens, logit_lens
@@ -37,7 +38,6 @@ from inn.data.task_data import TaskData
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
 from inn.models.signal import SignalModel
-from inn.nn.connectivity import Connectivity
 from inn.nn.modes import device_of
 from inn.system.errors import InputError
 
@@ -47,6 +47,8 @@ LISTED = 5
 """Symbols of a lens, and neighbours of a neuron, that a card names."""
 FEW, STREAMS = 3, 8
 """Stretches for importance, which values hundreds of sets of neurons, and for time scales."""
+FEW_EDGES = 0.5
+"""Density up to which a graph counts as sparse where chance is drawn."""
 COALITIONS = 256
 """Sets of neurons that importance values; all there are of 8 neurons."""
 
@@ -109,7 +111,7 @@ def survey(
         "mass": None if model.graph.round(0).router is None else model.graph.round(0).router.mass,  # type: ignore
         **graph,
         "roles": {"hubs": asdict(_roles(seen, seed))} if seen.maps is not None else None,
-        "communities": _communities(seen, seed),
+        "communities": _communities(model, seen, seed),
         "classes": {name: float(of.mean()) for name, of in read.items()},
         "cards": _cards(model, text, seen, dataset.vocabulary, read, costs, seed),
         "edges": [
@@ -178,7 +180,8 @@ def _graph_facts(model: Neurons, seen: Observed) -> dict[str, Any]:
     if weights is None:
         none = dict.fromkeys(("connectivity", "received", "degree", "change"))
         return {**facts, **none, "hubs": [], "specialists": []}
-    heard = Connectivity(weights, seen.activity[0, ..., 0].numel())
+    heard = seen.heard
+    assert heard is not None
     return {
         **facts,
         "connectivity": weights.tolist(),
@@ -201,21 +204,25 @@ def _spread(totals: Tensor) -> float:
 
 def _roles(seen: Observed, seed: int):
     """The spread of received weight against shuffled identities; who is heard is all that a relabelling moves."""
-    assert seen.maps is not None
-    return shuffled_identities(shares(seen.maps).mean((1, 2)), _spread, axes=1, seed=seed)
+    assert seen.received is not None
+    return shuffled_identities(seen.received, _spread, axes=1, seed=seed)
 
 
-def _communities(seen: Observed, seed: int) -> dict[str, Any] | None:
-    if seen.connectivity is None or seen.connectivity.shape[-1] < 2:
+def _communities(model: Neurons, seen: Observed, seed: int) -> dict[str, Any] | None:
+    """Of a graph of few edges, the null keeps how many each neuron hears and is heard by (`communities`)."""
+    heard, few = seen.heard, model.graph.topology.density <= FEW_EDGES
+    if heard is None or heard.neurons < 2:
         return None
-    return communities(seen.connectivity.mean(0), seed=seed)
+    if heard.sources is not None or not few:
+        return communities(heard, seed=seed)
+    return communities(sparse.csr_array(heard.weights.mean(0).cpu().numpy()), seed=seed, draws=DRAWS)
 
 
 def _untrained(model: Neurons, text: Stretches | Sequences, seed: int) -> dict[str, Any]:
     """The same of a model that has not learned anything."""
     fresh = untrained(model, seed)
     seen = observe(fresh, text.some(STREAMS))
-    found, facts = _communities(seen, seed), _graph_facts(fresh, seen)
+    found, facts = _communities(fresh, seen, seed), _graph_facts(fresh, seen)
     weights = seen.connectivity
     return {
         "effective_neurons": facts["effective_neurons"],

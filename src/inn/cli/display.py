@@ -73,7 +73,7 @@ class Display:
         elif isinstance(event, Validated):
             best = "  best so far" if event.best else ""
             score = loss_text(event.nats, self._started)
-            over = "targets" if event.metrics else "symbols"
+            over = "symbols" if all(name.startswith("objective.") for name in event.metrics) else "targets"
             measured = "".join(f"  {name} {value:.4g}" for name, value in event.metrics.items())
             self._line(f"step {event.step:,}  validation {score}{measured} over {event.count:,} {over}{best}", "bold")
         elif isinstance(event, Sampled) and self.samples:

@@ -90,6 +90,7 @@ def show(facts: dict[str, Any]) -> None:
     for name, bits in facts["floors"].items():
         table.add_row(name, f"{in_metric(bits, metric):,.{digits}f}", style="dim")
     table.add_row(facts["run"], f"{facts[metric.lower()]:,.{digits}f}", style="bold")
+    show_resting(facts)
     afresh = f", the state fresh every {facts['window']:,}" if facts["window"] else ""
     also = ""
     if facts["bpb"] is not None and metric != "BPB" and f"{facts['bpb']:.3f}" != f"{facts[metric.lower()]:.3f}":
@@ -111,5 +112,18 @@ def show_task(facts: dict[str, Any]) -> None:
     table.add_row("bits per target", f"{facts['bits']:,.4f}")
     for name, bits in facts["floors"].items():
         table.add_row(f"bits, {name} answer", f"{bits:,.4f}", style="dim")
+    show_resting(facts)
     out.print(f"{facts['count']:,} targets of {facts['sequences']:,} sequences; --json has all", style="dim")
     out.print(table)
+
+
+def show_resting(facts: dict[str, Any]) -> None:
+    """Where neurons may rest: how many did not, and what that came to."""
+    if active := facts.get("active"):
+        share, whole = sum(active.values()) / len(active), facts["dense_flops"]
+        console().print(
+            f"{share:.1%} of the neurons took part at a step: {facts['flops']:,.0f} FLOPs forward, "
+            f"{facts['flops'] / whole:.1%} of what all would cost",
+            style="dim",
+            soft_wrap=True,
+        )

@@ -126,7 +126,8 @@ class GraphConfig:
         """The configuration of each group's memory, N being that of the group; this one itself where there are none."""
         if not self.population:
             return [self]
-        plain = {"topology": "complete", "inner": "none", "readout": "concat", "population": []}
+        plain = {"topology": "complete", "gate": "none", "inner": "none", "readout": "concat", "population": []}
+        plain["gate_penalty"] = 0.0
         return [replace(self, **plain, **group) for group in self.population]
 
     @property
@@ -166,6 +167,16 @@ class GraphConfig:
         return self.width * (len(self.sensors) if self.input == "split" else 1)
 
     @property
+    def views(self) -> int:
+        """How many views a readout gives, side by side: 1, or one after every link of a chain."""
+        return READOUTS[self.readout.kind].views(self)
+
+    @property
+    def view_width(self) -> int:
+        """Width of one of them, which a model tells something by."""
+        return self.readout_width // self.views
+
+    @property
     def readout_width(self) -> int:
         """Width of what the graph gives out: D from each neuron that is read, concatenated, else D."""
         return READOUTS[self.readout.kind].width(self)
@@ -174,4 +185,4 @@ class GraphConfig:
     def normed_width(self) -> int:
         """Width behind a model's last norm: `readout_width`, and 1 for the places of neurons that were taken out."""
         silent = getattr(self.readout, "silent", 0) and READOUTS[self.readout.kind].side_by_side
-        return self.readout_width + (1 if silent and self.norm == "layer" else 0)
+        return self.view_width + (1 if silent and self.norm == "layer" else 0)

@@ -25,6 +25,7 @@ from inn.explorer.examples import read_examples
 from inn.explorer.pack import LARGE
 from inn.explorer.page import build_page
 from inn.explorer.passage import SYMBOLS, read_passage
+from inn.explorer.wiring import wiring_of
 from inn.models.sequence import SequenceModel
 from inn.runs.directory import Run
 from inn.runs.history import history
@@ -141,6 +142,7 @@ def _of_run(
         "play": None if task and not dataset.continues else f"inn play {shlex.quote(run)}",
         "passage": read_examples(model, **chosen) if task else read_passage(model, **chosen),
         "survey": survey_of(model, dataset, name, report, warn),
+        "wiring": wiring_of(model),
         "history": history(Run(run)),
         "facts": dotted(settings),
     }

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("data", "draw", "figure", "graph", "groups", "passage", "neurons", "run", "app")
+SCRIPTS = ("data", "draw", "figure", "graph", "groups", "wiring", "passage", "neurons", "run", "app")
 """The page's JavaScript, in the order in which it is put together."""
 _DIGITS = 4
 
@@ -25,8 +25,8 @@ def build_page(runs: Sequence[Mapping[str, Any]], *, made_with: str = "", play: 
 
     Args:
         runs: for each, `name`, `play` (the command that plays with it), and any of `passage` (`read_passage`), `survey`
-            (`inn.analysis.overview`), `history` (`history`); what is missing or None is left out of the page. Numbers
-            are kept to four digits.
+            (`inn.analysis.overview`), `wiring` (`wiring_of`), `history` (`history`); what is missing or None is left
+            out of the page. Numbers are kept to four digits.
         made_with: the command that made the page, shown at its end.
         play: where a person plays with the first run: `neurons`, how many there are, a `text` to begin with, and its
             `unit`. The page then asks the server that it came from, and nobody else (`inn.explorer.server`).

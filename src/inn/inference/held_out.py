@@ -23,7 +23,9 @@ from inn.inference.evaluate import Score, evaluate, evaluate_windows
 from inn.inference.examples import constant_floors, evaluate_examples
 from inn.inference.floors import COMPRESSORS, floors, primed_bits
 from inn.inference.floors import compressors as compressors_here
+from inn.inference.resting import Shares, spent, watched
 from inn.models.generate import start_symbol
+from inn.models.sequence import SequenceModel
 from inn.runs.directory import Run
 from inn.runs.load import load_with_data, path_of
 from inn.system.device import resolve_device
@@ -63,7 +65,9 @@ def evaluate_run(
     Returns:
         plain data: the score in the measure of the run's symbols, under its name (`bpc`, `bpb`, `ppl` or `bits`);
         `nats`, `bits` and `perplexity` per symbol, and the `count` of symbols scored; the same in measures of the text
-        (`of_text`); and the `floors`, bits per symbol of tables of counts.
+        (`of_text`); and the `floors`, bits per symbol of tables of counts. `flops` is what a forward pass costs per
+        symbol. Where gates let neurons rest that is of those that took part, whose share is `active` by gate, and
+        `dense_flops` what it would be if all did.
 
     Raises `InputError` for a run that cannot be loaded, a corpus that is no longer what it was trained on, and options
     that do not go together.
@@ -83,11 +87,12 @@ def evaluate_run(
     model.to(where)
     symbols, vocabulary = dataset.split(split)[:limit], dataset.vocabulary
     options: dict[str, Any] = {"device": where, "dtype": dtype, "progress": partial(report, "scoring")}
-    if window is None:
-        start, score = None, evaluate(model, symbols, streams=streams, **options)
-    else:
-        start = start_symbol(vocabulary)
-        score = evaluate_windows(model, symbols, window, start, **options)
+    with watched(model) as active:
+        if window is None:
+            start, score = None, evaluate(model, symbols, streams=streams, **options)
+        else:
+            start = start_symbol(vocabulary)
+            score = evaluate_windows(model, symbols, window, start, **options)
     found = floors(dataset.train, symbols, vocabulary.size)
     if compressors:
         config = Run(path_of(run)).config()
@@ -110,6 +115,7 @@ def evaluate_run(
         "window": window,
         "start_symbol": start,
         "parameters": model.num_parameters,
+        **_cost(model, active),
         "floors": found,
         "data_sha256": dataset.sha256,
     }
@@ -147,7 +153,8 @@ def evaluate_task(
     examples = dataset.examples(split)
     examples = examples if limit is None or limit >= len(examples) else examples.take(np.arange(limit))
     best = dataset.task.optimal_loss(examples)
-    score = evaluate_examples(model, examples, dtype=dtype, progress=partial(report, "scoring"))
+    with watched(model) as active:
+        score = evaluate_examples(model, examples, dtype=dtype, progress=partial(report, "scoring"))
     return {
         "run": str(path_of(run)),
         "corpus": dataset.name,
@@ -162,9 +169,16 @@ def evaluate_task(
         "count": score.count,
         "sequences": len(examples),
         "parameters": model.num_parameters,
+        **_cost(model, active),
         "floors": constant_floors(model, examples, seen) | ({} if best is None else {"optimal": best / math.log(2)}),
         "data_sha256": dataset.sha256,
     }
+
+
+def _cost(model: SequenceModel, active: Shares) -> dict[str, Any]:
+    """FLOPs per step; where neurons may rest, of those that took part while scoring, and which share that was."""
+    flops = sum(spent(model, active).values())
+    return {"flops": flops, **({"active": dict(active), "dense_flops": sum(model.flops().values())} if active else {})}
 
 
 def compressed(

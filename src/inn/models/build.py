@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, is_dataclass, replace
+from copy import copy
+from dataclasses import fields, is_dataclass
 from math import prod
 from typing import Any, NamedTuple
 
@@ -64,7 +65,11 @@ def size_of(config: Any) -> Size:
     count = getattr(config, depth) if depth else 1
     if count < 3:
         return _measured(config)
-    one, two = (_measured(replace(config, **{depth: n})) for n in (1, 2))  # type: ignore[misc]
+    shallow, found = copy(config), []
+    for n in (1, 2):  # not checked again: topologies may need more rounds
+        setattr(shallow, str(depth), n)
+        found.append(_measured(shallow))
+    one, two = found
     return Size(*(a + (count - 1) * (b - a) for a, b in zip(one, two, strict=True)))
 
 

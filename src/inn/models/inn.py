@@ -12,10 +12,10 @@ from inn.config.models import INNConfig
 from inn.models.names import HoldsGraph
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
+from inn.models.views import readout_norm, told
 from inn.nn.arguments import checked, config_of
 from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
-from inn.nn.last import last_norm
 from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
 from inn.nn.roles import sensed
@@ -69,14 +69,14 @@ class INN(HoldsGraph, SequenceModel):
             raise InputError(
                 f"gate.table is of {len(table)} symbols, and the vocabulary has {c.vocab}; name a neuron for each"
             )
-        self.norm = last_norm(c)
+        self.norm, self.views, width = readout_norm(c), c.views, c.normed_width
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
-        bridged = c.tied and (c.embedding_width is not None or c.normed_width != c.input_width)
-        self.bridge = Linear(c.normed_width, embedded, bias=False) if bridged else nn.Identity()
+        bridged = c.tied and (c.embedding_width is not None or width != c.input_width)
+        self.bridge = Linear(width, embedded, bias=False) if bridged else nn.Identity()
         if c.head == "adaptive":
-            self.head = AdaptiveHead(c.normed_width, c.vocab, c.cuts(c.vocab))
+            self.head = AdaptiveHead(width, c.vocab, c.cuts(c.vocab))
         else:
-            self.head = Linear(embedded if c.tied else c.normed_width, c.vocab)
+            self.head = Linear(embedded if c.tied else width, c.vocab)
         self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
         started(self.embedding, c.embedding_std)
         if isinstance(self.head, Linear):
@@ -119,15 +119,17 @@ class INN(HoldsGraph, SequenceModel):
         remember: bool = True,
         predict: bool = True,
         dt: Tensor | None = None,
+        every: bool = False,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
         `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
         not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`. `dt` `[B, T]` is the
-        time since the symbol before, for memories that take it (`liquid`).
+        time since the symbol before, for memories that take it (`liquid`). With `every` the logits are of every view of
+        a readout that gives several (`each`), `[B, T, K, vocab]`, and else of the last.
         """
         hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember, dt=dt)
-        return self.predict(hidden) if predict else hidden, state
+        return self.predict(hidden, every) if predict else hidden, state
 
     @checked
     def hidden(
@@ -173,9 +175,9 @@ class INN(HoldsGraph, SequenceModel):
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
         return self.predict(self.norm(self.backbone.readout(x)))
 
-    def predict(self, hidden: Tensor) -> Tensor:
-        """Logits `[..., vocab]` of what `hidden` gives, `[..., normed_width]`."""
-        return self.head(self.dropout(self.bridge(hidden)))
+    def predict(self, hidden: Tensor, every: bool = False) -> Tensor:
+        """Logits `[..., vocab]` of what `hidden` gives, `[..., normed_width]`; of every view `[..., K, vocab]`."""
+        return told(lambda one: self.head(self.dropout(self.bridge(one))), hidden, self.views, every)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from inn.models.running import last_seen, running_mean
 from inn.models.sequence import SequenceModel
+from inn.models.views import told
 from inn.nn.direct import home
 from inn.nn.masked import legible
 from inn.nn.population import Linear
@@ -49,9 +50,10 @@ class SignalModel(SequenceModel):
     target_mean: Tensor
     target_scale: Tensor
 
-    def __init__(self, config: Any, width: int, hidden: int):
-        """`width` and `hidden`: of what the body reads and gives."""
+    def __init__(self, config: Any, width: int, hidden: int, views: int = 1):
+        """`width` and `hidden`: of what the body reads and gives, the latter so many times (`views`)."""
         super().__init__(config)
+        self.views = views
         for name, size in (("input", config.features), ("target", config.outputs)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
@@ -140,9 +142,10 @@ class SignalModel(SequenceModel):
         x = (torch.where(missing, self.input_mean.to(x.dtype), x) - self.input_mean) / self.input_scale
         return self.input(x.to(self.input.weight.dtype), missing)
 
-    def predict(self, hidden: Tensor, last: Tensor | None = None) -> Tensor:
-        """What is told, in its own units, of what the head reads and the last values given."""
-        y, head = self.head(self.dropout(hidden)), self.config.told
+    def predict(self, hidden: Tensor, last: Tensor | None = None, every: bool = False) -> Tensor:
+        """What is told, in its own units, of what the head reads, its last view, and the last values given."""
+        y, head = told(lambda one: self.head(self.dropout(one)), hidden, self.views, every), self.config.told
+        last = last[:, :, None] if every and last is not None else last
         if head == "classes":
             return y
         y = y.to(torch.promote_types(y.dtype, torch.float32))
@@ -222,7 +225,7 @@ class SignalModel(SequenceModel):
         if self.config.told == "next":
             own["seen"] = self.input_mean.to(device, dtype).repeat(batch, 1, 1)  # its own numbers, to be changed
         if self.config.pool == "mean":
-            own["sum"] = torch.zeros(batch, 1, self.head.in_features, dtype=dtype, device=device)
+            own["sum"] = torch.zeros(batch, 1, self.views * self.head.in_features, dtype=dtype, device=device)
             own["count"] = torch.zeros(batch, 1, dtype=torch.int64, device=device)
         return own
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from inn.config.signals import SignalConfig, SignalMambaConfig
 from inn.models.names import HoldsGraph
 from inn.models.signal import READ, SignalModel
+from inn.models.views import readout_norm
 from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
-from inn.nn.last import last_norm
 from inn.nn.masked import legible
 from inn.nn.population import NeuronLinear
 from inn.nn.state import State
@@ -41,7 +41,7 @@ class SignalGraph(HoldsGraph, SignalModel):
 
     def __init__(self, config: SignalConfig):
         c = config
-        super().__init__(c, c.input_width, c.normed_width)
+        super().__init__(c, c.input_width, c.normed_width, c.views)
         self.split, self.absent, self.elapsed = c.channels == "split", c.absent, c.elapsed
         self.backbone = Graph(c)
         if self.elapsed is not None and self.elapsed >= c.features:
@@ -50,7 +50,7 @@ class SignalGraph(HoldsGraph, SignalModel):
             raise InputError(
                 "elapsed does nothing, as no memory takes the time between steps; use memory 'liquid', or leave it out"
             )
-        self.norm = last_norm(c)
+        self.norm = readout_norm(c)
 
     def forward(
         self,
@@ -60,15 +60,19 @@ class SignalGraph(HoldsGraph, SignalModel):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         edges: Edges | None = None,
+        every: bool = False,
     ) -> tuple[Tensor, State]:
-        """See `SignalModel.forward`; `edges` says which edges the routers may use, None: all of the topology's."""
+        """See `SignalModel.forward`; `edges` says which edges the routers may use, None: all of the topology's.
+
+        With `every` it tells something by every view of a readout that gives several (`each`), `[B, T, K, O]`.
+        """
         body = partial(self.body, edges=edges)
         if self.split:
             body = partial(body, present=self.present(x))
         if self.elapsed is not None:
             body = partial(body, dt=self.since(x))
         hidden, last, after = self.read(x, state, reset, mask, body)
-        return self.predict(hidden, last), after
+        return self.predict(hidden, last, every), after
 
     def body(
         self,

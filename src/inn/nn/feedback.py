@@ -55,6 +55,9 @@ class FeedbackRound(Round):
         if isinstance(self.router, Dendrites) and not self.loops:  # what is told here has no bound
             self.router_norm = NeuronNorm(config.populations, config.width, kind=config.norm)
 
+    def flops(self, density: float = 1.0) -> dict[str, float]:
+        return super().flops()  # step by step nothing is packed: neurons that rest are computed, too
+
     def initial_state(self, batch: int) -> Parts:
         state, w = super().initial_state(batch), self.memory_norm.weight
         if self.loops:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +18,7 @@ from inn.nn.masked import legible
 from inn.nn.modes import evaluating
 from inn.nn.presence import check_takes_present, only_present
 from inn.nn.roles import sensed, sensors_of, to_sensors
-from inn.nn.round import Round
+from inn.nn.round import Round, flops_of
 from inn.nn.spikes import code
 from inn.nn.starting import reset_parameters
 from inn.nn.state import State
@@ -90,7 +91,7 @@ class Graph(Checked):
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
         own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": None} | edges.tensors()
-        self.blocks = 0 if edges is None else edges.blocks
+        self.relay = 0 if edges is None else edges.relay
         roles = {"ids": torch.arange(self.config.neurons), "sensors": sensors_of(self.config)}
         return roles | {f"edge_{name}": t for name, t in own.items()}
 
@@ -129,7 +130,7 @@ class Graph(Checked):
         if not hasattr(self, "edge_sources"):
             return None
         found: dict[str, Any] = {name: getattr(self, f"edge_{name}", None) for name in NAMES}
-        return Edges(**found, blocks=self.blocks).to(self.ids.device)
+        return Edges(**found, relay=self.relay).to(self.ids.device)
 
     @property
     def topology(self) -> Present:
@@ -181,7 +182,10 @@ class Graph(Checked):
         more = {} if dt is None else {"dt": dt}
         chosen = self.choose(neurons, present, mask)
         neurons, state = self.run(neurons, state, edges=edges, reset=reset, mask=mask, chosen=chosen, **more)
-        return self.read(neurons, chosen), state
+        y = self.read(neurons, chosen)
+        if self.training and (found := self.readout.penalties(y, mask)):  # type: ignore[operator]
+            state = State(state, {**state.penalties, **found})
+        return y, state
 
     def choose(self, x: Tensor, present: Tensor | None = None, mask: Tensor | None = None) -> Chosen:
         """Which of the neurons `[B, T, N, D]` take part, by the gate that is asked once, if the graph has one."""
@@ -337,11 +341,10 @@ class Graph(Checked):
         means = {name: torch.stack(values).mean() for name, values in found.items()}
         return {name: weights.get(name, 1.0) * mean for name, mean in means.items() if weights.get(name, 1.0)}
 
-    def flops(self) -> dict[str, float]:
-        """Forward FLOPs for one step of the whole graph, by part (a multiply-add counts two)."""
-        total: dict[str, float] = {}
-        for r in range(self.config.rounds):
-            for part in [*self.round(r).counted(), *([self.gate] if self.gate is not None and r == 0 else [])]:
-                for name, n in part.flops().items():
-                    total[name] = total.get(name, 0.0) + n
-        return total
+    def flops(self, density: float | Sequence[float] = 1.0) -> dict[str, float]:
+        """Forward FLOPs for one step of the whole graph, by part (a multiply-add counts two).
+
+        `density` is the share of the neurons that take part in the rounds, or in each: see `Round.flops`.
+        """
+        total = flops_of([self.round(r) for r in range(self.config.rounds)], density)
+        return total if self.gate is None else {**total, **self.gate.flops()}

@@ -8,19 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from inn.ops.norm.reference import EPSILON
-from inn.registry import READOUTS
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
-
-
-def last_norm(config: GraphConfig) -> nn.LayerNorm | nn.RMSNorm | LastNorm:
-    """The norm of a model behind its readout, `[..., readout_width]` -> `[..., normed_width]`."""
-    own = config.readout
-    if READOUTS[own.kind].side_by_side and (getattr(own, "silent", 0) or getattr(own, "gains", False)):
-        return LastNorm(config)
-    width = config.readout_width
-    return nn.LayerNorm(width) if config.norm == "layer" else nn.RMSNorm(width, EPSILON)
 
 
 class LastNorm(nn.Module):

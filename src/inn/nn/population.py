@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.nn.direct import passed_by
-from inn.ops import neuron_linear, neuron_norm
+from inn.ops import neighbour_messages, neuron_linear, neuron_norm
 from inn.ops.norm.reference import EPSILON
 from inn.ops.tensors import autocasts, plain
 
@@ -34,6 +34,16 @@ def linear(
         kind = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
     return neuron_linear(x, weight, bias, sizes)
+
+
+def messages(x: Tensor, weight: Tensor, sources: Tensor, open: Tensor, signs: Tensor | None) -> Tensor:
+    """`neighbour_messages` that heeds autocast; the weight is `[P, I, K x D]`, as that of a map."""
+    if type(weight) not in _PLAIN and _packed(weight):
+        weight = weight.dequantize()
+    if autocasts(x):
+        kind = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(kind), weight.to(kind)
+    return neighbour_messages(x, weight.unflatten(2, (-1, x.shape[-1])), sources, open, signs)
 
 
 def _packed(weight: Tensor) -> bool:

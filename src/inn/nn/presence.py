@@ -59,6 +59,28 @@ def only_present(x: Tensor, present: Tensor | None) -> Tensor:
     return x if present is None else x.masked_fill(~like(present, x), 0.0)
 
 
+def relays(present: Tensor, places: int, passing: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Who is heard in the place of each neuron, and where anybody is: `[B, T, N]`, of who is there `[B, T, N]`.
+
+    Who is there is heard itself. In the place of a neuron that is absent it is the last one before it, `places` at a
+    time, that is there; nobody where a neuron in between is not `passing` `[N]` (None: all are), or none is there.
+    """
+    there = present.unflatten(2, (-1, places))
+    order = torch.arange(there.shape[2], device=present.device)[:, None]
+    if passing is None:
+        last = torch.where(there, 2 * order + 1, 0)
+    else:  # what does not pass on is the last, too: an even number, of nobody
+        last = torch.where(there, 2 * order + 1, 2 * order * ~passing.view(-1, places))
+    last = last.cummax(2).values
+    who = last // 2 * places + torch.arange(places, device=present.device)
+    return who.flatten(2), (last % 2 == 1).flatten(2)
+
+
+def relayed(x: Tensor, who: Tensor, there: Tensor) -> Tensor:
+    """Neurons `[B, T, N, D]`, each in the place where it is heard (`relays`); zeros where nobody is."""
+    return only_present(x.gather(2, who[..., None].expand_as(x)), there)
+
+
 def counted(mask: Tensor | None, present: Tensor | None) -> Tensor | None:
     """The steps that count, of a mask `[B, T]` and of who is there `[B, T, N]`: neuron by neuron, None for all steps.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
-from inn.nn.presence import TakesPresent
+from inn.nn.presence import TakesPresent, relayed, relays
+from inn.nn.topology.options import EachOptions
 from inn.nn.topology.roles import ReadoutOptions
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -29,6 +32,7 @@ class Readout(TakesPresent, nn.Module, ABC):
         side_by_side: True for one that gives the neurons that are read one after another, R x D numbers. The norm
             behind it (`inn.nn.last.LastNorm`) then heeds these options in its place.
         gain: `[R]` the weights of the neurons that are read; None where all are 1.
+        beside: what a graph has to have beside it, by field (`inn.testing` builds such a graph).
     """
 
     Options: type[PartOptions] = ReadoutOptions
@@ -36,6 +40,7 @@ class Readout(TakesPresent, nn.Module, ABC):
     resizable: ClassVar[bool] = False
     side_by_side: ClassVar[bool] = False
     no_decay = ("gain",)
+    beside: ClassVar[Mapping[str, Any]] = {}
 
     places: Tensor | None
 
@@ -44,6 +49,8 @@ class Readout(TakesPresent, nn.Module, ABC):
         self.register_buffer("places", torch.tensor(config.readout.read) if _chosen(config) else None)
         self._read = config.read
         self.silent, gains = getattr(config.readout, "silent", 0.0), getattr(config.readout, "gains", False)
+        if (self.silent or gains) and not self.resizable:
+            raise InputError(f"readout '{config.readout.kind}' does not heed silent and gains; leave them out")
         own = gains and self.resizable and not self.side_by_side
         self.gain = nn.Parameter(torch.ones(len(config.read))) if own else None
 
@@ -65,6 +72,15 @@ class Readout(TakesPresent, nn.Module, ABC):
     def width(cls, config: GraphConfig) -> int:
         """Width of what the readout gives: D unless it says otherwise."""
         return config.width
+
+    @classmethod
+    def views(cls, config: GraphConfig) -> int:
+        """How many equal parts it gives, each of which a model tells something by: the last one is its answer."""
+        return 1
+
+    def penalties(self, y: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        """What is added to the training loss of what was read `[B, T, F]`: scalars in nats by name."""
+        return {}
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -140,3 +156,35 @@ class Concat(Readout):
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         return self.chosen(x)[0].flatten(2)
+
+
+class Each(Concat):
+    """The links of a chain side by side, one view of each; of a link that is absent, the view is of the one before.
+
+    So a model tells something after every link, and training takes the mean of what that costs (after MultiModN, arXiv
+    2309.14118). A first link that takes nothing in is the start, a view like the others.
+    """
+
+    Options = EachOptions
+    resizable = side_by_side = False
+    beside = {"topology": {"kind": "chain", "size": 2}}
+
+    def __init__(self, config: GraphConfig):
+        super().__init__(config)
+        self.size, self.number, self.change = config.topology.size, self.views(config), config.readout.change
+
+    @classmethod
+    def views(cls, config: GraphConfig) -> int:
+        return len(config.read) // config.topology.size
+
+    def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
+        if present is not None:
+            x = relayed(x, *relays(present, self.size))
+        return super().forward(x)
+
+    def penalties(self, y: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        if not self.change:
+            return {}
+        moved = y.unflatten(-1, (self.number, -1)).diff(dim=2).square().sum(-1).mean(2)  # [B, T]
+        mean = moved.mean() if mask is None else (moved * mask).sum() / mask.sum().clamp_min(1)
+        return {"change": self.change * mean}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +17,10 @@ from inn.nn.population import NeuronNorm
 from inn.nn.presence import only_present, remember
 from inn.nn.residual import Residual, residual
 from inn.nn.routing.base import Router
-from inn.nn.routing.dendrites import Dendrites
 from inn.nn.routing.options import check_sequential
 from inn.nn.topology.edges import Edges
 from inn.registry import GATES, INNERS, ROUTERS
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -69,10 +70,17 @@ class Round(nn.Module):
     def parallel_in_time(self) -> bool:
         return self.router is None or self.router.parallel_in_time
 
-    def counted(self) -> list[Any]:
-        """The parts that say their FLOPs."""
-        parts = (self.memory, self.memory_residual, self.router, self.router_residual, self.inner)
-        return [part for part in parts if part is not None]
+    def flops(self, density: float = 1.0) -> dict[str, float]:
+        """Forward FLOPs for one step, by part, where so large a share of the neurons takes part, and the others rest.
+
+        All are asked by the gate, and by a router that does not skip those that rest (`Router.skips`).
+        """
+        total: dict[str, float] = {}
+        for part in (self.memory, self.memory_residual, self.gate, self.router, self.router_residual, self.inner):
+            whole = part is self.gate or (isinstance(part, Router) and not part.skips)
+            for name, n in ({} if part is None else part.flops()).items():  # type: ignore[operator, union-attr]
+                total[name] = total.get(name, 0.0) + n * (1.0 if whole else density)
+        return total
 
     def initial_state(self, batch: int) -> Parts:
         state = self.memory.initial_state(batch)
@@ -102,8 +110,8 @@ class Round(nn.Module):
         routed: Parts = {}
         heard, present, factor = self.awake(x, mask, tape, present, factor, penalties)
         plain = tape is None and (dt is None or not self.memory.takes_dt)
-        if present is not None and plain and (rows := packed(present, mask, reset)) is not None:
-            return self.of_present(x, state, rows, factor, penalties, edges, reset, mask, present)
+        if present is not None and plain and (rows := packed(present, mask, reset, self.memory.packs(x))) is not None:
+            return self.of_present(x, state, rows, heard, factor, penalties, edges, mask, present)
         heard = self.memory_norm(x) if heard is None else heard
         options = {"edges": edges, "reset": reset, "mask": mask, "tape": tape}
         if present is not None:
@@ -144,38 +152,50 @@ class Round(nn.Module):
         x: Tensor,
         state: Parts,
         rows: Packed,
+        heard: Tensor | None,
         factor: Tensor | None,
         penalties: Penalties,
         edges: Edges | None,
-        reset: Tensor | None,
         mask: Tensor | None,
         present: Tensor,
     ) -> tuple[Tensor, Parts, Penalties]:
         """`forward` on packed steps: those at which neurons are present, and no others, are computed."""
         router, dropout, routed = self.router, self.dropout, {}
         options = {"edges": edges, "reset": None, "mask": mask, "tape": None, "present": present}
+
+        def told(x: Tensor) -> Tensor:
+            assert router is not None
+            if (self.gate is None or self.gate.rests) and router.packs(x, edges):
+                return router.of_rows(x, rows, edges)
+            message, after = self.communicate(router, rows.spread(x), state, options, penalties)
+            routed.update(after)
+            return rows.take(message)
+
+        def put(residual: Residual, x: Tensor, y: Tensor) -> Tensor:
+            y = dropout(y) if loud is None else dropout(y) * loud.to(y.dtype)
+            return x + y if residual is None else rows.through(residual, x, y)
+
         x_in = rows.take(x)
-        loud = None if factor is None else rows.take(factor[..., None])[..., 0]
-        heard = self.memory_norm(x_in)
+        loud = None if factor is None else rows.take(factor[..., None])
+        taken = rows.through(self.memory_norm, x_in) if heard is None else rows.take(heard)
         if router is not None and router.into_memory:
-            if isinstance(router, Dendrites) and router.packs(x) and (self.gate is None or self.gate.rests):
-                heard = rows.heard(heard, router.matrices(edges).flatten(2))
-            else:
-                heard, routed = self.communicate(router, rows.spread(heard), state, options, penalties)
-                heard = rows.take(heard)
-        recalled, new_state, *found = remember(self.memory, heard, state, reset=None, mask=None, present=rows.inside)
-        penalties.update(*found)
-        y_in = combined(self.memory_residual, x_in, dropout(recalled), loud)
+            taken = told(taken)
+        if self.memory.packs(x):
+            recalled, new_state = self.memory.of_rows(taken, state, rows)
+        else:
+            options_of = {"reset": None, "mask": None, "present": rows.inside}
+            recalled, new_state, *found = remember(self.memory, rows.filled(taken), state, **options_of)
+            recalled = rows.listed(recalled)
+            penalties.update(*found)
+        y = put(self.memory_residual, x_in, recalled)
         if router is not None and (norm := self.router_norm) is not None:
-            source = x_in if self.update == "parallel" else y_in
-            normed = rows.spread(source if self.update == "message-norm" else norm(source))
-            message, routed = self.communicate(router, normed, state, options, penalties)
-            message = rows.take(message)
-            message = dropout(norm(message) if self.update == "message-norm" else message)
-            y_in = combined(self.router_residual, y_in, message, loud)
-        y_in = self.mapped(y_in, None, loud, None)
-        y = torch.where(rows.counts[..., None], rows.spread(y_in), x)
-        return y, {**new_state, **routed}, penalties
+            source = x_in if self.update == "parallel" else y
+            late = self.update == "message-norm"
+            message = told(source if late else rows.through(norm, source))
+            y = put(self.router_residual, y, rows.through(norm, message) if late else message)
+        if self.inner is not None:
+            y = put(None, y, rows.through(self.inner, rows.through(self.inner_norm, y)))
+        return rows.put(x, y), {**new_state, **routed}, penalties
 
     def awake(
         self,
@@ -221,7 +241,8 @@ class Round(nn.Module):
         if (gate := self.gate) is not None and not gate.rests:
             _, emit, own = gate(x, mask=options["mask"], present=present)
             penalties.update(own)
-        if present is not None and not router.takes_present:  # who is absent sends nothing
+        passed_on = (edges := options["edges"]) is not None and edges.relay  # the router's door sees to it
+        if present is not None and not router.takes_present and not passed_on:  # who is absent sends nothing
             emit = present.to(x.dtype) if emit is None else emit * present
             options = {name: value for name, value in options.items() if name != "present"}
         if gate is not None and emit is not None and options["tape"] is not None:
@@ -238,3 +259,16 @@ def combined(
     y = y if factor is None else y * factor[..., None].to(y.dtype)
     y = x + y if residual is None else residual(x, y)
     return y if present is None else torch.where(present[..., None], y, x)
+
+
+def flops_of(rounds: Sequence[Round], density: float | Sequence[float]) -> dict[str, float]:
+    """FLOPs of one step of these rounds, by part, where a share of the neurons takes part, or a share by round."""
+    shares = [density] * len(rounds) if isinstance(density, int | float) else [*density]
+    if len(shares) != len(rounds) or not all(0 <= share <= 1 for share in shares):
+        of = f"one share, or one for each of {len(rounds)} rounds"
+        raise InputError(f"density must be from 0 to 1, {of}, not {density}")
+    total: dict[str, float] = {}
+    for module, share in zip(rounds, shares):
+        for name, n in module.flops(share).items():
+            total[name] = total.get(name, 0.0) + n
+    return total

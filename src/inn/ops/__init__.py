@@ -10,8 +10,9 @@ from inn.ops.dispatch import use_backend
 from inn.ops.linear import neuron_linear
 from inn.ops.lookup import recall
 from inn.ops.loop import recurrence
-from inn.ops.neighbours import neighbour_attention, neighbour_sum
+from inn.ops.neighbours import neighbour_attention, neighbour_messages, neighbour_scores, neighbour_sum
 from inn.ops.norm import neuron_norm
+from inn.ops.packed import packed_conv, packed_scan
 from inn.ops.scan import selective_scan
 from inn.ops.step import memory_step
 
@@ -20,10 +21,14 @@ __all__ = [
     "delta_scan",
     "memory_step",
     "neighbour_attention",
+    "neighbour_messages",
+    "neighbour_scores",
     "neighbour_sum",
     "neuron_attention",
     "neuron_linear",
     "neuron_norm",
+    "packed_conv",
+    "packed_scan",
     "recall",
     "recurrence",
     "selective_scan",

@@ -60,6 +60,10 @@ def _attention(q, keys):
     return 4 * prod(q) * keys
 
 
+def _messages(x, weight, sources):
+    return 2 * prod(x[:2]) * sources[0] * prod(weight[1:])
+
+
 def _lstm(x, w, u):
     return 2 * prod(x[:2]) * w[0] * (w[1] + u[1])
 
@@ -80,6 +84,10 @@ def _recall(tokens, table, recent, orders, reset, mask, learn, width=0, **kwargs
 FORMULAS: dict[str, Callable[..., float]] = {
     "selective_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
     "selective_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
+    "packed_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
+    "packed_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
+    "packed_conv_fwd": lambda x, weight, *_, **__: _conv(x, weight),
+    "packed_conv_bwd": lambda gy, glast, x, weight, *_, **__: 2 * _conv(x, weight),
     "delta_scan_fwd": lambda q, k, v, decay, beta, state, *_, **__: _delta(v, beta, state),
     "delta_scan_bwd": lambda gy, glast, q, k, v, decay, beta, state, *_, **__: 2 * _delta(v, beta, state),
     "causal_conv_fwd": lambda x, weight, *_, **__: _conv(x, weight),
@@ -90,6 +98,12 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "neighbour_attention_bwd": lambda gout, q, k, v, heads, sources, *_, **__: 2 * _attention(q, sources[1]),
     "neighbour_sum_fwd": lambda v, weights, *_, **__: 2 * prod(v) * weights[1],
     "neighbour_sum_bwd": lambda gout, v, weights, *_, **__: 4 * prod(v) * weights[1],
+    "neighbour_mix": lambda v, weights, *_, **__: 2 * prod(v) * weights[-1],
+    "neighbour_spread": lambda v, weights, *_, **__: 2 * prod(v) * weights[-1],
+    "neighbour_scores": lambda q, k, heads, sources, *_, **__: 2 * prod(q) * sources[1],
+    "neighbour_messages_fwd": lambda x, weight, sources, *_, **__: _messages(x, weight, sources),
+    "neighbour_messages_input_bwd": lambda gy, x, weight, sources, *_, **__: _messages(x, weight, sources),
+    "neighbour_messages_weight_bwd": lambda gy, x, weight, sources, *_, **__: _messages(x, weight, sources),
     "neuron_linear_fwd": lambda x, weight, *_, **__: 2 * prod(x) * weight[1],
     "neuron_linear_input_bwd": lambda gy, weight, *_, **__: 2 * sum(map(prod, gy)) * weight[2],
     "neuron_linear_weight_bwd": lambda gy, x, *_, **__: 2 * sum(map(prod, gy)) * x[3],

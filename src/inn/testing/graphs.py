@@ -80,7 +80,7 @@ def check_topology(topology: Any, **options: Any) -> None:
 def check_readout(readout: Any, **options: Any) -> None:
     """Hold a readout to its contract: its declared width, every step by itself, alike neurons as one if it says so."""
     with named(READOUTS, readout) as kind:
-        config = _config(readout={"kind": kind, **options})
+        config = _config(readout={"kind": kind, **options}, **READOUTS[kind].beside)
         r = _built(READOUTS[kind], config)
         x = _random(B, T, N, D)
         y = r(x)

@@ -86,13 +86,15 @@ def silent(logged: Sequence[tuple[int, Mapping[str, float]]], at: float = 0.0, s
 def collapsed(logged: Sequence[tuple[int, Mapping[str, float]]]) -> dict[str, float]:
     """The gates that have let all neurons take part for 200 steps, or none: 1.0 or 0.0 by name.
 
+    Not the one that a graph asks once, whose options say how many take part.
+
     Args:
         logged: (step, the share of neurons that took part by gate), oldest first.
 
     >>> collapsed([(50, {"a": 1.0, "b": 0.0, "c": 0.3}), (250, {"a": 1.0, "b": 0.0, "c": 0.0})])
     {'b': 0.0, 'a': 1.0}
     """
-    return {name: at for at in (0.0, 1.0) for name in silent(logged, at, COLLAPSED)}
+    return {name: at for at in (0.0, 1.0) for name in silent(logged, at, COLLAPSED) if name != "gate"}
 
 
 def floor_warning(name: str, floor: float, bits: float, unit: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from inn.config.run import RunConfig
 from inn.data.dataset import Dataset
+from inn.inference.evaluate import Score
+from inn.inference.resting import spent
 from inn.models.sequence import SequenceModel
 from inn.runs.directory import Run
 from inn.training import alarms, events, validation
@@ -31,6 +34,7 @@ class Monitor:
         steps: of the whole run.
         lr: the learning rate of a step, from 0; None where nothing is trained step by step.
         group: all of its processes call the same methods; only the main one's run directory and events are real.
+        measure: what the objective has to tell of a validation besides: see `Objective.measure`.
     """
 
     def __init__(
@@ -44,7 +48,9 @@ class Monitor:
         lr: Schedule | None,
         report: events.EventHandler,
         group: Group,
+        measure: Callable[[Callable[[], Score]], dict[str, float]] | None = None,
     ):
+        self.measure = measure
         self.run, self.state, self.config, self.dataset, self.model = run, state, config, dataset, model
         self.steps, self.lr, self.report, self.group = steps, lr, report, group
 
@@ -115,6 +121,7 @@ class Monitor:
                 **{name: total / sums.symbols for name, total in sums.named.items()},
                 **{f"firing.{name}": rate for name, rate in fired.items()},
                 **{f"active.{name}": share for name, share in active.items()},
+                **({"flops": sum(spent(self.model, active).values())} if active else {}),
             },
         )
         line = {key: value for key, value in asdict(progress).items() if key not in ("steps", "seconds_left", "named")}
@@ -152,11 +159,18 @@ class Monitor:
     def validate(self) -> bool:
         """Validate, and say whether it is the best so far."""
         began = time.perf_counter()
-        state, score = self.state, validation.validate(self.model, self.dataset, self.config, self.group)
+        state = self.state
+
+        def validated() -> Score:
+            return validation.validate(self.model, self.dataset, self.config, self.group)
+
+        score = validated()
         if not math.isfinite(score.nats):
             raise TrainingDiverged(f"training diverged at step {state.step}: the validation loss is {score.nats}")
         best = state.best is None or score.bits < state.best["bits"]
         measured = dict(getattr(score, "metrics", {}))
+        if self.measure is not None:
+            measured |= {f"objective.{name}": value for name, value in self.measure(validated).items()}
         state.validation = {
             "step": state.step,
             "nats": score.nats,

@@ -68,10 +68,10 @@ class Stepper:
         context = Context(self.model, self._forward, optimizer, strategy.group, steps)
         self.objective: Objective = OBJECTIVES[config.objective.kind](config.objective, context, config)
 
-    def _forward(self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None):
+    def _forward(self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, **more: bool):
         """The model's pass as it is trained, through DDP or FSDP and under the types that the settings name."""
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
-            return self.strategy.forward(tokens, state, reset=reset)
+            return self.strategy.forward(tokens, state, reset=reset, **more)
 
     def __call__(
         self,

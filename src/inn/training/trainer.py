@@ -141,9 +141,9 @@ class Trainer:
     def open(self, run: Run) -> None:
         """Take the run directory that all is written into."""
         self.run = run
-        self.monitor = Monitor(
-            run, self.state, self.config, self.dataset, self.model, self.steps, self.lr, self.report, self.group
-        )
+        measure = None if self.counted else self.stepper.objective.measure
+        told = (self.model, self.steps, self.lr, self.report, self.group, measure)
+        self.monitor = Monitor(run, self.state, self.config, self.dataset, *told)
 
     # -- the run from its start to its end
 

@@ -15,6 +15,7 @@ from inn.config.run import RunConfig
 from inn.data.dataset import Dataset
 from inn.data.examples import Examples
 from inn.data.task_data import TaskData
+from inn.inference import resting
 from inn.inference.evaluate import Score, evaluate
 from inn.inference.examples import constant_floors, evaluate_examples
 from inn.inference.floors import FLOOR_NAMES, TABLE_LIMIT, ngram_bits, ngram_counts
@@ -107,10 +108,8 @@ def firing(model: SequenceModel, inputs: Tensor) -> dict[str, float]:
 
 def taking_part(model: SequenceModel, inputs: Tensor) -> dict[str, float]:
     """The share of neurons that do not rest on the first rows of a batch `[B, T]`, by gate; {} where none lets rest."""
-    from inn.analysis.measures.resting import taking_part as measure
-
     with paused_training(model):
-        return measure(model, inputs[:_ROWS])
+        return resting.taking_part(model, inputs[:_ROWS])
 
 
 def count_floors(model: SequenceModel, dataset: Dataset, config: RunConfig) -> dict[str, dict[str, float]]:

@@ -23,6 +23,7 @@ STUDIES: dict[str, str] = {
     "rivals-long": "inn_studies.rivals:LongRivals",
     "one-pass": "inn_studies.one_pass:OnePass",
     "ablation": "inn_studies.ablation:Ablation",
+    "wiring": "inn_studies.wiring:Wiring",
     "wikitext2": "inn_studies.wikitext2:WikiText2",
     "ptb": "inn_studies.ptb:Ptb",
     "ptb-characters": "inn_studies.ptb:PtbCharacters",

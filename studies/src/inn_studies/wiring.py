@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inn_studies import compressors
 from inn_studies.lab import Lab
@@ -13,6 +13,9 @@ from inn_studies.rows import Tuned, markdown, scored_rows, spread, tune
 from inn_studies.sizes import TEXT8, Fields, Size
 from inn_studies.study import Study, Verdict
 from inn_studies.where.intervals import ahead
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 NEURONS, DENSITY = 16, 0.25
 COMPLETE, RANDOM, GROUPS = "complete", "random edges", "groups"
@@ -91,34 +94,69 @@ def with_edges(lab: Lab, models: list[Tuned], rows: list[dict[str, Any]]) -> lis
     return rows
 
 
+GRADIENT = "rewired, gradient"
+ASKED = (COMPLETE, RANDOM, GRADIENT, ATTENTION, ATTENTION_RANDOM, SIGNATURES)
+"""Rows of the study; the others are entries of `inn study family`."""
+PAIRS = ((GRADIENT, RANDOM), (GRADIENT, COMPLETE), (SIGNATURES, ATTENTION_RANDOM), (SIGNATURES, ATTENTION))
+"""What is learned, and what it is held to: as many edges at random, and all of them."""
+
+
 class Wiring(Study):
     name = "wiring"
     source = "our own"
     question = "Are edges that are learned better than random ones of the same number, and than all edges?"
 
     def sizes(self) -> dict[str, Size]:
-        quiet = {**TEXT8["cpu"].settings}
+        small = replace(TEXT8["cpu"].but(train_symbols=250_000), rates=(6e-3, 1.2e-2), further=0, models={})
         return {
             "smoke": replace(TEXT8["smoke"], rates=(1e-2,), models={}),
-            "cpu": Size("text8-small", quiet, rates=(6e-3, 1.2e-2), seeds=3, scored=1_000_000),
-            "gpu": Size("text8-small", {"train.symbols": 20_000_000}, rates=(6e-3, 1.2e-2), seeds=3),
+            "cpu": replace(small, scored=50_000),
+            "gpu": replace(small.but(train_symbols=20_000_000), scored=1_000_000),
         }
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
-        small = size.recipe == "study-smoke"
-        # dendrites: 14 and 24 are within 3 % of each other, and of the recipe; attention of 32 is as large
-        models = wirings(8, 14, 8, 4) if small else wirings(14, 24, 32, 50)
-        tuned = tune(lab, size, models, seeds)
+        # Parameters are within 3 % of one another: few edges leave room for wider neurons.
+        widths = (8, 14, 8) if size.recipe == "study-smoke" else (14, 25, 32)
+        steps = size.settings["train.symbols"] // (16 * 256)
+        models = wirings(*widths, every=max(4, steps // 10))
+        tuned = tune(lab, size, {label: models[label] for label in ASKED}, seeds)
         return {"rows": with_edges(lab, tuned, scored_rows(lab, size, tuned))}
 
     def readings(self, result: dict[str, Any]) -> list[dict[str, Any]]:
         return [compressors.scored(result["rows"][0])]
 
     def table(self, result: dict[str, Any]) -> str:
-        return table(result["rows"])
+        rows = result["rows"]
+        return (
+            f"{NEURONS} neurons, two rounds, {rows[0]['symbols']:,} symbols of {rows[0]['data']['name']} per run. "
+            f"*Random edges*, and those that are rewired, are {DENSITY:.0%} of all. {said(rows)}\n\n{table(rows)}"
+        )
+
+    def draw(self, result: dict[str, Any], figure: Figure) -> bool:
+        axes = figure.subplots()
+        for at, row in enumerate(reversed(result["rows"])):
+            axes.plot(row["test_bits"], [at] * len(row["test_bits"]), "o")
+        axes.set_yticks(range(len(result["rows"])), [row["label"] for row in reversed(result["rows"])])
+        axes.set(xlabel="test bits per character")
+        return True
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
         return []
+
+
+def said(rows: list[dict[str, Any]]) -> str:
+    """What is learned beside what it is held to, in sentences."""
+    bits = {row["label"]: row["test_bits"] for row in rows}
+    found = []
+    for ours, theirs in PAIRS:
+        if not bits[ours] or not bits[theirs]:
+            found.append(f"'{ours}' against '{theirs}' was not measured, since runs diverged.")
+            continue
+        gap = statistics.mean(bits[ours]) - statistics.mean(bits[theirs])
+        won, lost = better(rows, ours, theirs), better(rows, theirs, ours)
+        sure = "one seed cannot tell" if won is None else "outside both intervals" if won or lost else "within chance"
+        found.append(f"'{ours}' needs {abs(gap):.3f} bits {'less' if gap < 0 else 'more'} than '{theirs}' ({sure}).")
+    return " ".join(found)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -139,7 +177,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return markdown(head, cells)
 
 
-def better(rows: list[Mapping[str, Any]], ours: str, theirs: str) -> bool | None:
+def better(rows: Sequence[Mapping[str, Any]], ours: str, theirs: str) -> bool | None:
     """Whether a row's bits are below another's, outside both intervals over seeds; None of one seed."""
     a, b = (next(row["test_bits"] for row in rows if row["label"] == label) for label in (ours, theirs))
     return None if min(len(a), len(b)) < 2 else ahead(a, b, 1, share=False, higher=False)

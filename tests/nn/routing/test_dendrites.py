@@ -170,3 +170,21 @@ def test_a_neuron_that_hears_nobody_is_moved_by_nobody():
 def test_forms_of_a_message_that_comes_after_memory_are_refused():
     with pytest.raises(inn.InputError, match="no meaning with router 'dendrites'"):
         graph_config(update="parallel")
+
+
+@pytest.mark.parametrize("fields", [
+    {"weights": "separate"}, {"weights": "communal", "communal_states": 5},
+    {"population": [{"neurons": 2, "memory": "mamba"}, {"neurons": 4, "memory": "gru"}]},
+], ids=["separate", "communal", "mixed"])  # fmt: skip
+def test_listed_edges_are_heard_as_through_the_maps(fields):
+    """What hangs on a map is heard: it then gets what comes over all edges."""
+    torch.manual_seed(0)
+    ring = {"topology": "ring", "topology_options": {"neighbours": 2}}
+    r = Dendrites(graph_config(**{"neurons": 6, "width": D, **ring, **fields})).double()
+    sources = torch.tensor([[i, (i + 1) % 6, (i - 1) % 6] for i in range(6)])
+    signs, x = torch.randint(2, (6, 3)) * 2 - 1, torch.randn(2, 3, 6, D, dtype=torch.float64)
+    edges = Edges(sources, torch.rand(6, 3) < 0.7, signs)
+    straight = r(x, edges=edges)[0]
+    for m in r.hear if isinstance(r.hear, torch.nn.ModuleList) else [r.hear]:
+        m.register_forward_hook(lambda *_: None)
+    torch.testing.assert_close(straight, r(x, edges=edges)[0])

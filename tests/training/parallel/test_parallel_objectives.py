@@ -77,3 +77,26 @@ def test_a_number_that_is_none_ends_all_processes(groups, settings, tmp_path, pa
     answer = groups(settings=config, run=str(tmp_path / "run"), world=2, fails=True)
     assert answer["codes"] == [1, 1]
     assert all("objective.mine is not finite" in told["error"] for told in answer["told"]), answer
+
+
+@pytest.fixture(scope="module")
+def teacher(groups, settings, tmp_path_factory):
+    run = tmp_path_factory.mktemp("teacher") / "run"
+    groups(settings=settings(model={"recall": []}, symbols=128), run=str(run), world=1)
+    return str(run)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_what_an_objective_carries_goes_along(groups, settings, same_curve, teacher, tmp_path, parallel):
+    own = {"kind": "nested+distil", "teacher": teacher, "hold": 4}
+    config = settings(model={"recall": []}, objective=own, parallel=parallel, accumulate=2)
+    groups(settings=config, run=str(tmp_path / "one"), world=1)
+    groups(settings=config, run=str(tmp_path / "two"), world=2)
+    same_curve(tmp_path / "one", tmp_path / "two")
+    for number, worlds in enumerate(((2, 2), (1, 2), (2, 1))):
+        run = tmp_path / f"again{number}"
+        groups(settings=config, run=str(run), world=worlds[0], stop=7)
+        groups(settings=config, run=str(run), world=worlds[1], resume=True)
+        same_curve(tmp_path / "one", run)
+    whole, again = (last(tmp_path / name) / "model.safetensors" for name in ("two", "again0"))
+    assert whole.read_bytes() == again.read_bytes()

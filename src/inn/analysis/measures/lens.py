@@ -83,13 +83,14 @@ def logit_lens(
     size = max(1, _NUMBERS // model.config.vocab)
     lenses = []
     with evaluating(model):
-        read, norm = model.graph.readout(outputs), model.norm
+        norm, width = model.norm, model.config.view_width  # of a readout with several views the last one tells
+        read = model.graph.readout(outputs)[..., -width:]
         centred = isinstance(norm, nn.LayerNorm)  # an RMS norm takes no mean off
         spread = read.var(-1, correction=0).mean() if centred else read.square().mean()
 
         def says(neurons: Tensor) -> Tensor:
             """Log-probabilities `[S, vocab]` of neurons `[S, N, D]`."""
-            z = model.graph.readout(neurons[None])
+            z = model.graph.readout(neurons[None])[..., -width:]
             z = (z - z.mean(-1, keepdim=True) if centred else z) * torch.rsqrt(spread + EPSILON) * norm.weight
             z = z + norm.bias if centred else z
             return model.head(model.bridge(z)).float().log_softmax(-1)[0]

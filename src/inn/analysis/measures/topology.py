@@ -94,7 +94,7 @@ def topology(model: nn.Module) -> Wired:
     if graph is None:
         raise InputError(f"a {type(model).__name__} has no graph of neurons; give an INN or a Graph")
     now = graph.topology
-    first = _first(graph)
+    first = at_start(graph)
     matrix = _matrix(now)
     if first is None:
         return Wired(graph.config.topology.kind, now.neurons, shape(now), None, None, None)
@@ -138,8 +138,8 @@ def _shape(matrix: Any) -> Shape:
     )
 
 
-def _first(graph: Graph) -> Present | None:
-    """The edges that a graph of this configuration begins with."""
+def at_start(graph: Graph) -> Present | None:
+    """The edges that a graph of this configuration begins with; None where they cannot be known again (see `Wired`)."""
     config = graph.config
     if graph.wiring is not None:
         if not getattr(config.topology, "start", None):

@@ -6,6 +6,12 @@ function neuronLink(n, text = `neuron ${n}`) {
 
 const roleOf = (survey, n) => (survey?.hubs?.includes(n) ? "hub" : survey?.specialists?.includes(n) ? "specialist" : "");
 
+/** What a neuron has to do with the outside. */
+function partOf({ sensors, read }, n) {
+  const found = [!sensors.length || sensors.includes(n) ? "takes in" : null, !read.length || read.includes(n) ? "read out" : null].filter(Boolean);
+  return found.join(", ") || "inner";
+}
+
 /** The class a card knows most about beyond chance: [class, {bits, null}], or null. */
 function bestClass(card) {
   const above = Object.entries(card?.information ?? {}).filter(([, i]) => i && i.bits > (i.null ?? 0));
@@ -21,6 +27,7 @@ function neuronsView(look) {
     ["neuron", (n) => ({ value: n, shown: neuronLink(n) }), () => true, null],
     ["role", (n) => (silenced.has(n) ? "silenced" : roleOf(survey, n)) || { value: null, shown: "" }, () => known(survey?.hubs) || known(survey?.specialists) || silenced.size,
       "A hub is heard more than 1.5 times as much as the average neuron, a specialist less than 0.6 times."],
+    ["part", (n) => partOf(look.wiring, n), () => look.wiring?.sensors.length || look.wiring?.read.length, "Whether it takes the input in, and whether it is read out; an inner neuron does neither."],
     ["heard by others", (n) => times(survey.received[n]), () => known(survey?.received), "How much the others hear of it, in multiples of the average neuron (×)."],
     ["group", (n) => ({ value: groupOf(passage, n), shown: `G${groupOf(passage, n)}` }), () => passage?.neurons > LARGE, "Neurons that hear one another."],
     ["acts", (n) => ({ value: density(passage, n), shown: format.share(density(passage, n)) }), () => passage?.gates, "Share of the steps, over rounds, at which its gate is open."],

@@ -3,10 +3,11 @@
 function connectionsView(look) {
   const survey = look.survey ?? {}, large = look.passage?.neurons > LARGE, maps = survey.connectivity ?? (large ? look.passage.routes && groupShares(look.passage) : meanShares(look.passage));
   return el("div.flow", {},
+    look.wiring ? (look.wiring.edges ? wiringFigure(look, maps) : wiringBlock(look)) : null,
     known(maps) ? connectivityFigure(look, maps) : null,
     el("div.pair", {},
       known(survey.received) ? receivedFigure(survey) : null,
-      survey.communities ? communities(survey) : null,
+      survey.communities ? communities(look) : null,
       survey.change?.length ? changeFigure(survey) : null,
       survey.degree ? degreeTable(survey) : null,
       known(survey.rounds_lesioned) ? lesionTable("Cost of silencing a round", survey.rounds_lesioned, (l) => [l.round + 1, l.what], ["round", "what is silenced"]) : null,
@@ -31,9 +32,10 @@ function connectivityFigure(look, maps) {
   const row = large ? "group" : "neuron";
   const groups = look.survey?.communities?.groups, shares = maps.flatMap((map) => map.filter((_, to) => !silenced.has(to)).flat()).filter((v) => v > 0);
   const scale = scaleOf(shares, shares.length / (R * Math.max(1, N - silenced.size)));
-  let order = Array.from({ length: N }, (_, n) => n);
+  const plain = Array.from({ length: N }, (_, n) => n), grouped = communitiesOf(look).length > 1 && N > CURVED;
+  let order = grouped ? groups.flat() : plain;
   const [stretch, control] = stretchBox(() => node.redraw());
-  const box = el("input", { type: "checkbox", "aria-label": "by community", onchange: () => { order = box.checked ? groups.flat() : Array.from({ length: N }, (_, n) => n); node.redraw(); } });
+  const box = el("input", { type: "checkbox", "aria-label": "by community", checked: grouped, onchange: () => { order = box.checked ? groups.flat() : plain; node.redraw(); } });
   const layout = (width) => {
     const columns = columnsFor(R, width, N > 64 ? 330 : 200);
     return { columns, side: Math.min(340, (width - 26 - 22 * (columns - 1)) / columns) };
@@ -49,6 +51,13 @@ function connectivityFigure(look, maps) {
         const x = 26 + (r % columns) * (side + 22), y = 22 + Math.floor(r / columns) * (side + 44), each = Math.ceil(20 / (side / N));
         write(ctx, `round ${r + 1}`, x, y - 11, { size: 12 });
         drawHeat(ctx, x, y, side, side, N, N, (i, j) => (silenced.has(order[i]) || silenced.has(order[j]) ? null : strengthOf(scale, map[order[i]][order[j]], stretch.checked)));
+        if (box.checked && groups) groups.reduce((first, group) => { // a frame around each community
+          const [a, b] = [(first * side) / N, (group.length * side) / N];
+          ctx.strokeStyle = palette().warm;
+          ctx.lineWidth = 1;
+          ctx.strokeRect(x + a, y + a, b, b);
+          return first + group.length;
+        }, 0);
         for (let i = 0; i < N; i += each) {
           if (r % columns === 0) write(ctx, String(order[i]), x - 6, y + ((i + 0.5) * side) / N, { anchor: "right", size: 10 });
           write(ctx, String(order[i]), x + ((i + 0.5) * side) / N, y + side + 9, { anchor: "center", size: 10 });
@@ -77,11 +86,15 @@ function receivedFigure(survey) {
   });
 }
 
-function communities(survey) {
-  const { groups, modularity, null: chance, method } = survey.communities;
+function communities(look) {
+  const { groups, modularity, null: chance, method } = look.survey.communities;
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Communities")),
     el("p.note", {}, `Groups that listen to one another more than to others (${method ?? "Louvain"}). Modularity ${format.number(modularity)}` + (chance ? `; with edges at random ${format.number(chance.mean)} (at most ${format.number(chance.high)} in 95 %), p = ${format.number(chance.p)}${chance.p > 0.05 ? ": no more than chance" : ""}.` : ".")),
-    el("ul.groups", {}, groups.map((group) => el("li", {}, group.map((n) => [neuronLink(n, String(n)), " "])))));
+    el("ul.groups", {}, groups.map((group, g) => {
+      const item = el("li", {}, group.map((n) => [neuronLink(n, String(n)), " "]));
+      if (group.length > 1 && communitiesOf(look).length > 1) item.style.borderColor = `light-dark(${HUE.light(g)}, ${HUE.dark(g)})`;
+      return item;
+    })));
 }
 
 function changeFigure(survey) {

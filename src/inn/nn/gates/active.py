@@ -29,6 +29,7 @@ class Active(Gate):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
+        self.neurons = config.neurons
         self.weight = nn.Parameter(torch.empty(config.populations, config.width))
         self.bias = nn.Parameter(torch.empty(config.populations))
         self.log_temperature = nn.Parameter(torch.empty(config.populations))
@@ -47,3 +48,6 @@ class Active(Gate):
         score = (x * self.weight.to(x.dtype)).sum(-1) + self.bias
         p, awake = torch.sigmoid(score / self.log_temperature.exp()), score > 0
         return awake, p, {"gate": mean_of(p * awake, mask, present)}
+
+    def flops(self) -> dict[str, float]:
+        return {"gate": 2.0 * self.neurons * self.weight.shape[1]}

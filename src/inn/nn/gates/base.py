@@ -60,7 +60,7 @@ class Gate(nn.Module, ABC):
         return None
 
     def flops(self) -> dict[str, float]:
-        """Forward FLOPs for one symbol of the whole population, by part; those of a dot product are not counted."""
+        """Forward FLOPs for one symbol of the whole population, by part."""
         return {}
 
 

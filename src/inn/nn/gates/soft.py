@@ -25,6 +25,7 @@ class Soft(Gate):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
+        self.neurons = config.neurons
         self.weight = nn.Parameter(torch.empty(config.populations, config.width))
         self.bias = nn.Parameter(torch.empty(config.populations))
         self.reset_parameters()
@@ -38,6 +39,9 @@ class Soft(Gate):
     ) -> tuple[None, Tensor, dict[str, Tensor]]:
         g = torch.sigmoid((x * self.weight.to(x.dtype)).sum(-1) + self.bias)
         return None, self.emitted(g), {"gate": mean_of(g, mask, present)}
+
+    def flops(self) -> dict[str, float]:
+        return {"gate": 2.0 * self.neurons * self.weight.shape[1]}
 
     def emitted(self, g: Tensor) -> Tensor:
         """The factor that a gate g stands for."""

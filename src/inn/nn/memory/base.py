@@ -14,6 +14,7 @@ from inn.nn.presence import TakesPresent
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
 
 Parts = dict[str, Tensor]
 
@@ -87,6 +88,14 @@ class Memory(TakesPresent, nn.Module, ABC):
         for name, part in new.items():
             state[name].copy_(part)
         return y
+
+    def packs(self, x: Tensor) -> bool:
+        """Whether `of_rows` stands for `forward` on tensors like `x`, and may be called in its place."""
+        return False
+
+    def of_rows(self, x: Tensor, state: Parts, rows: Packed) -> tuple[Tensor, Parts]:
+        """`forward` over the steps at which neurons take part, as a list `[R, D]`, and no others."""
+        raise NotImplementedError
 
     def sizes(self, state: Parts) -> Tensor:
         """How much each neuron remembers, `[B, N]`: the root mean square of the state's main part.

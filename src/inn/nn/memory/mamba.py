@@ -16,11 +16,12 @@ from inn.nn.memory.base import Memory, Parts
 from inn.nn.memory.options.mamba import MambaOptions
 from inn.nn.population import NeuronLinear, NeuronMap, flops_of, neuron_map
 from inn.nn.presence import conv_of_present
-from inn.ops import causal_conv, memory_step, selective_scan
+from inn.ops import causal_conv, memory_step, packed_conv, packed_scan, selective_scan
 from inn.ops.tensors import autocasts
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
 
 
 _NUMBERS = ("conv_weight", "conv_bias", "A_log", "D")
@@ -96,6 +97,19 @@ class Mamba(Memory):
             dt = dt.masked_fill(~present[..., None], _NO_STEP)
         y, ssm = selective_scan(u, dt, -self.A_log.exp(), B, C, self.D, z, state["ssm"], reset, mask)
         return self.out_proj(y), {"conv": conv, "ssm": ssm}
+
+    def packs(self, x: Tensor) -> bool:
+        maps = (self.x_proj, self.dt_proj, self.out_proj, *(() if self.in_proj is None else (self.in_proj,)))
+        return not autocasts(x) and all(isinstance(m, NeuronLinear) for m in maps) and untouched(self)
+
+    def of_rows(self, x: Tensor, state: Parts, rows: Packed) -> tuple[Tensor, Parts]:
+        E, S, _, R = self.dims
+        u, z = (x if self.in_proj is None else rows.through(self.in_proj, x)).split(E, -1)
+        u, conv = packed_conv(u, self.conv_weight, self.conv_bias, state["conv"], rows.first)
+        dt, B, C = rows.through(self.x_proj, u).split((R, S, S), -1)
+        dt = rows.through(self.dt_proj, dt)
+        y, ssm = packed_scan(u, dt, -self.A_log.exp(), B, C, self.D, z, state["ssm"], rows.first)
+        return rows.through(self.out_proj, y), {"conv": conv, "ssm": ssm}
 
     def time_constants(self, x: Tensor, state: Parts) -> Tensor:
         """A state number decays by exp(Δ A) at every symbol (equation 4): τ = 1 / (Δ |A|), Δ the mean over `x`."""

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_scores, neighbour_sum
 
 if TYPE_CHECKING:
     from inn.nn.routing.options import AttentionOptions
@@ -27,7 +28,8 @@ class Activation(nn.Module):
     - `fourier`: W Φ(z), W `[K, r]`, Φ_p = Σ_q Σ_m α_pqm cos(m z_q) + β_pqm sin(m z_q), by head (after Kolmogorov-
       Arnold Attention, arXiv 2503.10632, whose best form does not project on a simplex, either).
 
-    Of a graph whose edges have weights of their own (`Edges.log_weights`) these are factors on free sums.
+    Of a graph whose edges have weights of their own (`Edges.log_weights`) these are factors on free sums. Where such
+    edges are learned, closed ones have a gradient straight through, but of a stick and a series.
 
     Args:
         options: the router's.
@@ -59,10 +61,16 @@ class Activation(nn.Module):
 
         Args:
             is_open: bool that broadcasts to them; None: all are.
-            edges: the listed edges that the K are of; None: the K are all neurons, in order.
+            edges: the edges that the K are of, listed or learned; None: the K are all neurons, in order.
         """
         closed = None if is_open is None else ~is_open.expand(scores.shape)
         log_weights = None if edges is None else edges.log_weights
+        if closed is not None and log_weights is not None and log_weights.requires_grad and torch.is_grad_enabled():
+            if self.kind == "softmax":
+                return over_learned(scores + log_weights, ~closed, log_weights, self.sink)
+            weights = torch.sigmoid(scores - math.log(self.degree)) if self.kind == "sigmoid" else None
+            weights = F.relu(scores).square() / self.degree if weights is None else weights
+            return weights * log_weights.exp() * straight(~closed, log_weights)
         z = scores if closed is None else scores.masked_fill(closed, 0.0)  # finite, and so are the gradients
         if self.kind == "softmax":
             assert self.sink is not None
@@ -111,6 +119,31 @@ def _sticks(z: Tensor, closed: Tensor | None, sources: Tensor | None) -> Tensor:
     return (F.logsigmoid(z) + after).exp()
 
 
+def straight(is_open: Tensor, log_weights: Tensor) -> Tensor:
+    """1 for an open edge, else 0 with the gradient that the log-weight would have if the edge were opened."""
+    return torch.where(is_open, 1.0, log_weights - log_weights.detach())
+
+
+def over_learned(scores: Tensor, is_open: Tensor, log_weights: Tensor, sink: Tensor | None = None) -> Tensor:
+    """A softmax of `scores` `[..., H, N, N]` over open edges, with a `sink` `[H]` or none; log-weights are in them.
+
+    A closed edge has weight 0, and its log-weight the gradient that it would have if the edge were opened (straight
+    through): e^l / Z (g - Σ w g), Z and w being those of the open edges.
+    """
+    best = scores.detach().masked_fill(~is_open, -torch.inf).amax(-1, keepdim=True).clamp_min(-1e30)
+    if sink is not None:
+        sink = sink.to(scores.dtype)[:, None, None]
+        best = torch.maximum(best, sink.detach())
+    factors = is_open.to(scores.dtype)
+    if log_weights.requires_grad and torch.is_grad_enabled():
+        factors = straight(is_open, log_weights)
+    raw = (scores - best).clamp_max(30.0).exp() * factors  # only a closed edge is above the best open one
+    total = raw.sum(-1, keepdim=True)
+    if sink is not None:
+        total = total + (sink - best).exp()
+    return raw / total.masked_fill(total == 0, 1.0)
+
+
 def attend(
     q: Tensor, k: Tensor, v: Tensor, activation: Activation, edges: Edges | None, sparse: bool, dropout: float,
     present: Tensor | None,
@@ -124,8 +157,7 @@ def attend(
     """
     scale, listed = q.shape[-1] ** -0.5, edges if sparse else None
     if listed is not None:
-        carrying = Edges(listed.sources, listed.open)
-        scores = torch.einsum("btnhd,btnkhd->bthnk", q, heard(k, carrying)) * scale
+        scores = neighbour_scores(q, k, listed.sources, listed.open) * scale
         is_open = listed.open
         is_open = is_open if present is None else (is_open & present[:, :, listed.sources])[:, :, None]
     else:
@@ -134,9 +166,11 @@ def attend(
         if present is not None:
             there = present[:, :, None, None]
             is_open = there if is_open is None else is_open & there
-    weights = activation(scores.float() if scores.dtype.itemsize < 4 else scores, is_open, listed)
+    weighted = listed is not None or (edges is not None and edges.log_weights is not None)
+    scores = scores.float() if scores.dtype.itemsize < 4 else scores
+    weights = activation(scores, is_open, edges if weighted else None)
     used = (F.dropout(weights, dropout) if dropout else weights).to(v.dtype)
     if listed is None:
         return torch.einsum("bthnk,btkhd->btnhd", used, v), weights
-    message = torch.einsum("bthnk,btnkhd->btnhd", used, heard(v, listed))
-    return message, weights if listed.signs is None else weights * listed.signs
+    signed = (lambda w: w) if listed.signs is None else (lambda w: w * listed.signs)
+    return neighbour_sum(v, signed(used), listed.sources, listed.open), signed(weights)

@@ -10,14 +10,18 @@ from torch import Tensor, nn
 
 from inn.nn.direct import untouched
 from inn.nn.population import NeuronLinear, linear, neuron_map
-from inn.nn.routing.activations import Activation, attend
+from inn.nn.routing.activations import Activation, attend, over_learned
 from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
+from inn.nn.topology.base import learned
 from inn.nn.topology.edges import Edges
 from inn.ops import neighbour_attention, neuron_attention
+from inn.ops.tensors import autocasts
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 
@@ -44,9 +48,17 @@ class Attention(WeightedRouter):
         self.query_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
         self.key_gain = nn.Parameter(torch.empty(gain)) if own.qk_norm else None
         self.activation = None
+        if own.activation in ("stick", "fourier") and learned(config):
+            raise InputError(
+                f"topology '{config.topology.kind}' learns its edges, and attention by '{own.activation}' gives closed "
+                "ones no gradient; use activation softmax, sigmoid or relu2"
+            )
         if own.activation != "softmax" or own.sink:
             self.activation = Activation(own, self.degree)
             self.mass, self.exchangeable = None, False
+        maps = (self.query, self.key, self.value, self.out)
+        plain = not self.sparse and self.activation is None and not learned(config)
+        self.skips = plain and all(isinstance(m, NeuronLinear) for m in maps)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -101,6 +113,19 @@ class Attention(WeightedRouter):
             tape.add_routing(weights, edges if self.sparse else None)
         return self.out(message.flatten(-2)), {}
 
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
+        return self.skips and edges is None and not autocasts(x) and untouched(self)
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        maps = (self.query, self.key, self.value)
+        weight, bias = torch.cat([m.weight for m in maps], 1), torch.cat([m.bias for m in maps], 1)  # type: ignore[misc]
+        q, k, v = rows.map(x, weight, bias).unflatten(1, (3, self.heads, -1)).unbind(1)
+        if self.query_gain is not None and self.key_gain is not None:
+            q, k = (
+                rows.scaled(F.rms_norm(t, t.shape[-1:]), gain) for t, gain in ((q, self.query_gain), (k, self.key_gain))
+            )
+        return rows.through(self.out, rows.attended(q, k, v, self.dropout if self.training else 0.0))
+
     def flops(self) -> dict[str, float]:
         parts = super().flops()
         parts["routing.matrices"] += self.query.flops(self.neurons) + self.key.flops(self.neurons)
@@ -113,20 +138,10 @@ class Attention(WeightedRouter):
 def _over_learned(
     q: Tensor, k: Tensor, v: Tensor, edges: Edges, log_weights: Tensor, dropout: float, present: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Attention along learned edges, K = N: the message `[B, T, N, H, d]`, and the weights `[B, T, H, N, N]`.
-
-    A closed edge has weight 0, and its log-weight the gradient that it would have if the edge were opened (straight
-    through): e^l / Z (g - Σ w g), Z and w being those of the open edges.
-    """
+    """Attention along learned edges, K = N: the message `[B, T, N, H, d]`, and the weights `[B, T, H, N, N]`."""
     q, k, v = (a.transpose(2, 3) for a in (q, k, v))
     scores = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).float() + log_weights
     is_open = edges.open if present is None else (edges.open & present[:, :, None])[:, :, None]
-    best = scores.detach().masked_fill(~is_open, -torch.inf).amax(-1, keepdim=True).clamp_min(-1e30)
-    factors = is_open.to(scores.dtype)
-    if log_weights.requires_grad and torch.is_grad_enabled():
-        factors = torch.where(is_open, 1.0, log_weights - log_weights.detach())
-    raw = (scores - best).clamp_max(30.0).exp() * factors  # only a closed edge is above the best open one
-    total = raw.sum(-1, keepdim=True)
-    weights = raw / total.masked_fill(total == 0, 1.0)
+    weights = over_learned(scores, is_open, log_weights)
     dropped = F.dropout(weights, dropout) if dropout else weights
     return (dropped.to(v.dtype) @ v).transpose(2, 3), weights

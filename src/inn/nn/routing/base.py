@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
 from inn.nn.population import NeuronLinear, neuron_map
-from inn.nn.presence import TakesPresent
+from inn.nn.presence import TakesPresent, relayed, relays
 from inn.nn.routing.options import MessageOptions
 from inn.nn.topology.base import edges_of, learned
 from inn.nn.topology.edges import Edges
@@ -18,6 +19,7 @@ from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 Parts = dict[str, Tensor]
@@ -37,6 +39,7 @@ class Router(TakesPresent, nn.Module, ABC):
         takes_lags: True for a router that honours `edges.lags`; with another such a topology is refused.
         learns_edges: True for a router that gives learned edges a gradient; with another such a topology is refused.
         takes_log_weights: True for a router that adds `edges.log_weights` to its logits; the same.
+        skips: whether messages to neurons that rest cost nothing.
         Options: the dataclass of the router's options, which are `config.router`.
         heads: routing weights per edge that the tape records.
         sparse: whether the topology lists edges, K sources for each neuron; the complete graph lists none.
@@ -50,8 +53,14 @@ class Router(TakesPresent, nn.Module, ABC):
     takes_lags: ClassVar[bool] = False
     takes_log_weights: ClassVar[bool] = False
     learns_edges: ClassVar[bool] = False
+    skips: bool = False
     Options: type[PartOptions] = PartOptions
     heads: int = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "forward" in vars(cls):
+            cls.forward = passing_on(cls.forward)  # type: ignore[method-assign]
 
     def __init__(self, config: GraphConfig):
         super().__init__()
@@ -105,6 +114,14 @@ class Router(TakesPresent, nn.Module, ABC):
         shares the mass among the neurons that are there. One of free mass need not: gates of absent neurons are zero.
         """
 
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
+        """Whether `of_rows` stands for `forward` on tensors like `x`, and may be called in its place."""
+        return False
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        """What those that take part hear of one another, of a router without a state: lists `[R, D]` -> `[R, D]`."""
+        raise NotImplementedError
+
     def edge_weights(self) -> list[EdgeWeights]:
         """The parameters that are weights of edges, each with the view of it (and of what is of its shape) as `[N, K,
         ...]`, neurons in order, K = N on the complete graph; [] where edges have no weights of their own. An edge whose
@@ -118,6 +135,28 @@ class Router(TakesPresent, nn.Module, ABC):
     @abstractmethod
     def flops(self) -> dict[str, float]:
         """Forward FLOPs for one symbol of the whole population, by part."""
+
+
+def passing_on(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """A router's `forward` in which whom the absent pass on is heard in their place, where `edges.relay` says so.
+
+    It is here, behind all that hangs on the call, that a lesion has closed its edges.
+    """
+
+    @wraps(forward)
+    def call(self: Router, x: Tensor, state: Any = None, *, edges: Edges | None = None, **options: Any) -> Any:
+        if edges is not None and edges.relay and (present := options.pop("present", None)) is not None:
+            who, there = relays(present, edges.relay, edges.passing)
+            x, gate = relayed(x, who, there), options.pop("gate", None)
+            gate = None if gate is None else gate.gather(2, who)
+            if self.takes_present:
+                options["present"] = there
+            else:
+                gate = there.to(x.dtype) if gate is None else gate * there
+            options["gate"] = gate
+        return forward(self, x, state, edges=edges, **options)
+
+    return call
 
 
 def starts_silent(config: GraphConfig) -> bool:

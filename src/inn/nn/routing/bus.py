@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from inn.nn.population import linear, neuron_map
+from inn.nn.population import messages, neuron_map
 from inn.nn.routing.base import EdgeWeights, Parts, Router, emitted, starts_silent
 from inn.nn.routing.options import BusOptions
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -58,7 +58,7 @@ class Bus(Router):
             read = self.read.to(written.dtype)
             if tape is not None:
                 tape.add_sizes(written, read, edges)
-            return linear(heard(written, edges).flatten(-2), read.flatten(2))[0], {}
+            return messages(written, read.flatten(2), edges.sources, edges.open, edges.signs), {}
         read = self.read if edges is None else self.read * edges.matrix(self.read.dtype)[:, None, :, None]
         read = read.to(written.dtype)
         if tape is not None:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.nn.direct import untouched
-from inn.nn.population import CommunalLinear, NeuronLinear, NeuronMap, linear, neuron_map
+from inn.nn.population import CommunalLinear, NeuronLinear, NeuronMap, linear, messages, neuron_map
 from inn.nn.routing.base import EdgeWeights, Parts, Router, emitted
 from inn.nn.routing.options import DendritesOptions
 from inn.nn.topology.edges import Edges, heard
@@ -19,6 +19,7 @@ from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
+    from inn.nn.packing import Packed
     from inn.nn.tape import RoundTape
 
 
@@ -53,6 +54,7 @@ class Dendrites(Router):
 
         self.hear = made(self.degree * config.width, True)
         self.own = made(config.width, False) if config.lag else None
+        self.skips = not self.sparse and isinstance(self.hear, NeuronLinear)
 
     def forward(
         self,
@@ -69,7 +71,7 @@ class Dendrites(Router):
         if self.sparse and edges is not None:
             if tape is not None and tape.wants("routing"):
                 tape.add_sizes(x, self._weight().unflatten(2, (self.degree, -1)), edges)
-            return self._heard(heard(x, edges).flatten(-2)), {}
+            return self._along(x, edges), {}
         if edges is None and tape is None:
             return self._heard(everyone(x)), {}
         factors, wanted = None if edges is None else edges.matrix(x.dtype), tape is not None and tape.wants("routing")
@@ -87,9 +89,25 @@ class Dendrites(Router):
         given = everyone(x) if factors is None else (x[:, :, None] * factors[..., None].to(x.dtype)).flatten(3)
         return self._heard(given), {}
 
-    def packs(self, x: Tensor) -> bool:
-        """Whether its matrices may be read instead of its call, to hear row by row (`inn.nn.packing`)."""
-        return not self.sparse and isinstance(self.hear, NeuronLinear) and not autocasts(x) and untouched(self)
+    def _along(self, x: Tensor, edges: Edges) -> Tensor:
+        """What neurons take in of `[B, T, N, D]` over listed edges."""
+        maps = _each(self.hear)
+        if not all(isinstance(m, NeuronMap) and untouched(m) for m in maps):  # what hangs on a map is heard
+            return self._heard(heard(x, edges).flatten(-2))
+        sizes, results = [self.neurons] if len(maps) == 1 else self._sizes(), []
+        parts = ([None] * len(sizes) if t is None else t.split(sizes) for t in (edges.sources, edges.open, edges.signs))
+        for m, *listed in zip(maps, *parts):
+            if isinstance(m, CommunalLinear):
+                results.append(m.write(messages(x, m.read.weight, *listed)))
+            else:
+                results.append(messages(x, m.weight, *listed))  # type: ignore[arg-type]
+        return self._together(results)
+
+    def packs(self, x: Tensor, edges: Edges | None) -> bool:
+        return self.skips and not autocasts(x) and untouched(self)
+
+    def of_rows(self, x: Tensor, rows: Packed, edges: Edges | None) -> Tensor:
+        return rows.heard(x, self.matrices(edges).flatten(2))
 
     def taken_in(self, x: Tensor) -> Tensor:
         """With a lag: what neurons `x` `[B, T, N, D]` take in of themselves at this step."""
@@ -110,9 +128,16 @@ class Dendrites(Router):
         maps = self.hear if maps is None else maps
         if not isinstance(maps, nn.ModuleList):
             return maps(x)
-        sizes = [m.weight.shape[0] for m in self.hear]  # type: ignore[union-attr]
+        sizes = self._sizes()
         parts = x.split(sizes, 2) if x.shape[2] > 1 or self.neurons == 1 else [x] * len(sizes)
-        results = [m(part) for m, part in zip(maps, parts)]
+        return self._together([m(part) for m, part in zip(maps, parts)])
+
+    def _sizes(self) -> list[int]:
+        return [m.weight.shape[0] for m in self.hear]  # type: ignore[union-attr]
+
+    def _together(self, results: list[Tensor]) -> Tensor:
+        if len(results) == 1:
+            return results[0]
         return torch.cat([F.pad(y, (0, self.outputs - y.shape[-1])) for y in results], 2)
 
     def _weight(self) -> Tensor:

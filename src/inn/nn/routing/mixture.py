@@ -14,7 +14,8 @@ from inn.nn.presence import counted
 from inn.nn.routing.base import Parts, WeightedRouter
 from inn.nn.routing.choice import chosen, penalty
 from inn.nn.routing.options import MixtureOptions
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_sum
 from inn.ops.tensors import shares
 from inn.system.errors import InputError
 
@@ -78,10 +79,10 @@ class Mixture(WeightedRouter):
         if listed is None:
             message = weights.to(v.dtype) @ v
         else:
-            message = torch.einsum("btnk,btnkd->btnd", weights.to(v.dtype), heard(v, listed))
+            weights = weights if listed.signs is None else weights * listed.signs
+            message = neighbour_sum(v[..., None, :], weights[:, :, None], listed.sources, listed.open)[..., 0, :]
         if tape is not None:
-            signs = None if listed is None else listed.signs
-            tape.add_routing((weights if signs is None else weights * signs)[:, :, None], listed)
+            tape.add_routing(weights[:, :, None], listed)
         message = self.out(message)
         if not self.training or self.loss == "none":
             return message, {}

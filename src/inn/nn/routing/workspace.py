@@ -10,7 +10,8 @@ from torch import Tensor
 from inn.nn.population import NeuronLinear, neuron_map
 from inn.nn.routing.base import Parts, Router, emitted, starts_silent
 from inn.nn.routing.options import WorkspaceOptions
-from inn.nn.topology.edges import Edges, heard
+from inn.nn.topology.edges import Edges
+from inn.ops import neighbour_sum
 from inn.ops.tensors import shares
 
 if TYPE_CHECKING:
@@ -53,21 +54,24 @@ class Workspace(Router):
         listed = self.sparse and edges is not None
         if listed:
             assert edges is not None
-            open_edges, v = edges.open, heard(v, edges)  # [N, K], [B, T, N, K, H, d]
-            scores = scores[:, :, edges.sources]
+            open_edges, scores = edges.open, scores[:, :, edges.sources]  # [N, K], [B, T, N, K, H]
             scores = scores if edges.log_weights is None else scores + edges.log_weights[..., None]
             there = None if present is None else present[:, :, edges.sources]
         else:
             open_edges = None if edges is None else edges.dense()
-            v, scores = v[:, :, None], scores[:, :, None]
+            scores = scores[:, :, None]
             there = None if present is None else present[:, :, None]
         known = there if open_edges is None else open_edges if there is None else open_edges & there
         weights = scores.softmax(-2) if known is None else shares(scores, known[..., None], -2)  # [B, T, N or 1, K, H]
-        vector = torch.einsum("btikh,btikhd->btihd", weights.to(v.dtype), v.expand(*weights.shape, -1))
+        rows = weights.movedim(-1, 2)  # [B, T, H, N or 1, K]
+        if listed and edges is not None:
+            rows = rows if edges.signs is None else rows * edges.signs
+            vector = neighbour_sum(v, rows.to(v.dtype), edges.sources, edges.open)
+        else:
+            every = v[:, :, None].expand(*weights.shape, -1)
+            vector = torch.einsum("btikh,btikhd->btihd", weights.to(v.dtype), every)
         if tape is not None and tape.wants("routing"):
-            rows = weights.movedim(-1, 2).expand(-1, -1, -1, self.neurons, -1)
-            signed = rows if not listed or edges is None or edges.signs is None else rows * edges.signs
-            tape.add_routing(signed, edges if listed else None)
+            tape.add_routing(rows.expand(-1, -1, -1, self.neurons, -1), edges if listed else None)
         told = torch.tanh(self.mix(vector.flatten(-2)))
         return self.out(told.expand(-1, -1, self.neurons, -1)), {}
 

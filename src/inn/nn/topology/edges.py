@@ -29,8 +29,8 @@ class Edges:
         signs: `[N_to, K]` of 1 and -1, a factor on the message over an edge; None if all are 1.
         log_weights: `[N_to, K]` float, added to the logits of routers by softmax; None if all are 0.
         lags: `[N_to, K]` int64, how many steps an edge takes; None if all take none.
-        blocks: into how many equal groups the neurons fall, where the first N / blocks sources of each neuron are those
-            of its own group in order, and the rest lead across; 0 where the list has no such form.
+        relay: in the place of a neuron that is absent its listeners hear the one so many places before it, over its
+            edge from there (topology `chain`); 0: they hear nobody.
     """
 
     sources: Tensor
@@ -38,7 +38,7 @@ class Edges:
     signs: Tensor | None = None
     log_weights: Tensor | None = None
     lags: Tensor | None = None
-    blocks: int = 0
+    relay: int = 0
 
     @classmethod
     @typed
@@ -110,6 +110,12 @@ class Edges:
         if self.log_weights is None or not self.log_weights.requires_grad:
             return found
         return found + (self.log_weights - self.log_weights.detach()).to(dtype)
+
+    @property
+    def passing(self) -> Tensor:
+        """Which neurons `[N]` have an open edge from the one that they pass on, where they are absent."""
+        before = torch.arange(len(self.sources), device=self.sources.device) - self.relay
+        return ((self.sources == before[:, None]) & self.open).any(1)
 
     def factors(self, dtype: torch.dtype) -> Tensor:
         """`[N_to, K]`: what an edge multiplies what it carries by, 0 where it is closed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from itertools import pairwise
 
 from inn.nn.topology.base import Topology
@@ -25,5 +24,4 @@ class Groups(Topology):
             for _ in inside:
                 drawn = sorted(draw.sample(others, across))
                 rows.append(inside + [j if j < first else j + end - first for j in drawn])
-        edges = Edges.listed(rows)
-        return edges if neurons % groups else replace(edges, blocks=groups)
+        return Edges.listed(rows)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from inn.config.checks import check_at_least
+from inn.config.checks import check_at_least, check_idle, needs
 from inn.nn.topology.files import read_edges
-from inn.nn.topology.roles import TopologyOptions
+from inn.nn.topology.roles import ReadoutOptions, TopologyOptions
 from inn.system.errors import InputError
 
 
@@ -55,14 +55,22 @@ class RewiredOptions(TopologyOptions):
 
     density: float = 0.25
     """Share of the edges of the complete graph, each neuron's to itself included; in (0, 1)."""
+    groups: int = 1
+    """Groups, as equal in size as N allows, that the first edges favour; a group is a range of neurons."""
+    inside: float = needs(0.5, "groups", (1).__lt__, "8")
+    """Share of the others that a neuron hears at first that are of its own group, where it has so many."""
     seed: int = 0
     """Seed of the first edges."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_idle(self)
         check_at_least(self, 0, "seed")
+        check_at_least(self, 1, "groups")
         if not 0 < self.density < 1:
             raise InputError(f"density must be in (0, 1), not {self.density}")
+        if not 0 <= self.inside <= 1:
+            raise InputError(f"inside must be in [0, 1], not {self.inside}")
 
     def degree(self, neurons: int) -> int:
         """How many each of so many neurons hears, itself included."""
@@ -75,6 +83,8 @@ class RewiredOptions(TopologyOptions):
                 f"density {self.density} of {graph.neurons} neurons is {self.degree(graph.neurons)} sources for each, "
                 f"and it must be 2 to {graph.neurons - 1}, itself among them; set another density"
             )
+        if self.groups > graph.neurons:
+            raise InputError(f"groups {self.groups} needs as many neurons, not {graph.neurons}; set groups lower")
 
 
 @dataclass
@@ -172,6 +182,60 @@ class HubOptions(TopologyOptions):
         if self.hubs >= graph.neurons:
             raise InputError(
                 f"topology 'hub' with hubs {self.hubs} needs more neurons, not {graph.neurons}; lower hubs"
+            )
+
+
+@dataclass
+class ChainOptions(TopologyOptions):
+    """A chain: each link hears the link before it and itself; neurons that are absent pass on what is before them."""
+
+    size: int = 1
+    """Neurons of a link: a range of neurons, which all hear one another."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "size")
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        links = graph.neurons // self.size
+        if graph.neurons % self.size or links < 2:
+            raise InputError(
+                f"topology 'chain' needs two links or more of {self.size} neurons (size), and {graph.neurons} neurons "
+                "are not; set neurons to a multiple of size"
+            )
+        if graph.rounds < links - 1 and not graph.lag:
+            raise InputError(
+                f"a chain of {links} links needs {links - 1} rounds, not {graph.rounds}, for what is said gets one "
+                f"link further in each; set rounds to {links - 1}"
+            )
+
+
+@dataclass
+class EachOptions(ReadoutOptions):
+    """One readout after every link of a chain; a model tells something at each, and training takes the mean."""
+
+    change: float = 0.0
+    """Weight (nats) of the squared change from one readout to the next in the training loss."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "change")
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        chain = graph.topology
+        if not isinstance(chain, ChainOptions):
+            raise InputError(
+                f"readout 'each' reads after every link of a chain, and topology '{chain.kind}' has none; set topology "
+                "chain, or another readout"
+            )
+        read, size = list(graph.read), chain.size
+        links = [read[i : i + size] for i in range(0, len(read), size)]
+        if len(links) < 2 or any(n != [*range(n[0], n[0] + size)] or n[0] % size for n in links):
+            raise InputError(
+                f"readout 'each' reads links as a whole, at least two of them, of {size} neurons each, unlike {read}; "
+                "name all neurons of a link in read, or leave read out"
             )
 
 

@@ -27,6 +27,17 @@ struct View {
   int64_t at(int64_t ib, int64_t it, int64_t in) const { return ib * b + it * t + in * n; }
 };
 
+// Steps that do not follow one another by a stride: those of stream b and neuron n are the rows first[n x B + b] to
+// first[n x B + b + 1] of tensors [R, E], whose views have strides b = n = 0. Null: all T steps of every one.
+struct Listed {
+  const int64_t* first = nullptr;
+
+  int64_t begin(int64_t b, int64_t n, int64_t B) const { return first ? first[n * B + b] : 0; }
+  int64_t steps(int64_t b, int64_t n, int64_t B, int64_t T) const {
+    return first ? first[n * B + b + 1] - first[n * B + b] : T;
+  }
+};
+
 // Aligned floats, handed out piece by piece and freed together.
 class Buffer {
  public:

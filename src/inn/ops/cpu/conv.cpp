@@ -13,22 +13,22 @@ namespace {
 constexpr int64_t WIDTH = 256;  // channels at once
 constexpr int64_t STEPS = 16;   // steps at once
 
-// The steps of one stream that count, and how many inputs before each of them its window may see.
+// The steps of one row that count, and how many inputs before each of them its window may see.
 struct Places {
   std::vector<int64_t> step, reach;
   int64_t after;  // how many inputs a window after the last step may see
   bool all;       // no step is left out
 
-  Places(const Conv& op, int64_t b) : after(op.K - 1) {
-    const int64_t before = op.K - 1;
-    for (int64_t t = 0; t < op.T; t++) {
+  Places(const Conv& op, int64_t b, int64_t n) : after(op.K - 1) {
+    const int64_t before = op.K - 1, T = op.listed.steps(b, n, op.B, op.T), begin = op.listed.begin(b, n, op.B);
+    for (int64_t t = 0; t < T; t++) {
       if (op.reset && op.reset[b * op.T + t]) after = 0;
       if (op.mask && !op.mask[b * op.T + t]) continue;
-      step.push_back(t);
+      step.push_back(begin + t);
       reach.push_back(after);
       after = std::min(after + 1, before);
     }
-    all = count() == op.T;
+    all = count() == T;
   }
   int64_t count() const { return static_cast<int64_t>(step.size()); }
 };
@@ -104,7 +104,7 @@ void forward(const Conv& op, View y, float* last) {
     return [=, &op, buffer = std::move(buffer)](int64_t task) {
       const int64_t row = task / parts;
       const Channels at(op, row / op.N, row % op.N, task % parts);
-      const Places places(op, at.b);
+      const Places places(op, at.b, at.n);
       const float* w = weights + (op.P > 1 ? at.n : 0) * (K + 1) * padded + at.first;
       for (int64_t j = 0; j < places.count(); j += STEPS) {
         const int64_t steps = std::min(STEPS, places.count() - j);
@@ -154,7 +154,7 @@ void backward(const Conv& op, View gy, const float* last, const ConvGradients& t
       float* total = sums + (p * slots + slot) * size + part * WIDTH;
       for (int64_t r = slot * rows / slots; r < (slot + 1) * rows / slots; r++) {
         const Channels at(op, op.P > 1 ? r : r / op.N, op.P > 1 ? p : r % op.N, part);
-        const Places places(op, at.b);
+        const Places places(op, at.b, at.n);
         const int64_t width = at.width;
         std::memset(carry, 0, H * width * sizeof(float));  // gradient of the last H inputs of the steps at hand
         for (int64_t i = 0; i < H && last; i++)

@@ -16,6 +16,7 @@ struct Conv {
   const bool* reset;    // [B, T] or null
   const bool* mask;     // [B, T] or null
   int threads;
+  Listed listed{};      // T is then that of the row with most
 };
 
 void conv_forward(const Conv& op, View y, float* last);

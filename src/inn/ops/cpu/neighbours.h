@@ -20,7 +20,6 @@ struct Neighbours {
 // Known to the kernels only, which alone are compiled for this machine's vectors.
 int64_t neighbour_blocks(const Neighbours& op);
 
-
 // `weights` is [B, T, H, N, K], the routing weights without signs, or null where nobody asks for them.
 void neighbour_attention_forward(const Neighbours& op, const View& out, float* weights);
 // `partial` is [blocks, N, K], the gradient of log_weights by block, or null.
@@ -28,5 +27,11 @@ void neighbour_attention_backward(const Neighbours& op, const View& gout, const 
                                   const View& gv, float* partial);
 void neighbour_sum_forward(const Neighbours& op, const View& out);
 void neighbour_sum_backward(const Neighbours& op, const View& gout, const View& gv, float* partial);
+
+// With numbers of edges that differ from step to step and from head to head, [B, T, H, N, K]; over closed ones they are
+// zero, or count as zero. Of these three, each is the gradient of the others.
+void neighbour_mix(const Neighbours& op, const float* weights, const View& out);    // o_i = sum over e of w_ie v_s(i, e)
+void neighbour_spread(const Neighbours& op, const float* weights, const View& out); // o_s(i, e) = sum over i, e of w_ie v_i
+void neighbour_scores(const Neighbours& op, float* scores);                         // q_i . k_s(i, e)
 
 }  // namespace inn

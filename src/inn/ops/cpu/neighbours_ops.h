@@ -103,9 +103,40 @@ std::tuple<Tensor, Tensor> neighbour_sum_backward(const Tensor& gout, const Tens
   return {gv, wanted ? whole(partial, weights) : partial};
 }
 
+// Numbers of edges by step, [B, T, H, N, K].
+Tensor by_step(const Tensor& numbers, const inn::Neighbours& op) {
+  expect(numbers, {op.B, op.T, op.H, op.N, op.K}, "weights");
+  return floats(numbers);
+}
+
+Tensor neighbour_mix(const Tensor& v, const Tensor& weights, const Tensor& sources, const Tensor& open) {
+  const NeighboursCall call(v, v, v, weights.size(2), sources, open, {}, {}, {});
+  Tensor w = by_step(weights, call.op), out = at::empty_like(call.v);
+  inn::neighbour_mix(call.op, w.data_ptr<float>(), view(out));
+  return out;
+}
+
+Tensor neighbour_spread(const Tensor& v, const Tensor& weights, const Tensor& sources, const Tensor& open) {
+  const NeighboursCall call(v, v, v, weights.size(2), sources, open, {}, {}, {});
+  Tensor w = by_step(weights, call.op), out = at::empty_like(call.v);
+  inn::neighbour_spread(call.op, w.data_ptr<float>(), view(out));
+  return out;
+}
+
+Tensor neighbour_scores(const Tensor& q, const Tensor& k, int64_t heads, const Tensor& sources, const Tensor& open) {
+  const NeighboursCall call(q, k, k, heads, sources, open, {}, {}, {});
+  const auto& op = call.op;
+  Tensor scores = at::empty({op.B, op.T, op.H, op.N, op.K}, q.options().dtype(at::kFloat));
+  inn::neighbour_scores(op, scores.data_ptr<float>());
+  return scores;
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(inn, m) {
+  m.def("neighbour_mix(Tensor v, Tensor weights, Tensor sources, Tensor open) -> Tensor");
+  m.def("neighbour_spread(Tensor v, Tensor weights, Tensor sources, Tensor open) -> Tensor");
+  m.def("neighbour_scores(Tensor q, Tensor k, int heads, Tensor sources, Tensor open) -> Tensor");
   m.def(
       "neighbour_attention_fwd(Tensor q, Tensor k, Tensor v, int heads, Tensor sources, Tensor open, Tensor? signs, "
       "Tensor? log_weights, Tensor? present, bool want_weights) -> (Tensor, Tensor)");
@@ -119,6 +150,9 @@ TORCH_LIBRARY_FRAGMENT(inn, m) {
 }
 
 TORCH_LIBRARY_IMPL(inn, CPU, m) {
+  m.impl("neighbour_mix", neighbour_mix);
+  m.impl("neighbour_spread", neighbour_spread);
+  m.impl("neighbour_scores", neighbour_scores);
   m.impl("neighbour_attention_fwd", neighbours_forward);
   m.impl("neighbour_attention_bwd", neighbours_backward);
   m.impl("neighbour_sum_fwd", neighbour_sum_forward);

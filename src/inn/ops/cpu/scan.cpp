@@ -71,10 +71,11 @@ struct Tile {
 struct Span {
   const Scan& op;
   int64_t b, n, t0, K;
+  int64_t begin = op.begin(b, n) + t0;
 
   bool masked(int64_t t) const { return op.mask && !op.mask[b * op.T + t0 + t]; }
   bool fresh(int64_t t) const { return op.reset && op.reset[b * op.T + t0 + t]; }
-  int64_t place(const View& v, int64_t block, int64_t t) const { return v.at(b, t0 + t, n) + block * L; }
+  int64_t place(const View& v, int64_t block, int64_t t) const { return v.at(b, begin + t, n) + block * L; }
   bool direct(const View& v, int64_t block) const { return !v.bf16 && op.channels(block) == L; }
 
   Tile target(float* scratch, const View& v, int64_t block) const {
@@ -97,7 +98,7 @@ struct Span {
   }
   // B or C of these steps, [K][S].
   void rows(float* to, const View& v) const {
-    for (int64_t t = 0; t < K; t++) read(to + t * op.S, v, v.at(b, t0 + t, n), op.S);
+    for (int64_t t = 0; t < K; t++) read(to + t * op.S, v, v.at(b, begin + t, n), op.S);
   }
   // Fetches what the tile of `block` is read from (or written to) at step t. Always inlined, because GCC takes a
   // function that does nothing but this for one that does nothing, and drops the call.
@@ -179,11 +180,11 @@ void scan_forward(const Scan& op, View y, float* last, float* kept) {
     float *B = buffer.take(steps * S), *C = buffer.take(steps * S), *h = buffer.take(part * S * L);
     return [=, &op, buffer = std::move(buffer)](int64_t task) {
       const int64_t row = task / parts, b = row / op.N, n = row % op.N, p = op.P > 1 ? n : 0;
-      const int64_t first = task % parts * part, end = std::min(blocks, first + part);
+      const int64_t first = task % parts * part, end = std::min(blocks, first + part), T = op.steps(b, n);
       for (int64_t k = first; k < end; k++)
         to_block(h + (k - first) * S * L, op.state + (row * op.E + k * L) * S, S, op.channels(k));
-      for (int64_t t0 = 0; t0 < op.T; t0 += STEPS) {
-        const Span at{op, b, n, t0, std::min(STEPS, op.T - t0)};
+      for (int64_t t0 = 0; t0 < T; t0 += STEPS) {
+        const Span at{op, b, n, t0, std::min(STEPS, T - t0)};
         at.rows(B, op.Bm);
         at.rows(C, op.Cm);
         for (int64_t k = first; k < end; k++) {
@@ -193,7 +194,7 @@ void scan_forward(const Scan& op, View y, float* last, float* kept) {
           const Tile x = at.tile(xs, op.x, k), dt = at.tile(dts, op.dt, k), z = at.tile(zs, op.z, k);
           prepare<false>(at, dt, x, step, us, nullptr);
           const bool over = k + 1 == end;  // what comes next is another chunk
-          const Span next{op, b, n, over ? std::min(t0 + STEPS, op.T - at.K) : t0, at.K};
+          const Span next{op, b, n, over ? std::min(t0 + STEPS, T - at.K) : t0, at.K};
           const int64_t next_k = over ? first : k + 1;
           advance<true>(at, hk, rates + (p * blocks + k) * S * L, step, us, B, C, out,
                         [&](int64_t t) __attribute__((always_inline)) {
@@ -371,6 +372,7 @@ void scan_backward(const Scan& op, View gy, const float* last, const float* kept
 
       for (int64_t r = slot * rows / slots; r < (slot + 1) * rows / slots; r++) {
         const int64_t b = op.P > 1 ? r : r / op.N, n = op.P > 1 ? p : r % op.N, row = b * op.N + n;
+        const int64_t T = op.steps(b, n);
         for (int64_t k = first; k < end; k++) {
           const int64_t at = (row * op.E + k * L) * S;
           to_block(first_state + (k - first) * size, op.state + at, S, op.channels(k));
@@ -379,8 +381,8 @@ void scan_backward(const Scan& op, View gy, const float* last, const float* kept
           else
             std::memset(carry + (k - first) * size, 0, size * 4);
         }
-        for (int64_t c = chunks; c >= 0; c--) {
-          const int64_t t1 = std::min(op.T, (c + 1) * op.period);
+        for (int64_t c = T ? (T - 1) / op.period : -1; c >= 0; c--) {
+          const int64_t t1 = std::min(T, (c + 1) * op.period);
           const auto start = [&](int64_t k) {
             return c ? kept + ((row * chunks + c - 1) * blocks + k) * size : first_state + (k - first) * size;
           };
@@ -453,8 +455,8 @@ void scan_backward(const Scan& op, View gy, const float* last, const float* kept
             add_lanes(gCs, C_sums, at.K * S);
             const int64_t place = ((task % parts * op.rows() + row) * op.T + t0) * S;
             for (int64_t t = 0; t < at.K && parts == 1; t++) {
-              write(to.Bm, to.Bm.at(b, t0 + t, n), gBs + t * S, S);
-              write(to.Cm, to.Cm.at(b, t0 + t, n), gCs + t * S, S);
+              write(to.Bm, to.Bm.at(b, at.begin + t, n), gBs + t * S, S);
+              write(to.Cm, to.Cm.at(b, at.begin + t, n), gCs + t * S, S);
             }
             if (parts > 1) {
               std::memcpy(gB + place, gBs, at.K * S * 4);
@@ -472,13 +474,14 @@ void scan_backward(const Scan& op, View gy, const float* last, const float* kept
   if (parts > 1)
     parallel(op.rows(), op.threads, 2 * parts * op.T * S, [&] {
       return [&](int64_t row) {
-        for (int64_t t = 0; t < op.T; t++)
+        const int64_t b = row / op.N, n = row % op.N;
+        for (int64_t t = 0; t < op.steps(b, n); t++)
           for (int which = 0; which < 2; which++) {
             float* total = (which ? gC : gB) + (row * op.T + t) * S;
             for (int64_t q = 1; q < parts; q++)
               for (int64_t s = 0; s < S; s++) total[s] += total[q * numbers + s];
             const View& v = which ? to.Cm : to.Bm;
-            write(v, v.at(row / op.N, t, row % op.N), total, S);
+            write(v, v.at(b, op.begin(b, n) + t, n), total, S);
           }
       };
     });

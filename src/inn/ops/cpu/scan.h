@@ -17,7 +17,10 @@ struct Scan {
   const bool* mask;      // [B, T] or null
   int64_t period;        // steps between two kept states
   int threads;
+  Listed listed{};       // T is then that of the row with most
 
+  int64_t begin(int64_t b, int64_t n) const { return listed.begin(b, n, B); }
+  int64_t steps(int64_t b, int64_t n) const { return listed.steps(b, n, B, T); }
   int64_t rows() const { return B * N; }
   int64_t blocks() const { return (E + L - 1) / L; }
   int64_t channels(int64_t block) const { return std::min(L, E - block * L); }

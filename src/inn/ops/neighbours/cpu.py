@@ -8,6 +8,7 @@ from torch import Tensor
 from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse, run
 from inn.ops.derivatives import beyond
+from inn.ops.neighbours.mix import mix_cpu
 from inn.ops.neighbours.torch import again_attention, again_sum
 from inn.ops.tensors import needs_gradient
 
@@ -46,12 +47,21 @@ def refuses_attention(
 
 def neighbour_sum_cpu(v: Tensor, weights: Tensor, sources: Tensor, open: Tensor) -> Tensor:
     """See `neighbour_sum_reference` for shapes and types; the results are the same."""
+    if weights.ndim > 2:
+        return mix_cpu(v, weights, sources, open)
     return run(torch.ops.inn.neighbour_sum_fwd, v, weights, sources, open)
 
 
 def refuses_sum(v, weights, sources, open) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
     return refuse((v,), (weights,)) or why_not()
+
+
+def refuses_scores(q, k, sources, open) -> str | None:
+    """Why these tensors cannot go to the C++ kernel, or None."""
+    if q.dtype != k.dtype:
+        return f"takes queries and keys of one type, not {q.dtype} and {k.dtype}"
+    return refuse((q, k), ()) or why_not()
 
 
 @when_loaded

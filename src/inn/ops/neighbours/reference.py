@@ -63,18 +63,64 @@ def neighbour_sum_reference(v: Tensor, weights: Tensor, sources: Tensor, open: T
     """Let every neuron hear a weighted sum of what its K listed sources send: y_i = Σ_e w_ie v_s(i, e).
 
     Args:
-        v: `[B, T, N, D]` what the neurons send.
-        weights: `[N, K]`, the weights of the edges.
+        v: `[B, T, N, D]` what the neurons send; `[B, T, N, H, d]` with weights by step.
+        weights: `[N, K]`, the weights of the edges; or by step and head, `[B, T, H, N, K]`.
         sources: `[N, K]` int64, the neurons that each neuron may hear.
         open: `[N, K]` bool, which of these edges are open.
 
-    Returns `[B, T, N, D]`.
+    Returns what `v` is, `[B, T, N, D]` or `[B, T, N, H, d]`.
     """
     messages = []
     for to, listed in enumerate(sources.tolist()):
         message = torch.zeros_like(v[:, :, to])
         for e, source in enumerate(listed):
             if open[to, e]:
-                message = message + weights[to, e].to(v.dtype) * v[:, :, source]
+                weight = weights[to, e] if weights.ndim == 2 else weights[..., to, e, None]
+                message = message + weight.to(v.dtype) * v[:, :, source]
+        messages.append(message)
+    return torch.stack(messages, 2)
+
+
+def neighbour_scores_reference(q: Tensor, k: Tensor, sources: Tensor, open: Tensor) -> Tensor:
+    """How each neuron scores its K listed sources: q_i · k_s(i, e), 0 over a closed edge.
+
+    Args:
+        q, k: `[B, T, N, H, d]`.
+        sources, open: `[N, K]`, as of `neighbour_sum_reference`.
+
+    Returns `[B, T, H, N, K]`, in float32 at least.
+    """
+    kind = torch.promote_types(q.dtype, torch.float32)
+    found = [
+        (q[:, :, to] * k[:, :, source]).sum(-1).to(kind)
+        if open[to, e]
+        else torch.zeros(*q.shape[:2], q.shape[3], dtype=kind, device=q.device)
+        for to, listed in enumerate(sources.tolist())
+        for e, source in enumerate(listed)
+    ]
+    return torch.stack(found, -1).unflatten(-1, sources.shape)
+
+
+def neighbour_messages_reference(
+    x: Tensor, weight: Tensor, sources: Tensor, open: Tensor, signs: Tensor | None = None
+) -> Tensor:
+    """Let listeners hear what their K listed sources send, through a matrix for each: y_i = Σ_e R_ie x_s(i, e).
+
+    Args:
+        x: `[B, T, N, D]` what the neurons send.
+        weight: `[P, I, K, D]`, the matrices of the edges; P is M, or 1 where all listeners share them.
+        sources: `[M, K]` int64, the neurons that each listener may hear.
+        open: `[M, K]` bool, which of these edges are open.
+        signs: `[M, K]`, a factor on what comes over an edge; None for 1.
+
+    Returns `[B, T, M, I]`.
+    """
+    messages = []
+    for to, listed in enumerate(sources.tolist()):
+        own = weight[to if weight.shape[0] > 1 else 0]
+        message = x.new_zeros(*x.shape[:2], own.shape[0])
+        for e, source in enumerate(listed):
+            if open[to, e]:
+                message = message + (1 if signs is None else signs[to, e]) * (x[:, :, source] @ own[:, e].T)
         messages.append(message)
     return torch.stack(messages, 2)

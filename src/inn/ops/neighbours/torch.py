@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from inn.ops.derivatives import again
+from inn.ops.neighbours.mix import mix_torch
 from inn.ops.tensors import shares
 
 
@@ -46,6 +47,8 @@ def neighbour_attention_torch(
 
 def neighbour_sum_torch(v: Tensor, weights: Tensor, sources: Tensor, open: Tensor) -> Tensor:
     """See `neighbour_sum_reference` for shapes and types; the results are the same."""
+    if weights.ndim > 2:
+        return mix_torch(v, weights, sources, open)
     weights = weights.to(v.dtype)[..., None]
     message = weights[:, 0] * _from(v, sources[:, 0], open[:, 0])
     for e in range(1, sources.shape[1]):

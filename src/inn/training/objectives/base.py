@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inn.config.parts import Options as PartOptions
 from inn.config.run import TrainConfig
+from inn.inference.evaluate import Score
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.training.parallel.group import Group
@@ -62,7 +63,8 @@ class Loss:
     Attributes:
         nats: the loss, summed over the targets of these rows; 0-dim, with a graph of gradients. The trainer divides it
             by the number of targets of all micro-batches and processes.
-        state: after the last symbol, for the batch that follows. Its `penalties` are added to the loss.
+        state: after the last symbol, for the batch that follows. Its `penalties` are added to the loss. It may hold
+            more than the model's (`inn.training.objectives.carried`): what comes back as `MicroBatch.state`.
         penalties: what else is added, in nats by name, whatever the number of targets; 0-dim. Micro-batches count by
             their rows, so what does not depend on the rows counts once. A name that `state.penalties` has adds up.
         metrics: what is to be logged, as `objective.NAME`; 0-dim, summed over the targets of these rows like the loss.
@@ -128,11 +130,22 @@ class Objective:
         """
         raise NotImplementedError
 
+    def around(self, batch: MicroBatch, loss: Callable[[MicroBatch], Loss]) -> Loss:
+        """What is made of another objective's `loss`, where several are stacked (`nested+distil`).
+
+        One that has this is a subclass of `Predict` and has no `loss`: by itself it goes around the prediction's.
+        """
+        return loss(batch)
+
     def before_step(self, step: int) -> None:
         """Called before the forward passes of a step, from 1."""
 
     def after_step(self, step: int, result: StepResult) -> None:
         """Called when the optimiser has stepped; it may change weights."""
+
+    def measure(self, score: Callable[[], Score]) -> dict[str, float]:
+        """What a validation is to tell besides, as `objective.NAME`; `score()` validates the model as it is then."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of the objective, by name: tensors, and JSON-able values with finite numbers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from inn.config.checks import check_at_least
@@ -30,3 +30,61 @@ class RewireOptions(Options):
         for name in ("share", "until"):
             if not 0 < getattr(self, name) <= 1:
                 raise InputError(f"{name} must be in (0, 1], not {getattr(self, name)}")
+
+
+@dataclass
+class NestedOptions(Options):
+    """Train the full model, and in each step some smaller ones, its first neurons (after arXiv 2309.00255)."""
+
+    sizes: list[int] = field(default_factory=list)
+    """Numbers of first neurons that are a model, besides all. Default: 1, 2, 4, 8, ..."""
+    depths: list[int] = field(default_factory=list)
+    """Numbers of first rounds that are a model, besides all. Default: none."""
+    sample: int = 1
+    """Smaller sizes that a step trains beside the full one."""
+    hold: int = 8
+    """Steps for which a drawn size stays, its state carried from batch to batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "sample", "hold")
+
+
+@dataclass
+class DistilOptions(Options):
+    """Learn from the probabilities of a trained model, the teacher, beside the right symbols."""
+
+    teacher: str = ""
+    """The run, or exported folder, of the model to learn from."""
+    weight: float = 0.5
+    """What the teacher's probabilities count, the right symbols counting the rest."""
+    temperature: float = 1.0
+    """What all logits are divided by before they are compared: above 1 unlikely symbols count more."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.weight <= 1:
+            raise InputError(f"weight must be in (0, 1], not {self.weight}")
+        if self.temperature <= 0:
+            raise InputError(f"temperature must be above 0, not {self.temperature}")
+
+
+@dataclass
+class ProtectOptions(Options):
+    """Go on from a run without losing what it learned: no update along its maps' inputs (after arXiv 2402.11984)."""
+
+    energy: float = 0.95
+    """The share of the inputs' sum of squares, of every linear map, that the protected directions hold."""
+    rank: int = 0
+    """The most directions of a map that are protected newly; 0: as many as `energy` takes."""
+    symbols: int = 20_000
+    """Symbols of the earlier run's training data that are read to find them."""
+    others: Literal["frozen", "free"] = "frozen"
+    """What becomes of weights that are no linear map: embeddings, biases, norms, time constants."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "rank")
+        check_at_least(self, 1, "symbols")
+        if not 0 < self.energy <= 1:
+            raise InputError(f"energy must be in (0, 1], not {self.energy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inn.models.views import mean_loss, told_by_all
 from inn.training.objectives.base import Loss, MicroBatch, Objective
 
 
@@ -9,5 +10,11 @@ class Predict(Objective):
     """The model's own loss of its targets: of symbols, the cross-entropy of the next one."""
 
     def loss(self, batch: MicroBatch) -> Loss:
+        return self.around(batch, self._predicted)
+
+    def _predicted(self, batch: MicroBatch) -> Loss:
+        if every := told_by_all(self.model):
+            y, state = self.forward(batch.inputs, batch.state, reset=batch.reset, **every)
+            return Loss(mean_loss(self.model, y, batch.targets, batch.weights), state)
         y, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
         return Loss(self.model.loss(y, batch.targets, batch.weights), state)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -16,10 +17,11 @@ from torch.optim import Optimizer
 
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
+from inn.nn.modes import device_of
 from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.checkpoint import Checkpoint
-from inn.runs.sharded import read_into
+from inn.runs.sharded import read_forms, read_into
 from inn.training.finite import not_finite
 from inn.training.parallel import sharded_checkpoint
 from inn.training.parallel.group import Group
@@ -109,7 +111,11 @@ class FSDP(MultiProcess):
         checkpoints.unpack_optimizer(self.model, optimizer, {**moments, **scalars})
         if not found.meta["carried"]:
             return None
-        rows = self.group.rows(found.meta["carried"])
-        carried = sharded_checkpoint.by_rows(self.model.initial_state(rows.stop - rows.start), self.mesh)
+        rows, device = self.group.rows(found.meta["carried"]), device_of(self.model)
+        held = self.model.initial_state(rows.stop - rows.start).to_tensors()
+        for name, form in read_forms(path, "state", found.tensors["state"]).items():  # what an objective carries, too
+            if name not in held:
+                held[name] = torch.zeros(rows.stop - rows.start, *form.shape[1:], dtype=form.dtype, device=device)
+        carried = sharded_checkpoint.by_rows(State.from_tensors(held), self.mesh)
         read_into(path, "state", carried)
         return State.from_tensors({name: t.to_local() for name, t in carried.items()})

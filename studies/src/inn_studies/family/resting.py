@@ -38,7 +38,7 @@ def density(run: str, part: str, options: dict[str, Any]) -> dict[str, Any]:
     """The share of (neuron, round, step) that takes part, in the mean over a part (a measure of a `Test`)."""
     import torch
 
-    from inn.analysis.measures.resting import taking_part
+    from inn.inference.resting import taking_part
     from inn.runs.load import load_with_data
 
     model, data = load_with_data(run)
