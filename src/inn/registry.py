@@ -75,7 +75,7 @@ ROUTERS = Kinds(
     {
         "attention": "inn.nn.routing.options:AttentionOptions",
         "static": "inn.nn.routing.options:MessageOptions",
-        "mixing": "inn.nn.routing.options:MessageOptions",
+        "mixing": "inn.nn.routing.options:MixingOptions",
         "mixture": "inn.nn.routing.options:MixtureOptions",
         "bus": "inn.nn.routing.options:BusOptions",
         "dendrites": "inn.nn.routing.options:DendritesOptions",
@@ -132,11 +132,13 @@ INNERS = Kinds(
         "hourglass": "inn.nn.inner.hourglass:Hourglass",
         "kan": "inn.nn.inner.kan:Kan",
         "separable": "inn.nn.inner.separable:Separable",
+        "clip": "inn.nn.inner.clip:Clip",
     },
     {
         "hourglass": "inn.nn.inner.options:HourglassOptions",
         "kan": "inn.nn.inner.options:KanOptions",
         "separable": "inn.nn.inner.options:SeparableOptions",
+        "clip": "inn.nn.inner.options:ClipOptions",
     },
 )
 GATES = Kinds(

@@ -26,7 +26,7 @@ STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
     "scan resting loop loop-lstm feedback delta-scan delta-memory paper-step reference-step gemm-share "
     "peers-train separate-8 separate-32 memory step-flat peers-generate growth neighbours neighbours-4096 "
-    "groups-1024 growth-n record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
+    "messages groups-1024 growth-n record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
     "score score-memory gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 
@@ -39,6 +39,7 @@ def test_the_rows():
         "resting": (2.5, "at least"),
         "neighbours": (10, "at least"),
         "neighbours-4096": (40, "at least"),
+        "messages": (None, None),
         "groups-1024": (15, "at least"),
         "growth-n": (1.1, "at most"),
         "loop": (20, "at least"),

@@ -53,6 +53,7 @@ OTHER = {
     "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
     "sensors": [1, 2, 4], "read": [0, 3], "activation": "stick", "loss": "mi",
     "inside": 1.0,
+    "lags": [1, 2], "lag_window": 9,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""
 WITH = {
@@ -62,6 +63,7 @@ WITH = {
     "channels": {"features": 6}, "elapsed": {"memory": "liquid"}, "absent": {"channels": "split", "features": 6},
 }  # fmt: skip
 """What an option needs to mean something."""
+OF_CLASSES = {"kind": "edges", "edges": [[0, 2], [1, 0]], "classes": ["a", "b"], "itself": False}
 NOT_SEEN = {"kind", "recall_forget"}
 """Not seen in one forward pass: a chance per training window (see `tests/nn/test_recall.py`)."""
 
@@ -154,6 +156,8 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     own |= {"activation": "fourier"} if option.startswith("fourier_") else {}
     own |= {"loss": "mi"} if option == "loss_weight" else {"groups": 3} if option == "inside" else {}
     own |= {"size": 3} if kind == "chain" else {}
+    own |= {"lag_seed": {"lags": [1, 60]}, "lag_window": {"lags": [1, 4]}}.get(option, {})
+    own |= {"itself": False} if option == "classes" else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}
@@ -161,6 +165,9 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
     special = {"path": str(tmp_path / "edges.csv"), "table": [i % 2 for i in range(11)]}
     special |= {"start": "random"} if kind == "address" else {}
+    special |= {"classes": ["a", "a"], "class_start": "uniform", "low": -1.0, "high": 0.01}
+    base |= {"router": "mixing"} if option == "classes" else {}
+    base |= {"topology": {**OF_CLASSES}} if option == "class_start" else {}
     special |= {"size": 2} if kind == "chain" else {"read": [0, 1, 4, 5]} if kind == "each" else {}
     value = special[option] if option in special else other(option, default)
     given = {**own, option: value}

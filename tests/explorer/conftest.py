@@ -17,6 +17,7 @@ from inn.data.vocabulary import build_vocabulary
 from inn.explorer.examples import read_examples
 from inn.explorer.page import build_page
 from inn.explorer.passage import read_passage
+from inn.explorer.wiring import wiring_of
 from inn.models.build import build_model
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \x07\u202e=1+1\n"
@@ -139,6 +140,7 @@ def pages(tmp_path_factory, model_of, survey_of, history_of):
             "name": name,
             "passage": passage,
             "survey": survey_of(*size, HOSTILE) if survey else None,
+            "wiring": wiring_of(model),
             "history": history_of() if survey else None,
             "facts": {"model.router.kind": HOSTILE},
         }

@@ -344,10 +344,11 @@ def test_a_neuron_of_the_wiring_is_singled_out_and_opened(visit):
     page.wait_for_url("**#neuron-0")
 
 
-@pytest.mark.parametrize("name", ["one", "large"])
-def test_there_is_no_ring_where_there_is_no_wiring_to_tell_of(visit, name):
-    page = visit(name, "connections")
+def test_there_is_no_ring_where_all_hear_all_or_neurons_are_many(visit):
+    assert "The wiring" not in visit("one", "connections").locator("h3").all_text_contents()
+    page = visit("large", "connections")
     assert "The wiring" not in page.locator("figure h3").all_text_contents()
+    assert "Topology groups: 6,080 of 102,400 edges" in page.locator("main").text_content()
 
 
 def test_a_table_tells_who_takes_the_input_in_and_who_is_read_out(visit):

@@ -31,7 +31,7 @@ def test_what_rests_is_left_out():
 
 
 def test_a_router_that_reads_all_neurons_costs_what_it_did():
-    graph = model(gate="active", router="attention").graph
+    graph = model(gate="active", router="static").graph
     parts, half = graph.flops(), graph.flops(0.5)
     assert {name: half[name] / n for name, n in parts.items()} == {
         name: 0.5 if name.startswith("memory") else 1.0 for name in parts

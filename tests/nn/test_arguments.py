@@ -190,7 +190,8 @@ def test_an_input_that_is_lost_is_forgotten_at_the_next_reset(backend):
 @pytest.mark.parametrize("topology", ["complete", "ring"])
 def test_no_part_of_a_graph_hears_what_is_masked(router, readout, topology):
     gate = {"gate": "soft", "gate_penalty": 0.1}
-    g = graph(neurons=4, router=router, readout=readout, topology=topology, **gate).train()
+    fields = {"topology": topology, **READOUTS[readout].beside}
+    g = graph(neurons=4, router=router, readout=readout, **fields, **gate).train()
     x, mask = torch.randn(B, T, 16, dtype=torch.float64), flags()
     results = []
     for junk in (0.0, torch.nan):

@@ -130,6 +130,26 @@ def loop(kind: torch.dtype, cell: str, units: int, flags: bool = False) -> None:
     torch.ops.inn.triton_recurrence_bwd(y, last, *args, kept, cell)
 
 
+def edges(kind: torch.dtype, width: int, full: bool = False) -> None:
+    b, t, n, degree, heads = 2, 3, 300, 16, 4
+    ops, q = torch.ops.inn, torch.empty(b, t, n, heads * width, dtype=kind)
+    listed = torch.zeros(n, degree, dtype=torch.int64), torch.ones(n, degree, dtype=torch.bool)
+    weights, signs = torch.empty(n, degree), torch.ones(n, degree, dtype=torch.int64)
+    args = (*listed, *((signs, weights, torch.ones(b, t, n, dtype=torch.bool)) if full else [None] * 3))
+    out, lse, _ = ops.triton_neighbour_attention_fwd(q, q, q, heads, *args, True, full)
+    ops.triton_neighbour_attention_bwd(q, q, q, q, heads, *args, out, lse)
+    ops.triton_neighbour_sum_fwd(q, weights, *listed)
+    ops.triton_neighbour_spread(q, weights, *listed)
+    ops.triton_neighbour_scores(q, q, heads, *listed)
+
+
+def messages(kind: torch.dtype, width: int, outputs: int) -> None:
+    x, weight = torch.empty(8, 16, 64, width, dtype=kind), torch.empty(64, outputs, 8, width, dtype=kind)
+    args = (torch.zeros(64, 8, dtype=torch.int64), torch.ones(64, 8, dtype=torch.bool), None)
+    y = torch.ops.inn.triton_neighbour_messages_fwd(x, weight, *args)
+    torch.ops.inn.triton_neighbour_messages_bwd(y, x, weight, *args)
+
+
 CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "scan": scan,
     "scan, separate, reset and mask": lambda kind: scan(kind, 16, True, True),
@@ -148,6 +168,10 @@ CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "attention, 64 neurons": lambda kind: attention(kind, 64, 64, 0.1, True),
     "attention, 256 neurons": lambda kind: attention(kind, 256, 32, 0.1, True),
     "attention, 32 neurons, 128 wide": lambda kind: attention(kind, 32, 128, 0.1),
+    "listed edges, 4 wide": lambda kind: edges(kind, 4),
+    "listed edges, 32 wide, with signs and who is there": lambda kind: edges(kind, 32, True),
+    "messages, 16 to 64": lambda kind: messages(kind, 16, 64),
+    "messages, 64 to 256": lambda kind: messages(kind, 64, 256),
 }
 
 
@@ -158,6 +182,8 @@ FEW = (
     "linear, 64 by 256",
     "attention, 32 neurons",
     "attention, 256 neurons",
+    "listed edges, 32 wide, with signs and who is there",
+    "messages, 64 to 256",
 )  # every kernel once
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inn.ops import packed_conv, packed_scan, use_backend
+from inn.ops import packed_attention, packed_conv, packed_scan, use_backend
 from inn.system.errors import InputError
 
 LENGTHS = {
@@ -60,6 +60,27 @@ def test_equals_the_reference(op, channels, width, sets, name):
         for ours, exact in zip(found, bar, strict=True):
             scale = 1.0 if exact.numel() == 0 else float(exact.detach().abs().max().clamp_min(1.0))
             torch.testing.assert_close(ours.double() / scale, exact / scale, rtol=close, atol=close)
+
+
+@pytest.mark.parametrize("met", [[1], [3, 1, 40, 17, 16, 2], [5] * 90 + [1] * 50])
+@pytest.mark.parametrize(("heads", "width"), [(1, 1), (2, 8), (3, 5)])
+def test_attention_among_those_that_meet(met, heads, width):
+    g, rows = torch.Generator().manual_seed(0), sum(met)
+    given = [torch.randn(rows, heads, width, generator=g).double() for _ in range(3)]
+    order, first = torch.randperm(rows, generator=g), torch.tensor([0, *met]).cumsum(0)
+
+    def run(kind):
+        leaves = [t.to(kind).requires_grad_() for t in given]
+        y = packed_attention(*leaves, order, first)
+        loss = (y.double() * torch.arange(1, width + 1)).sin().sum()
+        return [y, *torch.autograd.grad(loss, leaves)]
+
+    with use_backend("reference"):
+        bar = run(torch.float64)
+    for backend, kind, close in (("torch", torch.float64, 1e-9), ("cpu", torch.float32, 2e-5)):
+        with use_backend(backend):
+            for ours, exact in zip(run(kind), bar, strict=True):
+                torch.testing.assert_close(ours.double(), exact, rtol=close, atol=close)
 
 
 def test_a_row_without_steps_keeps_its_state():

@@ -12,7 +12,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inn import INN
-from inn.ops import causal_conv, neuron_attention, neuron_linear, recurrence, selective_scan, use_backend
+from inn.ops import (
+    causal_conv,
+    neighbour_attention,
+    neighbour_messages,
+    neighbour_scores,
+    neighbour_sum,
+    neuron_attention,
+    neuron_linear,
+    recurrence,
+    selective_scan,
+    use_backend,
+)
 from inn.ops.dispatch import Backend, Op
 from inn.system.errors import InputError
 
@@ -214,6 +225,53 @@ def test_attention(kind, sizes, masked, seed):
     compare(neuron_attention, attention_inputs(sizes, kind), edges)
 
 
+def edges(neurons, degree):
+    torch.manual_seed(neurons)
+    return torch.randint(neurons, (neurons, degree)), torch.rand(neurons, degree) < 0.7
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_attention_along_listed_edges(kind):
+    listed = edges(5, 3)
+    inputs = [torch.randn(5, 1, 2, 2, 3).to(kind).permute(1, 2, 0, 3, 4) for _ in range(3)]
+    signs, present = torch.randint(2, (5, 3)) * 2 - 1, torch.rand(1, 2, 5) < 0.6
+    log_weights = torch.randn(5, 3).to(kind)
+
+    def attend(q, k, v, log_weights, sources, is_open, signs, present):
+        return neighbour_attention(q, k, v, sources, is_open, signs, log_weights, present)[0]
+
+    compare(lambda *given: neighbour_attention(*given)[0], inputs, *listed)
+    compare(attend, [*inputs, log_weights], *listed, signs, present)
+
+
+def test_attention_along_listed_edges_hands_back_its_weights():
+    sources, is_open = (t.to(DEVICE) for t in edges(5, 3))
+    q, k, v = torch.randn(3, 1, 2, 5, 2, 3, device=DEVICE).unbind(0)
+    bar = neighbour_attention.backends["reference"].run(q, k, v, sources, is_open, want_weights=True)[1]
+    with use_backend("triton"):
+        found = neighbour_attention(q, k, v, sources, is_open, want_weights=True)[1]
+    torch.testing.assert_close(found, bar, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_sums_and_scores_along_listed_edges(kind):
+    listed = edges(5, 3)
+    q, v = torch.randn(2, 1, 2, 5, 2, 3).to(kind).unbind(0)
+    compare(neighbour_sum, [v.flatten(3), torch.randn(5, 3).to(kind)], *listed)
+    compare(neighbour_sum, [v, torch.randn(1, 2, 2, 5, 3).to(kind)], *listed)
+    compare(neighbour_scores, [q, v], *listed)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("sizes", [(2, 3, 4, 3, 5), (1, 33, 3, 18, 3)], ids=str)
+def test_matrix_messages_along_listed_edges(kind, sizes):
+    batch, time, neurons, width, outputs = sizes
+    sources, is_open = (t[1:] for t in edges(neurons, 2))  # one of the neurons does not listen
+    x, weight = torch.randn(batch, time, neurons, width), torch.randn(neurons - 1, outputs, 2, width)
+    signs = torch.randint(2, sources.shape) * 2 - 1
+    compare(neighbour_messages, [x.to(kind), weight.to(kind)], sources, is_open, signs)
+
+
 @pytest.mark.parametrize("neurons", [5, 66])
 def test_attention_hands_back_its_weights(neurons):
     torch.manual_seed(0)
@@ -413,6 +471,15 @@ def test_every_kernel_compiles_for_a_real_gpu(chip, which, kinds):
     kernels = [json.loads(line) for line in result.stdout.splitlines()]
     names = {f"{op}_{way}" for op in ("scan", "conv") for way in ("forward", "backward")}
     names |= {"maps", "weight_gradient", "loop_forward", "loop_backward"}
+    names |= {
+        "neighbours_forward",
+        "neighbours_backward_queries",
+        "neighbours_backward_keys",
+        "mix",
+        "spread",
+        "scores",
+    }
+    names |= {f"messages_{way}" for way in ("forward", "backward_inputs", "backward_weights")}
     names |= {f"attention_{way}" for way in ("forward", "backward", "backward_queries", "backward_keys")}
     assert {k["kernel"] for k in kernels} == names
     for kernel in kernels:

@@ -107,10 +107,12 @@ def _tests(seconds: float, dry: bool) -> dict[str, Any]:
     return {"status": status, "found": {"said": lines[-1:] if code == 0 else lines[-40:]}}
 
 
+_LISTED = {"listed attention": 30, "listed sums": 15, "listed scores": 15, "listed messages": 25}
+
 PARTS: dict[str, Part] = {
     **{
         f"check {name}": Part(limit, _check("check_op", name=name))
-        for name, limit in {"scan": 90, "conv": 60, "attention": 70, "linear": 45, "norm": 30}.items()
+        for name, limit in {"scan": 90, "conv": 60, "attention": 70, "linear": 45, "norm": 30, **_LISTED}.items()
     },
     **{
         f"check loop {cell}": Part(30, _check("check_op", name=f"loop {cell}"))

@@ -15,6 +15,10 @@ from inn.models.build import build_model
 from inn.ops import (
     causal_conv,
     memory_step,
+    neighbour_attention,
+    neighbour_messages,
+    neighbour_scores,
+    neighbour_sum,
     neuron_attention,
     neuron_linear,
     neuron_norm,
@@ -65,6 +69,36 @@ def _attentions(b: int, t: int, n: int, width: int, heads: int) -> Iterator[Case
     for neurons, closed in product({n, 8 * n + 3}, (False, True)):
         q, k, v = (torch.randn(neurons, b, min(t, 9), min(heads, 4), width).permute(1, 2, 0, 3, 4) for _ in range(3))
         yield [q, k, v], (torch.rand(neurons, neurons) < 0.5 if closed else None,)
+
+
+def _edges(n: int) -> tuple[Tensor, Tensor]:
+    return torch.randint(n, (n, min(n, 16))), torch.rand(n, min(n, 16)) < 0.7
+
+
+def _listed(b: int, t: int, n: int, width: int, heads: int) -> Iterator[Case]:
+    for neurons, full in product({n, 8 * n + 3}, (False, True)):
+        q, k, v = (torch.randn(neurons, b, min(t, 9), min(heads, 4), width).permute(1, 2, 0, 3, 4) for _ in range(3))
+        sources, is_open = _edges(neurons)
+        signs, present = torch.randint(2, sources.shape) * 2 - 1, torch.rand(q.shape[:3]) < 0.6
+        yield [q, k, v], (sources, is_open, *((signs, torch.randn(sources.shape), present) if full else ()))
+
+
+def _sums(b: int, t: int, n: int, width: int, heads: int) -> Iterator[Case]:
+    v, edges = torch.randn(b, min(t, 9), n, min(heads, 4), width), _edges(n)
+    yield [v.flatten(3), torch.randn(edges[0].shape)], (*edges,)
+    yield [v, torch.randn(*v.shape[:2], v.shape[3], *edges[0].shape)], (*edges,)
+
+
+def _scores(b: int, t: int, n: int, width: int, heads: int) -> Iterator[Case]:
+    yield list(torch.randn(2, b, min(t, 9), n, min(heads, 4), width).unbind(0)), _edges(n)
+
+
+def _messages(b: int, t: int, n: int, width: int, outputs: int) -> Iterator[Case]:
+    for p, signed in product({1, n}, (False, True)):
+        sources, is_open = _edges(n)
+        weight = torch.randn(p, outputs, sources.shape[1], width) / width**0.5
+        signs = torch.randint(2, sources.shape) * 2 - 1 if signed else None
+        yield [torch.randn(b, t, n, width), weight], (sources, is_open, signs)
 
 
 def _maps(b: int, t: int, n: int, inputs: int, outputs: int) -> Iterator[Case]:
@@ -120,6 +154,10 @@ OPS: dict[str, tuple[Op, Callable[..., Iterator[Case]], tuple[int, ...]]] = {
     "conv": (causal_conv, _convs, (0,)),
     "attention": (neuron_attention, _attentions, (0, 1, 2)),
     "linear": (neuron_linear, _maps, (0, 1, 2)),
+    "listed attention": (neighbour_attention, _listed, (0, 1, 2)),
+    "listed sums": (neighbour_sum, _sums, (0,)),
+    "listed scores": (neighbour_scores, _scores, (0, 1)),
+    "listed messages": (neighbour_messages, _messages, (0, 1)),
     "norm": (neuron_norm, _norms, (0,)),
     **{f"loop {cell}": (loop_of(cell), _loops(cell), (0,)) for cell in GATES},
 }
@@ -178,7 +216,7 @@ def _run(op: Op, inputs: Inputs, options: tuple[Any, ...], device: str) -> list[
     args = [a.detach().to(device).requires_grad_() for a in inputs]
     outputs = op(*args, *(_moved(o, device) for o in options))
     outputs = [o.cpu().double() for o in (outputs if isinstance(outputs, tuple) else (outputs,)) if o is not None]
-    if len(options) == 2 and options[1] is not None:
+    if len(options) == 2 and options[1] is not None and options[1].shape == outputs[0].shape[:2]:
         outputs[0] = outputs[0] * options[1][:, :, None, None]
     weights = torch.Generator().manual_seed(1)
     loss = sum((o * torch.randn(o.shape, generator=weights, dtype=o.dtype)).sum() for o in outputs)

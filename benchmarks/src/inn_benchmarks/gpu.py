@@ -13,7 +13,16 @@ from torch import Tensor
 from inn.config.assemble import model_config
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
-from inn.ops import causal_conv, neuron_attention, neuron_linear, selective_scan, use_backend
+from inn.ops import (
+    causal_conv,
+    neighbour_attention,
+    neighbour_messages,
+    neighbour_sum,
+    neuron_attention,
+    neuron_linear,
+    selective_scan,
+    use_backend,
+)
 from inn_benchmarks.checks import loop_inputs, loop_of
 from inn_benchmarks.measure import Effort, Product, Work, in_turns, spread, train_step
 from inn_benchmarks.memory import added_peak
@@ -147,11 +156,26 @@ def _op_inputs(size: ScanSize, kind: torch.dtype, device: str) -> dict[str, tupl
     conv = [r(b, t, n, e), r(1, e, 4, dtype=f32), r(1, e, dtype=f32), r(b, n, 3, e, dtype=f32)]
     heads = [r(b, t, n, 4, max(1, e // 8)) for _ in range(3)]
     maps = [r(b, t, n, e // 2), r(n, e, e // 2)]
+    many, d, degree = 2 * n * n, max(1, e // 16), min(16, 2 * n)  # neurons that hear a few
+    listed = (
+        torch.randint(many, (many, degree), device=device),
+        torch.ones(many, degree, dtype=torch.bool, device=device),
+    )
+    edges = [r(b, t, many, 2, d) for _ in range(3)]
     return {
         "scan": (selective_scan, scan),
         "convolution": (causal_conv, conv),
         "attention": (neuron_attention, heads),
         "separate maps": (neuron_linear, maps),
+        "listed attention": (lambda *given: neighbour_attention(*given, *listed), edges),
+        "listed sums": (
+            lambda *given: neighbour_sum(*given, *listed),
+            [r(b, t, many, 2 * d), r(many, degree, dtype=f32)],
+        ),
+        "listed messages": (
+            lambda *given: neighbour_messages(*given, *listed),
+            [r(b, t, many, d), r(many, 4 * d, degree, d)],
+        ),
     }
 
 

@@ -27,23 +27,38 @@ class RestingSize:
 
 
 def resting(size: RestingSize = RestingSize(), effort: Effort = NORMAL) -> Measured:
-    """Forward and backward with all neurons present, against a quarter of them, drawn at each step, in turns."""
+    """Forward and backward with all neurons present, against a quarter of them, drawn at each step, in turns.
+
+    The value is that of dendrites, the default; that of attention stands beside it.
+    """
     torch.manual_seed(0)
-    graph = Graph(neurons=size.neurons, width=size.width, rounds=1).train()
+    graphs = {
+        router: Graph(neurons=size.neurons, width=size.width, rounds=1, router=router).train()
+        for router in ("dendrites", "attention")
+    }
     x = torch.randn(size.batch, size.length, size.neurons * size.width)
     some = torch.rand(size.batch, size.length, size.neurons) < size.density
 
-    def step(present: torch.Tensor) -> Work:
+    def step(graph: Graph, present: torch.Tensor) -> Work:
         def work() -> None:
             graph(x, present=present)[0].square().mean().backward()
             graph.zero_grad()
 
         return work
 
-    times = in_turns({"dense": step(torch.ones_like(some)), "resting": step(some)}, effort)
+    everyone = torch.ones_like(some)
+    times = {
+        router: in_turns({"dense": step(graph, everyone), "resting": step(graph, some)}, effort)
+        for router, graph in graphs.items()
+    }
+    faster = {router: found["dense"].median / found["resting"].median for router, found in times.items()}
     return Measured(
-        times["dense"].median / times["resting"].median,
+        faster["dendrites"],
         "float32",
         f"{size}, density {some.float().mean():.2f}",
-        {"seconds": spread(times), "longest": Packed(some).length},
+        {
+            "seconds": spread(times["dendrites"]),
+            "attention": {"faster": faster["attention"], "seconds": spread(times["attention"])},
+            "longest": Packed(some).length,
+        },
     )

@@ -173,6 +173,10 @@ ROWS: dict[str, Row] = {
         "the same of 4,096 neurons",
         "x", "inn_benchmarks.sparse:neighbours_4096", 40.0, "at least",
     ),
+    "messages": Row(
+        "a matrix for each of 16 listed edges of 1,024 neurons, forward + backward: a gather and a product ÷ listed",
+        "x", "inn_benchmarks.sparse:messages",
+    ),
     "groups-1024": Row(
         "training step of attention among 1,024 neurons: the complete graph ÷ 64 groups with 2 % across",
         "x", "inn_benchmarks.sparse:groups", 15.0, "at least",

@@ -9,7 +9,7 @@ import torch
 
 from inn.config.assemble import model_config
 from inn.models.build import build_model
-from inn.ops import neighbour_attention, neuron_attention
+from inn.ops import neighbour_attention, neighbour_messages, neuron_attention, neuron_linear
 from inn_benchmarks.measure import BRIEF, Effort, in_turns, slope, spread, train_step
 from inn_benchmarks.memory import added_peak
 from inn_benchmarks.rows import Measured, Skipped
@@ -50,6 +50,29 @@ def neighbours(size: SparseSize = SparseSize(), effort: Effort = BRIEF) -> Measu
     words = f"N {N}, K {K}, D {size.width}, 4 heads, B 1, T {size.length}"
     backend = neighbour_attention.choose(*inputs, sources, is_open)[0].name
     return Measured(ratio, "float32", words, {"seconds": spread(times), "backend": backend})
+
+
+def messages(size: SparseSize = SparseSize(length=64), effort: Effort = BRIEF) -> Measured:
+    """Forward and backward of a matrix for each listed edge, against what comes over all edges and a product of it."""
+    torch.manual_seed(0)
+    N, K, D = size.neurons[0], size.degree, size.width
+    x, weight = torch.randn(1, size.length, N, D), torch.randn(N, 4 * D, K, D) / (K * D) ** 0.5
+    inputs = [t.requires_grad_() for t in (x, weight)]
+    sources = torch.stack([torch.randperm(N)[:K] for _ in range(N)])
+    is_open = torch.ones_like(sources, dtype=torch.bool)
+
+    def listed() -> None:
+        torch.autograd.grad(neighbour_messages(*inputs, sources, is_open).sum(), inputs)
+
+    def gathered() -> None:
+        heard = inputs[0][:, :, sources].masked_fill(~is_open[..., None], 0.0).flatten(3)
+        torch.autograd.grad(neuron_linear(heard, inputs[1].flatten(2))[0].sum(), inputs)
+
+    times = in_turns({"gathered": gathered, "listed": listed}, effort)
+    words = f"N {N}, K {K}, D {D} to {4 * D}, B 1, T {size.length}"
+    backend = neighbour_messages.choose(*inputs, sources, is_open)[0].name
+    details = {"seconds": spread(times), "backend": backend}
+    return Measured(times["gathered"].median / times["listed"].median, "float32", words, details)
 
 
 def groups(size: SparseSize = SparseSize(length=64), effort: Effort = BRIEF) -> Measured:

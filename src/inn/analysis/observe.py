@@ -106,14 +106,17 @@ class _RoundWatch(RoundTape):
         sums = self.tape.placed(weights.abs().mean(2).double().sum(1), edges)
         self.tape.routing[self.r] = self.tape.routing.get(self.r, 0) + sums
 
-    def add_sizes(self, sent: Tensor, matrices: Tensor, edges: Edges | None = None) -> None:
+    def add_sizes(
+        self, sent: Tensor, matrices: Tensor, edges: Edges | None = None, places: Tensor | None = None
+    ) -> None:
         """As in `RoundTape`, row by row: stretches are not averaged with one another."""
         gram = torch.einsum("iojd,ioje->ijde", matrices.float(), matrices.float())
         moments = torch.einsum("btjd,btje->bjde", sent.float(), sent.float())
         if edges is None:
             squares = torch.einsum("ijde,bjde->bij", gram, moments).clamp_min(0).double()
         else:
-            arriving = torch.einsum("ikde,bikde->bik", gram, moments[:, edges.sources]).clamp_min(0).double()
+            moments = moments[:, edges.sources if places is None else places]
+            arriving = torch.einsum("ikde,bikde->bik", gram, moments).clamp_min(0).double()
             squares = self.tape.placed(arriving, edges)
         self.tape.squares[self.r] = self.tape.squares.get(self.r, 0) + squares
 

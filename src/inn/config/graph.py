@@ -65,8 +65,8 @@ class GraphConfig:
     """Which neurons receive messages from which."""
     router: Any = part(ROUTERS, "dendrites")
     """How neurons exchange messages at one time step; `dendrites` feed the memory, the others come after it."""
-    norm: Literal["layer", "rms"] = "layer"
-    """Layer norm, or RMS norm (no mean subtraction, no bias), as in published Mambas."""
+    norm: Literal["layer", "rms", "none"] = "layer"
+    """Layer norm, or RMS norm (no mean subtraction, no bias), as in published Mambas; or none."""
     update: Literal["sequential", "parallel", "message-norm"] = needs("sequential", "router", _routed, "attention")
     """Published code (pre-norm, memory then messages), Equation 1 (both at once), Algorithm 1 (norm on the message)."""
     residual: Literal["add", "learned", "input"] = needs("add", "update", "parallel".__ne__, "sequential")

@@ -21,8 +21,8 @@ def wiring_of(model: nn.Module) -> dict[str, Any] | None:
         known, or nothing changed); `sensors` and `read` (`[]`: all). Of more than 256 neurons there are no rows.
 
     >>> from inn import INN
-    >>> wiring_of(INN(vocab=5, neurons=3, width=4, topology="ring", topology_options={"neighbours": 2}))["edges"]
-    [[0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1]]
+    >>> wiring_of(INN(vocab=5, neurons=4, width=4, topology="ring", topology_options={"neighbours": 2}))["edges"]
+    [[0, 1], [0, 3], [1, 0], [1, 2], [2, 1], [2, 3], [3, 0], [3, 2]]
     """
     graph = next((m for m in model.modules() if isinstance(m, Graph)), None)
     if graph is None or graph.round(0).router is None:

@@ -31,9 +31,11 @@ class ViewRMSNorm(nn.RMSNorm):
         return super().forward(x.unflatten(-1, (-1, *self.normalized_shape))).flatten(-2)
 
 
-def readout_norm(config: GraphConfig) -> nn.LayerNorm | nn.RMSNorm | LastNorm:
+def readout_norm(config: GraphConfig) -> Any:
     """The norm between readout and head, `[..., readout_width]` -> the same, or `[..., normed_width]` of one view."""
     own = config.readout
+    if config.norm == "none":
+        return nn.Identity()
     if READOUTS[own.kind].side_by_side and (getattr(own, "silent", 0) or getattr(own, "gains", False)):
         return LastNorm(config)
     one = config.views == 1

@@ -59,10 +59,11 @@ class FeedbackRound(Round):
         return super().flops()  # step by step nothing is packed: neurons that rest are computed, too
 
     def initial_state(self, batch: int) -> Parts:
-        state, w = super().initial_state(batch), self.memory_norm.weight
+        state, norm = super().initial_state(batch), self.memory_norm
         if self.loops:
             return state
-        return {**state, SAID: at_rest(self.memory_norm, w, batch, *self.shape)}
+        home, w = (norm, norm.weight) if norm.weight is not None else (self, next(self.parameters()))
+        return {**state, SAID: at_rest(home, w, batch, *self.shape)}
 
     def forward(
         self,

@@ -90,10 +90,10 @@ class Graph(Checked):
 
     def _first_buffers(self) -> dict[str, Tensor | None]:
         edges = edges_of(self.config)
-        own = {} if edges is None else {"sources": edges.sources, "open": edges.open, "signs": None} | edges.tensors()
         self.relay = 0 if edges is None else edges.relay
-        roles = {"ids": torch.arange(self.config.neurons), "sensors": sensors_of(self.config)}
-        return roles | {f"edge_{name}": t for name, t in own.items()}
+        own = {"ids": torch.arange(self.config.neurons)}
+        own |= {} if edges is None else {f"edge_{name}": t for name, t in edges.tensors().items()}
+        return own | {"sensors": sensors_of(self.config)}  # last, for torch.export miscounts what follows a None
 
     @torch.no_grad()
     def reset_parameters(self) -> None:

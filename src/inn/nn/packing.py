@@ -15,11 +15,10 @@ from inn.nn.masked import legible
 from inn.nn.population import NeuronLinear, NeuronNorm
 from inn.nn.presence import counted
 from inn.ops.norm.reference import EPSILON
-from inn.ops.tensors import autocasts, shares
+from inn.ops.tensors import autocasts
 
 DENSEST = 0.75
 """Share of (stream, step, neuron) that takes part above which the steps are not worth moving."""
-_MEETINGS = 8  # sizes that the numbers of neurons which meet at a step are rounded up to
 
 
 class Packed:
@@ -114,38 +113,11 @@ class Packed:
         said = said.index_copy(0, self.steps * neurons + self.rows // (batch * time), rows)
         return _Heard.apply(said.view(batch * time, -1), weight, self.steps, self.sizes)  # type: ignore[return-value]
 
-    def attended(self, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
-        """Attention among those that meet at a step: lists `[R, H, d]` of queries, keys, values -> `[R, H x d]`."""
-        rows = torch.cat((q * q.shape[-1] ** -0.5, k, v), 1)  # [R, 3 H, d]
-        heads, told = q.shape[1], []
-        for places, there in self.meetings:
-            met = rows.index_select(0, places.flatten()).unflatten(0, places.shape).transpose(1, 2)  # [S, 3 H, M, d]
-            q, k, v = met.split(heads, 1)
-            weights = shares(q @ k.transpose(-1, -2), there[:, None, None])
-            weights = F.dropout(weights, dropout) if dropout else weights
-            told.append((weights @ v).transpose(1, 2).flatten(2)[there])
-        return torch.cat(told).index_select(0, self.met) if told else rows[:, 2 * heads :].flatten(1)
-
     @cached_property
-    def meetings(self) -> list[tuple[Tensor, Tensor]]:
-        """Who meets at a step, `[S, M]` places in the list, and which of them count; steps of like M together."""
-        order = self.steps.argsort(stable=True)
+    def meetings(self) -> tuple[Tensor, Tensor]:
+        """Who meets at a step: the places in the list step by step, `[R]`, and where each step's begin, and R."""
         counts = self.steps.bincount(minlength=self.shape[0] * self.shape[1])
-        begin = counts.cumsum(0) - counts
-        some = counts.nonzero()[:, 0]
-        some = some[counts[some].argsort(stable=True)]
-        found = []
-        for part in some.tensor_split(min(_MEETINGS, max(1, len(some) // 64))) if len(some) else ():
-            many = torch.arange(int(counts[part[-1]]), device=order.device)
-            there = many < counts[part][:, None]
-            found.append((order[(begin[part][:, None] + many).clamp_max(len(order) - 1)], there))
-        return found
-
-    @cached_property
-    def met(self) -> Tensor:
-        """Where each row of the list is among those of `meetings`."""
-        order = torch.cat([places[there] for places, there in self.meetings])
-        return torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
+        return self.steps.argsort(stable=True), F.pad(counts[counts > 0].cumsum(0), (1, 0))
 
     def scaled(self, rows: Tensor, gain: Tensor, bias: Tensor | None = None) -> Tensor:
         """The list `[R, ..., D]` by a gain for all neurons or one for each, `[P, D]`, and plus a bias like it."""
@@ -157,6 +129,8 @@ class Packed:
         return rows * of_rows(gain) if bias is None else torch.addcmul(of_rows(bias), rows, of_rows(gain))
 
     def _normed(self, norm: NeuronNorm, rows: Tensor) -> Tensor:
+        if norm.weight is None:
+            return rows
         alike = F.rms_norm if norm.bias is None else F.layer_norm
         return self.scaled(alike(rows, rows.shape[-1:], eps=EPSILON), norm.weight, norm.bias)
 

@@ -247,7 +247,7 @@ class NeuronNorm(nn.Module):
     """Layer norm over the width with a gain and a bias per set of weights: `[B, T, N, D]` -> the same.
 
     `gain` is where the gain starts; 0 makes a norm that begins silent. With `kind` `rms` it is the RMS norm (Zhang &
-    Sennrich 2019), which takes no mean off and has no bias.
+    Sennrich 2019), which takes no mean off and has no bias; with `none` it gives what it gets, and has no parameters.
 
     >>> NeuronNorm(1, 2, kind="rms")(torch.tensor([3.0, 3.0]).expand(1, 1, 4, 2))[0, 0, 0]
     tensor([1.0000, 1.0000], grad_fn=<SelectBackward0>)
@@ -258,16 +258,19 @@ class NeuronNorm(nn.Module):
     def __init__(self, populations: int, width: int, *, gain: float = 1.0, kind: str = "layer"):
         super().__init__()
         self.gain = gain
-        self.weight = nn.Parameter(torch.empty(populations, width))
+        self.weight = nn.Parameter(torch.empty(populations, width)) if kind != "none" else None
         self.bias = nn.Parameter(torch.empty(populations, width)) if kind == "layer" else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        nn.init.constant_(self.weight, self.gain)
+        if self.weight is not None:
+            nn.init.constant_(self.weight, self.gain)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if (weight := self.weight) is None:
+            return x
         if (bias := self.bias) is None:
-            return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * self.weight.to(x.dtype)
-        return neuron_norm(x, self.weight, bias)
+            return F.rms_norm(x, x.shape[-1:], eps=EPSILON) * weight.to(x.dtype)
+        return neuron_norm(x, weight, bias)

@@ -63,7 +63,7 @@ class Round(nn.Module):
         if (gate := GATES[config.gate.kind]) is not None and not gate.once:
             self.gate = gate(config)
         if (inner := INNERS[config.inner.kind]) is not None:
-            self.inner_norm = NeuronNorm(P, D, kind=config.norm)
+            self.inner_norm = NeuronNorm(P, D, kind=config.norm if inner.normed else "none")
             self.inner = inner(config)
 
     @property

@@ -201,11 +201,14 @@ class RoundTape:
         if self.tape.each:
             self.tape.keep_edges(self.r, values.double(), edges)
 
-    def add_sizes(self, sent: Tensor, matrices: Tensor, edges: Edges | None = None) -> None:
+    def add_sizes(
+        self, sent: Tensor, matrices: Tensor, edges: Edges | None = None, places: Tensor | None = None
+    ) -> None:
         """Record as routing the size of what goes over each edge, ‖R_ij x_j‖, for x `sent` `[B, T, N, D]`.
 
         Args:
             matrices: R, `[N_to, I, N_from, D]`, or `[N_to, I, K, D]` of the edges given.
+            places: `[N_to, K]` where `sent` has what goes over these edges; at their sources when not given.
         """
         if not self.wants("routing"):
             return
@@ -215,7 +218,7 @@ class RoundTape:
         # Σ_x ‖R x‖² = <R'R, Σ_x x x'>: second moments of the senders in place of a message per edge and symbol.
         moments = torch.einsum("sjd,sje->jde", x, x)
         if edges is not None:
-            moments = moments[edges.sources]
+            moments = moments[edges.sources if places is None else places]
         squares = (gram * moments).sum((-2, -1)).clamp_min(0)
         if edges is not None:
             squares = _placed(squares, edges, listed)
@@ -225,7 +228,7 @@ class RoundTape:
                 sizes = torch.einsum("sjd,ijde,sje->sij", x, gram, x).clamp_min(0).sqrt()
                 self.tape.keep("routing", self.r, sizes[:, None])
             else:
-                arriving = x[:, edges.sources]
+                arriving = x[:, edges.sources if places is None else places]
                 sizes = torch.einsum("sikd,ikde,sike->sik", arriving, gram, arriving).clamp_min(0).sqrt()
                 self.tape.keep_edges(self.r, sizes[:, None], edges)
 

@@ -12,7 +12,7 @@ from inn.ops.lookup import recall
 from inn.ops.loop import recurrence
 from inn.ops.neighbours import neighbour_attention, neighbour_messages, neighbour_scores, neighbour_sum
 from inn.ops.norm import neuron_norm
-from inn.ops.packed import packed_conv, packed_scan
+from inn.ops.packed import packed_attention, packed_conv, packed_scan
 from inn.ops.scan import selective_scan
 from inn.ops.step import memory_step
 
@@ -27,6 +27,7 @@ __all__ = [
     "neuron_attention",
     "neuron_linear",
     "neuron_norm",
+    "packed_attention",
     "packed_conv",
     "packed_scan",
     "recall",

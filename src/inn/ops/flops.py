@@ -64,6 +64,11 @@ def _messages(x, weight, sources):
     return 2 * prod(x[:2]) * sources[0] * prod(weight[1:])
 
 
+def _met(q, first):
+    """How many meet at a step is in the numbers, not in the shapes: as if as many did at all steps."""
+    return _attention(q, q[0] / max(1, first[0] - 1))
+
+
 def _lstm(x, w, u):
     return 2 * prod(x[:2]) * w[0] * (w[1] + u[1])
 
@@ -84,6 +89,10 @@ def _recall(tokens, table, recent, orders, reset, mask, learn, width=0, **kwargs
 FORMULAS: dict[str, Callable[..., float]] = {
     "selective_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
     "selective_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
+    "packed_attention_fwd": lambda q, k, v, heads, order, first, **__: _met(q, first),
+    "packed_attention_bwd": lambda gy, q, k, v, heads, order, first, **__: (
+        2 * _attention(q, q[0] / max(1, first[0] - 1))
+    ),
     "packed_scan_fwd": lambda x, dt, A, *_, **__: _scan(x, A),
     "packed_scan_bwd": lambda gy, glast, x, dt, A, *_, **__: 2 * _scan(x, A),
     "packed_conv_fwd": lambda x, weight, *_, **__: _conv(x, weight),
@@ -104,6 +113,7 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "neighbour_messages_fwd": lambda x, weight, sources, *_, **__: _messages(x, weight, sources),
     "neighbour_messages_input_bwd": lambda gy, x, weight, sources, *_, **__: _messages(x, weight, sources),
     "neighbour_messages_weight_bwd": lambda gy, x, weight, sources, *_, **__: _messages(x, weight, sources),
+    "neighbour_messages_bwd": lambda gy, x, weight, sources, *_, **__: 2 * _messages(x, weight, sources),
     "neuron_linear_fwd": lambda x, weight, *_, **__: 2 * prod(x) * weight[1],
     "neuron_linear_input_bwd": lambda gy, weight, *_, **__: 2 * sum(map(prod, gy)) * weight[2],
     "neuron_linear_weight_bwd": lambda gy, x, *_, **__: 2 * sum(map(prod, gy)) * x[3],

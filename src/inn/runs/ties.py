@@ -18,9 +18,11 @@ from inn.system.trees import dotted
 
 FREE = (
     *("data.corpus", "data.tokenizer", "train.device", "train.threads", "train.parallel", "train.keep"),
+    "train.objective.teacher",  # what it has to be is known by its fingerprint
     *("train.log_every", "train.eval_every", "train.eval_symbols", "train.sample_every", "train.checkpoint_every"),
 )
-"""Settings that a person may change in a run's `config.yaml`: where the text is, the machine, what is kept and told."""
+"""Settings that a person may change in a run's `config.yaml`: where the text and the teacher are, the machine, what is
+kept and told."""
 
 
 def ties(config: RunConfig, vocabulary: Vocabulary) -> dict[str, Any]:

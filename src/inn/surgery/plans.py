@@ -203,6 +203,8 @@ def _check(c: Any, graph: Graph, done: str) -> None:
         why = "channels 'split' deals the channels out among all neurons"
     elif not READOUTS[c.readout.kind].resizable:
         why = f"readout '{c.readout.kind}' does not say that it heeds `silent` and `gains` (its `resizable`)"
+    elif c.norm == "none" and done == "put in" and READOUTS[c.readout.kind].side_by_side:
+        why = f"without a norm (norm none) readout '{c.readout.kind}' has no weights for new neurons"
     elif activation in ("sigmoid", "relu2"):
         why = f"activation '{activation}' divides by the number of neurons that are heard"
     elif activation == "fourier" and listed:
@@ -231,8 +233,8 @@ def _of_kept(graph: Graph, place: dict[int, int]) -> Any:
 
 def listed_of(edges: Edges) -> list[list[int]]:
     """Open edges as a configuration lists them, [to, from] or [to, from, sign]; raises for lags and log-weights."""
-    if edges.lags is not None or edges.log_weights is not None:
-        raise InputError("neurons with lags or weights of edges in their topology are not taken out or put in")
+    if any(getattr(edges, name, None) is not None for name in ("lags", "log_weights", "classes")):
+        raise InputError("neurons whose edges have lags, weights or classes are not taken out or put in")
     found, signs = [], None if edges.signs is None else edges.signs.tolist()
     for to, (row, is_open) in enumerate(zip(edges.sources.tolist(), edges.open.tolist())):
         for k, source in enumerate(row):

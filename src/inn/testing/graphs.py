@@ -248,7 +248,7 @@ def _check_router(config: GraphConfig, what: str) -> None:
         _near(recorded, message, f"{what}: it gives something else while it is recorded")
         weights = tape.mean("routing")[0]
         expect_equal(list(weights.shape[-2:]), [N, N], f"{what}: what it records is not [heads, to, from]")
-        if r.mass is not None:
+        if r.mass is not None and not r.lags:  # at first nothing has come over an edge that takes time
             rows = weights.abs().sum(-1)
             _near(rows, torch.full_like(rows, r.mass), f"{what}: rows of its weights do not sum to its mass {r.mass}")
     expect(all(n >= 0 for n in r.flops().values()), f"{what}: flops() must count")

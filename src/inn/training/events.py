@@ -101,7 +101,7 @@ class Validated(Event):
     """The best so far."""
     seconds: float
     metrics: dict[str, float] = field(default_factory=dict)
-    """Of a task, what else it is measured by: `accuracy`, `exact`, `auroc`, `rmse`, ..."""
+    """What else it is measured by: of a task `accuracy`, `exact`, `auroc`, `rmse`, ...; `objective.NAME`."""
 
 
 @dataclass(frozen=True)

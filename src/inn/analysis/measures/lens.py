@@ -91,6 +91,8 @@ def logit_lens(
         def says(neurons: Tensor) -> Tensor:
             """Log-probabilities `[S, vocab]` of neurons `[S, N, D]`."""
             z = model.graph.readout(neurons[None])[..., -width:]
+            if isinstance(norm, nn.Identity):
+                return model.head(model.bridge(z)).float().log_softmax(-1)[0]
             z = (z - z.mean(-1, keepdim=True) if centred else z) * torch.rsqrt(spread + EPSILON) * norm.weight
             z = z + norm.bias if centred else z
             return model.head(model.bridge(z)).float().log_softmax(-1)[0]

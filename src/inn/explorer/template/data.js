@@ -231,3 +231,6 @@ const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** The indices of the largest values, largest first. */
 const ranked = (values) => values.map((v, i) => [v, i]).sort((a, b) => b[0] - a[0]).map(([, i]) => i);
+
+/** Of more than forty the twenty at either end. */
+const bothEnds = (items) => (items.length > 40 ? [...items.slice(0, 20), ...items.slice(-20)] : items);

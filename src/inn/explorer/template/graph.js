@@ -147,7 +147,7 @@ function graphFigure(look) {
     note: (passage.routes
       ? "From left to right, round by round. Lines: messages, the thicker the larger the share of what the listener hears. Discs: how active a neuron is. Point at one (or Tab to it) to see what it sends (orange) and hears; click (or Enter) " + (groups ? "shows the neurons of the group. A disc is a group of neurons that hear one another; lines lead from one group to another, what it hears of itself is left out." : "opens its page.") + (N > 64 ? ` The ${LINES} strongest edges.` : "")
       : "Discs: how active each neuron is, round by round. In this run neurons exchange no messages.") + hushed,
-    height: (width) => Math.max(width < 500 ? 240 : 300, Math.min(720, 46 + N * (N <= 16 ? 34 : N <= 40 ? 15 : groups ? 9 : 2.7))),
+    height: (width) => Math.max(width < 500 ? 240 : 300, Math.min(720, 46 + N * (N <= 16 ? 34 : N <= 40 ? 15 : groups ? 9 : N <= 64 ? 8 : 2.7))),
     controls: [...groupChoice(look), ...(most > 1 ? [el("label.choice", {}, "sources ", select)] : [])],
     draw: (ctx, width, height) => {
       drawGraph(ctx, width, height, passage, app.place(look), { count, focus });

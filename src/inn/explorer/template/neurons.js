@@ -30,6 +30,7 @@ function neuronsView(look) {
     ["part", (n) => partOf(look.wiring, n), () => look.wiring?.sensors.length || look.wiring?.read.length, "Whether it takes the input in, and whether it is read out; an inner neuron does neither."],
     ["heard by others", (n) => times(survey.received[n]), () => known(survey?.received), "How much the others hear of it, in multiples of the average neuron (×)."],
     ["group", (n) => ({ value: groupOf(passage, n), shown: `G${groupOf(passage, n)}` }), () => passage?.neurons > LARGE, "Neurons that hear one another."],
+    ["community", (n) => 1 + communitiesOf(look).findIndex((group) => group.includes(n)), () => communitiesOf(look).length > 1, "Its place among the communities of the view Connections: neurons that hear one another more than others."],
     ["acts", (n) => ({ value: density(passage, n), shown: format.share(density(passage, n)) }), () => passage?.gates, "Share of the steps, over rounds, at which its gate is open."],
     ["activity", (n) => times(activity(n)), () => true, "The size of what it sends, in multiples of the average of a round (×)."],
     ["knows most about", (n) => { const best = bestClass(cards[n]); return best ? { value: best[1].bits, shown: `${best[0]}, ${format.bits(best[1].bits)} bits` } : null; }, () => cards.some((c) => c.information),
@@ -43,11 +44,12 @@ function neuronsView(look) {
   const parts = [dataTable("Neurons", columns.map(([name]) => name), rows, null, meanings)];
   const lesions = cards.filter((c) => known(c.lesion?.bits));
   if (lesions.length) {
+    const shown = lesions.length > 40 ? bothEnds(ranked(lesions.map((c) => c.lesion.bits)).map((i) => lesions[i])) : lesions;
     parts.unshift(figure({
       title: "Cost of silencing each neuron",
-      note: "Ablation: how many more bits per " + each() + " the model needs when this neuron alone is silenced. Thin lines: 95 % intervals over blocks of text.",
-      height: 22 * lesions.length + 4,
-      draw: (ctx, width) => drawBars(ctx, width, lesions.map((c) => ({ label: `neuron ${c.neuron}`, value: c.lesion.bits, low: c.lesion.low, high: c.lesion.high })), { labels: 84 }),
+      note: "Ablation: how many more bits per " + each() + " the model needs when this neuron alone is silenced. Thin lines: 95 % intervals over blocks of text." + (shown === lesions ? "" : " The twenty that cost most and least."),
+      height: 22 * shown.length + 4,
+      draw: (ctx, width) => drawBars(ctx, width, shown.map((c) => ({ label: `neuron ${c.neuron}`, value: c.lesion.bits, low: c.lesion.low, high: c.lesion.high })), { labels: 84 }),
       rows: () => [["neuron", "bits", "low", "high"], ...lesions.map((c) => [c.neuron, c.lesion.bits, c.lesion.low, c.lesion.high])],
       label: () => `Most: neuron ${lesions[ranked(lesions.map((c) => c.lesion.bits))[0]].neuron}.`,
     }));

@@ -74,7 +74,7 @@ function connectivityFigure(look, maps) {
 
 function receivedFigure(survey) {
   const items = survey.received.map((value, n) => ({ label: `neuron ${n}${roleOf(survey, n) ? `, ${roleOf(survey, n)}` : ""}`, value }));
-  const order = ranked(survey.received), shown = (order.length > 40 ? [...order.slice(0, 20), ...order.slice(-20)] : order).map((n) => items[n]);
+  const shown = bothEnds(ranked(survey.received)).map((n) => items[n]);
   const test = survey.roles?.hubs;
   const chance = test ? ` Their spread (standard deviation) is ${format.number(test.observed)}; with the neurons' identities shuffled it is ${format.number(test.mean)} (at most ${format.number(test.high)} in 95 %), p = ${format.number(test.p)}.` : "";
   return figure({
@@ -91,7 +91,7 @@ function communities(look) {
   return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Communities")),
     el("p.note", {}, `Groups that listen to one another more than to others (${method ?? "Louvain"}). Modularity ${format.number(modularity)}` + (chance ? `; with edges at random ${format.number(chance.mean)} (at most ${format.number(chance.high)} in 95 %), p = ${format.number(chance.p)}${chance.p > 0.05 ? ": no more than chance" : ""}.` : ".")),
     el("ul.groups", {}, groups.map((group, g) => {
-      const item = el("li", {}, group.map((n) => [neuronLink(n, String(n)), " "]));
+      const item = el("li", {}, group.map((n) => [neuronLink(n, String(n)), " "]), group.length > 1 ? el("span.note", {}, knownTo(look, group)) : null);
       if (group.length > 1 && communitiesOf(look).length > 1) item.style.borderColor = `light-dark(${HUE.light(g)}, ${HUE.dark(g)})`;
       return item;
     })));

@@ -18,7 +18,7 @@ function waysToColour(wiring, groups) {
   const { accent, warm, muted } = palette(), owner = new Map(groups.flatMap((group, g) => group.map((n) => [n, g])));
   const inside = (e) => owner.has(e.to) && owner.get(e.to) === owner.get(e.from);
   return [
-    [groups.length > 1, "groups", (e) => (inside(e) ? [groupColour(owner.get(e.to)), "within a community", []] : [muted, "between communities", []])],
+    [groups.length > 1, "groups", (e) => (inside(e) ? [groupColour(owner.get(e.to)), "within a community, in its colour", []] : [muted, "between communities", []])],
     [known(wiring.new), "what changed", (e) => (e.gone ? [warm, "gone since the start", [2, 4]] : e.isNew ? [accent, "new since the start", []] : [muted, "there from the start", []])],
     [known(wiring.lags), "lags", (e) => [e.lag ? warm : accent, e.lag ? `takes ${counted(e.lag, "step")}` : "takes no time", e.lag ? [1 + 3 * e.lag, 3] : []]],
     [known(wiring.signs), "signs", (e) => (e.sign < 0 ? [warm, "inhibits (−)", []] : [accent, "excites (+)", []])],
@@ -69,8 +69,8 @@ function drawWiring(ctx, width, side, { wiring, edges, ring, owner, way, focus }
     const strength = e.gone || !known(e.share) ? 0.5 : Math.sqrt(e.share / most), [x0, y0] = at(e.from), [x1, y1] = at(e.to);
     const [a, b] = [at(e.from, ring.radius * (1 - STRAND)), at(e.to, ring.radius * (1 - STRAND))];
     ctx.strokeStyle = focus === null || !near(e) ? colour : e.from === focus ? warm : accent;
-    ctx.globalAlpha = near(e) ? Math.min(1, (focus === null ? 0.16 : 0.45) + 0.6 * strength) : 0.05;
-    ctx.lineWidth = 0.5 + (N > 64 ? 1.2 : 2.6) * strength;
+    ctx.globalAlpha = near(e) ? Math.min(1, (focus !== null ? 0.45 : colour === muted ? 0.08 : 0.2) + 0.6 * strength) : 0.05;
+    ctx.lineWidth = (0.5 + (N > 64 ? 1.2 : 2.6) * strength) * Math.min(1, 0.3 + side / 880);
     ctx.setLineDash(dash);
     ctx.beginPath();
     ctx.moveTo(x0, y0);
@@ -130,7 +130,7 @@ function wiringFigure(look, maps) {
   const names = waysToColour(wiring, groups).map(([name]) => name);
   let chosen = names[0], focus = null;
   const select = el("select", { onchange: () => { chosen = select.value; node.redraw(); } }, names.map((name) => el("option", { value: name }, name)));
-  const sideOf = (width) => Math.min(width, 620), keyRows = (width) => (width < 460 ? 4 : 2);
+  const sideOf = (width) => Math.min(width, 620), keyRows = (width) => (width < 460 ? 3 : 2) + Math.ceil((wiring.sensors.length || wiring.read.length ? 3 : 0) * (width < 460 ? 0.7 : 0.34));
   const under = (x, y, canvas) => {
     const width = canvas.clientWidth, side = sideOf(width), ring = ringOf(order, gaps, side), at = order.map((n) => { const [a, b] = ring.at(n); return [n, Math.hypot(a + (width - side) / 2 - x, b - y)]; }).sort((a, b) => a[1] - b[1])[0];
     return at[1] < 18 ? at[0] : null;
@@ -159,3 +159,10 @@ function wiringFigure(look, maps) {
 
 /** The wiring where there are too many neurons to draw: what there is to say of it. */
 const wiringBlock = (look) => el("section.block", {}, el("div.caption", {}, el("h3", {}, "The wiring")), el("p.note", {}, wiringInWords(look)));
+
+/** What most neurons of a community know most about, in words; empty where that is not known. */
+function knownTo(look, group) {
+  const best = group.map((n) => bestClass(look.survey?.cards?.[n])?.[0]).filter(known), count = (name) => best.filter((other) => other === name).length;
+  const most = [...new Set(best)].sort((a, b) => count(b) - count(a))[0];
+  return most === undefined ? "" : `${count(most)} of ${group.length} know most about ${most}`;
+}

@@ -19,8 +19,8 @@ class Active(Gate):
     """p = σ((w · x + b) / T): a neuron takes part in a round where p > ½, and what it gains there is scaled by p.
 
     So the decision is hard, and the gradient goes through p. T is learned, from 0.3 √D on. The penalty is the mean
-    over all steps of p where it is above ½, and of 0 elsewhere: the price of taking part. Neurons begin
-    active, p = 0.88.
+    over all steps of p where it is above ½, and of 0 elsewhere: the price of taking part. With the
+    option `bias` at 2 neurons begin active, p = 0.88.
     """
 
     rests = True
@@ -29,6 +29,7 @@ class Active(Gate):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
+        self.first = config.gate.bias
         self.neurons = config.neurons
         self.weight = nn.Parameter(torch.empty(config.populations, config.width))
         self.bias = nn.Parameter(torch.empty(config.populations))
@@ -39,7 +40,7 @@ class Active(Gate):
     def reset_parameters(self) -> None:
         temperature = 0.3 * math.sqrt(self.weight.shape[1])
         nn.init.uniform_(self.weight, -1 / math.sqrt(self.weight.shape[1]), 1 / math.sqrt(self.weight.shape[1]))
-        nn.init.constant_(self.bias, 2.0 * temperature)
+        nn.init.constant_(self.bias, self.first * temperature)
         nn.init.constant_(self.log_temperature, math.log(temperature))
 
     def forward(

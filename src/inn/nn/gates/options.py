@@ -20,6 +20,8 @@ class ActiveOptions(Options):
     """A neuron takes part in a round at a step, or rests: it costs nothing then (after arXiv 2306.11197)."""
 
     alone: ClassVar[bool] = True  # without a router, neurons rest from their memory
+    bias: float = 2.0
+    """Of p's logit at the start: with 2 neurons begin active (p = 0.88), with 0 they rest at half of the steps."""
 
 
 @dataclass

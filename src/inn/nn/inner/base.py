@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -24,9 +24,11 @@ class InnerMap(nn.Module, ABC):
 
     Attributes:
         Options: the dataclass of the map's options.
+        normed: False for a map of the numbers as they are, without the norm.
     """
 
     Options: type[PartOptions] = PartOptions
+    normed: ClassVar[bool] = True
 
     def __init__(self, config: GraphConfig):
         super().__init__()

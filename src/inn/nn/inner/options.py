@@ -94,3 +94,18 @@ class SeparableOptions(Options):
     def check(self, graph: Any) -> None:
         if self.order is not None and self.order > graph.width:
             raise InputError(f"order {self.order} is more than the {graph.width} numbers of a neuron; set it lower")
+
+
+@dataclass
+class ClipOptions(Options):
+    """Bounds that a neuron's numbers are kept within."""
+
+    low: float = 0.0
+    """The least that a number may be at the end of a round."""
+    high: float = 1.0
+    """The most."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low >= self.high:
+            raise InputError(f"low {self.low} must be below high {self.high}; set other bounds")

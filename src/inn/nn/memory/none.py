@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 
 
 class NoMemory(Memory):
-    """A gated feed-forward map, W (u silu(z)): a Mamba memory without convolution and scan. It has no state."""
+    """A gated feed-forward map, W (u silu(z)): a Mamba memory without convolution and scan; zeros with `expand` 0.
+
+    It has no state.
+    """
 
     Options = NoneOptions
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         E = config.memory.expand * config.width
-        self.in_proj = None if config.into_memory else neuron_map(config, config.width, 2 * E)
-        self.out_proj = NeuronLinear(config.populations, E, config.width)
+        self.in_proj = None if config.into_memory or not E else neuron_map(config, config.width, 2 * E)
+        self.out_proj = NeuronLinear(config.populations, E, config.width) if E else None
 
     @classmethod
     def inputs(cls, config: GraphConfig) -> int:
@@ -43,6 +47,8 @@ class NoMemory(Memory):
         mask: Tensor | None = None,
         present: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
+        if self.out_proj is None:
+            return torch.zeros_like(x), {}
         x = x if self.in_proj is None else self.in_proj(x)
         u, z = x.chunk(2, -1)
         return self.out_proj(u * F.silu(z)), {}

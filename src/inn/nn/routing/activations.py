@@ -145,17 +145,18 @@ def over_learned(scores: Tensor, is_open: Tensor, log_weights: Tensor, sink: Ten
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, activation: Activation, edges: Edges | None, sparse: bool, dropout: float,
-    present: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, activation: Activation, edges: Edges | None, along: Edges | None, sparse: bool,
+    dropout: float, present: Tensor | None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Attention by an activation: what neurons hear `[B, T, N, H, d]`, and the signed weights `[B, T, H, N, K]`.
 
     Args:
         q, k, v: `[B, T, N, H, d]`.
         edges: listed ones where `sparse`; else those that may be used among all.
+        along: the same, by where `k` and `v` have what comes over them (`Router.late`).
         present: `[B, T, N]` bool, None for all.
     """
-    scale, listed = q.shape[-1] ** -0.5, edges if sparse else None
+    scale, listed = q.shape[-1] ** -0.5, along if sparse else None
     if listed is not None:
         scores = neighbour_scores(q, k, listed.sources, listed.open) * scale
         is_open = listed.open

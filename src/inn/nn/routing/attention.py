@@ -15,7 +15,7 @@ from inn.nn.routing.base import Parts, WeightedRouter, emitted
 from inn.nn.routing.options import AttentionOptions
 from inn.nn.topology.base import learned
 from inn.nn.topology.edges import Edges
-from inn.ops import neighbour_attention, neuron_attention
+from inn.ops import neighbour_attention, neuron_attention, packed_attention
 from inn.ops.tensors import autocasts
 from inn.system.errors import InputError
 
@@ -35,7 +35,7 @@ class Attention(WeightedRouter):
 
     Options = AttentionOptions
     exchangeable = True
-    takes_log_weights = learns_edges = True
+    takes_log_weights = learns_edges = takes_lags = True
     no_decay = ("query_gain", "key_gain")
 
     def __init__(self, config: GraphConfig):
@@ -89,11 +89,17 @@ class Attention(WeightedRouter):
         if self.query_gain is not None and self.key_gain is not None:
             q = F.rms_norm(q, q.shape[-1:]) * self.query_gain[:, None].to(q.dtype)
             k = F.rms_norm(k, k.shape[-1:]) * self.key_gain[:, None].to(k.dtype)
+        along, after = edges, {}
+        if self.lags:
+            sent = torch.cat((k.flatten(3), v.flatten(3)), -1)
+            sent, present, along, after = self.late(sent, state, edges, present, reset, mask)
+            k, v = (a.unflatten(-1, (self.heads, -1)) for a in sent.chunk(2, -1))
         dropout, look = self.dropout if self.training else 0.0, tape is not None and tape.wants("routing")
         if self.activation is not None:
-            message, weights = attend(q, k, v, self.activation, edges, self.sparse, dropout, present)
+            message, weights = attend(q, k, v, self.activation, edges, along, self.sparse, dropout, present)
         elif self.sparse and edges is not None:
-            listed = (edges.sources, edges.open, edges.signs, edges.log_weights)
+            assert along is not None
+            listed = (along.sources, edges.open, edges.signs, edges.log_weights)
             message, weights = neighbour_attention(q, k, v, *listed, present, dropout, look)
             if weights is not None and edges.signs is not None:
                 weights = weights * edges.signs
@@ -111,7 +117,10 @@ class Attention(WeightedRouter):
                 weights = None if weights is None or rows is None else torch.where(whole, weights, rows)
         if tape is not None and weights is not None:
             tape.add_routing(weights, edges if self.sparse else None)
-        return self.out(message.flatten(-2)), {}
+        return self.out(message.flatten(-2)), after
+
+    def carries(self) -> int:
+        return 2 * self.width
 
     def packs(self, x: Tensor, edges: Edges | None) -> bool:
         return self.skips and edges is None and not autocasts(x) and untouched(self)
@@ -124,7 +133,8 @@ class Attention(WeightedRouter):
             q, k = (
                 rows.scaled(F.rms_norm(t, t.shape[-1:]), gain) for t, gain in ((q, self.query_gain), (k, self.key_gain))
             )
-        return rows.through(self.out, rows.attended(q, k, v, self.dropout if self.training else 0.0))
+        message = packed_attention(q, k, v, *rows.meetings, self.dropout if self.training else 0.0)
+        return rows.through(self.out, message.flatten(1))
 
     def flops(self) -> dict[str, float]:
         parts = super().flops()

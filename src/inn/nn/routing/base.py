@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from inn.config.parts import Options as PartOptions
+from inn.nn.direct import at_rest
 from inn.nn.population import NeuronLinear, neuron_map
 from inn.nn.presence import TakesPresent, relayed, relays
+from inn.nn.routing.late import PAST, arriving, by_lag
 from inn.nn.routing.options import MessageOptions
 from inn.nn.topology.base import edges_of, learned
 from inn.nn.topology.edges import Edges
@@ -37,8 +39,10 @@ class Router(TakesPresent, nn.Module, ABC):
         exchangeable: True for a router that lets neurons which are alike hear the same, whatever their number: one may
             then stand for all (`inn.collapse`).
         takes_lags: True for a router that honours `edges.lags`; with another such a topology is refused.
+        lags: the steps that edges take, rising, where any takes some; () elsewhere.
         learns_edges: True for a router that gives learned edges a gradient; with another such a topology is refused.
         takes_log_weights: True for a router that adds `edges.log_weights` to its logits; the same.
+        takes_classes: True for a router whose edges of one class share a weight; the same.
         skips: whether messages to neurons that rest cost nothing.
         Options: the dataclass of the router's options, which are `config.router`.
         heads: routing weights per edge that the tape records.
@@ -52,6 +56,7 @@ class Router(TakesPresent, nn.Module, ABC):
     exchangeable: bool = False
     takes_lags: ClassVar[bool] = False
     takes_log_weights: ClassVar[bool] = False
+    takes_classes: ClassVar[bool] = False
     learns_edges: ClassVar[bool] = False
     skips: bool = False
     Options: type[PartOptions] = PartOptions
@@ -66,23 +71,67 @@ class Router(TakesPresent, nn.Module, ABC):
         super().__init__()
         self.neurons, self.width = config.neurons, config.width
         edges = edges_of(config)
-        for known, what in ((self.takes_lags, "lags"), (self.takes_log_weights, "log_weights")):
+        known_of = {"lags": self.takes_lags, "log_weights": self.takes_log_weights, "classes": self.takes_classes}
+        for what, known in known_of.items():
             if not known and edges is not None and getattr(edges, what) is not None:
                 raise InputError(
                     f"topology '{config.topology.kind}' has {what} of edges, which router '{config.router.kind}' does "
-                    "not know of; use another router, or a topology without them"
+                    f"not know of; use {'router mixing' if what == 'classes' else 'another router'}, or a topology "
+                    "without them"
                 )
         if not self.learns_edges and learned(config):
             raise InputError(
                 f"topology '{config.topology.kind}' learns its edges, and router '{config.router.kind}' gives them no "
                 "gradient; use router attention, dendrites, bus, mixing or static"
             )
+        self.lags: tuple[int, ...] = ()
+        if edges is not None and edges.lags is not None and edges.lags.any():
+            self.lags = tuple(sorted({*edges.lags.flatten().tolist()}))
+            self.window = max(getattr(config.topology, "lag_window", None) or 0, *self.lags, 1)
+            if config.lag:
+                raise InputError(
+                    f"router '{config.router.kind}' with lag 1 hears the step before, and edges of topology "
+                    f"'{config.topology.kind}' have lags of their own; leave one of them out"
+                )
         self.sparse = edges is not None
         self.degree = config.neurons if edges is None else edges.sources.shape[1]
 
     def initial_state(self, batch: int) -> Parts:
         """The state before the first step, parts `[B, N, ...]`; empty for a router that looks at the present only."""
-        return {}
+        if not self.lags:
+            return {}
+        like = next(self.parameters())
+        return {PAST: at_rest(self, like, batch, self.neurons, self.window, self.carries() + 1)}
+
+    def carries(self) -> int:
+        """Numbers that a neuron puts on an edge, of a router that `takes_lags`."""
+        return self.width
+
+    def late(
+        self,
+        sent: Tensor,
+        state: Parts | None,
+        edges: Edges | None,
+        present: Tensor | None,
+        reset: Tensor | None,
+        mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None, Edges | None, Parts]:
+        """Of edges that take time: what arrives `[B, T, L x N, F]`, where from, by which edges, and the state after.
+
+        Where no edge does all is as it was given.
+
+        Args:
+            sent: `[B, T, N, F]` what neurons put on their edges.
+            state: the parts before the first step; None: none.
+            present: `[B, T, N]` bool, who is there.
+        """
+        if not self.lags:
+            return sent, present, edges, {}
+        if edges is None or edges.lags is None:
+            raise InputError("the edges of this router take time; give edges with lags")
+        past = (state or self.initial_state(len(sent)))[PAST]
+        found, there, past = arriving(sent, past, self.lags, present, reset, mask)
+        return found, there, by_lag(edges, self.lags), {PAST: past}
 
     @abstractmethod
     def forward(
@@ -181,14 +230,18 @@ class WeightedRouter(Router):
     def __init__(self, config: GraphConfig):
         super().__init__(config)
         silent = starts_silent(config)
-        self.value = neuron_map(config, config.width, config.width, bias=True)
-        self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
+        maps = getattr(config.router, "maps", True)
+        self.value = neuron_map(config, config.width, config.width, bias=True) if maps else nn.Identity()
+        self.out: nn.Module = nn.Identity()
+        if maps:
+            self.out = NeuronLinear(config.populations, config.width, config.width, bias=True, zero=silent)
 
     def values(self, x: Tensor, gate: Tensor | None) -> Tensor:
         return emitted(self.value(x), gate)
 
     def flops(self) -> dict[str, float]:
+        maps: list[Any] = [m for m in (self.value, self.out) if not isinstance(m, nn.Identity)]
         return {
-            "routing.matrices": self.value.flops(self.neurons) + self.out.flops(self.neurons),
+            "routing.matrices": float(sum(m.flops(self.neurons) for m in maps)),
             "routing.messages": 2.0 * self.neurons * self.degree * self.width,
         }

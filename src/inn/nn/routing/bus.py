@@ -27,7 +27,7 @@ class Bus(Router):
     """
 
     mass = None
-    learns_edges = True
+    learns_edges = takes_lags = True
     Options = BusOptions
 
     def __init__(self, config: GraphConfig):
@@ -56,15 +56,20 @@ class Bus(Router):
         written = self.sent(x, gate)
         if self.sparse and edges is not None:
             read = self.read.to(written.dtype)
+            written, _, along, after = self.late(written, state, edges, None, reset, mask)
+            assert along is not None
             if tape is not None:
-                tape.add_sizes(written, read, edges)
-            return messages(written, read.flatten(2), edges.sources, edges.open, edges.signs), {}
+                tape.add_sizes(written, read, edges, along.sources)
+            return messages(written, read.flatten(2), along.sources, along.open, along.signs), after
         read = self.read if edges is None else self.read * edges.matrix(self.read.dtype)[:, None, :, None]
         read = read.to(written.dtype)
         if tape is not None:
             tape.add_sizes(written, read)
         message = written.flatten(2) @ read.flatten(2).flatten(0, 1).T  # one product for all readers
         return message.unflatten(-1, (self.neurons, -1)), {}
+
+    def carries(self) -> int:
+        return self.read.shape[-1]
 
     def sent(self, x: Tensor, gate: Tensor | None) -> Tensor:
         return emitted(torch.sigmoid(self.write_gate(x)) * self.write(x), gate)  # [B, T, N, m]

@@ -36,7 +36,7 @@ class Dendrites(Router):
     """
 
     mass = None
-    learns_edges = True
+    learns_edges = takes_lags = True
     into_memory = True
     Options = DendritesOptions
 
@@ -69,9 +69,11 @@ class Dendrites(Router):
     ) -> tuple[Tensor, Parts]:
         x = emitted(x, gate)
         if self.sparse and edges is not None:
+            x, _, along, after = self.late(x, state, edges, None, reset, mask)
+            assert along is not None
             if tape is not None and tape.wants("routing"):
-                tape.add_sizes(x, self._weight().unflatten(2, (self.degree, -1)), edges)
-            return self._along(x, edges), {}
+                tape.add_sizes(x, self._weight().unflatten(2, (self.degree, -1)), edges, along.sources)
+            return self._along(x, along), after
         if edges is None and tape is None:
             return self._heard(everyone(x)), {}
         factors, wanted = None if edges is None else edges.matrix(x.dtype), tape is not None and tape.wants("routing")

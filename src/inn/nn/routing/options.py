@@ -73,6 +73,30 @@ class AttentionOptions(MessageOptions):
 
 
 @dataclass
+class MixingOptions(MessageOptions):
+    """A learned weight for every edge, whatever the input, or for every class of edges that the topology names."""
+
+    zero_start: bool = needs(True, "maps", bool, "true")
+    """Start the messages at zero: the neurons learn to send messages."""
+    maps: bool = True
+    """Maps of what is said and of what is heard around the weights; false: it is heard as it is, times a weight."""
+    class_start: Literal["one", "uniform"] = "one"
+    """The weight of a class of edges at the start: 1 or -1, by the class's sign, or uniform in that half of [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_idle(self)
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        if self.class_start != "one" and not getattr(graph.topology, "classes", None):
+            raise InputError(
+                f"class_start '{self.class_start}' does nothing without classes of edges; name classes in topology "
+                "'file' or 'edges', or leave it out"
+            )
+
+
+@dataclass
 class MixtureOptions(MessageOptions):
     """Each neuron asks a few of the others, chosen by what it holds itself, and only they answer."""
 

@@ -20,7 +20,7 @@ class Static(WeightedRouter):
     """Fixed uniform weights, 1/N (1/K where only K edges are open)."""
 
     exchangeable = True
-    learns_edges = True
+    learns_edges = takes_lags = True
 
     def forward(
         self,
@@ -34,11 +34,14 @@ class Static(WeightedRouter):
         tape: RoundTape | None = None,
         present: Tensor | None = None,
     ) -> tuple[Tensor, Parts]:
-        v = only_present(self.values(x, gate), present)
-        share = None if present is None else self._share(present, edges, v.dtype)
+        v, along, after = only_present(self.values(x, gate), present), edges, {}
+        if self.sparse:
+            v, present, along, after = self.late(v, state, edges, present, reset, mask)
+        share = None if present is None else self._share(present, along, v.dtype)
         if self.sparse and edges is not None:
+            assert along is not None
             weights = edges.factors(torch.float32) / edges.open.sum(1, keepdim=True).clamp_min(1)
-            message = neighbour_sum(v, weights, edges.sources, edges.open)
+            message = neighbour_sum(v, weights, along.sources, along.open)
         elif edges is None:
             weights = torch.full((self.neurons, self.neurons), 1 / self.neurons, device=x.device)
             message = v.mean(2, keepdim=True).expand_as(v)  # the same for all: no need for the product
@@ -49,12 +52,12 @@ class Static(WeightedRouter):
         if share is not None:
             message = message * share[..., None]
         if tape is not None and share is not None and present is not None:
-            there = present if edges is None or not self.sparse else present[:, :, edges.sources]
+            there = present if along is None or not self.sparse else present[:, :, along.sources]
             there = there if there.ndim == 4 else there[:, :, None]
             tape.add_routing((weights * there * share[..., None])[:, :, None], edges if self.sparse else None)
         elif tape is not None:
             tape.add_routing(weights.expand(*x.shape[:2], 1, -1, -1), edges if self.sparse else None)
-        return self.out(message), {}
+        return self.out(message), after
 
     def _share(self, present: Tensor, edges: Edges | None, dtype: torch.dtype) -> Tensor:
         """By how much more the neurons that are there weigh, `[B, T, N]`; exactly 1 where all are."""

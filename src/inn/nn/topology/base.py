@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from inn.config.parts import Options as PartOptions
 from inn.nn.topology.edges import Edges
 from inn.nn.topology.fitting import fit
 from inn.nn.topology.options import EdgesOptions, SignaturesOptions
-from inn.nn.topology.roles import TopologyOptions
+from inn.nn.topology.roles import LagOptions, TopologyOptions
 from inn.registry import TOPOLOGIES
 from inn.system.errors import InputError
 
@@ -56,7 +57,7 @@ class Topology(ABC):
         if like is None:
             return SignaturesOptions(width, tau, kind="signatures")
         edges = Topology.from_graph(like).edges
-        if like.is_directed() or any(len(edge) == 3 for edge in edges):
+        if like.is_directed() or any(len(edge) > 2 for edge in edges):
             raise InputError("signatures make edges that lead both ways, without signs; give an undirected graph")
         if len(like) != neurons:
             raise InputError(f"the graph has {len(like)} nodes, and there are {neurons} neurons")
@@ -69,8 +70,8 @@ class Topology(ABC):
         """A NetworkX graph as what `inn.Graph(topology=...)` takes; an edge u -> v lets v hear u.
 
         Nodes are the neurons' numbers where they are whole numbers from 0 on, else neurons in their order. An edge's
-        `sign`, or else the sign of its `weight`, is its sign. An undirected edge leads both ways. With `itself` every
-        neuron hears itself, too.
+        `sign`, or else the sign of its `weight`, is its sign; its `lag` the steps that it takes. An undirected edge
+        leads both ways. With `itself` every neuron hears itself, too.
 
         Raises `InputError` for a graph without nodes, or with several edges between two of them.
         """
@@ -81,25 +82,30 @@ class Topology(ABC):
             raise InputError("a topology needs a graph with nodes, and at most one edge from one to another")
         numbered = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in nodes)
         number = {node: node if numbered else i for i, node in enumerate(nodes)}
-        edges, signed = [], False
+        edges, columns = [], 2
         for u, v, data in graph.edges(data=True):
             value = data.get("sign", data.get("weight", 1))
             if not isinstance(value, Real) or value != value:
                 raise InputError(f"the sign or weight of edge {u!r} -> {v!r} must be a number, not {value!r}")
             if value == 0:
                 continue
-            sign = -1 if value < 0 else 1
-            signed |= sign < 0
-            edges.append([number[v], number[u], sign])
+            sign, lag = -1 if value < 0 else 1, data.get("lag", 0)
+            columns = max(columns, 4 if lag else 3 if sign < 0 else 2)
+            edges.append([number[v], number[u], sign, lag])
             if not graph.is_directed() and u != v:
-                edges.append([number[u], number[v], sign])
-        return EdgesOptions(sorted(e if signed else e[:2] for e in edges), itself, kind="edges")
+                edges.append([number[u], number[v], sign, lag])
+        return EdgesOptions(sorted(e[:columns] for e in edges), itself, kind="edges")
 
 
 def edges_of(config: GraphConfig) -> Edges | None:
     """The edges that a graph's topology makes; None for the complete graph, which needs no list."""
     with torch.device("cpu"):  # wherever weights are made: edges are known, not learned
-        return TOPOLOGIES[config.topology.kind](config.topology).edges(config.neurons)
+        edges, options = TOPOLOGIES[config.topology.kind](config.topology).edges(config.neurons), config.topology
+        if edges is None or not isinstance(options, LagOptions) or not any(options.lags):
+            return edges
+        draw, own = torch.Generator().manual_seed(options.lag_seed), torch.arange(config.neurons)[:, None]
+        lags = torch.randint(options.lags[0], options.lags[-1] + 1, edges.sources.shape, generator=draw)
+        return replace(edges, lags=lags.masked_fill(edges.sources == own, 0))  # a neuron hears itself at once
 
 
 def wiring_of(config: GraphConfig) -> nn.Module | None:

@@ -15,7 +15,7 @@ MOST = 1 << 14
 """Neurons whose edges can be listed one by one, all to all."""
 
 
-NAMES = ("sources", "open", "signs", "log_weights", "lags")
+NAMES = ("sources", "open", "signs", "log_weights", "lags", "classes", "limits")
 """The fields of `Edges` that are tensors."""
 
 
@@ -29,6 +29,8 @@ class Edges:
         signs: `[N_to, K]` of 1 and -1, a factor on the message over an edge; None if all are 1.
         log_weights: `[N_to, K]` float, added to the logits of routers by softmax; None if all are 0.
         lags: `[N_to, K]` int64, how many steps an edge takes; None if all take none.
+        classes: `[N_to, K]` int64, the class of each edge: edges of one class share a weight; None without classes.
+        limits: `[C]` of -1, 0 and 1, the sign that the weight of each class has to have; 0 for any.
         relay: in the place of a neuron that is absent its listeners hear the one so many places before it, over its
             edge from there (topology `chain`); 0: they hear nobody.
     """
@@ -38,6 +40,8 @@ class Edges:
     signs: Tensor | None = None
     log_weights: Tensor | None = None
     lags: Tensor | None = None
+    classes: Tensor | None = None
+    limits: Tensor | None = None
     relay: int = 0
 
     @classmethod
@@ -55,7 +59,12 @@ class Edges:
 
     @classmethod
     @typed
-    def listed(cls, heard: Sequence[Sequence[int]], signs: Sequence[Sequence[int]] | None = None) -> Edges:
+    def listed(
+        cls,
+        heard: Sequence[Sequence[int]],
+        signs: Sequence[Sequence[int]] | None = None,
+        lags: Sequence[Sequence[int]] | None = None,
+    ) -> Edges:
         """For each neuron the neurons that it hears; shorter rows are filled up with closed edges to itself.
 
         >>> Edges.listed([[0, 1], [1]]).dense().tolist()
@@ -64,14 +73,19 @@ class Edges:
         for i, row in enumerate(heard):
             if not all(0 <= j < len(heard) for j in row):
                 raise InputError(f"neuron {i} hears {list(row)}, and there are neurons 0 to {len(heard) - 1} only")
-        if signs is not None and list(map(len, signs)) != list(map(len, heard)):
-            raise InputError("edges need as many signs as there are edges, neuron by neuron")
+        for name, values in (("signs", signs), ("lags", lags)):
+            if values is not None and list(map(len, values)) != list(map(len, heard)):
+                raise InputError(f"edges need as many {name} as there are edges, neuron by neuron")
         widest = max(1, *map(len, heard))
         sources = torch.tensor([[*row, *[i] * (widest - len(row))] for i, row in enumerate(heard)])
         is_open = torch.tensor([[k < len(row) for k in range(widest)] for row in heard])
-        if signs is None or all(s == 1 for row in signs for s in row):
-            return cls(sources, is_open)
-        return cls(sources, is_open, torch.tensor([[*row, *[1] * (widest - len(row))] for row in signs]))
+
+        def filled(values: Sequence[Sequence[int]] | None, usual: int) -> Tensor | None:
+            if values is None or all(v == usual for row in values for v in row):
+                return None
+            return torch.tensor([[*row, *[usual] * (widest - len(row))] for row in values])
+
+        return cls(sources, is_open, filled(signs, 1), lags=filled(lags, 0))
 
     def close(self, pairs: Iterable[tuple[int, int]]) -> Edges:
         """Close the edges (to, from); the rest stays as it is.

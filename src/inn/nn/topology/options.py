@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from inn.config.checks import check_at_least, check_idle, needs
 from inn.nn.topology.files import read_edges
-from inn.nn.topology.roles import ReadoutOptions, TopologyOptions
+from inn.nn.topology.roles import LagOptions, ReadoutOptions, TopologyOptions
 from inn.system.errors import InputError
 
 
 @dataclass
-class RingOptions(TopologyOptions):
+class RingOptions(LagOptions):
     """Each neuron receives from itself and its nearest neighbours on a ring."""
 
     neighbours: int = 2
@@ -121,7 +122,7 @@ class SignaturesOptions(TopologyOptions):
 
 
 @dataclass
-class GroupsOptions(TopologyOptions):
+class GroupsOptions(LagOptions):
     """Groups of neurons: each receives from all neurons of its group, and from a few others."""
 
     groups: int = 2
@@ -167,7 +168,7 @@ class GroupsOptions(TopologyOptions):
 
 
 @dataclass
-class HubOptions(TopologyOptions):
+class HubOptions(LagOptions):
     """A star: the first neurons hear all, all others hear these and themselves."""
 
     hubs: int = 1
@@ -240,28 +241,69 @@ class EachOptions(ReadoutOptions):
 
 
 @dataclass
-class EdgesOptions(TopologyOptions):
+class EdgesOptions(LagOptions):
     """A list of edges."""
 
     edges: list[list[int]] = field(default_factory=list)
-    """[to, from] for every edge, or [to, from, sign] with 1 or -1; neurons are numbered from 0."""
+    """[to, from], [to, from, sign] with 1 or -1 (of a class also 0), or [to, from, sign, lag], of neurons from 0 on."""
     itself: bool = True
     """Each neuron also receives from itself, listed or not."""
+    classes: list[str] = field(default_factory=list)
+    """A class for every edge, by name: those of one share a weight, of the sign that they have (0: any); []: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        signs = (1, 0, -1) if self.classes else (1, -1)
         seen = set()
         for edge in self.edges:
-            if len(edge) not in (2, 3) or any(isinstance(n, bool) or not isinstance(n, int) for n in edge):
-                raise InputError(f"an edge is [to, from] or [to, from, sign] in whole numbers, not {edge}")
-            if min(edge[:2]) < 0 or (len(edge) == 3 and edge[2] not in (1, -1)):
-                raise InputError(f"edge {edge} must join neurons numbered from 0, and a sign is 1 or -1")
+            if len(edge) not in (2, 3, 4) or any(isinstance(n, bool) or not isinstance(n, int) for n in edge):
+                raise InputError(f"an edge is [to, from], [to, from, sign] or [to, from, sign, lag], not {edge}")
+            if min(edge[:2]) < 0 or (len(edge) > 2 and edge[2] not in signs):
+                either = "1, -1 or 0 (any)" if self.classes else "1 or -1"
+                raise InputError(f"edge {edge} must join neurons numbered from 0, and a sign is {either}")
+            if len(edge) == 4 and edge[3] < 0:
+                raise InputError(f"edge {edge} must have a lag of 0 or more steps")
             if tuple(edge[:2]) in seen:
                 raise InputError(f"edge {edge[:2]} is listed twice; leave one out")
             seen.add(tuple(edge[:2]))
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        if not self.classes:
+            return
+        if len(self.classes) != len(self.edges) or not all(name.strip() for name in self.classes):
+            without = next(
+                (e for e, n in zip_longest(self.edges, self.classes, fillvalue="") if not str(n).strip()), ""
+            )
+            raise InputError(
+                f"there are {len(self.edges)} edges, and edge {without or 'none'} has no class; name one for every "
+                "edge, or for none"
+            )
+        if self.itself:
+            raise InputError(
+                "an edge from a neuron to itself is of no class; list those that are to be, and set itself false"
+            )
+        self.limits()
+
+    def limits(self) -> dict[str, int]:
+        """The classes as they come, each with the sign of its weight; `InputError` for one with edges of two signs."""
+        found: dict[str, int] = {}
+        for edge, name in zip(self.edges, self.classes, strict=True):
+            sign = edge[2] if len(edge) > 2 else 0
+            if found.setdefault(name, sign) != sign:
+                raise InputError(
+                    f"class '{name}' has edges of sign {found[name]} and of sign {sign}, and they share one weight; "
+                    "name two classes"
+                )
+        return found
+
+    def longest(self) -> int:
+        return max(super().longest(), *(edge[3] for edge in self.edges if len(edge) == 4), 0)
 
     def check(self, graph: Any) -> None:
         super().check(graph)
+        if self.lags and any(len(edge) == 4 for edge in self.edges):
+            raise InputError(f"lags {self.lags} and the edges themselves both say how long edges take; leave lags out")
         if not self.edges and not self.itself:
             raise InputError("topology 'edges' without edges lets nobody hear anything; list some")
         largest = max((max(edge[:2]) for edge in self.edges), default=0)
@@ -274,11 +316,11 @@ class FileOptions(EdgesOptions):
     """Edges from a file, which is read once: the configuration stores them."""
 
     path: str | None = None
-    """A CSV of `to,from[,sign]` or of an adjacency matrix, or an npz with `edges` or `adjacency` (row: receiver)."""
+    """A CSV of `to,from[,sign][,lag][,class]` or an adjacency matrix, or an npz with `edges` or `adjacency`."""
 
     def __post_init__(self) -> None:
         if not self.edges:
             if self.path is None:
                 raise InputError("topology 'file' needs path: a CSV or an npz with edges or an adjacency matrix")
-            self.edges = read_edges(self.path)
+            self.edges, self.classes = read_edges(self.path)
         super().__post_init__()

@@ -21,6 +21,42 @@ class TopologyOptions(Options):
         check_chosen("sensors", self.sensors, graph.neurons)
 
 
+LONGEST = 4096
+"""Steps that an edge takes, at most: routers keep all of them of every neuron."""
+
+
+@dataclass
+class LagOptions(TopologyOptions):
+    """What topologies that list their edges have in common."""
+
+    lags: list[int] = field(default_factory=list, kw_only=True)
+    """Steps that edges from one neuron to another take: [3] all, [1, 8] drawn from this range for each; []: none."""
+    lag_seed: int = field(default=0, kw_only=True)
+    """Seed of these draws."""
+    lag_window: int | None = field(default=None, kw_only=True)
+    """Steps that routers keep of what neurons sent; as many as the longest lag when not given."""
+
+    def longest(self) -> int:
+        """The longest lag that an edge may have."""
+        return max(self.lags, default=0)
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        if self.lags and not (len(self.lags) <= 2 and 0 <= self.lags[0] <= self.lags[-1]):
+            raise InputError(f"lags must be [steps] or [from, to] in steps from 0 on, not {self.lags}")
+        if self.lag_seed and len(self.lags) < 2:
+            raise InputError(
+                f"lag_seed {self.lag_seed} is of a range to draw from, and lags is {self.lags}; leave it out"
+            )
+        longest, window = self.longest(), self.lag_window
+        if window is not None and not longest:
+            raise InputError(f"lag_window {window} is of edges with lags, and none has one; leave it out")
+        if longest > LONGEST:
+            raise InputError(f"a lag is at most {LONGEST} steps, not {longest}; lower it")
+        if window is not None and longest > window:
+            raise InputError(f"a lag of {longest} steps is above lag_window {window}; lower it, or raise lag_window")
+
+
 @dataclass
 class ReadoutOptions(Options):
     """What the readouts have in common."""

@@ -1,7 +1,9 @@
-// The operators over packed steps: the scan and the convolution, whose rows each have a number of steps of their own.
+// The operators over packed steps: scan and convolution, whose rows each have a number of steps of their own, and
+// attention among those that meet at a step.
 #pragma once
 
 #include "conv.h"
+#include "meet.h"
 #include "ops.h"
 #include "scan.h"
 
@@ -134,6 +136,50 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> packed_conv_backward(const Tensor& gy
   return {gx, like(gw, weight), like(gb, bias), like(gstate, state)};
 }
 
+struct PackedAttention {
+  Tensor q, k, v, order, first;
+  inn::Meet op;
+
+  PackedAttention(const Tensor& q_, const Tensor& k_, const Tensor& v_, int64_t heads, const Tensor& order_,
+                  const Tensor& first_)
+      : q(rows(q_)), k(rows(k_)), v(rows(v_)), order(order_.contiguous()) {
+    TORCH_CHECK(q.dim() == 2 && q.numel() && heads > 0 && q.size(1) % heads == 0,
+                "the packed attention takes q [R, H x d]");
+    const int64_t R = q.size(0);
+    expect(k, q.sizes(), "k");
+    expect(v, q.sizes(), "v");
+    expect(order, {R}, "order");
+    TORCH_CHECK(order.scalar_type() == at::kLong && first_.dim() == 1 && first_.numel(), "order should be int64");
+    const int64_t* from = order.data_ptr<int64_t>();
+    for (int64_t i = 0; i < R; i++) TORCH_CHECK(from[i] >= 0 && from[i] < R, "order should name rows below ", R);
+    int64_t most;
+    const int64_t meetings = first_.size(0) - 1;
+    const inn::Listed at = listed(first_, first, meetings, R, most);
+    op = {meetings, heads, q.size(1) / heads, view_of_rows(q), view_of_rows(k), view_of_rows(v), from, at.first, most,
+          at::get_num_threads()};
+  }
+};
+
+Tensor packed_attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, int64_t heads, const Tensor& order,
+                                const Tensor& first) {
+  const PackedAttention call(q, k, v, heads, order, first);
+  Tensor out = at::empty(call.q.sizes(), call.q.options());
+  inn::meet_forward(call.op, view_of_rows(out));
+  return out;
+}
+
+std::tuple<Tensor, Tensor, Tensor> packed_attention_backward(const Tensor& gout, const Tensor& q, const Tensor& k,
+                                                             const Tensor& v, int64_t heads, const Tensor& order,
+                                                             const Tensor& first) {
+  const PackedAttention call(q, k, v, heads, order, first);
+  expect(gout, call.q.sizes(), "gout");
+  const Tensor g = rows(gout);
+  const auto made = [&] { return at::empty(call.q.sizes(), call.q.options()); };
+  Tensor gq = made(), gk = made(), gv = made();
+  inn::meet_backward(call.op, view_of_rows(g), view_of_rows(gq), view_of_rows(gk), view_of_rows(gv));
+  return {gq, gk, gv};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(inn, m) {
@@ -148,6 +194,10 @@ TORCH_LIBRARY_FRAGMENT(inn, m) {
   m.def(
       "packed_conv_bwd(Tensor gy, Tensor? glast, Tensor x, Tensor weight, Tensor bias, Tensor state, Tensor first) -> "
       "(Tensor, Tensor, Tensor, Tensor)");
+  m.def("packed_attention_fwd(Tensor q, Tensor k, Tensor v, int heads, Tensor order, Tensor first) -> Tensor");
+  m.def(
+      "packed_attention_bwd(Tensor gout, Tensor q, Tensor k, Tensor v, int heads, Tensor order, Tensor first) -> "
+      "(Tensor, Tensor, Tensor)");
 }
 
 TORCH_LIBRARY_IMPL(inn, CPU, m) {
@@ -155,4 +205,6 @@ TORCH_LIBRARY_IMPL(inn, CPU, m) {
   m.impl("packed_scan_bwd", packed_scan_backward);
   m.impl("packed_conv_fwd", packed_conv_forward);
   m.impl("packed_conv_bwd", packed_conv_backward);
+  m.impl("packed_attention_fwd", packed_attention_forward);
+  m.impl("packed_attention_bwd", packed_attention_backward);
 }

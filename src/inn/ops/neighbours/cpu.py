@@ -40,6 +40,8 @@ def refuses_attention(
         return "drops no routing weights"
     if want_weights and needs_gradient(q, k, v, *(() if log_weights is None else (log_weights,))):
         return "hands back routing weights without a gradient only"
+    if q.shape[2] != k.shape[2]:
+        return "takes as many neurons that send as neurons that listen"
     if q.dtype != k.dtype or q.dtype != v.dtype:
         return f"takes queries, keys and values of one type, not {q.dtype}, {k.dtype} and {v.dtype}"
     return refuse((q, k, v), () if log_weights is None else (log_weights,)) or why_not()
@@ -54,6 +56,8 @@ def neighbour_sum_cpu(v: Tensor, weights: Tensor, sources: Tensor, open: Tensor)
 
 def refuses_sum(v, weights, sources, open) -> str | None:
     """Why these tensors cannot go to the C++ kernel, or None."""
+    if v.shape[2] != len(sources):
+        return "takes as many neurons that send as neurons that listen"
     return refuse((v,), (weights,)) or why_not()
 
 

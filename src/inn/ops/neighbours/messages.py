@@ -25,7 +25,7 @@ def neighbour_messages_torch(
 ) -> Tensor:
     """See `neighbour_messages_reference` for shapes and types; the results are the same."""
     if transformed() or torch.compiler.is_exporting():
-        return _plain(x, weight, sources, open, signs)
+        return neighbour_messages_plain(x, weight, sources, open, signs)
     return _Messages.apply(x, weight, sources, open, signs)
 
 
@@ -63,7 +63,7 @@ def _save(ctx, inputs, output):
 def _backward(ctx, gy):
     x, weight, *edges = given = ctx.saved_tensors
     if beyond(gy):
-        return again(_plain, given, (gy,))
+        return again(neighbour_messages_plain, given, (gy,))
     gx = gweight = None
     gy = gy.to(x.dtype)
     if ctx.needs_input_grad[0]:
@@ -73,7 +73,7 @@ def _backward(ctx, gy):
     return gx, gweight, None, None, None
 
 
-def _plain(x: Tensor, weight: Tensor, sources: Tensor, open: Tensor, signs: Tensor | None) -> Tensor:
+def neighbour_messages_plain(x: Tensor, weight: Tensor, sources: Tensor, open: Tensor, signs: Tensor | None) -> Tensor:
     """Operations that PyTorch can differentiate in any way; it keeps what comes over every edge, in parts."""
     total = None
     for some, heard in _heard(x, sources, open, signs):
@@ -99,13 +99,13 @@ class _Messages(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *given: Tensor) -> Tensor:
         ctx.save_for_backward(*given)
-        return _plain(*given)
+        return neighbour_messages_plain(*given)
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, sources, open, signs = given = ctx.saved_tensors
         if beyond(gy):
-            return again(_plain, given, (gy,))
+            return again(neighbour_messages_plain, given, (gy,))
         g = gy.flatten(0, 1).transpose(0, 1)  # [M, B x T, I]
         gx = torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
         gweight = torch.empty_like(weight)

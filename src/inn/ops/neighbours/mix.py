@@ -6,6 +6,7 @@ every edge, `[B, T, N, K, D]`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -111,6 +112,16 @@ def _shape(q, k, heads, sources, open):
     return q.new_empty((*q.shape[:2], heads, *sources.shape), dtype=torch.float32)
 
 
+def by_head(heads: int) -> Callable[..., Tensor]:
+    """The mix of `v` `[B, T, N, H x d]`, in operations that PyTorch can differentiate in any way."""
+    return lambda v, *rest: _mix(v.unflatten(3, (heads, -1)), *rest).flatten(3)
+
+
+def scores_by_head(heads: int) -> Callable[..., Tensor]:
+    """The scores of `q` and `k` `[B, T, N, H x d]`, likewise."""
+    return lambda q, k, *rest: _scores(*(t.unflatten(3, (heads, -1)) for t in (q, k)), *rest)
+
+
 def _save(ctx, inputs, output):
     ctx.save_for_backward(*(t for t in inputs if isinstance(t, Tensor)))
     ctx.heads = inputs[2] if isinstance(inputs[2], int) else inputs[1].shape[2]
@@ -119,8 +130,7 @@ def _save(ctx, inputs, output):
 def _mix_backward(ctx, g):
     v, weights, *edges = given = ctx.saved_tensors
     if beyond(g):
-        by_head = lambda v, *rest: _mix(v.unflatten(3, (ctx.heads, -1)), *rest).flatten(3)  # noqa: E731
-        return again(by_head, given, (g,))
+        return again(by_head(ctx.heads), given, (g,))
     g = g.to(v.dtype)
     told = torch.ops.inn.neighbour_spread(g, weights, *edges) if ctx.needs_input_grad[0] else None
     return told, torch.ops.inn.neighbour_scores(g, v, ctx.heads, *edges).to(weights.dtype), None, None
@@ -129,8 +139,7 @@ def _mix_backward(ctx, g):
 def _scores_backward(ctx, g):
     q, k, *edges = given = ctx.saved_tensors
     if beyond(g):
-        by_head = lambda q, k, *rest: _scores(*(t.unflatten(3, (ctx.heads, -1)) for t in (q, k)), *rest)  # noqa: E731
-        gq, gk, _, _ = again(by_head, given, (g,))
+        gq, gk, _, _ = again(scores_by_head(ctx.heads), given, (g,))
         return gq, gk, None, None, None
     gq, gk = torch.ops.inn.neighbour_mix(k, g, *edges), torch.ops.inn.neighbour_spread(q, g, *edges)
     return gq, gk, None, None, None

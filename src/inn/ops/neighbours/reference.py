@@ -21,7 +21,8 @@ def neighbour_attention_reference(
     """Let every neuron attend to its K listed sources, at one time step.
 
     Args:
-        q, k, v: `[B, T, N, H, d]` queries, keys and values by head.
+        q, k, v: `[B, T, N, H, d]` queries, keys and values by head; of keys, values and `present` there may be more
+            neurons than listen, which sources name.
         sources: `[N, K]` int64, the neurons that each neuron may hear.
         open: `[N, K]` bool, which of these edges are open. A neuron without any gets a zero message.
         signs: `[N, K]`, a factor on what comes over an edge; None for 1.

@@ -9,7 +9,7 @@ from inn.ops.conv.cpu import _MAX_TAPS
 from inn.ops.cpu.library import when_loaded, why_not
 from inn.ops.cpu.tensors import refuse, run
 from inn.ops.derivatives import beyond
-from inn.ops.packed.torch import again_conv, again_scan
+from inn.ops.packed.torch import again_attention, again_conv, again_scan
 from inn.ops.tensors import keeps, rows
 
 
@@ -25,6 +25,21 @@ def packed_scan_cpu(
 def packed_conv_cpu(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
     """See `packed_conv_reference` for shapes and types; the results are the same."""
     return run(torch.ops.inn.packed_conv_fwd, x, weight, bias, state, first)
+
+
+def packed_attention_cpu(q: Tensor, k: Tensor, v: Tensor, order: Tensor, first: Tensor, dropout: float = 0.0) -> Tensor:
+    """See `packed_attention_reference` for shapes and types; the results are the same."""
+    heads, flat = q.shape[1], (t.flatten(1) for t in (q, k, v))
+    return run(torch.ops.inn.packed_attention_fwd, *flat, heads, order, first).unflatten(1, (heads, -1))
+
+
+def refuses_attention(q, k, v, order, first, dropout=0.0) -> str | None:
+    """Why these tensors cannot go to the C++ kernel, or None."""
+    if dropout:
+        return "drops no routing weights"
+    if q.dtype != k.dtype or q.dtype != v.dtype:
+        return f"takes queries, keys and values of one type, not {q.dtype}, {k.dtype} and {v.dtype}"
+    return refuse((q, k, v), ()) or _traced() or why_not()
 
 
 def refuses_scan(x, dt, A, B, C, D, z, state, first) -> str | None:
@@ -46,9 +61,24 @@ def _traced() -> str | None:
 @when_loaded
 def register() -> None:
     """Tell PyTorch the gradients of the operators; once they are loaded."""
+    torch.library.register_autograd("inn::packed_attention_fwd", _attention_backward, setup_context=_save_attention)
     torch.library.register_fake("inn::packed_conv_fwd", lambda x, w, b, state, *_: (_like(x), torch.empty_like(state)))
     torch.library.register_autograd("inn::packed_scan_fwd", _scan_backward, setup_context=_save_scan)
     torch.library.register_autograd("inn::packed_conv_fwd", _conv_backward, setup_context=_save_conv)
+
+
+def _save_attention(ctx, inputs, output):
+    *tensors, ctx.heads, order, first = inputs
+    ctx.save_for_backward(*tensors, order, first)
+
+
+def _attention_backward(ctx, gout):
+    q, k, v, order, first = ctx.saved_tensors
+    if beyond(gout):
+        gq, gk, gv, _, _ = again_attention(ctx.saved_tensors, ctx.heads, gout)
+    else:
+        gq, gk, gv = torch.ops.inn.packed_attention_bwd(gout.to(q.dtype), q, k, v, ctx.heads, order, first)
+    return gq, gk, gv, None, None, None
 
 
 def _like(t: Tensor) -> Tensor:

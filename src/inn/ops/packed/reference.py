@@ -48,6 +48,28 @@ def packed_conv_reference(
     return _each(one, x, state, first, state.dtype)
 
 
+def packed_attention_reference(
+    q: Tensor, k: Tensor, v: Tensor, order: Tensor, first: Tensor, dropout: float = 0.0
+) -> Tensor:
+    """Attention among the neurons that meet at a step, each of which hears all of them, itself included.
+
+    Args:
+        q, k, v: `[R, H, d]`, by head.
+        order: `[R]` int64, the rows step by step; first: `[M + 1]` int64, where those of each step begin in it, and R.
+        dropout: probability of dropping a routing weight (the kept ones are scaled up).
+
+    Returns `[R, H, d]`.
+    """
+    message = torch.zeros_like(v)
+    for begin, end in pairwise(first.tolist()):
+        for to in order[begin:end].tolist():
+            own = order[begin:end]
+            weights = ((q[to] * k[own]).sum(-1) / q.shape[-1] ** 0.5).softmax(0)  # [M, H]
+            weights = torch.nn.functional.dropout(weights, dropout) if dropout else weights
+            message = message.index_put((torch.tensor(to),), (weights[..., None] * v[own]).sum(0))
+    return message
+
+
 def _each(one: Callable, x: Tensor, state: Tensor, first: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
     batch, neurons = state.shape[:2]
     starts, results = first.tolist(), []

@@ -9,6 +9,7 @@ from torch import Tensor
 from inn.ops.derivatives import again
 from inn.ops.scan.torch import selective_scan_torch
 
+_ALIKE = 8  # numbers of neurons that meet at a step, which others are filled up to
 _NO_STEP = -1e4  # softplus of it is zero: the state decays by nothing and takes in nothing
 
 
@@ -37,9 +38,41 @@ def packed_conv_torch(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, fi
     return _listed(F.silu(y), places), kept.transpose(1, 2).to(state.dtype)
 
 
+def packed_attention_torch(
+    q: Tensor, k: Tensor, v: Tensor, order: Tensor, first: Tensor, dropout: float = 0.0
+) -> Tensor:
+    """See `packed_attention_reference` for shapes and types; the results are the same.
+
+    Steps at which about as many meet are computed together, filled up to the one with most.
+    """
+    counts, heads = first.diff(), q.shape[1]
+    rows, told, placed = torch.cat((q * q.shape[-1] ** -0.5, k, v), 1), [], []
+    alike = counts.argsort(stable=True)
+    for part in alike.tensor_split(min(_ALIKE, max(1, len(alike) // 64))) if len(alike) else ():
+        many = torch.arange(int(counts[part[-1]]), device=order.device)
+        there = many < counts[part][:, None]  # [S, M]
+        places = order[(first[part][:, None] + many).clamp_max(len(order) - 1)]
+        met = rows.index_select(0, places.flatten()).unflatten(0, places.shape).transpose(1, 2)  # [S, 3 H, M, d]
+        own, keys, values = met.split(heads, 1)
+        weights = (own @ keys.transpose(-1, -2)).masked_fill(~there[:, None, None], -torch.inf).softmax(-1)
+        weights = F.dropout(weights, dropout) if dropout else weights
+        told.append((weights @ values).transpose(1, 2)[there])
+        placed.append(places[there])
+    return torch.zeros_like(v).index_copy(0, torch.cat(placed), torch.cat(told)) if told else v.clone()
+
+
 def again_scan(given: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
     """`again` for what `packed_scan_torch` is given."""
     return again(packed_scan_torch, given, gradients)
+
+
+def again_attention(given: tuple[Tensor, ...], heads: int, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    """`again` for q, k, v `[R, H x d]`, order and first."""
+
+    def run(q: Tensor, k: Tensor, v: Tensor, order: Tensor, first: Tensor) -> Tensor:
+        return packed_attention_torch(*(t.unflatten(1, (heads, -1)) for t in (q, k, v)), order, first).flatten(1)
+
+    return again(run, given, (gradient,))
 
 
 def again_conv(given: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from inn.config.run import TrainConfig
 from inn.data.examples import IGNORED
 from inn.models.sequence import SequenceModel
+from inn.models.views import told_by_all
 from inn.nn.modes import device_of
 from inn.nn.state import State
 from inn.runs.checkpoint import pack_rng, unpack_rng
@@ -69,11 +70,13 @@ class Distil(Objective):
 
     def loss(self, batch: MicroBatch) -> Loss:
         told, after = self._read(batch)
-        y, state = self.forward(batch.inputs, without(batch.state, TEACHER), reset=batch.reset)
-        hard = self.model.loss(y, batch.targets, batch.weights)
-        soft = divergence(y, told, batch.targets, self.options.temperature, batch.weights)
+        every, t = told_by_all(self.model), self.options.temperature
+        y, state = self.forward(batch.inputs, without(batch.state, TEACHER), reset=batch.reset, **every)
+        views = y.unbind(2) if every else (y,)
+        hard = torch.stack([self.model.loss(one, batch.targets, batch.weights) for one in views]).mean()
+        soft = torch.stack([divergence(one, told, batch.targets, t, batch.weights) for one in views]).mean()
         a = self.options.weight
-        nats = (1 - a) * hard + a * self.options.temperature**2 * soft
+        nats = (1 - a) * hard + a * t**2 * soft
         return Loss(nats, joined(state, TEACHER, after), metrics={"nats": hard, "divergence": soft})
 
     def _read(self, batch: MicroBatch) -> tuple[Tensor, State]:

@@ -44,6 +44,11 @@ class Nested(Predict):
                 "objective 'nested' trains the first neurons of a graph, and a model of kind "
                 f"'{self.model.config.kind}' has none; set model.kind inn"
             )
+        if graph.config.views > 1:
+            raise InputError(
+                f"readout '{graph.config.readout.kind}' tells something of every link, and fewer neurons have not all "
+                "of them; give `present` where links are away, or use another readout"
+            )
         check_takes_present(graph.config, graph.rounds, graph.readout, "train with another objective")
         self.neurons, self.rounds = graph.config.neurons, graph.config.rounds
         sizes = options.sizes or [2**i for i in range(self.neurons.bit_length())]

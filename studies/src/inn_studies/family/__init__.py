@@ -18,6 +18,7 @@ ENTRIES: dict[int, str] = {
     13: "chained:Chained",
     15: "activations:Activations",
     16: "separable:SeparableEntry",
+    20: "connectome:Connectome",
     21: "modalities:Modalities",
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",
