@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from inn.registry import register
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
+    from inn.surgery.graft import graft
+    from inn.surgery.neurons import grow, keep
+    from inn.surgery.organ import Organ, cut
     from inn.system.errors import InputError
     from inn.training.objectives.base import Objective
     from inn.training.start import train
@@ -67,14 +70,19 @@ _HOME = {
     "SequenceModel": "inn.models.sequence",
     "NeuronLinear": "inn.nn.population",
     "Options": "inn.config.parts",
+    "Organ": "inn.surgery.organ",
     "INNConfig": "inn.config.models",
     "GraphConfig": "inn.config.graph",
     "InputError": "inn.system.errors",
     "build_model": "inn.models.build",
     "collapse": "inn.surgery.collapse",
+    "cut": "inn.surgery.organ",
     "evaluate": "inn.inference.held_out:evaluate_run",
     "generate": "inn.models.generate",
     "graph_config": "inn.config.assemble",
+    "graft": "inn.surgery.graft",
+    "grow": "inn.surgery.neurons",
+    "keep": "inn.surgery.neurons",
     "load": "inn.runs.load",
     "look": "inn.explorer.look",
     "model_config": "inn.config.assemble",
@@ -100,6 +108,7 @@ __all__ = [
     "NeuronLinear",
     "Objective",
     "Options",
+    "Organ",
     "Outputs",
     "Readout",
     "Router",
@@ -113,9 +122,13 @@ __all__ = [
     "__version__",
     "build_model",
     "collapse",
+    "cut",
     "evaluate",
     "generate",
+    "graft",
     "graph_config",
+    "grow",
+    "keep",
     "load",
     "look",
     "model_config",

@@ -32,6 +32,12 @@ GROUPS: dict[str, dict[str, str]] = {
         "kinds": "every memory, router, topology, ... with its options",
         "sweep": "search for the best settings of a recipe",
     },
+    "neurons as parts": {
+        "keep": "a smaller run of some of the neurons or rounds",
+        "grow": "a larger run that computes the same, with new neurons",
+        "cut": "neurons or rounds of a run as a file: an organ",
+        "graft": "put an organ into a run",
+    },
     "research": {
         "stability": "how a perturbation decays over time and grows with depth",
         "upcycle": "convert a pretrained Mamba into a graph of neurons",
@@ -42,12 +48,13 @@ GROUPS: dict[str, dict[str, str]] = {
 
 _SUMMARIES = {name: text for group in GROUPS.values() for name, text in group.items()}
 
+_ELSEWHERE = {"eval": "evaluate", **{name: f"surgery:{name}" for name in GROUPS["neurons as parts"]}}
 COMMANDS = Kinds(
     "command",
     "inn.commands",
-    {name: f"inn.cli.{'evaluate' if name == 'eval' else name.replace('-', '_')}" for name in _SUMMARIES},
+    {name: f"inn.cli.{_ELSEWHERE.get(name, name.replace('-', '_'))}" for name in _SUMMARIES},
 )
-"""Every command: the module whose `main(argv)` runs it, imported when it is asked for."""
+"""Every command: the module (or object) whose `main(argv)` runs it, imported when it is asked for."""
 
 
 def summary_of(name: str) -> str:

@@ -180,3 +180,9 @@ class GraphConfig:
     def readout_width(self) -> int:
         """Width of what the graph gives out: D from each neuron that is read, concatenated, else D."""
         return READOUTS[self.readout.kind].width(self)
+
+    @property
+    def normed_width(self) -> int:
+        """Width behind a model's last norm: `readout_width`, and 1 for the places of neurons that were taken out."""
+        silent = getattr(self.readout, "silent", 0) and READOUTS[self.readout.kind].side_by_side
+        return self.view_width + (1 if silent and self.norm == "layer" else 0)

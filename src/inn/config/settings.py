@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -311,6 +312,8 @@ def _tokens(section: Mapping[str, Any] | None, name: str) -> list[str]:
     for key, value in (section or {}).items():
         if isinstance(value, Mapping):
             found += _tokens({k: v for k, v in value.items() if k != "from"}, f"{name}.{key}")
+        elif isinstance(value, list):  # groups of a population have options in them
+            found.append(f"--{name}.{key}={json.dumps(value, ensure_ascii=False)}")
         else:
             found.append(f"--{name}.{key}={words[value] if isinstance(value, bool | None) else value}")
     return found

@@ -71,7 +71,7 @@ class INNHFConfig(PreTrainedConfig):
     def hidden_size(self) -> int:
         """Width of `last_hidden_state`."""
         config = self.build()
-        return config.readout_width if config.kind == "inn" else config.width
+        return config.normed_width if config.kind == "inn" else config.width
 
     @property
     def num_hidden_layers(self) -> int:

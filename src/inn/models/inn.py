@@ -69,7 +69,7 @@ class INN(HoldsGraph, SequenceModel):
             raise InputError(
                 f"gate.table is of {len(table)} symbols, and the vocabulary has {c.vocab}; name a neuron for each"
             )
-        self.norm, self.views, width = readout_norm(c), c.views, c.view_width
+        self.norm, self.views, width = readout_norm(c), c.views, c.normed_width
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or width != c.input_width)
         self.bridge = Linear(width, embedded, bias=False) if bridged else nn.Identity()
@@ -143,7 +143,7 @@ class INN(HoldsGraph, SequenceModel):
         remember: bool = True,
         dt: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """`forward` up to the head: the normalised readout `[B, T, readout_width]`, for `predict`, and the state.
+        """`forward` up to the head: the normalised readout `[B, T, normed_width]`, for `predict`, and the state.
 
         Without `remember` the symbols are not to be recalled later, as in `step_`.
         """
@@ -176,7 +176,7 @@ class INN(HoldsGraph, SequenceModel):
         return self.predict(self.norm(self.backbone.readout(x)))
 
     def predict(self, hidden: Tensor, every: bool = False) -> Tensor:
-        """Logits `[..., vocab]` of what `hidden` gives, `[..., readout_width]`; of every view `[..., K, vocab]`."""
+        """Logits `[..., vocab]` of what `hidden` gives, `[..., normed_width]`; of every view `[..., K, vocab]`."""
         return told(lambda one: self.head(self.dropout(self.bridge(one))), hidden, self.views, every)
 
     def embed(self, tokens: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class SignalGraph(HoldsGraph, SignalModel):
 
     def __init__(self, config: SignalConfig):
         c = config
-        super().__init__(c, c.input_width, c.view_width, c.views)
+        super().__init__(c, c.input_width, c.normed_width, c.views)
         self.split, self.absent, self.elapsed = c.channels == "split", c.absent, c.elapsed
         self.backbone = Graph(c)
         if self.elapsed is not None and self.elapsed >= c.features:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from inn.nn.last import LastNorm
 from inn.ops.norm.reference import EPSILON
+from inn.registry import READOUTS
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,10 +31,13 @@ class ViewRMSNorm(nn.RMSNorm):
         return super().forward(x.unflatten(-1, (-1, *self.normalized_shape))).flatten(-2)
 
 
-def readout_norm(config: GraphConfig) -> nn.Module:
-    """The norm between readout and head, `[..., readout_width]` -> the same."""
+def readout_norm(config: GraphConfig) -> Any:
+    """The norm between readout and head, `[..., readout_width]` -> the same, or `[..., normed_width]` of one view."""
+    own = config.readout
     if config.norm == "none":
         return nn.Identity()
+    if READOUTS[own.kind].side_by_side and (getattr(own, "silent", 0) or getattr(own, "gains", False)):
+        return LastNorm(config)
     one = config.views == 1
     if config.norm == "layer":
         return (nn.LayerNorm if one else ViewLayerNorm)(config.view_width)

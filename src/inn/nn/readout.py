@@ -13,6 +13,7 @@ from inn.config.parts import Options as PartOptions
 from inn.nn.presence import TakesPresent, relayed, relays
 from inn.nn.topology.options import EachOptions
 from inn.nn.topology.roles import ReadoutOptions
+from inn.system.errors import InputError
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -26,11 +27,19 @@ class Readout(TakesPresent, nn.Module, ABC):
     Attributes:
         Options: the dataclass of the readout's options, which are `config.readout`.
         exchangeable: True if identical neurons give the same output as one of them (`inn.collapse`).
+        resizable: True for a readout that heeds the options `silent` and `gains`, so that neurons can be taken out of a
+            model and put into it (`inn.keep`, `inn.grow`).
+        side_by_side: True for one that gives the neurons that are read one after another, R x D numbers. The norm
+            behind it (`inn.nn.last.LastNorm`) then heeds these options in its place.
+        gain: `[R]` the weights of the neurons that are read; None where all are 1.
         beside: what a graph has to have beside it, by field (`inn.testing` builds such a graph).
     """
 
     Options: type[PartOptions] = ReadoutOptions
     exchangeable: ClassVar[bool] = False
+    resizable: ClassVar[bool] = False
+    side_by_side: ClassVar[bool] = False
+    no_decay = ("gain",)
     beside: ClassVar[Mapping[str, Any]] = {}
 
     places: Tensor | None
@@ -39,12 +48,19 @@ class Readout(TakesPresent, nn.Module, ABC):
         super().__init__()
         self.register_buffer("places", torch.tensor(config.readout.read) if _chosen(config) else None)
         self._read = config.read
+        self.silent, gains = getattr(config.readout, "silent", 0.0), getattr(config.readout, "gains", False)
+        if (self.silent or gains) and not self.resizable:
+            raise InputError(f"readout '{config.readout.kind}' does not heed silent and gains; leave them out")
+        own = gains and self.resizable and not self.side_by_side
+        self.gain = nn.Parameter(torch.ones(len(config.read))) if own else None
 
     @torch.no_grad()
     def reset_places(self) -> None:
         """Name the neurons that are read out anew, where `to_empty` has just made room for their numbers."""
         if self.places is not None:
             self.places.copy_(torch.tensor(self._read))
+        if self.gain is not None:
+            self.gain.fill_(1.0)
 
     def chosen(self, x: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Of the neurons `[B, T, N, D]`, and of who is there `[B, T, N]`, those that are read out."""
@@ -76,22 +92,31 @@ def _chosen(config: GraphConfig) -> bool:
 
 
 class Mean(Readout):
-    """The mean over the neurons (the paper)."""
+    """The mean over the neurons (the paper); with `gains` Σ g x / (Σ g² + silent)."""
 
     exchangeable = True
+    resizable = True
 
     def forward(self, x: Tensor, present: Tensor | None = None) -> Tensor:
         x, present = self.chosen(x, present)
+        mean = x.mean(2) if self.gain is None and not self.silent else self._weighed(x)
         if present is None:
-            return x.mean(2)
+            return mean
         share = x.shape[2] / present.sum(2, keepdim=True).clamp_min(1).to(x.dtype)  # exactly 1 where all are there
-        return x.mean(2) * share
+        return mean * share
+
+    def _weighed(self, x: Tensor) -> Tensor:
+        if self.gain is None:
+            return x.sum(2) / (x.shape[2] + self.silent)
+        gain = self.gain.to(x.dtype)
+        return torch.einsum("n,btnd->btd", gain, x) / (gain.square().sum() + self.silent)
 
 
 class Attention(Readout):
-    """A learned query weighs the neurons, step by step."""
+    """A learned query weighs the neurons, step by step; with `gains` by g e^s / (Σ g² e^s + silent)."""
 
     exchangeable = True
+    resizable = True
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
@@ -106,12 +131,24 @@ class Attention(Readout):
         scores = x @ self.query.to(x.dtype) * x.shape[-1] ** -0.5  # [B, T, N]
         if present is not None:  # lowest, not -inf: where all are absent, all weigh the same, and are zeros
             scores = scores.masked_fill(~present, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(2)
+        if self.gain is None and not self.silent:
+            weights = scores.softmax(2)
+        else:
+            weights = self._weighed(scores)
         return torch.einsum("btn,btnd->btd", weights, x)
+
+    def _weighed(self, scores: Tensor) -> Tensor:
+        best = scores.detach().amax(2, keepdim=True).clamp_min(0)  # a silent neuron's score is 0
+        each, gain = (scores - best).exp(), 1.0 if self.gain is None else self.gain.to(scores.dtype)
+        total = (each * gain * gain).sum(2, keepdim=True) + self.silent * (-best).exp()
+        return gain * each / total
 
 
 class Concat(Readout):
     """All neurons side by side: N x D numbers."""
+
+    resizable = True
+    side_by_side = True
 
     @classmethod
     def width(cls, config: GraphConfig) -> int:
@@ -129,6 +166,7 @@ class Each(Concat):
     """
 
     Options = EachOptions
+    resizable = side_by_side = False
     beside = {"topology": {"kind": "chain", "size": 2}}
 
     def __init__(self, config: GraphConfig):

@@ -1,8 +1,11 @@
 """Surgery: a new model made of a trained one, which stays as it is.
 
+Neurons as parts: `neurons.keep(model, neurons, rounds)` and `neurons.grow(model, n)` take neurons or rounds out and put
+new neurons in, exactly (`neurons.concentrate(model)` has a mixture ask few before that); `organ.cut(model, neurons)`
+gives an `Organ`, which is a file too, and `graft.graft(base, organ)` puts it into a model. `states.carried(state, old,
+new)` takes a carried state along.
+
 `collapse.collapse(model)` makes one neuron of identical ones. `communal.communal(model, rows, keep)` has the neurons
 share what they read through. `families.select_families(model, refit, error)` finds the family of functions that suits
-each neuron's inner map. `neurons.prune(model, ids)` and `neurons.extend(model, n)` take neurons out and put new ones
-in; `neurons.concentrate(model)` has a mixture ask few before that. `upcycle.upcycle(folder)` makes a population of a
-pretrained Mamba.
+each neuron's inner map. `upcycle.upcycle(folder)` makes a population of a pretrained Mamba.
 """

@@ -1,4 +1,4 @@
-"""Neurons taken out of a model, and put into it; and the choices of a mixture made narrow before that."""
+"""Neurons or rounds taken out of a model, and neurons put into it, exactly; and a mixture made narrow before that."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from inn.config.graph import GraphConfig
 from inn.config.typed import typed
 from inn.nn.routing.mixture import Mixture
-from inn.nn.topology.roles import check_alike
+from inn.surgery.plans import Places, chosen, config_of, fewer, fewer_rounds, more
+from inn.surgery.rebuild import rebuilt, sources
+from inn.surgery.states import alike
 from inn.system.errors import InputError
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -22,7 +24,7 @@ Model = TypeVar("Model", bound=nn.Module)
 def concentrate(model: Model, weight: float = 0.2) -> Model:
     """A copy whose mixtures (router `mixture`) are trained to ask few neurons: they add `weight` times H(e), in nats.
 
-    Train it for a short while on what it is to be good at, then `prune` the neurons that are hardly asked
+    Train it for a short while on what it is to be good at, then `keep` the neurons that are asked
     (`tape.mean("routing")`). With a weight of 0 the copy adds nothing.
 
     Raises `InputError` for a model without such a router.
@@ -39,129 +41,91 @@ def concentrate(model: Model, weight: float = 0.2) -> Model:
 
 
 @typed
-def prune(model: Model, neurons: Sequence[int]) -> Model:
-    """A new model without these neurons, the others as they were, with their ids.
+def keep(model: Any, neurons: Sequence[int] | None = None, rounds: Sequence[int] | None = None) -> Any:
+    """A smaller model of these neurons, or of these rounds: what the whole one computes with the others silenced.
 
-    Nobody hears the removed ones any more, and the readout has only the others: a mean is over these. A router
-    `mixture` shares its probabilities among those that are left, and asks them all where they are fewer than `top`.
+    The neurons that go say nothing to anyone, and the readout has zeros in their place (`inn.analysis` calls that
+    `silenced`): its mean, its attention and the norm behind it go on counting them (option `silent` of the readout).
+    The rounds that go leave the neurons as they came. Neurons keep their numbers' order, and their `ids`. Edges that a
+    topology listed become topology `edges`. A tied head whose rows are no longer the embedding's becomes a head of its
+    own.
 
     Args:
-        model: an `INN`, a `SignalGraph` or a `Graph` on the complete graph, with one kind of memory; it is left as it
-            is, and so is its mode of training.
-        neurons: numbers from 0, those to remove. A carried state loses them by `state.select_neurons`.
+        model: an `INN`, a `SignalGraph` or a `Graph`, [B, T] or [B, T, F] as ever; it is left as it is, and so is its
+            mode of training. Weights are copies.
+        neurons: numbers from 0, those to keep; None: all. A carried state goes along by `inn.surgery.states.carried`.
+        rounds: the same of rounds.
 
-    Raises `InputError` for neurons that are not there, for all of them, and for a model of another form.
+    Raises `InputError` for neurons and rounds that are not there, for none, and for parts that cannot be taken apart.
 
     >>> from inn import Graph
-    >>> prune(Graph(neurons=4, width=8, router="mixture"), [1, 3]).ids
+    >>> keep(Graph(neurons=4, width=8), neurons=[0, 2]).ids
     tensor([0, 2])
     """
-    there = _config(model).neurons
-    removed = set(neurons)
-    if bad := sorted(n for n in removed if not 0 <= n < there):
-        raise InputError(f"there is no neuron {bad[0]} to remove; there are neurons 0 to {there - 1}")
-    if len(removed) == there:
-        raise InputError("not all neurons can be removed; leave one")
-    return _rebuilt(model, [n for n in range(there) if n not in removed])
-
-
-@typed
-def extend(model: Model, neurons: int, freeze: bool = True) -> Model:
-    """A new model with so many neurons more, drawn as new ones are, behind the old ones, which are as they were.
-
-    Args:
-        model: as `prune` takes it.
-        neurons: how many to add.
-        freeze: train the new neurons and the choice of a router `mixture` only: all else gets no gradient (give the
-            optimiser no weight decay, which would not know). This holds for the object returned, not for what is saved.
-
-    Raises `InputError` as `prune` does.
-
-    >>> from inn import Graph
-    >>> extend(Graph(neurons=4, width=8, router="mixture"), 2).ids
-    tensor([0, 1, 2, 3, 4, 5])
-    """
-    if neurons < 1:
-        raise InputError(f"neurons to add must be at least 1, not {neurons}")
-    places: list[int | None] = [*range(_config(model).neurons), *[None] * neurons]
-    new = _rebuilt(model, places)
-    if freeze:
-        _freeze(model, new, len(places), len(places) - neurons)
+    config = config_of(model)
+    if neurons is None and rounds is None:
+        raise InputError("keep needs the neurons to keep, or the rounds; give neurons=[0, 1] or rounds=[0]")
+    new = model
+    with torch.random.fork_rng(devices=[]):
+        if rounds is not None:
+            kept = chosen("round", rounds, config.rounds)
+            new = alike(model, fewer_rounds(model, kept), kept)
+        if neurons is not None:
+            new = rebuilt(new, fewer(new, chosen("neuron", neurons, config.neurons)))
     return new
 
 
-def _config(model: nn.Module) -> Any:
-    config = getattr(model, "config", None)
-    if not isinstance(config, GraphConfig):
-        raise InputError(f"neurons are those of an INN, a SignalGraph or a Graph, not of a {type(model).__name__}")
-    if config.population:
-        raise InputError("neurons of a mixed population are not taken out or added; give `present` where some are away")
-    check_alike(config, "neurons cannot be taken out or put in")
-    if config.topology.kind != "complete":
-        raise InputError(
-            f"topology '{config.topology.kind}' says who hears whom, and changes with the number of neurons; "
-            "close edges by inn.analysis.cut, or give `present`"
-        )
-    return config
+@typed
+def grow(model: Any, neurons: int = 1, memory: Any = None, seed: int = 0, freeze: bool = False) -> Any:
+    """A larger model that computes the same: so many new neurons behind the old ones, which nobody hears yet.
+
+    New neurons hear, remember and learn from the first step on, and count with a gain of 0 in the readout (its option
+    `gains`), which training moves. Where edges have weights (dendrites, bus, mixing), those from a new neuron to an old
+    one start at zero. Other routers share a sum among those that are heard: there the old neurons do not hear the new
+    ones (the topology becomes `edges`), which speak by the readout. Along listed edges a new neuron hears as many as
+    the others do, drawn at random.
+
+    Args:
+        model: as `keep` takes it.
+        neurons: how many to add.
+        memory: of the new neurons: a kind, or its options; None: that of the last neuron. Another than that makes the
+            population mixed.
+        seed: what the new weights are drawn from.
+        freeze: train the new neurons and the choice of a router `mixture` only: all else gets no gradient (give the
+            optimiser no weight decay, which would not know). This holds for the object returned, not for what is saved.
+
+    Raises `InputError` for fewer than one neuron, and for parts that cannot be added to without another result.
+
+    >>> from inn import INN
+    >>> model, tokens = INN(vocab=9, neurons=2, width=4, rounds=1).eval(), torch.arange(9)[None]
+    >>> large = grow(model, neurons=1, memory="gru")
+    >>> large.config.neurons, torch.allclose(large(tokens)[0], model(tokens)[0], atol=1e-6)
+    (3, True)
+    """
+    if neurons < 1:
+        raise InputError(f"neurons to add must be at least 1, not {neurons}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        plan = more(model, neurons, memory, seed)
+        new = rebuilt(model, plan)
+    if freeze:
+        _freeze(model, new, plan.neurons)
+    return new
 
 
-def _rebuilt(model: Model, places: list[int | None]) -> Model:
-    """A model like this one whose neuron n is the old one's `places[n]`, or a new one."""
-    old, n = _config(model), len(places)
-    fields: dict[str, Any] = {"neurons": n}
-    if lengths := getattr(old, "recall", None):  # each neuron goes on with its own contexts
-        each = -(-len(lengths) // old.neurons)
-        kept = [i if place is None else place for i, place in enumerate(places)]
-        fields["recall"] = [lengths[(i + j * old.neurons) % len(lengths)] for j in range(each) for i in kept]
-    if getattr(old.router, "top", 0) > n:
-        fields["router"] = replace(old.router, top=n, sampled=min(old.router.sampled, n))
-    like = next(model.parameters())
-    new = type(model)(replace(old, **fields)).to(like.device, like.dtype)
-    known, tensors = model.state_dict(), new.state_dict()
-    for name, t in tensors.items():
-        tensors[name] = _carried(known[name], t, places, old.neurons, name)
-    new.load_state_dict(tensors)
-    if n > old.neurons:  # ids that no neuron has had
-        ids = next(t for name, t in new.named_buffers() if name.split(".")[-1] == "ids")
-        ids[old.neurons :] = ids[: old.neurons].max() + torch.arange(1, n - old.neurons + 1)
-    if hasattr(model, "vocabulary"):
-        new.vocabulary = model.vocabulary
-    return new.train(model.training)
-
-
-def _carried(old: Tensor, new: Tensor, places: list[int | None], neurons: int, name: str) -> Tensor:
-    """A tensor of the old model in the form of the new one: along every axis that is of neurons, neuron by neuron."""
-    from_old = torch.tensor([p for p in places if p is not None], device=old.device)
-    to_new = torch.tensor([i for i, p in enumerate(places) if p is not None], device=old.device)
-    result = new.clone()
-    target, source = [], []
-    for axis, (a, b) in enumerate(zip(old.shape, new.shape, strict=True)):
-        if a == b:
-            rows = cols = torch.arange(a, device=old.device)
-        elif a % neurons == 0 and a // neurons * len(places) == b:
-            block = torch.arange(m := a // neurons, device=old.device)
-            rows, cols = ((n[:, None] * m + block).flatten() for n in (from_old, to_new))
-        else:
-            raise InputError(f"axis {axis} of '{name}' is {a} with {neurons} neurons and {b} with {len(places)}")
-        source.append(rows)
-        target.append(cols)
-    if not source:
-        return old.clone()
-    result[torch.meshgrid(*target, indexing="ij")] = old[torch.meshgrid(*source, indexing="ij")].to(result.dtype)
-    return result
-
-
-def _freeze(old: nn.Module, new: nn.Module, neurons: int, before: int) -> None:
-    gates = {id(p) for m in new.modules() if isinstance(m, Mixture) for p in (m.addresses, *m.ask.parameters())}
+def _freeze(old: Any, new: Any, places: Places) -> None:
+    """Let what the old neurons have no gradient: all but parameters, rows and columns that are new."""
+    choice = {id(p) for m in new.modules() if isinstance(m, Mixture) for p in (m.addresses, *m.ask.parameters())}
     first = dict(old.named_parameters())
     for name, p in new.named_parameters():
-        if id(p) in gates:
+        if id(p) in choice or not (found := sources(name, first, old, new, places)) or found[0][0] not in first:
             continue
-        if p.shape == first[name].shape:
+        was = first[found[0][0]].shape
+        if p.shape == was:
             p.requires_grad_(False)
             continue
-        free = torch.zeros_like(p)
-        for axis, (a, b) in enumerate(zip(first[name].shape, p.shape)):
-            if a != b:
-                free.narrow(axis, b // neurons * before, b - b // neurons * before).fill_(1)
+        free = torch.ones_like(p)
+        free[tuple(slice(0, n) for n in was)] = 0
+        if name in ("head.weight", "bridge.weight") and old.config.normed_width > old.config.readout_width:
+            free[:, [was[1] - 1, -1]] = torch.tensor([1.0, 0.0]).to(free)  # the last one stays the last one
         p.register_hook(lambda gradient, free=free: gradient * free)

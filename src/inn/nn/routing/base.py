@@ -172,8 +172,9 @@ class Router(TakesPresent, nn.Module, ABC):
         raise NotImplementedError
 
     def edge_weights(self) -> list[EdgeWeights]:
-        """The parameters that are weights of listed edges, each with the view of it (and of what is of its shape) as
-        `[N, K, ...]`, neurons in order; [] where edges have no weights of their own."""
+        """The parameters that are weights of edges, each with the view of it (and of what is of its shape) as `[N, K,
+        ...]`, neurons in order, K = N on the complete graph; [] where edges have no weights of their own. An edge whose
+        weights are zero must carry nothing."""
         return []
 
     def sent(self, x: Tensor, gate: Tensor | None) -> Tensor:

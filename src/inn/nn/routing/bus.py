@@ -75,7 +75,7 @@ class Bus(Router):
         return emitted(torch.sigmoid(self.write_gate(x)) * self.write(x), gate)  # [B, T, N, m]
 
     def edge_weights(self) -> list[EdgeWeights]:
-        return [(self.read, lambda t: t.transpose(1, 2))] if self.sparse else []
+        return [(self.read, lambda t: t.transpose(1, 2))]
 
     def flops(self) -> dict[str, float]:
         return {

@@ -155,7 +155,7 @@ class Dendrites(Router):
 
     def edge_weights(self) -> list[EdgeWeights]:
         maps = _each(self.hear)
-        if not self.sparse or not all(isinstance(m, NeuronMap) and isinstance(m.weight, nn.Parameter) for m in maps):
+        if not all(isinstance(m, NeuronMap) and isinstance(m.weight, nn.Parameter) for m in maps):
             return []
         return [(m.weight, lambda t: t.unflatten(2, (self.degree, -1)).transpose(1, 2)) for m in maps]  # type: ignore[misc]
 

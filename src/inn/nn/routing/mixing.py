@@ -86,4 +86,4 @@ class Mixing(WeightedRouter):
         return self.values(x, gate)
 
     def edge_weights(self) -> list[EdgeWeights]:
-        return [(self.weights, lambda t: t)] if self.sparse and self.limits is None else []
+        return [(self.weights, lambda t: t)] if self.limits is None else []

@@ -1,0 +1,229 @@
+"""`inn keep`, `inn grow`, `inn cut` and `inn graft`: neurons and rounds of a run as parts, each with a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from inn.cli.common import JSON_HELP, console, print_json
+from inn.config.parser import OptionParser
+from inn.system.errors import InputError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One of the commands: how it is called, what it is for, and its own options.
+
+    Attributes:
+        organ: whether it is given an organ's file beside the run.
+        writes: the option that names what is written.
+        add: adds its own options to a parser.
+        make: the new model, or the organ, of a model and the arguments.
+    """
+
+    name: str
+    usage: str
+    summary: str
+    add: Callable[[OptionParser], None]
+    make: Callable[[Any, Namespace], Any]
+    organ: bool = False
+    writes: str = "run"
+
+    def main(self, argv: list[str]) -> int:
+        """Run the command."""
+        args = self.parse(argv)
+        from inn.runs.directory import Run
+
+        own = Run(args.source)
+        if self.writes == "run":
+            Run.check_free(args.run)
+        elif Path(args.out).exists():
+            raise InputError(f"'{args.out}' exists already; give a new file by --out")
+        from inn.runs.load import load
+        from inn.surgery.runs import measured, write_run
+
+        model = load(own)
+        made = self.make(model, args)
+        if self.writes == "out":
+            facts = {"from": args.source, "organ": args.out, **_of_organ(made, model)}
+            made.save(args.out)
+        else:
+            models = {"before": model, "after": made}
+            facts = {"from": args.source, "run": args.run, "done": self.name}
+            facts |= {when: measured(m, own, args.symbols) for when, m in models.items()}
+            write_run(made, own, args.run, " ".join(["inn", self.name, *argv]))
+        if args.json:
+            print_json(facts)
+        elif self.writes == "out":
+            _show_organ(facts)
+        else:
+            _show(facts)
+        return 0
+
+    def parse(self, argv: list[str]) -> Namespace:
+        """The command's arguments."""
+        parser = OptionParser(f"inn {self.name}", self.usage, self.summary)
+        parser.positional("source", "The run whose model it is.")
+        if self.organ:
+            parser.positional("organ", "A file that `inn cut` wrote.")
+        self.add(parser)
+        if self.writes == "run":
+            parser.option("--run", help="The folder of the new run.")
+            parser.option("--symbols", type=int, default=20_000, help="Validation symbols to score (0: none).")
+        else:
+            parser.option("--out", help="The file to write.")
+        parser.flag("--json", JSON_HELP)
+        args = parser.parse(argv)
+        if getattr(args, self.writes) is None:
+            raise InputError(f"--{self.writes} is missing: {self.usage}")
+        if self.writes == "run" and (args.symbols < 0 or args.symbols == 1):
+            raise InputError(f"--symbols must be 0, or at least 2, not {args.symbols}")
+        return args
+
+
+def numbers(option: str, text: str | None) -> list[int] | None:
+    """Numbers of neurons or rounds as they are written on the command line.
+
+    >>> numbers("--neurons", "0,2-4")
+    [0, 2, 3, 4]
+    """
+    if text is None:
+        return None
+    found: list[int] = []
+    for part in str(text).strip("[]").split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) - int(first) > 1 << 20:
+            raise InputError(f"{option} lists numbers like 0,2,5 or 0-3, not '{text}'")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
+def _parts(parser: OptionParser) -> None:
+    parser.option("--neurons", type=str | None, help="Numbers of neurons, from 0: 0,2,5 or 0-3.")
+    parser.option("--rounds", type=str | None, help="Numbers of rounds, from 0.")
+
+
+def _named(args: Namespace) -> dict[str, Any]:
+    return {"neurons": numbers("--neurons", args.neurons), "rounds": numbers("--rounds", args.rounds)}
+
+
+def _keep(model: Any, args: Namespace) -> Any:
+    from inn.surgery.neurons import keep
+
+    return keep(model, **_named(args))
+
+
+def _of_grow(parser: OptionParser) -> None:
+    parser.option("--neurons", type=int, default=1, help="How many to add.")
+    parser.option("--memory", help="Kind of memory of the new neurons; default: that of the last neuron.")
+    parser.option("--seed", type=int, default=0, help="What the new weights are drawn from.")
+
+
+def _grow(model: Any, args: Namespace) -> Any:
+    from inn.surgery.neurons import grow
+
+    return grow(model, neurons=args.neurons, memory=args.memory, seed=args.seed)
+
+
+def _of_cut(parser: OptionParser) -> None:
+    _parts(parser)
+    parser.option("--licence", default="", help="Under which the organ may be used: a line for its header.")
+
+
+def _cut(model: Any, args: Namespace) -> Any:
+    from inn.surgery.organ import cut
+
+    return cut(model, **_named(args), licence=args.licence)
+
+
+def _of_graft(parser: OptionParser) -> None:
+    parser.option("--at", type=int | None, help="The first round or neuron whose place it takes; default: as before.")
+    parser.flag("--insert", "Put it beside the run's own rounds or neurons, in the place of none.")
+
+
+def _graft(model: Any, args: Namespace) -> Any:
+    import warnings
+
+    from inn.surgery.graft import graft
+    from inn.surgery.organ import Organ
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        made = graft(model, Organ.load(args.organ), at=args.at, insert=args.insert)
+    for one in found:
+        console(to_stderr=True).print(f"inn: {one.message}", soft_wrap=True)
+    return made
+
+
+def _of_organ(organ: Any, model: Any) -> dict[str, Any]:
+    from inn.models.names import current
+
+    count = sum(t.numel() for t in organ.tensors.values())
+    of = {current(name.partition(":")[0]) for name in organ.tensors}
+    return {
+        organ.what: organ.numbers, "ids": organ.about["ids"], "numbers": count, "tensors": len(of),
+        "donor_parameters": model.num_parameters, "base_sha256": organ.about["base_sha256"],
+        "licence": organ.about["licence"],
+    }  # fmt: skip
+
+
+def _show_organ(facts: dict[str, Any]) -> None:
+    what = "rounds" if "rounds" in facts else "neurons"
+    share = facts["numbers"] / facts["donor_parameters"]
+    console().print(
+        f"{what} {', '.join(map(str, facts[what]))} of {facts['from']}: {facts['numbers']:,} numbers, {share:.0%} of "
+        f"its {facts['donor_parameters']:,}\nwrote {facts['organ']}; now try\n"
+        f"  inn graft RUN {facts['organ']} --run NEW",
+        soft_wrap=True,
+    )
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    before, after, out = facts["before"], facts["after"], console()
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "before", "after", "share"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for name, key, shown in (
+        ("neurons", "neurons", "{:,}"), ("rounds", "rounds", "{:,}"), ("memory", "memory", "{}"),
+        ("topology", "topology", "{}"), ("parameters", "parameters", "{:,}"),
+        ("FLOPs per symbol", "flops_per_symbol", "{:,.0f}"), ("bits, validation", "bits", "{:.4f}"),
+    ):  # fmt: skip
+        one, other = before[key], after[key]
+        if one is None or other is None:
+            continue
+        share = f"{other / one:.3f}" if isinstance(one, int | float) and one else ""
+        table.add_row(name, shown.format(one), shown.format(other), share)
+    out.print(table)
+    if why := after.get("unscored"):
+        out.print(f"not scored: {why}", soft_wrap=True)
+    out.print(
+        f"wrote {facts['run']} (the optimiser starts afresh); now try\n"
+        f"  inn train --from {facts['run']} --run {facts['run']}-trained",
+        soft_wrap=True,
+    )
+
+
+keep = Command(
+    "keep", "inn keep RUN --neurons 0,2,5 | --rounds 0,1 --run NEW [--symbols N] [--json]",
+    "A smaller run of some of the neurons or rounds: what the whole computes without the others.", _parts, _keep,
+)  # fmt: skip
+grow = Command(
+    "grow", "inn grow RUN [--neurons 1] [--memory KIND] --run NEW [--seed 0] [--symbols N] [--json]",
+    "A larger run that computes the same: new neurons, which training lets speak.", _of_grow, _grow,
+)  # fmt: skip
+cut = Command(
+    "cut", "inn cut RUN --neurons 1,4 | --rounds 1,2 --out FILE [--licence TEXT] [--json]",
+    "Neurons or rounds of a run as a file, to be grafted into another; the run stays as it is.", _of_cut, _cut,
+    writes="out",
+)  # fmt: skip
+graft = Command(
+    "graft", "inn graft RUN ORGAN --run NEW [--at N] [--insert] [--symbols N] [--json]",
+    "A run with an organ in it, in the place of its own rounds or neurons or beside them.", _of_graft, _graft,
+    organ=True,
+)  # fmt: skip

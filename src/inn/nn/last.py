@@ -1,0 +1,63 @@
+"""The norm behind the readout of a model, which remembers neurons that were taken out, and lets in those put in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from inn.ops.norm.reference import EPSILON
+
+if TYPE_CHECKING:
+    from inn.config.graph import GraphConfig
+
+
+class LastNorm(nn.Module):
+    """A norm over neurons side by side, some of which count less, and some of which are not there any more.
+
+    Neuron n has a gain g (1 without `gains`): what it holds counts g² times in mean and variance, and comes out g
+    times as large. Of `silent` neurons more the zeros count: mean = Σ g² x / W and variance = Σ g² x² / W - mean²,
+    W = D (Σ g² + silent). A layer norm does not leave their places at zero; what it makes of each number there,
+    -mean / deviation, is the last number that comes out.
+
+    >>> from inn.config.graph import GraphConfig
+    >>> norm = LastNorm(GraphConfig(neurons=2, width=4, readout={"kind": "concat", "silent": 1.0}))
+    >>> norm(torch.randn(3, 8)).shape
+    torch.Size([3, 9])
+    """
+
+    no_decay = ("weight", "bias", "gain")
+
+    def __init__(self, config: GraphConfig):
+        super().__init__()
+        self.width, self.silent, count = config.width, config.readout.silent, len(config.read)
+        self.rest = config.normed_width > config.readout_width
+        self.weight = nn.Parameter(torch.empty(count * config.width))
+        self.bias = nn.Parameter(torch.empty(count * config.width)) if config.norm == "layer" else None
+        self.gain = nn.Parameter(torch.empty(count)) if config.readout.gains else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        for t, start in ((self.weight, 1.0), (self.bias, 0.0), (self.gain, 1.0)):
+            if t is not None:
+                t.fill_(start)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        gain = None if self.gain is None else self.gain.to(y.dtype).repeat_interleave(self.width)
+        share = torch.ones_like(y[..., :1]) if gain is None else gain.square()
+        silent = self.silent * self.width
+        total = (y.shape[-1] if gain is None else share.sum()) + silent
+        weight = self.weight.to(y.dtype) if gain is None else self.weight.to(y.dtype) * gain
+        if self.bias is None:
+            y = y * torch.rsqrt((share * y.square()).sum(-1, keepdim=True) / total + EPSILON)
+            return (y * weight).to(x.dtype)
+        mean = (share * y).sum(-1, keepdim=True) / total
+        y = y - mean
+        variance = ((share * y.square()).sum(-1, keepdim=True) + silent * mean.square()) / total
+        scale = torch.rsqrt(variance + EPSILON)
+        bias = self.bias.to(y.dtype) if gain is None else self.bias.to(y.dtype) * gain
+        out = y * scale * weight + bias
+        return (torch.cat((out, -mean * scale), -1) if self.rest else out).to(x.dtype)
