@@ -74,8 +74,8 @@ class Resting(Study):
             f"{always['parameters']:,} parameters, {always['symbols']:,} symbols of {always['data']['name']} per run; "
             "shares are of the graph in which all take part. *Neurons at work* is the mean over rounds, neurons and "
             "symbols of held-out text; FLOPs are counted at these shares, gates included. Times are CPU seconds of one "
-            "thread, 16 streams of 256 symbols: of weights with their gates beside the same weights without, in turns, and "
-            f"of a graph without gates beside the first.\n\n{shown}"
+            "thread, 16 streams of 256 symbols: of weights with their gates beside the same weights without, in turns, "
+            f"and of a graph without gates beside the first.\n\n{shown}"
         )
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:

@@ -70,7 +70,8 @@ def again_attention(given: tuple[Tensor, ...], heads: int, gradient: Tensor) -> 
     """`again` for q, k, v `[R, H x d]`, order and first."""
 
     def run(q: Tensor, k: Tensor, v: Tensor, order: Tensor, first: Tensor) -> Tensor:
-        return packed_attention_torch(*(t.unflatten(1, (heads, -1)) for t in (q, k, v)), order, first).flatten(1)
+        q, k, v = (t.unflatten(1, (heads, -1)) for t in (q, k, v))
+        return packed_attention_torch(q, k, v, order, first).flatten(1)
 
     return again(run, given, (gradient,))
 
