@@ -53,7 +53,7 @@ def _wake(graph: Graph) -> None:
         if isinstance(module, NeuronLinear) and not module.bound:
             bound = module.weight.shape[2] ** -0.5
             module.weight.uniform_(-bound, bound)
-        elif isinstance(module, NeuronNorm) and not module.gain:
+        elif isinstance(module, NeuronNorm) and not module.gain and module.weight is not None:
             module.weight.fill_(1.0)
     for row in (row for r in graph.rounds for p, view in _edge_weights(r) for row in view(p)):
         if row.ndim > 1 and not bool(row.any()):

@@ -219,7 +219,7 @@ def _fill(model: INN, i: int, source: Pretrained) -> None:
     layer, this = _LAYER.format(i), model.graph.round(i)
     assert isinstance(this.memory, Mamba)
     parameters = dict(this.memory.named_parameters())
-    _put(this.memory_norm.weight, source[layer + "norm.weight"])
+    _put(this.memory_norm.weight, source[layer + "norm.weight"])  # type: ignore[arg-type]
     _put(parameters["conv_weight"], source[layer + "mixer.conv1d.weight"][:, 0])
     for here, there in _SAME.items():
         if here == "conv_bias" and layer + there not in source.tensors:  # a convolution without one

@@ -92,6 +92,6 @@ class Mixture(WeightedRouter):
         return message, {}, {self.loss: self.loss_weight * cost}
 
     def flops(self) -> dict[str, float]:
-        maps = self.value.flops(self.neurons) + self.out.flops(self.neurons) + self.ask.flops(self.neurons)
+        maps = super().flops()["routing.matrices"] + self.ask.flops(self.neurons)
         scores, sums = self.degree * self.addresses.shape[1], min(self.top, self.degree) * self.width
         return {"routing.matrices": maps, "routing.messages": 2.0 * self.neurons * (scores + sums)}
