@@ -74,7 +74,7 @@ class Resting(Entry):
                 here = "inn_studies.family.resting:"
                 tests[SHARE] = Test({"most": size.of(10, 500), "without": 1.0}, by=f"{here}density")
                 tests[TOLD] = Test(by=f"{here}told")
-            track = Track("resting", "task:recall", size.of(2, 1500), 32, tests=tests)
+            track = Track("resting", "task:recall", size.of(2, 2500), 32, tests=tests)
             controls = [name for name in (ALWAYS, NEVER, FREE) if name == label]
             rows += trained(lab, track, {label: model}, size, seeds, rates=(8e-3,), controls=controls)
         return {"rows": rows}
