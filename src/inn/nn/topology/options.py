@@ -8,7 +8,7 @@ from typing import Any
 
 from inn.config.checks import check_at_least, check_idle, needs
 from inn.nn.topology.files import read_edges
-from inn.nn.topology.roles import LagOptions, ReadoutOptions, TopologyOptions
+from inn.nn.topology.roles import LagOptions, ReadOptions, TopologyOptions
 from inn.system.errors import InputError
 
 
@@ -213,7 +213,7 @@ class ChainOptions(TopologyOptions):
 
 
 @dataclass
-class EachOptions(ReadoutOptions):
+class EachOptions(ReadOptions):
     """One readout after every link of a chain; a model tells something at each, and training takes the mean."""
 
     change: float = 0.0

@@ -58,11 +58,20 @@ class LagOptions(TopologyOptions):
 
 
 @dataclass
-class ReadoutOptions(Options):
+class ReadOptions(Options):
     """What the readouts have in common."""
 
     read: list[int] = field(default_factory=list, kw_only=True)
     """Neurons that are read out, in this order; []: all of them."""
+
+    def check(self, graph: Any) -> None:
+        check_chosen("read", self.read, graph.neurons)
+
+
+@dataclass
+class ReadoutOptions(ReadOptions):
+    """Those of readouts that neurons can be taken from, and given to."""
+
     silent: float = field(default=0.0, kw_only=True)
     """Neurons that count besides, and say nothing: those that `inn.keep` has taken out."""
     gains: bool = field(default=False, kw_only=True)
@@ -71,9 +80,6 @@ class ReadoutOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 0, "silent")
-
-    def check(self, graph: Any) -> None:
-        check_chosen("read", self.read, graph.neurons)
 
 
 def check_alike(graph: Any, what: str) -> None:
