@@ -165,7 +165,7 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
     special = {"path": str(tmp_path / "edges.csv"), "table": [i % 2 for i in range(11)]}
     special |= {"start": "random"} if kind == "address" else {}
-    special |= {"classes": ["a", "a"], "class_start": "uniform", "low": -1.0, "high": 0.01}
+    special |= {"classes": ["a", "a"], "class_start": "uniform", "lower": -1.0, "upper": 0.01}
     base |= {"router": "mixing"} if option == "classes" else {}
     base |= {"topology": {**OF_CLASSES}} if option == "class_start" else {}
     special |= {"size": 2} if kind == "chain" else {"read": [0, 1, 4, 5]} if kind == "each" else {}

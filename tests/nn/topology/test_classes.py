@@ -24,7 +24,7 @@ def circuit(rounds=2, **router):
     torch.manual_seed(0)
     return inn.Graph(
         neurons=4, width=3, rounds=rounds, share_rounds=True, topology=TOPOLOGY, weights="shared", norm="none",
-        memory={"kind": "none", "expand": 0}, inner={"kind": "clip", "low": -0.5, "high": 2.0},
+        memory={"kind": "none", "expand": 0}, inner={"kind": "clip", "lower": -0.5, "upper": 2.0},
         router={"kind": "mixing", "maps": False, **router},
     ).double()  # fmt: skip
 
@@ -99,7 +99,7 @@ def test_saved_exported_recorded_and_with_a_lesion():
 
 
 def test_contracts():
-    check_inner("clip", low=-1.0)
+    check_inner("clip", lower=-1.0)
     check_router("mixing", maps=False)
     check_topology("edges", edges=[[0, 1], [1, 2], [3, 0]])
     assert edges_of(inn.graph_config(neurons=4, router="mixing", topology=TOPOLOGY)).limits.tolist() == [1, -1, 0, 1]
@@ -168,7 +168,7 @@ def test_what_is_no_file_of_classes_is_refused(text, sentence, tmp_path):
     ({"topology": "ring", "router": {"kind": "mixing", "class_start": "uniform"}}, "does nothing without classes"),
     ({"router": {"kind": "mixing", "maps": False, "zero_start": False}}, "zero_start does nothing with maps False"),
     ({"topology": "ring", "router": "dendrites", "memory": {"kind": "none", "expand": 0}}, "takes nothing in"),
-    ({"inner": {"kind": "clip", "low": 1.0}}, "low 1.0 must be below high 1.0"),
+    ({"inner": {"kind": "clip", "lower": 1.0}}, "lower 1.0 must be below upper 1.0"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(fields, sentence):
     with pytest.raises(InputError, match=sentence):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Clip(InnerMap):
-    """clip(x) - x, which is added to x: a neuron leaves a round with numbers from `low` to `high`.
+    """clip(x) - x, which is added to x: a neuron leaves a round with numbers from `lower` to `upper`.
 
     It has no parameters, and a number that is out of bounds has no gradient.
     """
@@ -24,13 +24,13 @@ class Clip(InnerMap):
 
     def __init__(self, config: GraphConfig):
         super().__init__(config)
-        self.low, self.high = config.inner.low, config.inner.high
+        self.lower, self.upper = config.inner.lower, config.inner.upper
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.clamp(self.low, self.high) - x
+        return x.clamp(self.lower, self.upper) - x
 
     def clamped(self, x: Tensor) -> Tensor:
-        return ((x < self.low) | (x > self.high)).to(x.dtype).mean(-1)
+        return ((x < self.lower) | (x > self.upper)).to(x.dtype).mean(-1)
 
     def flops(self) -> dict[str, float]:
         return {}

@@ -100,12 +100,12 @@ class SeparableOptions(Options):
 class ClipOptions(Options):
     """Bounds that a neuron's numbers are kept within."""
 
-    low: float = 0.0
+    lower: float = 0.0
     """The least that a number may be at the end of a round."""
-    high: float = 1.0
+    upper: float = 1.0
     """The most."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.low >= self.high:
-            raise InputError(f"low {self.low} must be below high {self.high}; set other bounds")
+        if self.lower >= self.upper:
+            raise InputError(f"lower {self.lower} must be below upper {self.upper}; set other bounds")
