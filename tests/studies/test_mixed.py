@@ -16,7 +16,7 @@ def test_rows_cost_no_more_than_the_goal_allows():
 
 
 def row(label, bits, mixed, flops=1.0):
-    return {"label": label, "test_bits": bits, "mixed": mixed, "training_flops_per_symbol": flops}
+    return {"label": label, "test_bits": bits, "diverged": not bits, "mixed": mixed, "training_flops_per_symbol": flops}
 
 
 def test_the_best_of_several_kinds_is_told_beside_that_of_one():

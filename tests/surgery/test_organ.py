@@ -10,11 +10,13 @@ from safetensors.torch import load_file, save_file
 
 import inn
 from inn.data.vocabulary import Bytes, Characters
+from inn.models.names import blocks_of
 from inn.models.signal_graph import SignalGraph
 from inn.surgery.graft import graft
 from inn.surgery.neurons import keep
 from inn.surgery.organ import Organ, axes_of, cut, places
 from inn.system.errors import InputError
+from inn.system.files import sha256_of
 
 FIELDS = {"vocab": 9, "neurons": 5, "width": 8, "rounds": 2, "recall": [1, 2], "recall_slots": 64, "recall_width": 4}
 TOKENS = torch.arange(16).reshape(2, 8) ** 2 % 7
@@ -168,14 +170,9 @@ def test_hostile_files_are_refused(tmp_path):
 
     def rewritten(change):
         header = {"format": "inn-organ", "version": 1, **copy.deepcopy(organ.about)}
-        header["sha256"] = _sha(with_header)
+        header["sha256"] = sha256_of(blocks_of(with_header))
         change(header)
         save_file(with_header, path, {"inn": json.dumps(header)})
-
-    def _sha(tensors):
-        from inn.surgery.organ import _digest
-
-        return _digest(tensors)
 
     cases = [
         (lambda: path.write_bytes(b"\x80\x04pickle"), "is no organ, or damaged"),

@@ -6,9 +6,11 @@ still is the graph; only the names of parameters differ.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from inn.nn.graph import Graph
@@ -32,6 +34,17 @@ def filed(name: str) -> str:
     ('graph.ids', 'head.bias')
     """
     return FILED + name.removeprefix(CHILD) if name.startswith(f"{CHILD}.") else name
+
+
+def blocks_of(tensors: Mapping[str, Tensor]) -> Iterator[bytes]:
+    """Named numbers as bytes, in the order of their names, for a hash: name, type and shape, then the numbers.
+
+    >>> next(blocks_of({"b": torch.zeros(2), "a": torch.zeros(1)}))
+    b'a torch.float32 [1]'
+    """
+    for name, tensor in sorted(tensors.items()):
+        yield f"{name} {tensor.dtype} {list(tensor.shape)}".encode()
+        yield tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 class HoldsGraph(nn.Module):

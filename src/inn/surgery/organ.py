@@ -7,9 +7,8 @@ it comes from, and its licence. Nothing in it is run.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from inn.config.graph import GraphConfig
 from inn.config.parts import plain
 from inn.config.typed import typed
 from inn.models.build import build_model, check_size
-from inn.models.names import filed
+from inn.models.names import blocks_of, filed
 from inn.nn.graph import Graph
 from inn.registry import READOUTS
 from inn.runs.checkpoint import check_numbers, pack_model
@@ -78,7 +77,7 @@ class Organ:
         """Write the organ as one file, whole or not at all; raises `InputError` where it cannot be written."""
         path = Path(path)
         header = {"format": FORMAT, "version": VERSION, **self.about}
-        header["sha256"] = _digest(self.tensors)
+        header["sha256"] = sha256_of(blocks_of(self.tensors))
         content = save({n: t.detach().cpu().contiguous() for n, t in self.tensors.items()}, {"inn": json.dumps(header)})
         replace_file(path, content)
         return path
@@ -107,7 +106,7 @@ class Organ:
         version = header.pop("version", None)
         if type(version) is not int or version > VERSION:
             raise InputError(f"'{path}' is of organ version {version!r}, and this library reads {VERSION}; upgrade it")
-        if header.pop("sha256", None) != _digest(tensors):
+        if header.pop("sha256", None) != sha256_of(blocks_of(tensors)):
             raise InputError(f"'{path}' is damaged: its weights are not those of its header; copy it again")
         organ = cls(header, tensors)
         _check(organ, path)
@@ -277,22 +276,13 @@ def fingerprint(model: Any, what: str, numbers: Sequence[int]) -> str:
     if what == "rounds":
         prefix = "rounds." if isinstance(model, Graph) else "graph.rounds."
         inside = tuple(f"{prefix}{r}." for r in numbers)
-        return _digest({name: t for name, t in tensors.items() if not name.startswith(inside)})
+        return sha256_of(blocks_of({name: t for name, t in tensors.items() if not name.startswith(inside)}))
     for name, axes in axes_of(model).items():
         for axis, (of, size) in axes.items():
             there = [n for n in numbers if n in of]
             if there and (t := tensors.get(filed(name))) is not None:
                 tensors[filed(name)] = t.index_fill(axis, places(of, size, there).to(t.device), 0)
-    return _digest(tensors)
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        t = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {t.dtype} {list(t.shape)} ".encode())
-        digest.update(t.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return sha256_of(blocks_of(tensors))
 
 
 def _check(organ: Organ, path: Path) -> None:

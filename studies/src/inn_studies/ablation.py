@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inn_studies import compressors
 from inn_studies.lab import Lab
 from inn_studies.paper import TABLE_3
-from inn_studies.rows import Tuned, markdown, scored_rows, spread, tune
+from inn_studies.rows import Tuned, markdown, paired, scored_rows, spread, tune
 from inn_studies.sizes import TEXT8, Fields, Size
 from inn_studies.study import Outcome, Study, Verdict
 
@@ -158,13 +158,6 @@ def of_finished(model: Tuned) -> list[Any]:
 def last_training_bits(run: Any) -> float | None:
     """Bits per symbol of the training text over a run's last logged steps."""
     return next((m["bits"] for m in reversed(run.metrics()) if m["event"] == "train"), None)
-
-
-def paired(row: dict[str, Any], full: dict[str, Any]) -> list[float]:
-    """How far a row is behind the full graph, seed by seed; empty where a seed of either diverged."""
-    if row["diverged"] or full["diverged"]:
-        return []
-    return [a - b for a, b in zip(row["valid_bits"], full["valid_bits"], strict=True)]
 
 
 def judged(label: str, rows: dict[str, dict[str, Any]]) -> tuple[str, Outcome, str]:

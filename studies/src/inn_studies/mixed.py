@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from inn_studies import compressors
 from inn_studies.lab import Lab
-from inn_studies.rows import markdown, model_settings, scored_rows, spread, tune
+from inn_studies.rows import markdown, model_settings, paired, scored_rows, spread, tune
 from inn_studies.sizes import TEXT8, Fields, Size
 from inn_studies.study import Study, Verdict
 
@@ -114,8 +114,8 @@ class Mixed(Study):
 
 
 def ahead(row: dict[str, Any], default: dict[str, Any]) -> list[float]:
-    """How far a row is ahead of the default, in bits, seed by seed."""
-    return [b - a for a, b in zip(row["test_bits"], default["test_bits"])]
+    """How far a row is ahead of the default, in bits, seed by seed; empty where a seed of either diverged."""
+    return paired(default, row, "test")
 
 
 def said(rows: list[dict[str, Any]]) -> str:
@@ -123,7 +123,7 @@ def said(rows: list[dict[str, Any]]) -> str:
     default = next(row for row in rows if row["label"] == DEFAULT)
     parts = [f"Goal: {BETTER} BPC ahead of the default at no more than {FLOPS} times its training FLOPs."]
     for mixed, kinds in ((True, "several kinds"), (False, "one kind")):
-        fit = [r for r in rows if r is not default and r["mixed"] is mixed and r["test_bits"]]
+        fit = [r for r in rows if r is not default and r["mixed"] is mixed and ahead(r, default)]
         fit = [r for r in fit if _flops(r, default) <= FLOPS]
         if fit:
             best = max(fit, key=lambda row: statistics.mean(ahead(row, default)))

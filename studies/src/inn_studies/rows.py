@@ -163,6 +163,13 @@ def scored_rows(lab: Lab, size: Size, models: Sequence[Tuned]) -> list[dict[str,
     return rows
 
 
+def paired(row: Mapping[str, Any], other: Mapping[str, Any], part: str = "valid") -> list[float]:
+    """How far a row is behind another, in bits, seed by seed; empty where a seed of either diverged."""
+    if row["diverged"] or other["diverged"]:
+        return []
+    return [a - b for a, b in zip(row[f"{part}_bits"], other[f"{part}_bits"], strict=True)]
+
+
 def spread(values: Sequence[float], digits: int = 3) -> str:
     """Mean and standard deviation over seeds.
 

@@ -16,7 +16,7 @@ import torch
 
 from inn.data.base import Vocabulary
 from inn.inference.coding.ranges import RangeDecoder, RangeEncoder, whole_shares
-from inn.models.names import filed
+from inn.models.names import blocks_of, filed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.system.device import machine_memory
@@ -188,9 +188,8 @@ def model_digest(model: SequenceModel) -> bytes:
     """16 bytes that tell a model from any other: of its settings, its vocabulary and every number it holds."""
     digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
     digest.update(_vocabulary(model).to_json().encode())
-    for name, tensor in sorted((filed(name), t) for name, t in model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    for block in blocks_of({filed(name): t for name, t in model.state_dict().items()}):
+        digest.update(block)
     return digest.digest()[:16]
 
 

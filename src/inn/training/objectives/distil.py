@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from inn.config.run import TrainConfig
 from inn.data.examples import IGNORED
+from inn.models.names import blocks_of
 from inn.models.sequence import SequenceModel
 from inn.models.views import told_by_all
 from inn.nn.modes import device_of
@@ -19,6 +19,7 @@ from inn.nn.state import State
 from inn.runs.checkpoint import pack_rng, unpack_rng
 from inn.runs.load import load
 from inn.system.errors import InputError
+from inn.system.files import sha256_of
 from inn.training.objectives.base import Context, Loss, MicroBatch, Objective, StepResult
 from inn.training.objectives.carried import beside, joined, without
 from inn.training.objectives.options import DistilOptions
@@ -119,8 +120,4 @@ def divergence(
 
 def fingerprint(model: SequenceModel) -> str:
     """A sha256 of a model's weights."""
-    found = hashlib.sha256()
-    for name, t in sorted(model.state_dict().items()):
-        found.update(name.encode())
-        found.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+    return sha256_of(blocks_of(model.state_dict()))
