@@ -120,7 +120,8 @@ READOUTS = Kinds(
         "each": "inn.nn.readout:Each",
     },
     {
-        **dict.fromkeys(("mean", "attention", "concat"), "inn.nn.topology.roles:ReadoutOptions"),
+        **dict.fromkeys(("mean", "attention"), "inn.nn.topology.roles:ReadoutOptions"),
+        "concat": "inn.nn.topology.roles:ConcatOptions",
         "each": "inn.nn.topology.options:EachOptions",
     },
 )

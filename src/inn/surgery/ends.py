@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from inn.models.inn import INN
+from inn.nn.descriptors import NAMES
 from inn.nn.population import Linear
 from inn.nn.symbols import AdaptiveHead
 from inn.registry import READOUTS
-from inn.surgery.plans import Places, Plan, along, gains_of, graph_of
+from inn.surgery.plans import Places, Plan, along, gains_of, graph_of, organs_of
 
 STANDARDS = ("input_mean", "input_scale", "target_mean", "target_scale")
 
@@ -19,6 +20,7 @@ STANDARDS = ("input_mean", "input_scale", "target_mean", "target_scale")
 def carry_ends(old: Any, new: Any, plan: Plan) -> None:
     """Carry what is outside the graph; and the gains of the readout, where it has them itself."""
     _carry_gains(old, new, plan)
+    _carry_descriptors(old, new, plan)
     if not hasattr(new, "backbone"):
         return
     side_by_side = READOUTS[new.config.readout.kind].side_by_side
@@ -101,6 +103,17 @@ def _carry_gains(old: Any, new: Any, plan: Plan) -> None:
             known = gains_of(old).to(gain)
             for i, p in enumerate(plan.read):
                 gain[i] = 0.0 if p is None else known[p]
+
+
+def _carry_descriptors(old: Any, new: Any, plan: Plan) -> None:
+    """Carry the descriptors of the organs that stay, and that of what is of no organ."""
+    if getattr(new, "descriptors", None) is None or old.descriptors is None:
+        return
+    was = [None, *(set(organ) for organ in organs_of(old.config))]
+    for k, organ in enumerate([None, *organs_of(new.config)]):
+        there = 0 if organ is None else next((j for j, o in enumerate(was) if o and plan.neurons[organ[0]] in o), None)
+        if there is not None:
+            new.descriptors.put(k, **{name: getattr(old.descriptors, name)[there] for name in NAMES})
 
 
 def _read(weight: Tensor, gone: dict[str, Any]) -> tuple[Tensor, Tensor]:

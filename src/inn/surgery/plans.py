@@ -63,6 +63,11 @@ def graph_of(model: nn.Module) -> Graph:
     return model if isinstance(model, Graph) else model.graph  # type: ignore[return-value]
 
 
+def organs_of(config: Any) -> list[list[int]]:
+    """The neurons of each organ among which a model chooses; [] where it does not."""
+    return getattr(config.readout, "organs", [])
+
+
 def chosen(what: str, given: Sequence[int], there: int) -> list[int]:
     """Numbers in order, each once; raises `InputError` for none, and for one that is not there."""
     found = sorted(set(given))
@@ -116,21 +121,41 @@ def fewer(model: Any, kept: list[int]) -> Plan:
     if getattr(c.inner, "each", False):
         fields["inner"] = replace(c.inner, families=[c.inner.families[n] for n in kept])
     gains = gains_of(model)
-    lost = sum(float(gains[i]) ** 2 for i, n in enumerate(c.read) if n not in place)
+    organs = [[place[n] for n in organ if n in place] for organ in organs_of(c)]
+    answer = {n for organ in organs_of(c) for n in organ}  # which count when their organ answers, and else do not
+    if organs and not all(n in place or n in answer for n in range(c.neurons)):
+        raise InputError("descriptors look at the neurons that are of no organ; keep all of these, or no organ")
+    lost = sum(float(gains[i]) ** 2 for i, n in enumerate(c.read) if n not in place and n not in answer)
     read = [place[n] for n in c.readout.read if n in place]
-    fields["readout"] = replace(c.readout, read=read, silent=c.readout.silent + lost)
+    own = {"organs": [organ for organ in organs if organ]} if organs else {}
+    if organs and not own["organs"]:
+        own |= {"rank": 32, "span": 256}
+    fields["readout"] = replace(c.readout, read=read, silent=c.readout.silent + lost, **own)
     old_sensors, old_read = [*c.sensors], [*c.read]
     sensors: Places = [i for i, n in enumerate(old_sensors) if n in place]
     return _settled(c, fields, Plan(None, [*kept], sensors, [i for i, n in enumerate(old_read) if n in place]))
 
 
-def more(model: Any, count: int, memory: Any = None, seed: int = 0, heard: bool = False, shapes: bool = False) -> Plan:
+def more(
+    model: Any,
+    count: int,
+    memory: Any = None,
+    seed: int = 0,
+    heard: bool = False,
+    shapes: bool = False,
+    organ: bool = False,
+) -> Plan:
     """The plan of a model that has so many neurons more, which all may hear where `heard`, whatever comes of it.
 
-    `memory`: of all, or of each in a list. `shapes`: for the shapes of tensors alone, the edges do not matter.
+    `memory`: of all, or of each in a list. `shapes`: for the shapes of tensors alone, the edges do not matter. `organ`:
+    they answer where a descriptor of theirs fits.
     """
     c, graph = config_of(model), graph_of(model)
     _check(c, graph, "put in")
+    if organs_of(c) and not organ and not shapes:
+        raise InputError(
+            "neurons cannot be put in: descriptors look at those of no organ, and these would be some; use inn.learn_on"
+        )
     there, new = c.neurons, range(c.neurons, c.neurons + count)
     topology = EdgesOptions([], kind="edges") if shapes and graph.edges is not None and graph.wiring is None else None
     topology = topology or _of_more(graph, count, seed, heard or shapes)
@@ -148,7 +173,8 @@ def more(model: Any, count: int, memory: Any = None, seed: int = 0, heard: bool 
     if getattr(c.inner, "each", False):
         fields["inner"] = replace(c.inner, families=[*c.inner.families, *[c.inner.families[-1]] * count])
     listed = [*c.readout.read, *new] if c.readout.read else []
-    fields["readout"] = replace(c.readout, read=listed, gains=True)
+    own = {"organs": [*organs_of(c), [*new]]} if organ else {}
+    fields["readout"] = replace(c.readout, read=listed, gains=True, **own)
     absent: Places = [None] * count
     sensors: Places = [*range(len(c.sensors))]
     if not getattr(c.topology, "sensors", None):

@@ -82,6 +82,38 @@ class ReadoutOptions(ReadOptions):
         check_at_least(self, 0, "silent")
 
 
+@dataclass
+class ConcatOptions(ReadoutOptions):
+    """Those of a readout whose neurons may be of organs: parts of which one answers at a time (`inn.learn_on`)."""
+
+    organs: list[list[int]] = field(default_factory=list, kw_only=True)
+    """The neurons of each organ; those of none always answer. The organ that fits what is read answers with them, or
+    none does; needs `gains`."""
+    rank: int = field(default=32, kw_only=True)
+    """Directions of a descriptor, by which it is known what is read."""
+    span: int = field(default=256, kw_only=True)
+    """Steps that a descriptor looks back on, the last ones counting most."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "rank", "span")
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        named = [n for organ in self.organs for n in organ]
+        check_chosen("organs", named, graph.neurons)
+        if not self.organs:
+            if (self.rank, self.span) != (32, 256):
+                raise InputError("rank and span are of descriptors, and readout.organs names no organs; leave them out")
+            return
+        if not all(self.organs) or not set(graph.read) - set(named) or not set(named) <= set(graph.read):
+            raise InputError(
+                f"organs {self.organs} must each name neurons that are read out, and leave some that are of none"
+            )
+        if not self.gains or graph.norm == "none":
+            raise InputError("organs are told apart by the last norm: set readout.gains, and a norm")
+
+
 def check_alike(graph: Any, what: str) -> None:
     """Raise `InputError` where only some neurons are sensors, or are read out; `what` is the error's first half."""
     for name, part in (("sensors", graph.topology), ("read", graph.readout)):
