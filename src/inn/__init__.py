@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
     from inn.surgery.graft import graft
+    from inn.surgery.learn_on import learn_on
     from inn.surgery.neurons import grow, keep
     from inn.surgery.organ import Organ, cut
     from inn.system.errors import InputError
@@ -83,6 +84,7 @@ _HOME = {
     "graft": "inn.surgery.graft",
     "grow": "inn.surgery.neurons",
     "keep": "inn.surgery.neurons",
+    "learn_on": "inn.surgery.learn_on",
     "load": "inn.runs.load",
     "look": "inn.explorer.look",
     "model_config": "inn.config.assemble",
@@ -129,6 +131,7 @@ __all__ = [
     "graph_config",
     "grow",
     "keep",
+    "learn_on",
     "load",
     "look",
     "model_config",

@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "grow": "a larger run that computes the same, with new neurons",
         "cut": "neurons or rounds of a run as a file: an organ",
         "graft": "put an organ into a run",
+        "learn-on": "learn one thing after another, each new one by an organ",
     },
     "research": {
         "stability": "how a perturbation decays over time and grows with depth",
@@ -48,7 +49,7 @@ GROUPS: dict[str, dict[str, str]] = {
 
 _SUMMARIES = {name: text for group in GROUPS.values() for name, text in group.items()}
 
-_ELSEWHERE = {"eval": "evaluate", **{name: f"surgery:{name}" for name in GROUPS["neurons as parts"]}}
+_ELSEWHERE = {"eval": "evaluate", **{name: f"surgery:{name}" for name in ("keep", "grow", "cut", "graft")}}
 COMMANDS = Kinds(
     "command",
     "inn.commands",

@@ -5,6 +5,8 @@ new neurons in, exactly (`neurons.concentrate(model)` has a mixture ask few befo
 gives an `Organ`, which is a file too, and `graft.graft(base, organ)` puts it into a model. `states.carried(state, old,
 new)` takes a carried state along.
 
+`learn_on.learn_on(model, stream)` learns one thing after another: an organ grows where nothing known fits.
+
 `collapse.collapse(model)` makes one neuron of identical ones. `communal.communal(model, rows, keep)` has the neurons
 share what they read through. `families.select_families(model, refit, error)` finds the family of functions that suits
 each neuron's inner map. `upcycle.upcycle(folder)` makes a population of a pretrained Mamba.

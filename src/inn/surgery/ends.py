@@ -79,7 +79,10 @@ def _carry_way_in(old: Any, new: Any, plan: Plan) -> None:
 def _carry_norm(old: Any, new: Any, read: Places | None) -> dict[str, Any]:
     """Carry the last norm; what a map behind it has to be told of the places that are gone."""
     width, names = new.config.width, ("weight", "bias")
-    gain = gains_of(old).to(next(old.parameters())).repeat_interleave(width)
+    gain = gains_of(old).to(next(old.parameters()))
+    if organs_of(old.config):  # those of organs count where these answer alone
+        gain = gain * old.norm.always
+    gain = gain.repeat_interleave(width)
     gone: dict[str, Any] = {"at": torch.zeros(0, dtype=torch.long), "weight": None, "bias": None}
     for name in names:
         before, after = getattr(old.norm, name, None), getattr(new.norm, name, None)

@@ -43,6 +43,8 @@ def learn_on(
     memory: Any = None,
     data: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
+    span: int | None = None,
+    rank: int | None = None,
     held: int = 20_000,
     seed: int = 0,
     report: Report | None = None,
@@ -66,6 +68,7 @@ def learn_on(
         memory: of an organ's neurons, as `inn.grow` takes it.
         data, train: how an organ is trained, by field of `DataConfig` (`batch`, `window`) and `TrainConfig` (`lr`,
             `symbols`, `SYMBOLS` where not given, ...); there is no weight decay.
+        span, rank: of the descriptors (`readout.span`, 256, and `readout.rank`, 32), where the model has none yet.
         held: the most symbols or examples of a domain's test part that are scored, each time; 0: all.
         seed: of new weights, and of the order of the data.
         report: called with the log after each of the stream.
@@ -80,15 +83,15 @@ def learn_on(
     domains = stream_of(model, stream)
     options = TrainConfig(**{"symbols": SYMBOLS, "seed": seed, **(train or {}), "weight_decay": 0.0})
     data_options = DataConfig(**(data or {}))
-    span, rank = (getattr(model.config.readout, name) for name in ("span", "rank"))
     known = _known(model)
+    sizes = _sizes(model, span, rank)
     units = UNITS[domains[0].text]
     log, new, mode = StreamLog([one.name for one in domains]), model, model.training
     limit = None if novelty == "calibrated" else float(novelty)
     for t, domain in enumerate(domains):
-        found = units_of(new, domain, span)
+        found = units_of(new, domain, sizes["span"])
         if not known:
-            known.append(describe(found, rank))
+            known.append(describe(found, sizes["rank"]))
             log.novelty.append(None)
             log.fits.append(0)
         else:
@@ -96,8 +99,8 @@ def learn_on(
             ratio, best = judged(seen, known, min(units, len(seen)), limit, seed)
             log.novelty.append(ratio)
             if ratio > 1:
-                new = _with_organ(new, known, neurons, memory, seed + t, domain, data_options, options)
-                known.append(describe(found, rank))
+                new = _with_organ(new, known, neurons, memory, seed + t, domain, data_options, options, sizes)
+                known.append(describe(found, sizes["rank"]))
                 best = len(known) - 1
                 new.descriptors.put(best, **vars(known[-1]))
                 log.expanded.append(t)
@@ -126,6 +129,18 @@ def _check(model: Any, novelty: Any, neurons: int, held: int) -> None:
             raise InputError(f"{name} must be at least {least}, not {value}")
 
 
+def _sizes(model: Any, span: int | None, rank: int | None) -> dict[str, int]:
+    """The sizes of the descriptors."""
+    own, found = model.config.readout, {}
+    for name, value in (("span", span), ("rank", rank)):
+        found[name] = getattr(own, name) if value is None else value
+        if found[name] < 1:
+            raise InputError(f"{name} must be at least 1, not {value}")
+        if organs_of(model.config) and found[name] != getattr(own, name):
+            raise InputError(f"the model's descriptors have {name} {getattr(own, name)}, not {value}; leave it out")
+    return found
+
+
 def _known(model: Any) -> list[Descriptor]:
     """The descriptors that a model has, where it has learned on before."""
     own: Descriptors | None = model.descriptors
@@ -142,11 +157,13 @@ def _with_organ(
     domain: Domain,
     data: DataConfig,
     train: TrainConfig,
+    sizes: Mapping[str, int],
 ) -> Any:
     """A model with one organ more, trained on a domain; nothing else of it has changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         plan = more(model, neurons, memory, seed, organ=True)
+        plan.config = replace(plan.config, readout=replace(plan.config.readout, **sizes))
         new = rebuilt(model, plan)
         for k, one in enumerate(known):
             new.descriptors.put(k, **vars(one))

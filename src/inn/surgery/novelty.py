@@ -19,6 +19,8 @@ from inn.system.errors import InputError
 
 UNITS, STEPS, NUMBERS = 1000, 100_000, 1 << 26
 """Units that a descriptor is made of, their steps, and the numbers to be held of them, at most."""
+LEAST = 32
+"""Stretches of a text by which it can be known."""
 SIDE = 16
 """Units of a text that are read side by side."""
 DRAWS, DEVIATIONS = 200, 5
@@ -125,9 +127,11 @@ def _reads(
             yield torch.from_numpy(inputs).to(device), part.lengths.tolist(), True, [None]
         return
     n = len(domain.train)
-    span = min(span, n // 8)
-    if span < 8:
-        raise InputError(f"'{domain.name}' has {n} symbols, too few to know a text by; give a longer one")
+    if n < LEAST * span:
+        raise InputError(
+            f"'{domain.name}' has {n:,} symbols, and to know a text takes {LEAST} times {span} of them; "
+            "give a longer one"
+        )
     side = max(1, min(SIDE, n // (3 * span)))
     each = n // side
     state: list[Any] = [None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,6 @@ from inn.inference.examples import evaluate_examples
 from inn.system.errors import InputError
 
 Symbols = np.ndarray
-LEAST = 1024
-"""Symbols of a text to learn, at least."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +104,8 @@ def _check(model: Any, name: str, part: Any) -> None:
     if hasattr(c, "vocab"):
         if isinstance(part, Examples) and part.inputs.ndim != 1:
             raise InputError(f"'{name}' is of signals, and the model reads symbols; give data of one form")
-        if not isinstance(part, Examples) and (np.ndim(part) != 1 or len(part) < LEAST):
-            raise InputError(
-                f"'{name}' has {len(part)} symbols, and to learn a text takes at least {LEAST:,} in each part"
-            )
+        if not isinstance(part, Examples) and (np.ndim(part) != 1 or len(part) < 2):
+            raise InputError(f"'{name}' has a part of {len(part)} symbols, which cannot be scored; give a longer text")
         symbols = part.inputs if isinstance(part, Examples) else part
         if int(np.max(symbols)) >= c.vocab:
             raise InputError(f"'{name}' has symbol {int(np.max(symbols))}, and the model knows {c.vocab}")
@@ -189,8 +185,6 @@ class StreamLog:
 
 def stream_of(model: Any, stream: Sequence[Any]) -> list[Domain]:
     """The domains of a stream, each name once; raises `InputError` for fewer than two."""
-    if isinstance(stream, str | Mapping) or not isinstance(stream, Sequence):
-        raise InputError(f"a stream is a list of what is learned in order, not a {type(stream).__name__}")
     if len(stream) < 2:
         raise InputError(
             f"a stream of {len(stream)} has nothing to learn on: its first is what the model knows; add what is to come"
