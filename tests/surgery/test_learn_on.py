@@ -9,7 +9,7 @@ import torch
 import inn
 from inn.config.run import DataConfig, TrainConfig
 from inn.data.examples import Examples
-from inn.surgery.learn_on import _train, _with_organ, learn_on
+from inn.surgery.learn_on import _with_organ, learn_on, train_on
 from inn.surgery.neurons import grow, keep
 from inn.surgery.novelty import describe, units_of
 from inn.surgery.stream import Domain, StreamLog
@@ -33,7 +33,7 @@ def model_of(domain: Domain, **fields):
     torch.manual_seed(0)
     model = inn.INN(**{**SMALL, **fields})
     with torch.random.fork_rng():
-        _train(model, domain, DataConfig(**DATA), TrainConfig(symbols=6000, lr=1e-2))
+        train_on(model, domain, DataConfig(**DATA), TrainConfig(symbols=6000, lr=1e-2))
     return model.eval()
 
 
@@ -147,7 +147,7 @@ def test_signals_are_learned_on_too():
     fields = {"features": 12, "outputs": 3, "head": "classes", "neurons": 3, "width": 8, "rounds": 1}
     model = inn.build_model(inn.model_config("signal", **fields, memory="none", router="none"))
     train = TrainConfig(symbols=2000, lr=1e-2)
-    _train(model, images(False, 0), DataConfig(batch=20), train)
+    train_on(model, images(False, 0), DataConfig(batch=20), train)
     stream = [images(False, 0), images(True, 1), images(False, 2)]
     grown, log = learn_on(model.eval(), stream, data={"batch": 20}, train={"symbols": 2000, "lr": 1e-2})
     assert (log.expanded, log.fits, log.score) == ([1], [0, 1, 0], "accuracy")

@@ -9,16 +9,17 @@ import torch
 from test_objectives import last, lines, stop_at, tensors
 
 import inn
+from inn.data.streams import Batch
 from inn.models.names import filed
 from inn.nn.population import NeuronLinear
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.load import load_with_data
 from inn.system.errors import InputError
-from inn.training.objectives import protect
+from inn.training.objectives import protect, space
 from inn.training.objectives.options import ProtectOptions
 from inn.training.objectives.protect import outside
-from inn.training.objectives.space import drift, hebbian, space_of
+from inn.training.objectives.space import directions, drift, hebbian, space_of
 from inn.training.trainer import fit
 
 KIND = {"kind": "protect", "symbols": 256}
@@ -161,14 +162,15 @@ def test_hebbs_rule_finds_what_singular_values_do():
     # the same with the loop of the paper, one mean over all inputs for each step
     h = torch.linalg.qr(torch.randn(24, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0].T
     scaled, moved = x * (10 / values[0]).sqrt(), torch.zeros(6, 24).double()
-    for _ in range(2000):
+    for _ in range(1000):
         y = scaled @ h.T
         moved = 0.9 * moved + 0.1 * (y.T @ (scaled - y @ h) / len(x)).clamp(-10, 10)
         h = h + 0.01 * moved
     torch.testing.assert_close(h, first, atol=1e-6, rtol=1e-4)
 
 
-def test_what_hebbs_rule_learned_is_protected(first, tmp_path, tiny):
+def test_what_hebbs_rule_learned_is_protected(first, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(space, "STEPS", 100)
     spaces = space_of(str(first), 256, rank=3, by="hebb")
     for name, h in spaces.items():
         assert h.shape[1] == min(3, h.shape[2]), name
@@ -181,3 +183,18 @@ def test_what_hebbs_rule_learned_is_protected(first, tmp_path, tiny):
     assert any(not torch.equal(new[name], old[name]) for name in spaces)
     with pytest.raises(InputError, match="set it above 0"):
         ProtectOptions(kind="protect", by="hebb")
+
+
+def test_models_of_signals_are_protected_their_way_in_included():
+    torch.manual_seed(0)
+    model = inn.build_model(inn.model_config("signal", features=3, outputs=2, head="classes", neurons=2, width=4))
+    x = torch.randn(8, 5, 3)
+    x[:2] = torch.nan
+    found = directions(model, [Batch(x, torch.zeros(8, 5).long(), None)], carry=False, rank=4)
+    assert found["input.weight"].shape[2] == 6
+    seen = torch.cat((torch.where(x.isnan(), 0, x), x.isnan().float()), -1).flatten(0, 1).double()
+    square = seen.T @ seen / len(seen)
+    h = found["input.weight"][0].double()
+    torch.testing.assert_close(
+        h @ square @ h.T, torch.diag(torch.linalg.eigvalsh(square).flip(0)[: len(h)]), atol=1e-5, rtol=0
+    )

@@ -172,12 +172,13 @@ def _with_organ(
             new.norm.gain[own] = 1.0  # it answers for itself alone, and need not begin silent
         freeze_old(model, new, plan.neurons, unheard=True)
         new.descriptors.forced = len(known)
-        _train(new, domain, data, train)
+        train_on(new, domain, data, train)
     new.eval()
     return rebuilt(new, fewer(new, [*range(new.config.neurons)]))  # without the hooks that held the rest still
 
 
-def _train(model: Any, domain: Domain, data: DataConfig, train: TrainConfig) -> None:
+def train_on(model: Any, domain: Domain, data: DataConfig, train: TrainConfig) -> None:
+    """Train a model, where its parameters have gradients, on a domain alone; without a run directory."""
     batches = domain.batches(data, train.seed)
     batch = next(batches)
     steps = max(1, -(-train.symbols // (batch[0].shape[0] * batch[0].shape[1])))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from inn.data.streams import Batch
 from inn.models.names import filed
 from inn.models.sequence import SequenceModel
+from inn.models.signal import Entry
 from inn.nn.modes import device_of, evaluating
 from inn.nn.population import NeuronLinear
 from inn.runs.directory import Run
@@ -22,7 +23,7 @@ Spaces = dict[str, Tensor]
 fewer. P is 1 where all sets are used with the same inputs, or there is one."""
 
 
-STEPS, RATE, MOMENTUM, LIMIT = 2000, 0.01, 0.9, 10.0
+STEPS, RATE, MOMENTUM, LIMIT = 1000, 0.01, 0.9, 10.0
 """Of Hebb's rule: its steps, their size, how long a step is remembered, and the largest change of a number."""
 _LARGEST = 10.0
 """What the largest eigenvalue of the inputs is scaled to for it, as their units are anybody's."""
@@ -134,7 +135,9 @@ def _learned(square: Tensor, known: Tensor | None, rank: int) -> list[Tensor]:
         if room < 1:
             found.append(own.new_zeros(0, own.shape[0]))
             continue
-        h = hebbian(own, room, k)
+        live = own.diagonal() > 0  # what is never there is not learned of
+        h = own.new_zeros(min(room, int(live.sum())), own.shape[0])
+        h[:, live] = hebbian(own[live][:, live], len(h), k[:, live])
         for _ in range(2):
             h = h - (h @ k.T) @ k
             h = torch.linalg.qr(h.T)[0].T
@@ -159,7 +162,7 @@ def _squares(model: SequenceModel, batches: Iterable[Batch], carry: bool) -> Ite
         name, x = names[id(module.weight)], args[0]  # type: ignore[arg-type]
         if not x.is_floating_point():
             return
-        x = x.double()
+        x = (torch.cat((x, args[1].to(x.dtype)), -1) if isinstance(module, Entry) else x).double()
         if isinstance(module, NeuronLinear) and len(module.weight) > 1 and x.shape[2] > 1:
             square = torch.einsum("btni,btnj->nij", x, x) / (x.shape[0] * x.shape[1])
         else:

@@ -23,10 +23,12 @@ ENTRIES: dict[int, str] = {
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",
     26: "elm:Elm",
+    28: "protecting:Protecting",
     29: "association:Association",
     30: "spiking:Spiking",
     33: "spikes:SpikeCoding",
     38: "overlaps:Overlaps",
+    41: "growing:Growing",
     43: "switches:Switches",
 }
 """Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
