@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.common import JSON_HELP, console, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.config.run import TASK_SOURCES
 from inn.system.errors import InputError
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     data = {name: getattr(config.data, name) for name in OWN}
     grown, log = learn_on(
         model,
-        [dataset, *map(_corpus, args.files)],
+        [dataset, *(_read(name, model, args.unknown) for name in args.files)],
         novelty=args.novelty,
         neurons=args.neurons,
         memory=args.memory,
@@ -66,6 +66,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--novelty", default="calibrated", help="calibrated, or deviations above which something is new.")
     parser.option("--symbols", type=int, default=200_000, help="What an organ is trained on.")
     parser.option("--lr", type=float | None, help="Its learning rate; default: that of the run.")
+    parser.option("--unknown", default="error", help="Symbols of a text that the run does not know: error or skip.")
     parser.option("--held", type=int, default=20_000, help="Symbols or examples that are scored of each (0: all).")
     parser.option("--seed", type=int, default=0, help="What the new weights are drawn from.")
     parser.flag("--json", JSON_HELP)
@@ -74,6 +75,7 @@ def parse(argv: list[str]) -> Namespace:
         raise InputError(f"--run is missing: {USAGE}")
     if not args.files:
         raise InputError(f"there is nothing to learn: name at least one FILE: {USAGE}")
+    one_of("--unknown", args.unknown, "error", "skip")
     if args.novelty != "calibrated":
         try:
             args.novelty = float(args.novelty)
@@ -82,11 +84,15 @@ def parse(argv: list[str]) -> Namespace:
     return args
 
 
-def _corpus(name: str) -> str:
-    """A corpus's name, as `inn.surgery.stream` takes it; a file may be given by its path alone."""
+def _read(name: str, model: Any, unknown: str) -> Any:
+    """What comes, by its name, or read already; a file may be given by its path alone."""
     source = name.partition(":")[0]
-    known = source in (*TASK_SOURCES, "file", "shards")
-    return f"file:{name}" if not known and Path(name).exists() else name
+    if source in TASK_SOURCES:
+        return name
+    from inn.data.prepare import encode_corpus
+
+    named = f"file:{name}" if source not in ("file", "shards") and Path(name).exists() else name
+    return encode_corpus(named, model.vocabulary, unknown=unknown)
 
 
 def _show(facts: dict[str, Any]) -> None:

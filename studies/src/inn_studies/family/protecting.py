@@ -97,32 +97,37 @@ def _first(path: Path, config: RunConfig, seed: int) -> Path:
     return path
 
 
-def texts(label: str, train: Mapping[str, Any], seed: int, symbols: int, held: int, root: str) -> dict[str, Any]:
-    """Bits `[T][T]` of one graph on one text after another (for `Lab.compute`)."""
-    folder = Path(root) / "chains" / f"texts-{label.replace(' ', '-')}-{seed}-{symbols}"
+def texts(
+    label: str, train: Mapping[str, Any], seed: int, first: int, symbols: int, held: int, root: str
+) -> dict[str, Any]:
+    """Bits `[T][T]` of one graph on one text after another, the first of them for longer (for `Lab.compute`)."""
+    chains = Path(root) / "chains"
+    folder, base = chains / f"texts-{label.replace(' ', '-')}-{seed}-{symbols}", chains / f"texts-{seed}-{first}"
     if folder.exists():
         remove_folder(folder)
     folder.mkdir(parents=True)
-    runs, matrix, held_out = [], [], []
-    for t, name in enumerate(CORPORA):
-        own = {"kind": "predict", **train} if t else {"kind": "predict"}
-        given = [f"--train.{'objective' if n == 'kind' else n}={v}" for n, v in own.items()]
-        given += [f"--train.start={runs[-1]}"] if t else []
-        config = resolve_settings("text8-small", [
-            f"--data.corpus={name}", "--data.vocabulary=bytes", "--data.batch=16", "--data.window=128",
-            "--model.neurons=4", "--model.width=24", "--model.rounds=2", f"--train.symbols={symbols}",
-            "--train.lr=6e-3", f"--train.seed={seed}", "--train.eval_symbols=2000", "--train.threads=1",
-            "--train.eval_every=100000", "--train.sample_every=0", "--train.weight_decay=0", *given,
-        ])  # fmt: skip
-        run = folder / name
-        fit(config, run)
-        runs.append(run)
-        held_out.append(np.array(load_data(run).test[:held]))
+    runs, matrix = [base], []
+    if not (base / "summary.json").exists():
+        fit(_text(CORPORA[0], {"kind": "predict"}, seed, first, 6e-3), base)
+    for name in CORPORA[1:]:
+        fit(_text(name, {**train, "start": str(runs[-1])}, seed, symbols, 3e-3), folder / name)
+        runs.append(folder / name)
+    held_out = [np.array(load_data(run).test[:held]) for run in runs]
     for run in runs:
         model = load(run)
-        matrix.append([evaluate(model, symbols_, streams=4).bits for symbols_ in held_out])
+        matrix.append([evaluate(model, text, streams=4).bits for text in held_out])
     remove_folder(folder)
     return {"matrix": matrix, "parameters": model.num_parameters}
+
+
+def _text(corpus: str, train: Mapping[str, Any], seed: int, symbols: int, lr: float) -> RunConfig:
+    given = [f"--train.{'objective' if n == 'kind' else n}={v}" for n, v in train.items()]
+    return resolve_settings("text8-small", [
+        f"--data.corpus={corpus}", "--data.vocabulary=bytes", "--data.batch=16", "--data.window=128",
+        "--model.neurons=4", "--model.width=24", "--model.rounds=2", f"--train.symbols={symbols}", f"--train.lr={lr}",
+        f"--train.seed={seed}", "--train.eval_symbols=2000", "--train.threads=1", "--train.eval_every=100000",
+        "--train.sample_every=0", "--train.weight_decay=0", *given,
+    ])  # fmt: skip
 
 
 def backward(matrix: Sequence[Sequence[float]]) -> float:
@@ -151,7 +156,12 @@ class Protecting(Entry):
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         root = {"root": str(lab.root)}
         picture = {"passes": size.of(1, 4), "count": size.of(200, 4000), **root}
-        text = {"symbols": size.of(8_000, 240_000), "held": size.of(2_000, 20_000), **root}
+        text = {
+            "first": size.of(8_000, 500_000),
+            "symbols": size.of(8_000, 200_000),
+            "held": size.of(2_000, 20_000),
+            **root,
+        }
         rows, runs = [], {}
         for what, function, labels, options in (
             ("images", permuted, IMAGES, picture), ("texts", texts, TEXTS, text),
