@@ -19,7 +19,7 @@ from inn.runs.beside import carry
 from inn.runs.directory import Run
 from inn.runs.load import load_data, path_of
 from inn.runs.ties import ties
-from inn.surgery.plans import config_of
+from inn.surgery.reading import config_of
 from inn.system.errors import InputError
 from inn.system.files import remove_folder
 
