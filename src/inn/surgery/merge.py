@@ -79,19 +79,19 @@ def merge(a: Any, b: Any, *others: Any, across: bool = False) -> Any:
     """
     models = [a, b, *others]
     plan = planned(models, across)
-    new = put_together(models, plan)
-    if moved := [(i, n) for i, n in zip(_ids(models), plan.ids) if i != n]:
-        old, now = ([pair[k] for pair in moved] for k in (0, 1))
-        warnings.warn(f"neurons of several models had the same ids: {old} of later ones are {now} now", stacklevel=3)
-    return new
+    return put_together(models, plan)
 
 
 def put_together(models: Sequence[Any], plan: Joint) -> Any:
-    """The new model of a plan."""
+    """The new model of a plan; warns where neurons get other ids."""
     parts = [separated(m) if plan.separate else m for m in models]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return joined(models, parts, plan.config, plan.ids, plan.whole)
+        new = joined(models, parts, plan.config, plan.ids, plan.whole)
+    if moved := [(i, n) for i, n in zip(_ids(models), plan.ids) if i != n]:
+        old, now = ([pair[k] for pair in moved] for k in (0, 1))
+        warnings.warn(f"neurons of several models had the same ids: {old} of later ones are {now} now", stacklevel=4)
+    return new
 
 
 def planned(models: Sequence[Any], across: bool = False) -> Joint:
