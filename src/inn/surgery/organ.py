@@ -162,7 +162,8 @@ def joint(config: Any) -> dict[str, Any]:
     """What two models must have in common where they are joined."""
     own = {name: getattr(config, name) for name in ("neurons", "width", "weights", "norm", "update", "residual")}
     memories = [f"{g.memory.kind} x {g.neurons}" for g in config.groups] if config.population else config.memory.kind
-    return {**own, "memory": memories, "router": config.router.kind, "inner": config.inner.kind}
+    return {**own, "memory": memories, "router": config.router.kind, "inner": config.inner.kind,
+            "gate": config.gate.kind}  # fmt: skip
 
 
 def check_rounds(config: Any, numbers: Sequence[int]) -> None:
