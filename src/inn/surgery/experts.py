@@ -55,6 +55,19 @@ def maps_of(module: nn.Module) -> Maps | None:
     return None if found is None else Maps(act[0], *found, drop=last)
 
 
+def units_of(mlp: nn.Module, maps: Maps) -> dict[str, Tensor]:
+    """What has an axis of hidden units, by name."""
+    names = [f"{name}.{part}" for name in maps.lifts for part in ("weight", "bias")]
+    own = dict(mlp.named_parameters())
+    return {name: own[name] for name in [*names, f"{maps.down}.weight"] if name in own}
+
+
+def axis_of(mlp: nn.Module, maps: Maps, name: str) -> int:
+    """Which axis of a tensor of `units_of` is of hidden units; GPT-2's maps have theirs the other way round."""
+    path, _, part = name.rpartition(".")
+    return 0 if part == "bias" else int((path == maps.down) == isinstance(mlp.get_submodule(path), nn.Linear))
+
+
 class ExpertMLP(nn.Module):
     """A feed-forward map `[..., D]` whose hidden units are in E experts; for each vector `use` of them are computed.
 
@@ -91,18 +104,8 @@ class ExpertMLP(nn.Module):
 
     @torch.no_grad()
     def _reorder(self, order: Tensor) -> None:
-        for name, t in self._units().items():
-            t.copy_(t.index_select(self._axis(name), order))
-
-    def _units(self) -> dict[str, Tensor]:
-        """What has an axis of hidden units, by name."""
-        names = [f"{name}.{part}" for name in self.maps.lifts for part in ("weight", "bias")]
-        own = dict(self.named_parameters())
-        return {name: own[name] for name in [*names, f"{self.maps.down}.weight"] if name in own}
-
-    def _axis(self, name: str) -> int:
-        path, _, part = name.rpartition(".")
-        return 0 if part == "bias" else int((path == self.maps.down) == isinstance(self.get_submodule(path), nn.Linear))
+        for name, t in units_of(self, self.maps).items():
+            t.copy_(t.index_select(axis_of(self, self.maps, name), order))
 
     def dense(self) -> nn.Module:
         """The dense map, its rows in their old order again; this module is of no use after that."""
@@ -112,8 +115,8 @@ class ExpertMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         plain = all(self._bare(self.get_submodule(name), kind) for name, kind in self._kinds.items())
         if self.use == self.experts and plain:
-            back = self.order.argsort()
-            was = {name: t.index_select(self._axis(name), back) for name, t in self._units().items()}
+            back, own = self.order.argsort(), units_of(self, self.maps)
+            was = {name: t.index_select(axis_of(self, self.maps, name), back) for name, t in own.items()}
             return functional_call(self._dense[0], was, (x,))
         rows = x.reshape(-1, x.shape[-1])
         y = self.few(rows) if plain else self._masked(rows)
