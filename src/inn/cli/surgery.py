@@ -1,4 +1,4 @@
-"""`inn keep`, `inn grow`, `inn cut` and `inn graft`: neurons and rounds of a run as parts, each with a table."""
+"""`inn keep`, `grow`, `cut`, `graft`, `split` and `unsplit`: parts of a run, each with a table."""
 
 from __future__ import annotations
 
@@ -159,6 +159,27 @@ def _graft(model: Any, args: Namespace) -> Any:
     return made
 
 
+def _of_split(parser: OptionParser) -> None:
+    parser.option("--experts", type=int | None, help="Groups of neurons; default: one for each neuron.")
+    parser.option("--use", type=int | None, help="How many take part at each step; default: half of them.")
+    parser.option("--seed", type=int, default=0, help="Where the search for groups starts.")
+
+
+def _split(model: Any, args: Namespace) -> Any:
+    from inn.surgery.plans import config_of
+    from inn.surgery.split import split
+
+    experts = config_of(model).neurons if args.experts is None else args.experts
+    use = max(1, experts // 2) if args.use is None else args.use
+    return split(model, experts=experts, use=use, seed=args.seed)
+
+
+def _unsplit(model: Any, args: Namespace) -> Any:
+    from inn.surgery.split import unsplit
+
+    return unsplit(model)
+
+
 def _of_organ(organ: Any, model: Any) -> dict[str, Any]:
     from inn.models.names import current
 
@@ -226,4 +247,12 @@ graft = Command(
     "graft", "inn graft RUN ORGAN --run NEW [--at N] [--insert] [--symbols N] [--json]",
     "A run with an organ in it, in the place of its own rounds or neurons or beside them.", _of_graft, _graft,
     organ=True,
+)  # fmt: skip
+split = Command(
+    "split", "inn split RUN [--experts E] [--use K] --run NEW [--seed 0] [--symbols N] [--json]",
+    "A run whose neurons are in groups, by what they read; the rest of them rest at each step.", _of_split, _split,
+)  # fmt: skip
+unsplit = Command(
+    "unsplit", "inn unsplit RUN --run NEW [--symbols N] [--json]",
+    "A run that was split, with all its neurons at each step again.", lambda parser: None, _unsplit,
 )  # fmt: skip
