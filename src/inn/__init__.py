@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from inn.surgery.merge import merge
     from inn.surgery.neurons import grow, keep
     from inn.surgery.organ import Organ, cut
+    from inn.surgery.split import split, unsplit
     from inn.system.errors import InputError
     from inn.training.objectives.base import Objective
     from inn.training.start import train
@@ -90,8 +91,10 @@ _HOME = {
     "model_config": "inn.config.assemble",
     "record": "inn.analysis.recording.record",
     "register": "inn.registry",
+    "split": "inn.surgery.split",
     "task": "inn.data.tasks.base",
     "train": "inn.training.start",
+    "unsplit": "inn.surgery.split",
 }
 """Where each public name is: `module`, or `module:name` where it has another name there."""
 
@@ -137,8 +140,10 @@ __all__ = [
     "model_config",
     "record",
     "register",
+    "split",
     "task",
     "train",
+    "unsplit",
 ]
 
 

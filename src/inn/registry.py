@@ -152,12 +152,14 @@ GATES = Kinds(
         "hard": "inn.nn.gates.soft:Hard",
         "address": "inn.nn.gates.address:Address",
         "active": "inn.nn.gates.active:Active",
+        "experts": "inn.nn.gates.experts:Experts",
     },
     {
         "soft": "inn.nn.gates.options:SoftOptions",
         "hard": "inn.nn.gates.options:HardOptions",
         "address": "inn.nn.gates.options:AddressOptions",
         "active": "inn.nn.gates.options:ActiveOptions",
+        "experts": "inn.nn.gates.options:ExpertsOptions",
     },
 )
 MODELS = Kinds(

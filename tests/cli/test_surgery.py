@@ -131,6 +131,24 @@ def test_one_step_after_all_are_kept_is_the_step_that_was_to_come(inn, own_run, 
     assert moments_of(str(own_run)) == {}
 
 
+def test_a_run_split_trains_on_and_is_exported_and_made_whole_again(inn, own_run, tmp_path, small):
+    whole, half, trained, back, exported = (tmp_path / name for name in ("whole", "half", "on", "back", "exported"))
+    assert inn("split", own_run, "--use", 2, "--run", whole, "--symbols", 0).code == 0
+    assert torch.equal(logits(whole), logits(own_run))
+    result = inn("split", own_run, "--run", half, "--symbols", 300, "--json")
+    facts = json.loads(result.out)
+    assert facts["after"]["flops_per_symbol"] < 0.8 * facts["before"]["flops_per_symbol"]
+    assert not torch.equal(logits(half), logits(own_run))
+    assert inn("train", "--from", half, "--run", trained, "--train.symbols", 1280).code == 0
+    gates = [package.load(run).graph.rounds[0].gate for run in (half, trained)]
+    assert torch.equal(gates[0].keys, gates[1].keys)
+    assert torch.equal(gates[0].of, gates[1].of)
+    assert inn("export", half, exported).code == 0
+    assert torch.equal(logits(exported), logits(half))
+    assert inn("unsplit", half, "--run", back, "--symbols", 0).code == 0
+    assert torch.equal(logits(back), logits(own_run))
+
+
 def test_mistakes_are_named_and_leave_nothing(refused, own_run, tmp_path):
     new, organ = tmp_path / "new", tmp_path / "x.organ"
     organ.write_bytes(np.zeros(9).tobytes())
@@ -150,6 +168,9 @@ def test_mistakes_are_named_and_leave_nothing(refused, own_run, tmp_path):
         (("merge", own_run, "--run", new), "another RUN is missing"),
         (("merge", own_run, tmp_path / "none", "--run", new), "is not a run"),
         (("merge", own_run, own_run), "--run is missing"),
+        (("split", own_run, "--experts", "3", "--run", new), "2 neurons do not make 3 experts"),
+        (("split", own_run, "--use", "3", "--run", new), "of 2 experts 3 cannot be used"),
+        (("unsplit", own_run, "--run", new), "is not split"),
         (("keep", own_run, "--neurons", "0", "--run", new, "--symbols", "1"), "--symbols must be 0, or at least 2"),
     ):
         assert sentence in refused(*argv), argv

@@ -1,4 +1,4 @@
-"""`inn keep`, `grow`, `cut`, `graft` and `merge`: runs taken apart and put together, each with a table."""
+"""`inn keep`, `grow`, `cut`, `graft`, `merge`, `split` and `unsplit`: parts of runs, each with a table."""
 
 from __future__ import annotations
 
@@ -200,6 +200,27 @@ def _moments(
     return moments, {"steps": max(steps, default=0), "parameters": len(steps), "of": len([*made.parameters()])}
 
 
+def _of_split(parser: OptionParser) -> None:
+    parser.option("--experts", type=int | None, help="Groups of neurons; default: one for each neuron.")
+    parser.option("--use", type=int | None, help="How many take part at each step; default: half of them.")
+    parser.option("--seed", type=int, default=0, help="Where the search for groups starts.")
+
+
+def _split(models: list[Any], args: Namespace) -> Callable[..., Any]:
+    from inn.surgery.reading import config_of
+    from inn.surgery.split import split
+
+    experts = config_of(models[0]).neurons if args.experts is None else args.experts
+    use = max(1, experts // 2) if args.use is None else args.use
+    return lambda model: split(model, experts=experts, use=use, seed=args.seed)
+
+
+def _unsplit(models: list[Any], args: Namespace) -> Callable[..., Any]:
+    from inn.surgery.split import unsplit
+
+    return unsplit
+
+
 def _of_organ(organ: Any, model: Any) -> dict[str, Any]:
     from inn.models.names import current
 
@@ -277,4 +298,12 @@ merge = Command(
     "merge", "inn merge RUN RUN [RUN ...] --run NEW [--across] [--symbols N] [--json]",
     "One run of several: their neurons side by side; it tells the mean of what each tells.", _of_merge, _merge,
     others=True,
+)  # fmt: skip
+split = Command(
+    "split", "inn split RUN [--experts E] [--use K] --run NEW [--seed 0] [--symbols N] [--json]",
+    "A run whose neurons are in groups, by what they read; the rest of them rest at each step.", _of_split, _split,
+)  # fmt: skip
+unsplit = Command(
+    "unsplit", "inn unsplit RUN --run NEW [--symbols N] [--json]",
+    "A run that was split, with all its neurons at each step again.", lambda parser: None, _unsplit,
 )  # fmt: skip

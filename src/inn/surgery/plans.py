@@ -179,6 +179,8 @@ def check_resizable(c: Any, graph: Graph, done: str) -> None:
     why = None
     if c.gate.kind == "address":
         why = "gate 'address' shares the steps out among all neurons"
+    elif c.gate.kind == "experts":
+        why = "gate 'experts' has them in groups of equal size (inn.unsplit takes it off)"
     elif c.spikes:
         why = "counts of spikes have a unit that depends on all neurons (spikes)"
     elif getattr(c, "channels", "all") == "split":
