@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -173,6 +174,8 @@ class Trainer:
     def _loop(self, stop: StopSignals) -> None:
         settings, monitor = self.config.train, self.monitor
         self.model.train()
+        if not self.state.step and (told := self.stepper.objective.before_run(self._fresh())):
+            self.run.log(event="objective", step=0, **told)
         while self.state.step < self.steps and not self.group.any(stop.requested is not None):
             self.train_step()
             step = self.state.step
@@ -186,6 +189,13 @@ class Trainer:
                 self.save()
         if self.saved_step != self.state.step:  # stopped between two checkpoints
             self.save()
+
+    def _fresh(self) -> Iterator[Batch]:
+        """Batches of the training part from its start, all rows; those of the run stay where they are."""
+        data = self.config.data
+        streams = self.dataset.batches(data, self.config.train.seed, slice(0, data.batch))
+        while True:
+            yield streams.next()
 
     def _count(self) -> None:
         """Fit a model that only counts, in place of the loop."""

@@ -17,6 +17,7 @@ ENTRIES: dict[int, str] = {
     5: "mixture:MixtureEntry",
     7: "resting:Resting",
     8: "ensembles:Ensembles",
+    10: "nested:Nested",
     13: "chained:Chained",
     15: "activations:Activations",
     16: "separable:SeparableEntry",
