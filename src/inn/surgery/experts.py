@@ -148,7 +148,7 @@ class ExpertMLP(nn.Module):
                 hidden = self._hidden([F.linear(part, weights[e], biases[e]) for weights, biases in up])
                 results.append(F.linear(hidden, down[e]))
         y = torch.cat(results)[sort.argsort()].unflatten(0, (len(x), self.use)).sum(1)
-        bias = self.get_submodule(self.maps.down).bias
+        bias: Any = self.get_submodule(self.maps.down).bias
         return self._dropped(y if bias is None else y + bias)
 
     def _parts(self, name: str) -> tuple[Any, Any]:

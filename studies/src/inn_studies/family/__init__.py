@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ENTRIES: dict[int, str] = {
     1: "signatures:Signatures",
+    2: "experts:ExpertsEntry",
+    3: "transplant:Transplant",
     5: "mixture:MixtureEntry",
     7: "resting:Resting",
     8: "ensembles:Ensembles",
