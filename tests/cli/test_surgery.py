@@ -52,6 +52,7 @@ def test_a_run_kept_grown_cut_and_grafted(inn, own_run, tmp_path, small):
     assert torch.equal(logits(exported), logits(small_run))
 
 
+@pytest.mark.slow
 def test_a_run_split_trains_on_and_is_exported_and_made_whole_again(inn, own_run, tmp_path, small):
     whole, half, trained, back, exported = (tmp_path / name for name in ("whole", "half", "on", "back", "exported"))
     assert inn("split", own_run, "--use", 2, "--run", whole, "--symbols", 0).code == 0
