@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
     from inn.surgery.graft import graft
+    from inn.surgery.merge import merge
     from inn.surgery.neurons import grow, keep
     from inn.surgery.organ import Organ, cut
     from inn.surgery.split import split, unsplit
@@ -86,6 +87,7 @@ _HOME = {
     "keep": "inn.surgery.neurons",
     "load": "inn.runs.load",
     "look": "inn.explorer.look",
+    "merge": "inn.surgery.merge",
     "model_config": "inn.config.assemble",
     "record": "inn.analysis.recording.record",
     "register": "inn.registry",
@@ -134,6 +136,7 @@ __all__ = [
     "keep",
     "load",
     "look",
+    "merge",
     "model_config",
     "record",
     "register",

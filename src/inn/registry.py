@@ -118,10 +118,12 @@ READOUTS = Kinds(
         "attention": "inn.nn.readout:Attention",
         "concat": "inn.nn.readout:Concat",
         "each": "inn.nn.readout:Each",
+        "parts": "inn.nn.parts:Parts",
     },
     {
         **dict.fromkeys(("mean", "attention", "concat"), "inn.nn.topology.roles:ReadoutOptions"),
         "each": "inn.nn.topology.options:EachOptions",
+        "parts": "inn.nn.topology.roles:PartsOptions",
     },
 )
 INNERS = Kinds(

@@ -15,7 +15,8 @@ from inn.models.names import filed
 from inn.nn.topology.base import edges_of
 from inn.surgery.decoders import graft_decoder, is_decoder
 from inn.surgery.organ import Axes, Organ, axes_of, check_rounds, donor_of, fingerprint, joint, places
-from inn.surgery.plans import config_of, fewer, gains_of, graph_of, more
+from inn.surgery.plans import fewer, more
+from inn.surgery.reading import config_of, gains_of, graph_of
 from inn.surgery.rebuild import rebuilt, sources
 from inn.surgery.states import alike
 from inn.system.errors import InputError

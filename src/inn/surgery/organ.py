@@ -29,7 +29,8 @@ from inn.nn.graph import Graph
 from inn.registry import READOUTS
 from inn.runs.checkpoint import check_numbers, pack_model
 from inn.surgery.decoders import check_decoder, cut_decoder, is_decoder
-from inn.surgery.plans import chosen, config_of, graph_of, more, starts, weighs
+from inn.surgery.plans import chosen, more, starts, weighs
+from inn.surgery.reading import config_of, graph_of
 from inn.surgery.rebuild import OF_GROUP
 from inn.system.errors import InputError
 from inn.system.files import check_regular, replace_file, sha256_of
@@ -224,6 +225,8 @@ def places(of: list[int], size: int, numbers: Sequence[int]) -> Tensor:
 def axes_of(model: Any) -> dict[str, Axes]:
     """The axes that are of neurons, of every tensor that has some; raises `InputError` along listed edges."""
     c, graph = config_of(model), graph_of(model)
+    if hasattr(c.readout, "parts"):
+        raise InputError("neurons read in parts (readout 'parts') are not cut out or grafted; use rounds, or inn.keep")
     if graph.edges is not None and graph.wiring is None and weighs(graph):
         raise InputError(
             f"neurons along listed edges (topology '{c.topology.kind}') are not cut out or grafted; use rounds, or "

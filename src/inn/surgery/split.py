@@ -22,7 +22,8 @@ from inn.nn.graph import Graph
 from inn.nn.routing.dendrites import Dendrites
 from inn.registry import GATES
 from inn.surgery.experts import ExpertMLP, balanced, maps_of
-from inn.surgery.plans import chosen, graph_of
+from inn.surgery.plans import chosen
+from inn.surgery.reading import graph_of
 from inn.surgery.states import alike
 from inn.system.errors import InputError
 

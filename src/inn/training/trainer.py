@@ -81,8 +81,10 @@ def fit(
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
         building.standardise(model, dataset)
+        moments: dict[str, Tensor] = {}
         if config.train.start is not None and (run is None or not checkpoints.steps(run.checkpoints)):
             building.load_start(config.train.start, model)
+            moments = building.moments_of(config.train.start)
         model.to(device)
         if config.train.checkpoint_rounds:
             building.checkpoint_rounds(model)
@@ -91,6 +93,8 @@ def fit(
         if run is None:
             group.on_main(lambda: Run.create(run_dir, config, dataset.vocabulary, launcher=launcher_id()))
         trainer.open(Run(run_dir) if group.is_main else ReadOnlyRun(run_dir))
+        if moments:
+            trainer.go_on(moments)
         if run is not None:
             trainer.restore(*trainer.strategy.load_latest(run.checkpoints))
         return trainer.run_to_the_end(stop)
@@ -267,6 +271,13 @@ class Trainer:
             checkpoints.prune(self.run.checkpoints, self.config.train.keep)
         self.saved_step = state.step
         self.report(events.Saved(state.step, path, is_best))
+
+    def go_on(self, moments: dict[str, Tensor]) -> None:
+        """Let the optimiser go on with moments of the run that this one starts from."""
+        if self.strategy.sharded:
+            self.monitor.warn("the optimiser starts afresh: moments of another run are not dealt out to processes")
+        elif self.optimizer is not None:
+            checkpoints.unpack_optimizer(self.model, self.optimizer, moments)
 
     def restore(self, found: Checkpoint | None, notes: list[str]) -> None:
         """Put everything back to a checkpoint's moment; with none, the run begins again at step 0."""
