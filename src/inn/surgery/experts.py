@@ -97,7 +97,8 @@ class ExpertMLP(nn.Module):
             self.add_module(name, child)
         self._kinds = {name: type(self.get_submodule(name)) for name in (*maps.lifts, maps.down)}
         self._dense = (dense,)  # what it is without experts; its maps are the same ones
-        self.register_buffer("order", of.argsort(stable=True))
+        at = rows_of_weight(self.get_submodule(maps.key)).device
+        self.register_buffer("order", of.argsort(stable=True).to(at))
         self._reorder(self.order)
         rows = rows_of_weight(self.get_submodule(maps.key)).detach()
         self.register_buffer("keys", rows.unflatten(0, (self.experts, -1)).mean(1))
