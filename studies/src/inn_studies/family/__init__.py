@@ -29,6 +29,7 @@ ENTRIES: dict[int | str, str] = {
     26: "elm:Elm",
     29: "association:Association",
     30: "spiking:Spiking",
+    31: "generated:Generated",
     33: "spikes:SpikeCoding",
     38: "overlaps:Overlaps",
     43: "switches:Switches",
