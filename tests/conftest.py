@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from importlib.resources import files
 from pathlib import Path
 
+import docstring_parser
 import pytest
 
 from inn_benchmarks.page import browser
@@ -16,6 +18,9 @@ from inn_benchmarks.rows import Skipped
 # tests are about interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The command line is built more than a thousand times in these tests; half of that is reading the same docstrings.
+docstring_parser.parse_from_object = functools.cache(docstring_parser.parse_from_object)
 
 
 @pytest.fixture(scope="session")

@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from inn.surgery.collapse import collapse
     from inn.surgery.graft import graft
     from inn.surgery.learn_on import learn_on
+    from inn.surgery.merge import merge
     from inn.surgery.neurons import grow, keep
     from inn.surgery.organ import Organ, cut
+    from inn.surgery.split import split, unsplit
     from inn.system.errors import InputError
     from inn.training.objectives.base import Objective
     from inn.training.start import train
@@ -87,11 +89,14 @@ _HOME = {
     "learn_on": "inn.surgery.learn_on",
     "load": "inn.runs.load",
     "look": "inn.explorer.look",
+    "merge": "inn.surgery.merge",
     "model_config": "inn.config.assemble",
     "record": "inn.analysis.recording.record",
     "register": "inn.registry",
+    "split": "inn.surgery.split",
     "task": "inn.data.tasks.base",
     "train": "inn.training.start",
+    "unsplit": "inn.surgery.split",
 }
 """Where each public name is: `module`, or `module:name` where it has another name there."""
 
@@ -134,11 +139,14 @@ __all__ = [
     "learn_on",
     "load",
     "look",
+    "merge",
     "model_config",
     "record",
     "register",
+    "split",
     "task",
     "train",
+    "unsplit",
 ]
 
 

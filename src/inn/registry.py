@@ -118,11 +118,13 @@ READOUTS = Kinds(
         "attention": "inn.nn.readout:Attention",
         "concat": "inn.nn.readout:Concat",
         "each": "inn.nn.readout:Each",
+        "parts": "inn.nn.parts:Parts",
     },
     {
         **dict.fromkeys(("mean", "attention"), "inn.nn.topology.roles:ReadoutOptions"),
         "concat": "inn.nn.topology.roles:ConcatOptions",
         "each": "inn.nn.topology.options:EachOptions",
+        "parts": "inn.nn.topology.roles:PartsOptions",
     },
 )
 INNERS = Kinds(
@@ -151,12 +153,14 @@ GATES = Kinds(
         "hard": "inn.nn.gates.soft:Hard",
         "address": "inn.nn.gates.address:Address",
         "active": "inn.nn.gates.active:Active",
+        "experts": "inn.nn.gates.experts:Experts",
     },
     {
         "soft": "inn.nn.gates.options:SoftOptions",
         "hard": "inn.nn.gates.options:HardOptions",
         "address": "inn.nn.gates.options:AddressOptions",
         "active": "inn.nn.gates.options:ActiveOptions",
+        "experts": "inn.nn.gates.options:ExpertsOptions",
     },
 )
 MODELS = Kinds(

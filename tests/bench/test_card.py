@@ -13,6 +13,7 @@ import torch
 
 from inn.ops import neuron_linear
 from inn.ops.dispatch import Backend
+from inn.system.cache import cache_dir
 from inn_benchmarks import card, checks
 from inn_benchmarks.rows import ROWS
 from inn_benchmarks.run import Broken, call, finished
@@ -162,7 +163,7 @@ assert all(card.tiny(row).ratio > 0 for row in ("gpu-step", "gpu-paper", "gpu-ge
 @pytest.mark.timeout(1800)
 def test_the_whole_script_dry(tmp_path):
     pytest.importorskip("triton")
-    environment = {**os.environ, "PYTHON": sys.executable}
+    environment = {**os.environ, "PYTHON": sys.executable, "INN_CACHE": str(cache_dir())}  # kernels compiled already
     done = subprocess.run(
         ["bash", str(SCRIPT), "--dry", str(tmp_path)], capture_output=True, text=True, env=environment
     )

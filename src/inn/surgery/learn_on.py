@@ -18,7 +18,8 @@ from inn.nn.topology.base import learned
 from inn.registry import READOUTS
 from inn.surgery.neurons import freeze_old
 from inn.surgery.novelty import Descriptor, describe, judged, units_of
-from inn.surgery.plans import fewer, more, organs_of
+from inn.surgery.plans import fewer, more
+from inn.surgery.reading import organs_of
 from inn.surgery.rebuild import rebuilt
 from inn.surgery.stream import Domain, StreamLog, score_of, stream_of
 from inn.system.errors import InputError

@@ -13,7 +13,7 @@ from torch import Tensor
 from inn.data.examples import Examples
 from inn.nn.descriptors import RECORD, base_places, error
 from inn.nn.modes import as_tokens, device_of, evaluating
-from inn.surgery.plans import graph_of
+from inn.surgery.reading import graph_of
 from inn.surgery.stream import Domain
 from inn.system.errors import InputError
 

@@ -27,6 +27,7 @@ STUDIES: dict[str, str] = {
     "wiring": "inn_studies.wiring:Wiring",
     "organs": "inn_studies.organs:Organs",
     "mixed": "inn_studies.mixed:Mixed",
+    "repair": "inn_studies.repair:Repair",
     "wikitext2": "inn_studies.wikitext2:WikiText2",
     "ptb": "inn_studies.ptb:Ptb",
     "ptb-characters": "inn_studies.ptb:PtbCharacters",
