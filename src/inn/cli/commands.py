@@ -52,7 +52,10 @@ GROUPS: dict[str, dict[str, str]] = {
 
 _SUMMARIES = {name: text for group in GROUPS.values() for name, text in group.items()}
 
-_ELSEWHERE = {"eval": "evaluate", **{name: f"surgery:{name}" for name in ("keep", "grow", "cut", "graft")}}
+_ELSEWHERE = {
+    "eval": "evaluate",
+    **{name: f"surgery:{name}" for name in GROUPS["neurons as parts"] if name != "learn-on"},
+}
 COMMANDS = Kinds(
     "command",
     "inn.commands",

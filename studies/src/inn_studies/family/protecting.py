@@ -124,7 +124,7 @@ def _text(corpus: str, train: Mapping[str, Any], seed: int, symbols: int, lr: fl
     given = [f"--train.{'objective' if n == 'kind' else n}={v}" for n, v in train.items()]
     return resolve_settings("text8-small", [
         f"--data.corpus={corpus}", "--data.vocabulary=bytes", "--data.batch=16", "--data.window=128",
-        "--model.neurons=4", "--model.width=24", "--model.rounds=2", f"--train.symbols={symbols}", f"--train.lr={lr}",
+        "--model.neurons=4", "--model.width=24", "--model.rounds=2", "--model.tied=false", f"--train.symbols={symbols}", f"--train.lr={lr}",
         f"--train.seed={seed}", "--train.eval_symbols=2000", "--train.threads=1", "--train.eval_every=100000",
         "--train.sample_every=0", "--train.weight_decay=0", *given,
     ])  # fmt: skip
