@@ -133,7 +133,7 @@ def freeze_old(old: Any, new: Any, places: Places, unheard: bool = False) -> Non
         if found[0][0] in first:
             was = first[found[0][0]].shape
         elif name in GAINS:  # the old ones had none, which is 1 for each
-            was = (len(old.config.read),)
+            was = torch.Size([len(old.config.read)])
         else:
             continue
         if p.shape == was:

@@ -29,10 +29,13 @@ from inn_studies.study import Study, Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
-GRAPH, PLAIN, LORA = "graph, an organ each", "wide neuron, plain", "wide neuron, LoRA each"
+GRAPH, EACH = "graph, an organ each", "graph, an organ for every text"
+PLAIN, LORA = "wide neuron, plain", "wide neuron, LoRA each"
+SHOWN = {GRAPH: "graph, an organ for what is new"}
+"""Labels as tables have them, where these say it better."""
 EWC = "wide neuron, EWC {:g}"
 STRENGTHS, RANK = (100.0, 3000.0), 15
-RATES = {GRAPH: 6e-3, PLAIN: 3e-3, LORA: 6e-3, **{EWC.format(s): 3e-3 for s in STRENGTHS}}
+RATES = {GRAPH: 6e-3, EACH: 6e-3, PLAIN: 3e-3, LORA: 6e-3, **{EWC.format(s): 3e-3 for s in STRENGTHS}}
 """Learning rates by label; the better of 3e-3 and 6e-3 for the wide neuron that is fine-tuned."""
 AHEAD = 0.05
 """The goal: bits, on average over all texts after the last."""
@@ -105,7 +108,7 @@ def importance(model: Any, domain: Domain) -> dict[str, Tensor]:
     windows = FISHER // DATA.window
     at = np.linspace(0, len(domain.train) - DATA.window - 1, windows).astype(int)
     for i in at:
-        row = torch.from_numpy(domain.train[i : i + DATA.window + 1].astype(np.int64))[None]
+        row = torch.from_numpy(np.asarray(domain.train)[i : i + DATA.window + 1].astype(np.int64))[None]
         model.zero_grad()
         (model.loss(model(row[:, :-1])[0], row[:, 1:])).backward()
         for name, p in model.named_parameters():
@@ -147,12 +150,15 @@ def learned(
 ) -> dict[str, Any]:
     """Bits `[T][T]` of one of the models on the stream, and its parameters at the end (for `Lab.compute`)."""
     domains, total = stream(corpora, symbols, held), _final()
-    if label == GRAPH:
+    if label in (GRAPH, EACH):
         model = graph(seed)
         tune(model, domains[0], symbols, lr, seed)
         given = {"symbols": symbols, "lr": lr, "seed": seed}
         fields = {"batch": DATA.batch, "window": DATA.window}
-        after, log = learn_on(model, domains, neurons=ORGAN, data=fields, train=given, held=held, seed=seed)
+        after, log = learn_on(
+            model, domains, novelty=0.1 if label == EACH else "calibrated", neurons=ORGAN, data=fields, train=given,
+            held=held, seed=seed,
+        )  # fmt: skip
         return {
             "matrix": log.matrix,
             "parameters": after.num_parameters,
@@ -229,7 +235,7 @@ class Organs(Study):
         }
         found = list(lab.compute(learned, cases).values())
         rows = [
-            {"label": label, "lr": RATES[label], "runs": found[i * seeds : (i + 1) * seeds]}
+            {"label": SHOWN.get(label, label), "lr": RATES[label], "runs": found[i * seeds : (i + 1) * seeds]}
             for i, label in enumerate(RATES)
         ]
         names = [one.name for one in stream(corpora, symbols, 2_000)]
@@ -286,7 +292,7 @@ def forgotten(matrix: Sequence[Sequence[float]]) -> float:
 def said(result: Mapping[str, Any]) -> str:
     """How far the graph is ahead of the best of the others, and whether that is the goal."""
     rows = {row["label"]: averages(row) for row in result["rows"]}
-    best = min((label for label in rows if label != GRAPH), key=lambda label: statistics.mean(rows[label]))
-    ahead = [b - a for a, b in zip(rows[GRAPH], rows[best])]
+    best = min((label for label in rows if label.startswith("wide")), key=lambda label: statistics.mean(rows[label]))
+    ahead = [b - a for a, b in zip(rows[EACH], rows[best])]
     met = "reached" if statistics.mean(ahead) >= AHEAD else "not reached"
     return f"Goal: {AHEAD} bits ahead on average of the best of the others: {spread(ahead)} ({best}), {met}."

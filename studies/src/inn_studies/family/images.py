@@ -24,6 +24,7 @@ PIXELS = 784
 def whole(part: str) -> tuple[np.ndarray, np.ndarray]:
     """Images `[n, 28, 28]` and their classes `[n]`."""
     found = task("fashion").part(part)
+    assert found is not None
     return found.inputs.reshape(-1, 28, 28), found.targets.reshape(-1, 28)[:, -1]
 
 

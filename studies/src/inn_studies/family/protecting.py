@@ -127,7 +127,8 @@ def _text(corpus: str, train: Mapping[str, Any], seed: int, symbols: int, lr: fl
     given = [f"--train.{'objective' if n == 'kind' else n}={v}" for n, v in train.items()]
     return resolve_settings("text8-small", [
         f"--data.corpus={corpus}", "--data.vocabulary=bytes", "--data.batch=16", "--data.window=128",
-        "--model.neurons=4", "--model.width=24", "--model.rounds=2", "--model.tied=false", f"--train.symbols={symbols}", f"--train.lr={lr}",
+        "--model.neurons=4", "--model.width=24", "--model.rounds=2", "--model.tied=false",
+        f"--train.symbols={symbols}", f"--train.lr={lr}",
         f"--train.seed={seed}", "--train.eval_symbols=2000", "--train.threads=1", "--train.eval_every=100000",
         "--train.sample_every=0", "--train.weight_decay=0", *given,
     ])  # fmt: skip
@@ -190,8 +191,8 @@ class Protecting(Entry):
         )
         return (
             f"on images as claimed, by singular values and by Hebb's rule alike. On texts plain training loses "
-            f"{lost[PLAIN]:.2f} bits of text8, protected {lost[OURS]:.2f} where all weights that are no linear map stay, and "
-            f"{lost[FREE]:.2f} where they are free; but then the last text is at {last[OURS]:.2f} and {last[FREE]:.2f} bits, "
+            f"{lost[PLAIN]:.2f} bits of text8, protected {lost[OURS]:.2f} where weights that are no linear map stay, "
+            f"{lost[FREE]:.2f} where they are free; the last text is then at {last[OURS]:.2f} and {last[FREE]:.2f}, "
             f"and at {last[PLAIN]:.2f} in plain training: what new symbols need, their embedding and bias among it, is "
             "either not learned or moves what is old."
         )
