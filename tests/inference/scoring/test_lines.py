@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inn import INN
@@ -55,6 +55,7 @@ def scored(scorer: LineScorer, data: bytes, cuts=(), flush: bool = False):
 
 
 @pytest.mark.parametrize("kind", ["bytes", "characters", "words", "bpe"])
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(0, len(TEXT.encode())), max_size=8), window=st.sampled_from([7, 64, 512]))
 def test_the_sum_is_that_of_one_strict_stream(kind, cuts, window):
     m, data = model(kind), TEXT.encode()
