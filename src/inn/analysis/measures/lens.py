@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.models.inn import INN
+from inn.nn.last import LastNorm
 from inn.nn.modes import evaluating
 from inn.ops.norm.reference import EPSILON
 from inn.system.errors import InputError
@@ -87,12 +88,16 @@ def logit_lens(
         read = model.graph.readout(outputs)[..., -width:]
         centred = isinstance(norm, nn.LayerNorm)  # an RMS norm takes no mean off
         spread = read.var(-1, correction=0).mean() if centred else read.square().mean()
+        if isinstance(norm, LastNorm):
+            spread = norm.moments(read)[1].mean()
 
         def says(neurons: Tensor) -> Tensor:
             """Log-probabilities `[S, vocab]` of neurons `[S, N, D]`."""
             z = model.graph.readout(neurons[None])[..., -width:]
             if isinstance(norm, nn.Identity):
                 return model.head(model.bridge(z)).float().log_softmax(-1)[0]
+            if isinstance(norm, LastNorm):
+                return model.head(model.bridge(norm(z, spread))).float().log_softmax(-1)[0]
             z = (z - z.mean(-1, keepdim=True) if centred else z) * torch.rsqrt(spread + EPSILON) * norm.weight
             z = z + norm.bias if centred else z
             return model.head(model.bridge(z)).float().log_softmax(-1)[0]
