@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -55,7 +55,6 @@ def small(kind, **options):
     ],
     ids=str,
 )
-@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4), seed=st.integers(0, 99))
 def test_any_split_equals_one_pass(kind, options, lengths, seed):
     model = small(kind, **options).double()
