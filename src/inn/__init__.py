@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
     from inn.surgery.graft import graft
+    from inn.surgery.merge import merge
     from inn.surgery.neurons import grow, keep
     from inn.surgery.organ import Organ, cut
+    from inn.surgery.split import split, unsplit
     from inn.system.errors import InputError
     from inn.training.objectives.base import Objective
     from inn.training.start import train
@@ -85,11 +87,14 @@ _HOME = {
     "keep": "inn.surgery.neurons",
     "load": "inn.runs.load",
     "look": "inn.explorer.look",
+    "merge": "inn.surgery.merge",
     "model_config": "inn.config.assemble",
     "record": "inn.analysis.recording.record",
     "register": "inn.registry",
+    "split": "inn.surgery.split",
     "task": "inn.data.tasks.base",
     "train": "inn.training.start",
+    "unsplit": "inn.surgery.split",
 }
 """Where each public name is: `module`, or `module:name` where it has another name there."""
 
@@ -131,11 +136,14 @@ __all__ = [
     "keep",
     "load",
     "look",
+    "merge",
     "model_config",
     "record",
     "register",
+    "split",
     "task",
     "train",
+    "unsplit",
 ]
 
 

@@ -118,10 +118,12 @@ READOUTS = Kinds(
         "attention": "inn.nn.readout:Attention",
         "concat": "inn.nn.readout:Concat",
         "each": "inn.nn.readout:Each",
+        "parts": "inn.nn.parts:Parts",
     },
     {
         **dict.fromkeys(("mean", "attention", "concat"), "inn.nn.topology.roles:ReadoutOptions"),
         "each": "inn.nn.topology.options:EachOptions",
+        "parts": "inn.nn.topology.roles:PartsOptions",
     },
 )
 INNERS = Kinds(
@@ -150,12 +152,14 @@ GATES = Kinds(
         "hard": "inn.nn.gates.soft:Hard",
         "address": "inn.nn.gates.address:Address",
         "active": "inn.nn.gates.active:Active",
+        "experts": "inn.nn.gates.experts:Experts",
     },
     {
         "soft": "inn.nn.gates.options:SoftOptions",
         "hard": "inn.nn.gates.options:HardOptions",
         "address": "inn.nn.gates.options:AddressOptions",
         "active": "inn.nn.gates.options:ActiveOptions",
+        "experts": "inn.nn.gates.options:ExpertsOptions",
     },
 )
 MODELS = Kinds(

@@ -53,6 +53,7 @@ OTHER = {
     "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
     "sensors": [1, 2, 4], "read": [0, 3], "activation": "stick", "loss": "mi",
     "inside": 1.0,
+    "parts": [{"neurons": 2, "readout": "mean"}, {"neurons": 4}],
     "lags": [1, 2], "lag_window": 9,
 }  # fmt: skip
 """A value that is not the default, where one more than the default will not do."""

@@ -20,6 +20,7 @@ OPTIONS = {
     "edges": {"edges": [[0, 2, -1], [0, 3], [2, 0], [1, 4], [3, 1], [4, 3]]},
     "signatures": {"width": 2, "tau": 1.0}, "psn": {"window": 2}, "gru": {"attend": 3},
 }  # fmt: skip
+PARTS = {"kind": "parts", "parts": [{"neurons": 3}, {"neurons": 2, "readout": {"kind": "attention", "silent": 0.5}}]}
 MODELS = [
     {},
     *({"memory": kind} for kind in MEMORIES if kind != "mamba"),
@@ -28,9 +29,16 @@ MODELS = [
     {"topology": "chain", "rounds": 4},
     *({"topology": topology, "router": "attention"} for topology in ("ring", "edges")),
     *({"topology": "edges", "router": router} for router in ("mixing", "bus", "static", "mixture", "workspace")),
-    *({"gate": kind, "router": "attention"} for kind in GATES if kind not in ("none", "address")),
+    *({"gate": kind, "router": "attention"} for kind in GATES if kind not in ("none", "address", "experts")),
     *({"inner": kind} for kind in INNERS if kind != "none"),
-    *({"readout": kind, "input": way} for kind in READOUTS if kind != "each" for way in ("copy", "split")),
+    *(
+        {"readout": kind, "input": way}
+        for kind in READOUTS
+        if kind not in ("each", "parts")
+        for way in ("copy", "split")
+    ),
+    *({"readout": PARTS, "input": way} for way in ("copy", "split")),
+    {"readout": PARTS, "norm": "rms", "tied": False},
     *({"norm": "rms", "readout": kind} for kind in ("concat", "mean")),
     {"inner": {"kind": "kan", "families": ["rbf", "hinge", "rbf", "hinge", "bspline"], "each": True}},
     {"router": {"kind": "dendrites", "lag": 1}, "memory": "gru"},

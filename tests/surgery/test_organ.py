@@ -200,3 +200,17 @@ def test_hostile_files_are_refused(tmp_path):
         Organ.load(tmp_path / "missing.organ")
     path.write_bytes(whole)
     assert Organ.load(path).numbers == [1]
+
+
+def test_a_frozen_graft_trains_its_rounds_alone_and_leaves_the_base():
+    base = model()
+    new = graft(base, cut(base, rounds=[1]), freeze=True).train()
+    optimizer = torch.optim.SGD([p for p in new.parameters() if p.requires_grad], 0.1)
+    new(TOKENS)[0].square().mean().backward()
+    optimizer.step()
+    assert {n.split(".")[2] for n, p in new.named_parameters() if p.grad is not None} == {"1"}
+    with torch.no_grad():
+        assert not torch.equal(new.eval()(TOKENS)[0], base(TOKENS)[0])
+        assert torch.equal(graft(new, cut(base, rounds=[1]))(TOKENS)[0], base(TOKENS)[0])
+    with pytest.raises(InputError, match="freeze trains rounds"):
+        graft(base, cut(base, neurons=[1]), freeze=True)

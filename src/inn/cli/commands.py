@@ -37,6 +37,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "grow": "a larger run that computes the same, with new neurons",
         "cut": "neurons or rounds of a run as a file: an organ",
         "graft": "put an organ into a run",
+        "merge": "one run of several, their neurons side by side",
+        "split": "neurons in groups, of which some take part at each step",
+        "unsplit": "a run whose neurons all take part again",
     },
     "research": {
         "stability": "how a perturbation decays over time and grows with depth",

@@ -1,4 +1,4 @@
-"""`inn keep`, `inn grow`, `inn cut` and `inn graft`: neurons and rounds of a run as parts, each with a table."""
+"""`inn keep`, `grow`, `cut`, `graft`, `merge`, `split` and `unsplit`: parts of runs, each with a table."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ class Command:
 
     Attributes:
         organ: whether it is given an organ's file beside the run.
+        others: whether it is given other runs beside it.
         writes: the option that names what is written.
         add: adds its own options to a parser.
-        make: the new model, or the organ, of a model and the arguments.
+        make: what is done to models, of them and the arguments: a function from models to the new one, or the organ.
     """
 
     name: str
     usage: str
     summary: str
     add: Callable[[OptionParser], None]
-    make: Callable[[Any, Namespace], Any]
+    make: Callable[[list[Any], Namespace], Callable[..., Any]]
     organ: bool = False
+    others: bool = False
     writes: str = "run"
 
     def main(self, argv: list[str]) -> int:
@@ -38,7 +40,8 @@ class Command:
         args = self.parse(argv)
         from inn.runs.directory import Run
 
-        own = Run(args.source)
+        runs = [Run(path) for path in (args.source, *(args.others if self.others else ()))]
+        own = runs[0]
         if self.writes == "run":
             Run.check_free(args.run)
         elif Path(args.out).exists():
@@ -46,16 +49,20 @@ class Command:
         from inn.runs.load import load
         from inn.surgery.runs import measured, write_run
 
-        model = load(own)
-        made = self.make(model, args)
+        models = [load(run) for run in runs]
+        model, operation = models[0], self.make(models, args)
+        made = _warned(operation, models)
         if self.writes == "out":
             facts = {"from": args.source, "organ": args.out, **_of_organ(made, model)}
             made.save(args.out)
         else:
-            models = {"before": model, "after": made}
-            facts = {"from": args.source, "run": args.run, "done": self.name}
-            facts |= {when: measured(m, own, args.symbols) for when, m in models.items()}
-            write_run(made, own, args.run, " ".join(["inn", self.name, *argv]))
+            facts: dict[str, Any] = {"from": args.source, "run": args.run, "done": self.name}
+            if self.others:
+                facts["others"] = args.others
+                facts["beside"] = [measured(m, run, args.symbols) for m, run in zip(models[1:], runs[1:])]
+            facts |= {when: measured(m, own, args.symbols) for when, m in (("before", model), ("after", made))}
+            moments, facts["optimiser"] = _moments(operation, models, made, runs)
+            write_run(made, own, args.run, " ".join(["inn", self.name, *argv]), moments)
         if args.json:
             print_json(facts)
         elif self.writes == "out":
@@ -70,6 +77,8 @@ class Command:
         parser.positional("source", "The run whose model it is.")
         if self.organ:
             parser.positional("organ", "A file that `inn cut` wrote.")
+        if self.others:
+            parser.positional("others", "Other runs, whose models are put beside its.", metavar="RUN", many=True)
         self.add(parser)
         if self.writes == "run":
             parser.option("--run", help="The folder of the new run.")
@@ -78,6 +87,8 @@ class Command:
             parser.option("--out", help="The file to write.")
         parser.flag("--json", JSON_HELP)
         args = parser.parse(argv)
+        if self.others and not args.others:
+            raise InputError(f"another RUN is missing: {self.usage}")
         if getattr(args, self.writes) is None:
             raise InputError(f"--{self.writes} is missing: {self.usage}")
         if self.writes == "run" and (args.symbols < 0 or args.symbols == 1):
@@ -111,10 +122,10 @@ def _named(args: Namespace) -> dict[str, Any]:
     return {"neurons": numbers("--neurons", args.neurons), "rounds": numbers("--rounds", args.rounds)}
 
 
-def _keep(model: Any, args: Namespace) -> Any:
+def _keep(models: list[Any], args: Namespace) -> Callable[..., Any]:
     from inn.surgery.neurons import keep
 
-    return keep(model, **_named(args))
+    return lambda model: keep(model, **_named(args))
 
 
 def _of_grow(parser: OptionParser) -> None:
@@ -123,10 +134,10 @@ def _of_grow(parser: OptionParser) -> None:
     parser.option("--seed", type=int, default=0, help="What the new weights are drawn from.")
 
 
-def _grow(model: Any, args: Namespace) -> Any:
+def _grow(models: list[Any], args: Namespace) -> Callable[..., Any]:
     from inn.surgery.neurons import grow
 
-    return grow(model, neurons=args.neurons, memory=args.memory, seed=args.seed)
+    return lambda model: grow(model, neurons=args.neurons, memory=args.memory, seed=args.seed)
 
 
 def _of_cut(parser: OptionParser) -> None:
@@ -134,10 +145,10 @@ def _of_cut(parser: OptionParser) -> None:
     parser.option("--licence", default="", help="Under which the organ may be used: a line for its header.")
 
 
-def _cut(model: Any, args: Namespace) -> Any:
+def _cut(models: list[Any], args: Namespace) -> Callable[..., Any]:
     from inn.surgery.organ import cut
 
-    return cut(model, **_named(args), licence=args.licence)
+    return lambda model: cut(model, **_named(args), licence=args.licence)
 
 
 def _of_graft(parser: OptionParser) -> None:
@@ -145,18 +156,69 @@ def _of_graft(parser: OptionParser) -> None:
     parser.flag("--insert", "Put it beside the run's own rounds or neurons, in the place of none.")
 
 
-def _graft(model: Any, args: Namespace) -> Any:
-    import warnings
-
+def _graft(models: list[Any], args: Namespace) -> Callable[..., Any]:
     from inn.surgery.graft import graft
     from inn.surgery.organ import Organ
 
+    organ = Organ.load(args.organ)
+    return lambda model: graft(model, organ, at=args.at, insert=args.insert)
+
+
+def _of_merge(parser: OptionParser) -> None:
+    parser.flag("--across", "Let there be edges across, of weights that start at zero, which training may open.")
+
+
+def _merge(models: list[Any], args: Namespace) -> Callable[..., Any]:
+    from inn.surgery.merge import planned, put_together
+
+    plan = planned(models, args.across)
+    return lambda *parts: put_together(parts, plan)
+
+
+def _warned(operation: Callable[..., Any], models: list[Any]) -> Any:
+    """What an operation makes of models; what it warns of is told."""
+    import warnings
+
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", UserWarning)
-        made = graft(model, Organ.load(args.organ), at=args.at, insert=args.insert)
+        made = operation(*models)
     for one in found:
         console(to_stderr=True).print(f"inn: {one.message}", soft_wrap=True)
     return made
+
+
+def _moments(
+    operation: Callable[..., Any], models: list[Any], made: Any, runs: list[Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The optimiser's moments of the new model, and what there is to say of them."""
+    from inn.surgery.moments import carried_moments
+    from inn.surgery.runs import moments_of
+
+    known = [moments_of(run) for run in runs]
+    moments = carried_moments(operation, models, made, known) if any(own.tensors for own in known) else {}
+    steps = [int(t) for name, t in moments.items() if name.endswith("/step")]
+    return moments, {"steps": max(steps, default=0), "parameters": len(steps), "of": len([*made.parameters()])}
+
+
+def _of_split(parser: OptionParser) -> None:
+    parser.option("--experts", type=int | None, help="Groups of neurons; default: one for each neuron.")
+    parser.option("--use", type=int | None, help="How many take part at each step; default: half of them.")
+    parser.option("--seed", type=int, default=0, help="Where the search for groups starts.")
+
+
+def _split(models: list[Any], args: Namespace) -> Callable[..., Any]:
+    from inn.surgery.reading import config_of
+    from inn.surgery.split import split
+
+    experts = config_of(models[0]).neurons if args.experts is None else args.experts
+    use = max(1, experts // 2) if args.use is None else args.use
+    return lambda model: split(model, experts=experts, use=use, seed=args.seed)
+
+
+def _unsplit(models: list[Any], args: Namespace) -> Callable[..., Any]:
+    from inn.surgery.split import unsplit
+
+    return unsplit
 
 
 def _of_organ(organ: Any, model: Any) -> dict[str, Any]:
@@ -185,26 +247,31 @@ def _show_organ(facts: dict[str, Any]) -> None:
 def _show(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
-    before, after, out = facts["before"], facts["after"], console()
+    columns, after, out = [facts["before"], *facts.get("beside", [])], facts["after"], console()
     table = Table(box=None, pad_edge=False)
-    for name in ("", "before", "after", "share"):
+    names = ["before"] if len(columns) == 1 else [Path(run).name for run in (facts["from"], *facts["others"])]
+    for name in ("", *names, "after", *(("share",) if len(columns) == 1 else ())):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for name, key, shown in (
         ("neurons", "neurons", "{:,}"), ("rounds", "rounds", "{:,}"), ("memory", "memory", "{}"),
         ("topology", "topology", "{}"), ("parameters", "parameters", "{:,}"),
         ("FLOPs per symbol", "flops_per_symbol", "{:,.0f}"), ("bits, validation", "bits", "{:.4f}"),
     ):  # fmt: skip
-        one, other = before[key], after[key]
-        if one is None or other is None:
+        values = [one[key] for one in (*columns, after)]
+        if None in values:
             continue
+        one, other = values[0], values[-1]
         share = f"{other / one:.3f}" if isinstance(one, int | float) and one else ""
-        table.add_row(name, shown.format(one), shown.format(other), share)
+        table.add_row(name, *map(shown.format, values), *((share,) if len(columns) == 1 else ()))
     out.print(table)
     if why := after.get("unscored"):
         out.print(f"not scored: {why}", soft_wrap=True)
+    optimiser = facts["optimiser"]
+    goes_on = "the optimiser starts afresh, for no moments of it are kept"
+    if optimiser["steps"]:
+        goes_on = f"the optimiser goes on from step {optimiser['steps']:,}; what is new has no moments yet"
     out.print(
-        f"wrote {facts['run']} (the optimiser starts afresh); now try\n"
-        f"  inn train --from {facts['run']} --run {facts['run']}-trained",
+        f"wrote {facts['run']} ({goes_on}); now try\n  inn train --from {facts['run']} --run {facts['run']}-trained",
         soft_wrap=True,
     )
 
@@ -226,4 +293,17 @@ graft = Command(
     "graft", "inn graft RUN ORGAN --run NEW [--at N] [--insert] [--symbols N] [--json]",
     "A run with an organ in it, in the place of its own rounds or neurons or beside them.", _of_graft, _graft,
     organ=True,
+)  # fmt: skip
+merge = Command(
+    "merge", "inn merge RUN RUN [RUN ...] --run NEW [--across] [--symbols N] [--json]",
+    "One run of several: their neurons side by side; it tells the mean of what each tells.", _of_merge, _merge,
+    others=True,
+)  # fmt: skip
+split = Command(
+    "split", "inn split RUN [--experts E] [--use K] --run NEW [--seed 0] [--symbols N] [--json]",
+    "A run whose neurons are in groups, by what they read; the rest of them rest at each step.", _of_split, _split,
+)  # fmt: skip
+unsplit = Command(
+    "unsplit", "inn unsplit RUN --run NEW [--symbols N] [--json]",
+    "A run that was split, with all its neurons at each step again.", lambda parser: None, _unsplit,
 )  # fmt: skip

@@ -162,6 +162,12 @@ class GraphConfig:
         return getattr(self.readout, "read", None) or range(self.neurons)
 
     @property
+    def readouts(self) -> list[GraphConfig]:
+        """The configuration of each part that is read by itself (readout `parts`); this one itself elsewhere."""
+        own = self.readout
+        return [replace(self, readout=one) for one in own.of(self.read)] if hasattr(own, "parts") else [self]
+
+    @property
     def input_width(self) -> int:
         """Width of what the graph takes in: D copied, S x D split among S sensors, which are all N unless some are."""
         return self.width * (len(self.sensors) if self.input == "split" else 1)
@@ -184,5 +190,7 @@ class GraphConfig:
     @property
     def normed_width(self) -> int:
         """Width behind a model's last norm: `readout_width`, and 1 for the places of neurons that were taken out."""
+        if hasattr(self.readout, "parts"):
+            return sum(part.normed_width for part in self.readouts)
         silent = getattr(self.readout, "silent", 0) and READOUTS[self.readout.kind].side_by_side
         return self.view_width + (1 if silent and self.norm == "layer" else 0)

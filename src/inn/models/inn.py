@@ -16,6 +16,7 @@ from inn.models.views import readout_norm, told
 from inn.nn.arguments import checked, config_of
 from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
+from inn.nn.parts import MeanLinear
 from inn.nn.population import Embedding, Linear, started
 from inn.nn.recall import Recall
 from inn.nn.roles import sensed
@@ -73,10 +74,16 @@ class INN(HoldsGraph, SequenceModel):
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or width != c.input_width)
         self.bridge = Linear(width, embedded, bias=False) if bridged else nn.Identity()
+        parts = len(c.readouts) if hasattr(c.readout, "parts") else 0
+        if c.head == "adaptive" and parts:
+            raise InputError(
+                "head 'adaptive' does not tell the mean of what the parts of a readout say; set head linear"
+            )
         if c.head == "adaptive":
             self.head = AdaptiveHead(width, c.vocab, c.cuts(c.vocab))
         else:
-            self.head = Linear(embedded if c.tied else width, c.vocab)
+            size = embedded if c.tied else width
+            self.head = MeanLinear(size, c.vocab, parts) if parts else Linear(size, c.vocab)
         self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
         started(self.embedding, c.embedding_std)
         if isinstance(self.head, Linear):

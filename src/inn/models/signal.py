@@ -17,6 +17,7 @@ from inn.models.sequence import SequenceModel
 from inn.models.views import told
 from inn.nn.direct import home
 from inn.nn.masked import legible
+from inn.nn.parts import mean_of
 from inn.nn.population import Linear
 from inn.nn.state import State
 from inn.nn.symbols import products
@@ -58,7 +59,8 @@ class SignalModel(SequenceModel):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
         self.input = self.way_in(width)
-        self.head = Head(hidden, config.outputs, config.levels)
+        parts = len(config.readouts) if hasattr(getattr(config, "readout", None), "parts") else 0
+        self.head = Head(hidden, config.outputs, config.levels, parts)
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
     def way_in(self, width: int) -> nn.Module:
@@ -278,13 +280,18 @@ class Head(Linear):
     """`[..., hidden]` -> `[..., O]`, or with `levels` quantiles `[..., O, Q]` that never cross.
 
     Each quantile is the one below it and something above zero; they start as those of a standard normal distribution.
+    With `parts` it tells by the mean of what so many maps say (`inn.nn.parts`).
     """
+
+    no_decay = ("bias",)
 
     std = 0.02
     levels: Sequence[float] = ()
 
-    def __init__(self, hidden: int, outputs: int, levels: Sequence[float] = ()):
+    def __init__(self, hidden: int, outputs: int, levels: Sequence[float] = (), parts: int = 0):
         super().__init__(hidden, outputs * max(1, len(levels)))
+        if parts:
+            self.bias = nn.Parameter(torch.empty(parts, self.out_features))
         self.levels = levels
         self.reset_parameters()
 
@@ -294,10 +301,10 @@ class Head(Linear):
         if self.levels:
             normal = torch.tensor([NormalDist().inv_cdf(level) for level in self.levels])
             rise = normal.diff().expm1().log()  # softplus leads back
-            self.bias.unflatten(0, (-1, len(self.levels))).copy_(torch.cat((normal[:1], rise)))
+            self.bias.unflatten(-1, (-1, len(self.levels))).copy_(torch.cat((normal[:1], rise)))
 
     def forward(self, input: Tensor) -> Tensor:
-        y = super().forward(input)
+        y = super().forward(input) if self.bias.ndim == 1 else mean_of(input, self.weight, self.bias)
         if not self.levels:
             return y
         y = y.to(torch.promote_types(y.dtype, torch.float32)).unflatten(-1, (-1, len(self.levels)))

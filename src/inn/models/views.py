@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.last import LastNorm
+from inn.nn.parts import PartsNorm
 from inn.ops.norm.reference import EPSILON
 from inn.registry import READOUTS
 from inn.system.errors import InputError
@@ -34,6 +35,9 @@ class ViewRMSNorm(nn.RMSNorm):
 def readout_norm(config: GraphConfig) -> Any:
     """The norm between readout and head, `[..., readout_width]` -> the same, or `[..., normed_width]` of one view."""
     own = config.readout
+    if hasattr(own, "parts"):
+        parts = config.readouts
+        return PartsNorm(map(readout_norm, parts), [part.readout_width for part in parts])
     if config.norm == "none":
         return nn.Identity()
     if READOUTS[own.kind].side_by_side and (getattr(own, "silent", 0) or getattr(own, "gains", False)):

@@ -75,6 +75,7 @@ class Round(nn.Module):
 
         All are asked by the gate, and by a router that does not skip those that rest (`Router.skips`).
         """
+        density = density if self.gate is None else min(density, self.gate.share)
         total: dict[str, float] = {}
         for part in (self.memory, self.memory_residual, self.gate, self.router, self.router_residual, self.inner):
             whole = part is self.gate or (isinstance(part, Router) and not part.skips)

@@ -96,4 +96,5 @@ def products(*modules: nn.Module) -> float:
     >>> products(nn.Linear(3, 5), nn.Identity())
     30.0
     """
-    return 2.0 * math.fsum(p.numel() for m in modules for p in m.parameters() if p.ndim == 2)
+    named = (pair for m in modules for pair in m.named_parameters())
+    return 2.0 * math.fsum(p.numel() for name, p in named if p.ndim == 2 and not name.endswith("bias"))

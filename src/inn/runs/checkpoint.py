@@ -37,6 +37,8 @@ VERSION = 1
 PARTS = ("model", "optimizer", "state", "rng", "objective")
 OPTIONAL = ("objective",)
 """Parts that have no file where they have no tensors."""
+GOES_ON = "goes_on"
+"""In the record of a run made of another: the steps after which the optimiser goes on, with its moments."""
 _BEST = "best.json"
 
 

@@ -43,7 +43,7 @@ def load(path: str | Path | Run) -> SequenceModel:
         return load_exported(path)
     one = path.parent.name == "checkpoints" and (path / "checkpoint.json").is_file()
     run = Run(path.parent.parent if one else path)
-    chosen = path if one else _choose(run)
+    chosen = path if one else checkpoint_of(run)
     checkpoint = checkpoints.load(chosen, parts=["model"])
     check_ties(run, chosen, checkpoint.meta)
     model = build_model(run.model_config())
@@ -89,7 +89,7 @@ def load_with_data(
     own = Run(path_of(run))
     name = own.config().data.corpus
     model, dataset = load(own), load_data(own, report=report)
-    known = checkpoints.record(_choose(own)).get("data_sha256")
+    known = checkpoints.record(checkpoint_of(own)).get("data_sha256")
     if known not in (None, dataset.sha256):
         what, else_ = ("text", ", or have it read as another text, file:PATH")
         if isinstance(dataset, TaskData):
@@ -156,7 +156,8 @@ def _experience(run: Run, model: SequenceModel) -> State | None:
     return state
 
 
-def _choose(run: Run) -> Path:
+def checkpoint_of(run: Run) -> Path:
+    """The checkpoint that `load` takes: the best by validation, else the newest; raises `InputError` for none."""
     checkpoints.best_step(run.checkpoints)  # which raises where nobody can tell
     if best := checkpoints.best(run.checkpoints):
         return best

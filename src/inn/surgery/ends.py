@@ -10,47 +10,62 @@ from torch import Tensor
 from inn.models.inn import INN
 from inn.nn.population import Linear
 from inn.nn.symbols import AdaptiveHead
-from inn.registry import READOUTS
-from inn.surgery.plans import Places, Plan, along, gains_of, graph_of
+from inn.surgery.plans import Plan, along
+from inn.surgery.reading import Places, ReadPart, origins, read_parts
 
 STANDARDS = ("input_mean", "input_scale", "target_mean", "target_scale")
 
 
 def carry_ends(old: Any, new: Any, plan: Plan) -> None:
     """Carry what is outside the graph; and the gains of the readout, where it has them itself."""
-    _carry_gains(old, new, plan)
+    parts = origins(read_parts(old), plan.read, read_parts(new))
+    for was, now, read in parts:
+        if (gain := now.gain) is not None:
+            known = was.counts().to(gain)
+            for i, p in enumerate(read):
+                gain[i] = 0.0 if p is None else known[p]
     if not hasattr(new, "backbone"):
         return
-    side_by_side = READOUTS[new.config.readout.kind].side_by_side
-    read = plan.read if side_by_side else None
     _carry_way_in(old, new, plan)
-    added = _carry_norm(old, new, read)
     if isinstance(new, INN) and isinstance(new.head, AdaptiveHead):
+        for part in parts:
+            _carry_norm(*part)
         new.head.load_state_dict(old.head.state_dict())
         return
-    last = old.bridge if isinstance(getattr(old, "bridge", None), Linear) else old.head
-    told, shift = _read(last.weight, added)
-    if isinstance(getattr(new, "bridge", None), Linear):
-        if last is not old.bridge:  # there was none: what it would have been
-            told, shift = _read(torch.eye(last.weight.shape[1]).to(last.weight), added)
-        rows = plan.sensors if new.config.input == "split" and new.config.embedding_width is None else None
-        weight: Any = new.bridge.weight
-        if rows is None:
-            _columns(weight, told, read, old, new)
-        else:
-            to, source = along(rows, new.config.width, weight.device)
-            part = weight[to]
-            _columns(part, told[source], read, old, new)
-            weight.zero_()
-            weight[to] = part
-        shift = old.head.weight @ shift
-    else:
-        if last is not old.head:  # both maps in one
-            told, shift = old.head.weight @ told, old.head.weight @ shift
-        if not getattr(new.config, "tied", False):
-            _columns(new.head.weight, told, read, old, new)
     bias: Any = new.head.bias
-    bias.copy_(old.head.bias + shift)
+    last = old.bridge if isinstance(getattr(old, "bridge", None), Linear) else old.head
+    bridged = isinstance(getattr(new, "bridge", None), Linear)
+    weight = last.weight
+    if bridged and last is not old.bridge:  # there was none: what it would have been
+        weight = torch.eye(last.weight.shape[1]).to(last.weight)
+    elif not bridged and last is not old.head:  # both maps in one
+        weight = old.head.weight @ weight
+    rows = plan.sensors if bridged and new.config.input == "split" and new.config.embedding_width is None else None
+    into = new.bridge.weight if bridged else new.head.weight
+    kept = into.clone()  # what a new model draws, which new neurons have
+    for was, now, read in parts:
+        own = weight[:, was.column : was.column + was.config.normed_width]
+        told, shift = _read(own, _carry_norm(was, now, read))
+        place = slice(now.column, now.column + now.config.normed_width)
+        if bridged or not getattr(new.config, "tied", False):
+            part = kept[:, place]
+            if rows is None:
+                _columns(part, told, was, now, read)
+            else:
+                to, source = along(rows, new.config.width, weight.device)
+                some = part[to]
+                _columns(some, told[source], was, now, read)
+                part.zero_()
+                part[to] = some
+        shift = old.head.weight @ shift if bridged else shift
+        _of(bias, now)[:] = _of(old.head.bias, was) + shift
+    if bridged or not getattr(new.config, "tied", False):
+        into.copy_(kept)
+
+
+def _of(bias: Any, part: ReadPart) -> Tensor:
+    """The bias of a part `[O]`, of the head of a model that has one or several."""
+    return bias if bias.ndim == 1 else bias[part.number]
 
 
 def _carry_way_in(old: Any, new: Any, plan: Plan) -> None:
@@ -74,18 +89,18 @@ def _carry_way_in(old: Any, new: Any, plan: Plan) -> None:
         after.index_copy_(axis, to, before.index_select(axis, source))
 
 
-def _carry_norm(old: Any, new: Any, read: Places | None) -> dict[str, Any]:
-    """Carry the last norm; what a map behind it has to be told of the places that are gone."""
+def _carry_norm(old: ReadPart, new: ReadPart, read: Places) -> dict[str, Any]:
+    """Carry the norm of a part; what a map behind it has to be told of the places that are gone."""
     width, names = new.config.width, ("weight", "bias")
-    gain = gains_of(old).to(next(old.parameters())).repeat_interleave(width)
     gone: dict[str, Any] = {"at": torch.zeros(0, dtype=torch.long), "weight": None, "bias": None}
     for name in names:
         before, after = getattr(old.norm, name, None), getattr(new.norm, name, None)
         if before is None or after is None:
             continue
-        if read is None:
+        if not new.side_by_side:
             after.copy_(before)
             continue
+        gain = old.counts().to(before).repeat_interleave(width)
         to, source = along(read, width, after.device)
         after[to] = before[source]
         left = torch.ones(len(before), dtype=torch.bool, device=before.device)
@@ -93,14 +108,6 @@ def _carry_norm(old: Any, new: Any, read: Places | None) -> dict[str, Any]:
         gone["at"] = left.nonzero().flatten()
         gone[name] = (before * gain)[gone["at"]]
     return gone
-
-
-def _carry_gains(old: Any, new: Any, plan: Plan) -> None:
-    for module in (getattr(new, "norm", None), graph_of(new).readout):
-        if (gain := getattr(module, "gain", None)) is not None:
-            known = gains_of(old).to(gain)
-            for i, p in enumerate(plan.read):
-                gain[i] = 0.0 if p is None else known[p]
 
 
 def _read(weight: Tensor, gone: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -115,12 +122,12 @@ def _read(weight: Tensor, gone: dict[str, Any]) -> tuple[Tensor, Tensor]:
     return torch.cat((weight, rest), 1), shift
 
 
-def _columns(weight: Any, told: Tensor, read: Places | None, old: Any, new: Any) -> None:
+def _columns(weight: Any, told: Tensor, old: ReadPart, new: ReadPart, read: Places) -> None:
     """Fill a map behind the new norm by what the old one reads, `told`; new neurons' columns stay as they were drawn.
 
     Behind the places stand what a layer norm makes of those that are gone: before this, and now.
     """
-    if read is None:
+    if not new.side_by_side:
         weight.copy_(told[:, : weight.shape[1]])
         return
     to, source = along(read, new.config.width, weight.device)

@@ -13,8 +13,10 @@ from torch import Tensor
 from inn.config.typed import typed
 from inn.models.names import filed
 from inn.nn.topology.base import edges_of
+from inn.surgery.decoders import graft_decoder, is_decoder
 from inn.surgery.organ import Axes, Organ, axes_of, check_rounds, donor_of, fingerprint, joint, places
-from inn.surgery.plans import config_of, fewer, gains_of, graph_of, more
+from inn.surgery.plans import fewer, more
+from inn.surgery.reading import config_of, gains_of, graph_of
 from inn.surgery.rebuild import rebuilt, sources
 from inn.surgery.states import alike
 from inn.system.errors import InputError
@@ -22,18 +24,20 @@ from inn.system.files import sha256_of
 
 
 @typed
-def graft(base: Any, organ: Organ, at: int | None = None, insert: bool = False) -> Any:
+def graft(base: Any, organ: Organ, at: int | None = None, insert: bool = False, freeze: bool = False) -> Any:
     """A model with an organ in it; the base is left as it is, and so is its mode of training.
 
     The organ's rounds, or neurons, take the place of the base's from `at` on. Neurons bring along what they hear of the
     others and the others of them, where the donor and the base have neurons of the same ids.
 
     Args:
-        base: an `INN`, a `SignalGraph` or a `Graph`.
+        base: an `INN`, a `SignalGraph` or a `Graph`; or a decoder of Hugging Face.
         organ: what `cut` or `Organ.load` gave.
         at: the first round, or neuron, whose place it takes; None: rounds those that they were in the donor, neurons
             those of the same ids, and new places behind the others for those whose ids the base has not.
         insert: put it in front of round `at`, or as new neurons behind the others, and replace nothing.
+        freeze: train the organ only: all else of the result gets no gradient. Of rounds; the base is what it was when
+            its own rounds are put back.
 
     Raises `InputError` where a kind, a width, a vocabulary or a number of neurons is another, naming both; where the
     place is not there; and for parts that cannot be added to. Warns where the rest of the base is not the donor's.
@@ -44,10 +48,23 @@ def graft(base: Any, organ: Organ, at: int | None = None, insert: bool = False) 
     >>> torch.equal(graft(model, cut(model, rounds=[1]))(tokens)[0], model(tokens)[0])
     True
     """
+    if organ.of_decoder != is_decoder(base):
+        of = "a decoder" if organ.of_decoder else "a graph"
+        raise InputError(f"the organ does not fit: it is of {of}, and the base is a {type(base).__name__}")
+    if organ.of_decoder:
+        return graft_decoder(base, organ.about, organ.tensors, at, insert, freeze)
     c, own = config_of(base), organ.config
     _check(base, organ)
     if organ.what == "rounds":
-        return _with_rounds(base, organ, at, insert)
+        new = _with_rounds(base, organ, at, insert)
+        if freeze:
+            first = organ.numbers[0] if at is None else at
+            new.requires_grad_(False)
+            for r in range(first, first + len(organ.numbers)):
+                graph_of(new).rounds[r].requires_grad_(True)
+        return new
+    if freeze:
+        raise InputError("freeze trains rounds that are grafted; for new neurons use inn.grow(..., freeze=True)")
     taken = _places(base, organ, at, insert)
     count = sum(p is None for p in taken)
     if count:

@@ -13,7 +13,8 @@ from torch import nn
 from inn.config.graph import GraphConfig
 from inn.config.typed import typed
 from inn.nn.routing.mixture import Mixture
-from inn.surgery.plans import Places, chosen, config_of, fewer, fewer_rounds, more
+from inn.surgery.plans import chosen, fewer, fewer_rounds, more
+from inn.surgery.reading import Places, config_of
 from inn.surgery.rebuild import rebuilt, sources
 from inn.surgery.states import alike
 from inn.system.errors import InputError

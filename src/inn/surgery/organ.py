@@ -28,7 +28,9 @@ from inn.models.names import blocks_of, filed
 from inn.nn.graph import Graph
 from inn.registry import READOUTS
 from inn.runs.checkpoint import check_numbers, pack_model
-from inn.surgery.plans import chosen, config_of, graph_of, more, starts, weighs
+from inn.surgery.decoders import check_decoder, cut_decoder, is_decoder
+from inn.surgery.plans import chosen, more, starts, weighs
+from inn.surgery.reading import config_of, graph_of
 from inn.surgery.rebuild import OF_GROUP
 from inn.system.errors import InputError
 from inn.system.files import check_regular, replace_file, sha256_of
@@ -64,8 +66,15 @@ class Organ:
         return self.about["numbers"]
 
     @property
+    def of_decoder(self) -> bool:
+        """Whether it is of a Hugging Face decoder: layers, or hidden units of their feed-forward maps."""
+        return "decoder" in self.about
+
+    @property
     def config(self) -> Any:
-        """The donor's configuration."""
+        """The donor's configuration; of a decoder what has to be the same in both."""
+        if self.of_decoder:
+            return self.about["decoder"]
         tree = self.about["model"]
         return stored_model(tree) if "kind" in tree else GraphConfig(**drafted(GraphConfig, tree, lenient=True).tree)
 
@@ -116,7 +125,11 @@ class Organ:
 
 @typed
 def cut(
-    model: Any, neurons: Sequence[int] | None = None, rounds: Sequence[int] | None = None, licence: str = ""
+    model: Any,
+    neurons: Sequence[int] | None = None,
+    rounds: Sequence[int] | None = None,
+    licence: str = "",
+    layers: Sequence[int] | None = None,
 ) -> Organ:
     """Neurons or rounds of a model, with all that they read and write there; the model is left as it is.
 
@@ -124,10 +137,11 @@ def cut(
     of the embedding, of the last norm and of the head, and their ids; of rounds all their weights.
 
     Args:
-        model: an `INN`, a `SignalGraph` or a `Graph`.
-        neurons: numbers from 0.
-        rounds: numbers from 0, one after another.
+        model: an `INN`, a `SignalGraph` or a `Graph`; or a decoder of Hugging Face.
+        neurons: numbers from 0; of a decoder those of hidden units of its feed-forward maps.
+        rounds: numbers from 0, one after another; of a decoder those of its layers.
         licence: under which the organ may be used, a line for the header.
+        layers: in which of a decoder's layers `neurons` are, one after another; None: in all.
 
     Raises `InputError` for both or neither, numbers that are not there, rounds with others between them or with shared
     weights, and neurons along listed edges.
@@ -136,9 +150,15 @@ def cut(
     >>> cut(INN(vocab=5, neurons=3, width=4, rounds=1), neurons=[1]).about["ids"]
     [1]
     """
-    c = config_of(model)
     if (neurons is None) == (rounds is None):
         raise InputError("cut takes neurons or rounds; give one of neurons=[1, 4] and rounds=[1, 2]")
+    if layers is not None and (neurons is None or not is_decoder(model)):
+        raise InputError("layers say where neurons of a decoder are; leave layers out, or give neurons of one")
+    if is_decoder(model):
+        about, tensors = cut_decoder(model, neurons, rounds, layers)
+        about |= {"made_with": {**versions(), "commit": commit()}, "licence": licence}
+        return Organ(about, {name: t.detach().clone() for name, t in tensors.items()})
+    c = config_of(model)
     what, numbers = ("neurons", neurons) if rounds is None else ("rounds", rounds)
     assert numbers is not None
     numbers = chosen(what[:-1], numbers, getattr(c, what))
@@ -162,7 +182,8 @@ def joint(config: Any) -> dict[str, Any]:
     """What two models must have in common where they are joined."""
     own = {name: getattr(config, name) for name in ("neurons", "width", "weights", "norm", "update", "residual")}
     memories = [f"{g.memory.kind} x {g.neurons}" for g in config.groups] if config.population else config.memory.kind
-    return {**own, "memory": memories, "router": config.router.kind, "inner": config.inner.kind}
+    return {**own, "memory": memories, "router": config.router.kind, "inner": config.inner.kind,
+            "gate": config.gate.kind}  # fmt: skip
 
 
 def check_rounds(config: Any, numbers: Sequence[int]) -> None:
@@ -204,6 +225,8 @@ def places(of: list[int], size: int, numbers: Sequence[int]) -> Tensor:
 def axes_of(model: Any) -> dict[str, Axes]:
     """The axes that are of neurons, of every tensor that has some; raises `InputError` along listed edges."""
     c, graph = config_of(model), graph_of(model)
+    if hasattr(c.readout, "parts"):
+        raise InputError("neurons read in parts (readout 'parts') are not cut out or grafted; use rounds, or inn.keep")
     if graph.edges is not None and graph.wiring is None and weighs(graph):
         raise InputError(
             f"neurons along listed edges (topology '{c.topology.kind}') are not cut out or grafted; use rounds, or "
@@ -289,10 +312,15 @@ def _check(organ: Organ, path: Path) -> None:
     """Raise `InputError` where an organ's header is not of its weights."""
     about, sentence = organ.about, f"'{path}' is damaged: its header"
     numbers = about.get("numbers")
-    if about.get("what") not in ("neurons", "rounds") or not isinstance(about.get("model"), dict):
+    known = organ.of_decoder or isinstance(about.get("model"), dict)
+    if about.get("what") not in ("neurons", "rounds") or not known:
         raise InputError(f"{sentence} does not say what it is of; copy it again")
     if not isinstance(numbers, list) or not numbers or not all(type(n) is int for n in numbers):
         raise InputError(f"{sentence} names no neurons or rounds; copy it again")
+    if organ.of_decoder:
+        if why := check_decoder(about, organ.tensors):
+            raise InputError(f"{sentence} {why}; copy it again")
+        return
     try:
         config = organ.config
         numbers = chosen(organ.what[:-1], numbers, getattr(config, organ.what))

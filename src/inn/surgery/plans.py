@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.config.graph import GraphConfig
 from inn.config.parts import settled
 from inn.nn.graph import Graph
 from inn.nn.population import CommunalLinear
@@ -19,11 +18,10 @@ from inn.nn.topology.base import learned
 from inn.nn.topology.edges import Edges
 from inn.nn.topology.options import EdgesOptions
 from inn.registry import MEMORIES, READOUTS
+from inn.surgery.reading import Places, columns_of, config_of, fewer_read, graph_of
 from inn.system.errors import InputError
 
-Places = list[int | None]
-"""For each new one which old one it is; None: it was not there."""
-_LISTED = 256
+LISTED = 256
 """Neurons of a complete graph that can be written out edge by edge, at most."""
 
 
@@ -49,18 +47,6 @@ def starts(config: Any) -> list[int]:
     """The first neuron of each group of a population, and how many neurons there are."""
     sizes = [g["neurons"] for g in config.population] or [config.neurons]
     return [sum(sizes[:i]) for i in range(len(sizes) + 1)]
-
-
-def config_of(model: nn.Module) -> Any:
-    """The configuration of a model with neurons; raises `InputError` for another."""
-    config = getattr(model, "config", None)
-    if not isinstance(config, GraphConfig):
-        raise InputError(f"neurons are those of an INN, a SignalGraph or a Graph, not of a {type(model).__name__}")
-    return config
-
-
-def graph_of(model: nn.Module) -> Graph:
-    return model if isinstance(model, Graph) else model.graph  # type: ignore[return-value]
 
 
 def chosen(what: str, given: Sequence[int], there: int) -> list[int]:
@@ -99,7 +85,7 @@ def fewer(model: Any, kept: list[int]) -> Plan:
     if not removed:
         everyone = list(range(c.neurons))
         return Plan(copy.deepcopy(c), [*everyone], [*range(len(c.sensors))], [*range(len(c.read))])
-    _check(c, graph, "taken out")
+    check_resizable(c, graph, "taken out")
     for name, role, whose in (("sensors", c.sensors, "takes the input in"), ("read", c.read, "is read out")):
         if not any(n in place for n in role):
             raise InputError(f"none of the neurons that are left {whose} ({name} {list(role)}); keep one of these")
@@ -115,10 +101,7 @@ def fewer(model: Any, kept: list[int]) -> Plan:
         fields["router"] = replace(c.router, top=len(kept), sampled=min(c.router.sampled, len(kept)))
     if getattr(c.inner, "each", False):
         fields["inner"] = replace(c.inner, families=[c.inner.families[n] for n in kept])
-    gains = gains_of(model)
-    lost = sum(float(gains[i]) ** 2 for i, n in enumerate(c.read) if n not in place)
-    read = [place[n] for n in c.readout.read if n in place]
-    fields["readout"] = replace(c.readout, read=read, silent=c.readout.silent + lost)
+    fields["readout"] = fewer_read(model, place)
     old_sensors, old_read = [*c.sensors], [*c.read]
     sensors: Places = [i for i, n in enumerate(old_sensors) if n in place]
     return _settled(c, fields, Plan(None, [*kept], sensors, [i for i, n in enumerate(old_read) if n in place]))
@@ -130,7 +113,7 @@ def more(model: Any, count: int, memory: Any = None, seed: int = 0, heard: bool 
     `memory`: of all, or of each in a list. `shapes`: for the shapes of tensors alone, the edges do not matter.
     """
     c, graph = config_of(model), graph_of(model)
-    _check(c, graph, "put in")
+    check_resizable(c, graph, "put in")
     there, new = c.neurons, range(c.neurons, c.neurons + count)
     topology = EdgesOptions([], kind="edges") if shapes and graph.edges is not None and graph.wiring is None else None
     topology = topology or _of_more(graph, count, seed, heard or shapes)
@@ -148,20 +131,19 @@ def more(model: Any, count: int, memory: Any = None, seed: int = 0, heard: bool 
     if getattr(c.inner, "each", False):
         fields["inner"] = replace(c.inner, families=[*c.inner.families, *[c.inner.families[-1]] * count])
     listed = [*c.readout.read, *new] if c.readout.read else []
-    fields["readout"] = replace(c.readout, read=listed, gains=True)
+    parts = getattr(c.readout, "parts", None)
+    if parts is None:
+        fields["readout"] = replace(c.readout, read=listed, gains=True)
+    else:  # the last part reads the new ones
+        each = [{"neurons": len(r.read), "readout": replace(r.readout, read=[])} for r in c.readouts]
+        last = each[-1]
+        each[-1] = {"neurons": last["neurons"] + count, "readout": replace(last["readout"], gains=True)}
+        fields["readout"] = replace(c.readout, read=listed, parts=each)
     absent: Places = [None] * count
     sensors: Places = [*range(len(c.sensors))]
     if not getattr(c.topology, "sensors", None):
         sensors += absent
     return _settled(c, fields, Plan(None, [*range(there), *absent], sensors, [*range(len(c.read)), *absent]))
-
-
-def gains_of(model: Any) -> Tensor:
-    """What the neurons that are read count in the readout, `[R]`."""
-    for module in (getattr(model, "norm", None), graph_of(model).readout):
-        if (gain := getattr(module, "gain", None)) is not None:
-            return gain.detach()
-    return torch.ones(len(config_of(model).read))
 
 
 def _settled(c: Any, fields: dict[str, Any], plan: Plan) -> Plan:
@@ -181,15 +163,15 @@ def _stays_tied(old: Any, new: Any, plan: Plan) -> bool:
     """Whether the embedding's numbers are still those of the head, directly or over the map between them."""
     if old.embedding_width is not None:
         return True
-    split, parts = old.input == "split", READOUTS[old.readout.kind].side_by_side
+    split = old.input == "split"
     was, is_ = (c.normed_width != c.input_width for c in (old, new))
     if not was and not is_:
-        return (plan.sensors if split else None) == (plan.read if parts else None)
+        return (plan.sensors if split else [0]) == columns_of(old, new, plan.read)
     lost = split and sum(p is not None for p in plan.sensors) < len(old.sensors)
     return is_ and not lost
 
 
-def _check(c: Any, graph: Graph, done: str) -> None:
+def check_resizable(c: Any, graph: Graph, done: str) -> None:
     """Raise `InputError` where a part does something with all neurons at once that cannot be had with others."""
     activation = getattr(c.router, "activation", "softmax")
     listed = graph.edges is not None and graph.wiring is None
@@ -197,13 +179,15 @@ def _check(c: Any, graph: Graph, done: str) -> None:
     why = None
     if c.gate.kind == "address":
         why = "gate 'address' shares the steps out among all neurons"
+    elif c.gate.kind == "experts":
+        why = "gate 'experts' has them in groups of equal size (inn.unsplit takes it off)"
     elif c.spikes:
         why = "counts of spikes have a unit that depends on all neurons (spikes)"
     elif getattr(c, "channels", "all") == "split":
         why = "channels 'split' deals the channels out among all neurons"
     elif not READOUTS[c.readout.kind].resizable:
         why = f"readout '{c.readout.kind}' does not say that it heeds `silent` and `gains` (its `resizable`)"
-    elif c.norm == "none" and done == "put in" and READOUTS[c.readout.kind].side_by_side:
+    elif c.norm == "none" and done == "put in" and any(READOUTS[r.readout.kind].side_by_side for r in c.readouts):
         why = f"without a norm (norm none) readout '{c.readout.kind}' has no weights for new neurons"
     elif activation in ("sigmoid", "relu2"):
         why = f"activation '{activation}' divides by the number of neurons that are heard"
@@ -214,7 +198,8 @@ def _check(c: Any, graph: Graph, done: str) -> None:
     elif getattr(c, "head", None) == "adaptive" and READOUTS[c.readout.kind].side_by_side:
         why = f"with readout '{c.readout.kind}' parts of an adaptive head are as wide as there are neurons"
     if why:
-        raise InputError(f"neurons cannot be {done}: {why}; give `present` or a lesion where some are not wanted")
+        remedy = "; give `present` or a lesion where some are not wanted" if done in ("taken out", "put in") else ""
+        raise InputError(f"neurons cannot be {done}: {why}{remedy}")
 
 
 def _of_kept(graph: Graph, place: dict[int, int]) -> Any:
@@ -268,7 +253,7 @@ def _of_more(graph: Graph, count: int, seed: int, heard: bool) -> Any:
     if edges is None and not silent:
         return own
     if edges is None:
-        if there + count > _LISTED:
+        if there + count > LISTED:
             raise InputError(
                 f"neurons cannot be put in: router '{graph.config.router.kind}' needs the edges listed, and "
                 f"{there + count} neurons have too many; use router dendrites, bus or mixing"

@@ -14,12 +14,13 @@ from inn.nn.graph import Graph
 from inn.nn.population import CommunalLinear, NeuronLinear, NeuronNorm
 from inn.nn.routing.dendrites import Dendrites
 from inn.surgery.ends import carry_ends
-from inn.surgery.plans import Places, Plan, along, graph_of, starts
+from inn.surgery.plans import Plan, along, starts
+from inn.surgery.reading import Places, graph_of, origins, read_parts
 from inn.surgery.states import alike
 from inn.system.errors import InputError
 
 OF_GROUP = re.compile(r"(.*?rounds\.\d+\.(?:memory|router\.(?:hear|own)))(?:\.groups)?(?:\.(\d+))?\.(.*)")
-_MADE = re.compile(r"ids|sensors|edge_.*|readout\.(places|gain)")
+_MADE = re.compile(r"ids|sensors|edge_.*|readout\.(parts\.\d+\.)?(places|gain)")
 """What a graph makes of its configuration, or the ends of the model carry."""
 
 
@@ -33,18 +34,31 @@ def rebuilt(model: Any, plan: Plan) -> Any:
     new = type(model)(plan.config).to(like.device, like.dtype)
     _wake(graph_of(new))
     prefix = "" if isinstance(model, Graph) else "backbone."
-    known, tensors = model.state_dict(), new.state_dict()
-    edges = {id(p) for r in graph_of(new).rounds for p, _ in _edge_weights(r)}
+    known, tensors = _renamed(model, new, plan, prefix), new.state_dict()
+    edges = {id(p) for r in graph_of(new).rounds for p, _ in edge_weights(r)}
     skipped = {name for name, p in new.named_parameters() if id(p) in edges}
     for name, t in tensors.items():
         own = name.removeprefix(prefix) if name.startswith(prefix) else None
         if name in skipped or (own is None and not name.startswith("recall.")) or _MADE.fullmatch(own or ""):
             continue
         carry(known, name, t, model, new, plan.neurons)
-    _carry_edges(graph_of(model), graph_of(new), plan.neurons)
+    carry_edges(graph_of(model), graph_of(new), plan.neurons)
     _carry_ids(graph_of(model), graph_of(new), plan.neurons)
     carry_ends(model, new, plan)
     return alike(model, new)
+
+
+def _renamed(old: Any, new: Any, plan: Plan, prefix: str) -> dict[str, Tensor]:
+    """The old model's tensors, those of parts that are read by themselves by the names that the parts have now."""
+    known = dict(old.state_dict())
+    parts = [(was, now) for was, now, _ in origins(read_parts(old), plan.read, read_parts(new))]
+    names = [(n, p) for n in [*known] if n.startswith(f"{prefix}readout.parts.") for p in [known.pop(n)]]
+    several = hasattr(graph_of(new).config.readout, "parts")
+    for was, now in parts:
+        own = f"{prefix}readout.parts.{was.number}."
+        into = f"{prefix}readout.parts.{now.number}." if several else f"{prefix}readout."
+        known |= {into + n.removeprefix(own): t for n, t in names if n.startswith(own)}
+    return known
 
 
 def _wake(graph: Graph) -> None:
@@ -55,7 +69,7 @@ def _wake(graph: Graph) -> None:
             module.weight.uniform_(-bound, bound)
         elif isinstance(module, NeuronNorm) and not module.gain and module.weight is not None:
             module.weight.fill_(1.0)
-    for row in (row for r in graph.rounds for p, view in _edge_weights(r) for row in view(p)):
+    for row in (row for r in graph.rounds for p, view in edge_weights(r) for row in view(p)):
         if row.ndim > 1 and not bool(row.any()):
             bound = (row.numel() // row.shape[1]) ** -0.5
             row.uniform_(-bound, bound)
@@ -109,15 +123,15 @@ def carry(known: dict[str, Tensor], name: str, t: Tensor, old: Any, new: Any, pl
             t.copy_(source)
 
 
-def _edge_weights(module: Any) -> list[Any]:
+def edge_weights(module: Any) -> list[Any]:
     return [] if module.router is None else module.router.edge_weights()
 
 
-def _carry_edges(old: Graph, new: Graph, places: Places) -> None:
+def carry_edges(old: Graph, new: Graph, places: Places) -> None:
     """Weights of edges, edge by edge: zero where an old neuron hears a new one, or where there is no edge."""
     was, now = (sources_of(graph) for graph in (old, new))
     for before, after in zip(old.rounds, new.rounds):
-        rows_old, rows_new = ([row for p, view in _edge_weights(r) for row in view(p)] for r in (before, after))
+        rows_old, rows_new = ([row for p, view in edge_weights(r) for row in view(p)] for r in (before, after))
         for i, p in enumerate(places if rows_new else []):
             if p is None:
                 continue

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import save
 
 from inn.config.typed import typed
@@ -17,25 +19,33 @@ from inn.models.sequence import SequenceModel
 from inn.runs import checkpoint as checkpoints
 from inn.runs.beside import carry
 from inn.runs.directory import Run
-from inn.runs.load import load_data, path_of
+from inn.runs.load import checkpoint_of, load_data, path_of
 from inn.runs.ties import ties
-from inn.surgery.plans import config_of
+from inn.surgery.moments import Moments
+from inn.surgery.reading import config_of
 from inn.system.errors import InputError
 from inn.system.files import remove_folder
 
 
 @typed
-def write_run(model: SequenceModel, source: str | Path | Run, path: str | Path, made: str) -> Run:
+def write_run(
+    model: SequenceModel,
+    source: str | Path | Run,
+    path: str | Path,
+    made: str,
+    moments: Mapping[str, torch.Tensor] | None = None,
+) -> Run:
     """Write a model that was made of a run's as a run of its own, at step 0, to be trained on by `inn train --from`.
 
     Settings of data and training, the vocabulary and what lies beside them are the source's; what the model recalls of
-    the training text goes along. An optimiser's moments do not, and it starts afresh.
+    the training text goes along.
 
     Args:
         model: the new one.
         source: the run whose model it was made of.
         path: the new run's folder.
         made: what was done, a line for the checkpoint's record.
+        moments: those of the optimiser (`moments.carried_moments`), with which it goes on; None: it starts afresh.
 
     Raises `InputError` where `path` exists or cannot be written. Nothing is left half-written.
     """
@@ -49,13 +59,24 @@ def write_run(model: SequenceModel, source: str | Path | Run, path: str | Path, 
     try:
         carry(own.path, run.path)
         meta = {"aliases": aliases, "made": made, **ties(config, vocabulary)}
-        checkpoints.save(run.checkpoints, checkpoints.Checkpoint(0, {"model": tensors}, meta))
+        if moments:
+            meta[checkpoints.GOES_ON] = int(max(t for name, t in moments.items() if name.endswith("/step")))
+        checkpoints.save(
+            run.checkpoints, checkpoints.Checkpoint(0, {"model": tensors, "optimizer": dict(moments or {})}, meta)
+        )
         if model.experience is not None:
             run.write_experience(save(model.experience.to_tensors()))
     except BaseException:
         remove_folder(run.path)
         raise
     return run
+
+
+def moments_of(run: Run) -> Moments:
+    """What the optimiser of a run knew at the checkpoint that `inn.load` takes."""
+    train = run.config().train
+    tensors = checkpoints.load(checkpoint_of(run), parts=["optimizer"]).tensors["optimizer"]
+    return Moments(tensors, (train.beta1, train.beta2))
 
 
 def measured(model: SequenceModel, run: str | Path | Run, symbols: int) -> dict[str, Any]:

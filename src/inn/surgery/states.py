@@ -10,6 +10,7 @@ from torch import Tensor
 
 from inn.nn.state import State
 from inn.surgery.plans import starts
+from inn.surgery.reading import columns_of
 from inn.system.errors import InputError
 
 _OUTSIDE = -1
@@ -61,6 +62,63 @@ def carried(state: State, old: Any, new: Any, rounds: Sequence[int] | None = Non
     return State(found)
 
 
+def beside(states: Sequence[State | None], olds: Sequence[Any], new: Any) -> State:
+    """The states of models as one of `inn.merge` of these models, in their order; None starts a model's neurons afresh.
+
+    Raises `InputError` for states of different numbers of streams, and for a mean so far of models that have one norm
+    again.
+
+    >>> import inn
+    >>> a, b = (inn.INN(vocab=5, neurons=n, width=4, rounds=1) for n in (1, 2))
+    >>> b.graph.ids += 1
+    >>> tokens = torch.arange(5)[None]
+    >>> beside([a(tokens)[1], b(tokens)[1]], [a, b], inn.merge(a, b))[0, "ssm"].shape
+    torch.Size([1, 3, 8, 16])
+    """
+    batches = {len(t) for state in states if state is not None for t in state.values()}
+    if len(batches) > 1:
+        raise InputError(f"states of {' and '.join(map(str, sorted(batches)))} streams cannot be joined")
+    batch = batches.pop() if batches else 1
+    given = [old.initial_state(batch) if state is None else state for state, old in zip(states, olds, strict=True)]
+    sizes = [old.config.neurons for old in olds]
+    where = [(p, n) for p, size in enumerate(sizes) for n in range(size)]
+    if len(where) != new.config.neurons:
+        raise InputError(
+            f"these models have {len(where)} neurons together, and the one of the state {new.config.neurons}"
+        )
+    found: dict[tuple[int, str], Tensor] = {}
+    for (r, name), t in new.initial_state(batch).items():
+        part, _, group = name.partition("@")
+        if r == _OUTSIDE and t.shape[:2] != (batch, new.config.neurons):  # of signals: of no neuron
+            each = [state[r, name] for state in given]
+            if name == "sum" and sum(one.shape[-1] for one in each) != t.shape[-1]:
+                raise InputError("'sum' of the states is a sum of what norms gave that are one norm now")
+            found[r, name] = torch.cat(each, -1) if name == "sum" else each[0]
+            continue
+        result = t.clone()
+        if r == _OUTSIDE and part == "recent":  # all read the same symbols, some more of them
+            known = [s[r, name] for s, one in zip(given, states) if one is not None and (r, name) in s]
+            longest = max(known, key=lambda one: one.shape[-1], default=None)
+            if longest is not None:
+                result[..., t.shape[-1] - longest.shape[-1] :] = longest[:, :1].to(t.device)
+            found[r, name] = result
+            continue
+        first = starts(new.config)[int(group)] if group else 0
+        for n in range(t.shape[1]):
+            p, own = where[first + n]
+            key, at = _place(given[p], olds[p].config, r, part, own)
+            if key is None:
+                continue
+            value = given[p][key][:, at]
+            result = result.to(value.device, value.dtype)
+            if part == "table":
+                result[:, n, : value.shape[1]] = value
+            else:
+                result[:, n] = value
+        found[r, name] = result
+    return State(found)
+
+
 def alike(old: Any, new: Any, rounds: Sequence[int] | None = None) -> Any:
     """The new model in the old one's mode, with its vocabulary and, in its form, what it recalls of its training."""
     if hasattr(old, "vocabulary"):
@@ -88,9 +146,10 @@ def _of_stream(value: Tensor, like: Tensor, name: str, graphs: list[Any]) -> Ten
     if now.normed_width > now.readout_width:
         raise InputError(f"'{name}' of the state is a sum of what the norm gave, and had no part for neurons taken out")
     own = {int(graphs[0].ids[n]): i for i, n in enumerate(was.read)}
+    places = columns_of(was, now, [own.get(int(graphs[1].ids[n])) for n in now.read])
     result = torch.zeros(*value.shape[:-1], like.shape[-1]).to(value)
-    for i, n in enumerate(now.read):
-        if (place := own.get(int(graphs[1].ids[n]))) is not None:
+    for i, place in enumerate(places):
+        if place is not None:
             width = now.width
             result[..., i * width : (i + 1) * width] = value[..., place * width : (place + 1) * width]
     return result

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -20,7 +21,7 @@ from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
-from inn.runs.load import load
+from inn.runs.load import checkpoint_of, load
 from inn.runs.ties import check_ties
 from inn.system.device import good_threads
 from inn.system.errors import InputError
@@ -106,6 +107,21 @@ def load_start(start: str, model: SequenceModel) -> None:
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
         raise InputError(f"the weights of run '{start}' do not fit the model of these settings: {problem}") from error
+
+
+def moments_of(start: str) -> dict[str, torch.Tensor]:
+    """The moments that a run keeps of the one that it was made of (`inn keep`, ...), with which an optimiser goes on.
+
+    Of any other run training starts with the weights alone: its optimiser came to its end there.
+    """
+    path = Path(start)
+    one = path.parent.name == "checkpoints"
+    if not one and not (path / "config.yaml").is_file():
+        return {}
+    path = path if one else checkpoint_of(Run(path))
+    if checkpoints.GOES_ON not in checkpoints.record(path):
+        return {}
+    return checkpoints.load(path, parts=["optimizer"]).tensors["optimizer"]
 
 
 def checkpoint_rounds(model: SequenceModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -80,8 +81,10 @@ def fit(
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
         building.standardise(model, dataset)
+        moments: dict[str, Tensor] = {}
         if config.train.start is not None and (run is None or not checkpoints.steps(run.checkpoints)):
             building.load_start(config.train.start, model)
+            moments = building.moments_of(config.train.start)
         model.to(device)
         if config.train.checkpoint_rounds:
             building.checkpoint_rounds(model)
@@ -90,6 +93,8 @@ def fit(
         if run is None:
             group.on_main(lambda: Run.create(run_dir, config, dataset.vocabulary, launcher=launcher_id()))
         trainer.open(Run(run_dir) if group.is_main else ReadOnlyRun(run_dir))
+        if moments:
+            trainer.go_on(moments)
         if run is not None:
             trainer.restore(*trainer.strategy.load_latest(run.checkpoints))
         return trainer.run_to_the_end(stop)
@@ -173,6 +178,8 @@ class Trainer:
     def _loop(self, stop: StopSignals) -> None:
         settings, monitor = self.config.train, self.monitor
         self.model.train()
+        if not self.state.step and (told := self.stepper.objective.before_run(self._fresh())):
+            self.run.log(event="objective", step=0, **told)
         while self.state.step < self.steps and not self.group.any(stop.requested is not None):
             self.train_step()
             step = self.state.step
@@ -186,6 +193,13 @@ class Trainer:
                 self.save()
         if self.saved_step != self.state.step:  # stopped between two checkpoints
             self.save()
+
+    def _fresh(self) -> Iterator[Batch]:
+        """Batches of the training part from its start, all rows; those of the run stay where they are."""
+        data = self.config.data
+        streams = self.dataset.batches(data, self.config.train.seed, slice(0, data.batch))
+        while True:
+            yield streams.next()
 
     def _count(self) -> None:
         """Fit a model that only counts, in place of the loop."""
@@ -257,6 +271,13 @@ class Trainer:
             checkpoints.prune(self.run.checkpoints, self.config.train.keep)
         self.saved_step = state.step
         self.report(events.Saved(state.step, path, is_best))
+
+    def go_on(self, moments: dict[str, Tensor]) -> None:
+        """Let the optimiser go on with moments of the run that this one starts from."""
+        if self.strategy.sharded:
+            self.monitor.warn("the optimiser starts afresh: moments of another run are not dealt out to processes")
+        elif self.optimizer is not None:
+            checkpoints.unpack_optimizer(self.model, self.optimizer, moments)
 
     def restore(self, found: Checkpoint | None, notes: list[str]) -> None:
         """Put everything back to a checkpoint's moment; with none, the run begins again at step 0."""

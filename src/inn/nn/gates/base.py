@@ -29,11 +29,13 @@ class Gate(nn.Module, ABC):
             Otherwise the factor scales what neurons send.
         once: whether the graph asks, of its input, before the first round, and who rests does so in all rounds; only
             with `rests`.
+        share: the part of the neurons that takes part in a round, at most, where that is known beforehand.
         Options: the dataclass of the gate's options.
     """
 
     rests: ClassVar[bool] = False
     once: ClassVar[bool] = False
+    share: float = 1.0
     Options: type[PartOptions] = PartOptions
 
     def __init__(self, config: GraphConfig):

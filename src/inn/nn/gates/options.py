@@ -61,3 +61,25 @@ class AddressOptions(Options):
             raise InputError(f"gate.top {self.top} is more than the {graph.neurons} neurons; lower it")
         if self.table and not 0 <= min(self.table) <= max(self.table) < graph.neurons:
             raise InputError(f"gate.table must name neurons from 0 to {graph.neurons - 1}, not {self.table}")
+
+
+@dataclass
+class ExpertsOptions(Options):
+    """Groups of neurons, of which some take part at each step, chosen by what they read (after arXiv 2310.10908)."""
+
+    alone: ClassVar[bool] = True
+    experts: int = 2
+    """Groups of equal size."""
+    use: int = 1
+    """How many of them take part; where all do, the graph is what it is without a gate."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "experts", "use")
+        if self.use > self.experts:
+            raise InputError(f"use {self.use} is more than the {self.experts} experts; lower it")
+
+    def check(self, graph: Any) -> None:
+        if graph.neurons % self.experts:
+            raise InputError(f"{graph.neurons} neurons do not make {self.experts} experts of equal size; "
+                             "choose a number that divides them")  # fmt: skip

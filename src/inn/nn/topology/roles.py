@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from inn.config.checks import check_at_least
-from inn.config.parts import Options
+from inn.config.parts import Options, settled
+from inn.registry import READOUTS
 from inn.system.errors import InputError
 
 
@@ -80,6 +81,44 @@ class ReadoutOptions(ReadOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 0, "silent")
+
+
+@dataclass
+class PartsOptions(ReadOptions):
+    """Parts of the neurons are read by themselves, and a model tells the mean of what they say (`inn.merge`)."""
+
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    """How many neurons each has, in the order of `read`, and how they are read: [{neurons: 6, readout: mean},
+    {neurons: 2}], side by side where it is not said; []: every neuron is a part."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in self.parts:
+            if unknown := set(part) - {"neurons", "readout"}:
+                raise InputError(f"a part of the readout has neurons and readout, not '{min(map(str, unknown))}'")
+            if type(n := part.get("neurons")) is not int or n < 1:
+                raise InputError(f"a part of the readout must say its neurons, like {{neurons: 2}}, not {part!r}")
+        own = [settled("readout", READOUTS, part.get("readout", "concat")) for part in self.parts]
+        if bad := [r.kind for r in own if hasattr(r, "parts") or not hasattr(r, "read")]:
+            raise InputError(f"a part cannot be read by readout '{bad[0]}'; use concat, mean or attention")
+        if any(r.read for r in own):
+            raise InputError(
+                "a part reads so many neurons of `read`, which names them for all parts; leave it out there"
+            )
+        self.parts = [{"neurons": part["neurons"], "readout": r} for part, r in zip(self.parts, own)]
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        if self.parts and (number := sum(p["neurons"] for p in self.parts)) != len(graph.read):
+            raise InputError(f"the parts of the readout have {number} neurons, and {len(graph.read)} are read")
+
+    def of(self, read: Any) -> list[Any]:
+        """The readout of each part, `read` being all neurons that are read."""
+        found, first = [], 0
+        for part in self.parts or [{"neurons": 1, "readout": settled("readout", READOUTS, "concat")}] * len(read):
+            found.append(replace(part["readout"], read=[*read[first : first + part["neurons"]]]))
+            first += part["neurons"]
+        return found
 
 
 def check_alike(graph: Any, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inn.config.parts import Options as PartOptions
 from inn.config.run import TrainConfig
+from inn.data.streams import Batch
 from inn.inference.evaluate import Score
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
@@ -136,6 +137,13 @@ class Objective:
         One that has this is a subclass of `Predict` and has no `loss`: by itself it goes around the prediction's.
         """
         return loss(batch)
+
+    def before_run(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Called once before the first step of a new run; it may train, on fresh batches of the training part.
+
+        Every process gets all rows. What it returns, by name, is told in the log (event `objective`).
+        """
+        return {}
 
     def before_step(self, step: int) -> None:
         """Called before the forward passes of a step, from 1."""

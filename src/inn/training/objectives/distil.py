@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from inn.config.run import TrainConfig
 from inn.data.examples import IGNORED
+from inn.data.streams import Batch
 from inn.models.names import blocks_of
 from inn.models.sequence import SequenceModel
 from inn.models.views import told_by_all
@@ -22,6 +23,7 @@ from inn.system.errors import InputError
 from inn.system.files import sha256_of
 from inn.training.objectives.base import Context, Loss, MicroBatch, Objective, StepResult
 from inn.training.objectives.carried import beside, joined, without
+from inn.training.objectives.modules import Lessons, number_of_blocks
 from inn.training.objectives.options import DistilOptions
 
 TEACHER = "teacher"
@@ -32,6 +34,9 @@ class Distil(Objective):
 
     The teacher is a run's model, in evaluation mode and on the same device. It reads what the model reads; its state is
     carried beside the model's. Checkpoints have a fingerprint of its weights, and not the weights.
+
+    With `by: module` blocks of rounds are taught one by one before the first step (`Lessons`), by the same loss, but
+    for the divergence, which is divided by the number of logits there, as in *m2mKD*, arXiv 2402.16918.
     """
 
     Options = DistilOptions
@@ -41,14 +46,32 @@ class Distil(Objective):
         if not options.teacher:
             raise InputError("objective 'distil' needs a model to learn from; set train.objective.teacher to a run")
         random = pack_rng()
-        self.teacher = load(options.teacher).requires_grad_(False).to(device_of(self.model))
+        self.teacher, self.meta = (
+            load(run).requires_grad_(False).to(device_of(self.model)) if run else None
+            for run in (options.teacher, options.meta)
+        )
         unpack_rng(random)
-        self._check(self.teacher)
+        where = {"teacher": f"teacher '{options.teacher}'", "meta": f"meta '{options.meta}'"}
+        self._check(self.teacher, where["teacher"])
+        if options.by == "module":
+            models = {"the model": self.model, where["teacher"]: self.teacher}
+            self.blocks = number_of_blocks(models, options.modules)
+            if self.meta is not None:
+                self._check(self.meta, where["meta"])
+                if number_of_blocks({where["meta"]: self.meta}, 0) != self.blocks:
+                    raise InputError(
+                        f"{where['meta']} has {self.meta.config.rounds} rounds, and needs one for each of "
+                        f"{self.blocks} modules; set train.objective.modules, or give another run"
+                    )
+            if context.group.world > 1:
+                raise InputError(
+                    "objective 'distil' teaches modules in one process, and several train here; teach them in a run of "
+                    "one process, and go on from it by inn train --from"
+                )
         self.fingerprint = fingerprint(self.teacher)
         self._told: tuple[Tensor, Tensor, State] | None = None
 
-    def _check(self, teacher: SequenceModel) -> None:
-        where = f"teacher '{self.options.teacher}'"
+    def _check(self, teacher: SequenceModel, where: str) -> None:
         for model, whose in ((self.model, "the model"), (teacher, where)):
             if getattr(model.config, "told", "classes") != "classes":
                 raise InputError(
@@ -68,6 +91,23 @@ class Distil(Objective):
                 f"{where} has other symbols ({teacher.vocabulary}) than this data ({self.model.vocabulary}); "
                 f"set data.tokenizer {self.options.teacher}, or give another run"
             )
+
+    def before_run(self, batches: Iterator[Batch]) -> dict[str, float]:
+        if self.options.by != "module":
+            return {}
+        a, t = self.options.weight, self.options.temperature
+
+        def score(y: Tensor, told: Tensor, batch: Batch) -> Tensor:
+            soft = divergence(y, told, batch.targets, t, batch.weights) / y.shape[-1]
+            return (1 - a) * self.model.loss(y, batch.targets, batch.weights) + a * t**2 * soft
+
+        o, random = self.options, pack_rng()
+        torch.manual_seed(self.config.seed)
+        lessons = Lessons(self.model, self.teacher, self.meta, self.blocks, o.lessons, self.config, score)
+        told = lessons.teach(batches)
+        self.meta = None  # it is needed no more
+        unpack_rng(random)
+        return {f"lessons.{name}": value for name, value in told.items()}
 
     def loss(self, batch: MicroBatch) -> Loss:
         told, after = self._read(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from inn.config.checks import check_at_least
+from inn.config.checks import check_at_least, check_idle, needs
 from inn.config.parts import Options
 from inn.system.errors import InputError
 
@@ -60,9 +60,21 @@ class DistilOptions(Options):
     """What the teacher's probabilities count, the right symbols counting the rest."""
     temperature: float = 1.0
     """What all logits are divided by before they are compared: above 1 unlikely symbols count more."""
+    by: Literal["logits", "module"] = "logits"
+    """`module`: before the first step blocks of rounds are taught one by one, each in the place of a round of a small
+    model (after arXiv 2402.16918); then the whole by logits."""
+    modules: int = needs(0, "by", "module".__eq__, "module")
+    """Blocks that the rounds are split into; 0: as many as the model with the fewest has rounds."""
+    lessons: int = needs(200, "by", "module".__eq__, "module")
+    """Steps for which the small model, and then each block, is taught before the first step."""
+    meta: str = needs("", "by", "module".__eq__, "module")
+    """A run of a small model, with one round for each block, to teach them in. Default: one is trained first."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_idle(self)
+        check_at_least(self, 0, "modules")
+        check_at_least(self, 1, "lessons")
         if not 0 < self.weight <= 1:
             raise InputError(f"weight must be in (0, 1], not {self.weight}")
         if self.temperature <= 0:

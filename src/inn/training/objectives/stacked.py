@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 from inn.config.run import TrainConfig
+from inn.data.streams import Batch
 from inn.inference.evaluate import Score
 from inn.system.errors import InputError
 from inn.training.objectives.base import Context, Loss, MicroBatch, Objective, StepResult
@@ -39,6 +40,9 @@ class Stacked(Objective):
 
     def loss(self, batch: MicroBatch) -> Loss:
         return self._loss(batch)
+
+    def before_run(self, batches: Iterator[Batch]) -> dict[str, float]:
+        return {name: value for part in self.parts.values() for name, value in part.before_run(batches).items()}
 
     def before_step(self, step: int) -> None:
         for part in self.parts.values():
