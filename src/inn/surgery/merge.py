@@ -141,7 +141,7 @@ def _check(models: Sequence[Any], configs: Sequence[Any]) -> None:
             raise InputError(
                 f"models of different kinds cannot be merged: {type(a).__name__} and {type(other).__name__}"
             )
-        names = [m.vocabulary for m in (a, other) if getattr(m, "vocabulary", None) is not None]
+        names: list[Any] = [m.vocabulary for m in (a, other) if getattr(m, "vocabulary", None) is not None]
         if len(names) == 2 and names[0] != names[1]:
             sums = [sha256_of([n.to_json().encode()])[:8] for n in names]
             raise InputError(
