@@ -106,7 +106,7 @@ class Generated(Entry):
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         given = {
-            "neurons": size.of(16, 64), "steps": size.of(3, 1200), "unseen": size.of(2, 12),
+            "neurons": size.of(16, 64), "steps": size.of(3, 1600), "unseen": size.of(2, 8),
             "own_steps": size.of(2, 300),
         }  # fmt: skip
         # Steps and rates were tried at seed 0.
