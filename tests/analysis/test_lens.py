@@ -53,6 +53,19 @@ def test_others_at_their_mean_by_hand(fields):
     assert len({lens.silent for lens in lenses}) == 1
 
 
+@pytest.mark.parametrize("fields", [{}, {"tied": False, "norm": "rms"}], ids=str)
+def test_of_a_model_taken_apart_it_is_the_whole_ones(fields):
+    """Neurons that were taken out count as silent, those that were put in as nothing yet."""
+    m, (x, y, loud) = model(**fields), outputs()
+    x[:, :, 2] = 0
+    whole = logit_lens(m, x, y, loud)
+    small = logit_lens(inn.keep(m, neurons=[0, 1]), x[:, :, :2], y, loud[:, :, :2])
+    large = logit_lens(inn.grow(m, neurons=1), torch.cat((x, torch.randn(2, 40, 1, 8)), 2), y, loud[:, :, [0, 1, 2, 0]])
+    for found in (small, large):
+        for ours, bar in zip(found[:2], whole[:2], strict=True):
+            assert (ours.bits, ours.silent) == pytest.approx((bar.bits, bar.silent), rel=1e-5)
+
+
 def test_where_only_one_neuron_varies_the_lens_is_the_model():
     m, (x, y, loud) = model(tied=False), outputs()
     x = x * 0.02  # so that the norm divides by about the same everywhere

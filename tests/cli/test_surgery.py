@@ -136,6 +136,7 @@ def test_one_step_after_all_are_kept_is_the_step_that_was_to_come(inn, own_run, 
     assert moments_of(str(own_run)) == {}
 
 
+@pytest.mark.slow
 def test_a_run_split_trains_on_and_is_exported_and_made_whole_again(inn, own_run, tmp_path, small):
     whole, half, trained, back, exported = (tmp_path / name for name in ("whole", "half", "on", "back", "exported"))
     assert inn("split", own_run, "--use", 2, "--run", whole, "--symbols", 0).code == 0

@@ -56,7 +56,7 @@ def test_what_is_kept_is_bounded_by_the_most_that_was_in_use():
     code = """
 random.seed(0)
 live = []
-for _ in range(600):
+for _ in range(300):
     live.append(torch.empty(random.randrange(1, 40 * MB), dtype=torch.uint8))
     live[-1][:: 4096] = 1
     if len(live) > 6:
@@ -77,7 +77,7 @@ bad = []
 def work(mark):
     random.seed(mark)
     live = []
-    for _ in range(200):
+    for _ in range(100):
         t = torch.empty(random.randrange(MB // 4, 2 * MB), dtype=torch.uint8).fill_(mark)
         assert t.data_ptr() % 64 == 0
         live.append(t)

@@ -114,6 +114,10 @@ def test_what_does_not_fit_is_named_with_its_numbers(tmp_path):
     ):
         with pytest.raises(InputError, match=sentence):
             inn.cut(donor, **fields)
+    with pytest.raises(InputError, match="layer 1 is in experts"):
+        inn.cut(inn.split(donor, 2, 1), neurons=[0], layers=[1])
+    with pytest.raises(InputError, match=r"layer 1 of the base and its own differ in 'mlp.keys'"):
+        inn.graft(inn.split(donor, 2, 1), organ)
     with pytest.warns(UserWarning, match="embedding of this model is not that of the organ's donor"):
         inn.graft(decoder(seed=1), organ)
     for change, sentence in (

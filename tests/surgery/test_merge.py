@@ -26,7 +26,7 @@ PAIRS = [
     ({}, {}),
     *(({"memory": kind, "rounds": 1}, {"rounds": 1}) for kind in MEMORIES if kind != "mamba"),
     *(({"router": kind}, {"router": kind}) for kind in ROUTERS if kind not in ("dendrites", "workspace")),
-    *(({"gate": kind, "router": "attention"},) * 2 for kind in GATES if kind not in ("none", "address")),
+    *(({"gate": kind, "router": "attention"},) * 2 for kind in GATES if kind not in ("none", "address", "experts")),
     *(({"inner": kind, "rounds": 1},) * 2 for kind in INNERS if kind != "none"),
     ({"input": "copy"}, {}), ({"input": "copy"}, {"input": "copy", "tied": False}), ({"embedding_width": 4}, {}),
     ({"embedding_width": 4}, {"embedding_width": 3, "input": "copy"}),

@@ -29,7 +29,7 @@ MODELS = [
     {"topology": "chain", "rounds": 4},
     *({"topology": topology, "router": "attention"} for topology in ("ring", "edges")),
     *({"topology": "edges", "router": router} for router in ("mixing", "bus", "static", "mixture", "workspace")),
-    *({"gate": kind, "router": "attention"} for kind in GATES if kind not in ("none", "address")),
+    *({"gate": kind, "router": "attention"} for kind in GATES if kind not in ("none", "address", "experts")),
     *({"inner": kind} for kind in INNERS if kind != "none"),
     *(
         {"readout": kind, "input": way}

@@ -6,6 +6,8 @@ gives an `Organ`, which is a file too, and `graft.graft(base, organ)` puts it in
 one model of several, side by side. `split.split(model)` puts hidden units, or neurons, into experts of which a few are
 used. `states.carried(state, old, new)` takes a carried state along, `moments.carried_moments` those of an optimiser.
 
+`generator.Generator(model, tasks)` learns which neurons a task needs, and cuts them out for any task and budget.
+
 `collapse.collapse(model)` makes one neuron of identical ones. `communal.communal(model, rows, keep)` has the neurons
 share what they read through. `families.select_families(model, refit, error)` finds the family of functions that suits
 each neuron's inner map. `upcycle.upcycle(folder)` makes a population of a pretrained Mamba.

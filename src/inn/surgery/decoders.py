@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import layers_of, refuse_adapters
 from inn.models.names import blocks_of
-from inn.surgery.experts import axis_of, maps_of, units_of
+from inn.surgery.experts import ExpertMLP, axis_of, maps_of, units_of
 from inn.surgery.plans import chosen
 from inn.system.errors import InputError
 from inn.system.files import sha256_of
@@ -151,6 +151,10 @@ def _units(layer: nn.Module, number: int) -> Iterator[tuple[str, Tensor, int]]:
             f"layer {number} has {len(found)} feed-forward maps of two linear layers, or three with a gate"
         )
     (path, mlp), maps = found[0], maps_of(found[0][1])
+    if isinstance(mlp, ExpertMLP):
+        raise InputError(
+            f"layer {number} is in experts, which have its hidden units in another order; unsplit it first"
+        )
     assert maps is not None
     for name, t in units_of(mlp, maps).items():
         yield f"{path}.{name}", t.detach(), axis_of(mlp, maps, name)

@@ -97,7 +97,8 @@ class ExpertMLP(nn.Module):
             self.add_module(name, child)
         self._kinds = {name: type(self.get_submodule(name)) for name in (*maps.lifts, maps.down)}
         self._dense = (dense,)  # what it is without experts; its maps are the same ones
-        self.register_buffer("order", of.argsort(stable=True))
+        at = rows_of_weight(self.get_submodule(maps.key)).device
+        self.register_buffer("order", of.argsort(stable=True).to(at))
         self._reorder(self.order)
         rows = rows_of_weight(self.get_submodule(maps.key)).detach()
         self.register_buffer("keys", rows.unflatten(0, (self.experts, -1)).mean(1))
@@ -140,15 +141,17 @@ class ExpertMLP(nn.Module):
         chosen = self.best(x).flatten()
         sort = chosen.argsort(stable=True)
         sizes = chosen.bincount(minlength=self.experts).tolist()  # waits for a GPU, once
-        given = x[sort // self.use].split(sizes)
-        up, results = [self._parts(name) for name in self.maps.lifts], []
+        up, y = [self._parts(name) for name in self.maps.lifts], None
         down = rows_of_weight(self.get_submodule(self.maps.down)).unflatten(1, (self.experts, -1)).unbind(1)
-        for e, part in enumerate(given):
-            if len(part):
-                hidden = self._hidden([F.linear(part, weights[e], biases[e]) for weights, biases in up])
-                results.append(F.linear(hidden, down[e]))
-        y = torch.cat(results)[sort.argsort()].unflatten(0, (len(x), self.use)).sum(1)
-        bias = self.get_submodule(self.maps.down).bias
+        for e, rows in enumerate((sort // self.use).split(sizes)):
+            if len(rows):
+                given = x.index_select(0, rows)
+                hidden = self._hidden([F.linear(given, weights[e], biases[e]) for weights, biases in up])
+                result = F.linear(hidden, down[e])
+                y = x.new_zeros(len(x), result.shape[1], dtype=result.dtype) if y is None else y
+                y.index_add_(0, rows, result)  # of each vector once
+        y = x.new_zeros(0, len(down[0])) if y is None else y
+        bias: Any = self.get_submodule(self.maps.down).bias
         return self._dropped(y if bias is None else y + bias)
 
     def _parts(self, name: str) -> tuple[Any, Any]:

@@ -26,6 +26,7 @@ STUDIES: dict[str, str] = {
     "ablation": "inn_studies.ablation:Ablation",
     "wiring": "inn_studies.wiring:Wiring",
     "mixed": "inn_studies.mixed:Mixed",
+    "repair": "inn_studies.repair:Repair",
     "wikitext2": "inn_studies.wikitext2:WikiText2",
     "ptb": "inn_studies.ptb:Ptb",
     "ptb-characters": "inn_studies.ptb:PtbCharacters",

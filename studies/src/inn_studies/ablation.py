@@ -67,9 +67,7 @@ def sizes() -> dict[str, Size]:
     }
     million = {"train.symbols": 1_000_000, "train.eval_every": 61}
     return {
-        "smoke": replace(
-            TEXT8["smoke"], rates=(1e-2,), models=smoke, settings={**TEXT8["smoke"].settings, "train.symbols": 2048}
-        ),
+        "smoke": replace(TEXT8["smoke"], rates=(1e-2,), models=smoke),
         "cpu": replace(TEXT8["cpu"], models=cpu, settings={**TEXT8["cpu"].settings, **million}),
         "gpu": Size("text8", {"train.symbols": 20_000_000}, seeds=3, scored=None, models=gpu),
     }

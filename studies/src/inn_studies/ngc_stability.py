@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 _LONG = {"train_symbols": 1_000_000, "train_keep": 100, "train_checkpoint_every": 20, "train_eval_every": 20}
-FOLLOWED = {"smoke": {"train_keep": 100, "train_checkpoint_every": 8}, "cpu": _LONG, "gpu": _LONG}
+FOLLOWED = {"smoke": {"train_keep": 100, "train_checkpoint_every": 2}, "cpu": _LONG, "gpu": _LONG}
 """Settings of the run that is looked at while it is trained."""
 
 _MEASURES: dict[str, Callable[[dict[str, Any]], dict[str, float] | None]] = {

@@ -67,12 +67,12 @@ SHALLOW = "lstm, one layer"
 _QUIET = {"train.sample_every": 0, "train.checkpoint_every": 1_000_000}
 _SMOKE = {
     **_QUIET, "data.corpus": "pydoc", "data.vocabulary": "characters", "data.batch": 8, "data.window": 32,
-    "train.symbols": 4096, "train.log_every": 4, "train.eval_every": 8, "train.eval_symbols": 2000,
+    "train.symbols": 1024, "train.log_every": 2, "train.eval_every": 2, "train.eval_symbols": 500,
 }  # fmt: skip
 
 TEXT8 = {
     "smoke": Size(
-        "study-smoke", _SMOKE, rates=(3e-3, 1e-2), further=0, seeds=1, scored=2000,
+        "study-smoke", _SMOKE, rates=(3e-3, 1e-2), further=0, seeds=1, scored=1000,
         models={"inn-paper-fixed": published(neurons=3, width=16, rounds=2, heads=2),
                 "inn-paper": published(neurons=3, width=16, rounds=2, heads=2, embedding_std=1.0),
                 "inn-distinct": distinct(neurons=3, width=12, rounds=2, heads=2),

@@ -118,7 +118,7 @@ class Wiring(Study):
         # Parameters are within 3 % of one another: few edges leave room for wider neurons.
         widths = (8, 14, 8) if size.recipe == "study-smoke" else (14, 25, 32)
         steps = size.settings["train.symbols"] // (16 * 256)
-        models = wirings(*widths, every=max(4, steps // 10))
+        models = wirings(*widths, every=max(2, steps // 10))
         tuned = tune(lab, size, {label: models[label] for label in ASKED}, seeds)
         return {"rows": with_edges(lab, tuned, scored_rows(lab, size, tuned))}
 

@@ -20,6 +20,7 @@ from inn.data.tasks.lorenz96 import Lorenz96, Lorenz96Options
 from inn.registry import TASKS
 from inn.system import packages
 from inn.system.errors import InputError
+from inn.testing import check_task
 
 PARTS = ("train", "valid", "test")
 
@@ -111,6 +112,15 @@ def test_fashion_reads_its_files(clothes):
     pixels, _ = shown(Fashion(FashionOptions(folder=str(folder), form="pixels")).part("test"))
     assert np.array_equal(pixels[:, :, 0] * 255, found["t10k"][0].reshape(3, 784))
     assert len(CLASSES) == 10
+    some = Fashion(FashionOptions(folder=str(folder), held=2, skip=3, images=4))
+    assert np.array_equal(shown(some.part("train"))[0] * 255, images[3:7])
+    assert np.array_equal(shown(some.part("valid"))[0], inputs)
+    with pytest.raises(InputError, match="skip 8 and images 3 are more than the 10 images there are to train on"):
+        Fashion(FashionOptions(folder=str(folder), held=2, skip=8, images=3)).part("train")
+
+
+def test_fashion_keeps_the_contract(clothes):
+    check_task("fashion", folder=str(clothes[0]), held=2)
 
 
 def test_fashion_says_what_is_wrong_with_its_files(clothes, tmp_path):

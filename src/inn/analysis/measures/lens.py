@@ -120,16 +120,11 @@ def _normed(norm: Any, z: Tensor, spreads: Sequence[Tensor] = ()) -> tuple[Tenso
         return torch.cat([y for y, _ in found], -1), [own[0] for _, own in found]
     if isinstance(norm, nn.Identity):
         return z, [z.new_ones(())]
-    last = isinstance(norm, LastNorm)
-    gain = norm.gain.repeat_interleave(norm.width) if last and norm.gain is not None else z.new_ones(z.shape[-1])
-    silent = norm.silent * norm.width if last else 0.0
-    total, share = gain.square().sum() + silent, gain.square()
-    bias = norm.bias if last or isinstance(norm, nn.LayerNorm) else None  # an RMS norm takes no mean off
-    mean = (share * z).sum(-1, keepdim=True) / total if bias is not None else z.new_zeros(())
-    z, rest = z - mean, silent * mean.square()
-    own = ((share * z.square()).sum(-1, keepdim=True) + rest).mean() / total
-    spread = spreads[0] if spreads else own
-    scale = torch.rsqrt(spread + EPSILON)
-    y = z * scale * norm.weight * gain
-    y = y if bias is None else y + bias * gain
-    return (torch.cat((y, -mean * scale), -1) if last and norm.rest else y), [spread]
+    if isinstance(norm, LastNorm):
+        spread = spreads[0] if spreads else norm.moments(z)[1].mean()
+        return norm(z, spread), [spread]
+    centred = isinstance(norm, nn.LayerNorm)  # an RMS norm takes no mean off
+    z = z - z.mean(-1, keepdim=True) if centred else z
+    spread = spreads[0] if spreads else z.square().mean()
+    y = z * torch.rsqrt(spread + EPSILON) * norm.weight
+    return (y + norm.bias if centred else y), [spread]

@@ -30,10 +30,15 @@ class FashionOptions(Options):
     """rows: 28 steps of 28 channels; pixels: 784 steps of one."""
     held: int = 5000
     """Images of the training file that are held out for validation, its last ones."""
+    skip: int = 0
+    """Images at the start of the training file that are not trained on."""
+    images: int = 0
+    """Images behind those to train on; 0: all that are there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, 1, "held")
+        check_at_least(self, 0, "skip", "images")
 
 
 class Fashion(Task):
@@ -58,7 +63,13 @@ class Fashion(Task):
         if name != "test":
             if self.options.held >= len(images):
                 raise InputError(f"held must be less than the {len(images)} images there are, not {self.options.held}")
-            cut = slice(-self.options.held, None) if name == "valid" else slice(None, -self.options.held)
+            there, o = len(images) - self.options.held, self.options
+            if max(o.skip + 1, o.skip + o.images) > there:
+                raise InputError(
+                    f"skip {o.skip} and images {o.images} are more than the {there} images there are to train on; "
+                    "set fewer"
+                )
+            cut = slice(there, None) if name == "valid" else slice(o.skip, o.skip + o.images if o.images else there)
             images, labels = images[cut], labels[cut]
         inputs = images.reshape(-1, len(self.channels)).astype(np.float32) / 255
         starts = np.arange(len(images) + 1, dtype=np.int64) * (784 // len(self.channels))

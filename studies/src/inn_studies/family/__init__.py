@@ -10,8 +10,11 @@ from inn.system.errors import InputError
 if TYPE_CHECKING:
     from inn_studies.family.entry import Entry
 
-ENTRIES: dict[int, str] = {
+ENTRIES: dict[int | str, str] = {
     1: "signatures:Signatures",
+    "1b": "taught:Taught",
+    2: "experts:ExpertsEntry",
+    3: "transplant:Transplant",
     5: "mixture:MixtureEntry",
     7: "resting:Resting",
     8: "ensembles:Ensembles",
@@ -26,16 +29,19 @@ ENTRIES: dict[int, str] = {
     26: "elm:Elm",
     29: "association:Association",
     30: "spiking:Spiking",
+    31: "generated:Generated",
     33: "spikes:SpikeCoding",
     38: "overlaps:Overlaps",
     43: "switches:Switches",
 }
-"""Every entry by its number: `module:class`, the module in this package (imported when it is asked for)."""
+"""Every entry by its number, in order (`1b`: another on the paper of 1): `module:class`, in this package.
+
+A module is imported when its entry is asked for."""
 
 
-def open_entry(number: int) -> Entry:
+def open_entry(number: int | str) -> Entry:
     """The entry of this number, one of `ENTRIES`; raises `InputError` for another."""
     if number not in ENTRIES:
-        raise InputError(f"there is no entry {number}; there are {', '.join(map(str, sorted(ENTRIES))) or 'none yet'}")
+        raise InputError(f"there is no entry {number}; there are {', '.join(map(str, ENTRIES)) or 'none yet'}")
     module, cls = ENTRIES[number].split(":")
     return getattr(import_module(f"inn_studies.family.{module}"), cls)()

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments, `only` as a list of numbers (all where it is not given)."""
     parser = OptionParser("inn study family", USAGE, "Related systems, each put to a test with a control.")
-    numbers = ", ".join(map(str, sorted(ENTRIES)))
+    numbers = ", ".join(map(str, ENTRIES))
     parser.option("--only", type=str | None, help=f"Some of the entries, with commas between: {numbers}.")
     parser.option("--scale", type=str | None, help="smoke (does it run) or cpu (what the criteria are for).")
     parser.option("--seeds", type=int | None, help="Seeds per row; the scale's own number when not given.")
@@ -65,17 +65,18 @@ def parse(argv: list[str]) -> Namespace:
             raise InputError(f"--{'show' if args.show else 'report'} runs nothing; leave out --{option}")
     if args.report and (args.only is not None or args.show or args.scale is not None):
         raise InputError("--report covers all entries; leave out --only, --scale and --show")
-    args.numbers = sorted(ENTRIES) if args.only is None else [_number(word) for word in args.only.split(",")]
+    args.numbers = list(ENTRIES) if args.only is None else [_number(word) for word in args.only.split(",")]
     return args
 
 
-def _number(word: str) -> int:
-    if not word.strip().isdecimal():
+def _number(word: str) -> int | str:
+    word = word.strip()
+    if not word.isdecimal() and word not in ENTRIES:
         raise InputError(f"--only takes numbers of entries with commas between, not '{word}'")
-    return open_entry(int(word)).number
+    return open_entry(int(word) if word.isdecimal() else word).number
 
 
-def _kept(args: Namespace) -> dict[int, dict[str, Any]]:
+def _kept(args: Namespace) -> dict[int | str, dict[str, Any]]:
     from inn_studies.family.results import entries, measured
 
     if args.only is None and args.scale is None:
@@ -85,7 +86,7 @@ def _kept(args: Namespace) -> dict[int, dict[str, Any]]:
     return entries(args.results, args.numbers, args.scale)
 
 
-def _conducted(args: Namespace) -> dict[int, dict[str, Any]]:
+def _conducted(args: Namespace) -> dict[int | str, dict[str, Any]]:
     """Run the entries and keep what is found; that of a smoke run is kept with its runs."""
     from inn.system.device import good_threads
     from inn.system.files import check_writable
@@ -122,7 +123,7 @@ def write_page(results: Path) -> None:
     replace_file(PAGE, page(results))
 
 
-def _with_criteria(found: dict[int, dict[str, Any]]) -> dict[str, Any]:
+def _with_criteria(found: dict[int | str, dict[str, Any]]) -> dict[str, Any]:
     """What is kept of each entry, with its criteria and verdict."""
     from dataclasses import asdict
 
@@ -135,7 +136,7 @@ def _with_criteria(found: dict[int, dict[str, Any]]) -> dict[str, Any]:
     return told
 
 
-def _show(found: dict[int, dict[str, Any]]) -> None:
+def _show(found: dict[int | str, dict[str, Any]]) -> None:
     from rich.markdown import Markdown
 
     from inn_studies.family.report import heading, one_screen, section

@@ -48,7 +48,7 @@ class Entry(Study):
     """
 
     page = "family"
-    number: ClassVar[int]
+    number: ClassVar[int | str]
     """In the list of related systems."""
     title: ClassVar[str]
     """What it is, in a few words."""

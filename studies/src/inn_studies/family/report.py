@@ -53,7 +53,7 @@ def answer(criteria: Sequence[Criterion]) -> str:
     return f"{word} ({said.count('yes')} of {len(said)} met)" if len(said) > 1 else word
 
 
-def one_screen(found: Mapping[int, dict[str, Any]]) -> str:
+def one_screen(found: Mapping[int | str, dict[str, Any]]) -> str:
     """All entries in one table."""
     rows = []
     for number, kept in found.items():
@@ -118,7 +118,7 @@ def page(folder: Path) -> str:
     tally = ", ".join(f"{list(verdicts.values()).count(v)} {v}" for v in dict.fromkeys(verdicts.values()))
     failed = ", ".join(f"{n} ({open_entry(n).title})" for n, v in verdicts.items() if v == "no")
     parts = [_HEAD, f"Of {len(found)} entries: {tally}.{f' What failed: {failed}.' if failed else ''}\n"]
-    if missing := [str(n) for n in sorted(ENTRIES) if n not in found]:
+    if missing := [str(n) for n in ENTRIES if n not in found]:
         parts.append(f"Not measured yet: {', '.join(missing)}.\n")
     small = [str(n) for n, kept in found.items() if kept["scale"] == "smoke"]
     if small:

@@ -27,24 +27,24 @@ def read(folder: Path) -> Kept:
     return read_file(folder / FILE, "inn study family", check)
 
 
-def write(folder: Path, number: int, entry: dict[str, Any]) -> Path:
+def write(folder: Path, number: int | str, entry: dict[str, Any]) -> Path:
     """Put one entry at one scale into the file; all others stay as they are, also those written meanwhile."""
     check_writable(folder)
     path = folder / FILE
     kept = read(folder)
     kept.setdefault(str(number), {})[entry["scale"]] = entry
-    ordered = dict(sorted(kept.items(), key=lambda item: int(item[0])))
+    ordered = dict(sorted(kept.items(), key=lambda item: (int(item[0].rstrip("b")), item[0])))
     replace_file(path, json.dumps(ordered, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
 
-def measured(folder: Path) -> dict[int, dict[str, Any]]:
+def measured(folder: Path) -> dict[int | str, dict[str, Any]]:
     """The entries that have something, each at its largest scale."""
     kept = read(folder)
-    return {n: kept[str(n)][s] for n in sorted(ENTRIES) if str(n) in kept for s in _largest(kept[str(n)])}
+    return {n: kept[str(n)][s] for n in ENTRIES if str(n) in kept for s in _largest(kept[str(n)])}
 
 
-def entries(folder: Path, numbers: Iterable[int], scale: str | None = None) -> dict[int, dict[str, Any]]:
+def entries(folder: Path, numbers: Iterable[int | str], scale: str | None = None) -> dict[int | str, dict[str, Any]]:
     """What was measured of entries, at a scale or at the largest; raises `InputError` where one has nothing."""
     kept, found = read(folder), {}
     for number in numbers:
