@@ -44,20 +44,26 @@ class LastNorm(nn.Module):
             if t is not None:
                 t.fill_(start)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = x.to(torch.promote_types(x.dtype, torch.float32))
-        gain = None if self.gain is None else self.gain.to(y.dtype).repeat_interleave(self.width)
-        share = torch.ones_like(y[..., :1]) if gain is None else gain.square()
+    def moments(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Mean and variance `[..., 1]` of `x` `[..., N x D]`, as it counts them; an RMS norm takes no mean off."""
+        gain = None if self.gain is None else self.gain.to(x.dtype).repeat_interleave(self.width)
+        share = torch.ones_like(x[..., :1]) if gain is None else gain.square()
         silent = self.silent * self.width
-        total = (y.shape[-1] if gain is None else share.sum()) + silent
-        weight = self.weight.to(y.dtype) if gain is None else self.weight.to(y.dtype) * gain
+        total = (x.shape[-1] if gain is None else share.sum()) + silent
         if self.bias is None:
-            y = y * torch.rsqrt((share * y.square()).sum(-1, keepdim=True) / total + EPSILON)
-            return (y * weight).to(x.dtype)
-        mean = (share * y).sum(-1, keepdim=True) / total
-        y = y - mean
-        variance = ((share * y.square()).sum(-1, keepdim=True) + silent * mean.square()) / total
-        scale = torch.rsqrt(variance + EPSILON)
+            return None, (share * x.square()).sum(-1, keepdim=True) / total
+        mean = (share * x).sum(-1, keepdim=True) / total
+        return mean, ((share * (x - mean).square()).sum(-1, keepdim=True) + silent * mean.square()) / total
+
+    def forward(self, x: Tensor, variance: Tensor | None = None) -> Tensor:
+        """`[..., N x D]` -> the same, or one number more; `variance` takes the place of the numbers' own."""
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean, own = self.moments(y)
+        scale = torch.rsqrt((own if variance is None else variance) + EPSILON)
+        gain = None if self.gain is None else self.gain.to(y.dtype).repeat_interleave(self.width)
+        weight = self.weight.to(y.dtype) if gain is None else self.weight.to(y.dtype) * gain
+        if self.bias is None or mean is None:
+            return (y * scale * weight).to(x.dtype)
         bias = self.bias.to(y.dtype) if gain is None else self.bias.to(y.dtype) * gain
-        out = y * scale * weight + bias
+        out = (y - mean) * scale * weight + bias
         return (torch.cat((out, -mean * scale), -1) if self.rest else out).to(x.dtype)
