@@ -1,6 +1,7 @@
 """Models merged: the mean of their logits, each by itself again when the others are taken out, two halves the whole."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,7 @@ PAIRS = [
 ]  # fmt: skip
 
 
-def model(seed, make=inn.INN, neurons=3, **fields):
+def model(seed, make: Any = inn.INN, neurons=3, **fields):
     torch.manual_seed(seed)
     for part in ("memory", "router", "topology", "inner", "gate"):
         if isinstance(kind := fields.get(part), str) and kind in OPTIONS:
