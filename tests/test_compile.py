@@ -16,10 +16,10 @@ from inn.models.build import build_model
 SMALL = {"vocab": 27, "neurons": 3, "width": 16, "rounds": 2, "zero_start": False}
 FORMS = [
     {},
-    {"preset": "paper"},
+    {"preset": "paper", "rounds": 1},
     {"preset": "distinct"},
-    {"router": "bus", "gate": "soft"},
-    {"router": "mixing", "gate": "hard", "update": "parallel"},
+    {"router": "bus", "gate": "soft", "rounds": 1},
+    {"router": "mixing", "gate": "hard", "update": "parallel", "rounds": 1},
     {"router": "static", "update": "message-norm", "share_rounds": True},
 ]
 

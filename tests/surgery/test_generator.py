@@ -31,6 +31,9 @@ def opened(model: Any, tasks: int) -> Generator:
 @pytest.mark.parametrize("router", ["none", "dendrites", "bus", "mixing"])
 def test_a_closed_gate_is_a_neuron_that_is_not_there(router, readout):
     model, tokens = made(router=router, readout=readout), torch.randint(9, (3, 7))
+    with torch.no_grad():
+        for p in (p for m in model.graph.rounds if m.router is not None for p in m.router.parameters()):
+            p.normal_(std=0.3)  # some begin silent
     generator = opened(model, tasks=2)
     task = torch.tensor([0.3, -1.0])
     kept = generator.chosen(task, 0.5)
