@@ -1,4 +1,4 @@
-"""Ten thousand steps later the process holds what it held before."""
+"""Thousands of steps later the process holds what it held before."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_training_does_not_leak():
         optimizer.step()
         state = after.detach()
 
-    assert growth(step) < 8
+    assert growth(step, 5_000) < 4
 
 
 def test_steps_in_place_allocate_nothing_that_stays():

@@ -53,6 +53,19 @@ def test_others_at_their_mean_by_hand(fields):
     assert len({lens.silent for lens in lenses}) == 1
 
 
+@pytest.mark.parametrize("fields", [{}, {"tied": False, "norm": "rms"}], ids=str)
+def test_of_a_model_taken_apart_it_is_the_whole_ones(fields):
+    """Neurons that were taken out count as silent, those that were put in as nothing yet."""
+    m, (x, y, loud) = model(**fields), outputs()
+    x[:, :, 2] = 0
+    whole = logit_lens(m, x, y, loud)
+    small = logit_lens(inn.keep(m, neurons=[0, 1]), x[:, :, :2], y, loud[:, :, :2])
+    large = logit_lens(inn.grow(m, neurons=1), torch.cat((x, torch.randn(2, 40, 1, 8)), 2), y, loud[:, :, [0, 1, 2, 0]])
+    for found in (small, large):
+        for ours, bar in zip(found[:2], whole[:2], strict=True):
+            assert (ours.bits, ours.silent) == pytest.approx((bar.bits, bar.silent), rel=1e-5)
+
+
 def test_where_only_one_neuron_varies_the_lens_is_the_model():
     m, (x, y, loud) = model(tied=False), outputs()
     x = x * 0.02  # so that the norm divides by about the same everywhere
@@ -100,3 +113,24 @@ def test_mistakes():
         logit_lens(m, x, y[:, :5], loud)
     with pytest.raises(InputError, match="not of the same symbols and neurons"):
         logit_lens(m, x, y, loud[..., :2])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("norm", ["layer", "rms", "none"])
+def test_models_put_together_are_normed_as_they_norm_themselves(norm):
+    from inn.analysis.measures.lens import _normed
+
+    torch.manual_seed(0)
+    models = [
+        inn.INN(vocab=7, neurons=3, width=8, rounds=1, recall=[], norm=norm, readout=r) for r in ("concat", "mean")
+    ]
+    for p in (p for m in models for p in m.norm.parameters()):
+        p.add_(torch.randn_like(p))
+    kept = inn.keep(models[0], neurons=[0, 2])
+    models[1].graph.ids += 5
+    for model in (kept, inn.grow(kept) if norm != "none" else kept, inn.merge(*models), inn.merge(kept, models[1])):
+        z = model.graph.readout(torch.randn(1, 1, model.config.neurons, 8))
+        torch.testing.assert_close(_normed(model.norm, z)[0], model.norm(z), atol=1e-5, rtol=1e-5)
+        x = torch.randn(1, 20, model.config.neurons, 8)
+        lenses = logit_lens(model, x, torch.zeros(1, 20, dtype=torch.long), x.norm(dim=-1))
+        assert len(lenses) == model.config.neurons

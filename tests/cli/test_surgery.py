@@ -1,6 +1,7 @@
 """`inn keep`, `grow`, `cut`, `graft`, `merge`: runs made of runs load, score the same, train on; mistakes are named."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,10 @@ def test_a_run_kept_grown_cut_and_grafted(inn, own_run, tmp_path, small):
     assert torch.equal(logits(exported), logits(small_run))
 
 
+def best_step(run) -> int:
+    return (Run(run).summary() or {})["best"]["step"]
+
+
 def loaded(run, step):
     return checkpoints.load(run / "checkpoints" / checkpoints.name_of(step))
 
@@ -70,7 +75,7 @@ def test_two_runs_are_merged(inn, own_run, tmp_path, small):
     for said in ("grown", "after", "the optimiser goes on from step", f"inn train --from {both}"):
         assert said in result.out
     torch.testing.assert_close(logits(both), (logits(own_run) + logits(grown)) / 2, atol=1e-5, rtol=0)
-    model = package.load(both)
+    model: Any = package.load(both)
     assert (model.config.neurons, model.graph.ids.tolist()) == (5, [0, 1, 3, 4, 2])
     assert model.experience is not None
     part = tmp_path / "part"
@@ -87,7 +92,7 @@ def test_two_runs_are_merged(inn, own_run, tmp_path, small):
 
 
 def test_the_optimiser_goes_on_with_the_moments_of_what_was_moved(inn, own_run, tmp_path):
-    model, step = package.load(own_run), Run(own_run).summary()["best"]["step"]
+    model, step = package.load(own_run), best_step(own_run)
     known = loaded(own_run, step).tensors["optimizer"]
     everyone, organ, back, one, large = (tmp_path / n for n in ("everyone", "my.organ", "back", "one", "large"))
     assert inn("keep", own_run, "--neurons", "0,1", "--run", everyone, "--symbols", 0).code == 0
@@ -117,7 +122,7 @@ def test_one_step_after_all_are_kept_is_the_step_that_was_to_come(inn, own_run, 
 
     new = tmp_path / "new"
     inn("keep", own_run, "--neurons", "0,1", "--run", new, "--symbols", 0)
-    step = Run(own_run).summary()["best"]["step"]
+    step = best_step(own_run)
     after = []
     for run, moments in ((own_run, loaded(own_run, step).tensors["optimizer"]), (new, moments_of(str(new)))):
         model = package.load(run)
@@ -141,7 +146,8 @@ def test_a_run_split_trains_on_and_is_exported_and_made_whole_again(inn, own_run
     assert facts["after"]["flops_per_symbol"] < 0.8 * facts["before"]["flops_per_symbol"]
     assert not torch.equal(logits(half), logits(own_run))
     assert inn("train", "--from", half, "--run", trained, "--train.symbols", 1280).code == 0
-    gates = [package.load(run).graph.rounds[0].gate for run in (half, trained)]
+    models: list[Any] = [package.load(run) for run in (half, trained)]
+    gates = [m.graph.rounds[0].gate for m in models]
     assert torch.equal(gates[0].keys, gates[1].keys)
     assert torch.equal(gates[0].of, gates[1].of)
     assert inn("export", half, exported).code == 0

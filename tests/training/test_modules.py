@@ -104,6 +104,7 @@ def test_every_block_learns_its_own_parts_and_nobody_else_does(name, tied):
     assert first | second == {n for n, _ in student.named_parameters()}
     assert all("rounds.0" in n for n in first if "rounds" in n)
     assert not any("rounds.0" in n for n in second)
+    assert any(n.startswith(("embedding", "input")) for n in first)
     assert any(n.startswith(("norm", "head")) for n in second)
     assert not any(n.startswith("norm") for n in first)
     assert all(torch.equal(t, known[n]) for n, t in teacher.state_dict().items())
@@ -171,3 +172,17 @@ def test_a_signal_is_taught_by_module_and_stacked(tmp_path):
     fit(config(own), tmp_path / "b")
     assert [x["lessons.steps"] for x in lines(tmp_path / "b") if x["event"] == "objective"] == [6.0]
     assert inn.load(tmp_path / "b").graph.config.rounds == 2
+
+
+def test_the_divergence_in_lessons_is_a_mean_over_logits(teacher, tiny, tmp_path, monkeypatch):
+    seen: list[Lessons] = []
+    monkeypatch.setattr(Lessons, "teach", lambda self, batches: seen.append(self) or {"steps": 1.0})
+    own = {"kind": "distil", "teacher": str(teacher), "by": "module", "weight": 0.3, "temperature": 2.0}
+    fit(tiny("inn", objective=own, symbols=64), tmp_path / "run")
+    (lessons,) = seen
+    torch.manual_seed(0)
+    y, told, targets = torch.randn(2, 3, 5), torch.randn(2, 3, 5), torch.randint(5, (2, 3))
+    p, q = (t.double().div(2).log_softmax(-1) for t in (told, y))
+    expected = 0.7 * lessons.student.loss(y, targets) + 0.3 * 4 * (p.exp() * (p - q)).sum() / 5
+    assert float(lessons.score(y, told, Batch(y, targets, None))) == pytest.approx(float(expected), rel=1e-5)
+    assert (lessons.blocks, lessons.steps, lessons.meta) == (2, 200, None)

@@ -168,6 +168,8 @@ def test_what_is_no_size_is_refused(options, sentence):
 def test_models_that_have_no_first_neurons_are_refused():
     with pytest.raises(InputError, match=r"a model of kind 'lstm' has none; set model\.kind inn"):
         stepper(kind="lstm")
+    with pytest.raises(InputError, match="reads a part of readout 'parts' no more where nobody of it is left"):
+        stepper({"readout": "parts"})
     with pytest.raises(InputError, match="readout 'each' tells something of every link"):
         stepper({"router": "static", "readout": "each", "topology": {"kind": "chain", "size": 2}})
     with pytest.raises(InputError, match="none of the first 1 neurons is read out"):

@@ -195,9 +195,11 @@ def _moments(
     from inn.surgery.runs import moments_of
 
     known = [moments_of(run) for run in runs]
-    moments = carried_moments(operation, models, made, known) if any(own.tensors for own in known) else {}
+    moments, share = {}, 0.0
+    if any(own.tensors for own in known):
+        moments, share = carried_moments(operation, models, made, known)
     steps = [int(t) for name, t in moments.items() if name.endswith("/step")]
-    return moments, {"steps": max(steps, default=0), "parameters": len(steps), "of": len([*made.parameters()])}
+    return moments, {"steps": max(steps, default=0), "share": share}
 
 
 def _of_split(parser: OptionParser) -> None:
@@ -269,7 +271,8 @@ def _show(facts: dict[str, Any]) -> None:
     optimiser = facts["optimiser"]
     goes_on = "the optimiser starts afresh, for no moments of it are kept"
     if optimiser["steps"]:
-        goes_on = f"the optimiser goes on from step {optimiser['steps']:,}; what is new has no moments yet"
+        known = f"{optimiser['share']:.0%} of the numbers"
+        goes_on = f"the optimiser goes on from step {optimiser['steps']:,}, with moments of {known}"
     out.print(
         f"wrote {facts['run']} ({goes_on}); now try\n  inn train --from {facts['run']} --run {facts['run']}-trained",
         soft_wrap=True,

@@ -48,6 +48,8 @@ def typed(function: F) -> F:
 def shown(value: Any) -> str:
     """A value in a sentence; what is large or has no short name by its type."""
     plain = value is None or isinstance(value, str | bytes | bool | int | float | os.PathLike)
+    if isinstance(value, list | tuple) and len(value) < 5 and all(one is None or type(one) in _PLAIN for one in value):
+        return repr(value)
     return repr(value) if plain else f"a {type(value).__name__}"
 
 
@@ -72,6 +74,8 @@ def _suits(value: Any, hint: Any) -> bool:
         return any(_suits(value, one) for one in of)
     if origin is os.PathLike:
         return isinstance(value, os.PathLike)
+    if origin is Sequence and isinstance(value, range):
+        return _suits(0, of[0])  # as long as it may be
     if origin is Sequence:
         return isinstance(value, Sequence) and not isinstance(value, str) and all(_suits(one, of[0]) for one in value)
     if origin is Callable:
@@ -94,7 +98,7 @@ def _words(hint: Any) -> str:
         return " or ".join(dict.fromkeys(map(_words, get_args(hint))))
     origin = get_origin(hint) or hint
     words = {
-        Sequence: "a list",
+        Sequence: "a list of whole numbers" if get_args(hint) == (int,) else "a list",
         Mapping: "a mapping like {'width': 8}",
         Callable: "a function",
         os.PathLike: "a path",

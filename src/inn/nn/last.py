@@ -52,23 +52,35 @@ class LastNorm(nn.Module):
         if self.always is not None:
             self.always.copy_(organs_on(self.config)[0])
 
-    def forward(self, x: Tensor, on: Tensor | None = None) -> Tensor:
-        y = x.to(torch.promote_types(x.dtype, torch.float32))
-        gain = None if self.gain is None else self.gain.to(y.dtype)
-        if gain is not None and self.always is not None:
-            gain = gain * (self.always if on is None else on).to(y.dtype)
-        gain = None if gain is None else gain.repeat_interleave(self.width, -1)
-        share = torch.ones_like(y[..., :1]) if gain is None else gain.square()
+    def gains(self, x: Tensor, on: Tensor | None = None) -> Tensor | None:
+        """What each number counts, `[..., N x D]`, or all of them 1 (None); see the class for `on`."""
+        if self.gain is None:
+            return None
+        gain = self.gain.to(x.dtype)
+        if self.always is not None:
+            gain = gain * (self.always if on is None else on).to(x.dtype)
+        return gain.repeat_interleave(self.width, -1)
+
+    def moments(self, x: Tensor, on: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+        """Mean and variance `[..., 1]` of `x` `[..., N x D]`, as it counts them; an RMS norm takes no mean off."""
+        gain = self.gains(x, on)
+        share = torch.ones_like(x[..., :1]) if gain is None else gain.square()
         silent = self.silent * self.width
-        total = (y.shape[-1] if gain is None else share.sum(-1, keepdim=True)) + silent
-        weight = self.weight.to(y.dtype) if gain is None else self.weight.to(y.dtype) * gain
+        total = (x.shape[-1] if gain is None else share.sum(-1, keepdim=True)) + silent
         if self.bias is None:
-            y = y * torch.rsqrt((share * y.square()).sum(-1, keepdim=True) / total + EPSILON)
-            return (y * weight).to(x.dtype)
-        mean = (share * y).sum(-1, keepdim=True) / total
-        y = y - mean
-        variance = ((share * y.square()).sum(-1, keepdim=True) + silent * mean.square()) / total
-        scale = torch.rsqrt(variance + EPSILON)
+            return None, (share * x.square()).sum(-1, keepdim=True) / total
+        mean = (share * x).sum(-1, keepdim=True) / total
+        return mean, ((share * (x - mean).square()).sum(-1, keepdim=True) + silent * mean.square()) / total
+
+    def forward(self, x: Tensor, on: Tensor | None = None, *, variance: Tensor | None = None) -> Tensor:
+        """`[..., N x D]` -> the same, or one number more; `variance` takes the place of the numbers' own."""
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        mean, own = self.moments(y, on)
+        scale = torch.rsqrt((own if variance is None else variance) + EPSILON)
+        gain = self.gains(y, on)
+        weight = self.weight.to(y.dtype) if gain is None else self.weight.to(y.dtype) * gain
+        if self.bias is None or mean is None:
+            return (y * scale * weight).to(x.dtype)
         bias = self.bias.to(y.dtype) if gain is None else self.bias.to(y.dtype) * gain
-        out = y * scale * weight + bias
+        out = (y - mean) * scale * weight + bias
         return (torch.cat((out, -mean * scale), -1) if self.rest else out).to(x.dtype)

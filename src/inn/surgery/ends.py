@@ -43,8 +43,8 @@ def carry_ends(old: Any, new: Any, plan: Plan) -> None:
     elif not bridged and last is not old.head:  # both maps in one
         weight = old.head.weight @ weight
     rows = plan.sensors if bridged and new.config.input == "split" and new.config.embedding_width is None else None
-    into = new.bridge.weight if bridged else new.head.weight
-    kept = into.clone()  # what a new model draws, which new neurons have
+    into: Any = new.bridge.weight if bridged else new.head.weight
+    kept: Tensor = into.clone()  # what a new model draws, which new neurons have
     for was, now, read in parts:
         own = weight[:, was.column : was.column + was.config.normed_width]
         told, shift = _read(own, _carry_norm(was, now, read))

@@ -16,7 +16,7 @@ from inn.nn.topology.base import edges_of
 from inn.surgery.decoders import graft_decoder, is_decoder
 from inn.surgery.organ import Axes, Organ, axes_of, check_rounds, donor_of, fingerprint, joint, places
 from inn.surgery.plans import fewer, more
-from inn.surgery.reading import config_of, gains_of, graph_of
+from inn.surgery.reading import check_plain, config_of, gains_of, graph_of
 from inn.surgery.rebuild import rebuilt, sources
 from inn.surgery.states import alike
 from inn.system.errors import InputError
@@ -53,7 +53,7 @@ def graft(base: Any, organ: Organ, at: int | None = None, insert: bool = False, 
         raise InputError(f"the organ does not fit: it is of {of}, and the base is a {type(base).__name__}")
     if organ.of_decoder:
         return graft_decoder(base, organ.about, organ.tensors, at, insert, freeze)
-    c, own = config_of(base), organ.config
+    c, own = check_plain(base), organ.config
     _check(base, organ)
     if organ.what == "rounds":
         new = _with_rounds(base, organ, at, insert)

@@ -81,9 +81,9 @@ def joined(models: Sequence[Any], parts: Sequence[Any], config: Any, ids: list[i
         for name, t in tensors:
             carry(known, name, t, m, new, places)
         carry_edges(graph_of(m), graph, places)
-    if graph.identity_gain is not None:
+    if graph.identity is not None and graph.identity_gain is not None:
         graph.identity_gain.fill_(1.0)
-        graph.identity.copy_(torch.cat([g.identity * g.identity_gain for g in map(graph_of, parts)]))
+        graph.identity.copy_(torch.cat([_identity(m) for m in parts]))
     graph.ids.copy_(torch.tensor(ids))
     _join_readouts(models, new, whole)
     if not isinstance(new, Graph):
@@ -94,6 +94,11 @@ def joined(models: Sequence[Any], parts: Sequence[Any], config: Any, ids: list[i
         if any(m.experience is not None for m in models):
             new.experience = beside([m.experience for m in models], models, new)
     return new.train(models[0].training)
+
+
+def _identity(model: Any) -> Tensor:
+    graph: Any = graph_of(model)
+    return graph.identity * graph.identity_gain
 
 
 def _join_readouts(models: Sequence[Any], new: Any, whole: bool) -> None:

@@ -17,7 +17,7 @@ from inn.nn.topology.options import EdgesOptions, GroupsOptions
 from inn.registry import ROUTERS
 from inn.surgery.joining import common, joined, separated, way_in
 from inn.surgery.plans import LISTED, check_resizable, listed_of, weighs
-from inn.surgery.reading import config_of, graph_of
+from inn.surgery.reading import check_plain, config_of, graph_of
 from inn.surgery.whole import is_whole
 from inn.system.errors import InputError
 from inn.system.files import sha256_of
@@ -96,7 +96,7 @@ def put_together(models: Sequence[Any], plan: Joint) -> Any:
 
 def planned(models: Sequence[Any], across: bool = False) -> Joint:
     """How models are put together; raises `InputError` where they cannot be."""
-    given = [config_of(m).weights for m in models]
+    given = [check_plain(m).weights for m in models]
     models = [separated(m) if m.config.weights == "communal" and m.config.into_memory else m for m in models]
     configs = [m.config for m in models]
     _check(models, configs)
@@ -141,7 +141,7 @@ def _check(models: Sequence[Any], configs: Sequence[Any]) -> None:
             raise InputError(
                 f"models of different kinds cannot be merged: {type(a).__name__} and {type(other).__name__}"
             )
-        names = [m.vocabulary for m in (a, other) if getattr(m, "vocabulary", None) is not None]
+        names: list[Any] = [m.vocabulary for m in (a, other) if getattr(m, "vocabulary", None) is not None]
         if len(names) == 2 and names[0] != names[1]:
             sums = [sha256_of([n.to_json().encode()])[:8] for n in names]
             raise InputError(

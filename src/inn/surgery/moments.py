@@ -30,8 +30,9 @@ class Moments:
 @torch.no_grad()
 def carried_moments(
     operation: Callable[..., Any], models: Sequence[Any], made: Any, known: Sequence[Moments]
-) -> dict[str, Tensor]:
-    """The moments of `made`, which `operation` made of `models`, of theirs: those of each number that was moved.
+) -> tuple[dict[str, Tensor], float]:
+    """The moments of `made`, which `operation` made of `models`, of theirs: those of each number that was moved; and
+    which share of its numbers has some.
 
     The operation is done again on copies in which every weight is a mark, and each mark is looked for in the result.
     So a number keeps its moments wherever it goes; one that is new or computed anew has none, which are zeros, or no
@@ -43,9 +44,9 @@ def carried_moments(
     >>> model = INN(vocab=5, neurons=3, width=4, rounds=1, recall=[])
     >>> known = {f"{filed(n)}/exp_avg": p.detach() for n, p in model.named_parameters()}
     >>> own = Moments(known | {f"{filed(n)}/step": torch.tensor(9.0) for n, _ in model.named_parameters()})
-    >>> found = carried_moments(lambda m: keep(m, [1]), [model], keep(model, [1]), [own])
-    >>> found["graph.rounds.0.memory.D/exp_avg"].shape
-    torch.Size([1, 8])
+    >>> found, share = carried_moments(lambda m: keep(m, [1]), [model], keep(model, [1]), [own])
+    >>> found["graph.rounds.0.memory.D/exp_avg"].shape, 0.5 < share < 1
+    (torch.Size([1, 8]), True)
     """
     draw = torch.Generator().manual_seed(0)
     copies, marks, parts, begins = [], [], [], {}
@@ -64,7 +65,7 @@ def carried_moments(
     kinds = sorted({name.rpartition("/")[2] for own in known for name, t in own.tensors.items() if t.ndim})
     values = {k: torch.cat([_flat(own, name, k, len(m)) for (name, own), m in zip(parts, marks)]) for k in kinds}
     steps = torch.tensor([float(own.tensors.get(f"{name}/step", 0.0)) for name, own in parts])
-    first, now, result = dict(models[0].named_parameters()), dict(made.named_parameters()), {}
+    first, now, result, count = dict(models[0].named_parameters()), dict(made.named_parameters()), {}, 0
     for name, p in new.named_parameters():
         if name not in now or now[name].shape != p.shape:
             continue
@@ -76,7 +77,7 @@ def carried_moments(
         there &= steps[owner[at]] > 0
         if not bool(there.any()):
             continue
-        of = owner[at]
+        of, count = owner[at], count + int(there.sum())
         step = steps[of[there]].max()
         result[f"{filed(name)}/step"] = step.clone()
         for kind in kinds:
@@ -85,7 +86,7 @@ def carried_moments(
                 moment = moment * torch.tensor([_bias(known[0], kind, step) / _bias(own, kind, s) if s else 0.0
                                                 for s, (_, own) in zip(steps, parts)])[of]  # fmt: skip
             result[f"{filed(name)}/{kind}"] = moment.view(p.shape).to(values[kind].dtype)
-    return result
+    return result, count / sum(p.numel() for p in now.values())
 
 
 def _bias(own: Moments, kind: str, step: Tensor) -> float:

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from inn.config.graph import GraphConfig
+from inn.config.graph import NEURONS, GraphConfig
 from inn.config.typed import typed
+from inn.models.build import check_size
 from inn.nn.routing.mixture import Mixture
 from inn.surgery.plans import chosen, fewer, fewer_rounds, more
-from inn.surgery.reading import Places, config_of
+from inn.surgery.reading import Places, check_plain
 from inn.surgery.rebuild import rebuilt, sources, ways_back
 from inn.surgery.states import alike
 from inn.system.errors import InputError
@@ -65,7 +66,7 @@ def keep(model: Any, neurons: Sequence[int] | None = None, rounds: Sequence[int]
     >>> keep(Graph(neurons=4, width=8), neurons=[0, 2]).ids
     tensor([0, 2])
     """
-    config = config_of(model)
+    config = check_plain(model)
     if neurons is None and rounds is None:
         raise InputError("keep needs the neurons to keep, or the rounds; give neurons=[0, 1] or rounds=[0]")
     new = model
@@ -107,9 +108,15 @@ def grow(model: Any, neurons: int = 1, memory: Any = None, seed: int = 0, freeze
     """
     if neurons < 1:
         raise InputError(f"neurons to add must be at least 1, not {neurons}")
+    if check_plain(model).neurons + neurons > NEURONS:
+        raise InputError(f"a graph has at most {NEURONS:,} neurons, and {neurons:,} more are too many; add fewer")
+    if not 0 <= seed < 1 << 63:
+        raise InputError(f"seed must be from 0 to 2^63 - 1, not {seed}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         plan = more(model, neurons, memory, seed)
+        if type(plan.config) is not GraphConfig:
+            check_size(plan.config)
         new = rebuilt(model, plan)
     if freeze:
         freeze_old(model, new, plan.neurons)

@@ -30,7 +30,7 @@ from inn.registry import READOUTS
 from inn.runs.checkpoint import check_numbers, pack_model
 from inn.surgery.decoders import check_decoder, cut_decoder, is_decoder
 from inn.surgery.plans import chosen, more, starts, weighs
-from inn.surgery.reading import config_of, graph_of
+from inn.surgery.reading import check_plain, config_of, graph_of
 from inn.surgery.rebuild import OF_GROUP
 from inn.system.errors import InputError
 from inn.system.files import check_regular, replace_file, sha256_of
@@ -158,7 +158,7 @@ def cut(
         about, tensors = cut_decoder(model, neurons, rounds, layers)
         about |= {"made_with": {**versions(), "commit": commit()}, "licence": licence}
         return Organ(about, {name: t.detach().clone() for name, t in tensors.items()})
-    c = config_of(model)
+    c = check_plain(model)
     what, numbers = ("neurons", neurons) if rounds is None else ("rounds", rounds)
     assert numbers is not None
     numbers = chosen(what[:-1], numbers, getattr(c, what))

@@ -51,11 +51,11 @@ def starts(config: Any) -> list[int]:
 
 def chosen(what: str, given: Sequence[int], there: int) -> list[int]:
     """Numbers in order, each once; raises `InputError` for none, and for one that is not there."""
-    found = sorted(set(given))
-    if not found:
+    bad = next((n for n in given if not 0 <= n < there), None)
+    if bad is not None:
+        raise InputError(f"there is no {what} {bad}; there are {what}s 0 to {there - 1}")
+    if not (found := sorted(set(given))):
         raise InputError(f"no {what} is named; name at least one of {what}s 0 to {there - 1}")
-    if bad := [n for n in found if not 0 <= n < there]:
-        raise InputError(f"there is no {what} {bad[0]}; there are {what}s 0 to {there - 1}")
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.graph import GraphConfig
+from inn.models.names import filed
 from inn.nn.graph import Graph
 from inn.registry import READOUTS
 from inn.system.errors import InputError
@@ -23,6 +24,26 @@ def config_of(model: nn.Module) -> Any:
     if not isinstance(config, GraphConfig):
         raise InputError(f"neurons are those of an INN, a SignalGraph or a Graph, not of a {type(model).__name__}")
     return config
+
+
+def check_plain(model: nn.Module) -> Any:
+    """The configuration of a model whose weights are plain numbers that it has itself; raises `InputError` else."""
+    c = config_of(model)
+    if hasattr(model, "_orig_mod"):
+        raise InputError("a compiled model is not taken apart; give the model that was compiled, its `_orig_mod`")
+    for name, p in model.named_parameters():
+        if p.is_meta:
+            raise InputError(f"this model has no numbers yet ('{filed(name)}' is on device meta); load weights first")
+        if type(p) is not nn.Parameter:
+            raise InputError(f"'{filed(name)}' is a {type(p).__name__}, and models are taken apart in plain weights")
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        expected = type(model)(c).state_dict().keys()
+    if odd := sorted(model.state_dict().keys() ^ expected):
+        raise InputError(
+            f"'{filed(odd[0])}' is not as this kind of model has it (parametrised, pruned or adapted); make the "
+            "weights plain first"
+        )
+    return c
 
 
 def graph_of(model: nn.Module) -> Graph:

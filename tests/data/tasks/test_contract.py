@@ -30,7 +30,10 @@ BUILT_IN = {kind for kind in TASKS if TASKS.origin(kind) == "built in"} - {"none
 GENERATED = sorted(BUILT_IN - OF_FILES)
 
 
-@pytest.mark.parametrize("kind", GENERATED)
+@pytest.mark.parametrize(
+    "kind",  # of fashion all 70,000 images are read; a dozen made up keep the contract in test_signals.py
+    [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "fashion")) for kind in GENERATED],
+)
 def test_every_task_keeps_the_contract(kind):
     options = {"examples": 40} if issubclass(TASKS.options(kind), TaskOptions) else {}
     try:

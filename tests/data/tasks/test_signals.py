@@ -20,6 +20,7 @@ from inn.data.tasks.lorenz96 import Lorenz96, Lorenz96Options
 from inn.registry import TASKS
 from inn.system import packages
 from inn.system.errors import InputError
+from inn.testing import check_task
 
 PARTS = ("train", "valid", "test")
 
@@ -116,6 +117,10 @@ def test_fashion_reads_its_files(clothes):
     assert np.array_equal(shown(some.part("valid"))[0], inputs)
     with pytest.raises(InputError, match="skip 8 and images 3 are more than the 10 images there are to train on"):
         Fashion(FashionOptions(folder=str(folder), held=2, skip=8, images=3)).part("train")
+
+
+def test_fashion_keeps_the_contract(clothes):
+    check_task("fashion", folder=str(clothes[0]), held=2)
 
 
 def test_fashion_says_what_is_wrong_with_its_files(clothes, tmp_path):

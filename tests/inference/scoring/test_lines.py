@@ -22,7 +22,7 @@ from inn.models.build import build_model
 from inn.system.errors import InputError
 
 _DRAW = random.Random(0)
-TEXT = "".join(_DRAW.choice(["the cat sat on the mat\n", "über alles\n", "\n", "a  b\tc\n"]) for _ in range(60)) + "end"
+TEXT = "".join(_DRAW.choice(["the cat sat on the mat\n", "über alles\n", "\n", "a  b\tc\n"]) for _ in range(24)) + "end"
 
 
 def model_of(kind: str):

@@ -46,6 +46,7 @@ def moved(place=1.8, lora=1.9, later=(2.0, 2.1, 2.2), size=110) -> dict:
                 row(f"rounds {label}", {transplant.DOCS: [bits] * 3, transplant.OLD: [2.5] * 3}, parameters=100)
             )
     rows.append(row("LoRA", {transplant.DOCS: [lora] * 3, transplant.OLD: [2.4] * 3}, parameters=size))
+    rows.append(row(transplant.ALL, {transplant.DOCS: [1.7] * 3, transplant.OLD: [2.6] * 3}, parameters=300))
     return {"rows": rows, "back": [True] * 3, "joint": 30}
 
 

@@ -12,14 +12,18 @@ average population, for any readout and head; where both are linear, what all ne
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.models.inn import INN
+from inn.nn.last import LastNorm
 from inn.nn.modes import evaluating
+from inn.nn.parts import PartsNorm
 from inn.ops.norm.reference import EPSILON
 from inn.system.errors import InputError
 
@@ -83,19 +87,13 @@ def logit_lens(
     size = max(1, _NUMBERS // model.config.vocab)
     lenses = []
     with evaluating(model):
-        norm, width = model.norm, model.config.view_width  # of a readout with several views the last one tells
-        read = model.graph.readout(outputs)[..., -width:]
-        centred = isinstance(norm, nn.LayerNorm)  # an RMS norm takes no mean off
-        spread = read.var(-1, correction=0).mean() if centred else read.square().mean()
+        width = model.config.view_width  # of a readout with several views the last one tells
+        spreads = _normed(model.norm, model.graph.readout(outputs)[..., -width:])[1]
 
         def says(neurons: Tensor) -> Tensor:
             """Log-probabilities `[S, vocab]` of neurons `[S, N, D]`."""
             z = model.graph.readout(neurons[None])[..., -width:]
-            if isinstance(norm, nn.Identity):
-                return model.head(model.bridge(z)).float().log_softmax(-1)[0]
-            z = (z - z.mean(-1, keepdim=True) if centred else z) * torch.rsqrt(spread + EPSILON) * norm.weight
-            z = z + norm.bias if centred else z
-            return model.head(model.bridge(z)).float().log_softmax(-1)[0]
+            return model.head(model.bridge(_normed(model.norm, z, spreads)[0])).float().log_softmax(-1)[0]
 
         floor = says(mean[None])[0]
         silent = float(F.nll_loss(floor.expand(len(y), -1), y)) / math.log(2)
@@ -111,3 +109,22 @@ def logit_lens(
                 push += (said.exp() - floor.exp())[loudest[at : at + size]].sum(0).double()
             lenses.append(Lens(nats / len(x) / math.log(2), silent, (push / count).float().cpu()))
     return lenses
+
+
+def _normed(norm: Any, z: Tensor, spreads: Sequence[Tensor] = ()) -> tuple[Tensor, list[Tensor]]:
+    """What a norm makes of `z` `[..., F]` where it divides by these spreads, one for each of its parts, and those that
+    it finds itself on average; without them it divides by these."""
+    if isinstance(norm, PartsNorm):
+        each = zip(norm.parts, z.split(norm.widths, -1), spreads or [()] * len(norm.parts))
+        found = [_normed(one, part, [spread] if isinstance(spread, Tensor) else ()) for one, part, spread in each]
+        return torch.cat([y for y, _ in found], -1), [own[0] for _, own in found]
+    if isinstance(norm, nn.Identity):
+        return z, [z.new_ones(())]
+    if isinstance(norm, LastNorm):
+        spread = spreads[0] if spreads else norm.moments(z)[1].mean()
+        return norm(z, spread), [spread]
+    centred = isinstance(norm, nn.LayerNorm)  # an RMS norm takes no mean off
+    z = z - z.mean(-1, keepdim=True) if centred else z
+    spread = spreads[0] if spreads else z.square().mean()
+    y = z * torch.rsqrt(spread + EPSILON) * norm.weight
+    return (y + norm.bias if centred else y), [spread]

@@ -130,7 +130,7 @@ class PartsOptions(ReadOptions):
                 raise InputError(f"a part of the readout has neurons and readout, not '{min(map(str, unknown))}'")
             if type(n := part.get("neurons")) is not int or n < 1:
                 raise InputError(f"a part of the readout must say its neurons, like {{neurons: 2}}, not {part!r}")
-        own = [settled("readout", READOUTS, part.get("readout", "concat")) for part in self.parts]
+        own: list[Any] = [settled("readout", READOUTS, part.get("readout", "concat")) for part in self.parts]
         if bad := [r.kind for r in own if hasattr(r, "parts") or not hasattr(r, "read")]:
             raise InputError(f"a part cannot be read by readout '{bad[0]}'; use concat, mean or attention")
         if any(getattr(r, "organs", []) for r in own):

@@ -46,10 +46,8 @@ class Distil(Objective):
         if not options.teacher:
             raise InputError("objective 'distil' needs a model to learn from; set train.objective.teacher to a run")
         random = pack_rng()
-        self.teacher, self.meta = (
-            load(run).requires_grad_(False).to(device_of(self.model)) if run else None
-            for run in (options.teacher, options.meta)
-        )
+        self.teacher = self._load(options.teacher)
+        self.meta = self._load(options.meta) if options.meta else None
         unpack_rng(random)
         where = {"teacher": f"teacher '{options.teacher}'", "meta": f"meta '{options.meta}'"}
         self._check(self.teacher, where["teacher"])
@@ -70,6 +68,9 @@ class Distil(Objective):
                 )
         self.fingerprint = fingerprint(self.teacher)
         self._told: tuple[Tensor, Tensor, State] | None = None
+
+    def _load(self, run: str) -> SequenceModel:
+        return load(run).requires_grad_(False).to(device_of(self.model))
 
     def _check(self, teacher: SequenceModel, where: str) -> None:
         for model, whose in ((self.model, "the model"), (teacher, where)):

@@ -222,8 +222,9 @@ class Lessons:
         device, ends = device_of(self.student), []
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for step in range(self.steps):
-            batch = next(batches)
-            batch = Batch(*(None if t is None else t.to(device) for t in batch))
+            inputs, targets, _, weights = next(batches)
+            own = None if weights is None else weights.to(device)
+            batch = Batch(inputs.to(device), targets.to(device), None, own)
             nats = loss(batch, step) / self.student.counted(batch.targets)
             optimizer.zero_grad(set_to_none=True)
             nats.backward()

@@ -49,6 +49,11 @@ class Nested(Predict):
                 f"readout '{graph.config.readout.kind}' tells something of every link, and fewer neurons have not all "
                 "of them; give `present` where links are away, or use another readout"
             )
+        if hasattr(graph.config.readout, "parts"):
+            raise InputError(
+                "objective 'nested' trains what inn.keep cuts out, which reads a part of readout 'parts' no more where "
+                "nobody of it is left; use another readout"
+            )
         check_takes_present(graph.config, graph.rounds, graph.readout, "train with another objective")
         self.neurons, self.rounds = graph.config.neurons, graph.config.rounds
         sizes = options.sizes or [2**i for i in range(self.neurons.bit_length())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -36,14 +37,25 @@ ENTRIES: dict[int | str, str] = {
     41: "growing:Growing",
     43: "switches:Switches",
 }
-"""Every entry by its number, in order (`1b`: another on the paper of 1): `module:class`, in this package.
+"""Every entry by its number (`1b`: another on the paper of 1): `module:class`, in this package.
 
 A module is imported when its entry is asked for."""
+
+
+def in_order(numbers: Iterable[int | str]) -> list[int | str]:
+    """Numbers of entries from the lowest, `1b` behind 1.
+
+    >>> in_order([10, "1b", 2, 1])
+    [1, '1b', 2, 10]
+    """
+    return sorted(numbers, key=lambda n: (int(str(n).rstrip("b")), str(n)))
 
 
 def open_entry(number: int | str) -> Entry:
     """The entry of this number, one of `ENTRIES`; raises `InputError` for another."""
     if number not in ENTRIES:
-        raise InputError(f"there is no entry {number}; there are {', '.join(map(str, ENTRIES)) or 'none yet'}")
+        raise InputError(
+            f"there is no entry {number}; there are {', '.join(map(str, in_order(ENTRIES))) or 'none yet'}"
+        )
     module, cls = ENTRIES[number].split(":")
     return getattr(import_module(f"inn_studies.family.{module}"), cls)()

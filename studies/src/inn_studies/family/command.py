@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, console, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
-from inn_studies.family import ENTRIES, open_entry
+from inn_studies.family import ENTRIES, in_order, open_entry
 
 USAGE = (
     "inn study family [--only 26,30] [--scale smoke|cpu] [--seeds K] [--workers K] [--show] [--json] "
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 def parse(argv: list[str]) -> Namespace:
     """The command's arguments, `only` as a list of numbers (all where it is not given)."""
     parser = OptionParser("inn study family", USAGE, "Related systems, each put to a test with a control.")
-    numbers = ", ".join(map(str, ENTRIES))
+    numbers = ", ".join(map(str, in_order(ENTRIES)))
     parser.option("--only", type=str | None, help=f"Some of the entries, with commas between: {numbers}.")
     parser.option("--scale", type=str | None, help="smoke (does it run) or cpu (what the criteria are for).")
     parser.option("--seeds", type=int | None, help="Seeds per row; the scale's own number when not given.")
@@ -65,7 +65,7 @@ def parse(argv: list[str]) -> Namespace:
             raise InputError(f"--{'show' if args.show else 'report'} runs nothing; leave out --{option}")
     if args.report and (args.only is not None or args.show or args.scale is not None):
         raise InputError("--report covers all entries; leave out --only, --scale and --show")
-    args.numbers = list(ENTRIES) if args.only is None else [_number(word) for word in args.only.split(",")]
+    args.numbers = in_order(ENTRIES) if args.only is None else [_number(word) for word in args.only.split(",")]
     return args
 
 

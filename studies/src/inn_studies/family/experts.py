@@ -151,8 +151,7 @@ class ExpertsEntry(Entry):
             "the choice by keys does it, the groups hardly: of groups at random, chosen by their keys, half is right "
             f"on {mean(result, SHUFFLED, half):.1%} ({mean(result, READ, half):.1%}). A graph half of whose neurons "
             f"rest costs {1 - result['flops']:.0%} fewer FLOPs. As it is split it loses {now[0]:.2f} bits "
-            f"({now[1]:.2f} with random keys): a neuron that rests remembers nothing and is not heard, where a hidden "
-            "unit that is left out was mostly near zero."
+            f"({now[1]:.2f} with random keys): a neuron that rests remembers nothing and is not heard."
         )
 
 

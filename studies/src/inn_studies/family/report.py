@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inn.system.errors import InputError
-from inn_studies.family import ENTRIES, open_entry
+from inn_studies.family import ENTRIES, in_order, open_entry
 from inn_studies.family.entry import Criterion, Entry
 from inn_studies.family.results import measured
 from inn_studies.rows import markdown
@@ -118,7 +118,7 @@ def page(folder: Path) -> str:
     tally = ", ".join(f"{list(verdicts.values()).count(v)} {v}" for v in dict.fromkeys(verdicts.values()))
     failed = ", ".join(f"{n} ({open_entry(n).title})" for n, v in verdicts.items() if v == "no")
     parts = [_HEAD, f"Of {len(found)} entries: {tally}.{f' What failed: {failed}.' if failed else ''}\n"]
-    if missing := [str(n) for n in ENTRIES if n not in found]:
+    if missing := [str(n) for n in in_order(ENTRIES) if n not in found]:
         parts.append(f"Not measured yet: {', '.join(missing)}.\n")
     small = [str(n) for n, kept in found.items() if kept["scale"] == "smoke"]
     if small:

@@ -9,7 +9,7 @@ from typing import Any
 
 from inn.system.errors import InputError
 from inn.system.files import check_writable, replace_file
-from inn_studies.family import ENTRIES, open_entry
+from inn_studies.family import ENTRIES, in_order, open_entry
 from inn_studies.family.entry import SCALES
 from inn_studies.results import check_scales, read_file
 
@@ -33,7 +33,7 @@ def write(folder: Path, number: int | str, entry: dict[str, Any]) -> Path:
     path = folder / FILE
     kept = read(folder)
     kept.setdefault(str(number), {})[entry["scale"]] = entry
-    ordered = dict(sorted(kept.items(), key=lambda item: (int(item[0].rstrip("b")), item[0])))
+    ordered = {n: kept[n] for n in map(str, in_order(kept))}
     replace_file(path, json.dumps(ordered, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
@@ -41,7 +41,7 @@ def write(folder: Path, number: int | str, entry: dict[str, Any]) -> Path:
 def measured(folder: Path) -> dict[int | str, dict[str, Any]]:
     """The entries that have something, each at its largest scale."""
     kept = read(folder)
-    return {n: kept[str(n)][s] for n in ENTRIES if str(n) in kept for s in _largest(kept[str(n)])}
+    return {n: kept[str(n)][s] for n in in_order(ENTRIES) if str(n) in kept for s in _largest(kept[str(n)])}
 
 
 def entries(folder: Path, numbers: Iterable[int | str], scale: str | None = None) -> dict[int | str, dict[str, Any]]:
