@@ -34,7 +34,7 @@ PLAIN, LORA = "wide neuron, plain", "wide neuron, LoRA each"
 SHOWN = {GRAPH: "graph, an organ for what is new"}
 """Labels as tables have them, where these say it better."""
 EWC = "wide neuron, EWC {:g}"
-STRENGTHS, RANK = (100.0, 3000.0), 15
+STRENGTHS, RANK = (100.0,), 15
 RATES = {GRAPH: 6e-3, EACH: 6e-3, PLAIN: 3e-3, LORA: 6e-3, **{EWC.format(s): 3e-3 for s in STRENGTHS}}
 """Learning rates by label; the better of 3e-3 and 6e-3 for the wide neuron that is fine-tuned."""
 AHEAD = 0.05
