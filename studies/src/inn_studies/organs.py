@@ -259,9 +259,9 @@ class Organs(Study):
         head = ["model", "parameters:", *(f"{name}:" for name in result["texts"]), "average:", "forgotten:"]
         return (
             f"Bits per byte after the last of the texts, read in this order, {result['symbols']:,} symbols of each; "
-            "*forgotten* is how much worse a text has become on average since it was learned. The graph "
-            "chooses its organ by what it reads; LoRA is told which text it is."
-            f" {said(result)}\n\n{markdown(head, rows)}"
+            "*forgotten* is how much worse a text has become on average since it was learned. The graph chooses its organ "
+            "by what it reads; LoRA is told which text it is. "
+            f"{grew(result)} {said(result)}\n\n{markdown(head, rows)}"
         )
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
@@ -287,6 +287,18 @@ def forgotten(matrix: Sequence[Sequence[float]]) -> float:
     """By how many bits texts are worse after the last than when they were learned, on average."""
     last = len(matrix) - 1
     return statistics.mean(matrix[last][s] - matrix[s][s] for s in range(last))
+
+
+def grew(result: Mapping[str, Any]) -> str:
+    """For which texts the calibrated graph grew an organ, and how new they were."""
+    runs = next((row["runs"] for row in result["rows"] if row["label"] == SHOWN[GRAPH]), [])
+    parts = []
+    for t, name in enumerate(result["texts"][1:], 1):
+        new = [run["novelty"][t] for run in runs if "novelty" in run]
+        if new:
+            count = sum(t in run["expanded"] for run in runs)
+            parts.append(f"{name} in {count} of {len(runs)} seeds (novelty {min(new):.2f} to {max(new):.2f})")
+    return f"By the calibrated threshold an organ grew for {', '.join(parts)}." if parts else ""
 
 
 def said(result: Mapping[str, Any]) -> str:
