@@ -1,6 +1,7 @@
 """`inn learn-on`: a run that learned one text after another, its table, and mistakes that are named."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,8 @@ def test_a_run_learns_on_and_reads_each_text_with_the_right_part(inn, own_run, t
     for said in ("after", "0: ", "1: ", "novelty", "1 new", "backward transfer", f"inn eval {new}"):
         assert said in result.out, result.out
     assert max(map(len, result.out.split("\n\n")[1].splitlines())) <= 80
-    old, grown = package.load(own_run), package.load(new)
+    old: Any = package.load(own_run)
+    grown: Any = package.load(new)
     assert len(grown.config.readout.organs) == 1
     assert Run(new).config().train.start is None
     tokens = torch.arange(12)[None]

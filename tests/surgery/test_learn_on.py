@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -16,12 +18,12 @@ from inn.surgery.stream import Domain, StreamLog
 from inn.system.errors import InputError
 
 SMALL = {"vocab": 9, "neurons": 3, "width": 8, "rounds": 1, "recall": [1, 2]}
-DATA = {"batch": 4, "window": 32}
+DATA: dict[str, Any] = {"batch": 4, "window": 32}
 TRAIN = {"symbols": 4096, "lr": 1e-2}
-SIZES = {"span": 32, "rank": 8}
+SIZES: dict[str, Any] = {"span": 32, "rank": 8}
 
 
-def text(rise: int, seed: int, n: int = 6000) -> Domain:
+def text(rise: int, seed: int, n: int = 6000) -> Any:
     """Symbols that mostly go on by a fixed rise."""
     draw = np.random.default_rng(seed)
     steps = np.where(draw.random(n) < 0.9, rise, draw.integers(0, 9, n))
@@ -170,7 +172,7 @@ def test_what_cannot_be_learned_on_is_refused():
     model, one = inn.INN(**SMALL), text(1, 0)
     signal = inn.build_model(inn.model_config("signal", features=12, outputs=3, head="classes"))
     short = Domain("short", one.train[:100], one.test)
-    for given, stream, options, sentence in (
+    cases: Any = (
         (model, [one], {}, "a stream of 1 has nothing to learn on"),
         (model, "pydoc", {}, "stream must be a list"),
         (model, [one, 3], {}, "not of a int"),
@@ -185,6 +187,7 @@ def test_what_cannot_be_learned_on_is_refused():
         (inn.INN(**SMALL, readout="mean"), [one, one], {}, "readout 'concat'"),
         (inn.INN(**SMALL, router="workspace"), [one, one], {}, "router 'workspace'"),
         (inn.Graph(neurons=2, width=4), [one, one], {}, "not a Graph"),
-    ):
+    )
+    for given, stream, options, sentence in cases:
         with pytest.raises(InputError, match=sentence):
             learn_on(given, stream, **options)

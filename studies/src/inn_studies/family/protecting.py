@@ -155,7 +155,7 @@ class Protecting(Entry):
     )
     home = "objective `protect` (`by: svd | hebb`)"
     control = "plain fine-tuning in the same order"
-    score = "of images accuracy; of texts bits, after the last"
+    score = "of images accuracy; of texts bits (one seed), after the last"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         root = {"root": str(lab.root)}
