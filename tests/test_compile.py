@@ -190,3 +190,13 @@ def test_the_documented_call_for_onnx(fields, tmp_path):
     session = runtime.InferenceSession(tmp_path / "model.onnx")
     logits = session.run(None, {session.get_inputs()[0].name: tokens.numpy()})[0]
     torch.testing.assert_close(torch.from_numpy(logits), model(tokens)[0].detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_model_is_not_taken_apart_and_one_of_two_is_compiled():
+    a, b = (inn.INN(vocab=9, neurons=2, width=8, rounds=1, recall=[]) for _ in range(2))
+    b.graph.ids += 2
+    both, tokens = inn.merge(a, b).eval(), torch.arange(8)[None]
+    compiled = torch.compile(both, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(tokens)[0], both(tokens)[0])
+    with pytest.raises(inn.InputError, match="a compiled model is not taken apart"):
+        inn.keep(compiled, neurons=[0])

@@ -15,7 +15,7 @@ from inn.cli.commands import COMMANDS, GROUPS
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
-LINES = 330
+LINES = 240
 SEED = int(os.environ.get("INN_FUZZ_SEED", "19"))
 VALUES = (
     *(
@@ -181,5 +181,5 @@ def test_no_command_line_ends_in_a_traceback_or_leaves_half_of_anything(
         shutil.rmtree(tmp_path / "new", ignore_errors=True)
         shutil.rmtree(tmp_path / "runs", ignore_errors=True)
     assert not faults, json.dumps([([a[:80] for a in argv], why) for argv, why in faults[:20]], indent=1)
-    assert done[0] >= 10, done  # what can be done is done
-    assert done[2] >= 200, done
+    assert done[0] >= 7, done  # what can be done is done
+    assert done[2] >= 145, done

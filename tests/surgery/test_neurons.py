@@ -74,6 +74,11 @@ def model(make=inn.INN, **fields):
     return made.eval()
 
 
+def normed(model):
+    torch.nn.utils.parametrizations.weight_norm(model.head)
+    return model
+
+
 def near(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-7)
 
@@ -235,6 +240,12 @@ def test_what_cannot_be_is_refused():
         (lambda: keep(model(spikes=2.0), neurons=[0]), "counts of spikes"),
         (lambda: keep(model(router={"kind": "attention", "heads": 2, "activation": "relu2"}), neurons=[0]), "divides"),
         (lambda: keep(torch.nn.Linear(2, 2), neurons=[1]), "not of a Linear"),
+        (lambda: keep(model(), neurons=range(10**12)), "no neuron 5; there are neurons 0 to 4"),
+        (lambda: keep(model(), neurons=[1.5]), "must be a list of whole numbers or null, not .1.5."),
+        (lambda: grow(model(), 10**9), "at most 1,048,576 neurons"),
+        (lambda: grow(model(), seed=-1), "seed must be from 0"),
+        (lambda: grow(model().to("meta")), "no numbers yet"),
+        (lambda: inn.cut(normed(model()), neurons=[0]), "parametrised, pruned or adapted"),
         (lambda: concentrate(model(router="attention")), "no router 'mixture'"),
         (
             lambda: inn.collapse(grow(model(weights="shared", input="copy", readout="mean"))),

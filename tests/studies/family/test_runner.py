@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -55,14 +56,16 @@ class Missing(Made):
 
 
 @pytest.fixture
-def made(monkeypatch) -> None:
+def made(monkeypatch) -> Iterator[None]:
     module = ModuleType("inn_studies.family.made")
     module.Made, module.Missing = Made, Missing  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for number in list(ENTRIES):
-        monkeypatch.delitem(ENTRIES, number)
-    monkeypatch.setitem(ENTRIES, 98, "made:Made")
-    monkeypatch.setitem(ENTRIES, 99, "made:Missing")
+    known = dict(ENTRIES)  # put back in their order, which is the page's
+    ENTRIES.clear()
+    ENTRIES.update({98: "made:Made", 99: "made:Missing"})
+    yield
+    ENTRIES.clear()
+    ENTRIES.update(known)
 
 
 def kept(rows: list[dict], scale: str = "cpu", skipped: str = "") -> dict:
