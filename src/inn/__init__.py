@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from inn.runs.load import load
     from inn.surgery.collapse import collapse
     from inn.surgery.graft import graft
+    from inn.surgery.learn_on import learn_on
     from inn.surgery.merge import merge
     from inn.surgery.neurons import grow, keep
     from inn.surgery.organ import Organ, cut
@@ -85,6 +86,7 @@ _HOME = {
     "graft": "inn.surgery.graft",
     "grow": "inn.surgery.neurons",
     "keep": "inn.surgery.neurons",
+    "learn_on": "inn.surgery.learn_on",
     "load": "inn.runs.load",
     "look": "inn.explorer.look",
     "merge": "inn.surgery.merge",
@@ -134,6 +136,7 @@ __all__ = [
     "graph_config",
     "grow",
     "keep",
+    "learn_on",
     "load",
     "look",
     "merge",

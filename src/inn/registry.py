@@ -121,7 +121,8 @@ READOUTS = Kinds(
         "parts": "inn.nn.parts:Parts",
     },
     {
-        **dict.fromkeys(("mean", "attention", "concat"), "inn.nn.topology.roles:ReadoutOptions"),
+        **dict.fromkeys(("mean", "attention"), "inn.nn.topology.roles:ReadoutOptions"),
+        "concat": "inn.nn.topology.roles:ConcatOptions",
         "each": "inn.nn.topology.options:EachOptions",
         "parts": "inn.nn.topology.roles:PartsOptions",
     },

@@ -52,7 +52,7 @@ OTHER = {
     "vocab": 12, "tied": None, "share_rounds": True, "communal_states": 3, "between": 2, "across": 0.75, "groups": 3,
     "start": [[1.0] * 16] * 6, "density": 0.5, "keys": 3, "keep": 0.5, "reset": "soft", "exact": 0.5,
     "sensors": [1, 2, 4], "read": [0, 3], "activation": "stick", "loss": "mi",
-    "inside": 1.0,
+    "inside": 1.0, "organs": [[4], [5]],
     "parts": [{"neurons": 2, "readout": "mean"}, {"neurons": 4}],
     "lags": [1, 2], "lag_window": 9,
 }  # fmt: skip
@@ -158,14 +158,15 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     own |= {"loss": "mi"} if option == "loss_weight" else {"groups": 3} if option == "inside" else {}
     own |= {"size": 3} if kind == "chain" else {}
     own |= {"lag_seed": {"lags": [1, 60]}, "lag_window": {"lags": [1, 4]}}.get(option, {})
-    own |= {"itself": False} if option == "classes" else {}
+    own |= {"itself": False} if option == "classes" else {"gains": True} if option == "organs" else {}
+    own |= {"gains": True, "organs": [[4, 5]]} if kind == "concat" and option in ("rank", "span") else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}
     base |= {"topology": {"kind": "chain", "size": 2}} if (part, kind) == ("readout", "each") else {}
     default = {f.name: default_of(f) for f in fields(kinds.options(kind))}[option]
     special = {"path": str(tmp_path / "edges.csv"), "table": [i % 2 for i in range(11)]}
-    special |= {"start": "random"} if kind == "address" else {}
+    special |= {"start": "random"} if kind == "address" else {"rank": 3} if kind == "concat" else {}
     special |= {"classes": ["a", "a"], "class_start": "uniform", "lower": -1.0, "upper": 0.01}
     base |= {"router": "mixing"} if option == "classes" else {}
     base |= {"topology": {**OF_CLASSES}} if option == "class_start" else {}

@@ -9,15 +9,17 @@ import torch
 from test_objectives import last, lines, stop_at, tensors
 
 import inn
+from inn.data.streams import Batch
 from inn.models.names import filed
 from inn.nn.population import NeuronLinear
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.load import load_with_data
 from inn.system.errors import InputError
-from inn.training.objectives import protect
+from inn.training.objectives import protect, space
+from inn.training.objectives.options import ProtectOptions
 from inn.training.objectives.protect import outside
-from inn.training.objectives.space import space_of
+from inn.training.objectives.space import directions, drift, hebbian, space_of
 from inn.training.trainer import fit
 
 KIND = {"kind": "protect", "symbols": 256}
@@ -144,3 +146,55 @@ def test_what_cannot_be_protected_is_refused(tmp_path, tiny, first, monkeypatch)
     monkeypatch.setattr(protect, "FULL", 0.5)
     with pytest.warns(UserWarning, match="so there is little left to learn with"):
         fit(after(tiny("inn"), first, energy=1.0), tmp_path / "run")
+
+
+def test_hebbs_rule_finds_what_singular_values_do():
+    torch.manual_seed(0)
+    x = torch.randn(500, 24).double() * torch.linspace(1, -3, 24).exp()
+    square = x.T @ x / len(x)
+    first, known = hebbian(square, 6), torch.eye(24).double()[:2]
+    assert drift(first) < 1e-3
+    values = torch.linalg.eigvalsh(square).flip(0)
+    assert torch.trace(first @ square @ first.T) / values[:6].sum() > 0.999
+    beside = hebbian(square, 4, known)
+    assert (beside @ known.T).abs().max() < 1e-3
+    assert torch.trace(beside @ square @ beside.T) / values[2:6].sum() > 0.99
+    # the same with the loop of the paper, one mean over all inputs for each step
+    h = torch.linalg.qr(torch.randn(24, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0].T
+    scaled, moved = x * (10 / values[0]).sqrt(), torch.zeros(6, 24).double()
+    for _ in range(1000):
+        y = scaled @ h.T
+        moved = 0.9 * moved + 0.1 * (y.T @ (scaled - y @ h) / len(x)).clamp(-10, 10)
+        h = h + 0.01 * moved
+    torch.testing.assert_close(h, first, atol=1e-6, rtol=1e-4)
+
+
+def test_what_hebbs_rule_learned_is_protected(first, tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(space, "STEPS", 100)
+    spaces = space_of(str(first), 256, rank=3, by="hebb")
+    for name, h in spaces.items():
+        assert h.shape[1] == min(3, h.shape[2]), name
+        assert all(drift(own) < 1e-5 for own in h)
+    fit(after(tiny("inn"), first, by="hebb", rank=3), tmp_path / "second")
+    old, new = ({filed(n): p for n, p in inn.load(run).named_parameters()} for run in (first, tmp_path / "second"))
+    for name, h in spaces.items():
+        change = (new[name] - old[name]).detach()
+        torch.testing.assert_close(outside(change, h), change, atol=1e-5, rtol=0)
+    assert any(not torch.equal(new[name], old[name]) for name in spaces)
+    with pytest.raises(InputError, match="set it above 0"):
+        ProtectOptions(kind="protect", by="hebb")
+
+
+def test_models_of_signals_are_protected_their_way_in_included():
+    torch.manual_seed(0)
+    model = inn.build_model(inn.model_config("signal", features=3, outputs=2, head="classes", neurons=2, width=4))
+    x = torch.randn(8, 5, 3)
+    x[:2] = torch.nan
+    found = directions(model, [Batch(x, torch.zeros(8, 5).long(), None)], carry=False, rank=4)
+    assert found["input.weight"].shape[2] == 6
+    seen = torch.cat((torch.where(x.isnan(), 0, x), x.isnan().float()), -1).flatten(0, 1).double()
+    square = seen.T @ seen / len(seen)
+    h = found["input.weight"][0].double()
+    torch.testing.assert_close(
+        h @ square @ h.T, torch.diag(torch.linalg.eigvalsh(square).flip(0)[: len(h)]), atol=1e-5, rtol=0
+    )

@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "merge": "one run of several, their neurons side by side",
         "split": "neurons in groups, of which some take part at each step",
         "unsplit": "a run whose neurons all take part again",
+        "learn-on": "learn one thing after another, each new one by an organ",
     },
     "research": {
         "stability": "how a perturbation decays over time and grows with depth",
@@ -51,7 +52,10 @@ GROUPS: dict[str, dict[str, str]] = {
 
 _SUMMARIES = {name: text for group in GROUPS.values() for name, text in group.items()}
 
-_ELSEWHERE = {"eval": "evaluate", **{name: f"surgery:{name}" for name in GROUPS["neurons as parts"]}}
+_ELSEWHERE = {
+    "eval": "evaluate",
+    **{name: f"surgery:{name}" for name in GROUPS["neurons as parts"] if name != "learn-on"},
+}
 COMMANDS = Kinds(
     "command",
     "inn.commands",

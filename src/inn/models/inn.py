@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from inn.config.assemble import model_config
 from inn.config.models import INNConfig
 from inn.models.names import HoldsGraph
+from inn.models.organs import descriptors_of, known, told_by
 from inn.models.sequence import SequenceModel
 from inn.models.size import with_parameters
 from inn.models.views import readout_norm, told
@@ -71,6 +72,7 @@ class INN(HoldsGraph, SequenceModel):
                 f"gate.table is of {len(table)} symbols, and the vocabulary has {c.vocab}; name a neuron for each"
             )
         self.norm, self.views, width = readout_norm(c), c.views, c.normed_width
+        self.descriptors = descriptors_of(c, together=False)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or width != c.input_width)
         self.bridge = Linear(width, embedded, bias=False) if bridged else nn.Identity()
@@ -176,7 +178,8 @@ class INN(HoldsGraph, SequenceModel):
         if (present := self.present(tokens)) is not None:
             options["present"] = present
         x, after = self.backbone(x, state, recalled=found, **options, checked=True)
-        return self.norm(x), after if self.recall is None else _joined(after, recalled)
+        hidden, after = told_by(self, x, state, after, reset, mask)
+        return hidden, after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
@@ -203,7 +206,7 @@ class INN(HoldsGraph, SequenceModel):
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
         graph, recall = self.backbone, self.recall
-        if graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
+        if graph.tape is not None or torch.compiler.is_compiling() or not untouched(self) or self.descriptors:
             with torch.no_grad():
                 logits, after = self.step(tokens, state)
             if recall is not None and not remember:
@@ -218,7 +221,7 @@ class INN(HoldsGraph, SequenceModel):
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:
-        state = self.graph.initial_state(batch)
+        state = known(self, self.graph.initial_state(batch), batch)
         return state if self.recall is None else _joined(state, self.recall.initial_state(batch))
 
     def after_reading(self, symbols: Tensor) -> State | None:
@@ -228,14 +231,16 @@ class INN(HoldsGraph, SequenceModel):
         """
         if self.recall is None:
             return None
-        return _joined(self.graph.initial_state(1).to("cpu"), self.recall.after_reading(symbols))
+        return _joined(known(self, self.graph.initial_state(1), 1).to("cpu"), self.recall.after_reading(symbols))
 
     def flops(self) -> dict[str, float]:
         parts = self.graph.flops()
         if isinstance(self.widen, Linear):
             parts["embedding"] = products(self.widen)
         parts["head"] = products(self.bridge, self.head)
-        return parts | (self.recall.flops() if self.recall is not None else {})
+        for part in (self.recall, self.descriptors):
+            parts |= part.flops() if part is not None else {}
+        return parts
 
 
 def _tie_what_was_loaded(model: INN, keys: Any) -> None:

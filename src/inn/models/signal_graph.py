@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inn.config.signals import SignalConfig, SignalMambaConfig
 from inn.models.names import HoldsGraph
+from inn.models.organs import descriptors_of, known, told_by
 from inn.models.signal import READ, SignalModel
 from inn.models.views import readout_norm
 from inn.nn.direct import going_round, passed_by, untouched
@@ -50,7 +51,7 @@ class SignalGraph(HoldsGraph, SignalModel):
             raise InputError(
                 "elapsed does nothing, as no memory takes the time between steps; use memory 'liquid', or leave it out"
             )
-        self.norm = readout_norm(c)
+        self.norm, self.descriptors = readout_norm(c), descriptors_of(c, together=True)
 
     def forward(
         self,
@@ -90,7 +91,7 @@ class SignalGraph(HoldsGraph, SignalModel):
         if present is not None:
             options["present"] = present
         y, after = self.backbone(self.dropout(x), state, **options)
-        return self.norm(y), after
+        return told_by(self, y, state, after, reset, mask)
 
     def way_in(self, width: int) -> nn.Module:
         c = self.config
@@ -132,7 +133,7 @@ class SignalGraph(HoldsGraph, SignalModel):
         """
         state = self.initial_state(tokens.shape[0]) if state is None else state
         graph = self.backbone
-        if graph.tape is not None or torch.compiler.is_compiling() or not untouched(self):
+        if graph.tape is not None or torch.compiler.is_compiling() or not untouched(self) or self.descriptors:
             with torch.no_grad():
                 return self.step(tokens, state)
         with torch.inference_mode(), going_round(self):
@@ -146,10 +147,10 @@ class SignalGraph(HoldsGraph, SignalModel):
         return y.clone(), state  # the copy is an ordinary tensor
 
     def body_state(self, batch: int) -> State:
-        return self.backbone.initial_state(batch)
+        return known(self, self.backbone.initial_state(batch), batch)
 
     def body_flops(self) -> dict[str, float]:
-        return self.backbone.flops()
+        return self.backbone.flops() | ({} if self.descriptors is None else self.descriptors.flops())
 
     def flops(self) -> dict[str, float]:
         parts = super().flops()

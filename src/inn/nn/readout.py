@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inn.config.parts import Options as PartOptions
 from inn.nn.presence import TakesPresent, relayed, relays
 from inn.nn.topology.options import EachOptions
-from inn.nn.topology.roles import ReadoutOptions
+from inn.nn.topology.roles import ConcatOptions, ReadoutOptions
 from inn.system.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ class Attention(Readout):
 class Concat(Readout):
     """All neurons side by side: N x D numbers."""
 
+    Options = ConcatOptions
     resizable = True
     side_by_side = True
 

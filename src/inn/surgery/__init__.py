@@ -8,6 +8,8 @@ used. `states.carried(state, old, new)` takes a carried state along, `moments.ca
 
 `generator.Generator(model, tasks)` learns which neurons a task needs, and cuts them out for any task and budget.
 
+`learn_on.learn_on(model, stream)` learns one thing after another: an organ grows where nothing known fits.
+
 `collapse.collapse(model)` makes one neuron of identical ones. `communal.communal(model, rows, keep)` has the neurons
 share what they read through. `families.select_families(model, refit, error)` finds the family of functions that suits
 each neuron's inner map. `upcycle.upcycle(folder)` makes a population of a pretrained Mamba.

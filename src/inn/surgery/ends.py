@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from inn.models.inn import INN
+from inn.nn.descriptors import NAMES
 from inn.nn.population import Linear
 from inn.nn.symbols import AdaptiveHead
 from inn.surgery.plans import Plan, along
-from inn.surgery.reading import Places, ReadPart, origins, read_parts
+from inn.surgery.reading import Places, ReadPart, organs_of, origins, read_parts
 
 STANDARDS = ("input_mean", "input_scale", "target_mean", "target_scale")
 
@@ -24,6 +25,7 @@ def carry_ends(old: Any, new: Any, plan: Plan) -> None:
             known = was.counts().to(gain)
             for i, p in enumerate(read):
                 gain[i] = 0.0 if p is None else known[p]
+    _carry_descriptors(old, new, plan)
     if not hasattr(new, "backbone"):
         return
     _carry_way_in(old, new, plan)
@@ -100,7 +102,10 @@ def _carry_norm(old: ReadPart, new: ReadPart, read: Places) -> dict[str, Any]:
         if not new.side_by_side:
             after.copy_(before)
             continue
-        gain = old.counts().to(before).repeat_interleave(width)
+        gain = old.counts().to(before)
+        if (always := getattr(old.norm, "always", None)) is not None:  # organs count where they answer, and so are gone
+            gain = gain * always
+        gain = gain.repeat_interleave(width)
         to, source = along(read, width, after.device)
         after[to] = before[source]
         left = torch.ones(len(before), dtype=torch.bool, device=before.device)
@@ -108,6 +113,17 @@ def _carry_norm(old: ReadPart, new: ReadPart, read: Places) -> dict[str, Any]:
         gone["at"] = left.nonzero().flatten()
         gone[name] = (before * gain)[gone["at"]]
     return gone
+
+
+def _carry_descriptors(old: Any, new: Any, plan: Plan) -> None:
+    """Carry the descriptors of the organs that stay, and that of what is of no organ."""
+    if getattr(new, "descriptors", None) is None or old.descriptors is None:
+        return
+    was = [None, *(set(organ) for organ in organs_of(old.config))]
+    for k, organ in enumerate([None, *organs_of(new.config)]):
+        there = 0 if organ is None else next((j for j, o in enumerate(was) if o and plan.neurons[organ[0]] in o), None)
+        if there is not None:
+            new.descriptors.put(k, **{name: getattr(old.descriptors, name)[there] for name in NAMES})
 
 
 def _read(weight: Tensor, gone: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -16,10 +16,12 @@ from inn.models.build import check_size
 from inn.nn.routing.mixture import Mixture
 from inn.surgery.plans import chosen, fewer, fewer_rounds, more
 from inn.surgery.reading import Places, check_plain
-from inn.surgery.rebuild import rebuilt, sources
+from inn.surgery.rebuild import rebuilt, sources, ways_back
 from inn.surgery.states import alike
 from inn.system.errors import InputError
 
+GAINS = ("norm.gain", "backbone.readout.gain", "readout.gain")
+"""The parameters that say what a neuron counts in the readout."""
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -117,18 +119,30 @@ def grow(model: Any, neurons: int = 1, memory: Any = None, seed: int = 0, freeze
             check_size(plan.config)
         new = rebuilt(model, plan)
     if freeze:
-        _freeze(model, new, plan.neurons)
+        freeze_old(model, new, plan.neurons)
     return new
 
 
-def _freeze(old: Any, new: Any, places: Places) -> None:
-    """Let what the old neurons have no gradient: all but parameters, rows and columns that are new."""
+def freeze_old(old: Any, new: Any, places: Places, unheard: bool = False) -> None:
+    """Let what the old neurons have no gradient: all but parameters, rows and columns that are new.
+
+    `unheard`: nor what they hear of the new ones, and the choice of a mixture; so they stay what they were.
+    """
+    if unheard:
+        for p, ways in ways_back(new, [i for i, place in enumerate(places) if place is None]):
+            p.register_hook(lambda gradient, ways=ways: gradient * ways)
     choice = {id(p) for m in new.modules() if isinstance(m, Mixture) for p in (m.addresses, *m.ask.parameters())}
+    choice = set() if unheard else choice
     first = dict(old.named_parameters())
     for name, p in new.named_parameters():
-        if id(p) in choice or not (found := sources(name, first, old, new, places)) or found[0][0] not in first:
+        if id(p) in choice or not (found := sources(name, first, old, new, places)):
             continue
-        was = first[found[0][0]].shape
+        if found[0][0] in first:
+            was = first[found[0][0]].shape
+        elif name in GAINS:  # the old ones had none, which is 1 for each
+            was = torch.Size([len(old.config.read)])
+        else:
+            continue
         if p.shape == was:
             p.requires_grad_(False)
             continue

@@ -18,7 +18,7 @@ from inn.nn.topology.base import learned
 from inn.nn.topology.edges import Edges
 from inn.nn.topology.options import EdgesOptions
 from inn.registry import MEMORIES, READOUTS
-from inn.surgery.reading import Places, columns_of, config_of, fewer_read, graph_of
+from inn.surgery.reading import Places, columns_of, config_of, fewer_read, graph_of, organs_of
 from inn.system.errors import InputError
 
 LISTED = 256
@@ -107,13 +107,26 @@ def fewer(model: Any, kept: list[int]) -> Plan:
     return _settled(c, fields, Plan(None, [*kept], sensors, [i for i, n in enumerate(old_read) if n in place]))
 
 
-def more(model: Any, count: int, memory: Any = None, seed: int = 0, heard: bool = False, shapes: bool = False) -> Plan:
+def more(
+    model: Any,
+    count: int,
+    memory: Any = None,
+    seed: int = 0,
+    heard: bool = False,
+    shapes: bool = False,
+    organ: bool = False,
+) -> Plan:
     """The plan of a model that has so many neurons more, which all may hear where `heard`, whatever comes of it.
 
-    `memory`: of all, or of each in a list. `shapes`: for the shapes of tensors alone, the edges do not matter.
+    `memory`: of all, or of each in a list. `shapes`: for the shapes of tensors alone, the edges do not matter. `organ`:
+    they answer where a descriptor of theirs fits.
     """
     c, graph = config_of(model), graph_of(model)
     check_resizable(c, graph, "put in")
+    if organs_of(c) and not organ and not shapes:
+        raise InputError(
+            "neurons cannot be put in: descriptors look at those of no organ, and these would be some; use inn.learn_on"
+        )
     there, new = c.neurons, range(c.neurons, c.neurons + count)
     topology = EdgesOptions([], kind="edges") if shapes and graph.edges is not None and graph.wiring is None else None
     topology = topology or _of_more(graph, count, seed, heard or shapes)
@@ -131,9 +144,10 @@ def more(model: Any, count: int, memory: Any = None, seed: int = 0, heard: bool 
     if getattr(c.inner, "each", False):
         fields["inner"] = replace(c.inner, families=[*c.inner.families, *[c.inner.families[-1]] * count])
     listed = [*c.readout.read, *new] if c.readout.read else []
+    own = {"organs": [*organs_of(c), [*new]]} if organ else {}
     parts = getattr(c.readout, "parts", None)
     if parts is None:
-        fields["readout"] = replace(c.readout, read=listed, gains=True)
+        fields["readout"] = replace(c.readout, read=listed, gains=True, **own)
     else:  # the last part reads the new ones
         each = [{"neurons": len(r.read), "readout": replace(r.readout, read=[])} for r in c.readouts]
         last = each[-1]

@@ -50,6 +50,11 @@ def graph_of(model: nn.Module) -> Graph:
     return model if isinstance(model, Graph) else model.graph  # type: ignore[return-value]
 
 
+def organs_of(config: Any) -> list[list[int]]:
+    """The neurons of each organ among which a model chooses; [] where it does not."""
+    return getattr(config.readout, "organs", [])
+
+
 @dataclass
 class ReadPart:
     """What is read by itself of a model: all of it, or one of the parts of readout `parts`.
@@ -114,15 +119,28 @@ def gains_of(model: Any) -> Tensor:
 
 def fewer_read(model: Any, place: dict[int, int]) -> Any:
     """The readout of the neurons that stay, by their new numbers; a part of which none stays is gone."""
-    own, parts = config_of(model).readout, []
+    config, parts = config_of(model), []
+    own = config.readout
+    answer = {n for organ in organs_of(config) for n in organ}  # they count when their organ answers, and else do not
+    if answer and not all(n in place or n in answer for n in range(config.neurons)):
+        raise InputError("descriptors look at the neurons that are of no organ; keep all of these, or no organ")
     for part in read_parts(model):
         there = [n in place for n in part.config.read]
-        lost = sum(float(g) ** 2 for g, stays in zip(part.counts(), there) if not stays)
-        now = replace(part.config.readout, read=[], silent=part.config.readout.silent + lost)
+        gone = [not stays and n not in answer for n, stays in zip(part.config.read, there)]
+        lost = sum(float(g) ** 2 for g, goes in zip(part.counts(), gone) if goes)
+        now = replace(part.config.readout, read=[], silent=part.config.readout.silent + lost, **_organs(config, place))
         if any(there):
             parts.append({"neurons": sum(there), "readout": now})
     read = [place[n] for n in own.read if n in place]
     return replace(own, read=read, parts=parts) if len(parts) > 1 else replace(parts[0]["readout"], read=read)
+
+
+def _organs(config: Any, place: dict[int, int]) -> dict[str, Any]:
+    """The organs of the neurons that stay, as fields of the readout."""
+    own = [[place[n] for n in organ if n in place] for organ in organs_of(config)]
+    if not own:
+        return {}
+    return {"organs": [organ for organ in own if organ]} if any(own) else {"organs": [], "rank": 32, "span": 256}
 
 
 def columns_of(old: Any, new: Any, read: Places) -> Places:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -152,6 +152,26 @@ def _silence(router: Dendrites, neurons: list[int]) -> None:
     for m in router.hear.modules():
         if isinstance(m, CommunalLinear) and neurons:
             m.read.weight.unflatten(2, (router.neurons, -1))[:, :, neurons] = 0.0
+
+
+def ways_back(model: Any, new: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The weights over which old neurons hear new ones: each with 0 where they do, and 1 elsewhere."""
+    graph = graph_of(model)
+    heard = sources_of(graph)
+    for module in graph.rounds:
+        for p, view in edge_weights(module):
+            ways = torch.ones_like(p)
+            for i, row in enumerate(view(ways)):
+                for k, source in enumerate(heard[i]):
+                    if i not in new and source in new:
+                        row[k].zero_()
+            yield p, ways
+        if isinstance(router := module.router, Dendrites) and not edge_weights(module) and not router.sparse:
+            for m in router.hear.modules():
+                if isinstance(m, CommunalLinear):
+                    ways = torch.ones_like(m.read.weight)
+                    ways.unflatten(2, (router.neurons, -1))[:, :, new] = 0.0
+                    yield m.read.weight, ways
 
 
 def sources_of(graph: Graph) -> list[list[int | None]]:

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inn.models.organs import FIT
 from inn.nn.state import State
 from inn.surgery.plans import starts
 from inn.surgery.reading import columns_of
 from inn.system.errors import InputError
 
 _OUTSIDE = -1
-"""Where a state keeps what is of no round."""
+"""Where a state keeps what is of no round; of descriptors, which begin afresh, it is `FIT`."""
 
 
 def carried(state: State, old: Any, new: Any, rounds: Sequence[int] | None = None) -> State:
@@ -42,9 +43,9 @@ def carried(state: State, old: Any, new: Any, rounds: Sequence[int] | None = Non
     found: dict[tuple[int, str], Tensor] = {}
     for (r, name), t in new.initial_state(batch).items():
         part, _, group = name.partition("@")
-        there = r if r == _OUTSIDE else places[r]
-        if r == _OUTSIDE and t.shape[:2] != (batch, new.config.neurons):  # of signals: of no neuron
-            found[r, name] = _of_stream(state[r, name], t, name, graphs)
+        there = r if r < 0 else places[r]
+        if r < 0 and t.shape[:2] != (batch, new.config.neurons):  # of signals: of no neuron
+            found[r, name] = t if r == FIT else _of_stream(state[r, name], t, name, graphs)
             continue
         result = t.clone()
         first = starts(new.config)[int(group)] if group else 0

@@ -25,6 +25,7 @@ STUDIES: dict[str, str] = {
     "one-pass": "inn_studies.one_pass:OnePass",
     "ablation": "inn_studies.ablation:Ablation",
     "wiring": "inn_studies.wiring:Wiring",
+    "organs": "inn_studies.organs:Organs",
     "mixed": "inn_studies.mixed:Mixed",
     "repair": "inn_studies.repair:Repair",
     "wikitext2": "inn_studies.wikitext2:WikiText2",

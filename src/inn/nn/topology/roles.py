@@ -84,6 +84,38 @@ class ReadoutOptions(ReadOptions):
 
 
 @dataclass
+class ConcatOptions(ReadoutOptions):
+    """Those of a readout whose neurons may be of organs: parts of which one answers at a time (`inn.learn_on`)."""
+
+    organs: list[list[int]] = field(default_factory=list, kw_only=True)
+    """The neurons of each organ; those of none always answer. The organ that fits what is read answers with them, or
+    none does; needs `gains`."""
+    rank: int = field(default=32, kw_only=True)
+    """Directions of a descriptor, by which it is known what is read."""
+    span: int = field(default=256, kw_only=True)
+    """Steps that a descriptor looks back on, the last ones counting most."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "rank", "span")
+
+    def check(self, graph: Any) -> None:
+        super().check(graph)
+        named = [n for organ in self.organs for n in organ]
+        check_chosen("organs", named, graph.neurons)
+        if not self.organs:
+            if (self.rank, self.span) != (32, 256):
+                raise InputError("rank and span are of descriptors, and readout.organs names no organs; leave them out")
+            return
+        if not all(self.organs) or not set(graph.read) - set(named) or not set(named) <= set(graph.read):
+            raise InputError(
+                f"organs {self.organs} must each name neurons that are read out, and leave some that are of none"
+            )
+        if not self.gains or graph.norm == "none":
+            raise InputError("organs are told apart by the last norm: set readout.gains, and a norm")
+
+
+@dataclass
 class PartsOptions(ReadOptions):
     """Parts of the neurons are read by themselves, and a model tells the mean of what they say (`inn.merge`)."""
 
@@ -101,6 +133,8 @@ class PartsOptions(ReadOptions):
         own: list[Any] = [settled("readout", READOUTS, part.get("readout", "concat")) for part in self.parts]
         if bad := [r.kind for r in own if hasattr(r, "parts") or not hasattr(r, "read")]:
             raise InputError(f"a part cannot be read by readout '{bad[0]}'; use concat, mean or attention")
+        if any(getattr(r, "organs", []) for r in own):
+            raise InputError("a part of the readout has no organs of its own; keep one of none first")
         if any(r.read for r in own):
             raise InputError(
                 "a part reads so many neurons of `read`, which names them for all parts; leave it out there"

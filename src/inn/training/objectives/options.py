@@ -89,6 +89,9 @@ class ProtectOptions(Options):
     """The share of the inputs' sum of squares, of every linear map, that the protected directions hold."""
     rank: int = 0
     """The most directions of a map that are protected newly; 0: as many as `energy` takes."""
+    by: Literal["svd", "hebb"] = "svd"
+    """How they are found: the largest singular values, or Hebb's rule with lateral connections, as published, which
+    needs a `rank`."""
     symbols: int = 20_000
     """Symbols of the earlier run's training data that are read to find them."""
     others: Literal["frozen", "free"] = "frozen"
@@ -100,3 +103,5 @@ class ProtectOptions(Options):
         check_at_least(self, 1, "symbols")
         if not 0 < self.energy <= 1:
             raise InputError(f"energy must be in (0, 1], not {self.energy}")
+        if self.by == "hebb" and not self.rank:
+            raise InputError("by hebb learns so many directions as rank says, and rank is 0; set it above 0")

@@ -34,7 +34,7 @@ class Protect(Predict):
     that run goes in: ΔW ← ΔW (1 - Hᵀ H), weight decay and momentum included. So the map answers as before to what lies
     in their span. Directions that that run has protected itself stay protected: runs can be chained. Weights that are
     no linear map (embeddings, biases, norms, time constants) stay as they are, or are `free`. After *HLOP*, arXiv
-    2402.11984. The directions are in the checkpoints.
+    2402.11984. The directions are in the checkpoints. What Hebb's rule has learned is made orthonormal.
     """
 
     Options = ProtectOptions
@@ -61,7 +61,7 @@ class Protect(Predict):
             start, o = str(self.config.start), self.options
             random = pack_rng()
             known = earlier(start)
-            found = space_of(start, o.symbols, energy=o.energy, rank=o.rank, known=known)
+            found = space_of(start, o.symbols, energy=o.energy, rank=o.rank, known=known, by=o.by)
             unpack_rng(random)
             names = {filed(name) for name, _ in self.model.named_parameters()}
             self._keep({name: h for name, h in found.items() if name in names})

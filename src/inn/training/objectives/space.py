@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from inn.data.streams import Batch
 from inn.models.names import filed
 from inn.models.sequence import SequenceModel
+from inn.models.signal import Entry
 from inn.nn.modes import device_of, evaluating
 from inn.nn.population import NeuronLinear
 from inn.runs.directory import Run
@@ -22,14 +23,26 @@ Spaces = dict[str, Tensor]
 fewer. P is 1 where all sets are used with the same inputs, or there is one."""
 
 
+STEPS, RATE, MOMENTUM, LIMIT = 1000, 0.01, 0.9, 10.0
+"""Of Hebb's rule: its steps, their size, how long a step is remembered, and the largest change of a number."""
+_LARGEST = 10.0
+"""What the largest eigenvalue of the inputs is scaled to for it, as their units are anybody's."""
+
+
 def space_of(
-    run: str, symbols: int = 20_000, *, energy: float = 0.95, rank: int = 0, known: Spaces | None = None
+    run: str,
+    symbols: int = 20_000,
+    *,
+    energy: float = 0.95,
+    rank: int = 0,
+    known: Spaces | None = None,
+    by: str = "svd",
 ) -> Spaces:
     """The directions that the maps of a run's model are used in, on the text or the examples that it was trained on.
 
     Args:
         symbols: how many are read, from the start of its training data.
-        energy, rank: see `directions`.
+        energy, rank, by: see `directions`.
         known: directions that are there already, which stay; those that come are orthogonal to them.
 
     Raises `InputError` where there is no such run, and where its data is no longer there.
@@ -46,7 +59,7 @@ def space_of(
             yield batch
 
     carry = config.data.text and config.data.order != "random"
-    return directions(model, batches(), carry=carry, energy=energy, rank=rank, known=known)
+    return directions(model, batches(), carry=carry, energy=energy, rank=rank, known=known, by=by)
 
 
 @torch.no_grad()
@@ -58,6 +71,7 @@ def directions(
     energy: float = 0.95,
     rank: int = 0,
     known: Spaces | None = None,
+    by: str = "svd",
 ) -> Spaces:
     """The directions in which the inputs of a model's linear maps go while it reads batches.
 
@@ -66,14 +80,69 @@ def directions(
         energy: the share of the sum of squares of the inputs that the directions are to hold, those known counted.
         rank: how many of a map they are at most, those known not counted; 0: as many as that takes.
         known: directions that are there already.
+        by: `svd`, or `hebb`: exactly `rank` new ones, learned (`hebbian`); `energy` says nothing then.
     """
     sums: dict[str, Tensor] = {}
     for found in _squares(model, batches, carry):
         for name, square in found.items():
             sums[name] = sums[name] + square if name in sums else square
     old = known or {}
-    new = {name: _with(old.get(name), _rows(square, old.get(name), energy, rank)) for name, square in sums.items()}
+    new = {}
+    for name, square in sums.items():
+        there = old.get(name)
+        rows = _learned(square, there, rank) if by == "hebb" else _rows(square, there, energy, rank)
+        new[name] = _with(there, rows)
     return old | new
+
+
+def hebbian(square: Tensor, rank: int, known: Tensor | None = None, seed: int = 0) -> Tensor:
+    """New rows H `[rank, I]` that Hebb's rule with lateral connections learns; they come near to orthonormal ones.
+
+    With y = H x and x̂ = Hᵀ y + Kᵀ K x it is ΔH = E[y (x - x̂)ᵀ], from rows at right angles on (after arXiv
+    2402.11984). The mean is over all that was read.
+
+    Args:
+        square: E[x xᵀ], `[I, I]`, in any unit.
+        known: K `[K, I]`, directions that are there already.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    start = torch.randn(square.shape[0], rank, generator=draw, dtype=square.dtype)
+    k = square.new_zeros(0, square.shape[0]) if known is None else known.to(square)
+    start = start - k.T @ (k @ start)
+    h, moved = torch.linalg.qr(start)[0].T, torch.zeros(rank, square.shape[0]).to(square)
+    c = square * (_LARGEST / torch.linalg.matrix_norm(square, 2).clamp_min(1e-30))
+    for _ in range(STEPS):
+        heard = h @ c
+        change = heard - (heard @ h.T) @ h - (heard @ k.T) @ k
+        moved = MOMENTUM * moved + (1 - MOMENTUM) * change.clamp(-LIMIT, LIMIT)
+        h = h + RATE * moved
+    return h
+
+
+def drift(rows: Tensor) -> float:
+    """How far rows `[K, I]` are from orthonormal: the largest singular value of H Hᵀ - 1."""
+    own = rows[rows.any(1)]
+    return float(torch.linalg.matrix_norm(own @ own.T - torch.eye(len(own)).to(own), 2)) if len(own) else 0.0
+
+
+def _learned(square: Tensor, known: Tensor | None, rank: int) -> list[Tensor]:
+    """`hebbian` rows of each set of weights, made orthonormal, and orthogonal to those known."""
+    found = []
+    for p, own in enumerate(square):
+        k = own.new_zeros(0, own.shape[0]) if known is None else known[p if len(known) > 1 else 0].to(own)
+        k = k[k.any(1)]
+        room = min(rank, own.shape[0] - len(k))
+        if room < 1:
+            found.append(own.new_zeros(0, own.shape[0]))
+            continue
+        live = own.diagonal() > 0  # what is never there is not learned of
+        h = own.new_zeros(min(room, int(live.sum())), own.shape[0])
+        h[:, live] = hebbian(own[live][:, live], len(h), k[:, live])
+        for _ in range(2):
+            h = h - (h @ k.T) @ k
+            h = torch.linalg.qr(h.T)[0].T
+        found.append(h)
+    return found
 
 
 def share(model: nn.Module, spaces: Mapping[str, Tensor]) -> float:
@@ -93,7 +162,7 @@ def _squares(model: SequenceModel, batches: Iterable[Batch], carry: bool) -> Ite
         name, x = names[id(module.weight)], args[0]  # type: ignore[arg-type]
         if not x.is_floating_point():
             return
-        x = x.double()
+        x = (torch.cat((x, args[1].to(x.dtype)), -1) if isinstance(module, Entry) else x).double()
         if isinstance(module, NeuronLinear) and len(module.weight) > 1 and x.shape[2] > 1:
             square = torch.einsum("btni,btnj->nij", x, x) / (x.shape[0] * x.shape[1])
         else:

@@ -28,11 +28,13 @@ ENTRIES: dict[int | str, str] = {
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",
     26: "elm:Elm",
+    28: "protecting:Protecting",
     29: "association:Association",
     30: "spiking:Spiking",
     31: "generated:Generated",
     33: "spikes:SpikeCoding",
     38: "overlaps:Overlaps",
+    41: "growing:Growing",
     43: "switches:Switches",
 }
 """Every entry by its number (`1b`: another on the paper of 1): `module:class`, in this package.
