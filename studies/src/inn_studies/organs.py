@@ -259,8 +259,8 @@ class Organs(Study):
         head = ["model", "parameters:", *(f"{name}:" for name in result["texts"]), "average:", "forgotten:"]
         return (
             f"Bits per byte after the last of the texts, read in this order, {result['symbols']:,} symbols of each; "
-            "*forgotten* is how much worse a text has become on average since it was learned. The graph chooses its organ "
-            "by what it reads; LoRA is told which text it is. "
+            "*forgotten* is how much worse a text has become on average since it was learned. The graph chooses its "
+            "organ by what it reads; LoRA is told which text it is. "
             f"{grew(result)} {said(result)}\n\n{markdown(head, rows)}"
         )
 
