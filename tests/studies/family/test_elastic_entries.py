@@ -49,6 +49,7 @@ def test_sizes_are_judged_by_their_own_training(measured, said):
     assert "| 1 neuron | 1 | 0 |" in entry.table(sizes())
 
 
+@pytest.mark.slow
 def test_prefixes_are_measured_of_models_cut_out(tmp_path, text):
     run = train(
         "study-smoke", tmp_path / "run", model={"neurons": 2, "recall": [2]}, train={"symbols": 256, "threads": 1},
@@ -105,6 +106,7 @@ def test_gates_are_judged_by_those_of_others_and_by_training(measured, said):
     assert missed(generated.Generated(), gates(**measured)) == said
 
 
+@pytest.mark.slow
 def test_what_is_generated_is_scored_by_the_tables():
     found = generated.generated(0, 16, 2, 2, 1)
     assert {*found["found"]} == {f"{b:g}" for b in generated.BUDGETS}

@@ -141,7 +141,11 @@ class Generated(Entry):
 
     def found(self, result: dict[str, Any]) -> str:
         best = statistics.mean(run["best"] for run in result["runs"])
-        return f"nobody who knows the tables can be right more often than {best:.3f}."
+        return (
+            f"who knows the tables is right with {best:.3f}. A model is told no task but by its gates, so that another "
+            "task's are as bad as random ones. In trials at seed 0 on 4 of the 10 classes of Fashion-MNIST, with 5 % "
+            "of 64 neurons, the same ones were chosen for all tasks: there the condition did not matter."
+        )
 
     def _mean(self, result: dict[str, Any], label: str, budget: float) -> float:
         return mean(result, f"{label}, {budget:.0%} of the neurons", "accuracy")
