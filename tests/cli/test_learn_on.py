@@ -18,6 +18,7 @@ def other(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_run_learns_on_and_reads_each_text_with_the_right_part(inn, own_run, tmp_path, corpus, other):
     new, back = tmp_path / "new", tmp_path / "back"
     given = ("--symbols", 2560, "--held", 1000, "--neurons", 1, "--unknown", "skip")
