@@ -40,7 +40,10 @@ PAGES = [
     "CONTRIBUTING.md",
     *sorted(p for path in ROOT.glob("docs/**/*.md") if (p := str(path.relative_to(ROOT))) not in WRITTEN),
 ]
-LONG = {"README.md", "docs/inside.md", "docs/everyday.md", "docs/tutorials/organs.md"}
+LONG = {
+    "README.md", "docs/inside.md", "docs/everyday.md", "docs/tutorials/organs.md", "docs/how-to/sweep.md",
+    "docs/how-to/install.md",
+}  # fmt: skip
 """Pages that take more than a few seconds."""
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LESS = {
