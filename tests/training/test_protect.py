@@ -59,6 +59,8 @@ def inputs_of(run) -> dict[str, list[torch.Tensor]]:
 def test_the_space_is_that_of_the_largest_singular_values(first):
     inputs, spaces = inputs_of(first), space_of(str(first), 256, energy=0.9)
     tied = {"embedding.weight", "head.weight"}
+    tables = {name: spaces.pop(name) for name in [*spaces] if spaces[name].ndim == 1}
+    assert tables.keys() == {"embedding.weight", "recall.symbol"}
     assert spaces.keys() == inputs.keys() - tied
     for name, h in spaces.items():
         x = inputs[name]
@@ -94,6 +96,9 @@ def test_weights_move_outside_of_the_space_only(tmp_path, tiny, first, others):
         now = new.tensors["model"][filed(name)]
         change = (now - p.detach()).double()
         if filed(name) in spaces:
+            if spaces[filed(name)].ndim == 1:
+                assert not change[spaces[filed(name)]].any()
+                continue
             h = spaces[filed(name)].double()
             along = change @ (h[0] if change.ndim == 2 else h).transpose(-1, -2)
             assert along.abs().max() < 1e-5
@@ -112,6 +117,9 @@ def test_runs_in_a_chain_protect_all_before(tmp_path, tiny, first):
     two, three = (checkpoints.load(last(tmp_path / n)).tensors["objective"] for n in ("second", "third"))
     assert two.keys() == three.keys()
     for name, h in three.items():
+        if h.ndim == 1:  # the rows of an embedding
+            assert bool((h | ~two[name]).all())
+            continue
         assert h[:, : two[name].shape[1]].equal(two[name])
         assert two[name].shape[1] == 1
         for own in h:
@@ -173,6 +181,8 @@ def test_what_hebbs_rule_learned_is_protected(first, tmp_path, tiny, monkeypatch
     monkeypatch.setattr(space, "STEPS", 100)
     spaces = space_of(str(first), 256, rank=3, by="hebb")
     for name, h in spaces.items():
+        if h.ndim == 1:
+            continue
         assert h.shape[1] == min(3, h.shape[2]), name
         assert all(drift(own) < 1e-5 for own in h)
     fit(after(tiny("inn"), first, by="hebb", rank=3), tmp_path / "second")
@@ -198,3 +208,16 @@ def test_models_of_signals_are_protected_their_way_in_included():
     torch.testing.assert_close(
         h @ square @ h.T, torch.diag(torch.linalg.eigvalsh(square).flip(0)[: len(h)]), atol=1e-5, rtol=0
     )
+
+
+def test_of_an_embedding_the_rows_that_were_read_stay_and_new_symbols_are_learned():
+    model = inn.INN(vocab=9, neurons=2, width=4, rounds=1, recall=[1], recall_slots=16, recall_width=2)
+    tokens = torch.arange(20).reshape(2, 10) % 5
+    found = directions(model, [Batch(tokens, tokens, None)])
+    for name in ("embedding.weight", "recall.symbol"):
+        assert found[name].tolist() == [True] * 5 + [False] * 4
+    assert outside(torch.ones(9, 4), found["embedding.weight"]).sum(1).tolist() == [0.0] * 5 + [4.0] * 4
+    again = directions(model, [Batch(tokens + 1, tokens, None)], known=found)
+    assert again["embedding.weight"].tolist() == [True] * 6 + [False] * 3
+    del found["embedding.weight"]  # of an earlier run nobody has noted which rows it read: all stay
+    assert "embedding.weight" not in directions(model, [Batch(tokens, tokens, None)], known=found)

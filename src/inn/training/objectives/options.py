@@ -95,7 +95,7 @@ class ProtectOptions(Options):
     symbols: int = 20_000
     """Symbols of the earlier run's training data that are read to find them."""
     others: Literal["frozen", "free"] = "frozen"
-    """What becomes of weights that are no linear map: embeddings, biases, norms, time constants."""
+    """What becomes of weights that are no linear map: biases, norms, time constants."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

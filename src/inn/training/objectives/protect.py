@@ -32,9 +32,10 @@ class Protect(Predict):
 
     What the optimiser has changed of a linear map is taken back along the directions H of its inputs that the data of
     that run goes in: ΔW ← ΔW (1 - Hᵀ H), weight decay and momentum included. So the map answers as before to what lies
-    in their span. Directions that that run has protected itself stay protected: runs can be chained. Weights that are
-    no linear map (embeddings, biases, norms, time constants) stay as they are, or are `free`. After *HLOP*, arXiv
-    2402.11984. The directions are in the checkpoints. What Hebb's rule has learned is made orthonormal.
+    in their span. Of an embedding, and of the symbols that are recalled, the rows that were read stay; new symbols are
+    learned. Directions that that run has protected itself stay protected: runs can be chained. Weights that are no
+    linear map (biases, norms, time constants) stay as they are, or are `free`. After *HLOP*, arXiv 2402.11984. The
+    directions are in the checkpoints. What Hebb's rule has learned is made orthonormal.
     """
 
     Options = ProtectOptions
@@ -103,11 +104,14 @@ class Protect(Predict):
 
 
 def outside(change: Tensor, space: Tensor) -> Tensor:
-    """A change `[P, O, I]` or `[O, I]` of a map without what it does to inputs in a space `[P, K, I]`.
+    """A change `[P, O, I]` or `[O, I]` of a map without what it does to inputs in a space `[P, K, I]`; of a table
+    `[V, D]` without that of the rows `[V]`.
 
     >>> outside(torch.ones(1, 2), torch.tensor([[[1.0, 0.0]]])).tolist()
     [[0.0, 1.0]]
     """
+    if space.ndim == 1:
+        return change.masked_fill(space[:, None], 0.0)
     h = space.to(change.dtype)
     h = h[0] if change.ndim == 2 else h
     return change - (change @ h.transpose(-1, -2)) @ h

@@ -15,12 +15,14 @@ from inn.models.sequence import SequenceModel
 from inn.models.signal import Entry
 from inn.nn.modes import device_of, evaluating
 from inn.nn.population import NeuronLinear
+from inn.nn.recall import Recall
 from inn.runs.directory import Run
 from inn.runs.load import load_with_data
 
 Spaces = dict[str, Tensor]
 """By the name of a map's weight, `[P, K, I]`: K orthonormal rows for each of P sets of weights, zeros where it has
-fewer. P is 1 where all sets are used with the same inputs, or there is one."""
+fewer. P is 1 where all sets are used with the same inputs, or there is one. Of a table with a row for each symbol, a
+map of symbols, `[V]` bool: the rows that were read."""
 
 
 STEPS, RATE, MOMENTUM, LIMIT = 1000, 0.01, 0.9, 10.0
@@ -83,7 +85,16 @@ def directions(
         by: `svd`, or `hebb`: exactly `rank` new ones, learned (`hebbian`); `energy` says nothing then.
     """
     sums: dict[str, Tensor] = {}
-    for found in _squares(model, batches, carry):
+    tables = tables_of(model)
+    used = torch.zeros(model.config.vocab if tables else 0, dtype=torch.bool)
+
+    def seen() -> Iterator[Batch]:
+        for batch in batches:
+            if tables:
+                used[batch.inputs.cpu()] = True
+            yield batch
+
+    for found in _squares(model, seen(), carry):
         for name, square in found.items():
             sums[name] = sums[name] + square if name in sums else square
     old = known or {}
@@ -92,7 +103,16 @@ def directions(
         there = old.get(name)
         rows = _learned(square, there, rank) if by == "hebb" else _rows(square, there, energy, rank)
         new[name] = _with(there, rows)
-    return old | new
+    tables = [name for name in tables if not old or name in old]  # else nobody knows which rows were read before
+    return old | new | {name: used | old[name].cpu() if old else used.clone() for name in tables}
+
+
+def tables_of(model: nn.Module) -> list[str]:
+    """The names of what has a row for each symbol that a model reads: its embedding, and that of what is recalled."""
+    embedding = getattr(model, "embedding", None)
+    own = {id(m.symbol) for m in model.modules() if isinstance(m, Recall)}
+    own |= {id(embedding.weight)} if isinstance(embedding, nn.Embedding) else set()
+    return [filed(name) for name, p in model.named_parameters() if id(p) in own]
 
 
 def hebbian(square: Tensor, rank: int, known: Tensor | None = None, seed: int = 0) -> Tensor:
@@ -148,7 +168,8 @@ def _learned(square: Tensor, known: Tensor | None, rank: int) -> list[Tensor]:
 def share(model: nn.Module, spaces: Mapping[str, Tensor]) -> float:
     """The share of the directions of all maps that are kept, each map counting by its numbers."""
     shapes = {filed(name): p.shape for name, p in model.named_parameters()}
-    taken = sum(float(h.square().sum()) / len(h) / h.shape[-1] * math.prod(shapes[name]) for name, h in spaces.items())
+    taken = sum(float(h.sum() if h.ndim == 1 else h.square().sum() / len(h)) / h.shape[-1] * math.prod(shapes[name])
+                for name, h in spaces.items())  # fmt: skip
     return taken / max(1, sum(math.prod(shapes[name]) for name in spaces))
 
 

@@ -63,7 +63,7 @@ def permuted(label: str, train: Mapping[str, Any], seed: int, passes: int, count
         fit(_config(number, own, seed, passes, count), run)
         model = load(run)
         matrix.append([evaluate_examples(model, part).metrics["accuracy"] for part in parts])
-        off = max([off, *(drift(own) for h in earlier(str(run)).values() for own in h)])
+        off = max([off, *(drift(own) for h in earlier(str(run)).values() if h.ndim > 1 for own in h)])
     remove_folder(folder)
     return {"matrix": matrix, "drift": off, "parameters": model.num_parameters}
 
