@@ -248,6 +248,7 @@ OBJECTIVES = Kinds(
         "nested": "inn.training.objectives.nested:Nested",
         "distil": "inn.training.objectives.distil:Distil",
         "protect": "inn.training.objectives.protect:Protect",
+        "concentrate": "inn.training.objectives.concentrate:Concentrate",
     },
     {
         "predict": "inn.config.parts:Options",
@@ -255,6 +256,7 @@ OBJECTIVES = Kinds(
         "nested": "inn.training.objectives.options:NestedOptions",
         "distil": "inn.training.objectives.options:DistilOptions",
         "protect": "inn.training.objectives.options:ProtectOptions",
+        "concentrate": "inn.training.objectives.options:ConcentrateOptions",
     },
     stack="inn.training.objectives.stacked:stacked",
 )

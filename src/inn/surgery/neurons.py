@@ -13,7 +13,7 @@ from torch import nn
 from inn.config.graph import NEURONS, GraphConfig
 from inn.config.typed import typed
 from inn.models.build import check_size
-from inn.nn.routing.mixture import Mixture
+from inn.nn.routing.mixture import Mixture, mixtures_of
 from inn.surgery.plans import chosen, fewer, fewer_rounds, more
 from inn.surgery.reading import Places, check_plain
 from inn.surgery.rebuild import rebuilt, sources, ways_back
@@ -34,10 +34,8 @@ def concentrate(model: Model, weight: float = 0.2) -> Model:
     Raises `InputError` for a model without such a router.
     """
     new = copy.deepcopy(model)
-    if not (routers := [m for m in new.modules() if isinstance(m, Mixture)]):
-        raise InputError(f"this {type(model).__name__} has no router 'mixture', whose choices could be concentrated")
-    for router in routers:
-        router.loss, router.loss_weight = "concentrate", weight
+    for router in mixtures_of(new):
+        router.concentrate(weight)
     for module in new.modules():
         if isinstance(config := getattr(module, "config", None), GraphConfig) and config.router.kind == "mixture":
             config.router = replace(config.router, loss="concentrate", loss_weight=weight)

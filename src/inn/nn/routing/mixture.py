@@ -47,6 +47,10 @@ class Mixture(WeightedRouter):
         self.addresses = nn.Parameter(torch.empty(config.neurons, own.address_width))
         self.reset_parameters()
 
+    def concentrate(self, weight: float) -> None:
+        """Add `weight` H(e) in training, in place of whatever was added."""
+        self.loss, self.loss_weight = "concentrate", weight
+
     def reset_parameters(self) -> None:
         nn.init.uniform_(self.addresses, -(bound := 1 / math.sqrt(self.addresses.shape[1])), bound)
 
@@ -95,3 +99,10 @@ class Mixture(WeightedRouter):
         maps = super().flops()["routing.matrices"] + self.ask.flops(self.neurons)
         scores, sums = self.degree * self.addresses.shape[1], min(self.top, self.degree) * self.width
         return {"routing.matrices": maps, "routing.messages": 2.0 * self.neurons * (scores + sums)}
+
+
+def mixtures_of(model: nn.Module) -> list[Mixture]:
+    """The mixtures of a model; raises `InputError` for one that has none."""
+    if found := [m for m in model.modules() if isinstance(m, Mixture)]:
+        return found
+    raise InputError(f"this {type(model).__name__} has no router 'mixture', whose choices could be concentrated")

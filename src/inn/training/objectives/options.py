@@ -105,3 +105,15 @@ class ProtectOptions(Options):
             raise InputError(f"energy must be in (0, 1], not {self.energy}")
         if self.by == "hebb" and not self.rank:
             raise InputError("by hebb learns so many directions as rank says, and rank is 0; set it above 0")
+
+
+@dataclass
+class ConcentrateOptions(Options):
+    """Predict, and let a router `mixture` ask few neurons, before the others are taken out by `inn keep`."""
+
+    entropy: float = 0.2
+    """Weight of the entropy of who is asked, in nats."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 0, "entropy")
