@@ -41,7 +41,7 @@ TEXTS: dict[str, dict[str, Any]] = {
     OURS: {"kind": "protect", "energy": 0.9},
     FREE: {"kind": "protect", "energy": 0.9, "others": "free"},
 }
-"""The same of texts, of which there is one seed."""
+"""The same of texts."""
 CORPORA = ("text8-69m", "pydoc", "enwik8")
 FORGETS, LOSES, AHEAD, DRIFT = -0.03, -0.10, 0.05, 0.05
 WORSE = 0.05
@@ -155,7 +155,7 @@ class Protecting(Entry):
     )
     home = "objective `protect` (`by: svd | hebb`)"
     control = "plain fine-tuning in the same order"
-    score = "of images accuracy; of texts bits (one seed), after the last"
+    score = "of images accuracy; of texts bits, after the last"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         root = {"root": str(lab.root)}
@@ -163,7 +163,7 @@ class Protecting(Entry):
         text = {"first": size.of(8_000, 200_000), "symbols": size.of(8_000, 80_000), "held": size.of(2_000, 20_000)}
         rows, runs = [], {}
         for what, function, labels, options, count in (
-            ("images", permuted, IMAGES, picture, seeds), ("texts", texts, TEXTS, {**text, **root}, 1),
+            ("images", permuted, IMAGES, picture, seeds), ("texts", texts, TEXTS, {**text, **root}, seeds),
         ):  # fmt: skip
             cases = {
                 f"{what}, {label}, {s}": {"label": label, "train": train, "seed": s, **options}
@@ -193,8 +193,8 @@ class Protecting(Entry):
             f"on images as claimed, by singular values and by Hebb's rule alike. On texts plain training loses "
             f"{lost[PLAIN]:.2f} bits of text8, protected {lost[OURS]:.2f} where weights that are no linear map stay, "
             f"{lost[FREE]:.2f} where they are free; the last text is then at {last[OURS]:.2f} and {last[FREE]:.2f}, "
-            f"and at {last[PLAIN]:.2f} in plain training: what new symbols need, their embedding and bias among it, is "
-            "either not learned or moves what is old."
+            f"and at {last[PLAIN]:.2f} in plain training: what new symbols need beside their embedding, a bias among it, "
+            "is either not learned or moves what is old."
         )
 
     def criteria(self, result: dict[str, Any]) -> list[Criterion]:
