@@ -104,14 +104,13 @@ def texts(
     label: str, train: Mapping[str, Any], seed: int, first: int, symbols: int, held: int, root: str
 ) -> dict[str, Any]:
     """Bits `[T][T]` of one graph on one text after another, the first of them for longer (for `Lab.compute`)."""
-    chains = Path(root) / "chains"
-    folder, base = chains / f"texts-{label.replace(' ', '-')}-{seed}-{symbols}", chains / f"texts-{seed}-{first}"
+    folder = Path(root) / "chains" / f"texts-{label.replace(' ', '-')}-{seed}-{first}-{symbols}"
+    base = folder / CORPORA[0]
     if folder.exists():
         remove_folder(folder)
     folder.mkdir(parents=True)
     runs, matrix = [base], []
-    if not (base / "summary.json").exists():
-        fit(_text(CORPORA[0], {"kind": "predict"}, seed, first, 6e-3), base)
+    fit(_text(CORPORA[0], {"kind": "predict"}, seed, first, 6e-3), base)
     for name in CORPORA[1:]:
         fit(_text(name, {**train, "start": str(runs[-1])}, seed, symbols, 3e-3), folder / name)
         runs.append(folder / name)
