@@ -34,7 +34,9 @@ def fresh():
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("fields", FORMS, ids=str)
+@pytest.mark.parametrize(
+    "fields", [pytest.param(f, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, f in enumerate(FORMS)], ids=str
+)
 def test_a_training_step_is_one_graph(fields):
     """Dropout on; the second call goes on from a state; `fullgraph` refuses to break."""
     model = build(fields)

@@ -42,7 +42,8 @@ PAGES = [
 ]
 LONG = {
     "README.md", "docs/inside.md", "docs/everyday.md", "docs/tutorials/organs.md", "docs/how-to/sweep.md",
-    "docs/how-to/install.md",
+    "docs/how-to/install.md", "docs/how-to/neurons-as-parts.md", "docs/tutorial.md", "docs/how-to/resume.md",
+    "docs/how-to/own-objective.md", "docs/how-to/export.md",
 }  # fmt: skip
 """Pages that take more than a few seconds."""
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

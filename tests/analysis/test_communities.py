@@ -52,6 +52,7 @@ def test_who_listens_to_whom_counts_in_either_direction():
     assert found["modularity"] == pytest.approx(0.6)  # 6 edges of 1 and 6 of 0 within, 1/5 expected of each
 
 
+@pytest.mark.slow
 def test_no_communities_in_graphs_without_any():
     rng = np.random.default_rng(0)
     many = [communities(rng.random((8, 8)), seed, draws=40, method="louvain")["null"]["p"] for seed in range(20)]

@@ -47,6 +47,7 @@ def test_it_is_blind_to_any_monotonous_scale():
     assert torch.equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_slow_neuron_and_slow_labels_need_blocks():
     """Two things that drift slowly seem to tell of each other; whole blocks moved keep that, single symbols do not."""
     generator = np.random.default_rng(0)

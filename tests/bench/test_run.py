@@ -101,6 +101,7 @@ def test_a_process_has_its_threads_and_this_library():
     assert environ["PYTHONPATH"].split(os.pathsep)[:2] == sources
 
 
+@pytest.mark.slow
 def test_a_row_runs_in_a_process_with_its_threads():
     assert call("torch:get_num_threads", threads=2) == 2
     sizes = {"batch": 2, "length": 16, "model": {"width": 16, "layers": 1, "state": 4}}

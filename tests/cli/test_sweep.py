@@ -21,6 +21,7 @@ def here(tmp_path, monkeypatch, corpus):
     return ["sweep", "study-smoke", "space.yaml", "--data.corpus", f"file:{corpus}", *brief.split(), *more.split()]
 
 
+@pytest.mark.slow
 def test_it_shows_and_draws_and_its_command_trains_the_best(inn, here, tmp_path):
     result = inn(*here, "--trials", "2")
     assert result.code == 0, result

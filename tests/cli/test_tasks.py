@@ -90,7 +90,7 @@ def test_an_exported_folder_is_the_run(inn, runs, tmp_path, name):
     assert json.loads(inn("push", runs[name], "a/b", "--dry-run", "--json").out)["url"] is None
 
 
-@pytest.mark.parametrize("name", ["parity", "waves", "adding"])
+@pytest.mark.parametrize("name", ["parity", *(pytest.param(n, marks=pytest.mark.slow) for n in ("waves", "adding"))])
 def test_neurons_are_looked_into(inn, runs, name, tmp_path):
     facts = json.loads(inn("analyze", runs[name], "--split", "train", "--stability", "--json").out)
     bits = json.loads(inn("eval", runs[name], "--split", "train", "--json").out)["bits"]

@@ -59,7 +59,7 @@ def place(page):
 
 
 @pytest.mark.parametrize("name", ["one", "two", "many", "task", "bare"])
-@pytest.mark.parametrize("size, scheme", [("wide", "light"), ("narrow", "dark")])
+@pytest.mark.parametrize("size, scheme", [("wide", "light"), pytest.param("narrow", "dark", marks=pytest.mark.slow)])
 def test_every_view_opens(visit, name, size, scheme):
     page = visit(name, size=size, color_scheme=scheme)
     links = page.locator("nav a")

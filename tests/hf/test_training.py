@@ -71,7 +71,8 @@ def test_the_loss_of_a_batch_is_the_same_padded_and_packed(build, tokenizer):
 
 
 @pytest.mark.parametrize("side, options", [
-    ("left", {}), ("right", {}), ("packed", {}), ("left", {"label_smoothing_factor": 0.1}),
+    ("left", {}), ("right", {}), ("packed", {}),
+    pytest.param("left", {"label_smoothing_factor": 0.1}, marks=pytest.mark.slow),
     ("packed", {"label_smoothing_factor": 0.1}), ("left", {"average_tokens_across_devices": False, "peft": True}),
 ], ids=str)  # fmt: skip
 def test_a_step_of_the_trainer_is_the_same_however_its_batch_is_cut(build, tokenizer, tmp_path, side, options):

@@ -63,7 +63,9 @@ def test_per_sample_gradients_and_forward_mode(form):
     torch.testing.assert_close(along, sum((found[name] * v[name]).sum() for name in p), rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, form in enumerate(FORMS)]
+)
 def test_without_numbers(form):
     """On `meta` and under `FakeTensorMode`: built, run over a stretch, run on, stepped."""
     for mode in (torch.device("meta"), FakeTensorMode()):
@@ -126,6 +128,7 @@ def test_quantised_weights_go_through_linear():
     torch.testing.assert_close(project(x, weight.as_subclass(Quantised)), x @ weight.T)
 
 
+@pytest.mark.slow
 def test_a_compiled_step_changes_its_state_and_breaks_nothing():
     torch.compiler.reset()
     model = inn.INN(vocab=7, neurons=2, width=4, rounds=1).eval()

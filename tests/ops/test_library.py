@@ -48,10 +48,12 @@ def test_freed_memory_is_used_again_and_does_not_grow():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about environment variables of Linux")
+@pytest.mark.slow
 def test_whoever_has_chosen_an_allocator_is_left_alone():
     assert say("torch.ones(MB); print(*held())", MALLOC_TRIM_THRESHOLD_="131072") == ["0", "0", "0"]
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_bounded_by_the_most_that_was_in_use():
     code = """
 random.seed(0)

@@ -66,7 +66,9 @@ def through_a_file(organ, folder):
     return Organ.load(organ.save(folder / "my.organ"))
 
 
-@pytest.mark.parametrize("fields", MODELS, ids=str)
+@pytest.mark.parametrize(
+    "fields", [pytest.param(f, marks=[pytest.mark.slow] * (i % 3 > 0)) for i, f in enumerate(MODELS)], ids=str
+)
 @torch.no_grad()
 def test_an_organ_put_back_is_the_model_bit_for_bit(fields, tmp_path):
     whole = model(**fields)

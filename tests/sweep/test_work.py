@@ -83,6 +83,7 @@ def test_values_that_do_not_go_together_and_runs_that_diverge_are_failed_trials(
     assert all("must be a multiple of 2 x heads" in trial.user_attrs["error"] for trial in failed)
 
 
+@pytest.mark.slow
 def test_trials_that_promise_little_are_pruned(plan):
     space = Space({"train.lr": Choice((0.03, 1e-7))})
     sweep = plan(space=space, trials=7, pruner="median")

@@ -125,7 +125,10 @@ def test_rows_that_are_accumulated_are_the_whole_batch():
         torch.testing.assert_close(t, found[1][1][key], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{"hold": 2}, {"sizes": [1, 2], "depths": [1], "sample": 2, "hold": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({"hold": 2}, marks=pytest.mark.slow), {"sizes": [1, 2], "depths": [1], "sample": 2, "hold": 3}],
+)
 def test_a_run_that_was_stopped_and_resumed_is_the_one_that_was_not(tmp_path, tiny, options):
     config = tiny("inn", model={"neurons": 3}, objective={"kind": "nested", **options})
     fit(config, tmp_path / "whole")

@@ -141,6 +141,7 @@ def test_rivals_have_as_many_parameters_as_the_graph():
     assert all(abs(size / sizes["graph"] - 1) <= TOLERANCE for size in sizes.values())
 
 
+@pytest.mark.slow
 def test_a_row_runs_from_end_to_end_and_is_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["study", "where", "--rows", "state", "--scale", "smoke"]) == 0

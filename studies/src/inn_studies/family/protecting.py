@@ -192,8 +192,8 @@ class Protecting(Entry):
             f"on images as claimed, by singular values and by Hebb's rule alike. On texts plain training loses "
             f"{lost[PLAIN]:.2f} bits of text8, protected {lost[OURS]:.2f} where weights that are no linear map stay, "
             f"{lost[FREE]:.2f} where they are free; the last text is then at {last[OURS]:.2f} and {last[FREE]:.2f}, "
-            f"and at {last[PLAIN]:.2f} in plain training: what new symbols need beside their embedding, a bias among it, "
-            "is either not learned or moves what is old."
+            f"and at {last[PLAIN]:.2f} in plain training: what new symbols need beside their embedding, a bias "
+            "among it, is either not learned or moves what is old."
         )
 
     def criteria(self, result: dict[str, Any]) -> list[Criterion]:
