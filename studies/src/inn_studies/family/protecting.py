@@ -48,16 +48,18 @@ WORSE = 0.05
 AVERAGE, BACKWARD = "average", "backward transfer"
 
 
-def permuted(label: str, train: Mapping[str, Any], seed: int, passes: int, count: int, root: str) -> dict[str, Any]:
+def permuted(
+    label: str, train: Mapping[str, Any], seed: int, tasks: int, passes: int, count: int, root: str
+) -> dict[str, Any]:
     """Accuracies `[T][T]` of one network on one order of pixels after another (for `Lab.compute`)."""
-    folder = Path(root) / "chains" / f"images-{label.replace(' ', '-')}-{seed}-{passes}-{count}"
+    folder = Path(root) / "chains" / f"images-{tasks}-{label.replace(' ', '-')}-{seed}-{passes}-{count}"
     if folder.exists():
         remove_folder(folder)
     folder.mkdir(parents=True)
-    tests = [_config(n, {}, seed, passes, count) for n in range(TASKS)]
+    tests = [_config(n, {}, seed, passes, count) for n in range(tasks)]
     parts = [task_data(config.data).examples("test") for config in tests]
     run, matrix, off = _first(folder / "start", tests[0], seed), [], 0.0
-    for number in range(TASKS):
+    for number in range(tasks):
         own = {"objective": dict(train) if number else "predict", "start": str(run)}
         run = folder / f"{number}"
         fit(_config(number, own, seed, passes, count), run)
@@ -101,19 +103,25 @@ def _first(path: Path, config: RunConfig, seed: int) -> Path:
 
 
 def texts(
-    label: str, train: Mapping[str, Any], seed: int, first: int, symbols: int, held: int, root: str
+    label: str,
+    train: Mapping[str, Any],
+    seed: int,
+    corpora: Sequence[str],
+    first: int,
+    symbols: int,
+    held: int,
+    root: str,
 ) -> dict[str, Any]:
     """Bits `[T][T]` of one graph on one text after another, the first of them for longer (for `Lab.compute`)."""
     folder = Path(root) / "chains" / f"texts-{label.replace(' ', '-')}-{seed}-{first}-{symbols}"
-    base = folder / CORPORA[0]
     if folder.exists():
         remove_folder(folder)
     folder.mkdir(parents=True)
-    runs, matrix = [base], []
-    fit(_text(CORPORA[0], {"kind": "predict"}, seed, first, 6e-3), base)
-    for name in CORPORA[1:]:
-        fit(_text(name, {**train, "start": str(runs[-1])}, seed, symbols, 3e-3), folder / name)
-        runs.append(folder / name)
+    runs, matrix = [folder / "0"], []
+    fit(_text(corpora[0], {"kind": "predict"}, seed, first, 6e-3), runs[0])
+    for i, name in enumerate(corpora[1:], 1):
+        fit(_text(name, {**train, "start": str(runs[-1])}, seed, symbols, 3e-3), folder / f"{i}")
+        runs.append(folder / f"{i}")
     held_out = [np.array(load_data(run).test[:held]) for run in runs]
     for run in runs:
         model = load(run)
@@ -158,8 +166,13 @@ class Protecting(Entry):
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         root = {"root": str(lab.root)}
-        picture = {"passes": size.of(1, 4), "count": size.of(200, 4000), **root}
-        text = {"first": size.of(8_000, 200_000), "symbols": size.of(8_000, 80_000), "held": size.of(2_000, 20_000)}
+        picture = {"tasks": size.of(2, TASKS), "passes": size.of(1, 4), "count": size.of(200, 4000), **root}
+        text = {
+            "corpora": size.of(("pydoc",) * 3, CORPORA),
+            "first": size.of(8_000, 200_000),
+            "symbols": size.of(8_000, 80_000),
+            "held": size.of(2_000, 20_000),
+        }
         rows, runs = [], {}
         for what, function, labels, options, count in (
             ("images", permuted, IMAGES, picture, seeds), ("texts", texts, TEXTS, {**text, **root}, seeds),
