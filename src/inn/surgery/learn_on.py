@@ -62,7 +62,7 @@ def learn_on(
     Args:
         model: an `INN` or a `SignalGraph`, trained on the first of the stream, with readout `concat` and a norm; it is
             left as it is. One that has learned on before goes on.
-        stream: what comes, in order: corpora by name (`file:PATH`), data sets, or `inn.surgery.stream.Domain`s.
+        stream: what comes, in order: corpora by name (`file:PATH`), data sets, or each an `inn.surgery.stream.Domain`.
         novelty: the mean deviation from what is known above which something is new; `calibrated`: one that batches of
             what is known do not come to by chance, the mean and 5 deviations of 200 drawn ones.
         neurons: of an organ.
