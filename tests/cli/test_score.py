@@ -203,11 +203,11 @@ def test_memory_does_not_grow_with_the_stream_nor_with_a_line(trained):
     for block in (b"the graph of neurons listens\n" * 40, b"the graph of neurons listens " * 40):
         with start(trained, "--format", "jsonl", out=subprocess.DEVNULL) as process:
             seen = []
-            for _ in range(7):
+            for _ in range(10):
                 process.stdin.write(block * 30)  # returns when all but what the pipe holds has been taken
                 seen.append(resident(process))
             process.kill()
-        assert seen[-1] - seen[3] < 4e6, seen
+        assert seen[-1] - seen[6] < 4e6, seen  # warm by then, on a loaded machine too
 
 
 def test_only_flagged_and_top_lines(inn, trained, tmp_path):

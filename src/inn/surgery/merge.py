@@ -61,8 +61,8 @@ def merge(a: Any, b: Any, *others: Any, across: bool = False) -> Any:
     carried states.
 
     Args:
-        a, b, others: models of one class (`INN`, `SignalGraph` or `Graph`), width and number of rounds; they stay as they
-            are. Numbers of neurons, memories and readouts may differ.
+        a, b, others: models of one class (`INN`, `SignalGraph` or `Graph`), width and number of rounds; they stay as
+            they are. Numbers of neurons, memories and readouts may differ.
         across: let there be edges from everyone to everyone, of weights that start at zero: training may open them.
 
     Raises `InputError` for models of other symbols, signals, widths or options, naming both values; for parts that
