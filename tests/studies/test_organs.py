@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from inn_studies import organs
+from inn_studies.low_rank import LowRank
 
 
 def result(graph, rival):
@@ -38,7 +39,7 @@ def test_a_penalty_holds_what_was_important():
 
 def test_a_low_rank_change_begins_at_nothing():
     weight = torch.randn(2, 5, 4)
-    change = organs.LowRank(weight, 2)
+    change = LowRank(weight, 2)
     assert torch.equal(change(weight), weight)
     with torch.no_grad():
         change.b.normal_()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
 import inn
 from inn.config.run import DataConfig, TrainConfig
 from inn.data.prepare import prepare
 from inn.models.size import with_parameters
-from inn.nn.population import NeuronLinear
 from inn.surgery.learn_on import learn_on
 from inn.surgery.stream import Domain, score_of
 from inn.training.optim import build_schedule, parameter_groups
 from inn_studies.lab import Lab
+from inn_studies.low_rank import LowRank, adapted
 from inn_studies.rows import markdown, spread
 from inn_studies.sizes import TEXT8, Size
 from inn_studies.study import Study, Verdict
@@ -118,28 +116,6 @@ def importance(model: Any, domain: Domain) -> dict[str, Tensor]:
     return found
 
 
-class LowRank(nn.Module):
-    """W + B A of a map's weight `[P, O, I]` or `[O, I]`, B from 0 on."""
-
-    def __init__(self, weight: Tensor, rank: int):
-        super().__init__()
-        *sets, out, into = weight.shape
-        self.a = nn.Parameter(torch.randn(*sets, rank, into) * into**-0.5)
-        self.b = nn.Parameter(torch.zeros(*sets, out, rank))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.b @ self.a
-
-
-def adapted(model: Any, rank: int) -> Any:
-    """A copy that is frozen, with a low-rank change of every map in its rounds."""
-    new = copy.deepcopy(model).requires_grad_(False)
-    maps = [m for m in new.graph.rounds.modules() if isinstance(m, NeuronLinear) and min(m.weight.shape[-2:]) > rank]
-    for m in maps:
-        parametrize.register_parametrization(m, "weight", LowRank(m.weight, rank))
-    return new
-
-
 def extra(model: Any) -> int:
     """The numbers of the low-rank changes."""
     return sum(m.a.numel() + m.b.numel() for m in model.modules() if isinstance(m, LowRank))
@@ -170,7 +146,7 @@ def learned(
         tune(model, domains[0], symbols, lr, seed)
         each, parameters = [model], model.num_parameters
         for one in domains[1:]:
-            each.append(adapted(model, rank))
+            each.append(adapted(model, rank, least=rank))
             tune(each[-1], one, symbols, lr, seed)
             parameters += extra(each[-1])
         last = [score_of(m, one, held)[0] for m, one in zip(each, domains)]

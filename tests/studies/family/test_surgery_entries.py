@@ -7,6 +7,7 @@ import torch
 import inn
 from inn_studies.family import experts, transplant
 from inn_studies.family.entry import row
+from inn_studies.low_rank import adapted
 
 
 def verdicts(entry, result: dict) -> dict[str, str]:
@@ -63,7 +64,7 @@ def test_organs_are_judged_against_lora_of_their_size():
 
 def test_a_low_rank_part_begins_as_nothing_and_is_of_at_least_the_size_of_an_organ():
     base = inn.INN(vocab=27, **transplant.GRAPH).eval()
-    model = transplant.with_lora(base, transplant.RANK, 0)
+    model = adapted(base, transplant.RANK)
     tokens = torch.arange(20)[None]
     torch.testing.assert_close(model(tokens)[0], base(tokens)[0], atol=1e-5, rtol=1e-4)
     organ = inn.graft(base, inn.cut(base, rounds=[1, 2]), freeze=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores
 from inn_studies.lab import Lab
+from inn_studies.low_rank import adapted
 
 GRAPH: dict[str, Any] = {"neurons": 4, "width": 24, "rounds": 4}
 BASE, ALL = "the base", "everything trained"
@@ -25,19 +26,6 @@ RATES = {"in place": 1e-2, "lora": 2e-2, "all": 5e-3, "alone": 1e-2, "joint": 3e
 RANK = 18
 AHEAD = 0.03
 Texts = dict[str, tuple[Tensor, Tensor]]
-
-
-class LoRA(nn.Module):
-    """A weight `[P, O, I]` with a low-rank part of its own for each neuron, W + B A, which starts at zero."""
-
-    def __init__(self, weight: Tensor, rank: int):
-        super().__init__()
-        populations, outputs, inputs = weight.shape
-        self.a = nn.Parameter(torch.randn(populations, rank, inputs) / inputs**0.5)
-        self.b = nn.Parameter(torch.zeros(populations, outputs, rank))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.b @ self.a
 
 
 def texts(base_most: int, docs_most: int) -> Texts:
@@ -88,20 +76,6 @@ def trainable(modules: Iterable[nn.Module]) -> int:
     return sum(p.numel() for m in modules for p in m.parameters() if p.requires_grad)
 
 
-def with_lora(base: Any, rank: int, seed: int) -> Any:
-    """The base, frozen, with a low-rank part beside every map of its rounds."""
-    from torch.nn.utils import parametrize
-
-    import inn
-
-    torch.manual_seed(seed)
-    model = copy.deepcopy(base).requires_grad_(False)
-    for m in list(model.graph.modules()):
-        if isinstance(m, inn.NeuronLinear):
-            parametrize.register_parametrization(m, "weight", LoRA(m.weight, rank))
-    return model
-
-
 def transplanted(
     seed: int, steps: int, joint: int, base_steps: int, old: int, docs: int, **change: Any
 ) -> dict[str, Any]:
@@ -144,7 +118,8 @@ def transplanted(
             model = learn(model, text, joint, rates["joint"], seed + 2)
             tell(f"{label}, then {joint} joint steps", model, model.num_parameters)
     if wanted("lora"):
-        model = learn(with_lora(base, change.get("rank", RANK), seed), text, steps, rates["lora"], seed + 1)
+        torch.manual_seed(seed)
+        model = learn(adapted(base, change.get("rank", RANK)), text, steps, rates["lora"], seed + 1)
         tell("LoRA", model, trainable([model]))
     if wanted("all"):
         model = learn(copy.deepcopy(base), text, steps, rates["all"], seed + 1)
