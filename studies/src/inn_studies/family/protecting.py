@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from inn.runs.checkpoint import Checkpoint, pack_model, save
 from inn.runs.directory import Run
 from inn.runs.load import load, load_data
 from inn.runs.ties import ties
-from inn.system.files import remove_folder
 from inn.training.objectives.protect import earlier
 from inn.training.objectives.space import drift
 from inn.training.trainer import fit
@@ -48,25 +48,20 @@ WORSE = 0.05
 AVERAGE, BACKWARD = "average", "backward transfer"
 
 
-def permuted(
-    label: str, train: Mapping[str, Any], seed: int, tasks: int, passes: int, count: int, root: str
-) -> dict[str, Any]:
+def permuted(train: Mapping[str, Any], seed: int, tasks: int, passes: int, count: int) -> dict[str, Any]:
     """Accuracies `[T][T]` of one network on one order of pixels after another (for `Lab.compute`)."""
-    folder = Path(root) / "chains" / f"images-{tasks}-{label.replace(' ', '-')}-{seed}-{passes}-{count}"
-    if folder.exists():
-        remove_folder(folder)
-    folder.mkdir(parents=True)
     tests = [_config(n, {}, seed, passes, count) for n in range(tasks)]
     parts = [task_data(config.data).examples("test") for config in tests]
-    run, matrix, off = _first(folder / "start", tests[0], seed), [], 0.0
-    for number in range(tasks):
-        own = {"objective": dict(train) if number else "predict", "start": str(run)}
-        run = folder / f"{number}"
-        fit(_config(number, own, seed, passes, count), run)
-        model = load(run)
-        matrix.append([evaluate_examples(model, part).metrics["accuracy"] for part in parts])
-        off = max([off, *(drift(own) for h in earlier(str(run)).values() if h.ndim > 1 for own in h)])
-    remove_folder(folder)
+    matrix, off = [], 0.0
+    with TemporaryDirectory() as folder:
+        run = _first(Path(folder, "start"), tests[0], seed)
+        for number in range(tasks):
+            own = {"objective": dict(train) if number else "predict", "start": str(run)}
+            run = Path(folder, f"{number}")
+            fit(_config(number, own, seed, passes, count), run)
+            model = load(run)
+            matrix.append([evaluate_examples(model, part).metrics["accuracy"] for part in parts])
+            off = max([off, *(drift(own) for h in earlier(str(run)).values() if h.ndim > 1 for own in h)])
     return {"matrix": matrix, "drift": off, "parameters": model.num_parameters}
 
 
@@ -103,31 +98,18 @@ def _first(path: Path, config: RunConfig, seed: int) -> Path:
 
 
 def texts(
-    label: str,
-    train: Mapping[str, Any],
-    seed: int,
-    corpora: Sequence[str],
-    first: int,
-    symbols: int,
-    held: int,
-    root: str,
+    train: Mapping[str, Any], seed: int, corpora: Sequence[str], first: int, symbols: int, held: int
 ) -> dict[str, Any]:
     """Bits `[T][T]` of one graph on one text after another, the first of them for longer (for `Lab.compute`)."""
-    folder = Path(root) / "chains" / f"texts-{label.replace(' ', '-')}-{seed}-{first}-{symbols}"
-    if folder.exists():
-        remove_folder(folder)
-    folder.mkdir(parents=True)
-    runs, matrix = [folder / "0"], []
-    fit(_text(corpora[0], {"kind": "predict"}, seed, first, 6e-3), runs[0])
-    for i, name in enumerate(corpora[1:], 1):
-        fit(_text(name, {**train, "start": str(runs[-1])}, seed, symbols, 3e-3), folder / f"{i}")
-        runs.append(folder / f"{i}")
-    held_out = [np.array(load_data(run).test[:held]) for run in runs]
-    for run in runs:
-        model = load(run)
-        matrix.append([evaluate(model, text, streams=4).bits for text in held_out])
-    remove_folder(folder)
-    return {"matrix": matrix, "parameters": model.num_parameters}
+    with TemporaryDirectory() as folder:
+        runs = [Path(folder, f"{i}") for i in range(len(corpora))]
+        fit(_text(corpora[0], {"kind": "predict"}, seed, first, 6e-3), runs[0])
+        for name, start, run in zip(corpora[1:], runs, runs[1:]):
+            fit(_text(name, {**train, "start": str(start)}, seed, symbols, 3e-3), run)
+        held_out = [np.array(load_data(run).test[:held]) for run in runs]
+        models = [load(run) for run in runs]
+    matrix = [[evaluate(model, text, streams=4).bits for text in held_out] for model in models]
+    return {"matrix": matrix, "parameters": models[0].num_parameters}
 
 
 def _text(corpus: str, train: Mapping[str, Any], seed: int, symbols: int, lr: float) -> RunConfig:
@@ -165,8 +147,7 @@ class Protecting(Entry):
     score = "of images accuracy; of texts bits, after the last"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
-        root = {"root": str(lab.root)}
-        picture = {"tasks": size.of(2, TASKS), "passes": size.of(1, 4), "count": size.of(200, 4000), **root}
+        picture = {"tasks": size.of(2, TASKS), "passes": size.of(1, 4), "count": size.of(200, 4000)}
         text = {
             "corpora": size.of(("pydoc",) * 3, CORPORA),
             "first": size.of(8_000, 200_000),
@@ -175,10 +156,10 @@ class Protecting(Entry):
         }
         rows, runs = [], {}
         for what, function, labels, options, count in (
-            ("images", permuted, IMAGES, picture, seeds), ("texts", texts, TEXTS, {**text, **root}, seeds),
+            ("images", permuted, IMAGES, picture, seeds), ("texts", texts, TEXTS, text, seeds),
         ):  # fmt: skip
             cases = {
-                f"{what}, {label}, {s}": {"label": label, "train": train, "seed": s, **options}
+                f"{what}, {label}, {s}": {"train": train, "seed": s, **options}
                 for label, train in labels.items()
                 for s in range(count)
             }
