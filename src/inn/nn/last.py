@@ -61,9 +61,9 @@ class LastNorm(nn.Module):
             gain = gain * (self.always if on is None else on).to(x.dtype)
         return gain.repeat_interleave(self.width, -1)
 
-    def moments(self, x: Tensor, on: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
-        """Mean and variance `[..., 1]` of `x` `[..., N x D]`, as it counts them; an RMS norm takes no mean off."""
-        gain = self.gains(x, on)
+    def moments(self, x: Tensor, gain: Tensor | None) -> tuple[Tensor | None, Tensor]:
+        """Mean and variance `[..., 1]` of `x` `[..., N x D]`, each number counting by its gain; an RMS norm takes no
+        mean off."""
         share = torch.ones_like(x[..., :1]) if gain is None else gain.square()
         silent = self.silent * self.width
         total = (x.shape[-1] if gain is None else share.sum(-1, keepdim=True)) + silent
@@ -75,9 +75,9 @@ class LastNorm(nn.Module):
     def forward(self, x: Tensor, on: Tensor | None = None, *, variance: Tensor | None = None) -> Tensor:
         """`[..., N x D]` -> the same, or one number more; `variance` takes the place of the numbers' own."""
         y = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean, own = self.moments(y, on)
-        scale = torch.rsqrt((own if variance is None else variance) + EPSILON)
         gain = self.gains(y, on)
+        mean, own = self.moments(y, gain)
+        scale = torch.rsqrt((own if variance is None else variance) + EPSILON)
         weight = self.weight.to(y.dtype) if gain is None else self.weight.to(y.dtype) * gain
         if self.bias is None or mean is None:
             return (y * scale * weight).to(x.dtype)

@@ -121,7 +121,7 @@ def _normed(norm: Any, z: Tensor, spreads: Sequence[Tensor] = ()) -> tuple[Tenso
     if isinstance(norm, nn.Identity):
         return z, [z.new_ones(())]
     if isinstance(norm, LastNorm):
-        spread = spreads[0] if spreads else norm.moments(z)[1].mean()
+        spread = spreads[0] if spreads else norm.moments(z, norm.gains(z))[1].mean()
         return norm(z, variance=spread), [spread]
     centred = isinstance(norm, nn.LayerNorm)  # an RMS norm takes no mean off
     z = z - z.mean(-1, keepdim=True) if centred else z
