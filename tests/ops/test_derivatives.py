@@ -12,11 +12,12 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, linearize, vmap
 import inn.ops
 from inn.ops import use_backend
 from inn.ops.dispatch import Op
+from inn.ops.votes import expected, votes
 from inn.system.errors import InputError
 
 B, T, N, E, S, D = 2, 3, 2, 3, 2, 4
 pytestmark = pytest.mark.filterwarnings("ignore:Attempted to insert", "ignore:`torch.jit")
-OPS = {name: op for name, op in vars(inn.ops).items() if isinstance(op, Op)}
+OPS = {name: op for name, op in vars(inn.ops).items() if isinstance(op, Op)} | {"expected": expected, "votes": votes}
 RESET = torch.tensor([[False, True, False], [False, False, False]])
 MASK = torch.tensor([[True, True, True], [True, False, True]])
 
@@ -31,6 +32,10 @@ ORDER, MEETINGS = torch.tensor([0, 4, 1, 5, 2, 3]), torch.tensor([0, 2, 4, 5, 6]
 
 def random(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+FOUND = torch.tensor([[3, 258, -1], [514, -1, -1]], dtype=torch.int32).expand(B, T, 2, 3)  # of two contexts
+LAST = torch.tensor([[8 + 2, 2 * 8], [-1, 2 * 8 + 7], [0, 8]], dtype=torch.int32).expand(B, T, 2)
 
 
 def attention(q, k, v):
@@ -94,6 +99,14 @@ CASES = {
         lambda *t: OPS["selective_scan"](*t, RESET, MASK),
         (random(B, T, N, E), random(B, T, N, E) - 1, -random(N, E, S).exp(), random(B, T, N, S),
          random(B, T, N, S) + 1, random(N, E), random(B, T, N, E) + 1, random(B, N, E, S)),
+    ),
+    "votes": (
+        lambda table, weights: (OPS["votes"](FOUND, LAST, table.repeat(1, 256), weights, 4),),
+        (random(2, 4), random(B, T, 2)),
+    ),
+    "expected": (
+        lambda table, symbols: (OPS["expected"](FOUND, LAST, table.repeat(1, 256), symbols),),
+        (random(2, 4), random(3, E)),
     ),
 }  # fmt: skip
 

@@ -120,6 +120,10 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "neuron_linear_bwd": lambda gy, x, *_, **__: 4 * prod(gy) * x[3],
     "memory_step": _step,
     "recall": _recall,
+    "votes_fwd": lambda found, *_, **__: 2 * prod(found),
+    "votes_bwd": lambda gy, found, *_, **__: 4 * prod(found),
+    "expected_fwd": lambda found, last, table, symbols, **__: 2 * prod(found) * symbols[1],
+    "expected_bwd": lambda gy, found, last, table, symbols, **__: 4 * prod(found) * symbols[1],
     "recurrence_fwd": lambda *given, **__: _loop(*given[:9]),
     "recurrence_bwd": lambda gy, glast, *given, **__: 2 * _loop(*given[:9]),
     # PyTorch's own on the CPU, which it does not count: what an LSTM and a Transformer run on.

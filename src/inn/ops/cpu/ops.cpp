@@ -18,6 +18,7 @@
 #include "recall.h"
 #include "scan.h"
 #include "step.h"
+#include "votes_ops.h"
 
 namespace {
 
