@@ -94,6 +94,12 @@ float* padded(const Votes& op, Buffer& buffer) {
 
 }  // namespace
 
+int64_t largest_symbol(const Votes& op) {
+  int32_t most = -1;
+  for (int64_t i = 0; i < op.R * op.K * op.F; i++) most = std::max(most, op.found[i]);
+  return most >> 8;
+}
+
 void votes_forward(const Votes& op, float* y) {
   for_each_step(op, 8, [&](int64_t r, Slot& slot) {
     float* to = y + r * op.V;

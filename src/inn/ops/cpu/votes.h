@@ -17,6 +17,7 @@ struct Votes {
   int threads;
 };
 
+int64_t largest_symbol(const Votes& op);  // of all followers; -1 where there is none
 void votes_forward(const Votes& op, float* y);  // [R, V]
 void votes_backward(const Votes& op, const float* gy, float* gtable, float* gweights);
 void expected_forward(const Votes& op, float* y);  // [R, K, E]

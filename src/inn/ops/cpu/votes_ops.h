@@ -27,9 +27,8 @@ struct VotesCall {
     op = {B * T, K, F, voting ? vocab : numbers.size(0), voting ? 1 : numbers.size(1), found.data_ptr<int32_t>(),
           last.data_ptr<int32_t>(), table.data_ptr<float>(), voting ? floats : nullptr, voting ? nullptr : floats,
           at::get_num_threads()};
-    int32_t most = -1;
-    for (int64_t i = 0; i < op.R * K * F; i++) most = std::max(most, op.found[i]);
-    TORCH_CHECK(most >> 8 < op.V, "symbol ", most >> 8, " is not below ", op.V);
+    const int64_t largest = inn::largest_symbol(op);
+    TORCH_CHECK(largest < op.V, "symbol ", largest, " is not below ", op.V);
   }
   Tensor empty(at::IntArrayRef sizes) const { return at::empty(sizes, numbers.options()); }
 };
