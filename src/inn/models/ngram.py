@@ -11,6 +11,7 @@ from torch import Tensor
 from inn.config.rivals import NgramConfig
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
+from inn.ops.keys import histories
 from inn.system.errors import InputError
 
 _DENSE = 2**22  # entries up to which counting into a full table beats sorting
@@ -75,7 +76,7 @@ class Ngram(SequenceModel):
             raise InputError("an n-gram model looks its counts up by value and cannot be exported; export another kind")
         state = self.initial_state(tokens.shape[0]) if state is None else state
         known = self.config.order - 1
-        recent = recent_symbols(state[0, "context"][:, 0], tokens, known, reset, mask)
+        recent = histories(tokens, state[0, "context"][:, 0], reset, mask)
         available = (recent >= 0).sum(-1)  # [B, T], symbols of context that there are
         context = torch.zeros_like(tokens)
         for i in range(known):
@@ -119,29 +120,6 @@ class Ngram(SequenceModel):
             if stored is not None:
                 setattr(self, name, buffer.new_empty(stored.shape))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
-
-
-def recent_symbols(context: Tensor, tokens: Tensor, known: int, reset: Tensor | None, mask: Tensor | None) -> Tensor:
-    """The last `known` symbols up to and including each position, `[B, T, known]`, oldest first, -1 for none.
-
-    Symbols before a reset and masked ones do not count; `context` `[B, known]` holds those before the first position.
-    """
-    batch, steps = tokens.shape
-    stream = torch.cat((context, tokens), dim=1)
-    live = torch.cat((context >= 0, torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask), dim=1)
-    segment = torch.zeros_like(stream)
-    if reset is not None:
-        segment[:, known:] = reset.long().cumsum(1)
-    rank = live.long().cumsum(1)  # live symbols up to and including each
-    # Live symbols side by side, from place 1 on; dead ones land on place 0, which means "none".
-    place = torch.where(live, rank, 0)
-    packed = torch.full((batch, known + steps + 1), -1, device=tokens.device).scatter(1, place, stream)
-    owner = torch.full_like(packed, -1).scatter(1, place, segment)
-    packed[:, 0], owner[:, 0] = -1, -1
-    back = torch.arange(known - 1, -1, -1, device=tokens.device)
-    at = (rank[:, known:, None] - back).clamp_min(0).flatten(1)  # [B, T * known]
-    same = owner.gather(1, at).view(batch, steps, known) == segment[:, known:, None]
-    return torch.where(same, packed.gather(1, at).view(batch, steps, known), -1)
 
 
 def encode(symbols: np.ndarray, vocab: int, order: int) -> np.ndarray:

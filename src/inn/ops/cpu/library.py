@@ -20,6 +20,8 @@ _registrations: list[Callable[[], None]] = []
 def when_loaded(register: Callable[[], None]) -> Callable[[], None]:
     """Have a function called once the kernels are loaded: every op tells PyTorch its shapes and gradients there."""
     _registrations.append(register)
+    if _reason is None:  # they are, and this op is imported late
+        register()
     return register
 
 

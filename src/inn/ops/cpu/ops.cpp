@@ -6,6 +6,7 @@
 
 #include "arena.h"
 #include "attention.h"
+#include "contexts_ops.h"
 #include "conv.h"
 #include "delta.h"
 #include "linear.h"

@@ -1,0 +1,16 @@
+"""Keys of contexts: what a stream has read last, seen in K ways, each hashed to 64 bits."""
+
+from inn.ops.dispatch import Backend, Op
+from inn.ops.keys.cpu import keys_cpu, refuses
+from inn.ops.keys.histories import EMPTY, histories
+from inn.ops.keys.reference import COLUMN, LAST, WORD, keys_reference
+from inn.ops.keys.torch import keys_torch
+
+keys = Op(
+    "keys",
+    Backend("cpu", keys_cpu, refuses, kernel=True),
+    Backend("torch", keys_torch),
+    Backend("reference", keys_reference),
+)
+
+__all__ = ["COLUMN", "EMPTY", "LAST", "WORD", "histories", "keys"]

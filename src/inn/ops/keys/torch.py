@@ -1,0 +1,88 @@
+"""Keys of contexts of all steps at once, of their histories laid out `[B, T, L]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from inn.ops.keys.histories import EMPTY, histories
+from inn.ops.keys.reference import LAST, MIX, STEP, WORD, WRAP, Spec, check, fold, key
+
+
+def keys_torch(
+    tokens: Tensor,
+    recent: Tensor,
+    specs: Sequence[Spec],
+    letters: Tensor | None = None,
+    reset: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See `keys_reference`; the results are the same."""
+    check(specs, recent.shape[1], letters)
+    every = torch.cat((recent[:, None], histories(tokens, recent, reset, mask)), 1)  # [B, T + 1, L]
+    if not specs:
+        none = tokens.new_empty(*tokens.shape, 0)
+        return none, none.clone(), every[:, -1]
+    found = torch.stack([_key(every, spec, letters) for spec in specs], -1)
+    before, after = found[:, :-1], found[:, 1:]
+    if reset is not None:
+        nothing = [key([EMPTY] * recent.shape[1], spec, frozenset()) for spec in specs]
+        before = torch.where(reset[..., None], torch.tensor(nothing, device=tokens.device), before)
+    return before, after, every[:, -1]
+
+
+def _signed(number: int) -> int:
+    return number - WRAP if number >= WRAP // 2 else number
+
+
+def _fold(h: Tensor, number: Tensor) -> Tensor:
+    """`fold` of int64, which wraps; a shift to the right takes the sign along, so that has to go."""
+    h = (h ^ (number + _signed(1 + STEP) + (h << 6) + (h >> 2 & (1 << 62) - 1))) * _signed(MIX)
+    return h ^ (h >> 32 & (1 << 32) - 1)
+
+
+def _key(history: Tensor, spec: Spec, letters: Tensor | None) -> Tensor:
+    """The keys `[...]` of one context of histories `[..., L]`."""
+    kind, a, b = spec
+    length, start = history.shape[-1], 0
+    for number in spec:
+        start = fold(start, number)
+    h = torch.full_like(history[..., 0] if length else history.sum(-1), _signed(start))
+    if kind == LAST:
+        for i in range(length - 1 - a, length - 1 - a - b, -1):
+            h = _fold(h, history[..., i])
+        return h
+    if kind == WORD:
+        assert letters is not None  # as `check` has seen
+        known = (history >= 0) & (history < len(letters))
+        letter = known & letters[history.clamp(0, max(0, len(letters) - 1))] if len(letters) else known
+        words, inside = torch.full_like(h, a), torch.ones_like(h, dtype=torch.bool)
+        for i in range(length - 1, -1, -1):
+            new = letter[..., i] & ~inside
+            words = words - new.long()  # below 0: too many, and so they stay
+            counts = letter[..., i] & (words >= 0)
+            h = torch.where(new & counts, _fold(h, torch.full_like(h, EMPTY)), h)
+            h = torch.where(counts, _fold(h, history[..., i]), h)
+            inside = letter[..., i]
+        return h
+    place = torch.arange(length, device=history.device)
+    newline = (history == a) & (history >= 0)
+    last = _greatest(torch.where(newline, place, EMPTY))
+    older = _greatest(torch.where(newline & (place < last[..., None]), place, EMPTY))
+    column = torch.where(last >= 0, length - 1 - last, EMPTY)
+    at = older + 1 + column
+    above = torch.where((older >= 0) & (at <= last), _take(history, at), EMPTY)
+    return _fold(_fold(h, column), above)
+
+
+def _greatest(places: Tensor) -> Tensor:
+    """Over the last axis, `EMPTY` where that is empty."""
+    return places.amax(-1) if places.shape[-1] else places.sum(-1) + EMPTY
+
+
+def _take(history: Tensor, at: Tensor) -> Tensor:
+    """`history[..., at]`, anything where that is outside."""
+    length = history.shape[-1]
+    return history.gather(-1, at.clamp(0, length - 1)[..., None])[..., 0] if length else at
