@@ -34,6 +34,16 @@ def refuse(streams: Sequence[Tensor], floats: Sequence[Tensor] = ()) -> str | No
     return tensors.refuse(streams, floats)
 
 
+def refuse_whole(numbers: Sequence[Tensor], table: Tensor | None = None) -> str | None:
+    """Why the kernels cannot take these int64 numbers, and an int32 table that they change, or None."""
+    for t in (*numbers, *(() if table is None else (table,))):
+        if reason := _refuse_device(t):
+            return reason
+        if t.dtype != (torch.int32 if t is table else torch.int64):
+            return f"takes int64 numbers and int32 tables, not {str(t.dtype).removeprefix('torch.')}"
+    return None if table is None or table.is_contiguous() else "changes dense tables only"
+
+
 def asked_for() -> bool:
     """Whether `use_backend("triton")` is in force."""
     return _forced_name() == "triton"

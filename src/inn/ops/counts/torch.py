@@ -85,11 +85,11 @@ def _rows(table: Tensor, at: Tensor) -> Tensor:
 
 def _unpack(words: Tensor, narrow: bool) -> tuple[Tensor, Tensor]:
     """Headers `[B, K]` and cells `[B, K, F]` as whole numbers that are not negative."""
-    head, *_ = words = (words.long() & 2**32 - 1).split((1, words.shape[-1] - 1), -1)
-    cells = words[1]
+    words = words.long() & 2**32 - 1
+    head, cells = words[..., 0], words[..., 1:]
     if narrow:
         cells = torch.stack((cells & 2**16 - 1, cells >> 16), -1).flatten(-2)
-    return head[..., 0], cells
+    return head, cells
 
 
 def _pack(head: Tensor, cells: Tensor, narrow: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
 from inn.ops.dispatch import Backend, Op
 from inn.ops.keys.cpu import keys_cpu, refuses
-from inn.ops.keys.histories import EMPTY, histories
+from inn.ops.keys.history import EMPTY, histories
 from inn.ops.keys.reference import COLUMN, LAST, WORD, keys_reference
 from inn.ops.keys.torch import keys_torch
 

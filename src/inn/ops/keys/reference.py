@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inn.ops.keys.histories import EMPTY
+from inn.ops.keys.history import EMPTY
 from inn.system.errors import InputError
 
 LAST, WORD, COLUMN = 0, 1, 2

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from inn.ops.keys.histories import EMPTY, histories
+from inn.ops.keys.history import EMPTY, histories
 from inn.ops.keys.reference import LAST, MIX, STEP, WORD, WRAP, Spec, check, fold, key
 
 
