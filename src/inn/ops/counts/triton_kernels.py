@@ -100,9 +100,7 @@ def counts_forward(
                 symbol = tl.load(tokens + step).to(tl.int32)
                 learn(table, cells, tl.load(before + step * K + k), symbol, slots, W, F, NARROW, FP)
                 tl.debug_barrier()
-            _, head, row, _, known = look_up(
-                table, cells, tl.load(after + step * K + k), slots, W, F, NARROW, FP
-            )
+            _, head, row, _, known = look_up(table, cells, tl.load(after + step * K + k), slots, W, F, NARROW, FP)
             cell = tl.where(known & ((row & 255) > 0), row, -1)
             final = tl.where(known, head & 0xFFFFFF, -1)
             tl.debug_barrier()

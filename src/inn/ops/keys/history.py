@@ -23,19 +23,34 @@ def histories(tokens: Tensor, recent: Tensor, reset: Tensor | None = None, mask:
     >>> histories(torch.tensor([[5, 6, 7]]), torch.tensor([[-1, 4]])).tolist()
     [[[4, 5], [5, 6], [6, 7]]]
     """
+    text, at, first = side_by_side(tokens, recent, reset, mask)
+    return look_back(text, at[:, 1:], first[:, 1:], recent.shape[1])
+
+
+def side_by_side(
+    tokens: Tensor, recent: Tensor, reset: Tensor | None = None, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The symbols of each stream without what is masked, and where histories lie in them.
+
+    Returns:
+        `text` `[B, 1 + L + T]`, `EMPTY` and then the symbols, `recent` before `tokens`. `at` and `first` `[B, T + 1]`:
+        the places of the newest and of the oldest symbol of the history after t steps; there is none if `at` is less.
+    """
     (batch, steps), length = tokens.shape, recent.shape[1]
-    stream = torch.cat((recent, tokens), dim=1)
-    live = torch.cat((recent >= 0, torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask), dim=1)
-    segment = torch.zeros_like(stream)
+    live = torch.cat((recent >= 0, torch.ones_like(tokens, dtype=torch.bool) if mask is None else mask), 1)
+    rank = torch.cat((tokens.new_zeros(batch, 1), live.long().cumsum(1)), 1)
+    text = torch.full((batch, 1 + length + steps), EMPTY, device=tokens.device)
+    # What is not live lands on place 0, which means "none".
+    text = text.scatter(1, torch.where(live, rank[:, 1:], 0), torch.cat((recent, tokens), 1))
+    text[:, 0] = EMPTY
+    at, first = rank[:, length:], torch.ones_like(rank[:, length:])
     if reset is not None:
-        segment[:, length:] = reset.long().cumsum(1)
-    rank = live.long().cumsum(1)  # live symbols up to and including each
-    # Live symbols side by side, from place 1 on; dead ones land on place 0, which means "none".
-    place = torch.where(live, rank, 0)
-    packed = torch.full((batch, length + steps + 1), EMPTY, device=tokens.device).scatter(1, place, stream)
-    owner = torch.full_like(packed, EMPTY).scatter(1, place, segment)
-    packed[:, 0], owner[:, 0] = EMPTY, EMPTY
-    back = torch.arange(length - 1, -1, -1, device=tokens.device)
-    at = (rank[:, length:, None] - back).clamp_min(0).flatten(1)  # [B, T * L]
-    same = owner.gather(1, at).view(batch, steps, length) == segment[:, length:, None]
-    return torch.where(same, packed.gather(1, at).view(batch, steps, length), EMPTY)
+        first = torch.cat((first[:, :1], torch.where(reset, at[:, :-1] + 1, 1)), 1).cummax(1).values
+    return text, at, first
+
+
+def look_back(text: Tensor, at: Tensor, first: Tensor, length: int) -> Tensor:
+    """Histories `[B, S, L]`, oldest first, of what `side_by_side` gives, at S steps `[B, S]`."""
+    place = at[..., None] - torch.arange(length - 1, -1, -1, device=text.device)
+    symbols = text.gather(1, place.clamp_min(0).flatten(1)).view(place.shape)
+    return torch.where(place >= first[..., None], symbols, EMPTY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -83,9 +84,7 @@ def key(history: Sequence[int], spec: Spec, letters: frozenset[int]) -> int:
     >>> key([1, 2, 3], (LAST, 1, 2), frozenset()) == key([1, 2, 9], (LAST, 1, 2), frozenset())
     True
     """
-    h = 0
-    for number in (*spec, *context(history[::-1], spec, letters)):
-        h = fold(h, number)
+    h = reduce(fold, (*spec, *context(history[::-1], spec, letters)), 0)
     return h - WRAP if h >= WRAP // 2 else h
 
 

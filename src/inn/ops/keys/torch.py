@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from inn.ops.keys.history import EMPTY, histories
+from inn.ops.keys.history import EMPTY, look_back, side_by_side
 from inn.ops.keys.reference import LAST, MIX, STEP, WORD, WRAP, Spec, check, fold, key
 
 
@@ -21,7 +22,7 @@ def keys_torch(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See `keys_reference`; the results are the same."""
     check(specs, recent.shape[1], letters)
-    every = torch.cat((recent[:, None], histories(tokens, recent, reset, mask)), 1)  # [B, T + 1, L]
+    every = look_back(*side_by_side(tokens, recent, reset, mask), recent.shape[1])  # [B, T + 1, L]
     if not specs:
         none = tokens.new_empty(*tokens.shape, 0)
         return none, none.clone(), every[:, -1]
@@ -33,23 +34,27 @@ def keys_torch(
     return before, after, every[:, -1]
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
+    """A number modulo 2^64 as int64 has it."""
     return number - WRAP if number >= WRAP // 2 else number
+
+
+def start(spec: Spec) -> int:
+    """The hash that a context's numbers are folded into, as int64."""
+    return signed(reduce(fold, spec, 0))
 
 
 def _fold(h: Tensor, number: Tensor) -> Tensor:
     """`fold` of int64, which wraps; a shift to the right takes the sign along, so that has to go."""
-    h = (h ^ (number + _signed(1 + STEP) + (h << 6) + (h >> 2 & (1 << 62) - 1))) * _signed(MIX)
+    h = (h ^ (number + signed(1 + STEP) + (h << 6) + (h >> 2 & (1 << 62) - 1))) * signed(MIX)
     return h ^ (h >> 32 & (1 << 32) - 1)
 
 
 def _key(history: Tensor, spec: Spec, letters: Tensor | None) -> Tensor:
     """The keys `[...]` of one context of histories `[..., L]`."""
     kind, a, b = spec
-    length, start = history.shape[-1], 0
-    for number in spec:
-        start = fold(start, number)
-    h = torch.full_like(history[..., 0] if length else history.sum(-1), _signed(start))
+    length = history.shape[-1]
+    h = torch.full_like(history[..., 0] if length else history.sum(-1), start(spec))
     if kind == LAST:
         for i in range(length - 1 - a, length - 1 - a - b, -1):
             h = _fold(h, history[..., i])
