@@ -150,6 +150,16 @@ def messages(kind: torch.dtype, width: int, outputs: int) -> None:
     torch.ops.inn.triton_neighbour_messages_bwd(y, x, weight, *args)
 
 
+def contexts(kind: torch.dtype, narrow: bool) -> None:
+    """Of whole numbers, whatever the type; both ops, with reset and mask."""
+    b, t, k = 2, 80, 3
+    tokens, places, keys = (torch.zeros(s, dtype=torch.int64) for s in ((b, t), (b, t + 1), (b, t, k)))
+    flags = [torch.ones(b, t, dtype=torch.bool)] * 2
+    torch.ops.inn.triton_keys(torch.zeros(b, t + 9, dtype=torch.int64), places, places, [0] * 4 * k, flags[0][0])
+    table = torch.zeros(b, k, 64, 16, dtype=torch.int32)
+    torch.ops.inn.triton_counts(tokens, keys, keys, table, narrow, *flags, True)
+
+
 CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "scan": scan,
     "scan, separate, reset and mask": lambda kind: scan(kind, 16, True, True),
@@ -172,6 +182,8 @@ CALLS: dict[str, Callable[[torch.dtype], None]] = {
     "listed edges, 32 wide, with signs and who is there": lambda kind: edges(kind, 32, True),
     "messages, 16 to 64": lambda kind: messages(kind, 16, 64),
     "messages, 64 to 256": lambda kind: messages(kind, 64, 256),
+    "keys and counts, narrow": lambda kind: contexts(kind, True),
+    "keys and counts": lambda kind: contexts(kind, False),
 }
 
 
@@ -184,6 +196,7 @@ FEW = (
     "attention, 256 neurons",
     "listed edges, 32 wide, with signs and who is there",
     "messages, 64 to 256",
+    "keys and counts, narrow",
 )  # every kernel once
 
 

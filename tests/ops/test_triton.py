@@ -475,7 +475,7 @@ def test_every_kernel_compiles_for_a_real_gpu(chip, which, kinds):
     assert result.returncode == 0, result.stderr
     kernels = [json.loads(line) for line in result.stdout.splitlines()]
     names = {f"{op}_{way}" for op in ("scan", "conv") for way in ("forward", "backward")}
-    names |= {"maps", "weight_gradient", "loop_forward", "loop_backward"}
+    names |= {"keys_forward", "counts_forward", "maps", "weight_gradient", "loop_forward", "loop_backward"}
     names |= {
         "neighbours_forward",
         "neighbours_backward_queries",

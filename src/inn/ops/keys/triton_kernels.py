@@ -29,8 +29,8 @@ def keys_forward(
     oldest = tl.load(first + b * (T + 1) + t + 1, mask=inside, other=1)
     text += b * (1 + L + T)
     kind = tl.load(specs + k * 4)
-    x = tl.load(specs + k * 4 + 1)
-    y = tl.load(specs + k * 4 + 2)
+    x = tl.load(specs + k * 4 + 1).to(tl.int32)
+    y = tl.load(specs + k * 4 + 2).to(tl.int32)
     h = tl.zeros([BLOCK], tl.int64) + tl.load(specs + k * 4 + 3)
     none = tl.full([BLOCK], -1, tl.int64)
     if kind == 0:
