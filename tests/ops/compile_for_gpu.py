@@ -151,13 +151,14 @@ def messages(kind: torch.dtype, width: int, outputs: int) -> None:
 
 
 def contexts(kind: torch.dtype, narrow: bool) -> None:
-    """Of whole numbers, whatever the type; both ops, with reset and mask."""
-    b, t, k = 2, 80, 3
-    tokens, places, keys = (torch.zeros(s, dtype=torch.int64) for s in ((b, t), (b, t + 1), (b, t, k)))
-    flags = [torch.ones(b, t, dtype=torch.bool)] * 2
-    torch.ops.inn.triton_keys(torch.zeros(b, t + 9, dtype=torch.int64), places, places, [0] * 4 * k, flags[0][0])
-    table = torch.zeros(b, k, 64, 16, dtype=torch.int32)
-    torch.ops.inn.triton_counts(tokens, keys, keys, table, narrow, *flags, True)
+    """Of whole numbers, whatever the type; with letters, reset and mask."""
+    from inn.ops.counts.triton import counts_triton
+    from inn.ops.keys.triton import keys_triton
+
+    b, t, specs = 2, 80, [(0, 0, 3), (1, 1, 0), (2, 4, 0)]
+    tokens, flags = torch.zeros(b, t, dtype=torch.int64), [torch.ones(b, t, dtype=torch.bool)] * 2
+    before, after, _ = keys_triton(tokens, tokens[:, :9], specs, flags[0][0], *flags)
+    counts_triton(tokens, before, after, torch.zeros(b, 3, 64, 16, dtype=torch.int32), narrow, *flags)
 
 
 CALLS: dict[str, Callable[[torch.dtype], None]] = {

@@ -34,7 +34,7 @@ from inn_benchmarks.steps import StepSize
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = Path("results/gpu")
 PAGE = Path("docs/speed.md")
-TESTS = Path("tests/ops/test_triton.py")
+TESTS = [f"tests/ops/{name}.py" for name in ("test_triton", "test_contexts_triton")]
 MINUTES = 11.5
 """For everything; a part that there is no time for is run the next time."""
 NOT_MEASURED = "Not measured yet; `benchmarks/gpu.sh` does it on a machine with one CUDA card, in at most 12 minutes."
@@ -100,7 +100,8 @@ def _tests(seconds: float, dry: bool) -> dict[str, Any]:
     only = ["-k", "compiles_without_a_graph_break"] if dry else ["-m", "not slow"]
     # without the repository's settings, which need further packages
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull]
-    command += [f"--rootdir={ROOT}", "--import-mode=importlib", "-W", "ignore", "-x", *only, str(ROOT / TESTS)]
+    command += [f"--rootdir={ROOT}", "--import-mode=importlib", "-W", "ignore", "-x", *only]
+    command += [str(ROOT / path) for path in TESTS]
     code, out, said = finished(command, environ(good_threads()), seconds)
     lines = [line for line in (out + said).splitlines() if line.strip()]
     status = {0: "passed", None: "incomplete"}.get(code, "failed")

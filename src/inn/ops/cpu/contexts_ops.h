@@ -37,7 +37,8 @@ std::tuple<Tensor, Tensor, Tensor> keys(const Tensor& tokens, const Tensor& rece
 }
 
 std::tuple<Tensor, Tensor> counts(const Tensor& tokens, const Tensor& before, const Tensor& after, Tensor& table,
-                                  bool narrow, const optional<Tensor>& reset, const optional<Tensor>& mask, bool learn) {
+                                  bool narrow, const optional<Tensor>& reset, const optional<Tensor>& mask,
+                                  bool learn) {
   TORCH_CHECK(tokens.dim() == 2 && table.dim() == 4, "counts take tokens [B, T] and a table [B, K, slots, W]");
   const int64_t B = tokens.size(0), T = tokens.size(1), K = table.size(1), slots = table.size(2), W = table.size(3);
   TORCH_CHECK(slots >= 1 && W >= 2, "table should have at least 1 slot of 2 words");

@@ -66,7 +66,8 @@ struct Table {
       std::fill(head(s), head(s) + W, 0);
     }
     const uint32_t before = *head(s), check = static_cast<uint64_t>(key) >> 56;
-    const uint32_t run = known && (before >> 3 & MAX_SYMBOL) == symbol ? std::min((before & LAST_RUN) + 1, LAST_RUN) : 0;
+    const bool again = known && (before >> 3 & MAX_SYMBOL) == symbol;
+    const uint32_t run = again ? std::min((before & LAST_RUN) + 1, LAST_RUN) : 0;
     *head(s) = check << 24 | symbol << 3 | run;
     count(cells(s), symbol);
   }
