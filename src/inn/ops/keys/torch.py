@@ -23,15 +23,16 @@ def keys_torch(
     """See `keys_reference`; the results are the same."""
     check(specs, recent.shape[1], letters)
     every = look_back(*side_by_side(tokens, recent, reset, mask), recent.shape[1])  # [B, T + 1, L]
+    recent_after = every[:, -1].clone()  # which does not keep the histories
     if not specs:
         none = tokens.new_empty(*tokens.shape, 0)
-        return none, none.clone(), every[:, -1]
+        return none, none.clone(), recent_after
     found = torch.stack([_key(every, spec, letters) for spec in specs], -1)
     before, after = found[:, :-1], found[:, 1:]
     if reset is not None:
         nothing = [key([EMPTY] * recent.shape[1], spec, frozenset()) for spec in specs]
         before = torch.where(reset[..., None], torch.tensor(nothing, device=tokens.device), before)
-    return before, after, every[:, -1]
+    return before, after, recent_after
 
 
 def signed(number: int) -> int:
