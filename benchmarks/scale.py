@@ -20,7 +20,7 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, PAGE = ROOT / "results" / "scale.json", ROOT / "docs" / "scale.md"
 SMALL = {"neurons": 8, "width": 16, "rounds": 4}
-LARGE = {"neurons": 16, "width": 256, "rounds": 12, "recall_slots": 1 << 20}
+LARGE: dict[str, Any] = {"neurons": 16, "width": 256, "rounds": 12, "recall": {"kind": "last", "slots": 1 << 20}}
 GPU = {"flops": 2e14, "near": 3e11, "far": 4e10, "per_node": 8, "hidden": 0.5}
 ROWS, WINDOW = 32, 1024
 

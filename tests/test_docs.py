@@ -62,7 +62,7 @@ BRIEF = (
     "--train.symbols 512 --train.eval_every 4 --train.sample_every 0 --train.eval_symbols 400 "
     "--data.batch 4 --data.window 16 --device cpu --train.threads 1"
 ).split()
-SMALL = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.recall_slots 256".split()
+SMALL = "--model.neurons 2 --model.width 16 --model.rounds 1 --model.recall.slots 256".split()
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def brief(argv: list[str]) -> list[str]:
     given = {token.split("=")[0] for token in argv}
     if argv[0] == "sweep" and "--trials" in argv:
         argv[argv.index("--trials") + 1] = "2"
-    given |= {"--data.window", "--model.recall_slots"} if task else set()  # which a task has no use for
+    given |= {"--data.window", "--model.recall.slots"} if task else set()  # which a task has no use for
     pairs = [pair for pair in zip(own[::2], own[1::2], strict=True) if pair[0] not in given]
     if "space.yaml" in argv:  # what is searched is not given as well
         searched = Path("space.yaml").read_text()

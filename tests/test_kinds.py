@@ -17,11 +17,17 @@ import inn.testing
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
 from inn.nn.topology.base import edges_of
-from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, RECALLS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
-SMALL = {"vocab": 11, "neurons": 4, "width": 8, "rounds": 2, "recall": [1, 2], "recall_slots": 64, "recall_width": 4}
+SMALL = {
+    "vocab": 11,
+    "neurons": 4,
+    "width": 8,
+    "rounds": 2,
+    "recall": {"kind": "last", "contexts": [1, 2], "slots": 64, "width": 4},
+}
 TOKENS = torch.arange(24).reshape(2, 12) % 11
 
 
@@ -123,6 +129,11 @@ def test_gates(gate):
 @pytest.mark.parametrize("readout", built_in(READOUTS))
 def test_readouts(readout):
     inn.testing.check_readout(readout)
+
+
+@pytest.mark.parametrize("recall", [kind for kind in built_in(RECALLS) if kind != "none"])
+def test_recalls(recall):
+    inn.testing.check_recall(recall)
 
 
 @pytest.mark.parametrize("kind", built_in(MODELS))
@@ -352,7 +363,7 @@ def test_an_installed_package_brings_its_kinds(tmp_path):
     train = (
         "train demo --run run --data.corpus file:corpus.txt --model.memory slow-gru --model.memory.update_bias 2 "
         "--model.router left --model.topology star --model.neurons 3 --model.width 8 --model.recall [1,2] "
-        "--model.recall_slots 64 --train.symbols 1024 --data.batch 4 --data.window 32 --train.threads 1"
+        "--model.recall.slots 64 --train.symbols 1024 --data.batch 4 --data.window 32 --train.threads 1"
     )
     for argv in (train.split(), ["eval", "run"], ["generate", "run", "--tokens", "20"], ["export", "run", "out"],
                  ["generate", "out", "--tokens", "20"], ["look", "run"]):  # fmt: skip

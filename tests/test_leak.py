@@ -38,7 +38,7 @@ def growth(step, steps=10_000, warm=1_000) -> float:
 
 
 def test_training_does_not_leak():
-    model = inn.INN(vocab=11, neurons=2, width=8, rounds=1, state=4, dropout=0.1, recall_slots=64)
+    model = inn.INN(vocab=11, neurons=2, width=8, rounds=1, state=4, dropout=0.1, slots=64)
     optimizer = build_optimizer(model, TrainConfig())
     tokens = torch.randint(11, (2, 5))
     state = None

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from inn.nn.outputs import Last, Outputs
     from inn.nn.population import NeuronLinear
     from inn.nn.readout import Readout
+    from inn.nn.recall.base import Recall
     from inn.nn.routing.base import Router, WeightedRouter
     from inn.nn.state import State
     from inn.nn.topology.base import Topology
@@ -65,6 +66,7 @@ _HOME = {
     "InnerMap": "inn.nn.inner.base",
     "Gate": "inn.nn.gates.base",
     "Readout": "inn.nn.readout",
+    "Recall": "inn.nn.recall.base",
     "Objective": "inn.training.objectives.base",
     "Vocabulary": "inn.data.base",
     "Task": "inn.data.tasks.base",
@@ -118,6 +120,7 @@ __all__ = [
     "Organ",
     "Outputs",
     "Readout",
+    "Recall",
     "Router",
     "SequenceModel",
     "State",

@@ -163,6 +163,12 @@ GATES = Kinds(
         "experts": "inn.nn.gates.options:ExpertsOptions",
     },
 )
+RECALLS = Kinds(
+    "recall",
+    "inn.recalls",
+    {"none": "", "last": "inn.nn.recall.last:Last"},
+    {"last": "inn.nn.recall.options:LastOptions"},
+)
 MODELS = Kinds(
     "model kind",
     "inn.models",
@@ -268,6 +274,7 @@ TABLES = {
     "inner": INNERS,
     "gate": GATES,
     "readout": READOUTS,
+    "recall": RECALLS,
     "model": MODELS,
     "vocabulary": VOCABULARIES,
     "objective": OBJECTIVES,
@@ -280,7 +287,7 @@ def register(what: str, name: str) -> Callable[[T], T]:
     """Register a class as a kind of this process, by a decorator.
 
     Args:
-        what: `memory`, `router`, `topology`, `inner`, `gate`, `readout`, `model`, ...: keys of `TABLES`.
+        what: `memory`, `router`, `topology`, `inner`, `gate`, `readout`, `recall`, `model`, ...: keys of `TABLES`.
         name: how configurations name it.
 
     Raises `InputError` for another `what`, and where the name is taken.

@@ -21,7 +21,7 @@ TEXT = np.random.default_rng(0).integers(7, size=900)
 
 def model(**fields):
     torch.manual_seed(0)
-    fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2, 3], "recall_slots": 64, **fields}
+    fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2, 3], "slots": 64, **fields}
     return inn.INN(vocab=7, **fields).eval()
 
 

@@ -15,7 +15,7 @@ ROUTERS = ["dendrites", "attention", "bus", "mixing", "static"]
 
 def model(**fields):
     torch.manual_seed(0)
-    fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2], "recall_slots": 64, "zero_start": False, **fields}
+    fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2], "slots": 64, "zero_start": False, **fields}
     return inn.INN(stored_model({"vocab": 11, **fields})).eval()
 
 

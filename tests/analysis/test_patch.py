@@ -37,7 +37,7 @@ def test_all_neurons_patched_have_read_the_other_text():
 
 @pytest.mark.parametrize("neurons", [[], [0], [0, 1, 2]])
 def test_its_own_memory_changes_nothing(neurons):
-    assert patch(model(recall=[2, 3], recall_slots=64), A, A, THEN, neurons).divergence.abs().max() == 0
+    assert patch(model(recall=[2, 3], slots=64), A, A, THEN, neurons).divergence.abs().max() == 0
 
 
 def test_one_patched_neuron_alone_by_hand():
@@ -68,7 +68,7 @@ def test_without_messages_only_the_patched_neuron_is_touched():
 
 
 def test_what_is_recalled_stays_and_no_state_is_changed():
-    m = model(recall=[2, 3], recall_slots=64)
+    m = model(recall=[2, 3], slots=64)
     with torch.no_grad():
         _, into = m(A[None])
         _, source = m(B[None])

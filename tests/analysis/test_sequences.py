@@ -43,7 +43,7 @@ def symbols() -> Examples:
 def model(head: str, **fields):
     torch.manual_seed(0)
     if head == "symbols":
-        return INN(vocab=5, neurons=2, width=4, rounds=1, recall=[2, 3], recall_slots=64).eval()
+        return INN(vocab=5, neurons=2, width=4, rounds=1, recall=[2, 3], slots=64).eval()
     sizes = {"features": 2, "outputs": 3 if head == "classes" else 2, "head": head}
     return build_model(model_config("signal", **sizes, neurons=2, width=4, rounds=2, **fields)).eval()
 

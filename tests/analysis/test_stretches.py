@@ -47,7 +47,7 @@ def test_mistakes():
 
 def model(**fields):
     torch.manual_seed(0)
-    fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2, 3], "recall_slots": 64, **fields}
+    fields = {"neurons": 3, "width": 8, "rounds": 2, "recall": [2, 3], "slots": 64, **fields}
     return inn.INN(stored_model({"vocab": 7, **fields})).eval()
 
 

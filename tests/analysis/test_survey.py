@@ -122,12 +122,12 @@ def test_shuffled_text_tells_nothing(planted):
     "fields",
     [
         {"neurons": 1, "width": 8, "router": "none", "recall": []},
-        {"neurons": 2, "width": 8, "router": "none", "recall": [2, 3, 4], "recall_slots": 64},
+        {"neurons": 2, "width": 8, "router": "none", "recall": [2, 3, 4], "slots": 64},
         {"neurons": 3, "width": 8, "heads": 2, "router": "attention", "gate": "soft", "readout": "attention",
          "input": "copy", "recall": []},
         {"neurons": 3, "width": 8, "router": "bus", "share_rounds": True, "readout": "mean", "input": "copy",
-         "recall": [2], "recall_slots": 64},
-        {"neurons": 2, "width": 8, "recall": [2, 3], "recall_slots": 64, "gate": "hard"},
+         "recall": [2], "slots": 64},
+        {"neurons": 2, "width": 8, "recall": [2, 3], "slots": 64, "gate": "hard"},
     ],
 )  # fmt: skip
 def test_every_kind_of_graph(fields):
@@ -168,7 +168,7 @@ def test_each_card_is_of_its_own_neuron():
     from inn.analysis.recording.stretches import stretches
 
     torch.manual_seed(0)
-    model = inn.INN(vocab=256, neurons=3, width=8, rounds=1, recall=[1, 2, 3], recall_slots=64)
+    model = inn.INN(vocab=256, neurons=3, width=8, rounds=1, recall=[1, 2, 3], slots=64)
     text = np.frombuffer(b"what came before comes again, " * 20, np.uint8)
     cards = survey(model, Dataset("own", text, text, text, Bytes(), "0"), symbols=400)["cards"]
     lesions = [nullcontext, *(lambda n=n, f=f: f(model, [n]) for f in (silenced, forgetful) for n in range(3))]

@@ -18,7 +18,7 @@ from inn_benchmarks.steps import StepSize
 from inn_benchmarks.traffic import on_the_wire, volume
 
 ROOT = Path(__file__).parents[2]
-SMALL = StepSize(4, 16, {"neurons": 4, "width": 8, "rounds": 2, "state": 4, "recall_slots": 64})
+SMALL = StepSize(4, 16, {"neurons": 4, "width": 8, "rounds": 2, "state": 4, "slots": 64})
 PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
 
 
@@ -66,8 +66,8 @@ def test_costs():
     assert two.efficiency == pytest.approx(0.12 / (0.12 + 0.32))  # the backward pass, 0.08 s, hides no more than itself
     assert four.efficiency < two.efficiency < one.efficiency == 1
     assert cost(model, 4, 2, 10, gpu, "fsdp").memory == 4_000 + 4 * (500 + 600) + 200
-    sizes = sizes_of(INNConfig(vocab=27, neurons=2, width=8, rounds=3, recall_slots=64))
-    real = model_of(StepSize(1, 1, {"neurons": 2, "width": 8, "rounds": 3, "recall_slots": 64}))
+    sizes = sizes_of(INNConfig(vocab=27, neurons=2, width=8, rounds=3, recall={"kind": "last", "slots": 64}))
+    real = model_of(StepSize(1, 1, {"neurons": 2, "width": 8, "rounds": 3, "slots": 64}))
     assert sizes.parameters == real.num_parameters
     assert sizes.stream == real.initial_state(1).bytes
     assert sizes.flops == real.training_flops

@@ -14,7 +14,7 @@ import pytest
 from inn.cli.main import main
 
 SMALL = [
-    *("--model.neurons", "2", "--model.width", "16", "--model.rounds", "1", "--model.recall_slots", "64"),
+    *("--model.neurons", "2", "--model.width", "16", "--model.rounds", "1", "--model.recall.slots", "64"),
     *("--data.batch", "4", "--data.window", "32", "--train.symbols", "1280", "--train.threads", "1"),
     *(
         "--train.log_every",

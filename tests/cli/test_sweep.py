@@ -16,7 +16,7 @@ def here(tmp_path, monkeypatch, corpus):
     """A folder with a space in it, and what a small sweep needs."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "space.yaml").write_text("train.lr: {low: 1e-3, high: 2e-2, log: true}\nmodel.neurons: [2, 3]\n")
-    brief = "--model.width 8 --model.rounds 1 --model.recall_slots 64 --data.batch 4 --data.window 32 --device cpu"
+    brief = "--model.width 8 --model.rounds 1 --model.recall.slots 64 --data.batch 4 --data.window 32 --device cpu"
     more = "--train.symbols 512 --train.eval_every 2 --train.sample_every 0"
     return ["sweep", "study-smoke", "space.yaml", "--data.corpus", f"file:{corpus}", *brief.split(), *more.split()]
 

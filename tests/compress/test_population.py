@@ -15,8 +15,8 @@ OPTIONS = {"attention": {"heads": 2, "zero_start": False}, "bus": {"bus_width": 
 
 def separate(router="dendrites", **fields):
     torch.manual_seed(0)
-    given = {"vocab": 11, "neurons": 4, "width": 8, "rounds": 2, "recall_width": 4, **OPTIONS.get(router, {}), **fields}
-    return INN(router=router, **given).eval()
+    given = {"vocab": 11, "neurons": 4, "width": 8, "rounds": 2, **OPTIONS.get(router, {}), **fields}
+    return INN(router=router, **given, recall_options={"width": 4}).eval()
 
 
 def text(rows=8, length=64):

@@ -13,11 +13,16 @@ from inn.config.checks import default_of
 from inn.config.parts import option_names, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
-from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, ROUTERS, TOPOLOGIES
+from inn.registry import GATES, INNERS, MEMORIES, MODELS, READOUTS, RECALLS, ROUTERS, TOPOLOGIES
 from inn.system.errors import InputError
 
 SMALL = {
-    "inn": {"neurons": 6, "width": 8, "rounds": 2, "recall": [1, 2], "recall_width": 4, "recall_slots": 64},
+    "inn": {
+        "neurons": 6,
+        "width": 8,
+        "rounds": 2,
+        "recall": {"kind": "last", "contexts": [1, 2], "slots": 64, "width": 4},
+    },
     "lstm": {"width": 16, "layers": 2},
     "gru": {"width": 16, "layers": 2},
     "transformer": {"width": 16, "layers": 2, "heads": 2, "window": 4},
@@ -44,7 +49,7 @@ OTHER = {
     "input": "copy", "weights": "shared", "identity": "embedding", "norm": "rms", "gate": "soft",
     "timescales": "spread", "update": "parallel", "residual": "input", "attend": 3,
     "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4, "dropout": 0.5, "hidden": 24, "workspace_width": 32,
-    "population": [{"neurons": 2}, {"neurons": 4}], "recall": [3], "recall_forget": 0.9, "routing_dropout": 0.5,
+    "population": [{"neurons": 2}, {"neurons": 4}], "recall": "none", "contexts": [3], "routing_dropout": 0.5,
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
@@ -65,7 +70,7 @@ WITH = {
 }  # fmt: skip
 """What an option needs to mean something."""
 OF_CLASSES = {"kind": "edges", "edges": [[0, 2], [1, 0]], "classes": ["a", "b"], "itself": False}
-NOT_SEEN = {"kind", "recall_forget"}
+NOT_SEEN = {("model", "kind"), ("recall", "forget")}
 """Not seen in one forward pass: a chance per training window (see `tests/nn/test_recall.py`)."""
 
 
@@ -107,7 +112,7 @@ def test_every_option_of_a_model_does_something(kind):
     config_type = MODELS.options(kind)
     parts = parts_of(config_type)
     for f in fields(config_type):
-        if f.name in NOT_SEEN or (f.name in parts and len(parts[f.name]) == 1 and f.name != "memory"):
+        if ("model", f.name) in NOT_SEEN or (f.name in parts and len(parts[f.name]) == 1 and f.name != "memory"):
             continue
         signal = kind.startswith("signal")
         needed = {"quantiles": {"head": "quantiles"}, **WITH, **({"head": {}} if signal else {})}.get(f.name, {})
@@ -140,10 +145,12 @@ PARTS = [
         "inner": INNERS,
         "gate": GATES,
         "readout": READOUTS,
+        "recall": RECALLS,
     }.items()
     for kind in kinds
     if kinds.origin(kind) == "built in"
     for option in option_names(kinds, kind)
+    if (part, option) not in NOT_SEEN
 ]
 
 
@@ -194,7 +201,7 @@ def test_what_means_nothing_beside_the_others_is_refused(config_type):
     for f in needy:
         on = f.metadata["on"]
         onecycle = "onecycle" if f.name == "lr_floor" else "cosine"
-        idle = {"router": "none", "recall": [], "schedule": onecycle, "corpus": "task:parity"}.get(on)
+        idle = {"router": "none", "schedule": onecycle, "corpus": "task:parity"}.get(on)
         beside = {} if idle is None else {on: idle}
         beside |= {"update": "parallel", "router": "attention"} if on == "update" else {}
         of_text = {"vocabulary": "bytes", "order": "random", "tokenizer": "a.json"} if on == "corpus" else {}

@@ -68,14 +68,14 @@ def test_a_preset_replaces_the_recipes_model_and_later_fields_override_it():
     assert model.rounds == 2
     assert resolve_settings("text8-paper", ["--model.preset", "paper-fixed"]).model.embedding_std == 0.02
     distinct = resolve_settings("text8-paper", ["--model.preset", "distinct"]).model
-    assert distinct == INNConfig(vocab=27, router="attention", recall=[])
+    assert distinct == INNConfig(vocab=27, router="attention", recall="none")
     for preset in PRESETS:
-        assert resolve_settings("text8", ["--model.preset", preset]).model.recall == []
+        assert resolve_settings("text8", ["--model.preset", preset]).model.recall.kind == "none"
 
 
 def test_lists_are_set_too():
-    assert resolve_settings("text8", ["--model.recall", "[3,1]"]).model.recall == [3, 1]
-    assert resolve_settings("text8", ["--model.recall=[]"]).model.recall == []
+    assert resolve_settings("text8", ["--model.recall", "[3,1]"]).model.recall.contexts == [3, 1]
+    assert resolve_settings("text8", ["--model.recall=[]"]).model.recall.kind == "none"
 
 
 def test_the_paper_recipe_is_the_published_training():
@@ -143,8 +143,8 @@ def test_numbers_in_a_recipe_may_be_written_as_on_the_command_line(tmp_path):
         ("text8", ["--model.router", "attention", "--model.width", "30"], "width 30 is not divisible by heads 4"),
         ("text8", ["--model.update", "parallel"], "update 'parallel' has no meaning with router 'dendrites'"),
         ("text8", ["--model.recall", "[2,70]"], "recall lists contexts of 1 to 64 symbols, not 70"),
-        ("text8", ["--model.recall", "2;3"], "--model.recall expects a list like [1,2], not '2;3'"),
-        ("text8", ["--model.recall_slots", "0"], "recall_slots must be at least 1, not 0"),
+        ("text8", ["--model.recall", "2;3"], "--model.recall cannot be '2;3'"),
+        ("text8", ["--model.recall.slots", "0"], "recall.slots must be at least 4, not 0"),
         ("text8", ["--data.vocabulary", "chars"], "--data.vocabulary cannot be 'chars'; did you mean 'characters'?"),
         ("text8", ["--width", "3"], "unexpected argument '--width' among the settings"),
     ],

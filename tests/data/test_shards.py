@@ -242,7 +242,7 @@ def test_training_reads_shards(tmp_path, prepared):
     def config(symbols: int) -> RunConfig:
         data = DataConfig(corpus=f"shards:{prepared}", vocabulary="bytes", batch=2, window=8, order="shuffled")
         settings = TrainConfig(symbols=symbols, threads=1, eval_symbols=50, sample_every=0, checkpoint_every=20)
-        return RunConfig(model_config("inn", neurons=2, width=8, rounds=1, recall_slots=64), data, settings)
+        return RunConfig(model_config("inn", neurons=2, width=8, rounds=1, slots=64), data, settings)
 
     def stop(event) -> None:
         if event.step == 20:

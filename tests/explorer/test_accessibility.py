@@ -31,7 +31,7 @@ def test_every_view_of_the_page(audit, pages, name, views, width, scheme):
 @both_schemes
 @both_widths
 def test_playing(audit, model_of, width, scheme):
-    player = Player(model_of(TEXT, recall=[2], recall_slots=64))
+    player = Player(model_of(TEXT, recall=[2], slots=64))
     passage = player.read({"serial": 0, "text": TEXT})["passage"]
     page = build_page([{"name": "by hand", "passage": passage}], play={"neurons": 4, "text": TEXT})
 

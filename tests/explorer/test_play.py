@@ -18,7 +18,7 @@ TEXT = "the cat sat on the mat and "
 
 @pytest.fixture
 def server(model_of):
-    player = Player(model_of(TEXT, recall=[2], recall_slots=64))
+    player = Player(model_of(TEXT, recall=[2], slots=64))
     passage = player.read({"serial": 0, "text": TEXT})["passage"]
     page = build_page([{"name": "by hand", "passage": passage}], play={"neurons": 4, "text": TEXT})
     with LocalServer(page, {"read": player.read, "write": player.write}) as one:

@@ -21,7 +21,7 @@ TEXT = "the cat sat on the mat and "
 
 @pytest.fixture
 def model(model_of):
-    return model_of(TEXT, recall=[2, 3], recall_slots=64)
+    return model_of(TEXT, recall=[2, 3], slots=64)
 
 
 @pytest.fixture

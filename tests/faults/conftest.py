@@ -32,7 +32,7 @@ def tiny(text_file):
 
     def make(kind: str, **settings) -> RunConfig:
         fields = {
-            "inn": {"neurons": 2, "width": 8, "rounds": 1, "recall_slots": 64, "state": 4, "dropout": 0.1},
+            "inn": {"neurons": 2, "width": 8, "rounds": 1, "slots": 64, "state": 4, "dropout": 0.1},
             "lstm": {"width": 8, "dropout": 0.1},
         }[kind]
         defaults = {

@@ -17,7 +17,7 @@ from inn.ops import use_backend
 from inn.registry import TABLES
 
 VOCAB, B, T = 7, 2, 5
-MODEL = {"neurons": 2, "width": 4, "rounds": 1, "recall_slots": 64, "memory_options": {"state": 2}}
+MODEL = {"neurons": 2, "width": 4, "rounds": 1, "slots": 64, "memory_options": {"state": 2}}
 FIELDS = {
     "inn": MODEL,
     "lstm": {"width": 8, "layers": 1},
@@ -187,7 +187,7 @@ ODD = {
 """Values that any argument may be given, by name; where one of them means something it is no fault."""
 CONFIG = """
 vocab neurons width rounds share_rounds input weights identity memory population topology router norm update gate
-readout dropout tied embedding_std recall recall_width recall_slots recall_forget embedding_width head cutoffs
+readout dropout tied embedding_std recall recall_options embedding_width head cutoffs
 memory_options router_options topology_options state expand conv dt_min dt_max dt_rank timescales preset
 """.split()
 

@@ -183,7 +183,7 @@ def test_settings_of_an_exported_folder(folder, changes):
 
 
 def test_settings_that_change_what_is_computed_and_no_shape_are_refused(call, folder):
-    fields_with(recall_forget=0.5)(folder)
+    fields_with(forget=0.5)(folder)
     assert "checksums.json" in call("generate", folder, "--tokens", 2).sentence()
 
 
@@ -324,7 +324,9 @@ def test_folders_of_checkpoints_with_other_digits_are_ignored(call, run):
         "model: {width: 1000000000, neurons: 100000}",
         "model: {rounds: 100000, width: 4096}",
         "model: {memory: {kind: mamba, conv: 1000000000}}",
-        "model: {recall_slots: 100000000000}",
+        "model: {recall: {kind: last, slots: 100000000000}}",
+        "model: {recall: {contexts: [2]}}",
+        "model: {recall: {kind: last, contexts: 2}}",
         "model: {population: [{neurons: x}]}",
         "vocab: []",
         "5: 3",
@@ -358,8 +360,8 @@ def test_a_recipe_that_cannot_be(tmp_path, recipe):
         ["--train.lr_floor", -5],
         ["--train.lr_floor", "nan"],
         ["--train.clip", "nan"],
-        ["--model.recall_slots", 10**11],
-        ["--model.recall_slots", 3],
+        ["--model.recall.slots", 10**11],
+        ["--model.recall.slots", 3],
         ["--model.rounds", 10**5, "--model.width", 512],
         ["--model.memory.conv", 10**9],
         ["--model.parameters", "9" * 40],
@@ -377,7 +379,7 @@ def test_settings_that_cannot_be(call, tmp_path, monkeypatch, settings):
 
 def test_a_model_beyond_the_machine_is_built_where_that_is_asked_for(monkeypatch):
     monkeypatch.setattr("inn.models.build.machine_memory", lambda: 10**6)
-    config = model_config(vocab=256, neurons=2, width=64, rounds=1, recall_slots=1 << 20)
+    config = model_config(vocab=256, neurons=2, width=64, rounds=1, slots=1 << 20)
     with pytest.raises(InputError, match=r"INN_ANY_SIZE=1 to go on all the same"):
         build_model(config)
     monkeypatch.setenv("INN_ANY_SIZE", "1")

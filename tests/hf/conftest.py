@@ -16,7 +16,7 @@ from inn.models.build import build_model
 logging.disable_progress_bar()
 
 PLAIN = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "state": 4}
-TINY = {**PLAIN, "recall_slots": 64, "recall_width": 4}
+TINY = {**PLAIN, "recall_options": {"slots": 64, "width": 4}}
 KINDS = {
     "default": {**TINY, "recall": [1, 2, 3]},
     "distinct": {**PLAIN, "preset": "distinct", "heads": 2},
@@ -43,9 +43,8 @@ def build():
         name: str = "default", dtype: torch.dtype = torch.float64, seed: int = 0, steady: bool = False, **fields
     ) -> INNForCausalLM:
         torch.manual_seed(seed)
-        recalls = "recall_slots" in KINDS[name]
-        if steady and recalls:
-            fields["recall_forget"] = 0.0
+        if steady and "recall_options" in KINDS[name]:
+            fields["forget"] = 0.0
         inn = build_model(model_config(**{**KINDS[name], **fields}))
         with torch.no_grad():
             for p in inn.parameters():
@@ -73,6 +72,6 @@ def kind(request) -> str:
 def run(tmp_path_factory, cache) -> Path:
     """A finished run with something to recall."""
     path = tmp_path_factory.mktemp("hf") / "run"
-    tiny = "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall_slots 256 --data.window 32"
+    tiny = "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall.slots 256 --data.window 32"
     assert main(["train", "demo", "--run", str(path), *tiny.split(), "--train.symbols", "1024"]) == 0
     return path

@@ -33,7 +33,7 @@ def trained(tmp_path_factory, cache):
     def make(vocabulary: str):
         if vocabulary not in made:
             run, out = str(folder / f"run-{vocabulary}"), str(folder / f"out-{vocabulary}")
-            small = "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall_slots 256 --data.window 32"
+            small = "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall.slots 256 --data.window 32"
             data = ["--data.corpus", f"file:{folder / 'text.txt'}", "--data.vocabulary", vocabulary]
             assert main(["train", "demo", "--run", run, *small.split(), *data, "--train.symbols", "4096"]) == 0
             assert main(["export", run, out]) == 0

@@ -12,7 +12,7 @@ from inn.hf import INNCache, INNForCausalLM, INNHFConfig, INNModel
 from inn.models.build import build_model
 
 KINDS = ("default", "distinct", "paper", "adaptive", "shared rounds", "bus", "stack")
-TINY = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "recall_slots": 64}
+TINY = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "slots": 64}
 
 
 def test_the_weights_are_shared_and_the_logits_the_models(kind, build, tokens):

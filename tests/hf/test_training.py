@@ -131,7 +131,7 @@ def test_a_loss_is_divided_by_what_is_predicted(build, tokens):
 
 
 def test_the_penalty_of_gates_is_paid_once_a_step_and_not_for_padding(build, tokens):
-    model, x = build(gate="soft", gate_penalty=2.0, recall_forget=0.0).train(), tokens(2, 6)
+    model, x = build(gate="soft", gate_penalty=2.0, forget=0.0).train(), tokens(2, 6)
     whole = model(x, labels=x, num_items_in_batch=10).loss
     parts = sum(model(row[None], labels=row[None], num_items_in_batch=10).loss for row in x)
     torch.testing.assert_close(whole, parts)

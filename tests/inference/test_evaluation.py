@@ -33,7 +33,7 @@ from inn.nn.state import State
 from inn.system.errors import InputError
 
 FIELDS = {
-    "inn": {"neurons": 2, "width": 8, "rounds": 2, "recall_slots": 64, "state": 4, "dropout": 0.3},
+    "inn": {"neurons": 2, "width": 8, "rounds": 2, "slots": 64, "state": 4, "dropout": 0.3},
     "lstm": {"width": 8, "dropout": 0.3},
     "transformer": {"width": 8, "layers": 2, "heads": 2, "window": 64},
     "ngram": {"order": 3},

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="another platform needs no make-believe")
 SMALL = (
-    "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall_slots 64 --data.batch 4 --data.window 16 "
+    "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall.slots 64 --data.batch 4 --data.window 16 "
     "--train.symbols 512 --train.log_every 2 --train.eval_every 4 --train.sample_every 5 --train.checkpoint_every 2 "
     "--train.keep 1 --device cpu"
 )

@@ -25,7 +25,7 @@ import inn
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "inn"
 TINY = (
-    "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall_slots 64 --data.batch 4 --data.window 16 "
+    "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall.slots 64 --data.batch 4 --data.window 16 "
     "--train.symbols 256 --train.sample_every 0 --train.eval_symbols 200 --device cpu"
 ).split()
 

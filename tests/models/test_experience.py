@@ -10,7 +10,7 @@ from inn.data.vocabulary import build_vocabulary
 from inn.models.generate import complete, generate
 from inn.models.inn import RECALL
 
-SMALL = {"vocab": 27, "neurons": 3, "width": 8, "rounds": 1, "recall": [2, 3], "recall_slots": 64}
+SMALL = {"vocab": 27, "neurons": 3, "width": 8, "rounds": 1, "recall": [2, 3], "slots": 64}
 
 
 def model(**fields):

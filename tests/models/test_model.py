@@ -124,7 +124,7 @@ def test_step_is_the_same_path():
 
 STEPPED = [
     {},
-    {"gate": "hard", "weights": "shared", "recall": [1, 2, 3, 4, 5], "recall_slots": 7},
+    {"gate": "hard", "weights": "shared", "recall": [1, 2, 3, 4, 5], "slots": 7},
     {"router": "attention", "recall": []},
     {"router": "attention", "weights": "shared", "update": "message-norm"},
     {"router": "bus", "gate": "soft", "zero_start": False},

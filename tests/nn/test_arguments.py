@@ -16,7 +16,7 @@ from inn.registry import READOUTS, ROUTERS
 
 VOCAB, B, T = 7, 3, 6
 SMALL = {
-    "inn": {"neurons": 2, "width": 4, "rounds": 2, "recall_slots": 64, "memory_options": {"state": 4}},
+    "inn": {"neurons": 2, "width": 4, "rounds": 2, "slots": 64, "memory_options": {"state": 4}},
     "lstm": {"width": 8},
     "gru": {"width": 8},
     "mamba-stack": {"width": 8, "layers": 2, "memory_options": {"state": 4}},
@@ -295,7 +295,7 @@ STRANGERS = {
     ),
     "another width": lambda kind: built(kind, **({"order": 2} if kind == "ngram" else {"width": 16})),
     "no recall": lambda kind: inn.INN(vocab=VOCAB, neurons=2, width=4, rounds=2, recall=[]),
-    "other slots": lambda kind: built("inn", recall_slots=128),
+    "other slots": lambda kind: built("inn", slots=128),
     "another kind": lambda kind: built("lstm" if kind != "lstm" else "transformer"),
 }
 
@@ -352,7 +352,7 @@ def test_states_are_joined_moved_copied_and_saved(tmp_path):
     with pytest.raises(inn.InputError, match="same rounds"):
         state.concat_batch(built("lstm").initial_state(1))
     with pytest.raises(inn.InputError, match="cannot be joined"):
-        state.concat_batch(built("inn", torch.float32, recall_slots=128).initial_state(1))
+        state.concat_batch(built("inn", torch.float32, slots=128).initial_state(1))
     copied = copy.deepcopy(state)
     assert all(torch.equal(copied[k], state[k]) for k in state)
     assert not copied[0, "ssm"].requires_grad

@@ -21,13 +21,13 @@ from inn.config.run import RunConfig
 from inn.config.settings import resolve_settings
 from inn.data.vocabulary import build_vocabulary
 from inn.models.inn import RECALL
-from inn.nn.recall import Recall
+from inn.nn.recall.last import Last
 from inn.nn.state import State
 from inn.nn.topology.edges import Edges
 from inn.ops.lookup import EMPTY, RUNS
 
 VOCAB = 5
-SMALL = {"vocab": VOCAB, "neurons": 3, "width": 6, "rounds": 2, "state": 3, "recall_slots": 40, "embedding_std": 0.5}
+SMALL = {"vocab": VOCAB, "neurons": 3, "width": 6, "rounds": 2, "state": 3, "slots": 40, "embedding_std": 0.5}
 
 
 def small(**fields):
@@ -88,7 +88,7 @@ def test_a_reset_is_a_fresh_start_of_its_stream_alone():
 
 
 def test_in_training_a_stream_now_and_then_forgets_all_it_knows():
-    model = small(recall_forget=0.5).train()
+    model = small(forget=0.5).train()
     x, later = text(3, 30), text(3, 30, seed=2)
     _, state = model(x, reset=torch.zeros(3, 30, dtype=torch.bool))
     reset = torch.zeros(3, 30, dtype=torch.bool)
@@ -193,7 +193,7 @@ def test_the_future_changes_nothing():
 
 def test_a_second_reading_is_known_by_heart():
     """By construction: of a text of random symbols, read again, a table of long contexts has every next one."""
-    module = Recall(INNConfig(vocab=50, neurons=2, width=8, recall=[3, 5]))
+    module = Last(INNConfig(vocab=50, neurons=2, width=8, recall=[3, 5]))
     x = text(1, 200, vocab=50).repeat(1, 2)
     table, recent = module.initial_state(1).values()
     found = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), module.orders)[0]
@@ -210,8 +210,7 @@ def test_a_second_reading_is_predicted_better():
 
     def bits(recall):
         torch.manual_seed(0)
-        slots = {"recall_slots": 1024} if recall else {}
-        model = inn.INN(vocab=20, neurons=4, width=16, rounds=1, recall=recall, **slots)
+        model = inn.INN(vocab=20, neurons=4, width=16, rounds=1, recall=recall)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
         for step in range(151):
             x = text(8, 60, seed=step, vocab=20).repeat(1, 2)
@@ -221,15 +220,15 @@ def test_a_second_reading_is_predicted_better():
             optimizer.step()
         return loss[:, :59].mean().item(), loss[:, 70:].mean().item()
 
-    first, second = bits([2, 3, 4, 5])
+    first, second = bits({"kind": "last", "contexts": [2, 3, 4, 5], "slots": 1024})
     assert first > 2.9  # ln 20 = 3.0: nobody can know
     assert second < 1.0
-    assert bits([])[1] > 2.5
+    assert bits("none")[1] > 2.5
 
 
 def test_context_lengths_are_dealt_out_in_turn():
     def orders(neurons, recall):
-        return Recall(INNConfig(vocab=VOCAB, neurons=neurons, width=6, recall=recall)).orders
+        return Last(INNConfig(vocab=VOCAB, neurons=neurons, width=6, recall=recall)).orders
 
     assert orders(3, [2, 4, 6]) == [2, 4, 6]
     assert orders(2, [2, 4, 6]) == [2, 6, 4, 2]  # neuron 0 has 2 and 6, neuron 1 has 4, and 2 again
@@ -261,7 +260,7 @@ def test_what_is_found_is_a_symbol_by_neuron_and_run():
 
 def test_where_nothing_is_found_no_symbol_is_heard_at_the_start():
     torch.manual_seed(0)
-    module = Recall(INNConfig(vocab=50, neurons=2, width=8))
+    module = Last(INNConfig(vocab=50, neurons=2, width=8))
     found, _ = module(torch.arange(50)[None], None)  # no context comes twice
     assert (found == 0).all()
 
@@ -314,8 +313,11 @@ def test_a_state_goes_through_a_file_and_a_cast():
     [
         ({"recall": [0]}, "contexts of 1 to 64 symbols, not 0"),
         ({"recall": [65]}, "contexts of 1 to 64 symbols, not 65"),
-        ({"recall_width": 0}, "recall_width must be at least 1"),
-        ({"recall_slots": 0}, "recall_slots must be at least 1"),
+        ({"recall": {"kind": "last", "width": 0}}, "recall.width must be at least 1"),
+        ({"recall": {"kind": "last", "slots": 0}}, "recall.slots must be at least 4"),
+        ({"recall": {"kind": "last", "contexts": []}}, "no context; set recall none"),
+        ({"recall": {"kind": "last", "contexts": 2}}, r"recall.contexts expects a list like \[1,2\], not 2"),
+        ({"recall": {"kind": "none", "slots": 8}}, "option 'slots' belongs to recall 'last', not 'none'"),
         ({"vocab": 2**21 + 1}, "at most 2,097,152 symbols"),
     ],
 )
@@ -326,9 +328,9 @@ def test_what_makes_no_sense_is_a_sentence(fields, sentence):
 
 def old(tmp_path):
     """The configuration of a run of version 0.1, in a run's folder; and the model it meant."""
-    meant = resolve_settings("text8-small", ["--model.router", "attention", "--model.width=8", "--model.recall=[]"])
+    meant = resolve_settings("text8-small", ["--model.router", "attention", "--model.width=8", "--model.recall=none"])
     tree = meant.to_dict()
-    for name in ("recall", "recall_width", "recall_slots", "topology", "population"):
+    for name in ("recall", "topology", "population"):
         del tree["model"][name]
     for part in ("memory", "router", "readout"):  # options stood beside the fields
         options = tree["model"].pop(part)
@@ -346,20 +348,20 @@ def test_a_run_from_before_recall_is_what_it_was(tmp_path, capsys):
     assert resolve_settings(str(tmp_path / "config.yaml")) == meant  # a run's configuration is a recipe
     assert main(["info", str(tmp_path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["settings"]["model"]["recall"] == []
+    assert facts["settings"]["model"]["recall"] == {"kind": "none"}
     assert "recall" not in facts["parameters_by_part"]
 
 
 def test_a_run_with_recall_and_a_recipe_are_read_as_they_are():
     new = resolve_settings("text8-small", ["--model.recall=[3,1]"])
     assert RunConfig.from_dict(migrate(new.to_dict())) == new
-    assert resolve_settings("text8-small").model.recall == INNConfig().recall != []
+    assert resolve_settings("text8-small").model.recall == INNConfig().recall
 
 
 @pytest.mark.parametrize("taped", [False, True])
 def test_what_a_model_writes_is_not_recalled(taped):
     torch.manual_seed(0)
-    model = inn.INN(vocab=5, neurons=2, width=8, rounds=1, recall=[1, 2], recall_slots=32).eval()
+    model = inn.INN(vocab=5, neurons=2, width=8, rounds=1, recall=[1, 2], slots=32).eval()
     _, state = model(torch.randint(5, (1, 30)))
     before = state.clone()
     symbol = torch.tensor([3])
@@ -372,7 +374,7 @@ def test_what_a_model_writes_is_not_recalled(taped):
 
 
 def test_generation_believes_the_prompt_and_not_itself(monkeypatch):
-    model = inn.INN(vocab=5, neurons=2, width=8, rounds=1, recall=[1, 2], recall_slots=32).eval()
+    model = inn.INN(vocab=5, neurons=2, width=8, rounds=1, recall=[1, 2], slots=32).eval()
     model.vocabulary = build_vocabulary("characters", "abcde")
     step, tables = model.step_, []
 

@@ -72,7 +72,7 @@ def test_who_is_absent_is_masked_by_its_number_and_not_by_its_place():
 def test_any_split_of_time_and_steps_in_place_agree():
     torch.manual_seed(0)
     model = inn.INN(
-        vocab=9, neurons=5, width=8, rounds=2, recall=[1], recall_width=4, recall_slots=16,
+        vocab=9, neurons=5, width=8, rounds=2, recall=[1], recall_options={"slots": 16, "width": 4},
         topology_options={"sensors": [0, 2]}, readout_options={"read": [1, 4]},
     ).double().eval()  # fmt: skip
     with torch.no_grad():

@@ -11,7 +11,13 @@ import inn
 from inn.nn.spikes import CODES, coded, counts, expanded, sent
 from inn.system.errors import InputError
 
-SMALL = {"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "recall": [1], "recall_slots": 16, "recall_width": 4}
+SMALL = {
+    "vocab": 11,
+    "neurons": 3,
+    "width": 8,
+    "rounds": 2,
+    "recall": {"kind": "last", "contexts": [1], "slots": 16, "width": 4},
+}
 TOKENS = torch.arange(18).reshape(2, 9) % 11
 
 

@@ -30,7 +30,7 @@ COMMANDS = (
     "train eval analyze stability score compress-text decompress-text runs push generate export look play upcycle info "
     "data compress study sweep bench demo"
 ).split()
-SECTIONS = ("memory", "router", "topology", "gate", "readout", "population", "symbols", "recall", "head")
+SECTIONS = ("memory", "router", "topology", "gate", "readout", "population", "symbols", "head")
 """Fields of a model's configuration that may hold other fields, once they are grouped by owner."""
 OWNED = {
     "heads": ("attention",),
@@ -40,8 +40,8 @@ OWNED = {
     "bus_width": ("bus",),
 }
 """Options of some routers only: a configuration with another router need not have them."""
-MOVED: dict[str, str] = {}
-"""Flat name -> its place, dotted, for a field whose own name has changed: `{"recall_slots": "recall.slots"}`."""
+MOVED: dict[str, str] = {f"recall_{option}": f"recall.{option}" for option in ("width", "slots", "forget")}
+"""Flat name -> its place, dotted, for a field whose own name has changed."""
 MODELS = ("inn", "lstm", "mamba-stack", "transformer", "ngram")
 RUNS = (*MODELS, "paper", "bus")
 """The finished runs in `runs/`: one per model of `recipe.yaml`, and those of `paper.yaml` and `bus.yaml`."""
@@ -76,6 +76,8 @@ def find(config: Any, name: str) -> Any:
         for part in MOVED[name].split("."):
             tree = tree[part]
         return tree
+    if name == "recall" and isinstance(tree.get(name), Mapping):  # once a list of contexts
+        return tree[name].get("contexts", [])
     if name in tree:
         value = tree[name]
         return value["kind"] if name in SECTIONS and isinstance(value, Mapping) else value
@@ -94,6 +96,8 @@ def differences(pinned: Mapping[str, Any], config: Any) -> dict[str, tuple[Any, 
             now = find(config, name)
         except KeyError:
             if name in OWNED and "router" in pinned and pinned["router"] not in OWNED[name]:
+                continue
+            if name in MOVED and pinned.get("recall") == []:
                 continue
             now = "nothing of that name"
         if now != value or type(now) is not type(value):

@@ -13,12 +13,12 @@ WIDTH = 16
 
 def wide() -> inn.INN:
     torch.manual_seed(0)
-    return inn.INN(vocab=7, neurons=1, width=WIDTH, rounds=2, router="none", state=3, recall=[2], recall_slots=8).eval()
+    return inn.INN(vocab=7, neurons=1, width=WIDTH, rounds=2, router="none", state=3, recall=[2], slots=8).eval()
 
 
 def graph() -> inn.INN:
     torch.manual_seed(0)
-    return inn.INN(vocab=7, neurons=PARTS, width=4, rounds=1, recall=[2], recall_slots=8).eval()
+    return inn.INN(vocab=7, neurons=PARTS, width=4, rounds=1, recall=[2], slots=8).eval()
 
 
 TOKENS = torch.randint(7, (2, 12), generator=torch.Generator().manual_seed(1))

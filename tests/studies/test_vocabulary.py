@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inn.config.assemble import model_config
+from inn.config.settings import resolve_settings
 from inn.models.build import build_model
 from inn_studies.vocabulary import SIZES, SYMBOLS, VocabularyStudy
 
@@ -58,6 +58,7 @@ def test_rows_are_about_equal_in_parameters():
     for label, fields in size.models.items():
         symbols = SYMBOLS[label.split(" ", 1)[1]]
         vocab = {"words": 10_000, "characters": 50}.get(symbols["data.vocabulary"]) or symbols["data.units"]
-        own = {name.removeprefix("model."): value for name, value in symbols.items() if name.startswith("model.")}
-        counts[label] = build_model(model_config(**{**fields, **own}, vocab=vocab)).num_parameters
+        given = {**{f"model.{name}": value for name, value in fields.items()}, **symbols, "model.vocab": vocab}
+        config = resolve_settings(None, [f"--{name}={value}" for name, value in given.items()]).model
+        counts[label] = build_model(config).num_parameters
     assert max(counts.values()) < 1.08 * min(counts.values()), counts

@@ -14,7 +14,7 @@ from inn.surgery.neurons import grow, keep
 from inn.surgery.states import beside, carried
 from inn.system.errors import InputError
 
-FIELDS = {"vocab": 9, "width": 8, "rounds": 1, "recall": [1, 2], "recall_slots": 64, "recall_width": 4}
+FIELDS = {"vocab": 9, "width": 8, "rounds": 1, "recall": {"kind": "last", "contexts": [1, 2], "slots": 64, "width": 4}}
 TOKENS = torch.arange(16).reshape(2, 8) ** 2 % 7
 OPTIONS = {
     "attention": {"heads": 2}, "workspace": {"heads": 2, "workspace_width": 8}, "mixture": {"top": 2},
@@ -33,7 +33,7 @@ PAIRS = [
     ({"topology": "ring", "neurons": 4}, {"topology": {"kind": "edges", "edges": [[0, 1, -1]]}}),
     ({"topology": {"kind": "complete", "sensors": [0]}, "readout": {"kind": "concat", "read": [1]}}, {}),
     ({"population": [{"neurons": 1}, {"neurons": 1, "memory": "gru"}]}, {"memory": "gru"}),
-    ({"recall": [], "recall_width": 24, "recall_slots": 65536}, {"recall": [1, 2, 3, 2, 1]}),
+    ({"recall": "none"}, {"recall": [1, 2, 3, 2, 1]}),
 ]  # fmt: skip
 SLOW = [
     *(({"memory": kind}, {}) for kind in MEMORIES if kind not in ("mamba", "gru")), ({"router": "none"},) * 2,
@@ -228,7 +228,7 @@ def test_what_cannot_be_merged_is_refused():
 
     bytes_, characters = model(1, vocab=256), model(2, vocab=256)
     bytes_.vocabulary, characters.vocabulary = Bytes(), Characters("abc")
-    slots = model(2, recall_slots=128)
+    slots = model(2, recall_options={"slots": 128})
     for one, two, sentence in (
         (model(1), model(2, vocab=8), "vocab is 9 in one and 8 in the other"),
         (model(1), model(2, width=16), "width is 8 in one and 16"),
@@ -236,7 +236,7 @@ def test_what_cannot_be_merged_is_refused():
         (model(1), model(2, share_rounds=True), "share_rounds is False in one and True"),
         (model(1), model(2, router="bus"), "router is DendritesOptions.*BusOptions"),
         (model(1), model(2, inner="hourglass"), "inner is .* in the other"),
-        (model(1), slots, "recall_slots is 64 in one and 128"),
+        (model(1), slots, "recall.slots is 64 in one and 128"),
         (model(1), model(2).float(), "dtypes are torch.float64 and torch.float32"),
         (bytes_, characters, "one reads .* and the other"),
         (model(1), model(1, inn.Graph), "different kinds cannot be merged: INN and Graph"),

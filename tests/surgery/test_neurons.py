@@ -11,7 +11,13 @@ from inn.surgery.neurons import concentrate, grow, keep
 from inn.surgery.states import carried
 from inn.system.errors import InputError
 
-FIELDS = {"vocab": 9, "neurons": 5, "width": 8, "rounds": 1, "recall": [1, 2], "recall_slots": 64, "recall_width": 4}
+FIELDS = {
+    "vocab": 9,
+    "neurons": 5,
+    "width": 8,
+    "rounds": 1,
+    "recall": {"kind": "last", "contexts": [1, 2], "slots": 64, "width": 4},
+}
 TOKENS = torch.arange(16).reshape(2, 8) ** 2 % 7
 KEPT, GONE = [0, 2, 3], [1, 4]
 OPTIONS = {

@@ -18,7 +18,13 @@ from inn.surgery.organ import Organ, axes_of, cut, places
 from inn.system.errors import InputError
 from inn.system.files import sha256_of
 
-FIELDS = {"vocab": 9, "neurons": 5, "width": 8, "rounds": 2, "recall": [1, 2], "recall_slots": 64, "recall_width": 4}
+FIELDS = {
+    "vocab": 9,
+    "neurons": 5,
+    "width": 8,
+    "rounds": 2,
+    "recall": {"kind": "last", "contexts": [1, 2], "slots": 64, "width": 4},
+}
 TOKENS = torch.arange(16).reshape(2, 8) ** 2 % 7
 MODELS = [
     {}, {"readout": "mean"}, {"readout": "attention", "input": "copy"}, {"embedding_width": 4}, {"tied": False},

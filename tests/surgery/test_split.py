@@ -14,7 +14,13 @@ from inn.surgery.experts import ExpertMLP, balanced
 from inn.surgery.split import split, unsplit
 from inn.system.errors import InputError
 
-FIELDS = {"vocab": 9, "neurons": 4, "width": 8, "rounds": 2, "recall": [1, 2], "recall_slots": 64, "recall_width": 4}
+FIELDS = {
+    "vocab": 9,
+    "neurons": 4,
+    "width": 8,
+    "rounds": 2,
+    "recall": {"kind": "last", "contexts": [1, 2], "slots": 64, "width": 4},
+}
 TOKENS = torch.arange(24).reshape(2, 12) ** 2 % 7
 GRAPHS = [
     {}, {"router": "attention", "readout": "mean"}, {"router": "bus"}, {"weights": "communal", "communal_states": 5},

@@ -17,7 +17,7 @@ collect_ignore = ["toys.py"]  # it registers kinds, under one name of the module
 WORDS = "the a cat dog sat ran on under over mat tree and then it was not so very".split()
 
 SMALL = {
-    "inn": {"neurons": 2, "width": 8, "rounds": 2, "state": 4, "dropout": 0.1, "recall_slots": 64},
+    "inn": {"neurons": 2, "width": 8, "rounds": 2, "state": 4, "dropout": 0.1, "recall": {"kind": "last", "slots": 64}},
     "lstm": {"width": 12, "layers": 2, "dropout": 0.1},
     "transformer": {"width": 16, "layers": 2, "heads": 2, "window": 16, "dropout": 0.1},
     "mamba-stack": {"width": 12, "layers": 2, "state": 4, "dropout": 0.1},
@@ -49,8 +49,6 @@ def tiny(text_file):
             "checkpoint_every": 3,
         }
         fields = {**SMALL.get(kind, {}), **(model or {})}
-        if fields.get("recall") == []:
-            del fields["recall_slots"]
         if "memory" in fields:
             del fields["state"]
         return RunConfig(

@@ -27,7 +27,7 @@ from inn.training.trainer import fit
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory, text_file):
     path = tmp_path_factory.mktemp("teacher") / "run"
-    fields = {"neurons": 2, "width": 8, "rounds": 1, "recall_slots": 64, "dropout": 0.1}
+    fields = {"neurons": 2, "width": 8, "rounds": 1, "slots": 64, "dropout": 0.1}
     train = {"symbols": 64 * 4, "threads": 1, "sample_every": 0, "eval_symbols": 300}
     data = DataConfig(corpus=f"file:{text_file}", batch=4, window=16)
     fit(RunConfig(model_config("inn", **fields), data, TrainConfig(**train)), path)

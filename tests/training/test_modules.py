@@ -21,9 +21,9 @@ from inn.training.objectives.modules import Lessons, Stretch, assembled
 from inn.training.trainer import fit
 
 SIZE = {"neurons": 3, "width": 8, "rounds": 3}
-WIDE = {**SIZE, "recall_slots": 64}
+WIDE = {**SIZE, "slots": 64}
 SHAPES = {
-    "inn": {**WIDE, "vocab": 9, "recall_forget": 0.0},
+    "inn": {**WIDE, "vocab": 9, "forget": 0.0},
     "attention": {**SIZE, "vocab": 9, "recall": [], "router": "attention", "topology": "ring", "readout": "mean"},
     "lag": {**SIZE, "vocab": 9, "recall": [], "memory": "gru", "router": {"kind": "dendrites", "lag": 1}},
     "signal": {**SIZE, "features": 2, "outputs": 4, "head": "classes", "pool": "mean"},

@@ -21,7 +21,7 @@ from inn.training.parallel.single import SingleDevice
 from inn.training.step import Stepper
 from inn.training.trainer import fit
 
-MODEL = {"neurons": 4, "width": 4, "rounds": 2, "recall_slots": 64, "recall_forget": 0.0}
+MODEL = {"neurons": 4, "width": 4, "rounds": 2, "slots": 64, "forget": 0.0}
 
 
 def stepper(model: dict | None = None, *, kind: str = "inn", double: bool = False, **options) -> Any:

@@ -62,7 +62,7 @@ def lines(run) -> list[dict]:
 
 def stepper(kind: str = "lstm", **settings) -> Stepper:
     torch.manual_seed(0)
-    fields = {"lstm": {"width": 8}, "inn": {"neurons": 2, "width": 8, "rounds": 2, "recall_slots": 64}}[kind]
+    fields = {"lstm": {"width": 8}, "inn": {"neurons": 2, "width": 8, "rounds": 2, "slots": 64}}[kind]
     model = build_model(model_config(kind, vocab=11, **fields))
     config = TrainConfig(**{"clip": 0.0, **settings})
     return Stepper(SingleDevice(model), build_optimizer(model, config), config, carry=True)

@@ -211,7 +211,7 @@ def test_models_of_signals_are_protected_their_way_in_included():
 
 
 def test_of_an_embedding_the_rows_that_were_read_stay_and_new_symbols_are_learned():
-    model = inn.INN(vocab=9, neurons=2, width=4, rounds=1, recall=[1], recall_slots=16, recall_width=2)
+    model = inn.INN(vocab=9, neurons=2, width=4, rounds=1, recall=[1], recall_options={"slots": 16, "width": 2})
     tokens = torch.arange(20).reshape(2, 10) % 5
     found = directions(model, [Batch(tokens, tokens, None)])
     for name in ("embedding.weight", "recall.symbol"):

@@ -19,7 +19,7 @@ from inn.training.step import Stepper
 from inn.training.trainer import fit
 
 MODEL = {
-    "neurons": 8, "width": 4, "rounds": 2, "recall_slots": 64, "topology": "rewired",
+    "neurons": 8, "width": 4, "rounds": 2, "slots": 64, "topology": "rewired",
     "topology_options": {"density": 0.375},
 }  # fmt: skip
 ROUTERS = {"dendrites": {}, "bus": {"bus_width": 3}, "mixing": {"zero_start": False}}

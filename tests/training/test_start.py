@@ -18,7 +18,7 @@ from inn.training import events
 from inn.training.start import overrides, train
 from inn.training.trainer import fit
 
-MODEL = {"neurons": 2, "width": 8, "rounds": 1, "memory": {"kind": "mamba", "state": 4}, "recall_slots": 64}
+MODEL = {"neurons": 2, "width": 8, "rounds": 1, "memory": {"kind": "mamba", "state": 4}, "slots": 64}
 TRAIN = {"symbols": 4 * 16 * 6, "threads": 1, "log_every": 1, "eval_every": 3, "eval_symbols": 300, "sample_every": 0}
 
 
@@ -52,7 +52,7 @@ def test_it_is_the_run_of_the_settings(tmp_path, data):
         for section, fields in (("data", data), ("train", TRAIN))
         for name, value in fields.items()
     ]
-    words += ["--model.neurons=2", "--model.width=8", "--model.rounds=1", "--model.state=4", "--model.recall_slots=64"]
+    words += ["--model.neurons=2", "--model.width=8", "--model.rounds=1", "--model.state=4", "--model.recall.slots=64"]
     settings = resolve("demo", words)
     fit(settings.config, tmp_path / "fit")
     one = train(settings, tmp_path / "settings")

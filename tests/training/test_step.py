@@ -15,7 +15,7 @@ from inn.training.parallel.single import SingleDevice
 from inn.training.step import Stepper, trim
 
 FIELDS = {
-    "inn": {"neurons": 2, "width": 8, "rounds": 2, "recall_slots": 64, "gate": "soft", "gate_penalty": 0.1},
+    "inn": {"neurons": 2, "width": 8, "rounds": 2, "slots": 64, "gate": "soft", "gate_penalty": 0.1},
     "lstm": {"width": 8},
     "transformer": {"width": 8, "layers": 1, "heads": 2, "window": 8},
 }

@@ -50,7 +50,7 @@ TINY: dict[str, dict[str, Any]] = {
     "gpu-loop": {"size": ScanSize(1, 2, 1, 3), "effort": _TOY},
     "gpu-step": {"size": StepSize(2, 6, _SMALL), "effort": _TOY},
     "gpu-generate": {"size": StepSize(2, 1, _SMALL), "effort": _TOY},
-    "gpu-compile": {"size": StepSize(2, 6, {**_SMALL, "recall": []}), "effort": _TOY, "backend": "aot_eager"},
+    "gpu-compile": {"size": StepSize(2, 6, {**_SMALL, "recall": "none"}), "effort": _TOY, "backend": "aot_eager"},
     "gpu-memory": {"size": StepSize(4, 64, _STACK)},
 }
 """Rows as a dry run measures them: on the CPU, kernels in Triton's interpreter, so that numbers mean nothing."""

@@ -313,8 +313,8 @@ def check_recall(device: str, seconds: float = 60.0) -> dict[str, Any]:
 
 
 MODELS: dict[str, dict[str, Any]] = {
-    "inn": {"neurons": 4, "width": 16, "rounds": 2, "recall_slots": 64},
-    "inn, attention": {"neurons": 4, "width": 16, "rounds": 2, "router": "attention", "recall": []},
+    "inn": {"neurons": 4, "width": 16, "rounds": 2, "recall": {"kind": "last", "slots": 64}},
+    "inn, attention": {"neurons": 4, "width": 16, "rounds": 2, "router": "attention", "recall": "none"},
     "inn, shared": {"neurons": 3, "width": 16, "rounds": 2, "preset": "paper-fixed", "heads": 2},
     "mamba-stack": {"width": 24, "layers": 2},
     "lstm": {"width": 24, "layers": 2},

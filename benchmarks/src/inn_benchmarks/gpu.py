@@ -37,7 +37,7 @@ SHORT = Effort(seconds=4.0, sample=0.05)
 
 OPS, STEP, WRITING = ScanSize(32, 256, 8, 128), StepSize(64, 256), StepSize(64, 1)
 LOOP = ScanSize(16, 256, 8, 32)
-NO_RECALL = StepSize(64, 256, {"recall": []})
+NO_RECALL = StepSize(64, 256, {"recall": "none"})
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def gpu_step(size: StepSize = STEP, effort: Effort = SHORT, device: str = "cuda"
     on_card(device)
     product = Product(torch.bfloat16, max(effort.product, 8192) if device == "cuda" else effort.product, device)
     shares, seconds = {}, {}
-    for name, fields in {"default": {}, "without recall": {"recall": []}}.items():
+    for name, fields in {"default": {}, "without recall": {"recall": "none"}}.items():
         model = default_model(device, **{**size.model, **fields})
         step = train_step(model, size.batch, size.length, vocab=VOCAB, bf16=True)
         times = in_turns({"step": step, "product": synced(product, device)}, effort)

@@ -105,7 +105,14 @@ def growth(size: SparseSize = SparseSize((64, 256, 1024, 4096)), effort: Effort 
 def graph(size: SparseSize, fields: dict[str, Any]) -> torch.nn.Module:
     """A model with router `attention` of so many neurons."""
     torch.manual_seed(0)
-    own = {"neurons": size.neurons[0], "width": size.width, "rounds": 1, "router": "attention", "recall": [], **fields}
+    own = {
+        "neurons": size.neurons[0],
+        "width": size.width,
+        "rounds": 1,
+        "router": "attention",
+        "recall": "none",
+        **fields,
+    }
     return build_model(model_config("inn", vocab=VOCAB, **own))
 
 

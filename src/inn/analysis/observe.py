@@ -130,7 +130,7 @@ def observe(model: Neurons, text: Reading, report: Callable[[int, int], None] | 
     >>> import numpy as np
     >>> from inn import INN
     >>> from inn.analysis.recording.stretches import stretches
-    >>> model = INN(vocab=5, neurons=3, width=8, rounds=2, recall=[])
+    >>> model = INN(vocab=5, neurons=3, width=8, rounds=2, recall="none")
     >>> seen = observe(model, stretches(np.arange(600) % 5, 300))
     >>> seen.activity.shape, seen.maps.shape
     (torch.Size([2, 16, 18, 3]), torch.Size([16, 2, 3, 3]))

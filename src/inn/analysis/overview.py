@@ -337,8 +337,7 @@ def _neighbours(weights: Tensor | None, n: int) -> dict[str, Any]:
 def _recall(model: Neurons, n: int, costs: dict[tuple[str, int, int], Any]) -> dict[str, Any] | None:
     if not isinstance(model, INN) or model.recall is None:
         return None
-    each = model.recall.each
-    return {"length": model.recall.orders[n * each : (n + 1) * each], "bits": costs["recall", n, 0].bits}
+    return {"length": model.recall.contexts(n), "bits": costs["recall", n, 0].bits}
 
 
 __all__ = ["APART", "TOP", "survey"]

@@ -8,8 +8,9 @@ from typing import Any
 
 from inn.config.checks import check_value, default_of, idle, kind_of
 from inn.config.graph import GraphConfig, neurons_of
+from inn.config.migrate import FORMER
 from inn.config.models import PRESETS
-from inn.config.parts import check_option, option_names, owners_of, parts_of
+from inn.config.parts import check_option, longhand, option_names, owners_of, parts_of
 from inn.config.typed import typed
 from inn.registry import MODELS, Kinds
 from inn.system.errors import InputError, lookup, nearest
@@ -38,7 +39,7 @@ class Draft:
 
     def choose(self, name: str, value: Any) -> None:
         """Choose a part. What was said before of options that the new kind has, too, still holds."""
-        kinds = parts_of(self.config_type)[name]
+        kinds, value = parts_of(self.config_type)[name], longhand(self.config_type, name, value)
         new = {"kind": value} if isinstance(value, str) else _plain_part(name, value)
         if not isinstance(new.get("kind"), str):
             raise InputError(f"{name} must name a kind, not {value!r}")
@@ -53,6 +54,8 @@ class Draft:
     def owner(self, option: str) -> str | None:
         """The part whose chosen kind has an option of this name; raises `InputError` where several have."""
         found = [p for p, kinds in parts_of(self.config_type).items() if option in self._options(p, kinds)]
+        yielding = {f.name for f in fields(self.config_type) if f.metadata.get("yields")}
+        found = [p for p in found if p not in yielding] or found
         if len(found) > 1:
             raise InputError(
                 f"several parts have an option '{option}'; write {' or '.join(f'{p}.{option}' for p in found)}"
@@ -84,12 +87,23 @@ class Draft:
             self.tree[name] = value
         elif (part := self.owner(name)) is not None:
             self.tree[part] = {**self.part(part), name: value}
+        elif (place := self.former(name)) is not None:
+            part, option = place
+            if option in self._options(part, kinds := parts_of(self.config_type)[part]):
+                self.tree[part] = {**self.part(part), option: value}
+            elif not lenient:
+                check_option(part, kinds, self.part(part)["kind"], option)
         elif (where := self.elsewhere(name)) is None:
             raise InputError(f"unknown field '{self.section}{name}'{of}{nearest(name, self.names())}")
         elif lenient:
             self.spare[name] = value
         else:
             raise InputError(f"field '{name}' {where}, or leave it out")
+
+    def former(self, name: str) -> tuple[str, str] | None:
+        """The part and its option that a field of an earlier version is now; None for another name."""
+        place = FORMER.get(name)
+        return place if place is not None and place[0] in parts_of(self.config_type) else None
 
     def names(self) -> list[str]:
         """All fields that can be set as the parts are."""

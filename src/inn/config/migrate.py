@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+FORMER = {f"recall_{option}": ("recall", option) for option in ("width", "slots", "forget")}
+"""Fields of earlier versions that are an option of a part now: name -> part and option. They are still understood."""
 _OF_EVERY_RUN = {"memory", "state", "conv", "expand", "dt_rank", "dt_min", "dt_max"}
 """Fields that runs of version 0.1 wrote out beside one another."""
 
@@ -18,5 +20,5 @@ def migrate(tree: dict[str, Any]) -> dict[str, Any]:
     """
     model = tree.get("model")
     if isinstance(model, dict) and model.get("kind") == "inn" and set(model) >= _OF_EVERY_RUN:
-        return {**tree, "model": {"recall": [], **model}}
+        return {**tree, "model": {"recall": "none", **model}}
     return tree

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from inn.config.checks import check_at_least, check_fraction, needs
+from inn.config.checks import check_at_least
 from inn.config.graph import GraphConfig
+from inn.config.parts import part
 from inn.config.symbols import SymbolsConfig
-from inn.system.errors import InputError
+from inn.registry import RECALLS
+
+
+def _of_contexts(value: Any) -> Any:
+    """A list, `[2, 3]` or as the command line has it, is short for kind `last` with these contexts; `[]` for none."""
+    if isinstance(value, str) and value.startswith("["):
+        return {"kind": "none"} if value[1:].strip() == "]" else {"kind": "last", "contexts": value}
+    if isinstance(value, list | tuple):
+        return {"kind": "last", "contexts": list(value)} if value else {"kind": "none"}
+    return value
 
 
 @dataclass
 class INNConfig(GraphConfig, SymbolsConfig):
-    """An Intelligent Neural Network: embedding, n-gram cache (recall), graph of neurons, head."""
+    """An Intelligent Neural Network: embedding, recall (an n-gram cache), graph of neurons, head."""
 
     kind: Literal["inn"] = "inn"
     """The kind of model."""
@@ -23,36 +33,23 @@ class INNConfig(GraphConfig, SymbolsConfig):
     """The head uses the embedding's weights."""
     embedding_std: float = 0.02
     """Standard deviation of the embedding at the start (the published code: 1)."""
-    recall: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 7, 8, 10])
-    """Context lengths of the n-gram cache (what followed the last time), given to the neurons in turn; [] for none."""
-    recall_width: int = needs(24, "recall", bool, "[2,4,6]")
-    """Width of an entry of the n-gram cache, before it is mapped to a neuron's width."""
-    recall_slots: int = needs(65536, "recall", bool, "[2,4,6]")
-    """Contexts in the n-gram cache of a neuron; later ones replace earlier ones."""
-    recall_forget: float = needs(0.004, "recall", bool, "[2,4,6]")
-    """Probability of clearing a stream's n-gram cache before a training window, to learn short texts too."""
+    recall: Any = part(RECALLS, "last", short=_of_contexts, yields=True)
+    """What neurons look up in what was read; `last`: the symbol that followed the last time (an n-gram cache)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_symbols(self.tied)
-        check_at_least(self, 1, "vocab", "recall_width", "recall_slots")
+        check_at_least(self, 1, "vocab")
         check_at_least(self, 0, "embedding_std")
-        check_at_least(self, 4, "recall_slots")  # of fewer, contexts take each other's place and nothing is recalled
-        check_fraction(self, "recall_forget")
-        for length in self.recall:
-            if not 1 <= length <= 64:
-                raise InputError(f"recall lists contexts of 1 to 64 symbols, not {length}")
-        if self.recall and self.vocab > 2**21:
-            raise InputError(f"recall knows at most 2,097,152 symbols, and vocab is {self.vocab}; give recall=[]")
 
 
 _PAPER: dict[str, Any] = {
     "neurons": 32, "width": 256, "rounds": 6, "input": "copy", "weights": "shared", "readout": "mean",
     "router": {"kind": "attention", "heads": 4, "zero_start": False, "routing_dropout": 0.1},
-    "memory": {"kind": "mamba", "dt_rank": 16}, "embedding_std": 1.0, "recall": [],
+    "memory": {"kind": "mamba", "dt_rank": 16}, "embedding_std": 1.0, "recall": "none",
 }  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
-    "distinct": {"router": {"kind": "attention"}, "recall": []},
+    "distinct": {"router": {"kind": "attention"}, "recall": "none"},
     "paper": _PAPER,
     "paper-fixed": {**_PAPER, "embedding_std": 0.02},
 }

@@ -43,7 +43,11 @@ class Options:
 
 
 def part(kinds: Kinds, default: str, **needs: Any) -> Any:
-    """A dataclass field that holds a part; `needs` says what it means nothing without, as in `checks.needs`."""
+    """A dataclass field that holds a part; `needs` says what it means nothing without, as in `checks.needs`.
+
+    `short` is a function from what may stand in the place of a kind to a kind with its options; with `yields` an
+    option's own name means that of another part, where both have one.
+    """
     return field(default=default, metadata={"kinds": kinds, **needs})
 
 
@@ -79,7 +83,13 @@ def _named(config_type: type) -> set[str]:
 def settle_parts(config: Any) -> None:
     """Turn every part of a configuration, however it was given, into its kind's options."""
     for name, kinds in parts_of(type(config)).items():
-        setattr(config, name, settled(name, kinds, getattr(config, name)))
+        setattr(config, name, settled(name, kinds, longhand(type(config), name, getattr(config, name))))
+
+
+def longhand(config_type: type, name: str, value: Any) -> Any:
+    """What is given for a part, a kind with its options where it was something that is short for these."""
+    short = next((f.metadata.get("short") for f in fields(config_type) if f.name == name), None)
+    return value if short is None else short(value)
 
 
 def settled(name: str, kinds: Kinds, value: Any) -> Options:

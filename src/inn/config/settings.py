@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from inn.config.assemble import Draft, add, drafted, implied_parts, model_draft, preset_of
-from inn.config.checks import idle
+from inn.config.checks import idle, kind_of
 from inn.config.migrate import migrate
 from inn.config.parser import PARSING
-from inn.config.parts import check_option, kinds_of, parts_of
+from inn.config.parts import check_option, kinds_of, longhand, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig, task_of
 from inn.config.sections import MODEL_EXTRA, SECTIONS, settings_parser
 from inn.config.sizes import with_sizes
@@ -154,11 +154,12 @@ def choose_kinds(drafts: Mapping[str, Draft], given: Sequence[str]) -> list[str]
         config_type = drafts[section].config_type if section in drafts else object
         field, _, inner = path.partition(".")
         kinds = kinds_of(config_type).get(field) if inner in ("", "kind") else None
-        if kinds is not None and "=" in token and value not in kinds:
+        chosen = value if kinds is None else longhand(config_type, field, value)
+        if kinds is not None and "=" in token and kind_of(chosen) not in kinds:
             raise InputError(f"--{section}.{field} cannot be '{value}'{nearest(value, kinds)}")
         if kinds is not None and field in parts_of(config_type):
-            drafts[section].choose(field, value)
-            path = f"{field}.kind"
+            drafts[section].choose(field, chosen)  # its options, where `value` is short for some, are the draft's now
+            path, value = f"{field}.kind", kind_of(chosen)
         for part, kind in implied_parts(config_type, {path: value}).items():
             drafts[section].choose(part, kind)
             found.append(f"--{section}.{part}.kind={kind}")
@@ -182,6 +183,8 @@ def _place(draft: Draft, section: str, path: str) -> str:
         return path
     if (owner := draft.owner(field)) is not None:
         return f"{owner}.{field}"
+    if (place := draft.former(field)) is not None:
+        return _place(draft, section, ".".join(place))
     if (where := draft.elsewhere(field)) is not None:
         raise InputError(f"field '{section}.{field}' {where.replace('; set ', f'; set {section}.')}, or leave it out")
     return path  # which the parser knows nothing of, and says so
@@ -274,7 +277,7 @@ def task_recipe(corpus: str) -> dict[str, Any]:
     """
     kind = task_of(corpus)
     TASKS.check(kind)
-    model = {"kind": "signal"} if TASKS[kind].signal else {"kind": "inn", "recall": []}
+    model = {"kind": "signal"} if TASKS[kind].signal else {"kind": "inn", "recall": "none"}
     return {
         "description": f"A small graph of neurons on {corpus}.",
         "model": {**model, "neurons": 8, "width": 16, "rounds": 2},

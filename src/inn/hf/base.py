@@ -53,7 +53,6 @@ class INNPreTrainedModel(PreTrainedModel):
     config_class = INNHFConfig
     base_model_prefix = "inn"
     supports_gradient_checkpointing = True
-    _no_split_modules = INN.no_split
     _tied_weights_keys = {"inn.head.weight": "inn.embedding.weight"}
     _is_stateful = False  # the past can be recorded, see `INNCache.crop`
     _made = False
@@ -68,6 +67,7 @@ class INNPreTrainedModel(PreTrainedModel):
             )
         self.inn = build_model(config.build()) if inn is None else inn  # type: ignore[assignment]
         self.gradient_checkpointing = False
+        self._no_split_modules = self.inn.no_split
         self.post_init()
         self._made = True
 

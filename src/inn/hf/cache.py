@@ -220,5 +220,5 @@ def unlearned(before: State, after: State, rows: Tensor) -> State:
     key = (RECALL, "table")
     if key not in after:
         return after
-    table = torch.where(rows[:, None, None, None], before[key], after[key])
+    table = torch.where(rows.view(-1, *[1] * (after[key].ndim - 1)), before[key], after[key])
     return State({**after, key: table}, after.penalties)

@@ -210,7 +210,7 @@ def projections(model: nn.Module) -> list[str]:
     """The names of all projections of the neurons, for `peft.LoraConfig(target_parameters=...)`.
 
     >>> from inn import INN
-    >>> projections(INN(vocab=27, neurons=2, width=8, rounds=1, recall=[]))[-1]
+    >>> projections(INN(vocab=27, neurons=2, width=8, rounds=1, recall="none"))[-1]
     'backbone.rounds.0.router.hear.weight'
     """
     return [f"{name}.weight" for name, m in model.named_modules() if isinstance(m, NeuronLinear)]

@@ -45,7 +45,7 @@ def evaluate_examples(
     >>> from inn.config.run import DataConfig
     >>> from inn.data.task_data import task_data
     >>> data = task_data(DataConfig(corpus="task:parity"), {"length": 4})
-    >>> score = evaluate_examples(INN(vocab=2, neurons=1, width=4, rounds=1, recall=[]), data.examples("test"))
+    >>> score = evaluate_examples(INN(vocab=2, neurons=1, width=4, rounds=1, recall="none"), data.examples("test"))
     >>> score.count, sorted(score.metrics)
     (4000, ['accuracy', 'auroc', 'exact'])
     """

@@ -19,11 +19,12 @@ from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.parts import MeanLinear
 from inn.nn.population import Embedding, Linear, started
-from inn.nn.recall import Recall
+from inn.nn.recall.base import Recall
 from inn.nn.roles import sensed
 from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
 from inn.nn.topology.edges import Edges
+from inn.registry import RECALLS
 from inn.system.errors import InputError
 
 RECALL = -1
@@ -36,7 +37,7 @@ class INN(HoldsGraph, SequenceModel):
 
     By default each neuron has its own weights and its own part of the embedding, receives messages from all others with
     a weight matrix per edge (router `dendrites`), has a Mamba memory, and an n-gram cache: which symbol followed the
-    same context last time, with its own context length (`inn.nn.recall.Recall`). Preset `paper`: the published model.
+    same context last time, with its own context length (recall `last`). Preset `paper`: the published model.
 
     Args:
         config: an `INNConfig`; or give its fields by name, over a `preset` (`distinct`, `paper`, `paper-fixed`). A
@@ -52,7 +53,7 @@ class INN(HoldsGraph, SequenceModel):
     torch.Size([2, 10, 256])
     """
 
-    no_split = ["Round", "Recall"]
+    no_split = ["Round"]
     """Modules that are on one device wholly (`infer_auto_device_map(no_split_module_classes=...)` of accelerate)."""
     config: INNConfig
 
@@ -65,7 +66,9 @@ class INN(HoldsGraph, SequenceModel):
         embedded = c.embedding_width or c.input_width
         self.embedding = Embedding(c.vocab, embedded)
         self.widen = widening(c.embedding_width, c.input_width)
-        self.recall = Recall(c) if c.recall else None
+        recall = RECALLS[c.recall.kind]
+        self.recall: Recall | None = None if recall is None else recall(c)
+        self.no_split = [*self.no_split, *([] if recall is None else [recall.__name__])]
         self.backbone = Graph(c)
         if (table := getattr(c.gate, "table", None)) and len(table) != c.vocab:
             raise InputError(

@@ -64,5 +64,5 @@ def one_neuron(c: MambaStackConfig) -> INNConfig:
     return INNConfig(
         vocab=c.vocab, neurons=1, width=c.width, rounds=c.layers, router="none", input="copy", weights="shared",
         readout="mean", dropout=c.dropout, tied=c.tied, embedding_std=c.embedding_std, memory=c.memory,
-        embedding_width=c.embedding_width, head=c.head, cutoffs=c.cutoffs, recall=[],
+        embedding_width=c.embedding_width, head=c.head, cutoffs=c.cutoffs, recall="none",
     )  # fmt: skip

@@ -48,8 +48,8 @@ def collapse(model: INN) -> INN:
     router = model.graph.round(0).router
     if router is not None and not router.exchangeable:
         raise InputError(f"cannot collapse: router '{c.router.kind}' does not say that alike neurons hear the same")
-    if c.recall:
-        raise InputError("cannot collapse: every neuron recalls in its own way; it needs a model with recall=[]")
+    if model.recall is not None:
+        raise InputError("cannot collapse: every neuron recalls in its own way; it needs a model with recall none")
     old = model.state_dict()
     one = INN(replace(c, neurons=1))
     new: dict[str, Tensor] = {}

@@ -43,7 +43,7 @@ class Generator(nn.Module):
     Raises `InputError` for models whose neurons cannot be gated.
 
     >>> from inn import INN
-    >>> model = INN(vocab=9, neurons=8, width=4, rounds=1, router="none", recall=[])
+    >>> model = INN(vocab=9, neurons=8, width=4, rounds=1, router="none", recall="none")
     >>> small = Generator(model, tasks=3).make(torch.ones(3), budget=0.25)
     >>> small.config.neurons <= 2
     True

@@ -15,7 +15,7 @@ from inn.models.names import filed
 from inn.nn.topology.base import edges_of
 from inn.surgery.decoders import graft_decoder, is_decoder
 from inn.surgery.organ import Axes, Organ, axes_of, check_rounds, donor_of, fingerprint, joint, places
-from inn.surgery.plans import fewer, more
+from inn.surgery.plans import fewer, more, recall_of
 from inn.surgery.reading import check_plain, config_of, gains_of, graph_of
 from inn.surgery.rebuild import rebuilt, sources
 from inn.surgery.states import alike
@@ -80,7 +80,7 @@ def graft(base: Any, organ: Organ, at: int | None = None, insert: bool = False, 
             readout = plan.config.readout
             left = readout.silent - _counts(donor, organ.numbers)
             plan.config.readout = replace(readout, silent=0.0 if left < 1e-6 else left)
-        plan.config = _with_own(plan.config, base, organ, taken)
+        plan.config = _with_own(plan.config, base, donor, organ, taken)
         new = rebuilt(base, plan)
         free = iter(range(c.neurons, c.neurons + count))
         to = [next(free) if p is None else p for p in taken]
@@ -210,26 +210,24 @@ def _partners(base: Any, organ: Organ, to: Sequence[int]) -> dict[int, int]:
     return {n: number[one] for n, one in everyone if n not in organ.numbers and one in number}
 
 
-def _with_own(config: Any, base: Any, organ: Organ, taken: Sequence[int | None]) -> Any:
+def _with_own(config: Any, base: Any, donor: Any, organ: Organ, taken: Sequence[int | None]) -> Any:
     """The new configuration with what the organ's neurons recall, and the functions of their inner maps."""
     c, own = config_of(base), organ.config
     free = iter(range(c.neurons, config.neurons))
     to = {place if place is not None else next(free): n for n, place in zip(organ.numbers, taken)}
     fields: dict[str, Any] = {}
-    if getattr(c, "recall", None) or getattr(own, "recall", None):
-        each = [-(-len(one.recall) // one.neurons) for one in (c, own)]
-        if each[0] != each[1]:
-            raise InputError(
-                f"the organ does not fit: its neurons recall {each[1]} contexts each, and the base's {each[0]}"
-            )
-        lengths = [
-            own.recall[(to[i] + j * own.neurons) % len(own.recall)]
-            if i in to
-            else c.recall[(i + j * c.neurons) % len(c.recall)]
-            for j in range(each[0])
-            for i in range(config.neurons)
+    each = [len(r.contexts(0)) if (r := getattr(m, "recall", None)) is not None else 0 for m in (base, donor)]
+    if each[0] != each[1]:
+        raise InputError(
+            f"the organ does not fit: its neurons recall {each[1]} contexts each, and the base's {each[0]}"
+        )
+    if each[0]:
+        if c.recall.kind != own.recall.kind:
+            raise InputError(f"the organ does not fit: its recall is {own.recall.kind}, and the base's {c.recall.kind}")
+        there = [
+            (own.recall, own.neurons, to[i]) if i in to else (c.recall, c.neurons, i) for i in range(config.neurons)
         ]
-        fields["recall"] = lengths
+        fields["recall"] = recall_of(c.recall, there)
     if getattr(c.inner, "each", False):
         families = [own.inner.families[to[i]] if i in to else c.inner.families[i] for i in range(config.neurons)]
         fields["inner"] = replace(c.inner, families=families)

@@ -89,7 +89,7 @@ def joined(models: Sequence[Any], parts: Sequence[Any], config: Any, ids: list[i
     if not isinstance(new, Graph):
         _join_ways_in(models, new)
         if getattr(new, "recall", None) is not None:
-            _join_recall(models, new)
+            new.recall.take_([(m.recall, m.config.neurons) for m in models])
         new.vocabulary = next((m.vocabulary for m in models if m.vocabulary is not None), None)
         if any(m.experience is not None for m in models):
             new.experience = beside([m.experience for m in models], models, new)
@@ -166,9 +166,7 @@ def way_in(models: Sequence[Any], config: Any, whole: bool) -> Any:
     fields = _embedded(models)
     known = [m.recall for m in models if m.recall is not None]
     if known:
-        widths = [r.symbol.shape[1] for r in known]
-        same = all(r.symbol.shape == known[0].symbol.shape and torch.equal(r.symbol, known[0].symbol) for r in known)
-        fields["recall_width"] = widths[0] if same else sum(widths)
+        fields["recall"] = known[0].beside(config.recall, known)
     config = replace(config, **fields)
     if config.head == "adaptive":
         return config
@@ -232,23 +230,3 @@ def _join_ways_in(models: Sequence[Any], new: Any) -> None:
 def _rows(model: Any, t: Tensor) -> Tensor:
     """What is of the sensors, one after another: the same for each where they all take in the same."""
     return t if model.config.input == "split" else torch.cat([t] * len(model.config.sensors))
-
-
-def _join_recall(models: Sequence[Any], new: Any) -> None:
-    """Each neuron's own contexts and entries; what it had not before counts nothing, and has a gradient."""
-    recall, first, column = new.recall, 0, 0
-    recall.gain.zero_()
-    recall.shift.zero_()
-    width = recall.symbol.shape[1]
-    for m in models:
-        end = first + m.config.neurons
-        if (own := m.recall) is not None:
-            r = own.symbol.shape[1]
-            at = slice(0, r) if width == r else slice(column, column + r)
-            column += r
-            recall.symbol[:, at] = own.symbol
-            recall.gain[first:end, : own.each, :, at] = own.gain
-            recall.shift[first:end, : own.each, :, at] = own.shift
-            into = recall.into.weight.unflatten(2, (recall.each, width))
-            into[first:end, :, : own.each, at] = own.into.weight.unflatten(2, (own.each, r))
-        first = end

@@ -14,9 +14,9 @@ from inn.models.inn import INN
 from inn.nn.graph import Graph
 from inn.nn.topology.base import learned
 from inn.nn.topology.options import EdgesOptions, GroupsOptions
-from inn.registry import ROUTERS
+from inn.registry import RECALLS, ROUTERS
 from inn.surgery.joining import common, joined, separated, way_in
-from inn.surgery.plans import LISTED, check_resizable, listed_of, weighs
+from inn.surgery.plans import LISTED, check_resizable, listed_of, recall_of, weighs
 from inn.surgery.reading import check_plain, config_of, graph_of
 from inn.surgery.whole import is_whole
 from inn.system.errors import InputError
@@ -24,7 +24,7 @@ from inn.system.files import sha256_of
 
 _JOINED = (
     "neurons", "population", "memory", "topology", "readout", "weights", "communal_states", "inner", "input", "recall",
-    "recall_width", "tied", "embedding_width", "embedding_std", "identity_std",
+    "tied", "embedding_width", "embedding_std", "identity_std",
 )  # fmt: skip
 """Fields in which models that are merged may differ."""
 
@@ -149,14 +149,11 @@ def _check(models: Sequence[Any], configs: Sequence[Any]) -> None:
             )
         for f in fields(c):
             one, two = getattr(c, f.name), getattr(d, f.name)
-            if (
-                f.name not in _JOINED
-                and one != two
-                and not (f.name.startswith("recall") and not (c.recall and d.recall))
-            ):
+            if f.name not in _JOINED and one != two:
                 raise InputError(
                     f"models cannot be merged: {f.name} is {_said(one)} in one and {_said(two)} in the other"
                 )
+        _check_recall(getattr(c, "recall", None), getattr(d, "recall", None))
         if replace(c.inner, **_no_families(c)) != replace(d.inner, **_no_families(d)):
             raise InputError(f"models cannot be merged: inner is {c.inner} in one and {d.inner} in the other")
         if isinstance(a, Graph) and c.input != d.input:
@@ -176,6 +173,17 @@ def _check(models: Sequence[Any], configs: Sequence[Any]) -> None:
         check_resizable(d, graph, "merged with others")
         if learned(d):
             raise InputError(f"neurons cannot be merged with others: topology '{d.topology.kind}' learns its edges")
+
+
+def _check_recall(one: Any, two: Any) -> None:
+    if one is None or RECALLS.empty(one.kind) or RECALLS.empty(two.kind):
+        return
+    if one.kind != two.kind:
+        raise InputError(f"models cannot be merged: recall is '{one.kind}' in one and '{two.kind}' in the other")
+    for f in fields(one):
+        a, b = getattr(one, f.name), getattr(two, f.name)
+        if a != b and f.name not in RECALLS[one.kind].joined:
+            raise InputError(f"models cannot be merged: recall.{f.name} is {a} in one and {b} in the other")
 
 
 def _said(value: Any) -> str:
@@ -207,15 +215,8 @@ def _config(models: Sequence[Any], across: bool, whole: bool) -> Any:
     if getattr(c.inner, "each", False):
         made["inner"] = replace(c.inner, families=[f for d in configs for f in d.inner.families])
     if isinstance(models[0], INN):
-        each = max(-(-len(d.recall) // d.neurons) for d in configs)
-        made["recall"] = [
-            (d.recall or [2])[(n + j * d.neurons) % len(d.recall or [2])]
-            for j in range(each) for d in configs for n in range(d.neurons)
-        ]  # fmt: skip
-        known = [d for d in configs if d.recall]
-        for f in fields(c):
-            if f.name.startswith("recall_") and known:
-                made[f.name] = getattr(known[0], f.name)
+        whose = [(d.recall, d.neurons, n) for d in configs for n in range(d.neurons)]
+        made["recall"] = recall_of(next((o for o, _, _ in whose if not RECALLS.empty(o.kind)), c.recall), whose)
     return (
         way_in(models, replace(c, **_together(made, c)), whole)
         if not isinstance(models[0], Graph)

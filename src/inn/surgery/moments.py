@@ -41,7 +41,7 @@ def carried_moments(
     first model's at the same place, its moments stay.
 
     >>> from inn import INN, keep
-    >>> model = INN(vocab=5, neurons=3, width=4, rounds=1, recall=[])
+    >>> model = INN(vocab=5, neurons=3, width=4, rounds=1, recall="none")
     >>> known = {f"{filed(n)}/exp_avg": p.detach() for n, p in model.named_parameters()}
     >>> own = Moments(known | {f"{filed(n)}/step": torch.tensor(9.0) for n, _ in model.named_parameters()})
     >>> found, share = carried_moments(lambda m: keep(m, [1]), [model], keep(model, [1]), [own])

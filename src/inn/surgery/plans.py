@@ -17,7 +17,7 @@ from inn.nn.population import CommunalLinear
 from inn.nn.topology.base import learned
 from inn.nn.topology.edges import Edges
 from inn.nn.topology.options import EdgesOptions
-from inn.registry import MEMORIES, READOUTS
+from inn.registry import MEMORIES, READOUTS, RECALLS
 from inn.surgery.reading import Places, columns_of, config_of, fewer_read, graph_of, organs_of
 from inn.system.errors import InputError
 
@@ -162,15 +162,20 @@ def more(
 
 def _settled(c: Any, fields: dict[str, Any], plan: Plan) -> Plan:
     """The plan with its configuration: each neuron's own contexts, and whether the head can stay tied."""
-    if lengths := getattr(c, "recall", None):
-        each = -(-len(lengths) // c.neurons)
+    if hasattr(c, "recall"):
         own = [i if place is None else place for i, place in enumerate(plan.neurons)]
-        fields["recall"] = [lengths[(i + j * c.neurons) % len(lengths)] for j in range(each) for i in own]
+        fields["recall"] = recall_of(c.recall, [(c.recall, c.neurons, i) for i in own])
     new = replace(c, **fields)
     if getattr(c, "tied", False) and not _stays_tied(c, new, plan):
         new = replace(new, tied=False)
     plan.config = new
     return plan
+
+
+def recall_of(options: Any, whose: Sequence[tuple[Any, int, int]]) -> Any:
+    """The options of recall of neurons, each of them one of a model's: see `inn.nn.recall.base.Recall.of_neurons`."""
+    kind = RECALLS[options.kind]
+    return options if kind is None else kind.of_neurons(options, whose)
 
 
 def _stays_tied(old: Any, new: Any, plan: Plan) -> bool:

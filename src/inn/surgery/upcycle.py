@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 START: dict[str, Any] = {
     "neurons": 4, "weights": "shared", "identity": "silent", "identity_std": 1.0, "router": "attention",
-    "readout": "mean", "recall": [],
+    "readout": "mean", "recall": "none",
 }  # fmt: skip
 """What the population is like where nobody says otherwise."""
 
@@ -208,7 +208,7 @@ def upcycle(pretrained: Pretrained | str | Path, config: INNConfig | None = None
         if not config.tied:
             _put(model.head.weight, source["lm_head.weight"])  # type: ignore[arg-type]
         if model.recall is not None:
-            model.recall.into.weight.zero_()
+            model.recall.silence()
         for i in range(config.rounds):
             _fill(model, i, source)
     return model.eval()

@@ -9,8 +9,10 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
+from inn.config.checks import kind_of
+from inn.config.migrate import FORMER
 from inn.config.parser import OptionParser
-from inn.config.parts import option_names, parts_of
+from inn.config.parts import longhand, option_names, parts_of
 from inn.config.run import DataConfig, TrainConfig
 from inn.config.sections import SECTIONS, add_settings
 from inn.registry import MODELS
@@ -129,8 +131,9 @@ def _part(name: str, given: Any, kind: str) -> Range | Choice:
     parser.require(f"--{section}.{place}")
     if isinstance(given, list):
         if place.endswith(".kind"):
+            part = place.removesuffix(".kind")
             for value in given:
-                if value not in (kinds := parts_of(config_type)[field]):
+                if kind_of(longhand(config_type, part, value)) not in (kinds := parts_of(config_type)[part]):
                     raise InputError(f"--{name} cannot be '{value}'{nearest(str(value), kinds)}")
         return _choice(name, given, parser, f"{section}.{place}")
     if not isinstance(given, dict):
@@ -140,8 +143,10 @@ def _part(name: str, given: Any, kind: str) -> Range | Choice:
 
 def _place(config_type: type, field: str) -> tuple[str, dict[str, str]]:
     """Where a setting stands, and with which kinds of parts it is there: a trial may yet choose an option's kind."""
-    part, _, option = field.partition(".")
     parts = parts_of(config_type)
+    if (former := FORMER.get(field)) and former[0] in parts:
+        field = ".".join(former)
+    part, _, option = field.partition(".")
     if part in parts and option in ("", "kind"):
         return f"{part}.kind", {}
     if part in {f.name for f in fields(config_type)} and part not in parts:

@@ -1,4 +1,4 @@
-"""The contracts of memories, routers, topologies, inner maps, gates, readouts, models and tasks, as checks on yours.
+"""The contracts of memories, routers, topologies, inner maps, gates, readouts, recall, models and tasks, as checks.
 
 Each raises an `AssertionError` that says what does not hold. They take a class, or the name of a kind, and the options
 to build it with; in a test of your own package:
@@ -10,6 +10,7 @@ to build it with; in a test of your own package:
 from inn.testing.gates import check_gate
 from inn.testing.graphs import check_memory, check_model, check_readout, check_router, check_topology
 from inn.testing.inner import check_inner
+from inn.testing.recall import check_recall
 from inn.testing.tasks import check_task
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "check_memory",
     "check_model",
     "check_readout",
+    "check_recall",
     "check_router",
     "check_task",
     "check_topology",

@@ -16,7 +16,7 @@ from inn_studies.study import Outcome, Study, Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
-GRAPH: Fields = {"kind": "inn", "router": "attention", "recall": [], "neurons": 4, "width": 56, "rounds": 3}
+GRAPH: Fields = {"kind": "inn", "router": "attention", "recall": "none", "neurons": 4, "width": 56, "rounds": 3}
 """The full graph: the paper's idea with neurons that differ, the preset `distinct`; `Size.models` has its size."""
 
 PAPER_ROWS: dict[str, Fields] = {

@@ -49,7 +49,7 @@ class SameTextSize(Size):
 
 
 def _inn(**fields: Any) -> dict[str, Any]:
-    return {"kind": "inn", "neurons": 4, "rounds": 4, "recall_width": 8, "dropout": 0.0, **fields}
+    return {"kind": "inn", "neurons": 4, "rounds": 4, "recall.width": 8, "dropout": 0.0, **fields}
 
 
 def _lstm(**fields: Any) -> dict[str, Any]:

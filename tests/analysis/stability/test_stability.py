@@ -88,7 +88,7 @@ def test_an_inn_made_slow_or_fast_by_hand():
 @pytest.mark.parametrize(
     ("kind", "fields", "timed"),
     [
-        ("inn", {"neurons": 2, "width": 8, "rounds": 2, "recall_slots": 64}, True),
+        ("inn", {"neurons": 2, "width": 8, "rounds": 2, "slots": 64}, True),
         ("mamba-stack", {"width": 8, "layers": 2}, True),
         ("lstm", {"width": 8, "layers": 1}, True),
         ("transformer", {"width": 8, "layers": 2, "heads": 2, "window": 16}, False),

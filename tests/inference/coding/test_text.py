@@ -48,7 +48,7 @@ def small(kind: str = "bytes", seed: int = 0):
         pytest.importorskip("tokenizers")
     torch.manual_seed(seed)
     size = build_vocabulary(kind, TEXT, 300).size
-    return with_noise(INN(vocab=size, neurons=2, width=8, rounds=1, recall_slots=256), kind, seed)
+    return with_noise(INN(vocab=size, neurons=2, width=8, rounds=1, slots=256), kind, seed)
 
 
 MODEL = small()

@@ -30,7 +30,7 @@ def model_of(kind: str):
         pytest.importorskip("tokenizers")
     v = build_vocabulary(kind, TEXT, 280)
     torch.manual_seed(0)
-    model = INN(vocab=v.size, neurons=2, width=8, rounds=1, recall_slots=64).eval()
+    model = INN(vocab=v.size, neurons=2, width=8, rounds=1, slots=64).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(torch.randn_like(p) * 0.3)

@@ -212,7 +212,7 @@ def test_it_comes_last_in_a_round_and_heeds_who_is_there(router):
 @pytest.mark.parametrize("kind", ["hourglass", "kan", "separable"])
 def test_a_model_with_one_trains_steps_and_is_stored(kind, tmp_path):
     torch.manual_seed(0)
-    model = inn.INN(vocab=11, **SMALL, recall=[1, 2], recall_slots=64, inner=kind, share_rounds=True)
+    model = inn.INN(vocab=11, **SMALL, recall=[1, 2], slots=64, inner=kind, share_rounds=True)
     tokens = torch.randint(11, (2, 12))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     losses = []

@@ -44,8 +44,7 @@ def test_it_is_a_gated_map_of_each_step():
 
 @pytest.mark.parametrize("recall", [[], [1, 2]])
 def test_a_model_without_memory_reads_in_any_split_and_step_by_step(recall):
-    options = {"recall_slots": 64, "recall_width": 4} if recall else {}
-    m = model(recall=recall, **options)
+    m = model(recall={"kind": "last", "contexts": recall, "slots": 64, "width": 4} if recall else "none")
     logits, state = m(TOKENS)
     assert all(r == -1 for r, _ in state)
     torch.testing.assert_close(m(TOKENS[:, 5:], m(TOKENS[:, :5])[1])[0], logits[:, 5:])

@@ -64,10 +64,14 @@ def settings(tmp_path_factory):
 
     def make(*, model: dict[str, Any] | None = None, data: dict[str, Any] | None = None, **train: Any) -> str:
         # Streams forget often, so that the draws that decide it matter.
-        small = {"neurons": 2, "width": 8, "rounds": 2, "state": 4, "recall_slots": 64, "recall_forget": 0.3}
+        small = {
+            "neurons": 2,
+            "width": 8,
+            "rounds": 2,
+            "state": 4,
+            "recall": {"kind": "last", "slots": 64, "forget": 0.3},
+        }
         kind = (model or {}).pop("kind", "inn")
-        if model and model.get("recall") == []:
-            del small["recall_slots"], small["recall_forget"]
         if model and "memory" in model:
             del small["state"]
         defaults = {

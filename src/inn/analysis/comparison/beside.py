@@ -23,7 +23,7 @@ def beside(ours: Neurons, theirs: Neurons, text: Reading, seed: int = 0) -> dict
     >>> import numpy as np
     >>> from inn import INN
     >>> from inn.analysis.recording.stretches import stretches
-    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall=[])
+    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall="none")
     >>> beside(model, model, stretches(np.arange(900) ** 2 % 5, 300))["order"]
     [0, 1, 2]
     """

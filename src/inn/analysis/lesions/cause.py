@@ -51,7 +51,7 @@ def bits_under(
     >>> from inn import INN
     >>> from inn.analysis.recording.stretches import stretches
     >>> text = stretches(np.arange(600) % 5, 300)
-    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall=[])
+    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall="none")
     >>> found = bits_under(model, text, [nullcontext, lambda: silenced(model, [1])])
     >>> found.shape
     torch.Size([2, 16, 18])

@@ -26,7 +26,7 @@ def kept(model: nn.Module, neurons: Sequence[int] | None = None, rounds: int | N
     Raises `InputError` for a model without a graph, and for neurons and rounds that it does not have.
 
     >>> from inn import INN
-    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall=[])
+    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall="none")
     >>> with kept(model, [0, 1], rounds=1):
     ...     _ = model(torch.zeros(1, 5).long())
     """

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.graph import Graph
-from inn.nn.recall import Recall
+from inn.nn.recall.base import Recall
 from inn.nn.routing.base import Parts, Router
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
@@ -33,7 +33,7 @@ def silenced(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
     Raises `InputError` for a model without a graph, and for neurons that it does not have.
 
     >>> from inn import INN
-    >>> model = INN(vocab=27, neurons=4, width=8, rounds=1, recall=[])
+    >>> model = INN(vocab=27, neurons=4, width=8, rounds=1, recall="none")
     >>> with silenced(model, [2]):
     ...     _ = model(torch.zeros(1, 5).long())
     """
@@ -63,7 +63,7 @@ def cut(model: nn.Module, edges: Iterable[tuple[int, int]], rounds: Sequence[int
     Raises `InputError` for a model without a graph, and for neurons and rounds that it does not have.
 
     >>> from inn import INN
-    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall=[])
+    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall="none")
     >>> with cut(model, [(0, 3)], rounds=[1]):
     ...     _ = model(torch.zeros(1, 5).long())
     """
@@ -98,7 +98,7 @@ def skipped(model: nn.Module, r: int, what: str = "round") -> Iterator[None]:
     communication of neurons that have none.
 
     >>> from inn import INN
-    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall=[])
+    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall="none")
     >>> with skipped(model, 0):
     ...     _ = model(torch.zeros(1, 5).long())
     """
@@ -147,7 +147,7 @@ def forgetful(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
     """
     recalls = [m for m in model.modules() if isinstance(m, Recall)]
     if not recalls:
-        raise InputError(f"this {type(model).__name__} recalls nothing that could be forgotten; its `recall` is empty")
+        raise InputError(f"this {type(model).__name__} recalls nothing that could be forgotten; its recall is none")
     _check(_graph(model, "make forgetful"), neurons, "make forgetful")
     (recall,) = recalls
     before = recall.read_
@@ -187,7 +187,7 @@ def averaging(model: nn.Module) -> Iterator[Callable[[], Averages]]:
     """Average over every symbol that the `with` block runs what neurons say; call what it gives for the `Averages`.
 
     >>> from inn import INN
-    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall=[])
+    >>> model = INN(vocab=27, neurons=4, width=8, rounds=2, recall="none")
     >>> with averaging(model) as averages:
     ...     _ = model(torch.zeros(1, 5).long())
     >>> averages().heard.shape, averages().spoken.shape
@@ -237,7 +237,7 @@ def mean_replaced(model: nn.Module, neurons: Sequence[int], averages: Averages) 
     Raises `InputError` for a model without a graph, and for neurons that it does not have.
 
     >>> from inn import INN
-    >>> model, tokens = INN(vocab=27, neurons=4, width=8, rounds=1, recall=[]), torch.zeros(1, 5).long()
+    >>> model, tokens = INN(vocab=27, neurons=4, width=8, rounds=1, recall="none"), torch.zeros(1, 5).long()
     >>> with averaging(model) as averages:
     ...     _ = model(tokens)
     >>> with mean_replaced(model, [2], averages()):

@@ -68,7 +68,7 @@ def patch(model: INN, into: Tensor, source: Tensor, then: Tensor, neurons: Seque
 
     Raises `InputError` for an empty text and for neurons that the model does not have.
 
-    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall=[])
+    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall="none")
     >>> text = torch.arange(12) % 5
     >>> patch(model, text, text, text[:4], [0]).divergence.tolist()  # its own memory back: nothing changes
     [0.0, 0.0, 0.0, 0.0]

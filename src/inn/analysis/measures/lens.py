@@ -67,7 +67,7 @@ def logit_lens(
 
     Raises `InputError` where the shapes do not fit.
 
-    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall=[])
+    >>> model = INN(vocab=5, neurons=3, width=8, rounds=1, recall="none")
     >>> x, targets = torch.randn(2, 20, 3, 8), torch.randint(5, (2, 20))
     >>> lenses = logit_lens(model, x, targets, x.norm(dim=-1))
     >>> len(lenses), lenses[0].push.shape

@@ -19,7 +19,7 @@ from inn.data.examples import IGNORED
 from inn.models.inn import INN
 from inn.models.signal_graph import SignalGraph
 from inn.nn.modes import as_tokens, evaluating
-from inn.nn.recall import Parts
+from inn.nn.recall.base import Parts
 from inn.nn.roles import sensed
 from inn.nn.state import State
 from inn.system.errors import InputError

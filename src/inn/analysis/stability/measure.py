@@ -82,7 +82,7 @@ def stability(
         InputError: for a text that is too short around `at`, and for a model that cannot be seen into.
 
     >>> from inn import INN
-    >>> model = INN(vocab=27, neurons=2, width=8, rounds=2, recall=[])
+    >>> model = INN(vocab=27, neurons=2, width=8, rounds=2, recall="none")
     >>> found = stability(model, torch.randint(27, (3, 64)))
     >>> len(found["embedding"]), len(found["depth"]["growth"]["mean"]), found["before"] < 1e-4
     (2, 2, True)

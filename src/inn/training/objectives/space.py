@@ -15,7 +15,7 @@ from inn.models.sequence import SequenceModel
 from inn.models.signal import Entry
 from inn.nn.modes import device_of, evaluating
 from inn.nn.population import NeuronLinear
-from inn.nn.recall import Recall
+from inn.nn.recall.base import Recall
 from inn.runs.directory import Run
 from inn.runs.load import load_with_data
 
@@ -110,7 +110,7 @@ def directions(
 def tables_of(model: nn.Module) -> list[str]:
     """The names of what has a row for each symbol that a model reads: its embedding, and that of what is recalled."""
     embedding = getattr(model, "embedding", None)
-    own = {id(m.symbol) for m in model.modules() if isinstance(m, Recall)}
+    own = {id(getattr(m, name)) for m in model.modules() if isinstance(m, Recall) for name in m.by_symbol}
     own |= {id(embedding.weight)} if isinstance(embedding, nn.Embedding) else set()
     return [filed(name) for name, p in model.named_parameters() if id(p) in own]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inn.models.sequence import SequenceModel
-from inn.nn.recall import Recall
+from inn.nn.recall.base import Recall
 from inn.runs import checkpoint as checkpoints
 from inn.runs.checkpoint import Checkpoint
 from inn.training.parallel.group import Group

@@ -10,7 +10,7 @@ from inn_studies.lab import Job, Lab
 
 GRAPH = {
     "model.kind": "inn", "model.neurons": 8, "model.width": 16, "model.rounds": 2, "model.router": "attention",
-    "model.router.heads": 2, "model.recall": "[]",
+    "model.router.heads": 2, "model.recall": "none",
 }  # fmt: skip
 SOFTMAX, FOURIER = "softmax", "fourier"
 KINDS: dict[str, dict[str, Any]] = {

@@ -28,7 +28,7 @@ UNITS = 16
 """Of the controller: 1.6 k parameters."""
 RIGHT, WRONG, TIMES = 0.95, 0.2, 10
 GRAPH = {
-    "kind": "inn", "neurons": 4, "width": 24, "rounds": 2, "recall": "[]", "memory": "gru", "topology": "hub",
+    "kind": "inn", "neurons": 4, "width": 24, "rounds": 2, "recall": "none", "memory": "gru", "topology": "hub",
     "router": "mixture", "router.top": 1, "router.lag": 1,
 }  # fmt: skip
 """A star of learned neurons whose hub asks one of them at every step, chained over steps."""

@@ -45,7 +45,7 @@ def generated(seed: int, neurons: int, steps: int, unseen: int, own_steps: int) 
     def made(count: int) -> Any:
         return inn.INN(
             vocab=SYMBOLS, neurons=count, width=4, rounds=1, router="none", memory="none", inner="hourglass",
-            recall=[], tied=False, embedding_std=1.0,
+            recall="none", tied=False, embedding_std=1.0,
         )  # fmt: skip
 
     def right(model: Any, task: Any) -> float:

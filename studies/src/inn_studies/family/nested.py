@@ -97,7 +97,7 @@ class Nested(Entry):
             settings = {
                 "data.corpus": size.of("pydoc", "text8-69m"), "data.window": size.of(32, 128), "data.batch": 16,
                 "model.kind": "inn", "model.neurons": count, "model.width": width, "model.rounds": rounds,
-                "model.recall": str(CONTEXTS[:count]), "model.recall_slots": size.of(64, 16384),
+                "model.recall": str(CONTEXTS[:count]), "model.recall.slots": size.of(64, 16384),
                 "train.symbols": symbols, "train.lr": 0.012, "train.seed": seed, "train.sample_every": 0,
                 "train.eval_every": 1_000_000, "train.eval_symbols": size.of(200, 20_000),
                 "train.checkpoint_every": 1_000_000, **{k.replace("_", ".", 1): v for k, v in more.items()},

@@ -21,7 +21,7 @@ GRAPH = {
     "neurons": 4,
     "width": 16,
     "rounds": 2,
-    "recall": "[]",
+    "recall": "none",
     "memory": "delta",
     "router": "attention",
 }

@@ -122,13 +122,13 @@ def sized_models(
         },
     }  # fmt: skip
     for own in others.values():
-        if own.get("recall") == []:
-            own.pop("recall_slots", None)
+        if own.get("recall") == "none":
+            own.pop("recall.slots", None)
     target = parameters_of(configured(graph, sizes))
     return {"graph": graph, **{label: _sized(given, sizes, target) for label, given in others.items()}}
 
 
-_TABLES = {"recall_slots": 1024}
+_TABLES = {"recall.slots": 1024}
 """An n-gram cache as large as these sequences need."""
 
 

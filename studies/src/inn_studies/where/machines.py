@@ -20,7 +20,7 @@ LEARNED = {
     "memory": "gru",
     "router": "none",
     "readout": "mean",
-    "recall": [],
+    "recall": "none",
     "gate": "address",
 }
 """Neurons with the same weights and states of their own; each step goes to the one whose signature it fits."""

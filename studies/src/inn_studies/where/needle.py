@@ -17,7 +17,7 @@ STORED = ("key and value", "logic")
 def _graph(locked: int, plastic: int, lag: int = 1) -> dict[str, Any]:
     """So many locked and plastic neurons that hear one another, themselves included."""
     groups = [{"neurons": n, "memory": m} for n, m in ((locked, "locked"), (plastic, "gru")) if n]
-    return {"population": groups, "rounds": 1, "lag": lag, "recall": []}
+    return {"population": groups, "rounds": 1, "lag": lag, "recall": "none"}
 
 
 class Needle(Row):

@@ -1,0 +1,141 @@
+"""The protocol of recall."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from inn.config.parts import Options as PartOptions
+from inn.nn.direct import passed_by
+from inn.nn.population import NeuronLinear
+from inn.ops.derivatives import transformed
+from inn.system.errors import InputError
+
+if TYPE_CHECKING:
+    from inn.config.models import INNConfig
+
+Parts = dict[str, Tensor]
+
+
+@passed_by("forward")
+class Recall(nn.Module, ABC):
+    """A memory of the very symbols that a stream has read, beside the memories that blur them into a state.
+
+    Each neuron looks up what it has read before, and what it finds is added to its input. What was read is state, not
+    weights: it fills as the stream is read, and takes the same room however long the stream. In training a stream now
+    and then forgets it all, or the model would lean on tables that are full and be lost at the start of a text.
+
+    State parts are each `[B, N, ...]`: `table` `[B, N, M, ...]`, what was read, by neuron and context, M contexts each;
+    and `recent` `[B, N, L]`, the last symbols, oldest first, the same for all neurons. There may be others.
+
+    Args:
+        config: of the model; the options of recall are `config.recall`, an instance of its class's `Options`.
+
+    Attributes:
+        Options: the dataclass of its options.
+        by_symbol: the names of parameters that have a row for each symbol that is read.
+        joined: the options in which models that are merged may differ; a kind with some defines `beside`.
+        forget: the probability that a stream forgets before a training window: the option of that name, 0 without one.
+        drawn: random numbers in [0, 1) that decide which rows forget, one a row, drawn beforehand by whoever knows of
+            more rows than this process has; used up by the rows that come next. None draws them here.
+        into: the map to the neurons' width, the last thing that what is found goes through, without a bias.
+    """
+
+    Options: type[PartOptions] = PartOptions
+    by_symbol: ClassVar[tuple[str, ...]] = ()
+    joined: ClassVar[tuple[str, ...]] = ()
+    drawn: Tensor | None = None
+    into: NeuronLinear
+
+    def __init__(self, config: INNConfig):
+        super().__init__()
+        self.forget = float(getattr(config.recall, "forget", 0.0))
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> Parts:
+        """Nothing read, nothing known."""
+
+    @abstractmethod
+    def after_reading(self, symbols: Tensor) -> Parts:
+        """What one stream can recall after a text, on the CPU: the tables of `symbols` `[n]`, and no last symbols."""
+
+    @abstractmethod
+    def read_(
+        self,
+        tokens: Tensor,
+        state: Parts,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        remember: bool = True,
+    ) -> Tensor:
+        """Read `tokens` `[B, T]`, change the state in place, and return what each neuron finds, `[B, T, N, D]`.
+
+        What is found at a step is what is known after its symbol, and depends on no later one. Where `reset` `[B, T]`
+        is true a stream has read nothing before that step; where `mask` `[B, T]` is false nothing is read, and what is
+        found there does not count. Without `remember` the part `table` stays as it was.
+        """
+
+    @abstractmethod
+    def contexts(self, neuron: int) -> list[Any]:
+        """What a neuron looks up, M contexts as people call them: the numbers of symbols, or names."""
+
+    @abstractmethod
+    def flops(self) -> dict[str, float]:
+        """Forward FLOPs for one symbol, by part; looking up is counted as free."""
+
+    def forward(
+        self,
+        tokens: Tensor,
+        state: Parts | None,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        remember: bool = True,
+    ) -> tuple[Tensor, Parts]:
+        """`read_` that leaves the state as it was, and returns the new one too; in training, streams may forget."""
+        state = self.initial_state(tokens.shape[0]) if state is None else {name: t.clone() for name, t in state.items()}
+        if transformed():  # under `vmap` tables that change have to be as many as the texts that change them
+            given = [t for t in (tokens, reset, mask) if t is not None]
+            none = sum((t[:, :1].long() * 0 for t in given), torch.zeros(1, 1, dtype=torch.long, device=tokens.device))
+            state = {name: t + none.view(-1, *[1] * (t.ndim - 1)).to(t.dtype) for name, t in state.items()}
+        if self.training and self.forget:
+            forgets = self._chances(tokens.shape[0], tokens.device) < self.forget
+            reset = torch.zeros_like(tokens, dtype=torch.bool) if reset is None else reset.clone()
+            reset[:, 0] |= forgets
+        return self.read_(tokens, state, reset, mask, remember), state
+
+    def _chances(self, rows: int, device: torch.device) -> Tensor:
+        if self.drawn is None or len(self.drawn) < rows:
+            return torch.rand(rows, device=device)
+        chances, self.drawn = self.drawn[:rows], self.drawn[rows:]
+        return chances
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Let what is found count nothing until training says otherwise."""
+        self.into.weight.zero_()
+
+    @classmethod
+    def of_neurons(cls, options: Any, whose: Sequence[tuple[Any, int, int]]) -> Any:
+        """These options, for a population each of whose neurons recalls what a neuron of some model does.
+
+        `whose` has for each new neuron a model's options, its number of neurons, and which of them it is; a model may
+        be of kind `none`. Raises `InputError` where options cannot differ, as they cannot unless a kind defines this.
+        """
+        if other := next((own for own, _, _ in whose if own != options), None):
+            raise InputError(f"neurons that recall by {other} and by {options} cannot be in one model")
+        return options
+
+    def beside(self, options: Any, others: Sequence[Any]) -> Any:
+        """The options of a merged model that holds what `others`, this one among them, make of what they find.
+
+        Raises `InputError` for a kind that does not define it, and `take_`.
+        """
+        raise InputError(f"models cannot be merged: recall '{options.kind}' does not say how; give models without it")
+
+    def take_(self, parts: Sequence[tuple[Any, int]]) -> None:
+        """Take the weights of models that are merged into this one: of each its recall, or None, and its neurons."""
+        raise NotImplementedError

@@ -1,0 +1,141 @@
+"""Last: each neuron knows what followed the last time, after contexts of a length of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inn.config.models import INNConfig
+from inn.nn.direct import home
+from inn.nn.population import NeuronLinear
+from inn.nn.recall.base import Parts, Recall
+from inn.nn.recall.options import LastOptions
+from inn.ops.lookup import EMPTY, RUNS, recall
+
+_CHUNK = 2**16
+"""Symbols of a text that are read at once."""
+
+
+class Last(Recall):
+    """The symbol that came next the last time, after the last k symbols, and how often in a row that was right.
+
+    What a neuron finds is the symbol's vector times a gain, plus a shift, both by neuron and run length; nothing found
+    has its own. The table costs no arithmetic. Kin: the match models of text compressors (Mahoney 2005, PAQ), neural
+    caches (Grave et al. 2017, arXiv 1612.04426).
+
+    State parts, integers: `table` `[B, N, M, slots]` and `recent` `[B, N, L]`, the last L symbols, oldest first; M is
+    the number of context lengths per neuron.
+
+    >>> found, state = Last(INNConfig(vocab=27, neurons=4, width=16, recall=[2, 3]))(torch.zeros(1, 9).long(), None)
+    >>> found.shape
+    torch.Size([1, 9, 4, 16])
+    """
+
+    Options = LastOptions
+    no_decay = ("symbol", "gain", "shift")
+    by_symbol = ("symbol",)
+    joined = ("contexts", "width")
+
+    def __init__(self, config: INNConfig):
+        super().__init__(config)
+        c, o = config, config.recall
+        each = ceil(len(o.contexts) / c.neurons)
+        self.neurons, self.each, self.slots, self.vocab = c.neurons, each, o.slots, c.vocab
+        self.orders = [k for n in range(c.neurons) for k in _of_neuron(o, c.neurons, n, each)]
+        self.std = c.embedding_std
+        self.symbol = nn.Parameter(torch.empty(c.vocab, o.width))
+        self.gain = nn.Parameter(torch.empty(c.neurons, each, RUNS + 1, o.width))
+        self.shift = nn.Parameter(torch.empty(c.neurons, each, RUNS + 1, o.width))
+        self.reset_parameters()
+        self.into = NeuronLinear(c.neurons, each * o.width, c.width)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.symbol.normal_().mul_(self.std)
+        self.gain.fill_(1.0)
+        self.gain[:, :, RUNS] = 0.0  # where nothing is found there is no symbol
+        self.shift.zero_()
+
+    def initial_state(self, batch: int) -> Parts:
+        def empty(*shape: int, dtype: torch.dtype) -> Tensor:
+            return torch.full((batch, self.neurons, *shape), EMPTY, dtype=dtype, device=home(self, self.symbol))
+
+        table = empty(self.each, self.slots, dtype=torch.int32)
+        return {"table": table, "recent": empty(max(self.orders), dtype=torch.int64)}
+
+    @torch.no_grad()
+    def after_reading(self, symbols: Tensor) -> Parts:
+        state = {name: t.cpu() for name, t in self.initial_state(1).items()}
+        recent, table = state["recent"][:, 0].clone(), state["table"].flatten(1, 2)
+        for part in symbols.cpu().long().split(_CHUNK):
+            recall(part[None], table, recent, self.orders, None, None, True)
+        return {**state, "table": table.view_as(state["table"])}
+
+    def read_(
+        self,
+        tokens: Tensor,
+        state: Parts,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        remember: bool = True,
+    ) -> Tensor:
+        recent = state["recent"][:, 0].clone()  # the same for all neurons
+        table = state["table"].flatten(1, 2)
+        found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember, self.symbol.shape[1])
+        state["recent"].copy_(recent[:, None])
+        if not state["table"].is_contiguous():  # then `flatten` may have made a copy
+            state["table"].copy_(table.view_as(state["table"]))
+        found = found.unflatten(2, (self.neurons, self.each))  # [B, T, N, M]
+        run = torch.where(found == EMPTY, RUNS, found % RUNS)
+        symbol = self.symbol[(found // RUNS).clamp(min=0, max=self.vocab - 1)]
+        n = torch.arange(self.neurons, device=tokens.device)[:, None]
+        m = torch.arange(self.each, device=tokens.device)
+        return self.into((symbol * self.gain[n, m, run] + self.shift[n, m, run]).flatten(3))
+
+    def contexts(self, neuron: int) -> list[int]:
+        return self.orders[neuron * self.each : (neuron + 1) * self.each]
+
+    def flops(self) -> dict[str, float]:
+        return {"recall": self.into.flops(self.neurons) + 2.0 * self.gain[:, :, 0].numel()}
+
+    @classmethod
+    def of_neurons(cls, options: LastOptions, whose: Sequence[tuple[Any, int, int]]) -> LastOptions:
+        """Each neuron's own contexts, as many as the one with most has; one that has none is given some."""
+        each = max(ceil(len(own.contexts) / neurons) for own, neurons, _ in whose if isinstance(own, LastOptions))
+        own = [_of_neuron(o, neurons, n, each) if isinstance(o, LastOptions) else [2] * each for o, neurons, n in whose]
+        return replace(options, contexts=[lengths[j] for j in range(each) for lengths in own])
+
+    def beside(self, options: LastOptions, others: Sequence[Last]) -> LastOptions:
+        """The vectors of symbols side by side, unless they are the same."""
+        same = all(r.symbol.shape == self.symbol.shape and torch.equal(r.symbol, self.symbol) for r in others)
+        return replace(options, width=self.symbol.shape[1] if same else sum(r.symbol.shape[1] for r in others))
+
+    @torch.no_grad()
+    def take_(self, parts: Sequence[tuple[Last | None, int]]) -> None:
+        """Each neuron's own contexts and entries; what it had not before counts nothing, and has a gradient."""
+        first = column = 0
+        self.gain.zero_()
+        self.shift.zero_()
+        width = self.symbol.shape[1]
+        for own, neurons in parts:
+            end = first + neurons
+            if own is not None:
+                r = own.symbol.shape[1]
+                at = slice(0, r) if width == r else slice(column, column + r)
+                column += r
+                self.symbol[:, at] = own.symbol
+                self.gain[first:end, : own.each, :, at] = own.gain
+                self.shift[first:end, : own.each, :, at] = own.shift
+                into = self.into.weight.unflatten(2, (self.each, width))
+                into[first:end, :, : own.each, at] = own.into.weight.unflatten(2, (own.each, r))
+            first = end
+
+
+def _of_neuron(options: LastOptions, neurons: int, n: int, each: int) -> list[int]:
+    """The lengths of neuron n of N: n, n + N, ... of the list, which starts again at its end."""
+    return [options.contexts[(n + j * neurons) % len(options.contexts)] for j in range(each)]

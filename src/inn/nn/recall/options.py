@@ -1,0 +1,42 @@
+"""The options of the kinds of recall that come with the library; free of PyTorch, so that help need not wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from inn.config.checks import check_fraction
+from inn.config.parts import Options
+from inn.system.errors import InputError
+
+
+@dataclass
+class LastOptions(Options):
+    """Which symbol followed the last time, after contexts of some lengths: an n-gram cache."""
+
+    contexts: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 7, 8, 10])
+    """Context lengths in symbols, given to the neurons in turn; a list in the place of a kind is short for these."""
+    width: int = 24
+    """Width of an entry of the cache, before it is mapped to a neuron's width."""
+    slots: int = 65536
+    """Contexts in the cache of a neuron; later ones replace earlier ones."""
+    forget: float = 0.004
+    """Probability of clearing a stream's cache before a training window, to learn short texts too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.contexts:
+            raise InputError("recall.contexts lists no context; set recall none")
+        for length in self.contexts:
+            if not 1 <= length <= 64:
+                raise InputError(f"recall lists contexts of 1 to 64 symbols, not {length}")
+        for name, least in (("width", 1), ("slots", 4)):  # of fewer slots, contexts take each other's place
+            if getattr(self, name) < least:
+                raise InputError(f"recall.{name} must be at least {least}, not {getattr(self, name)}")
+        check_fraction(self, "forget")
+
+    def check(self, graph: Any) -> None:
+        if graph.vocab > 2**21:
+            raise InputError(
+                f"recall '{self.kind}' knows at most 2,097,152 symbols, not {graph.vocab}; set recall none"
+            )
