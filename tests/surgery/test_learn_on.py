@@ -105,6 +105,7 @@ def test_it_goes_on_and_an_organ_can_be_taken_out_again(learned):
         grow(more)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize(
     "fields",
     [
@@ -113,12 +114,12 @@ def test_it_goes_on_and_an_organ_can_be_taken_out_again(learned):
         {"weights": "shared", "identity": "embedding"}, {"norm": "rms"}, {"router_options": {"lag": 1}},
     ],
 )  # fmt: skip
-def test_what_was_there_stays_bit_for_bit_with_every_router(fields):
+def test_what_was_there_stays_bit_for_bit_with_every_router(fields, optimizer):
     domain = Domain("noise", np.random.default_rng(0).integers(0, 9, 2000).astype(np.uint8), np.zeros(0))
     torch.manual_seed(0)
     model = inn.INN(**{**SMALL, **fields}).eval()
     known = [describe(units_of(model, domain, 16), 4)]
-    own = DataConfig(batch=2, window=16), TrainConfig(symbols=96, lr=0.1, weight_decay=0.0)
+    own = DataConfig(batch=2, window=16), TrainConfig(symbols=96, lr=0.1, weight_decay=0.0, optimizer=optimizer)
     memory = "gru" if not fields else None
     new = _with_organ(model, known, 2, memory, 0, domain, *own, {"span": 16, "rank": 4})
     tokens = torch.arange(18).reshape(2, 9) % 9

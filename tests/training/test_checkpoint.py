@@ -19,6 +19,7 @@ def make(step: int) -> Checkpoint:
         "state": {"v1/0/ssm": torch.rand(2, 1, 4), "v1/0/place": torch.arange(2)},
         "rng": {"cpu": torch.get_rng_state()},
         "objective": {"mean": torch.randn(2)},
+        "raw": {"w": torch.randn(3, 2)},
     }
     return Checkpoint(step, tensors, {"aliases": {}, "progress": {"loss": 0.1 + 0.2, "text": "é"}})
 
@@ -28,8 +29,8 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
     path = checkpoints.save(tmp_path, saved)
     assert path.name == "step-00000007"
     assert sorted(p.name for p in path.iterdir()) == [
-        "checkpoint.json", "model.safetensors", "objective.safetensors", "optimizer.safetensors", "rng.safetensors",
-        "state.safetensors",
+        "checkpoint.json", "model.safetensors", "objective.safetensors", "optimizer.safetensors", "raw.safetensors",
+        "rng.safetensors", "state.safetensors",
     ]  # fmt: skip
     back = checkpoints.load(path)
     assert back.step == 7

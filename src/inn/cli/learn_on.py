@@ -14,7 +14,20 @@ from inn.system.errors import InputError
 
 USAGE = "inn learn-on RUN FILE... --run NEW [--neurons 2] [--novelty calibrated|N] [--symbols N] [--json]"
 OWN = ("batch", "window", "order")
-LIKE = ("lr", "schedule", "warmup", "decay", "lr_floor", "beta1", "beta2", "clip", "accumulate")
+LIKE = (
+    "optimizer",
+    "momentum",
+    "ema",
+    "lr",
+    "schedule",
+    "warmup",
+    "decay",
+    "lr_floor",
+    "beta1",
+    "beta2",
+    "clip",
+    "accumulate",
+)
 """What an organ is trained by as its run was, unless it is given."""
 
 

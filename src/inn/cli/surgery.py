@@ -191,10 +191,11 @@ def _moments(
     operation: Callable[..., Any], models: list[Any], made: Any, runs: list[Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The optimiser's moments of the new model, and what there is to say of them."""
-    from inn.surgery.moments import carried_moments
+    from inn.surgery.moments import Moments, carried_moments
     from inn.surgery.runs import moments_of
 
-    known = [moments_of(run) for run in runs]
+    kinds = [run.config().train.optimizer for run in runs]  # the new run goes on with that of the first
+    known = [moments_of(run) if kind == kinds[0] else Moments({}) for run, kind in zip(runs, kinds)]
     moments, share = {}, 0.0
     if any(own.tensors for own in known):
         moments, share = carried_moments(operation, models, made, known)

@@ -104,6 +104,12 @@ class TrainConfig:
     """Symbols to train on, over all streams; may exceed the corpus (it is read again)."""
     objective: Any = part(OBJECTIVES, "predict")
     """The loss that a training step minimises; `predict`: the cross-entropy of the next symbol."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`adamw`, or `muon`: for the matrices of the rounds (of a transformer's layers), and AdamW for all else."""
+    momentum: float = needs(0.95, "optimizer", "muon".__eq__, "muon")
+    """Muon's decay rate of the mean gradient of a matrix."""
+    ema: float = 0.0
+    """Decay rate of an average of the weights, which is validated, kept and loaded in their place; 0: none."""
     lr: float = 3e-3
     """Peak learning rate."""
     schedule: Literal["cosine", "onecycle", "wsd"] = "cosine"
@@ -115,7 +121,7 @@ class TrainConfig:
     lr_floor: float = needs(0.01, "schedule", "onecycle".__ne__, "cosine")
     """Last learning rate, as a share of the peak (cosine and wsd)."""
     weight_decay: float = 0.01
-    """AdamW weight decay; none on biases, norms, embeddings' identities and time constants."""
+    """Weight decay; none on biases, norms, embeddings' identities and time constants."""
     beta1: float = 0.9
     """AdamW's decay rate of the first moment."""
     beta2: float = 0.99
@@ -157,7 +163,7 @@ class TrainConfig:
         check_idle(self)
         check_at_least(self, 1, "symbols", "accumulate", "log_every", "eval_every", "checkpoint_every", "keep")
         check_at_least(self, 0, "clip", "weight_decay", "threads", "eval_symbols", "sample_every", "seed")
-        check_fraction(self, "warmup", "decay", "beta1", "beta2")
+        check_fraction(self, "warmup", "decay", "momentum", "ema", "beta1", "beta2")
         if not 0 <= self.lr_floor <= 1:
             raise InputError(f"lr_floor must be in [0, 1], a share of the peak, not {self.lr_floor}")
         if self.threads > THREADS:

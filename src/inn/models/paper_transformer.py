@@ -77,6 +77,7 @@ class Layer(nn.TransformerEncoderLayer):
 
 
 class _Attention(nn.MultiheadAttention):
+    matrix_weights = ("in_proj_weight",)
     """PyTorch's own takes queries and keys from the same tensor."""
 
     def reset_parameters(self) -> None:

@@ -136,6 +136,7 @@ class NeuronLinear(nn.Module):
     """
 
     no_decay = ("bias",)
+    matrix_weights = ("weight",)
     first_bias: Callable[[], Tensor] | None = None
 
     def __init__(self, populations: int, inputs: int, outputs: int, *, bias: bool = False, zero: bool = False):

@@ -3,7 +3,7 @@
 What there is::
 
     checkpoints/step-00000500/  model.safetensors  optimizer.safetensors  state.safetensors  rng.safetensors
-                                objective.safetensors  (where the objective of training has tensors of its own)
+                                objective.safetensors  (of the objective)  raw.safetensors (weights behind averages)
                                 checkpoint.json    (format version, sha256 of each file, progress, data position)
                                 optimizer/  state/ (of sharded runs: what each process holds)
     checkpoints/best.json       which step validated best
@@ -34,8 +34,8 @@ from inn.system.parse import parse_json, read_json
 
 FORMAT = "inn-checkpoint"
 VERSION = 1
-PARTS = ("model", "optimizer", "state", "rng", "objective")
-OPTIONAL = ("objective",)
+PARTS = ("model", "optimizer", "state", "rng", "objective", "raw")
+OPTIONAL = ("objective", "raw")
 """Parts that have no file where they have no tensors."""
 GOES_ON = "goes_on"
 """In the record of a run made of another: the steps after which the optimiser goes on, with its moments."""
@@ -48,7 +48,7 @@ class Checkpoint:
 
     Attributes:
         step: optimiser steps done.
-        tensors: part (`model`, `optimizer`, `state`, `rng`, `objective`) -> name -> tensor.
+        tensors: part (one of `PARTS`) -> name -> tensor.
         meta: JSON-able data: `aliases` of tied weights, `model` configuration, `streams`, `progress`, ...
     """
 

@@ -193,6 +193,8 @@ def train_on(model: Any, domain: Domain, data: DataConfig, train: TrainConfig) -
         there = inputs.to(device), targets.to(device)
         state = stepper(*there, reset, state, schedule(step), step + 1, weights=weights).state
         batch = next(batches)
+    if stepper.average is not None:
+        stepper.average.take()
 
 
 def _score(model: Any, domains: Sequence[Domain], log: StreamLog, held: int) -> None:

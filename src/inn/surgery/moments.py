@@ -37,8 +37,9 @@ def carried_moments(
     The operation is done again on copies in which every weight is a mark, and each mark is looked for in the result.
     So a number keeps its moments wherever it goes; one that is new or computed anew has none, which are zeros, or no
     entry where a whole parameter is so. A parameter goes on from the most steps of those it was put together of, and
-    the moments of others are scaled, so that they are the same without their bias. Where an organ's weights are the
-    first model's at the same place, its moments stay.
+    the moments of others are scaled, so that they are the same without their bias (Muon, which heeds no scale, needs
+    none). A parameter of numbers that had other moments (AdamW's and Muon's) has none. Where an organ's weights are
+    the first model's at the same place, its moments stay.
 
     >>> from inn import INN, keep
     >>> model = INN(vocab=5, neurons=3, width=4, rounds=1, recall="none")
@@ -49,21 +50,25 @@ def carried_moments(
     (torch.Size([1, 8]), True)
     """
     draw = torch.Generator().manual_seed(0)
-    copies, marks, parts, begins = [], [], [], {}
+    copies, marks, parts, begins, kinds = [], [], [], {}, []
     for model, own in zip(models, known, strict=True):
+        having = _kinds(own)
         copies.append(marked := copy.deepcopy(model, _left_out(model)).double())
         for name, p in marked.named_parameters():
             p.copy_(1 + torch.rand(p.shape, generator=draw, dtype=torch.float64))
             begins.setdefault(name, sum(map(len, marks)))
             marks.append(p.flatten())
             parts.append((filed(name), own))
+            kinds.append(having.get(filed(name), set()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         new = operation(*copies)
     every, order = torch.cat(marks).sort()
     owner = torch.repeat_interleave(torch.arange(len(marks)), torch.tensor([len(m) for m in marks]))
-    kinds = sorted({name.rpartition("/")[2] for own in known for name, t in own.tensors.items() if t.ndim})
-    values = {k: torch.cat([_flat(own, name, k, len(m)) for (name, own), m in zip(parts, marks)]) for k in kinds}
+    values = {
+        k: torch.cat([_flat(own, name, k, len(m)) for (name, own), m in zip(parts, marks)])
+        for k in sorted(set().union(*kinds))
+    }
     steps = torch.tensor([float(own.tensors.get(f"{name}/step", 0.0)) for name, own in parts])
     first, now, result, count = dict(models[0].named_parameters()), dict(made.named_parameters()), {}, 0
     for name, p in new.named_parameters():
@@ -77,16 +82,29 @@ def carried_moments(
         there &= steps[owner[at]] > 0
         if not bool(there.any()):
             continue
-        of, count = owner[at], count + int(there.sum())
+        of = owner[at]
+        same_kinds, *others = (kinds[i] for i in of[there].unique().tolist())
+        if any(one != same_kinds for one in others):
+            continue
+        count += int(there.sum())
         step = steps[of[there]].max()
         result[f"{filed(name)}/step"] = step.clone()
-        for kind in kinds:
+        for kind in sorted(same_kinds):
             moment = values[kind][at] * there
-            if bool((steps[of[there]] != step).any()):
+            if "exp" in kind and bool((steps[of[there]] != step).any()):
                 moment = moment * torch.tensor([_bias(known[0], kind, step) / _bias(own, kind, s) if s else 0.0
                                                 for s, (_, own) in zip(steps, parts)])[of]  # fmt: skip
             result[f"{filed(name)}/{kind}"] = moment.view(p.shape).to(values[kind].dtype)
     return result, count / sum(p.numel() for p in now.values())
+
+
+def _kinds(own: Moments) -> dict[str, set[str]]:
+    """Which moments each parameter has: AdamW's two, or Muon's one."""
+    found: dict[str, set[str]] = {}
+    for name, t in own.tensors.items():
+        if t.ndim:
+            found.setdefault(name.rpartition("/")[0], set()).add(name.rpartition("/")[2])
+    return found
 
 
 def _bias(own: Moments, kind: str, step: Tensor) -> float:

@@ -19,6 +19,7 @@ from inn.data.prepare import prepare
 from inn.data.task_data import TaskData
 from inn.models.sequence import SequenceModel
 from inn.nn.graph import Graph
+from inn.nn.starting import matrices
 from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.load import checkpoint_of, load
@@ -122,6 +123,41 @@ def moments_of(start: str) -> dict[str, torch.Tensor]:
     if checkpoints.GOES_ON not in checkpoints.record(path):
         return {}
     return checkpoints.load(path, parts=["optimizer"]).tensors["optimizer"]
+
+
+def check_counted(config: RunConfig) -> None:
+    """Raise `InputError` for settings that do nothing with a model that counts, and is not trained step by step."""
+    what, train = f"a model of kind '{config.model.kind}'", config.train
+    if train.objective.kind != "predict":
+        raise InputError(
+            f"{what} is fitted by counting and has no objective '{train.objective.kind}'; leave train.objective out"
+        )
+    if train.ema or train.optimizer != "adamw":
+        option = "ema" if train.ema else "optimizer"
+        raise InputError(f"{what} is fitted by counting and takes no steps; leave train.{option} out")
+    if not config.data.text:
+        raise InputError(
+            f"{what} counts what follows what in a text, and '{config.data.corpus}' is none; set another model.kind"
+        )
+
+
+def optimizer_of(start: str) -> str:
+    """The optimiser of a run, or of the run of a checkpoint."""
+    path = Path(start)
+    return Run(path.parent.parent if path.parent.name == "checkpoints" else path).config().train.optimizer
+
+
+def check_optimizer(config: RunConfig, model: SequenceModel, sharded: bool) -> None:
+    """Raise `InputError` where Muon has no matrices to turn, and where they, or averages, would lie in pieces."""
+    muon = config.train.optimizer == "muon"
+    if sharded and (muon or config.train.ema):
+        what = "optimizer 'muon'" if muon else "train.ema"
+        raise InputError(f"{what} needs whole weights in every process; set train.parallel ddp")
+    if muon and not matrices(model):
+        raise InputError(
+            f"optimizer 'muon' turns the matrices of rounds or layers, and a model of kind '{config.model.kind}' keeps "
+            "none as such; set train.optimizer adamw"
+        )
 
 
 def checkpoint_rounds(model: SequenceModel) -> None:

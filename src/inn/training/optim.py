@@ -1,6 +1,7 @@
 """The optimiser and its learning rate over time.
 
-AdamW: Loshchilov & Hutter 2019. OneCycle: Smith & Topin 2018, in PyTorch's form. Cosine: Loshchilov & Hutter 2017.
+AdamW: Loshchilov & Hutter 2019. Muon: `inn.training.muon`. OneCycle: Smith & Topin 2018, in PyTorch's form.
+Cosine: Loshchilov & Hutter 2017.
 Warm-up-stable-decay: Hu et al. 2024, with the 1 - sqrt decay of Hägele et al. 2024 (section 3).
 """
 
@@ -14,33 +15,39 @@ import torch
 from torch import nn
 
 from inn.config.run import TrainConfig
+from inn.nn.starting import matrices as matrices_of
 from inn.nn.starting import no_decay
+from inn.training.muon import Muon
 
 Schedule = Callable[[int], float]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float, *, matrices: bool = False) -> list[dict[str, Any]]:
     """A model's trainable parameters in two groups for an optimiser of PyTorch, with and without weight decay.
 
     Biases, norm gains, embeddings, identities and time constants do not decay, whatever their shape: each module says
-    which of its own (`inn.nn.starting.no_decay`).
+    which of its own (`inn.nn.starting.no_decay`). With `matrices` those of the rounds (`inn.nn.starting.matrices`) are
+    in groups of their own, one for each `form`, as `inn.training.muon.Muon` takes them.
 
     >>> from inn import INN
     >>> optimizer = torch.optim.AdamW(parameter_groups(INN(vocab=27, neurons=2, width=8, rounds=1), 0.1), lr=1e-2)
     >>> [group["weight_decay"] for group in optimizer.param_groups]
     [0.1, 0.0]
     """
-    exempt = no_decay(model)
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    exempt, forms = no_decay(model), matrices_of(model) if matrices else {}
+    groups: dict[Any, list[nn.Parameter]] = {(True, None): [], (False, None): []}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            groups[name not in exempt].append(p)
-    found = [{"params": groups[decays], "weight_decay": weight_decay if decays else 0.0} for decays in (True, False)]
-    return [group for group in found if group["params"]]
+            groups.setdefault((name not in exempt, forms.get(p)), []).append(p)
+    return [
+        {"params": group, "weight_decay": weight_decay if decays else 0.0} | ({"form": form} if form else {})
+        for (decays, form), group in groups.items()
+        if group
+    ]
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over all trainable parameters in two groups, with and without weight decay.
+    """AdamW over all trainable parameters in two groups, with and without weight decay; or Muon, as `config` says.
 
     The fused implementation is taken on CPU and CUDA: one pass over memory, and bit-reproducible for equal shapes,
     device and thread count.
@@ -49,9 +56,11 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     >>> [(g["weight_decay"], [list(p.shape) for p in g["params"]]) for g in groups]
     [(0.1, [[3, 2]]), (0.0, [[3]])]
     """
-    groups = parameter_groups(model, config.weight_decay)
+    muon = config.optimizer == "muon"
+    groups = parameter_groups(model, config.weight_decay, matrices=muon)
     fused = all(p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
-    return torch.optim.AdamW(groups, lr=config.lr, betas=(config.beta1, config.beta2), fused=fused or None)
+    rest: dict[str, Any] = {"lr": config.lr, "betas": (config.beta1, config.beta2), "fused": fused or None}
+    return Muon(groups, momentum=config.momentum, **rest) if muon else torch.optim.AdamW(groups, **rest)
 
 
 def build_schedule(config: TrainConfig, steps: int) -> Schedule:

@@ -11,6 +11,7 @@ from inn.config.run import TrainConfig
 from inn.data.examples import IGNORED
 from inn.nn.state import State
 from inn.registry import OBJECTIVES
+from inn.training.average import Average
 from inn.training.finite import TrainingDiverged, first_not_finite
 from inn.training.objectives.base import Context, MicroBatch, Objective, StepResult
 from inn.training.parallel.group import Group
@@ -49,6 +50,7 @@ class Stepper:
 
     Attributes:
         objective: what is minimised.
+        average: of the weights after each step; None where `train.ema` is 0.
     """
 
     def __init__(
@@ -65,7 +67,8 @@ class Stepper:
         self.config = config
         self.carry = carry
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        context = Context(self.model, self._forward, optimizer, strategy.group, steps)
+        self.average = Average(self.model, config.ema) if config.ema else None
+        context = Context(self.model, self._forward, optimizer, strategy.group, steps, self.average)
         self.objective: Objective = OBJECTIVES[config.objective.kind](config.objective, context, config)
 
     def _forward(self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, **more: bool):
@@ -120,6 +123,8 @@ class Stepper:
         penalties, metrics = (_named(values, prefix) for prefix in ("penalty.", "objective."))
         result = StepResult(values["loss"], values["penalty"], values[_NORM], carried, penalties, metrics)
         self.objective.after_step(step, result)
+        if self.average is not None:
+            self.average.update()
         return result
 
     def _passes(

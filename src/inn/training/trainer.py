@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from inn.runs.ties import check_ties, ties
 from inn.system import provenance
 from inn.system.errors import InputError
 from inn.training import building, events, validation
+from inn.training.average import Average
 from inn.training.finite import TrainingDiverged
 from inn.training.monitor import Monitor
 from inn.training.optim import build_optimizer, build_schedule
@@ -76,7 +78,7 @@ def fit(
     with building.using_threads(config.train.threads), process_group(device) as group, StopSignals() as stop:
         building.check_accumulate(config, group)
         if device.type == "cpu" and group.world == 1:
-            check_size(config.model, copies=4, streams=config.data.batch)
+            check_size(config.model, copies=6 if config.train.ema else 4, streams=config.data.batch)
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
@@ -119,29 +121,24 @@ class Trainer:
         self.group = group
         data, settings = config.data, config.train
         self.counted = hasattr(model, "fit")  # an n-gram table is counted, not trained
-        if self.counted and settings.objective.kind != "predict":
-            raise InputError(
-                f"a model of kind '{config.model.kind}' is fitted by counting and has no objective "
-                f"'{settings.objective.kind}'; leave train.objective out"
-            )
-        if self.counted and not data.text:
-            raise InputError(
-                f"a model of kind '{config.model.kind}' counts what follows what in a text, and "
-                f"'{data.corpus}' is none; set another model.kind"
-            )
+        if self.counted:
+            building.check_counted(config)
         self.steps = 0 if self.counted else dataset.steps(data, settings.symbols)
         self.state = TrainState()
         self.strategy, self.optimizer, self.lr = SingleDevice(model, group), None, None
         self.carried: State | None = None
+        self.average: Average | None = None
         self.saved_step: int | None = None
         if not self.counted:
             self.rows = group.rows(data.batch)
             self.streams = dataset.batches(data, settings.seed, self.rows)
             self.strategy = build_strategy(model, group, settings.parallel, settings.seed)
+            building.check_optimizer(config, model, self.strategy.sharded)
             self.optimizer = build_optimizer(model, settings)
             self.lr = build_schedule(settings, self.steps)
             carry = data.text and data.order != "random"
             self.stepper = Stepper(self.strategy, self.optimizer, settings, carry, self.steps)
+            self.average = self.stepper.average
 
     def open(self, run: Run) -> None:
         """Take the run directory that all is written into."""
@@ -168,7 +165,8 @@ class Trainer:
             self.monitor.close()
         status, extra = "finished" if self.state.step >= self.steps else "stopped", {}
         if status == "finished" and self.group.is_main:
-            experience = validation.experience(self.model, self.dataset)
+            with self._averaged():
+                experience = validation.experience(self.model, self.dataset)
             if experience is not None:
                 extra["experience"] = self.run.write_experience(save(experience.to_tensors()))
         summary = self._write_summary(status, **extra)
@@ -186,13 +184,20 @@ class Trainer:
             last = step == self.steps
             if step % settings.log_every == 0 or last:
                 monitor.log(self.last_inputs, self.last_norm)
-            best = (step % settings.eval_every == 0 or last) and monitor.validate()
-            if settings.sample_every and self.config.data.text and (step % settings.sample_every == 0 or last):
-                monitor.sample()
+            validates = step % settings.eval_every == 0 or last
+            samples = settings.sample_every and self.config.data.text and (step % settings.sample_every == 0 or last)
+            with self._averaged() if validates or samples else contextlib.nullcontext():
+                best = validates and monitor.validate()
+                if samples:
+                    monitor.sample()
             if best or last or step % settings.checkpoint_every == 0:
                 self.save()
         if self.saved_step != self.state.step:  # stopped between two checkpoints
             self.save()
+
+    def _averaged(self) -> contextlib.AbstractContextManager[dict[str, Tensor]]:
+        """The model has its averaged weights inside, where there are such; its own are then given by name."""
+        return contextlib.nullcontext({}) if self.average is None else self.average.applied()
 
     def _fresh(self) -> Iterator[Batch]:
         """Batches of the training part from its start, all rows; those of the run stay where they are."""
@@ -263,7 +268,10 @@ class Trainer:
             "versions": provenance.versions(),
             **({"objective": rest} if objective else {}),
         }
-        path = self.strategy.save(self.run.checkpoints, state.step, self.optimizer, self.carried, tensors, meta)
+        with self._averaged() as raw:
+            path = self.strategy.save(
+                self.run.checkpoints, state.step, self.optimizer, self.carried, tensors, raw, meta
+            )
         is_best = state.best is not None and state.best["step"] == state.step
         if self.group.is_main:
             if is_best:
@@ -274,7 +282,9 @@ class Trainer:
 
     def go_on(self, moments: dict[str, Tensor]) -> None:
         """Let the optimiser go on with moments of the run that this one starts from."""
-        if self.strategy.sharded:
+        if not self.counted and building.optimizer_of(str(self.config.train.start)) != self.config.train.optimizer:
+            self.monitor.warn("the optimiser starts afresh: the moments of the run it starts from are another's")
+        elif self.strategy.sharded:
             self.monitor.warn("the optimiser starts afresh: moments of another run are not dealt out to processes")
         elif self.optimizer is not None:
             checkpoints.unpack_optimizer(self.model, self.optimizer, moments)
@@ -298,6 +308,8 @@ class Trainer:
             )
         changed = check_ties(self.run, path, found.meta, SECTIONS)
         self.carried = self.strategy.restore(path, found, self.optimizer)
+        if self.average is not None:
+            self.average.restore(found.tensors["raw"], found.step)
         self.state.load_state_dict(found.meta["standing"])
         if not self.counted:
             self.streams.load_state_dict(found.meta["streams"])

@@ -37,6 +37,7 @@ class ELM(RecurrentMemory):
     main_part = "m"
     maps_in, maps_out = False, True
     no_decay = ("synapses", "bias", "out_bias", "tau_at")
+    matrix_weights = ("heard", "out")
 
     def make(self, config: GraphConfig) -> None:
         P, H, self.options = config.populations, self.units, config.memory

@@ -44,6 +44,7 @@ class RecurrentMemory(Memory):
     maps_in: ClassVar[bool] = True
     maps_out: ClassVar[bool] = False
     no_decay = ("bias",)
+    matrix_weights = ("heard",)
     bias: Tensor
     heard: Tensor
 

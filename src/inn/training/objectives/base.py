@@ -15,6 +15,7 @@ from inn.data.streams import Batch
 from inn.inference.evaluate import Score
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
+from inn.training.average import Average
 from inn.training.parallel.group import Group
 
 
@@ -29,6 +30,7 @@ class Context:
         optimizer: of the model's parameters, where moments must follow a changed weight.
         group: the processes that train together.
         steps: of the whole run.
+        average: that of the weights, where there is one, which must follow a changed weight as moments must.
     """
 
     model: SequenceModel
@@ -36,6 +38,7 @@ class Context:
     optimizer: torch.optim.Optimizer
     group: Group
     steps: int
+    average: Average | None = None
 
 
 @dataclass(frozen=True)

@@ -94,16 +94,18 @@ class Rewire(Predict):
         return found
 
     def _clear(self, gone: Tensor) -> None:
-        """Zero the weights of edges that have just grown, and the moments that the optimiser keeps of them."""
+        """Zero the weights of edges that have just grown, and what is kept of them: moments and averages."""
+        average = self.context.average
         for router in self.routers:
             first = 0
             for p, view in router.edge_weights():
                 rows = gone[first : first + len(view(p))]
                 first += len(rows)
                 moments = self.context.optimizer.state.get(p, {}).values()
-                for t in (p, *(m for m in moments if isinstance(m, Tensor) and m.shape == p.shape)):
-                    kept = view(t.detach())
-                    kept.masked_fill_(rows.view(*rows.shape, *[1] * (kept.ndim - 2)), 0.0)
+                kept = (p, *moments, *(() if average is None else (average.of[p],)))
+                for t in (t for t in kept if isinstance(t, Tensor) and t.shape == p.shape):
+                    edges = view(t.detach())
+                    edges.masked_fill_(rows.view(*rows.shape, *[1] * (edges.ndim - 2)), 0.0)
 
 
 class _Scores:

@@ -48,6 +48,7 @@ class DDP(MultiProcess):
         optimizer: Optimizer | None,
         carried: State | None,
         objective: Mapping[str, Tensor],
+        raw: Mapping[str, Tensor],
         meta: dict[str, Any],
     ) -> Path:
         if carried is not None:
@@ -55,7 +56,7 @@ class DDP(MultiProcess):
             rows = {key: self.group.gather_rows(carried[key]) for key in sorted(carried)}
             carried = State({key: t for key, t in rows.items() if t is not None})
         write = super().save
-        return self.group.on_main(lambda: write(folder, step, optimizer, carried, objective, meta))
+        return self.group.on_main(lambda: write(folder, step, optimizer, carried, objective, raw, meta))
 
     def restore(self, path: Path, found: Checkpoint, optimizer: Optimizer | None) -> State | None:
         carried = super().restore(path, found, optimizer)

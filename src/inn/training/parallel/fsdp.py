@@ -84,6 +84,7 @@ class FSDP(MultiProcess):
         optimizer: Optimizer | None,
         carried: State | None,
         objective: Mapping[str, Tensor],
+        raw: Mapping[str, Tensor],
         meta: dict[str, Any],
     ) -> Path:
         assert optimizer is not None
@@ -94,6 +95,7 @@ class FSDP(MultiProcess):
             "rng": self.pack_rng(),
             "optimizer": {n: t for n, t in moments.items() if not t.ndim},
             "objective": dict(objective),
+            "raw": dict(raw),
         }
         shared = {
             "optimizer": {n: t for n, t in moments.items() if t.ndim},

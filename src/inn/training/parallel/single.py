@@ -73,6 +73,7 @@ class SingleDevice:
         optimizer: Optimizer | None,
         carried: State | None,
         objective: Mapping[str, Tensor],
+        raw: Mapping[str, Tensor],
         meta: dict[str, Any],
     ) -> Path:
         """Write a checkpoint of this moment into `folder`.
@@ -81,6 +82,7 @@ class SingleDevice:
             optimizer: None for a model that only counts.
             carried: the state of this process's rows.
             objective: tensors of the objective, the same in all processes.
+            raw: the weights under training, where the model has their averages for now.
             meta: what else `checkpoint.json` is to hold.
         """
         tensors, aliases = checkpoints.pack_model(self.model)
@@ -90,6 +92,7 @@ class SingleDevice:
             "state": {} if carried is None else carried.to_tensors(),
             "rng": self.pack_rng(),
             "objective": dict(objective),
+            "raw": dict(raw),
         }
         return checkpoints.save(folder, Checkpoint(step, parts, {"aliases": aliases, **meta}))
 
