@@ -99,6 +99,18 @@ def test_bfloat16(groups, settings, same_curve, tmp_path, parallel):
     assert all(t.dtype != torch.bfloat16 for part in last.tensors.values() for t in part.values())
 
 
+def test_muon_and_averages_in_copies_and_not_in_shards(groups, settings, same_curve, tmp_path):
+    for name, world, stop in (("one", 1, None), ("many", 2, 7), ("many", 4, None)):
+        config = settings(optimizer="muon", ema=0.9)
+        groups(settings=config, run=str(tmp_path / name), world=world, stop=stop, resume=world == 4)
+    same_curve(tmp_path / "one", tmp_path / "many", tolerance=1e-4)
+    for option in ({"optimizer": "muon"}, {"ema": 0.9}):
+        config = settings(parallel="fsdp", **option)
+        answer = groups(settings=config, run=str(tmp_path / "shards"), world=2, fails=True)
+        assert all("whole weights in every process; set train.parallel ddp" in told["error"] for told in answer["told"])
+    assert not (tmp_path / "shards").exists()
+
+
 def test_a_damaged_shard_is_noticed(groups, settings, alone, same_curve, tmp_path):
     run, config = tmp_path / "run", settings(parallel="fsdp")
     groups(settings=config, run=str(run), world=2, stop=9)
