@@ -15,19 +15,9 @@ from inn.system.errors import InputError
 USAGE = "inn learn-on RUN FILE... --run NEW [--neurons 2] [--novelty calibrated|N] [--symbols N] [--json]"
 OWN = ("batch", "window", "order")
 LIKE = (
-    "optimizer",
-    "momentum",
-    "ema",
-    "lr",
-    "schedule",
-    "warmup",
-    "decay",
-    "lr_floor",
-    "beta1",
-    "beta2",
-    "clip",
+    "optimizer", "momentum", "ema", "lr", "schedule", "warmup", "decay", "lr_floor", "beta1", "beta2", "clip",
     "accumulate",
-)
+)  # fmt: skip
 """What an organ is trained by as its run was, unless it is given."""
 
 
