@@ -19,7 +19,9 @@ from safetensors.torch import load_file
 
 import inn
 
-SAME = {"rtol": 1e-5, "atol": 1e-5}
+NEAR = 1e-6 if read("fresh")["environment"] == pinned.environment() else 1e-3
+"""Of numbers that training tells; processors of other makers sum in another order, and that adds up."""
+SAME = {"rtol": 1e-5, "atol": max(1e-5, NEAR)}
 """For weights after some steps: processors round differently, and AdamW makes much of little."""
 
 
@@ -29,8 +31,12 @@ def close(now, then) -> None:
         assert set(then) <= set(now)
         for name in then:
             close(now[name], then[name])
+    elif isinstance(then, list):
+        assert len(now) == len(then)
+        for one, other in zip(now, then, strict=True):
+            close(one, other)
     elif isinstance(then, float):
-        assert now == pytest.approx(then, rel=1e-6)
+        assert now == pytest.approx(then, rel=NEAR, abs=NEAR / 100)
     else:
         assert now == then
 
