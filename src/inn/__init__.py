@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from inn.nn.population import NeuronLinear
     from inn.nn.readout import Readout
     from inn.nn.recall.base import Recall
+    from inn.nn.recall.contexts import Context
     from inn.nn.routing.base import Router, WeightedRouter
     from inn.nn.state import State
     from inn.nn.topology.base import Topology
@@ -66,6 +67,7 @@ _HOME = {
     "InnerMap": "inn.nn.inner.base",
     "Gate": "inn.nn.gates.base",
     "Readout": "inn.nn.readout",
+    "Context": "inn.nn.recall.contexts",
     "Recall": "inn.nn.recall.base",
     "Objective": "inn.training.objectives.base",
     "Vocabulary": "inn.data.base",
@@ -104,6 +106,7 @@ _HOME = {
 
 __all__ = [
     "INN",
+    "Context",
     "Edges",
     "Examples",
     "Gate",

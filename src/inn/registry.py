@@ -166,9 +166,11 @@ GATES = Kinds(
 RECALLS = Kinds(
     "recall",
     "inn.recalls",
-    {"none": "", "last": "inn.nn.recall.last:Last"},
-    {"last": "inn.nn.recall.options:LastOptions"},
+    {"none": "", "last": "inn.nn.recall.last:Last", "counts": "inn.nn.recall.counts:Counts"},
+    {"last": "inn.nn.recall.options:LastOptions", "counts": "inn.nn.recall.options:CountsOptions"},
 )
+_CONTEXTS = {name: f"inn.nn.recall.contexts:{name.title()}" for name in ("last", "word", "column")}
+CONTEXTS = Kinds("context", "inn.contexts", _CONTEXTS, _CONTEXTS)  # a class is its own options
 MODELS = Kinds(
     "model kind",
     "inn.models",
@@ -275,6 +277,7 @@ TABLES = {
     "gate": GATES,
     "readout": READOUTS,
     "recall": RECALLS,
+    "context": CONTEXTS,
     "model": MODELS,
     "vocabulary": VOCABULARIES,
     "objective": OBJECTIVES,

@@ -194,10 +194,10 @@ def test_dendrites_without_communication_keep_their_own_input():
 def test_a_forgetful_neuron_is_one_whose_tables_are_empty():
     m, x = model(recall=[1, 2, 3]), tokens(2, 8).repeat(1, 3)
     with torch.no_grad(), forgetful(m, [1]):
-        found, state = m.recall(x, None)
+        found, state, _ = m.recall(x, None)
     with torch.no_grad():
-        plain, same = m.recall(x, None)
-        nothing = m.recall.read_(x, m.recall.initial_state(2), remember=False)
+        plain, same, _ = m.recall(x, None)
+        nothing, _ = m.recall.read_(x, m.recall.initial_state(2), remember=False)
     assert torch.equal(found[:, :, [0, 2]], plain[:, :, [0, 2]])
     assert torch.equal(found[:, :, 1], nothing[:, :, 1])
     assert not torch.equal(found, plain)

@@ -64,7 +64,7 @@ def test_bits_are_those_of_one_pass_that_recalls_from_further_back():
         state = dict(m.initial_state(1))
         with torch.no_grad():
             if read.shape[1]:
-                _, tables = m.recall(read, None)
+                _, tables, _ = m.recall(read, None)
                 state |= {(-1, name): t for name, t in tables.items()}
             piece = torch.from_numpy(TEXT[start - text.warmup : start + text.inputs.shape[1] + 1])[None]
             logits, _ = m(piece[:, :-1], inn.State(state))

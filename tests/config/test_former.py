@@ -82,9 +82,9 @@ def test_in_python_and_on_the_command_line():
             resolve_settings("text8-small", ["--model.recall", odd])
     given = ["--model.recall", "[3, 1]", "--model.recall_width", "4", "--model.slots=64", "--model.recall.forget=0.1"]
     assert resolve_settings("text8-small", given).model.recall == ours.recall
-    with pytest.raises(InputError, match="option 'slots' belongs to recall 'last', not 'none'"):
+    with pytest.raises(InputError, match="option 'slots' belongs to recall 'last' or 'counts', not 'none'"):
         inn.model_config(recall=[], recall_slots=64)
-    with pytest.raises(InputError, match="option 'slots' belongs to recall 'last', not 'none'"):
+    with pytest.raises(InputError, match="option 'slots' belongs to recall 'last' or 'counts', not 'none'"):
         resolve_settings("text8-small", ["--model.recall=[]", "--model.recall_slots", "64"])
     with pytest.raises(InputError, match="unknown field 'recall_slots' of model kind 'lstm'"):
         inn.model_config("lstm", recall_slots=64)

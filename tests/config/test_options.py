@@ -50,6 +50,7 @@ OTHER = {
     "timescales": "spread", "update": "parallel", "residual": "input", "attend": 3,
     "head": "adaptive", "cutoffs": [3, 5], "embedding_width": 4, "dropout": 0.5, "hidden": 24, "workspace_width": 32,
     "population": [{"neurons": 2}, {"neurons": 4}], "recall": "none", "contexts": [3], "routing_dropout": 0.5,
+    "letters": [1], "limit": 7,
     "neighbours": 4, "rewired": 1.0, "edges": [[0, 1]], "dt_rank": 2, "dt_max": 0.5, "dt_min": 0.002,
     "gate_penalty": 0.5, "identity_std": 0.5, "readout": "mean", "topology": "ring", "router": "bus",
     "memory": {"kind": "mamba", "state": 3}, "tau_min": 2.0, "branches": 4, "synapses": 2,
@@ -167,6 +168,7 @@ def test_every_option_of_a_part_does_something_with_its_kind_and_is_refused_with
     own |= {"lag_seed": {"lags": [1, 60]}, "lag_window": {"lags": [1, 4]}}.get(option, {})
     own |= {"itself": False} if option == "classes" else {"gains": True} if option == "organs" else {}
     own |= {"gains": True, "organs": [[4, 5]]} if kind == "concat" and option in ("rank", "span") else {}
+    own |= {"contexts": [1, "word"], "letters": [2, 3]} if option == "letters" else {}
     if kind == "file":
         (tmp_path / "edges.csv").write_text("0,2\n1,0\n")
     base = {"vocab": 11, **SMALL["inn"], part: kind}

@@ -60,6 +60,24 @@ def test_a_pass_reads_every_symbol_once_and_resets_at_its_start_only(size):
         assert torch.cat(seen, dim=1).tolist() == expected.tolist()
 
 
+def test_a_text_is_read_forward_a_segment_at_a_time(monkeypatch):
+    monkeypatch.setattr("inn.data.streams.SEGMENT", 100)
+    streams = streams_of(350, 3, 8, order="forward")
+    assert streams.edges == [0, 116, 233, 350]
+    for turn in range(2):
+        for begin, end in pairwise(streams.edges):
+            part, seen = (end - begin) // 3, []
+            for k in range((part - 1) // 8):
+                assert streams.passes == turn
+                got = streams.next()
+                assert (got.reset is not None) == (k == 0)
+                assert got.starts is not None
+                assert got.starts.tolist() == got.inputs[:, 0].tolist()
+                seen.append(got.inputs)
+            whole = np.concatenate([np.arange(begin + b * part, begin + b * part + len(seen) * 8) for b in range(3)])
+            assert torch.cat(seen, 1).flatten().tolist() == whole.tolist()
+
+
 @given(sizes)
 def test_two_passes_leave_out_nothing(size):
     n, batch, window = size
@@ -72,7 +90,7 @@ def test_two_passes_leave_out_nothing(size):
     assert seen == set(range(batch * length)) - starts
 
 
-@given(sizes, st.sampled_from(["contiguous", "random"]), st.integers(0, 40), st.integers(1, 40))
+@given(sizes, st.sampled_from(["contiguous", "forward", "random"]), st.integers(0, 40), st.integers(1, 40))
 def test_a_stored_position_continues_identically(size, order, before, after):
     n, batch, window = size
     streams = streams_of(n, batch, window, order=order, seed=7)
@@ -188,7 +206,7 @@ def test_resets_are_where_a_stretch_begins():
         before = now
 
 
-@pytest.mark.parametrize("order", ["contiguous", "shuffled", "random"])
+@pytest.mark.parametrize("order", ["contiguous", "forward", "shuffled", "random"])
 def test_streams_shared_by_processes_are_the_streams_of_one(order):
     text = np.arange(4000)
     whole = Streams(text, 6, 5, order, seed=2)

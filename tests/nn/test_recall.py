@@ -95,9 +95,9 @@ def test_in_training_a_stream_now_and_then_forgets_all_it_knows():
     reset[1, 0] = True
     for told in (None, reset):
         model.recall.drawn = torch.tensor([0.4, 0.6, 0.6])  # the first stream forgets
-        found, after = model.recall(later, parts(state), told)
+        found, after, _ = model.recall(later, parts(state), told)
         wanted = torch.tensor([[True], [told is not None], [False]]) & (torch.arange(30) == 0)
-        expected, expected_after = model.eval().recall(later, parts(state), wanted)
+        expected, expected_after, _ = model.eval().recall(later, parts(state), wanted)
         model.train()
         torch.testing.assert_close(found, expected)
         same(after, expected_after)
@@ -243,7 +243,7 @@ def test_what_is_found_is_a_symbol_by_neuron_and_run():
     """The module against its formula, symbol by symbol."""
     model = small()
     m, x = model.recall, text(1, 60)
-    found, _ = m(x, None)
+    found, _, _ = m(x, None)
     table, recent = m.initial_state(1).values()
     codes = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), m.orders).unflatten(2, (3, 2))
     assert (codes % RUNS).max() > 0
@@ -261,7 +261,7 @@ def test_what_is_found_is_a_symbol_by_neuron_and_run():
 def test_where_nothing_is_found_no_symbol_is_heard_at_the_start():
     torch.manual_seed(0)
     module = Last(INNConfig(vocab=50, neurons=2, width=8))
-    found, _ = module(torch.arange(50)[None], None)  # no context comes twice
+    found, _, _ = module(torch.arange(50)[None], None)  # no context comes twice
     assert (found == 0).all()
 
 
@@ -317,7 +317,7 @@ def test_a_state_goes_through_a_file_and_a_cast():
         ({"recall": {"kind": "last", "slots": 0}}, "recall.slots must be at least 4"),
         ({"recall": {"kind": "last", "contexts": []}}, "no context; set recall none"),
         ({"recall": {"kind": "last", "contexts": 2}}, r"recall.contexts expects a list like \[1,2\], not 2"),
-        ({"recall": {"kind": "none", "slots": 8}}, "option 'slots' belongs to recall 'last', not 'none'"),
+        ({"recall": {"kind": "none", "slots": 8}}, "option 'slots' belongs to recall 'last' or 'counts', not 'none'"),
         ({"vocab": 2**21 + 1}, "at most 2,097,152 symbols"),
     ],
 )

@@ -51,7 +51,7 @@ class Seen(inn.Recall):
         state["table"][..., symbols.cpu().long()] = 1
         return state
 
-    def read_(self, tokens, state, reset=None, mask=None, remember=True):
+    def find_(self, tokens, state, reset=None, mask=None, remember=True):
         found = []
         for t in range(tokens.shape[1]):
             x = tokens[:, t].long()
@@ -59,11 +59,15 @@ class Seen(inn.Recall):
                 state["table"][reset[:, t]], state["recent"][reset[:, t]] = 0, -1
             rows = torch.arange(len(x)) if mask is None else mask[:, t].nonzero()[:, 0]
             known = state["table"][torch.arange(len(x)), 0, 0, x]
-            found.append((known * self.told[x])[:, None, None].expand(-1, self.neurons, 1))
+            found.append(torch.where(known == 1, x, -1)[:, None, None].expand(-1, self.neurons, 1))
             state["recent"][rows] = x[rows, None, None]
             if remember:
                 state["table"][rows, :, 0, x[rows]] = 1
-        return self.into(torch.stack(found, 1))
+        return {"symbol": torch.stack(found, 1)}
+
+    def tell(self, found):
+        symbol = found["symbol"]
+        return self.into(self.told[symbol.clamp(0)] * (symbol >= 0))
 
     def flops(self):
         return {"recall": self.into.flops(self.neurons)}
@@ -87,7 +91,7 @@ def test_a_model_has_it_by_name_and_its_options(seen):
     x = torch.arange(6)[None] % 3
     model(x)[0].square().sum().backward()
     assert model.recall.told.grad[:3].all()
-    with pytest.raises(InputError, match="option 'slots' belongs to recall 'last', not 'seen'"):
+    with pytest.raises(InputError, match="option 'slots' belongs to recall 'last' or 'counts', not 'seen'"):
         inn.model_config(recall="seen", recall_slots=64)
     written = model.eval()(x)[1]
     assert torch.equal(model.step_(x[:, 0], written.clone(), remember=False)[1][-1, "table"], written[-1, "table"])
@@ -129,46 +133,54 @@ def test_surgery_keeps_it_and_says_what_it_cannot(seen):
 class Kept(Seen):
     """Changes the state that it was given."""
 
-    def forward(self, tokens, state, reset=None, mask=None, remember=True):
+    def forward(self, tokens, state, reset=None, mask=None, remember=True, found=None):
         state = self.initial_state(len(tokens)) if state is None else state
-        return self.read_(tokens, state, reset, mask, remember), state
+        taken, found = self.read_(tokens, state, reset, mask, remember)
+        return taken, state, found
 
 
 class Early(Seen):
     """Knows of the symbol that follows."""
 
-    def read_(self, tokens, state, reset=None, mask=None, remember=True):
-        found = super().read_(tokens, state, reset, mask, remember)
-        return found + torch.roll(self.told[tokens], -1, 1)[..., None, None]
+    def find_(self, tokens, state, reset=None, mask=None, remember=True):
+        found = super().find_(tokens, state, reset, mask, remember)["symbol"]
+        return {"symbol": torch.cat((found[:, 1:], tokens[:, -1:, None, None].expand_as(found[:, :1])), 1)}
 
 
 class Stubborn(Seen):
     """Takes no notice of a reset."""
 
-    def read_(self, tokens, state, reset=None, mask=None, remember=True):
-        return super().read_(tokens, state, None, mask, remember)
+    def find_(self, tokens, state, reset=None, mask=None, remember=True):
+        return super().find_(tokens, state, None, mask, remember)
 
 
 class Blind(Seen):
     """Reads what is masked."""
 
-    def read_(self, tokens, state, reset=None, mask=None, remember=True):
-        return super().read_(tokens, state, reset, None, remember)
+    def find_(self, tokens, state, reset=None, mask=None, remember=True):
+        return super().find_(tokens, state, reset, None, remember)
 
 
 class Gullible(Seen):
     """Remembers what it should not."""
 
-    def read_(self, tokens, state, reset=None, mask=None, remember=True):
-        return super().read_(tokens, state, reset, mask)
+    def find_(self, tokens, state, reset=None, mask=None, remember=True):
+        return super().find_(tokens, state, reset, mask)
 
 
 class Social(Seen):
     """Hears other streams."""
 
-    def read_(self, tokens, state, reset=None, mask=None, remember=True):
-        found = super().read_(tokens, state, reset, mask, remember)
-        return found + found.mean(0, keepdim=True)
+    def find_(self, tokens, state, reset=None, mask=None, remember=True):
+        found = super().find_(tokens, state, reset, mask, remember)["symbol"]
+        return {"symbol": found.amax(0, keepdim=True).expand_as(found)}
+
+
+class Certain(Seen):
+    """Has something to say of what it does not know."""
+
+    def tell(self, found):
+        return super().tell(found) + self.told[0]
 
 
 class Empty(Seen):
@@ -189,11 +201,12 @@ class Nameless(Seen):
     "kind, sentence",
     [
         (Kept, "forward changes the state"),
-        (Early, "in parts it finds something else|a later symbol"),
+        (Early, "in parts it finds something else|a later symbol|does not stand for"),
         (Stubborn, "a reset is no fresh start"),
         (Blind, "a masked step"),
         (Gullible, "without remember the table"),
         (Social, "streams meet"),
+        (Certain, "-1 does not stand for what is not known|after silence"),
         (Empty, "after_reading.* another table"),
         (Nameless, "contexts.* does not name"),
     ],

@@ -88,7 +88,7 @@ def test_what_grows_has_the_largest_gradient_of_the_graph_that_has_all_edges(rou
     step = stepper(router, grow="gradient")
     step.objective.before_step(2)
     inputs, targets = batch()
-    step._passes(inputs, targets, None, None, None, None)
+    step._passes(inputs, targets, None, None, None, None, None)
     found = sum(s.end() for s in step.objective.scores)
     graph = step.objective.graph
     torch.manual_seed(0)

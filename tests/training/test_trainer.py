@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from inn.config.run import RunConfig
 from inn.data.prepare import prepare
 from inn.inference.evaluate import evaluate
+from inn.inference.held_out import evaluate_run
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
@@ -218,6 +219,22 @@ def test_resuming_holds_for_every_schedule_and_order_and_over_the_end_of_the_tex
     assert final(tmp_path / "run") == final(tmp_path / "whole")
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
     assert (tmp_path / "run" / "samples.txt").read_text() == (tmp_path / "whole" / "samples.txt").read_text()
+
+
+def test_resuming_holds_where_a_model_is_told_what_it_recalls(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr("inn.data.streams.SEGMENT", 1500)
+    recall = {"kind": "counts", "contexts": [1, 3], "slots": 64}
+    # 3 segments of 11 or 12 windows: stopped in the second, which what is before it has to be read for again
+    data = {"order": "forward", "window": 32, "limit": 4600}
+    config = tiny("inn", model={"recall": recall}, data=data, symbols=40 * 4 * 32)
+    fit(config, tmp_path / "whole")
+    assert fit(config, tmp_path / "run", report=Stop(16))["status"] == "stopped"
+    fit(None, tmp_path / "run", resume=True)
+    assert final(tmp_path / "run") == final(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    found = evaluate_run(tmp_path / "run", "test", primed=True)
+    assert found["primed"]
+    assert found["bits"] < evaluate_run(tmp_path / "run", "test")["bits"]  # it has read of these words before
 
 
 def test_looking_at_the_model_leaves_no_trace(tmp_path, tiny):

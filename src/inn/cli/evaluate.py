@@ -12,7 +12,7 @@ from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
 USAGE = (
-    "inn eval RUN [--split valid|test|train] [--streams K | --window W] [--limit N] [--compressors]"
+    "inn eval RUN [--split valid|test|train] [--streams K | --window W | --primed] [--limit N] [--compressors]"
     " [--task OPTION=VALUE,...] [--json]"
 )
 
@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
             device=args.device,
             dtype=args.dtype,
             compressors=args.compressors,
+            primed=args.primed,
             task=args.task,
             report=report,
         )
@@ -57,6 +58,7 @@ def parse(argv: list[str]) -> Namespace:
         type=int | None,
         help="Start from an empty state every W symbols, like lm-evaluation-harness; else it is carried.",
     )
+    parser.flag("--primed", "Begin with what can be recalled of the training text, as compressors are primed with it.")
     parser.option("--limit", type=int | None, help="Score the first N symbols only.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")

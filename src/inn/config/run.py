@@ -54,12 +54,15 @@ class DataConfig:
     """A tokenizer.json, a folder that contains one, or a run, to use its vocabulary. Default: from the text."""
     units: int = needs(2048, "vocabulary", _takes_units, "bpe")
     """Number of sub-words of `bpe`, including the 256 bytes; fewer if the text has no more repeated pairs."""
+    limit: int | None = needs(None, **_TEXT)
+    """The first symbols of the training part, so many, and no others; null for all of them."""
     batch: int = 16
     """Streams read in parallel (B)."""
     window: int = needs(256, **_TEXT)
     """Symbols per stream and step (T): how far gradients reach back."""
-    order: Literal["contiguous", "shuffled", "random"] = needs("contiguous", **_TEXT)
-    """`contiguous`: streams continue, state carried; `shuffled`: segments of the text in another order in every pass;
+    order: Literal["contiguous", "forward", "shuffled", "random"] = needs("contiguous", **_TEXT)
+    """`contiguous`: streams continue, state carried; `forward`: the same a segment of the text at a time, and what is
+    recalled is what stands before in the text; `shuffled`: segments of the text in another order in every pass;
     `random`: windows from random positions, state reset."""
 
     def __post_init__(self) -> None:
@@ -67,7 +70,7 @@ class DataConfig:
         self._settle_task()
         check_names(self)
         check_idle(self)
-        check_at_least(self, 1, "batch", "window")
+        check_at_least(self, 1, "batch", "window", "limit")
         check_at_least(self, 256, "units")
         if self.vocabulary == "tokenizer" and not self.tokenizer:
             raise InputError(

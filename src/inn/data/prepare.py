@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report:
     is read from there, and what is prepared is kept by its content.
 
     Args:
-        config: `corpus`, `vocabulary`, `tokenizer` and, for `bpe`, `units` are read.
+        config: `corpus`, `vocabulary`, `tokenizer`, `limit` and, for `bpe`, `units` are read.
         vocabulary: used instead of what `config.tokenizer` names or the text decides.
         report: told of what is downloaded, unpacked and encoded.
 
@@ -50,6 +51,11 @@ def prepare(config: DataConfig, vocabulary: Vocabulary | None = None, *, report:
         >>> data.vocabulary.decode(data.train[:22])
         'The "assert" statement'
     """
+    found = _prepared(config, vocabulary, report)
+    return found if config.limit is None else replace(found, train=found.train[: config.limit])
+
+
+def _prepared(config: DataConfig, vocabulary: Vocabulary | None, report: Report | None) -> Dataset:
     if config.corpus.startswith("shards:"):
         return _shards(config)
     if not config.text:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_right
 from collections.abc import Mapping
+from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,9 +17,11 @@ from inn.system.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch import Tensor
 
-ORDERS = ("contiguous", "shuffled", "random")
+ORDERS = ("contiguous", "forward", "shuffled", "random")
 STRETCH = 4096
 """Windows of a stretch that is shuffled; fewer where a stream would read less than 8 stretches in a pass."""
+SEGMENT = 2**18
+"""Symbols of a segment, at least, where the text is read forward."""
 _RELEASE = 32 << 20  # bytes read from a memory map after which its pages are let go
 
 
@@ -35,6 +40,8 @@ class Batch(NamedTuple):
     targets: Tensor
     reset: Tensor | None
     weights: Tensor | None = None
+    starts: np.ndarray | None = None
+    """`[B]` where in the text each window starts; None of a task."""
 
 
 def text_read(symbols: np.ndarray | Shards, batch: int, window: int, order: str, count: int) -> np.ndarray:
@@ -70,6 +77,9 @@ class Streams:
     end in the first pass, at its start in the second, and so on in turn, so that no symbol is left out for ever.
     (The text's last n mod B symbols belong to no part.)
 
+    `forward`: the text is cut into segments of 2^18 symbols or more, one after the other; each is read as `contiguous`
+    reads a whole text. So what was read before is, but for a segment, what stands before in the text.
+
     `shuffled`: the text is cut into stretches of many windows, in an order that `seed` and the number of the pass
     decide; each stream reads its share of them, with `reset` set where one begins. Streams change over at different
     times. What fills no stretch, and stretches beyond a multiple of B, are left out, others in every pass.
@@ -102,7 +112,7 @@ class Streams:
             symbols: `[n]` of any integer type; memory maps are read window by window.
             batch: streams side by side (B).
             window: symbols of a stream per window (T).
-            order: `contiguous`, `shuffled` or `random`.
+            order: `contiguous`, `forward`, `shuffled` or `random`.
             seed: of the random windows, and of the order of the stretches.
             rows: which of the streams are read, where several processes share them; the position is the same in all.
             name: what the text is called where it is too short.
@@ -125,6 +135,10 @@ class Streams:
             )
         self.stretch = max(1, min(STRETCH, (self.length - 1) // window // 8))
         """Windows of a stretch that is shuffled."""
+        least = max(SEGMENT, batch * (window + 1))
+        count = max(1, len(symbols) // least) if order == "forward" else 1
+        self.edges = [i * len(symbols) // count for i in range(count + 1)]
+        """Where the segments of a text that is read forward begin, and the last one ends."""
         self._rows = rows
         self._orders: dict[int, np.ndarray] = {}
         self._windows = 0  # read so far; with the arguments above, the whole position
@@ -135,6 +149,8 @@ class Streams:
         """Windows of a stream in one pass over its part; for `random`, as many as cover as much text."""
         if self.order == "shuffled":
             return self._stretches // self.batch * self.stretch
+        if self.order == "forward":
+            return self._forward_ends[-1]
         return max(1, (self.length - 1) // (self.window * (1 if self.order == "contiguous" else self.batch)))
 
     @property
@@ -148,6 +164,8 @@ class Streams:
 
         if self.order == "shuffled":
             starts, fresh = self._shuffled()
+        elif self.order == "forward":
+            starts, fresh = self._forward()
         elif self.order == "contiguous":
             passes, k = divmod(self._windows, self.windows_per_pass)
             left_out = self.length - 1 - self.windows_per_pass * self.window
@@ -166,7 +184,22 @@ class Streams:
         self._release_pages(block.size * self.symbols.dtype.itemsize)
         whole = torch.from_numpy(block)
         reset = torch.from_numpy(fresh) if fresh.any() else None
-        return Batch(whole[:, :-1].contiguous(), whole[:, 1:].contiguous(), reset)
+        return Batch(whole[:, :-1].contiguous(), whole[:, 1:].contiguous(), reset, starts=starts)
+
+    def _forward(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each stream's next window starts, and whether a segment begins."""
+        at = self._windows % self._forward_ends[-1]
+        segment = bisect_right(self._forward_ends, at)
+        k = at - (self._forward_ends[segment - 1] if segment else 0)
+        begin, end = self.edges[segment : segment + 2]
+        starts = begin + np.arange(self.batch) * ((end - begin) // self.batch) + k * self.window
+        return starts, np.full(self.batch, k == 0)
+
+    @cached_property
+    def _forward_ends(self) -> list[int]:
+        """The number of windows in the segments up to and with each."""
+        parts = [(b - a) // self.batch for a, b in pairwise(self.edges)]
+        return list(accumulate((part - 1) // self.window for part in parts))
 
     @property
     def _stretches(self) -> int:

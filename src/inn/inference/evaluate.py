@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from inn.config.typed import typed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
+from inn.nn.state import State
 from inn.system.errors import InputError
 
 Predictor = Callable[[Tensor, Any], tuple[Tensor, Any]]
@@ -118,6 +119,7 @@ def evaluate(
     dtype: str = "float32",
     blocks: int = 1,
     share: tuple[int, int] = (0, 1),
+    state: State | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Score every symbol after the first exactly once, the state carried from window to window.
@@ -134,6 +136,7 @@ def evaluate(
         blocks: consecutive parts of the text, equally long but for a symbol, that are scored on their own too.
         share: (k, of) reads the k-th of so many shares of the streams only; the nats of all shares add up to the whole
             text's. There must be a stream for each.
+        state: what the stream begins with, of one stream (`SequenceModel.after_reading`); None starts afresh.
         progress: called with (symbols read, symbols to read) after every window.
 
     Raises `InputError` for fewer than two symbols and for counts below one.
@@ -147,6 +150,10 @@ def evaluate(
         if value < (name != "warmup"):
             raise InputError(f"{name} must be at least {int(name != 'warmup')}, not {value}")
     device = _device(device, model)
+    if state is not None:
+        if streams > 1:
+            raise InputError(f"a state that a text begins with is that of one stream, not of {streams}; set streams 1")
+        state = state.to(device)
 
     # n - 1 targets = lead + streams * part: stream i starts at i * part and reads lead + part symbols. The first
     # stream counts all its targets, the others count the last `part`: together each target once.
@@ -163,7 +170,7 @@ def evaluate(
             yield as_tokens(np.stack([symbols[i * part + at : i * part + stop + 1] for i in own]), device)
 
     totals, at = torch.zeros(blocks, dtype=torch.float64), 0
-    for nats, _ in text_nats(model, windows(), dtype=dtype):
+    for nats, _ in text_nats(model, windows(), state, dtype=dtype):
         size = nats.shape[1]
         place = torch.tensor(own)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
         counted = torch.ones(len(own), size, dtype=torch.bool)

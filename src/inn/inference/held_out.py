@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from inn.config.parts import plain
-from inn.config.run import DataConfig
+from inn.config.run import DataConfig, RunConfig
 from inn.config.typed import typed
 from inn.data.dataset import Dataset
 from inn.data.metric import in_metric
@@ -26,11 +27,26 @@ from inn.inference.floors import compressors as compressors_here
 from inn.inference.resting import Shares, spent, watched
 from inn.models.generate import start_symbol
 from inn.models.sequence import SequenceModel
+from inn.nn.modes import as_tokens
+from inn.nn.state import State
 from inn.runs.directory import Run
 from inn.runs.load import load_with_data, path_of
 from inn.system.device import resolve_device
 from inn.system.errors import InputError
 from inn.system.report import Report, nobody
+
+_LONG = 4096
+"""Symbols per pass of a model that begins with what it can recall of its training text."""
+
+
+def experience(model: SequenceModel, dataset: Dataset, config: RunConfig) -> State:
+    """What a model can recall of all that it was trained on; raises `InputError` where it recalls nothing."""
+    data = config.data
+    read = text_read(dataset.train, data.batch, data.window, data.order, config.train.symbols)
+    found = model.after_reading(as_tokens(read, torch.device("cpu")))
+    if found is None:
+        raise InputError(f"a model of kind '{config.model.kind}' recalls no text here; leave primed out")
+    return found
 
 
 @typed
@@ -44,6 +60,7 @@ def evaluate_run(
     device: str = "auto",
     dtype: str = "float32",
     compressors: bool = False,
+    primed: bool = False,
     task: Mapping[str, Any] | None = None,
     report: Report = nobody,
 ) -> dict[str, Any]:
@@ -59,6 +76,8 @@ def evaluate_run(
         device: `auto`, `cpu`, `cuda` (or `cuda:1`, ...) or `mps`.
         dtype: `float32`, or `bfloat16` under autocast.
         compressors: beside the tables of counts, what file compressors make of it (see `compressed`).
+        primed: begin with what the model can recall of the text that it was trained on, as compressors begin with
+            theirs; its memories are empty all the same.
         task: of a task, options that are to be other than in training: `{"length": 256}`.
         report: told of what is fetched, encoded and scored.
 
@@ -74,11 +93,15 @@ def evaluate_run(
 
     Example: ``evaluate_run("runs/demo")["bits"]``
     """
+    if primed and (window is not None or streams > 1):
+        raise InputError("what is recalled of the training text is for one strict stream; leave window and streams out")
     if window is not None and streams > 1:
         raise InputError("streams carry the state on and a window starts it afresh; leave one of them out")
     if not Run(path_of(run)).config().data.text:
-        if window is not None or streams > 1 or compressors:
-            raise InputError("streams, window and compressors are of a text, and this is a task; leave them out")
+        if window is not None or streams > 1 or compressors or primed:
+            raise InputError(
+                "streams, window, compressors and primed are of a text, and this is a task; leave them out"
+            )
         return evaluate_task(run, split, task=task, limit=limit, device=device, dtype=dtype, report=report)
     if task:
         raise InputError(f"the run's data is a text, which has no option '{next(iter(task))}'; leave task out")
@@ -89,7 +112,9 @@ def evaluate_run(
     options: dict[str, Any] = {"device": where, "dtype": dtype, "progress": partial(report, "scoring")}
     with watched(model) as active:
         if window is None:
-            start, score = None, evaluate(model, symbols, streams=streams, **options)
+            state = experience(model, dataset, Run(path_of(run)).config()) if primed else None
+            size = {"window": _LONG} if primed else {}  # tables that are large are copied once a window
+            start, score = None, evaluate(model, symbols, streams=streams, state=state, **size, **options)
         else:
             start = start_symbol(vocabulary)
             score = evaluate_windows(model, symbols, window, start, **options)
@@ -114,6 +139,7 @@ def evaluate_run(
         "streams": streams,
         "window": window,
         "start_symbol": start,
+        "primed": primed,
         "parameters": model.num_parameters,
         **_cost(model, active),
         "floors": found,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from inn.nn.direct import going_round, passed_by, untouched
 from inn.nn.graph import Graph
 from inn.nn.parts import MeanLinear
 from inn.nn.population import Embedding, Linear, started
-from inn.nn.recall.base import Recall
+from inn.nn.recall.base import Found, Recall
 from inn.nn.roles import sensed
 from inn.nn.state import State
 from inn.nn.symbols import AdaptiveHead, products, widening
@@ -68,6 +69,7 @@ class INN(HoldsGraph, SequenceModel):
         self.widen = widening(c.embedding_width, c.input_width)
         recall = RECALLS[c.recall.kind]
         self.recall: Recall | None = None if recall is None else recall(c)
+        self.votes: Any = None if recall is None else recall.voter(c)
         self.no_split = [*self.no_split, *([] if recall is None else [recall.__name__])]
         self.backbone = Graph(c)
         if (table := getattr(c.gate, "table", None)) and len(table) != c.vocab:
@@ -132,15 +134,18 @@ class INN(HoldsGraph, SequenceModel):
         predict: bool = True,
         dt: Tensor | None = None,
         every: bool = False,
+        found: Found | None = None,
     ) -> tuple[Tensor, State]:
         """Predict the next symbol: `[B, T]` -> logits `[B, T, vocab]` and the state; see `SequenceModel.forward`.
 
         `edges` says which edges the routers may use; None is the complete graph. Without `remember` the symbols are
         not to be recalled later, as in `step_`; without `predict` the result is that of `hidden`. `dt` `[B, T]` is the
         time since the symbol before, for memories that take it (`liquid`). With `every` the logits are of every view of
-        a readout that gives several (`each`), `[B, T, K, vocab]`, and else of the last.
+        a readout that gives several (`each`), `[B, T, K, vocab]`, and else of the last. `found` is what the neurons
+        recall at these symbols, where that is known: then nothing is looked up, and the state has no tables.
         """
-        hidden, state = self.read(tokens, state, reset=reset, mask=mask, edges=edges, remember=remember, dt=dt)
+        options: Any = {"edges": edges, "remember": remember, "dt": dt, "found": found}
+        hidden, state = self.read(tokens, state, reset=reset, mask=mask, **options)
         return self.predict(hidden, every) if predict else hidden, state
 
     @checked
@@ -171,26 +176,43 @@ class INN(HoldsGraph, SequenceModel):
         edges: Edges | None = None,
         remember: bool = True,
         dt: Tensor | None = None,
+        found: Found | None = None,
     ) -> tuple[Tensor, State]:
         """`hidden` of arguments that have been checked."""
-        x, found, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
+        x, taken, recalled = self.dropout(self.widen(self.embedding(tokens))), None, {}
         if self.recall is not None:
-            found, recalled = self.recall(tokens, None if state is None else state.round(RECALL), reset, mask, remember)
+            known = None if state is None else state.round(RECALL)
+            taken, recalled, found = self.recall(tokens, known, reset, mask, remember, found)
             state = None if state is None else State({key: t for key, t in state.items() if key[0] != RECALL})
         options = {"edges": edges, "reset": reset, "mask": mask, **({} if dt is None else {"dt": dt})}
         if (present := self.present(tokens)) is not None:
             options["present"] = present
-        x, after = self.backbone(x, state, recalled=found, **options, checked=True)
+        x, after = self.backbone(x, state, recalled=taken, **options, checked=True)
         hidden, after = told_by(self, x, state, after, reset, mask)
+        hidden = self.voted(hidden, found)
         return hidden, after if self.recall is None else _joined(after, recalled)
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits `[B, T, vocab]` of neurons `[B, T, N, D]`."""
         return self.predict(self.norm(self.backbone.readout(x)))
 
+    def spared(self, options: Mapping[str, Any]) -> tuple[int, ...]:
+        return () if options.get("found") is None else (RECALL,)
+
+    def voted(self, hidden: Tensor, found: Found | None) -> Tensor:
+        """What the head reads, and behind it what recall votes `[B, T, vocab]`, where its kind has a say of its own."""
+        return hidden if self.votes is None else torch.cat((hidden, self.votes(found, hidden)), -1)
+
     def predict(self, hidden: Tensor, every: bool = False) -> Tensor:
-        """Logits `[..., vocab]` of what `hidden` gives, `[..., normed_width]`; of every view `[..., K, vocab]`."""
-        return told(lambda one: self.head(self.dropout(self.bridge(one))), hidden, self.views, every)
+        """Logits `[..., vocab]` of what `hidden` gives; of every view `[..., K, vocab]`.
+
+        Of what the head reads alone, `[..., normed_width]`, they are what the neurons say without the votes of recall.
+        """
+        votes = None
+        if self.votes is not None and hidden.shape[-1] > (own := self.views * self.config.normed_width):
+            hidden, votes = hidden[..., :own], hidden[..., own:]
+        logits = told(lambda one: self.head(self.dropout(self.bridge(one))), hidden, self.views, every)
+        return logits if votes is None else logits + (votes[..., None, :] if every else votes)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Symbols `[B, T]` as the neurons' inputs `[B, T, N, D]`."""
@@ -217,10 +239,12 @@ class INN(HoldsGraph, SequenceModel):
             return logits, after
         with torch.inference_mode(), going_round(self):
             tokens = tokens[:, None]
-            x = self.embed(tokens)
+            x, found = self.embed(tokens), None
             if recall is not None:
-                x = x + sensed(recall.read_(tokens, state.round(RECALL), remember=remember), graph.sensors)
-            logits = self.predict(self.norm(graph.out_(x, state, self.present(tokens))))[:, 0]
+                taken, found = recall.read_(tokens, state.round(RECALL), remember=remember)
+                x = x + sensed(taken, graph.sensors)
+            hidden = self.norm(graph.out_(x, state, self.present(tokens)))
+            logits = self.predict(self.voted(hidden, found))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:
@@ -241,7 +265,7 @@ class INN(HoldsGraph, SequenceModel):
         if isinstance(self.widen, Linear):
             parts["embedding"] = products(self.widen)
         parts["head"] = products(self.bridge, self.head)
-        for part in (self.recall, self.descriptors):
+        for part in (self.recall, self.votes, self.descriptors):
             parts |= part.flops() if part is not None else {}
         return parts
 

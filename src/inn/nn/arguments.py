@@ -5,7 +5,7 @@ What a mask or a reset takes away is taken out here too: no NaN behind it meets 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -86,16 +86,20 @@ class Checked(nn.Module):
                 return
         raise InputError(f"{what} is on {t.device}, the model on {device}; move one of them with .to('{device}')")
 
-    def check_state(self, state: Any, streams: int) -> State:
+    def spared(self, options: Mapping[str, Any]) -> Collection[int]:
+        """The rounds that a state need not have, called with these options: what stands there is not used."""
+        return ()
+
+    def check_state(self, state: Any, streams: int, spared: Collection[int] = ()) -> State:
         """A state that fits, of `streams` streams, numbers in the module's types; raises `InputError` for any other."""
         if not isinstance(state, State):
             raise InputError(f"state must be an inn.State or None, not {named(state)}")
         compiling = torch.compiler.is_compiling()
         if not compiling and state.fits[0] is self._own is not None and state.fits[1] == streams:
             return state
-        own = self.own().parts
+        own = _but(self.own().parts, spared)
         if any(own.get(key) != (t.shape[1:], t.dtype) for key, t in state.items()) or len(state) != len(own):
-            own = self.own(again=True).parts
+            own = _but(self.own(again=True).parts, spared)
             if difference := _difference(state, own):
                 raise InputError(f"this state is of another model: {difference}; start from None, or from one's own")
             state = State({k: t.to(own[k][1]) if t.is_floating_point() else t for k, t in state.items()})
@@ -103,9 +107,13 @@ class Checked(nn.Module):
         if (device := self.own().device) is not None and any(t.device != device for t in state.values()):
             for (r, part), t in state.items():
                 self.check_device(f"part '{part}' of the state's round {r}", t)
-        if not compiling:
+        if not compiling and not spared:
             state.fits = (self._own, streams)
         return state
+
+
+def _but(parts: dict[Key, Any], spared: Collection[int]) -> dict[Key, Any]:
+    return {key: part for key, part in parts.items() if key[0] not in spared} if spared else parts
 
 
 def checked(forward: Callable) -> Callable:
@@ -131,7 +139,7 @@ def checked(forward: Callable) -> Callable:
         if mask is not None:
             mask = flags("mask", mask, given)
         if state is not None:
-            state = self.check_state(state, streams)
+            state = self.check_state(state, streams, self.spared(options) if options else ())
         if options and options.get("edges") is not None:
             check_edges(options["edges"], self.config.neurons)  # type: ignore[union-attr]
         if options and options.get("present") is not None:

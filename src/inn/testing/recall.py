@@ -10,7 +10,7 @@ from torch import Tensor
 
 from inn.config.models import INNConfig
 from inn.models.inn import INN
-from inn.nn.recall.base import Parts, Recall
+from inn.nn.recall.base import NOTHING, Parts, Recall
 from inn.registry import RECALLS
 from inn.testing.expect import expect, expect_equal, named
 from inn.testing.graphs import B, D, N, _built, _near
@@ -43,14 +43,15 @@ def _check(r: Recall, neurons: int, what: str) -> None:
     x = _symbols(B, T)
     fresh = r.initial_state(B)
     given = {name: t.clone() for name, t in fresh.items()}
-    found, last = r(x, given)
+    found, last, _ = r(x, given)
     expect_equal(list(found.shape), [B, T, neurons, D], f"{what}: what it finds is not [batch, time, neuron, width]")
     expect_equal(found.dtype, torch.float64, f"{what}: what it finds is not of its weights' type")
     _check_parts(r, last, fresh, neurons, what)
     _same(given, fresh, f"{what}: forward changes the state that it was given")
+    _check_found(r, x, found, neurons, what)
     _near(r(x, None)[0], found, f"{what}: without a state it finds something else than from the initial one")
     bar = {name: t.clone() for name, t in fresh.items()}
-    _near(r.read_(x, bar), found, f"{what}: read_ finds something else than forward")
+    _near(r.read_(x, bar)[0], found, f"{what}: read_ finds something else than forward")
     _same(bar, last, f"{what}: read_ ends in another state than forward")
     _check_time(r, x, found, last, what)
     _check_kept(r, x, last, what)
@@ -64,6 +65,23 @@ def _check(r: Recall, neurons: int, what: str) -> None:
     silent = copy.deepcopy(r)
     silent.silence()
     expect(not silent(x, None)[0].any(), f"{what}: after silence() what it finds still counts")
+
+
+def _check_found(r: Recall, x: Tensor, taken: Tensor, neurons: int, what: str) -> None:
+    """What is looked up: whole numbers, from which alone follows what is taken in."""
+    known = r(x, None)[2]
+    for name, t in known.items():
+        expect_equal(list(t.shape[:3]), [B, T, neurons], f"{what}: '{name}' that is found is not [batch, time, neuron]")
+        expect(not t.is_floating_point(), f"{what}: '{name}' that is found is no whole number")
+    again, state, _ = r(x, None, found=known)
+    _near(again, taken, f"{what}: given what is found it takes in something else")
+    expect(not state, f"{what}: given what is found it has a state")
+    nothing = {name: torch.full_like(t, NOTHING) for name, t in known.items()}
+    _near(
+        r.tell(nothing)[:, :1],
+        r(x[:, :1], None, remember=False)[0],
+        f"{what}: {NOTHING} does not stand for what is not known",
+    )
 
 
 def _check_parts(r: Recall, last: Parts, fresh: Parts, neurons: int, what: str) -> None:
@@ -84,7 +102,7 @@ def _check_time(r: Recall, x: Tensor, found: Tensor, last: Parts, what: str) -> 
     for cuts in ([1] * T, [9, T - 9], [T - 1, 1]):
         parts, now = [], None
         for piece in x.split(cuts, 1):
-            y, now = r(piece, now)
+            y, now, _ = r(piece, now)
             parts.append(y)
         _near(torch.cat(parts, 1), found, f"{what}: read in parts it finds something else than in one pass")
         _same(now or {}, last, f"{what}: read in parts it ends in another state")
@@ -93,15 +111,15 @@ def _check_time(r: Recall, x: Tensor, found: Tensor, last: Parts, what: str) -> 
     _near(r(x[1:], None)[0], found[1:], f"{what}: streams meet inside it")
     reset, mask = torch.zeros(B, T, dtype=torch.bool), torch.ones(B, T, dtype=torch.bool)
     reset[1, T // 2] = True
-    y, after = r(x, None, reset)
+    y, after, _ = r(x, None, reset)
     _near(y[0], found[0], f"{what}: a reset reaches another stream")
-    alone, end = r(x[1:, T // 2 :], None)
+    alone, end, _ = r(x[1:, T // 2 :], None)
     _near(y[1:, T // 2 :], alone, f"{what}: a reset is no fresh start")
     _same({name: t[1:] for name, t in after.items()}, end, f"{what}: a reset leaves something in the state")
     mask[:, 5:9] = False
     kept = [t for t in range(T) if not 5 <= t < 9]
-    y, after = r(x, None, None, mask)
-    alone, end = r(x[:, kept], None)
+    y, after, _ = r(x, None, None, mask)
+    alone, end, _ = r(x[:, kept], None)
     _near(y[:, kept], alone, f"{what}: a masked step is not left out")
     _same(after, end, f"{what}: a masked step leaves something in the state")
 

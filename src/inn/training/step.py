@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,7 +73,7 @@ class Stepper:
         context = Context(self.model, self._forward, optimizer, strategy.group, steps, self.average)
         self.objective: Objective = OBJECTIVES[config.objective.kind](config.objective, context, config)
 
-    def _forward(self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, **more: bool):
+    def _forward(self, tokens: Tensor, state: State | None = None, *, reset: Tensor | None = None, **more: Any):
         """The model's pass as it is trained, through DDP or FSDP and under the types that the settings name."""
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.config.dtype == "bfloat16"):
             return self.strategy.forward(tokens, state, reset=reset, **more)
@@ -86,6 +88,7 @@ class Stepper:
         step: int,
         count: float | None = None,
         weights: Tensor | None = None,
+        found: Mapping[str, Tensor] | None = None,
     ) -> StepResult:
         """Take one step.
 
@@ -96,6 +99,7 @@ class Stepper:
             step: the number of this step, from 1.
             count: targets of all processes together; None where this one is alone, and counts them.
             weights: `[B]` what each row counts; None where all count the same.
+            found: what is recalled at each step, `[B, T, ...]` by name, where it is known beforehand.
 
         Raises `TrainingDiverged` when loss or gradient is NaN or infinite; weights, optimiser and state are then
         those of the step before.
@@ -106,7 +110,7 @@ class Stepper:
 
         def passes() -> tuple[_Sums, State | None]:
             strategy.begin_step(step, inputs.shape[0] * strategy.group.world)
-            return self._passes(inputs, targets, reset, state, count, weights)
+            return self._passes(inputs, targets, reset, state, count, weights, found)
 
         sums, carried = passes()
         norm = strategy.grad_norm([p.grad for p in self.parameters if p.grad is not None])
@@ -135,6 +139,7 @@ class Stepper:
         state: State | None,
         count: float | None,
         weights: Tensor | None,
+        found: Mapping[str, Tensor] | None,
     ) -> tuple[_Sums, State | None]:
         """Forward and backward over all micro-batches; means by name, and the state after them.
 
@@ -155,19 +160,20 @@ class Stepper:
                 starts[:, 0] = reset[chosen]
             with self.strategy.sync_gradients(last=int(rows[-1]) == batch - 1):
                 own = None if weights is None else weights[chosen]
-                found = self.objective.loss(MicroBatch(inputs[chosen], targets[chosen], part, starts, own))
-                nats, share = found.nats / symbols, len(rows) / (batch * world)
-                terms = [*found.state.penalties.items(), *found.penalties.items()]
+                known = None if found is None else {name: t[chosen] for name, t in found.items()}
+                made = self.objective.loss(MicroBatch(inputs[chosen], targets[chosen], part, starts, own, known))
+                nats, share = made.nats / symbols, len(rows) / (batch * world)
+                terms = [*made.state.penalties.items(), *made.penalties.items()]
                 penalty = sum((p.float() for _, p in terms), torch.zeros((), device=device)) * share
                 (nats + penalty if world == 1 else (nats + penalty) * world).backward()
             sums.add("loss", nats)
             sums.add("penalty", penalty)
             for name, value in terms:
                 sums.add(f"penalty.{name}", value.float() * share)
-            for name, value in found.metrics.items():
+            for name, value in made.metrics.items():
                 sums.add(f"objective.{name}", value.float() / symbols)
             if self.carry:
-                states.append(found.state)
+                states.append(made.state)
         return sums, _join(states) if self.carry else None
 
     def _sentence(self, step: int, values: dict[str, float], where: str | None) -> str:

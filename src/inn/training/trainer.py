@@ -28,6 +28,7 @@ from inn.system import provenance
 from inn.system.errors import InputError
 from inn.training import building, events, validation
 from inn.training.average import Average
+from inn.training.experience import experience_of
 from inn.training.finite import TrainingDiverged
 from inn.training.monitor import Monitor
 from inn.training.optim import build_optimizer, build_schedule
@@ -137,6 +138,7 @@ class Trainer:
             self.optimizer = build_optimizer(model, settings)
             self.lr = build_schedule(settings, self.steps)
             carry = data.text and data.order != "random"
+            self.experience = experience_of(model, config, self.streams)
             self.stepper = Stepper(self.strategy, self.optimizer, settings, carry, self.steps)
             self.average = self.stepper.average
 
@@ -226,8 +228,12 @@ class Trainer:
             together = count if self.config.data.text else self.group.sum(int(self.model.counted(targets)))[0]
         inputs, targets = inputs.to(self.device), targets.to(self.device)
         reset, weights = (None if t is None else t.to(self.device) for t in (batch.reset, batch.weights))
+        found = None
+        if self.experience is not None:
+            assert batch.starts is not None
+            found = {k: t.to(self.device) for k, t in self.experience.at(batch.starts, inputs.shape[1]).items()}
         step, lr = state.step + 1, self.lr(state.step)
-        result = self.stepper(inputs, targets, reset, self.carried, lr, step, together, weights)
+        result = self.stepper(inputs, targets, reset, self.carried, lr, step, together, weights, found)
         self.carried = result.state
         self.last_inputs, self.last_norm = inputs, result.grad_norm
         seconds = time.perf_counter() - began

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.graph import Graph
-from inn.nn.recall.base import Recall
+from inn.nn.recall.base import NOTHING, Found, Recall
 from inn.nn.routing.base import Parts, Router
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
@@ -150,21 +150,21 @@ def forgetful(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
         raise InputError(f"this {type(model).__name__} recalls nothing that could be forgotten; its recall is none")
     _check(_graph(model, "make forgetful"), neurons, "make forgetful")
     (recall,) = recalls
-    before = recall.read_
+    before = recall.find_
 
-    def read_(tokens: Tensor, state: Parts, *args: Any, **options: Any) -> Tensor:
-        found = before(tokens, state, *args, **options).clone()
-        nothing = before(tokens[:1, :1], recall.initial_state(1), remember=False)
-        found[:, :, list(neurons)] = nothing[:, :, list(neurons)].to(found.dtype)
+    def find_(*args: Any, **options: Any) -> Found:
+        found = {name: t.clone() for name, t in before(*args, **options).items()}
+        for t in found.values():
+            t[:, :, list(neurons)] = NOTHING
         return found
 
-    with _in_place(recall, "read_", read_):  # both `forward` and the steps of generation come by there
+    with _in_place(recall, "find_", find_):  # both `forward` and the steps of generation come by there
         yield
 
 
 def is_forgetful(model: nn.Module) -> bool:
     """Whether a `forgetful` block is running: what goes into the graph is then not what it was."""
-    return any("read_" in vars(m) for m in model.modules() if isinstance(m, Recall))
+    return any("find_" in vars(m) for m in model.modules() if isinstance(m, Recall))
 
 
 @dataclass

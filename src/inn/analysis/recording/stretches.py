@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from inn.data.examples import IGNORED
 from inn.models.inn import INN
 from inn.models.signal_graph import SignalGraph
 from inn.nn.modes import as_tokens, evaluating
-from inn.nn.recall.base import Parts
+from inn.nn.recall.base import Found, Parts
 from inn.nn.roles import sensed
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -177,26 +178,39 @@ def recalled(model: Neurons, part: Reading) -> Parts:
     tables, until = model.recall.initial_state(len(part.tokens)), part.before - part.warmup
     for at in range(0, until, LENGTH):
         piece = slice(at, min(at + LENGTH, until))
-        model.recall.read_(part.tokens[:, piece], tables, None, part.known[:, piece])  # type: ignore[attr-defined]
+        model.recall.find_(part.tokens[:, piece], tables, None, part.known[:, piece])  # type: ignore[attr-defined]
     return tables
 
 
+class Entering(NamedTuple):
+    """What goes into a model on the warm-up and the stretches.
+
+    Attributes:
+        x: what the graph takes in, `[K, warmup + T, N, D]`: symbols, and what is recalled.
+        found: what was looked up there; None for a model that recalls nothing.
+    """
+
+    x: Tensor
+    found: Found | None
+
+
 @torch.no_grad()
-def entering(model: Neurons, part: Reading, tables: Parts) -> Tensor:
-    """What the graph takes in on the warm-up and the stretches, `[K, warmup + T, N, D]`: symbols, and what is recalled.
+def entering(model: Neurons, part: Reading, tables: Parts) -> Entering:
+    """What goes into a model on the warm-up and the stretches.
 
     No lesion of the graph changes it: it is the same for all of them. `tables` is what `recalled` gives.
     """
     x = model.embed(part.read)
     if isinstance(model, SignalGraph) or model.recall is None:
-        return x
-    found = model.recall.read_(part.read, {name: t.clone() for name, t in tables.items()}, part.resets)
-    return x + sensed(found, model.graph.sensors)
+        return Entering(x, None)
+    taken, found = model.recall.read_(part.read, {name: t.clone() for name, t in tables.items()}, part.resets)
+    return Entering(x + sensed(taken, model.graph.sensors), found)
 
 
 @torch.no_grad()
-def warmed(model: Neurons, part: Reading, x: Tensor) -> tuple[Tensor, State]:
-    """What the graph takes in on the stretches themselves, and its state before them: `x` is what `entering` gives."""
+def warmed(model: Neurons, part: Reading, entered: Entering) -> tuple[Tensor, State]:
+    """What the graph takes in on the stretches themselves, and its state before them."""
+    x = entered.x
     state = model.graph.initial_state(len(x))
     if part.warmup:
         given = part.read[:, : part.warmup]
@@ -214,13 +228,15 @@ def window(model: Neurons, rows: int) -> int:
 
 
 @torch.no_grad()
-def bits_of(model: Neurons, part: Reading, x: Tensor) -> Tensor:
-    """Bits of every target of these rows, `[K, T]` float32, NaN where none counts; `x` is what `entering` gives."""
-    x, start = warmed(model, part, x)
+def bits_of(model: Neurons, part: Reading, entered: Entering) -> Tensor:
+    """Bits of every target of these rows, `[K, T]` float32, NaN where none counts."""
+    x, start = warmed(model, part, entered)
     found, own = [], {} if isinstance(model, INN) else model.own_state(len(x))
     for at, y, present in running(model, part, x, start):
         if isinstance(model, INN):
-            told = model.predict(model.norm(said_by(model, y, present)))
+            here = slice(part.warmup + at.start, part.warmup + at.start + y.shape[1])
+            looked = None if entered.found is None else {name: t[:, here] for name, t in entered.found.items()}
+            told = model.predict(model.voted(model.norm(said_by(model, y, present)), looked))
         else:
             hidden = model.norm(said_by(model, y, present))
             reset = None if part.resets is None else part.resets[:, part.warmup :][:, at]

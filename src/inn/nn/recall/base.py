@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from inn.config.models import INNConfig
 
 Parts = dict[str, Tensor]
+Found = dict[str, Tensor]
+"""What was looked up: whole numbers `[B, T, N, M, ...]` by name, `NOTHING` where nothing is known."""
+NOTHING = -1
 
 
-@passed_by("forward")
+@passed_by("forward", "read_")
 class Recall(nn.Module, ABC):
     """A memory of the very symbols that a stream has read, beside the memories that blur them into a state.
 
-    Each neuron looks up what it has read before, and what it finds is added to its input. What was read is state, not
-    weights: it fills as the stream is read, and takes the same room however long the stream. In training a stream now
-    and then forgets it all, or the model would lean on tables that are full and be lost at the start of a text.
+    Each neuron looks up what it has read before (`find_`, without a gradient), and what it makes of what it finds
+    (`tell`) is added to its input. What was read is state, not weights: it fills as the stream is read, and takes the
+    same room however long the stream. In training a stream now and then forgets it all, or the model would lean on
+    tables that are full and be lost at the start of a text.
 
     State parts are each `[B, N, ...]`: `table` `[B, N, M, ...]`, what was read, by neuron and context, M contexts each;
     and `recent` `[B, N, L]`, the last symbols, oldest first, the same for all neurons. There may be others.
@@ -64,20 +68,32 @@ class Recall(nn.Module, ABC):
         """What one stream can recall after a text, on the CPU: the tables of `symbols` `[n]`, and no last symbols."""
 
     @abstractmethod
-    def read_(
+    def find_(
         self,
         tokens: Tensor,
         state: Parts,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         remember: bool = True,
-    ) -> Tensor:
-        """Read `tokens` `[B, T]`, change the state in place, and return what each neuron finds, `[B, T, N, D]`.
+    ) -> Found:
+        """Read `tokens` `[B, T]`, change the state in place, and return what is found.
 
         What is found at a step is what is known after its symbol, and depends on no later one. Where `reset` `[B, T]`
         is true a stream has read nothing before that step; where `mask` `[B, T]` is false nothing is read, and what is
         found there does not count. Without `remember` the part `table` stays as it was.
         """
+
+    @abstractmethod
+    def tell(self, found: Found) -> Tensor:
+        """What each neuron takes in of what it found, `[B, T, N, D]`."""
+
+    @classmethod
+    def voter(cls, config: INNConfig) -> nn.Module | None:
+        """What votes on the next symbol by what was found, beside the head: None, unless a kind has such a module.
+
+        Its `forward(found, hidden [B, T, normed_width])` gives what is added to the logits, `[B, T, vocab]`.
+        """
+        return None
 
     @abstractmethod
     def contexts(self, neuron: int) -> list[Any]:
@@ -94,8 +110,14 @@ class Recall(nn.Module, ABC):
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         remember: bool = True,
-    ) -> tuple[Tensor, Parts]:
-        """`read_` that leaves the state as it was, and returns the new one too; in training, streams may forget."""
+        found: Found | None = None,
+    ) -> tuple[Tensor, Parts, Found]:
+        """What each neuron takes in, `[B, T, N, D]`, the new state, and what was found; `state` stays as it was.
+
+        In training, streams may forget. With `found` nothing is looked up, and there is no state.
+        """
+        if found is not None:
+            return self.tell(found), {}, found
         state = self.initial_state(tokens.shape[0]) if state is None else {name: t.clone() for name, t in state.items()}
         if transformed():  # under `vmap` tables that change have to be as many as the texts that change them
             given = [t for t in (tokens, reset, mask) if t is not None]
@@ -105,7 +127,20 @@ class Recall(nn.Module, ABC):
             forgets = self._chances(tokens.shape[0], tokens.device) < self.forget
             reset = torch.zeros_like(tokens, dtype=torch.bool) if reset is None else reset.clone()
             reset[:, 0] |= forgets
-        return self.read_(tokens, state, reset, mask, remember), state
+        found = self.find_(tokens, state, reset, mask, remember)
+        return self.tell(found), state, found
+
+    def read_(
+        self,
+        tokens: Tensor,
+        state: Parts,
+        reset: Tensor | None = None,
+        mask: Tensor | None = None,
+        remember: bool = True,
+    ) -> tuple[Tensor, Found]:
+        """`forward` that changes the state in place: what each neuron takes in, and what was found."""
+        found = self.find_(tokens, state, reset, mask, remember)
+        return self.tell(found), found
 
     def _chances(self, rows: int, device: torch.device) -> Tensor:
         if self.drawn is None or len(self.drawn) < rows:

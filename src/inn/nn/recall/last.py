@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from inn.config.models import INNConfig
 from inn.nn.direct import home
 from inn.nn.population import NeuronLinear
-from inn.nn.recall.base import Parts, Recall
+from inn.nn.recall.base import Found, Parts, Recall
 from inn.nn.recall.options import LastOptions
 from inn.ops.lookup import EMPTY, RUNS, recall
 
@@ -31,9 +31,10 @@ class Last(Recall):
     State parts, integers: `table` `[B, N, M, slots]` and `recent` `[B, N, L]`, the last L symbols, oldest first; M is
     the number of context lengths per neuron.
 
-    >>> found, state = Last(INNConfig(vocab=27, neurons=4, width=16, recall=[2, 3]))(torch.zeros(1, 9).long(), None)
-    >>> found.shape
-    torch.Size([1, 9, 4, 16])
+    >>> last = Last(INNConfig(vocab=27, neurons=4, width=16, recall=[2, 3]))
+    >>> taken, state, found = last(torch.zeros(1, 9).long(), None)
+    >>> taken.shape, found["found"].shape
+    (torch.Size([1, 9, 4, 16]), torch.Size([1, 9, 4, 1]))
     """
 
     Options = LastOptions
@@ -76,25 +77,29 @@ class Last(Recall):
             recall(part[None], table, recent, self.orders, None, None, True)
         return {**state, "table": table.view_as(state["table"])}
 
-    def read_(
+    @torch.no_grad()
+    def find_(
         self,
         tokens: Tensor,
         state: Parts,
         reset: Tensor | None = None,
         mask: Tensor | None = None,
         remember: bool = True,
-    ) -> Tensor:
+    ) -> Found:
         recent = state["recent"][:, 0].clone()  # the same for all neurons
         table = state["table"].flatten(1, 2)
         found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember, self.symbol.shape[1])
         state["recent"].copy_(recent[:, None])
         if not state["table"].is_contiguous():  # then `flatten` may have made a copy
             state["table"].copy_(table.view_as(state["table"]))
-        found = found.unflatten(2, (self.neurons, self.each))  # [B, T, N, M]
-        run = torch.where(found == EMPTY, RUNS, found % RUNS)
-        symbol = self.symbol[(found // RUNS).clamp(min=0, max=self.vocab - 1)]
-        n = torch.arange(self.neurons, device=tokens.device)[:, None]
-        m = torch.arange(self.each, device=tokens.device)
+        return {"found": found.unflatten(2, (self.neurons, self.each))}
+
+    def tell(self, found: Found) -> Tensor:
+        entry = found["found"]  # [B, T, N, M]
+        run = torch.where(entry == EMPTY, RUNS, entry % RUNS)
+        symbol = self.symbol[(entry // RUNS).clamp(min=0, max=self.vocab - 1)]
+        n = torch.arange(self.neurons, device=entry.device)[:, None]
+        m = torch.arange(self.each, device=entry.device)
         return self.into((symbol * self.gain[n, m, run] + self.shift[n, m, run]).flatten(3))
 
     def contexts(self, neuron: int) -> list[int]:

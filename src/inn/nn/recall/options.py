@@ -7,6 +7,7 @@ from typing import Any
 
 from inn.config.checks import check_fraction
 from inn.config.parts import Options
+from inn.nn.recall.contexts import Context, context
 from inn.system.errors import InputError
 
 
@@ -40,3 +41,53 @@ class LastOptions(Options):
             raise InputError(
                 f"recall '{self.kind}' knows at most 2,097,152 symbols, not {graph.vocab}; set recall none"
             )
+
+
+@dataclass
+class CountsOptions(Options):
+    """What followed, and how often, after contexts of many kinds; it also votes on the next symbol."""
+
+    contexts: list[Any] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7, 8])
+    """Contexts, given to the neurons in turn: numbers of last symbols, kinds, or kinds with their options."""
+    followers: int = 30
+    """Followers that a slot has room for."""
+    slots: int = 65536
+    """Contexts in a table; of two that want the same place the one that came more often stays."""
+    width: int = 16
+    """Width of a symbol's vector, before what was found is mapped to a neuron's width."""
+    letters: list[int] = field(default_factory=list)
+    """The symbols that make words; of a vocabulary of 256 ASCII letters and all from 128 on, where none are given."""
+    forget: float = 0.004
+    """Probability of clearing a stream's tables before a training window, to learn short texts too."""
+
+    def __post_init__(self) -> None:
+        self.contexts = [one if isinstance(one, Context) else context(one) for one in self.contexts]
+        super().__post_init__()
+        if not self.contexts:
+            raise InputError("recall.contexts lists no context; set recall none")
+        for name, least in (("width", 1), ("slots", 4), ("followers", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"recall.{name} must be at least {least}, not {getattr(self, name)}")
+        check_fraction(self, "forget")
+
+    def check(self, graph: Any) -> None:
+        if graph.vocab > 2**21:
+            raise InputError(
+                f"recall '{self.kind}' knows at most 2,097,152 symbols, not {graph.vocab}; set recall none"
+            )
+        if any(one.worded for one in self.contexts):
+            self.letters_of(graph.vocab)
+        elif self.letters:
+            raise InputError("recall.letters do nothing without a context of words; add one, or leave them out")
+
+    def letters_of(self, vocab: int) -> list[int]:
+        """The symbols that make words; raises `InputError` where they are not known."""
+        if outside := [s for s in self.letters if not 0 <= s < vocab]:
+            raise InputError(f"recall.letters names symbol {outside[0]}, and there are {vocab}")
+        if self.letters:
+            return self.letters
+        if vocab == 256:
+            return [*range(65, 91), *range(97, 123), *range(128, 256)]
+        raise InputError(
+            f"context 'word' has to know which of {vocab} symbols make words; give recall.letters, or other contexts"
+        )

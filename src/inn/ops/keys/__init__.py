@@ -4,7 +4,7 @@ from inn.ops.dispatch import Backend, Op
 from inn.ops.keys.cpu import keys_cpu, refuses
 from inn.ops.keys.history import EMPTY, histories
 from inn.ops.keys.reference import COLUMN, LAST, WORD, keys_reference
-from inn.ops.keys.torch import keys_torch
+from inn.ops.keys.torch import hashed, keys_torch
 from inn.ops.keys.triton import keys_triton
 from inn.ops.keys.triton import refuses as refuses_triton
 
@@ -16,4 +16,4 @@ keys = Op(
     Backend("reference", keys_reference),
 )
 
-__all__ = ["COLUMN", "EMPTY", "LAST", "WORD", "histories", "keys"]
+__all__ = ["COLUMN", "EMPTY", "LAST", "WORD", "hashed", "histories", "keys"]

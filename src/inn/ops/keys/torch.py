@@ -51,6 +51,11 @@ def _fold(h: Tensor, number: Tensor) -> Tensor:
     return h ^ (h >> 32 & (1 << 32) - 1)
 
 
+def hashed(numbers: Tensor) -> Tensor:
+    """Keys of contexts that are numbers of one's own, int64, however few of their bits differ."""
+    return _fold(torch.zeros_like(numbers), numbers)
+
+
 def _key(history: Tensor, spec: Spec, letters: Tensor | None) -> Tensor:
     """The keys `[...]` of one context of histories `[..., L]`."""
     kind, a, b = spec

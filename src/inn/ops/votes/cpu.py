@@ -41,21 +41,6 @@ def refuses_expected(found, last, table, symbols) -> str | None:
     return refuse((symbols,), (table,)) or why_not()
 
 
-@when_loaded
-def register() -> None:
-    """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
-    torch.library.register_fake(
-        "inn::votes_fwd", lambda found, last, table, weights, vocab: weights.new_empty((*found.shape[:2], vocab))
-    )
-    torch.library.register_fake(
-        "inn::expected_fwd", lambda found, last, table, symbols: symbols.new_empty((*found.shape[:3], symbols.shape[1]))
-    )
-    for name in ("votes", "expected"):
-        torch.library.register_fake(f"inn::{name}_bwd", _gradients)
-    torch.library.register_autograd("inn::votes_fwd", _votes_backward, setup_context=_save_votes)
-    torch.library.register_autograd("inn::expected_fwd", _expected_backward, setup_context=_save_expected)
-
-
 def _gradients(g, found, last, table, other):
     return table.new_empty(table.shape), other.new_empty(other.shape)
 
@@ -81,3 +66,18 @@ def _expected_backward(ctx, gy):
     if beyond(gy):
         return again(expected_torch, given, (gy,))
     return None, None, *torch.ops.inn.expected_bwd(gy, *given)
+
+
+@when_loaded
+def register() -> None:
+    """Tell PyTorch the shapes and gradients of the operators; once they are loaded."""
+    torch.library.register_fake(
+        "inn::votes_fwd", lambda found, last, table, weights, vocab: weights.new_empty((*found.shape[:2], vocab))
+    )
+    torch.library.register_fake(
+        "inn::expected_fwd", lambda found, last, table, symbols: symbols.new_empty((*found.shape[:3], symbols.shape[1]))
+    )
+    for name in ("votes", "expected"):
+        torch.library.register_fake(f"inn::{name}_bwd", _gradients)
+    torch.library.register_autograd("inn::votes_fwd", _votes_backward, setup_context=_save_votes)
+    torch.library.register_autograd("inn::expected_fwd", _expected_backward, setup_context=_save_expected)

@@ -51,6 +51,7 @@ class MicroBatch:
         state: carried from the batch before, of these rows; None starts afresh.
         reset: `[B, T]` bool, where the state starts afresh before a step; None where it goes on everywhere.
         weights: `[B]`, what the targets of each row count in the loss; None: 1.
+        found: what is recalled at each step, where it is known beforehand; None: the model looks it up.
     """
 
     inputs: Tensor
@@ -58,6 +59,12 @@ class MicroBatch:
     state: State | None = None
     reset: Tensor | None = None
     weights: Tensor | None = None
+    found: Mapping[str, Tensor] | None = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What a pass is told beside symbols, state and reset."""
+        return {} if self.found is None else {"found": self.found}
 
 
 @dataclass(frozen=True)

@@ -222,9 +222,9 @@ class Lessons:
         device, ends = device_of(self.student), []
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         for step in range(self.steps):
-            inputs, targets, _, weights = next(batches)
-            own = None if weights is None else weights.to(device)
-            batch = Batch(inputs.to(device), targets.to(device), None, own)
+            read = next(batches)
+            own = None if read.weights is None else read.weights.to(device)
+            batch = Batch(read.inputs.to(device), read.targets.to(device), None, own)
             nats = loss(batch, step) / self.student.counted(batch.targets)
             optimizer.zero_grad(set_to_none=True)
             nats.backward()

@@ -14,7 +14,7 @@ class Predict(Objective):
 
     def _predicted(self, batch: MicroBatch) -> Loss:
         if every := told_by_all(self.model):
-            y, state = self.forward(batch.inputs, batch.state, reset=batch.reset, **every)
+            y, state = self.forward(batch.inputs, batch.state, reset=batch.reset, **every, **batch.known)
             return Loss(mean_loss(self.model, y, batch.targets, batch.weights), state)
-        y, state = self.forward(batch.inputs, batch.state, reset=batch.reset)
+        y, state = self.forward(batch.inputs, batch.state, reset=batch.reset, **batch.known)
         return Loss(self.model.loss(y, batch.targets, batch.weights), state)
