@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCac
 
 from inn import INN, InputError
 from inn.config.assemble import model_config
-from inn.hf import INNCache, INNForCausalLM, INNHFConfig, INNModel
+from inn.hf import INNCache, INNForCausalLM, INNForSequenceClassification, INNHFConfig, INNModel
 from inn.models.build import build_model
 
 KINDS = ("default", "distinct", "paper", "adaptive", "shared rounds", "bus", "stack")
@@ -293,3 +293,17 @@ def test_weights_in_bfloat16_score_as_the_model_does(build, tokens):
 
 def test_the_model_is_an_inn_wherever_one_is_asked_for(kind, build):
     assert isinstance(build(kind).inn, INN)
+
+
+def test_votes_of_recall_are_in_the_logits_and_not_in_the_hidden_states(tokens):
+    recall = {"kind": "counts", "contexts": [1, 2, 3], "slots": 64}
+    config = INNHFConfig(inn={"vocab": 11, "neurons": 3, "width": 8, "rounds": 2, "recall": recall})
+    model, x = INNForCausalLM(config).eval(), tokens(2, 12)
+    read = model(x, output_hidden_states=True)
+    assert torch.equal(read.logits, model.inn(x)[0])
+    assert {h.shape[-1] for h in read.hidden_states} == {config.hidden_size}
+    said = model.inn.predict(read.hidden_states[-1])  # by the neurons alone
+    assert not torch.equal(said, read.logits)
+    assert INNModel(config).eval()(x).last_hidden_state.shape == (2, 12, config.hidden_size)
+    classes = INNForSequenceClassification(config).eval()
+    assert classes(x).logits.shape == (2, 2)

@@ -32,11 +32,13 @@ class Reading(NamedTuple):
     """What comes of reading symbols: at a masked position it is that of the last symbol before it (`held`).
 
     Attributes:
-        hidden: `[B, T, F]`, for `INN.predict`.
+        told: `[B, T, F]`, for `INN.predict`: `hidden`, and behind it the votes of recall, where there are some.
+        hidden: `[B, T, hidden_size]`.
         rounds: the same before the first round and after each of them, where asked for; the last is `hidden`.
         penalties: what the model adds to the loss of training.
     """
 
+    told: Tensor
     hidden: Tensor
     rounds: tuple[Tensor, ...] | None
     penalties: dict[str, Tensor]
@@ -217,7 +219,9 @@ class INNPreTrainedModel(PreTrainedModel):
         assert state is not None
         parts = [list(parts) for parts in zip(*every, strict=True)]
         levels = [held(torch.cat(p, 1) if len(p) > 1 else p[0], mask) for p in parts]
-        return Reading(levels[-1], tuple(levels) if rounds else None, state.penalties)
+        told, voted = levels[-1], getattr(self.inn, "votes", None) is not None
+        hidden = told[..., : self.inn.heard] if voted else told
+        return Reading(told, hidden, (*levels[:-1], hidden) if rounds else None, state.penalties)
 
     def _catch_up(self, cache: INNCache) -> None:
         """Read what a cache still has to, after symbols were taken back."""

@@ -97,7 +97,7 @@ class INNForCausalLM(INNPreTrainedModel, GenerationMixin):
             return self._returned(out, return_dict)
         read = self._read(tokens, mask, reset, cache, written_from, rounds)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits, loss = self.inn.predict(read.hidden[:, kept]), None
+        logits, loss = self.inn.predict(read.told[:, kept]), None
         if labels is not None:
             check_labels(labels, tokens)
             if logits.shape[1] != tokens.shape[1]:

@@ -77,6 +77,8 @@ class INN(HoldsGraph, SequenceModel):
                 f"gate.table is of {len(table)} symbols, and the vocabulary has {c.vocab}; name a neuron for each"
             )
         self.norm, self.views, width = readout_norm(c), c.views, c.normed_width
+        self.heard = self.views * width
+        """Numbers that the head reads; votes of recall stand behind them."""
         self.descriptors = descriptors_of(c, together=False)
         # A tied head needs the embedding's width; where the readout has another one, a bridge leads to it.
         bridged = c.tied and (c.embedding_width is not None or width != c.input_width)
@@ -209,8 +211,8 @@ class INN(HoldsGraph, SequenceModel):
         Of what the head reads alone, `[..., normed_width]`, they are what the neurons say without the votes of recall.
         """
         votes = None
-        if self.votes is not None and hidden.shape[-1] > (own := self.views * self.config.normed_width):
-            hidden, votes = hidden[..., :own], hidden[..., own:]
+        if self.votes is not None and hidden.shape[-1] > self.heard:
+            hidden, votes = hidden[..., : self.heard], hidden[..., self.heard :]
         logits = told(lambda one: self.head(self.dropout(self.bridge(one))), hidden, self.views, every)
         return logits if votes is None else logits + (votes[..., None, :] if every else votes)
 
