@@ -17,6 +17,7 @@ from inn.models.sequence import SequenceModel
 from inn.runs.beside import ABOUT_TEXT, fields_of
 from inn.runs.checkpoint import describe
 from inn.runs.exported import CHECKSUMS, EXPERIENCE, INDEX, VOCABULARY, WEIGHTS, write_checksums
+from inn.runs.sparse import packed
 from inn.system.errors import InputError
 from inn.system.files import replace_file
 
@@ -47,7 +48,7 @@ def write_beside(model: Any, folder: Path, found: dict[str, Path | None]) -> Non
     before = _vocabulary(folder / VOCABULARY)
     own = {
         VOCABULARY: None if inn.vocabulary is None else f"{inn.vocabulary.to_json()}\n",
-        EXPERIENCE: None if inn.experience is None else save(inn.experience.to_tensors()),
+        EXPERIENCE: None if inn.experience is None else save(packed(inn.experience.to_tensors())),
     }
     for name, content in own.items():
         place, path = folder / name, found[name]

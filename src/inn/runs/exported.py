@@ -30,6 +30,7 @@ from inn.models.names import filed
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs.checkpoint import check_numbers, describe, pack_model
+from inn.runs.sparse import unpacked
 from inn.system.errors import InputError
 from inn.system.files import check_regular, replace_file
 from inn.system.parse import read_json
@@ -158,9 +159,10 @@ def read_experience(path: Path, model: nn.Module) -> State | None:
     if not path.exists():
         return None
     check_regular(path)
+    first: State = model.initial_state(1)  # type: ignore[operator]
     with _reading(path, "damaged", "; remove it to do without"):
-        state = State.from_tensors(load_file(path))
-    own = dict(model.initial_state(1))  # type: ignore[operator]
+        state = State.from_tensors(unpacked(load_file(path), first.to_tensors()))
+    own = dict(first)
     for key in own.keys() | state.keys():
         if key not in own or key not in state or not _alike(own[key], state[key]):
             raise InputError(f"'{path}' is not what this model can recall: {key[1]} differs; remove it to do without")

@@ -20,6 +20,7 @@ from inn.runs import checkpoint as checkpoints
 from inn.runs.beside import carry
 from inn.runs.directory import Run
 from inn.runs.load import checkpoint_of, load_data, path_of
+from inn.runs.sparse import packed
 from inn.runs.ties import ties
 from inn.surgery.moments import Moments
 from inn.surgery.reading import config_of
@@ -65,7 +66,7 @@ def write_run(
             run.checkpoints, checkpoints.Checkpoint(0, {"model": tensors, "optimizer": dict(moments or {})}, meta)
         )
         if model.experience is not None:
-            run.write_experience(save(model.experience.to_tensors()))
+            run.write_experience(save(packed(model.experience.to_tensors())))
     except BaseException:
         remove_folder(run.path)
         raise
