@@ -196,7 +196,7 @@ def test_a_second_reading_is_known_by_heart():
     module = Last(INNConfig(vocab=50, neurons=2, width=8, recall=[3, 5]))
     x = text(1, 200, vocab=50).repeat(1, 2)
     table, recent = module.initial_state(1).values()
-    found = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), module.orders)[0]
+    found = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), module.looks)[0]
     known = found != EMPTY
     assert not known[:200].any()
     assert known[205:].all()
@@ -228,7 +228,7 @@ def test_a_second_reading_is_predicted_better():
 
 def test_context_lengths_are_dealt_out_in_turn():
     def orders(neurons, recall):
-        return Last(INNConfig(vocab=VOCAB, neurons=neurons, width=6, recall=recall)).orders
+        return Last(INNConfig(vocab=VOCAB, neurons=neurons, width=6, recall=recall)).looks
 
     assert orders(3, [2, 4, 6]) == [2, 4, 6]
     assert orders(2, [2, 4, 6]) == [2, 6, 4, 2]  # neuron 0 has 2 and 6, neuron 1 has 4, and 2 again
@@ -245,7 +245,7 @@ def test_what_is_found_is_a_symbol_by_neuron_and_run():
     m, x = model.recall, text(1, 60)
     found, _, _ = m(x, None)
     table, recent = m.initial_state(1).values()
-    codes = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), m.orders).unflatten(2, (3, 2))
+    codes = inn.ops.recall(x, table.flatten(1, 2), recent[:, 0].clone(), m.looks).unflatten(2, (3, 2))
     assert (codes % RUNS).max() > 0
     for t in range(60):
         for n in range(3):

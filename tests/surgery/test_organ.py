@@ -109,7 +109,7 @@ def test_an_organ_in_another_place():
     with pytest.warns(UserWarning, match="not that of the organ's donor"):
         moved = graft(whole, cut(whole, neurons=[1, 4]), at=2)
     assert torch.equal(moved.graph.round(0).memory.D[2:4], whole.graph.round(0).memory.D[[1, 4]])
-    assert moved.recall.orders == [1, 2, 2, 1, 1]
+    assert moved.recall.looks == [1, 2, 2, 1, 1]
     with pytest.warns(UserWarning, match="its sha256 differs"):
         graft(spoilt(whole, cut(whole, rounds=[2])), cut(whole, rounds=[0]))
 

@@ -70,7 +70,7 @@ class INN(HoldsGraph, SequenceModel):
         recall = RECALLS[c.recall.kind]
         self.recall: Recall | None = None if recall is None else recall(c)
         self.votes: Any = None if recall is None else recall.voter(c)
-        self.no_split = [*self.no_split, *([] if recall is None else [recall.__name__])]
+        self.no_split = [*self.no_split, *(type(m).__name__ for m in (self.recall, self.votes) if m is not None)]
         self.backbone = Graph(c)
         if (table := getattr(c.gate, "table", None)) and len(table) != c.vocab:
             raise InputError(

@@ -12,20 +12,18 @@ from torch import Tensor, nn
 from inn.config.models import INNConfig
 from inn.nn.direct import home
 from inn.nn.population import NeuronLinear
-from inn.nn.recall.base import Found, Parts, Recall
+from inn.nn.recall.base import Found, Parts
 from inn.nn.recall.contexts import shown
 from inn.nn.recall.options import CountsOptions
+from inn.nn.recall.tabled import Tabled
 from inn.nn.recall.votes import SURE, SURES, Votes, levels, sure
 from inn.ops.counts import counts
 from inn.ops.keys import EMPTY, hashed, histories, keys
 from inn.ops.votes import BUCKETS, expected
 from inn.system.errors import InputError
 
-_CHUNK = 2**16
-"""Symbols of a text that are read at once."""
 
-
-class Counts(Recall):
+class Counts(Tabled):
     """The symbols that followed each context and how often, where `last` has only the one that came last.
 
     A neuron takes in the symbols' vectors, each times a learned number for its count, and how sure its contexts are.
@@ -47,10 +45,7 @@ class Counts(Recall):
 
     def __init__(self, config: INNConfig):
         super().__init__(config)
-        c, o = config, config.recall
-        each = ceil(len(o.contexts) / c.neurons)
-        self.neurons, self.each, self.slots, self.vocab, self.std = c.neurons, each, o.slots, c.vocab, c.embedding_std
-        self.looks = [o.contexts[(n + j * c.neurons) % len(o.contexts)] for n in range(c.neurons) for j in range(each)]
+        c, o, each = config, config.recall, self.each
         self.length = max(one.reach for one in self.looks)
         self.letters = o.letters_of(c.vocab) if any(one.worded for one in self.looks) else None
         self.narrow = c.vocab <= 256  # two followers share a word
@@ -77,31 +72,18 @@ class Counts(Recall):
         table = torch.zeros(*shape, self.each, self.slots, self.words, dtype=torch.int32, device=device)
         return {"table": table, "recent": torch.full((*shape, self.length), EMPTY, device=device)}
 
-    @torch.no_grad()
-    def after_reading(self, symbols: Tensor) -> Parts:
-        state = {name: t.cpu() for name, t in self.initial_state(1).items()}
-        for part in symbols.cpu().long().split(_CHUNK):
-            self.find_(part[None], state)
-        return {**state, "recent": torch.full_like(state["recent"], EMPTY)}
-
-    @torch.no_grad()
-    def find_(
+    def look_up(
         self,
         tokens: Tensor,
-        state: Parts,
-        reset: Tensor | None = None,
-        mask: Tensor | None = None,
-        remember: bool = True,
-    ) -> Found:
-        tokens, recent = tokens.long(), state["recent"][:, 0].contiguous()  # the same for all neurons
+        table: Tensor,
+        recent: Tensor,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        remember: bool,
+    ) -> tuple[Found, Tensor]:
         before, after, recent = self._keys(tokens, recent, reset, mask)
-        table = state["table"].flatten(1, 2)
         found, last = counts(tokens, before, after, table, self.narrow, reset, mask, remember)
-        state["recent"].copy_(recent[:, None])
-        if not state["table"].is_contiguous():  # then `flatten` may have made a copy
-            state["table"].copy_(table.view_as(state["table"]))
-        of_neurons = (self.neurons, self.each)
-        return {"found": found.unflatten(2, of_neurons), "last": last.unflatten(2, of_neurons)}
+        return {"found": found, "last": last, "sure": sure(found)}, recent
 
     def _keys(self, tokens: Tensor, recent: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, ...]:
         """The keys of all contexts before and after each symbol, `[B, T, K]`, and the symbols read last."""
@@ -130,11 +112,11 @@ class Counts(Recall):
         what, last = found["found"].flatten(2, 3), found["last"].flatten(2, 3)
         vectors = expected(what, last, self.gain.flatten(0, 1), self.symbol)  # [B, T, K, E]
         k = torch.arange(len(self.looks), device=what.device)
-        how = self.sure.flatten(0, 1)[k, sure(what)].to(vectors.dtype)
+        how = self.sure.flatten(0, 1)[k, found["sure"].flatten(2, 3).clamp(0)].to(vectors.dtype)
         return self.into(torch.cat((vectors, how), -1).unflatten(2, (self.neurons, self.each)).flatten(3))
 
     def contexts(self, neuron: int) -> list[int | str]:
-        return [shown(one) for one in self.looks[neuron * self.each : (neuron + 1) * self.each]]
+        return [shown(one) for one in super().contexts(neuron)]
 
     def flops(self) -> dict[str, float]:
         return {"recall": self.into.flops(self.neurons) + 2.0 * len(self.looks) * self.symbol.shape[1]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import ceil
 from typing import Any
 
 import torch
@@ -13,15 +12,13 @@ from torch import Tensor, nn
 from inn.config.models import INNConfig
 from inn.nn.direct import home
 from inn.nn.population import NeuronLinear
-from inn.nn.recall.base import Found, Parts, Recall
+from inn.nn.recall.base import Found, Parts
 from inn.nn.recall.options import LastOptions
+from inn.nn.recall.tabled import Tabled
 from inn.ops.lookup import EMPTY, RUNS, recall
 
-_CHUNK = 2**16
-"""Symbols of a text that are read at once."""
 
-
-class Last(Recall):
+class Last(Tabled):
     """The symbol that came next the last time, after the last k symbols, and how often in a row that was right.
 
     What a neuron finds is the symbol's vector times a gain, plus a shift, both by neuron and run length; nothing found
@@ -44,11 +41,7 @@ class Last(Recall):
 
     def __init__(self, config: INNConfig):
         super().__init__(config)
-        c, o = config, config.recall
-        each = ceil(len(o.contexts) / c.neurons)
-        self.neurons, self.each, self.slots, self.vocab = c.neurons, each, o.slots, c.vocab
-        self.orders = [k for n in range(c.neurons) for k in _of_neuron(o, c.neurons, n, each)]
-        self.std = c.embedding_std
+        c, o, each = config, config.recall, self.each
         self.symbol = nn.Parameter(torch.empty(c.vocab, o.width))
         self.gain = nn.Parameter(torch.empty(c.neurons, each, RUNS + 1, o.width))
         self.shift = nn.Parameter(torch.empty(c.neurons, each, RUNS + 1, o.width))
@@ -67,32 +60,19 @@ class Last(Recall):
             return torch.full((batch, self.neurons, *shape), EMPTY, dtype=dtype, device=home(self, self.symbol))
 
         table = empty(self.each, self.slots, dtype=torch.int32)
-        return {"table": table, "recent": empty(max(self.orders), dtype=torch.int64)}
+        return {"table": table, "recent": empty(max(self.looks), dtype=torch.int64)}
 
-    @torch.no_grad()
-    def after_reading(self, symbols: Tensor) -> Parts:
-        state = {name: t.cpu() for name, t in self.initial_state(1).items()}
-        recent, table = state["recent"][:, 0].clone(), state["table"].flatten(1, 2)
-        for part in symbols.cpu().long().split(_CHUNK):
-            recall(part[None], table, recent, self.orders, None, None, True)
-        return {**state, "table": table.view_as(state["table"])}
-
-    @torch.no_grad()
-    def find_(
+    def look_up(
         self,
         tokens: Tensor,
-        state: Parts,
-        reset: Tensor | None = None,
-        mask: Tensor | None = None,
-        remember: bool = True,
-    ) -> Found:
-        recent = state["recent"][:, 0].clone()  # the same for all neurons
-        table = state["table"].flatten(1, 2)
-        found = recall(tokens.long(), table, recent, self.orders, reset, mask, remember, self.symbol.shape[1])
-        state["recent"].copy_(recent[:, None])
-        if not state["table"].is_contiguous():  # then `flatten` may have made a copy
-            state["table"].copy_(table.view_as(state["table"]))
-        return {"found": found.unflatten(2, (self.neurons, self.each))}
+        table: Tensor,
+        recent: Tensor,
+        reset: Tensor | None,
+        mask: Tensor | None,
+        remember: bool,
+    ) -> tuple[Found, Tensor]:
+        found = recall(tokens, table, recent, self.looks, reset, mask, remember, self.symbol.shape[1])
+        return {"found": found}, recent
 
     def tell(self, found: Found) -> Tensor:
         entry = found["found"]  # [B, T, N, M]
@@ -102,17 +82,14 @@ class Last(Recall):
         m = torch.arange(self.each, device=entry.device)
         return self.into((symbol * self.gain[n, m, run] + self.shift[n, m, run]).flatten(3))
 
-    def contexts(self, neuron: int) -> list[int]:
-        return self.orders[neuron * self.each : (neuron + 1) * self.each]
-
     def flops(self) -> dict[str, float]:
         return {"recall": self.into.flops(self.neurons) + 2.0 * self.gain[:, :, 0].numel()}
 
     @classmethod
     def of_neurons(cls, options: LastOptions, whose: Sequence[tuple[Any, int, int]]) -> LastOptions:
         """Each neuron's own contexts, as many as the one with most has; one that has none is given some."""
-        each = max(ceil(len(own.contexts) / neurons) for own, neurons, _ in whose if isinstance(own, LastOptions))
-        own = [_of_neuron(o, neurons, n, each) if isinstance(o, LastOptions) else [2] * each for o, neurons, n in whose]
+        each = max(own.each(neurons) for own, neurons, _ in whose if isinstance(own, LastOptions))
+        own = [o.of_neuron(neurons, n, each) if isinstance(o, LastOptions) else [2] * each for o, neurons, n in whose]
         return replace(options, contexts=[lengths[j] for j in range(each) for lengths in own])
 
     def beside(self, options: LastOptions, others: Sequence[Last]) -> LastOptions:
@@ -139,8 +116,3 @@ class Last(Recall):
                 into = self.into.weight.unflatten(2, (self.each, width))
                 into[first:end, :, : own.each, at] = own.into.weight.unflatten(2, (own.each, r))
             first = end
-
-
-def _of_neuron(options: LastOptions, neurons: int, n: int, each: int) -> list[int]:
-    """The lengths of neuron n of N: n, n + N, ... of the list, which starts again at its end."""
-    return [options.contexts[(n + j * neurons) % len(options.contexts)] for j in range(each)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from inn.config.checks import check_fraction
@@ -11,8 +12,41 @@ from inn.nn.recall.contexts import Context, context
 from inn.system.errors import InputError
 
 
+class _TablesOptions(Options):
+    """What options of tables for contexts have in common."""
+
+    contexts: list[Any]
+
+    def settled(self, **least: int) -> None:
+        """Raise `InputError` for no context, for numbers below these, and for a `forget` that is no chance."""
+        if not self.contexts:
+            raise InputError("recall.contexts lists no context; set recall none")
+        for name, bound in {
+            "width": 1,
+            "slots": 4,
+            **least,
+        }.items():  # of fewer slots, contexts take each other's place
+            if getattr(self, name) < bound:
+                raise InputError(f"recall.{name} must be at least {bound}, not {getattr(self, name)}")
+        check_fraction(self, "forget")
+
+    def check(self, graph: Any) -> None:
+        if graph.vocab > 2**21:
+            raise InputError(
+                f"recall '{self.kind}' knows at most 2,097,152 symbols, not {graph.vocab}; set recall none"
+            )
+
+    def each(self, neurons: int) -> int:
+        """How many contexts each of so many neurons has."""
+        return ceil(len(self.contexts) / neurons)
+
+    def of_neuron(self, neurons: int, n: int, each: int) -> list[Any]:
+        """The contexts of neuron n of N: n, n + N, ... of the list, which starts again at its end."""
+        return [self.contexts[(n + j * neurons) % len(self.contexts)] for j in range(each)]
+
+
 @dataclass
-class LastOptions(Options):
+class LastOptions(_TablesOptions):
     """Which symbol followed the last time, after contexts of some lengths: an n-gram cache."""
 
     contexts: list[int] = field(default_factory=lambda: [2, 3, 4, 5, 6, 7, 8, 10])
@@ -26,25 +60,14 @@ class LastOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.contexts:
-            raise InputError("recall.contexts lists no context; set recall none")
         for length in self.contexts:
             if not 1 <= length <= 64:
                 raise InputError(f"recall lists contexts of 1 to 64 symbols, not {length}")
-        for name, least in (("width", 1), ("slots", 4)):  # of fewer slots, contexts take each other's place
-            if getattr(self, name) < least:
-                raise InputError(f"recall.{name} must be at least {least}, not {getattr(self, name)}")
-        check_fraction(self, "forget")
-
-    def check(self, graph: Any) -> None:
-        if graph.vocab > 2**21:
-            raise InputError(
-                f"recall '{self.kind}' knows at most 2,097,152 symbols, not {graph.vocab}; set recall none"
-            )
+        self.settled()
 
 
 @dataclass
-class CountsOptions(Options):
+class CountsOptions(_TablesOptions):
     """What followed, and how often, after contexts of many kinds; it also votes on the next symbol."""
 
     contexts: list[Any] = field(default_factory=lambda: [1, 2, 3, 4, 5, 6, 7, 8])
@@ -63,18 +86,10 @@ class CountsOptions(Options):
     def __post_init__(self) -> None:
         self.contexts = [one if isinstance(one, Context) else context(one) for one in self.contexts]
         super().__post_init__()
-        if not self.contexts:
-            raise InputError("recall.contexts lists no context; set recall none")
-        for name, least in (("width", 1), ("slots", 4), ("followers", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"recall.{name} must be at least {least}, not {getattr(self, name)}")
-        check_fraction(self, "forget")
+        self.settled(followers=1)
 
     def check(self, graph: Any) -> None:
-        if graph.vocab > 2**21:
-            raise InputError(
-                f"recall '{self.kind}' knows at most 2,097,152 symbols, not {graph.vocab}; set recall none"
-            )
+        super().check(graph)
         if any(one.worded for one in self.contexts):
             self.letters_of(graph.vocab)
         elif self.letters:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from inn.config.models import INNConfig
 from inn.nn.population import Linear, NeuronLinear
-from inn.nn.recall.base import Found
+from inn.nn.recall.base import NOTHING, Found
 from inn.ops.votes import BUCKETS, votes
 from inn.ops.votes.reference import COUNTS, LEVELS, STARTS
 
@@ -34,8 +33,9 @@ class Votes(nn.Module):
 
     >>> recall = {"kind": "counts", "contexts": [1, 2], "slots": 64}
     >>> config = INNConfig(vocab=27, neurons=2, width=16, recall=recall)
-    >>> found = {"found": torch.full((1, 9, 2, 1, 30), -1), "last": torch.full((1, 9, 2, 1), -1)}
-    >>> Votes(config)({k: t.int() for k, t in found.items()}, torch.zeros(1, 9, 32)).shape
+    >>> nothing = torch.full((1, 9, 2, 1), -1).int()
+    >>> found = {"found": nothing[..., None].expand(-1, -1, -1, -1, 30), "last": nothing, "sure": nothing}
+    >>> Votes(config)(found, torch.zeros(1, 9, 32)).shape
     torch.Size([1, 9, 27])
     """
 
@@ -44,7 +44,7 @@ class Votes(nn.Module):
     def __init__(self, config: INNConfig):
         super().__init__()
         c = config
-        each = ceil(len(c.recall.contexts) / c.neurons)
+        each = c.recall.each(c.neurons)
         self.vocab, self.shape = c.vocab, (c.neurons, each)
         self.table = nn.Parameter(torch.empty(*self.shape, BUCKETS))
         self.sure = nn.Parameter(torch.empty(*self.shape, SURES, SURE))
@@ -64,7 +64,7 @@ class Votes(nn.Module):
     def forward(self, found: Found, hidden: Tensor) -> Tensor:
         what, last = found["found"].flatten(2, 3), found["last"].flatten(2, 3)
         k = torch.arange(what.shape[2], device=what.device)
-        how = self.sure.flatten(0, 1)[k, sure(what)].to(hidden.dtype)  # [B, T, K, S]
+        how = self.sure.flatten(0, 1)[k, found["sure"].flatten(2, 3).clamp(0)].to(hidden.dtype)  # [B, T, K, S]
         code = self.heard(how.unflatten(2, self.shape).flatten(3)).sum(2) + self.hidden(hidden)
         weights = self.weigh(F.silu(code)[:, :, None].expand(-1, -1, self.shape[0], -1)) + self.bias.to(hidden.dtype)
         return votes(what, last, self.table.flatten(0, 1), weights.flatten(2), self.vocab)
@@ -76,16 +76,16 @@ class Votes(nn.Module):
 
 
 def sure(found: Tensor) -> Tensor:
-    """How sure contexts are of what follows, `[...]` below `SURES`, by their followers `[..., F]`.
+    """How sure contexts are of what follows, `[...]` int32 below `SURES`, by their followers `[..., F]`; -1 of nothing.
 
-    >>> sure(torch.tensor([[7 << 8 | 4, 2 << 8 | 1, -1], [-1, -1, -1]]))  # 4 and 1; nothing
-    tensor([65,  0])
+    >>> sure(torch.tensor([[7 << 8 | 4, 2 << 8 | 1, -1], [-1, -1, -1]])).tolist()  # 4 and 1; nothing
+    [65, -1]
     """
     level = torch.tensor(LEVELS, device=found.device)
     times = torch.where(found < 0, 0, found & (COUNTS - 1))
     most = times.amax(-1)
     others = (times.sum(-1) - most).clamp(max=COUNTS - 1)
-    return level[most] * len(STARTS) + level[others]
+    return torch.where(most > 0, level[most] * len(STARTS) + level[others], NOTHING).int()
 
 
 def levels(device: torch.device) -> tuple[Tensor, Tensor]:
