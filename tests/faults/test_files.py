@@ -418,7 +418,7 @@ def test_what_is_written_beside_the_trainer_on_a_full_disk(tmp_path, kept_run, m
     def full(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr("inn.hf.folder.save", full)
+    monkeypatch.setattr("inn.hf.folder.experience_bytes", full)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     with pytest.raises(InputError, match=r"no space left on the device to write '.*folder'; free some"):
         export(kept_run, tmp_path / "folder")

@@ -259,7 +259,7 @@ def test_nothing_is_left_where_writing_fails(run, tmp_path, monkeypatch):
     def fail(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("inn.hf.folder.save", fail)
+    monkeypatch.setattr("inn.hf.folder.experience_bytes", fail)
     with pytest.raises(InputError, match="no space left"):
         export(run, tmp_path / "new")
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from inn.data.vocabulary import Vocabulary
@@ -16,8 +15,7 @@ from inn.hf.tokenizer import build_tokenizer
 from inn.models.sequence import SequenceModel
 from inn.runs.beside import ABOUT_TEXT, fields_of
 from inn.runs.checkpoint import describe
-from inn.runs.exported import CHECKSUMS, EXPERIENCE, INDEX, VOCABULARY, WEIGHTS, write_checksums
-from inn.runs.sparse import packed
+from inn.runs.exported import CHECKSUMS, EXPERIENCE, INDEX, VOCABULARY, WEIGHTS, experience_bytes, write_checksums
 from inn.system.errors import InputError
 from inn.system.files import replace_file
 
@@ -48,7 +46,7 @@ def write_beside(model: Any, folder: Path, found: dict[str, Path | None]) -> Non
     before = _vocabulary(folder / VOCABULARY)
     own = {
         VOCABULARY: None if inn.vocabulary is None else f"{inn.vocabulary.to_json()}\n",
-        EXPERIENCE: None if inn.experience is None else save(packed(inn.experience.to_tensors())),
+        EXPERIENCE: None if inn.experience is None else experience_bytes(inn.experience),
     }
     for name, content in own.items():
         place, path = folder / name, found[name]

@@ -97,7 +97,8 @@ def evaluate_run(
         raise InputError("what is recalled of the training text is for one strict stream; leave window and streams out")
     if window is not None and streams > 1:
         raise InputError("streams carry the state on and a window starts it afresh; leave one of them out")
-    if not Run(path_of(run)).config().data.text:
+    config = Run(path_of(run)).config()
+    if not config.data.text:
         if window is not None or streams > 1 or compressors or primed:
             raise InputError(
                 "streams, window, compressors and primed are of a text, and this is a task; leave them out"
@@ -112,7 +113,7 @@ def evaluate_run(
     options: dict[str, Any] = {"device": where, "dtype": dtype, "progress": partial(report, "scoring")}
     with watched(model) as active:
         if window is None:
-            state = experience(model, dataset, Run(path_of(run)).config()) if primed else None
+            state = experience(model, dataset, config) if primed else None
             size = {"window": _LONG} if primed else {}  # tables that are large are copied once a window
             start, score = None, evaluate(model, symbols, streams=streams, state=state, **size, **options)
         else:
@@ -120,7 +121,6 @@ def evaluate_run(
             score = evaluate_windows(model, symbols, window, start, **options)
     found = floors(dataset.train, symbols, vocabulary.size)
     if compressors:
-        config = Run(path_of(run)).config()
         read = len(dataset.train) if hasattr(model, "fit") else config.train.symbols
         bits = compressed(dataset, config.data, read, {split: symbols})
         found |= {name: parts[split] / len(symbols) for name, parts in bits.items()}

@@ -77,8 +77,9 @@ class Layer(nn.TransformerEncoderLayer):
 
 
 class _Attention(nn.MultiheadAttention):
-    matrix_weights = ("in_proj_weight",)
     """PyTorch's own takes queries and keys from the same tensor."""
+
+    matrix_weights = ("in_proj_weight",)
 
     def reset_parameters(self) -> None:
         self._reset_parameters()

@@ -30,7 +30,7 @@ from inn.models.names import filed
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs.checkpoint import check_numbers, describe, pack_model
-from inn.runs.sparse import unpacked
+from inn.runs.sparse import packed, unpacked
 from inn.system.errors import InputError
 from inn.system.files import check_regular, replace_file
 from inn.system.parse import read_json
@@ -149,6 +149,11 @@ def fitting_vocabulary(model: SequenceModel, path: Path) -> Vocabulary:
             has = f"{own:,}" if isinstance(own, int) else "none"
             raise InputError(f"'{path}' has {size:,} {what} and the model beside it {has}; restore it")
     return vocabulary
+
+
+def experience_bytes(state: State) -> bytes:
+    """What a model can recall, as it stands in a file: see `read_experience`."""
+    return save(packed(state.to_tensors()))
 
 
 def read_experience(path: Path, model: nn.Module) -> State | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from inn.config.typed import typed
 from inn.data.task_data import TaskData
@@ -19,8 +18,8 @@ from inn.models.sequence import SequenceModel
 from inn.runs import checkpoint as checkpoints
 from inn.runs.beside import carry
 from inn.runs.directory import Run
+from inn.runs.exported import experience_bytes
 from inn.runs.load import checkpoint_of, load_data, path_of
-from inn.runs.sparse import packed
 from inn.runs.ties import ties
 from inn.surgery.moments import Moments
 from inn.surgery.reading import config_of
@@ -66,7 +65,7 @@ def write_run(
             run.checkpoints, checkpoints.Checkpoint(0, {"model": tensors, "optimizer": dict(moments or {})}, meta)
         )
         if model.experience is not None:
-            run.write_experience(save(packed(model.experience.to_tensors())))
+            run.write_experience(experience_bytes(model.experience))
     except BaseException:
         remove_folder(run.path)
         raise

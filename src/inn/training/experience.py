@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -55,8 +57,8 @@ class Experience:
         begin, end = self.streams.edges[segment : segment + 2]
         if self._segment is None or self._until > begin:
             self._tables, self._until = self._fresh(), 0
-        while self._until < begin:
-            self._until = self._look(self._tables, self._until, min(self._until + _CHUNK, begin))[1]
+        for _ in self._pieces(self._tables, self._until, begin):
+            pass
         self._found = self._stretch(self._tables, begin, end)
         self._until, self._segment = end, segment
         part = (end - begin) // self.streams.batch
@@ -66,12 +68,13 @@ class Experience:
                 self._found[name][row * part : (row + 1) * part] = t
 
     def _stretch(self, tables: Parts, begin: int, end: int) -> Found:
-        pieces = [self._look(tables, at, min(at + _CHUNK, end))[0] for at in range(begin, end, _CHUNK)]
-        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+        pieces = list(self._pieces(tables, begin, end))
+        return {name: torch.cat([piece[name][0] for piece in pieces]) for name in pieces[0]}
 
-    def _look(self, tables: Parts, begin: int, end: int) -> tuple[Found, int]:
-        text = as_tokens(self.streams.symbols[begin:end][None], torch.device("cpu"))
-        return {name: t[0] for name, t in self.recall.find_(text, tables).items()}, end
+    def _pieces(self, tables: Parts, begin: int, end: int) -> Iterator[Found]:
+        for at in range(begin, end, _CHUNK):
+            text = as_tokens(self.streams.symbols[at : min(at + _CHUNK, end)][None], torch.device("cpu"))
+            yield self.recall.find_(text, tables)
 
     def _fresh(self) -> Parts:
         return {name: t.cpu() for name, t in self.recall.initial_state(1).items()}

@@ -10,7 +10,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from inn.config.run import RunConfig
@@ -23,7 +22,7 @@ from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.checkpoint import Checkpoint
 from inn.runs.directory import ReadOnlyRun, Run
-from inn.runs.sparse import packed
+from inn.runs.exported import experience_bytes
 from inn.runs.ties import check_ties, ties
 from inn.system import provenance
 from inn.system.errors import InputError
@@ -171,7 +170,7 @@ class Trainer:
             with self._averaged():
                 experience = validation.experience(self.model, self.dataset)
             if experience is not None:
-                extra["experience"] = self.run.write_experience(save(packed(experience.to_tensors())))
+                extra["experience"] = self.run.write_experience(experience_bytes(experience))
         summary = self._write_summary(status, **extra)
         self.report(events.Finished(self.state.step, status, self.run.path, summary))
         return summary
