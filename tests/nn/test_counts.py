@@ -17,6 +17,7 @@ from inn.inference.evaluate import evaluate
 from inn.nn.recall.contexts import Context, context, shown
 from inn.nn.recall.counts import Counts
 from inn.nn.recall.votes import Votes, levels, sure
+from inn.surgery.generator import Generator
 from inn.system.errors import InputError
 from inn.training.experience import NEW, Experience, experience_of
 
@@ -116,11 +117,13 @@ def test_neurons_that_forget_neither_take_in_nor_vote():
     assert not torch.allclose(whole, blind)
 
 
-def test_neurons_of_such_a_model_are_not_taken_apart():
+def test_models_that_vote_are_not_merged_and_gates_do_not_reach_votes():
     recall = {"kind": "counts", "contexts": [1, 2], "slots": 64}
     model = inn.INN(vocab=5, neurons=2, width=4, rounds=1, recall=recall)
-    with pytest.raises(InputError, match="vote together on the next symbol"):
-        inn.keep(model, neurons=[0])
+    with pytest.raises(InputError, match="recall 'counts' does not say how"):
+        inn.merge(model, model)
+    with pytest.raises(InputError, match="gates do not reach"):
+        Generator(model, tasks=2)
 
 
 def streams_of(symbols: np.ndarray, batch: int, window: int) -> Streams:

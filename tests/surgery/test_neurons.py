@@ -26,6 +26,7 @@ OPTIONS = {
     "edges": {"edges": [[0, 2, -1], [0, 3], [2, 0], [1, 4], [3, 1], [4, 3]]},
     "signatures": {"width": 2, "tau": 1.0}, "psn": {"window": 2}, "gru": {"attend": 3},
 }  # fmt: skip
+COUNTS = {"kind": "counts", "contexts": [1, 2, 3, {"kind": "last", "skip": 1, "length": 1}], "slots": 64}
 PARTS = {"kind": "parts", "parts": [{"neurons": 3}, {"neurons": 2, "readout": {"kind": "attention", "silent": 0.5}}]}
 MODELS = [
     {},
@@ -55,6 +56,8 @@ MODELS = [
     {"weights": "shared", "identity": "embedding", "router": "attention"},
     {"weights": "communal", "communal_states": 5},
     {"weights": "communal", "communal_states": 5, "router": "bus"},
+    *({"recall": COUNTS, "readout": kind} for kind in ("concat", "mean")),
+    {"recall": COUNTS, "head": "adaptive", "cutoffs": [4], "readout": "mean", "tied": False},
     {"residual": "input"},
     {"tied": False},
     {"embedding_width": 4},

@@ -32,6 +32,7 @@ MODELS = [
     {"weights": "communal", "communal_states": 5}, {"router": "static", "topology": "ring"}, {"memory": "gru"},
     {"population": [{"neurons": 2}, {"neurons": 3, "memory": "gru"}]}, {"topology": "signatures"}, {"norm": "rms"},
     {"weights": "shared", "identity": "embedding", "router": "attention"}, {"inner": "kan", "gate": "soft"},
+    {"recall": {"kind": "counts", "contexts": [1, 2, 3], "slots": 64}},
 ]  # fmt: skip
 
 

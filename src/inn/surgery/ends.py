@@ -13,6 +13,7 @@ from inn.nn.population import Linear
 from inn.nn.symbols import AdaptiveHead
 from inn.surgery.plans import Plan, along
 from inn.surgery.reading import Places, ReadPart, organs_of, origins, read_parts
+from inn.system.errors import InputError
 
 STANDARDS = ("input_mean", "input_scale", "target_mean", "target_scale")
 
@@ -29,9 +30,9 @@ def carry_ends(old: Any, new: Any, plan: Plan) -> None:
     if not hasattr(new, "backbone"):
         return
     _carry_way_in(old, new, plan)
+    gone = [_carry_norm(*part) for part in parts]
+    _carry_votes(old, new, plan, parts, gone)
     if isinstance(new, INN) and isinstance(new.head, AdaptiveHead):
-        for part in parts:
-            _carry_norm(*part)
         new.head.load_state_dict(old.head.state_dict())
         return
     bias: Any = new.head.bias
@@ -45,9 +46,9 @@ def carry_ends(old: Any, new: Any, plan: Plan) -> None:
     rows = plan.sensors if bridged and new.config.input == "split" and new.config.embedding_width is None else None
     into: Any = new.bridge.weight if bridged else new.head.weight
     kept: Tensor = into.clone()  # what a new model draws, which new neurons have
-    for was, now, read in parts:
+    for (was, now, read), left in zip(parts, gone):
         own = weight[:, was.column : was.column + was.config.normed_width]
-        told, shift = _read(own, _carry_norm(was, now, read))
+        told, shift = _read(own, left)
         place = slice(now.column, now.column + now.config.normed_width)
         if bridged or not getattr(new.config, "tied", False):
             part = kept[:, place]
@@ -63,6 +64,28 @@ def carry_ends(old: Any, new: Any, plan: Plan) -> None:
         _of(bias, now)[:] = _of(old.head.bias, was) + shift
     if bridged or not getattr(new.config, "tied", False):
         into.copy_(kept)
+
+
+def readers_of(model: Any) -> list[str]:
+    """The names of the maps by which votes hear what is read out."""
+    votes = getattr(model, "votes", None)
+    return [] if votes is None else [f"votes.{name}" for name in votes.of_readout]
+
+
+def _carry_votes(old: Any, new: Any, plan: Plan, parts: list[Any], gone: list[dict[str, Any]]) -> None:
+    """Carry what votes hear of the readout; neurons that are gone know nothing, and new ones vote nothing yet."""
+    if getattr(new, "votes", None) is None:
+        return
+    if len(parts) > 1 or hasattr(old.config.readout, "parts"):
+        raise InputError("votes hear all that is read together, not readout 'parts'; use another readout")
+    ((was, now, read),), (left,) = parts, gone
+    for name in new.votes.of_readout:
+        before, after = getattr(old.votes, name), getattr(new.votes, name)
+        told, shift = _read(before.weight, left)
+        _columns(after.weight, told, was, now, read)
+        after.bias.copy_(before.bias + shift)
+    if added := [i for i, p in enumerate(plan.neurons) if p is None]:
+        new.votes.silence(added)
 
 
 def _of(bias: Any, part: ReadPart) -> Tensor:

@@ -55,6 +55,10 @@ class Generator(nn.Module):
         config = config_of(model)
         if tasks < 1 or width < 1:
             raise InputError(f"a task is described by at least one number, in a width of 1, not {tasks} and {width}")
+        if getattr(model, "votes", None) is not None:
+            raise InputError(
+                f"recall '{config.recall.kind}' votes beside the neurons, which gates do not reach; use last"
+            )
         for module in graph_of(model).rounds:
             router: Any = module.router
             if config.lag or (router is not None and router.mass is not None):

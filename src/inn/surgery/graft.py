@@ -14,6 +14,7 @@ from inn.config.typed import typed
 from inn.models.names import filed
 from inn.nn.topology.base import edges_of
 from inn.surgery.decoders import graft_decoder, is_decoder
+from inn.surgery.ends import readers_of
 from inn.surgery.organ import Axes, Organ, axes_of, check_rounds, donor_of, fingerprint, joint, places
 from inn.surgery.plans import fewer, more, recall_of
 from inn.surgery.reading import check_plain, config_of, gains_of, graph_of
@@ -249,7 +250,7 @@ def _counts(donor: Any, numbers: Sequence[int]) -> float:
 
 
 def _remembered(donor: Any, new: Any, numbers: Sequence[int]) -> None:
-    """Take back what the head knows of the places that these neurons left: they stand there again."""
+    """Take back what the head, and votes, know of the places that these neurons left: they stand there again."""
     c = config_of(donor)
     if not hasattr(new, "head") or "norm.weight" not in axes_of(donor):
         return
@@ -259,11 +260,15 @@ def _remembered(donor: Any, new: Any, numbers: Sequence[int]) -> None:
         return
     gain = gains_of(donor).to(bias).repeat_interleave(c.width)[at]
     name = "bridge" if isinstance(getattr(donor, "bridge", None), torch.nn.Linear) else "head"
-    part = getattr(donor, name).weight[:, at]
-    shift = part @ (bias[at] * gain)
-    new.head.bias -= shift if name == "head" else new.head.weight @ shift
-    if new.config.normed_width > new.config.readout_width:
-        getattr(new, name).weight[:, -1] -= part @ (donor.norm.weight[at] * gain)
+    for one in (name, *readers_of(new)):
+        part, into = donor.get_submodule(one).weight[:, at], new.get_submodule(one)
+        shift = part @ (bias[at] * gain)
+        if one == "bridge":
+            new.head.bias -= new.head.weight @ shift
+        else:
+            into.bias -= shift
+        if new.config.normed_width > new.config.readout_width:
+            into.weight[:, -1] -= part @ (donor.norm.weight[at] * gain)
 
 
 def _put(donor: Any, new: Any, own: dict[int, int], others: dict[int, int]) -> None:

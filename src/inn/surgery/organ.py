@@ -29,9 +29,10 @@ from inn.nn.graph import Graph
 from inn.registry import READOUTS
 from inn.runs.checkpoint import check_numbers, pack_model
 from inn.surgery.decoders import check_decoder, cut_decoder, is_decoder
+from inn.surgery.ends import readers_of
 from inn.surgery.plans import chosen, more, starts, weighs
 from inn.surgery.reading import check_plain, config_of, graph_of
-from inn.surgery.rebuild import OF_GROUP
+from inn.surgery.rebuild import OF_GROUP, RECALLED
 from inn.system.errors import InputError
 from inn.system.files import check_regular, replace_file, sha256_of
 from inn.system.parse import parse_json
@@ -238,9 +239,9 @@ def axes_of(model: Any) -> dict[str, Axes]:
     prefix = "" if isinstance(model, Graph) else "backbone."
     for name, t in model.state_dict().items():
         own = name.removeprefix(prefix)
-        if not (name.startswith((prefix, "recall.")) if prefix else True) or own in ("ids", "sensors"):
+        if not (name.startswith((prefix, *RECALLED)) if prefix else True) or own in ("ids", "sensors"):
             continue
-        if own.startswith(("edge_", "readout.")):
+        if own.startswith(("edge_", "readout.")) or name.rpartition(".")[0] in readers_of(model):
             continue
         group = OF_GROUP.fullmatch(name)
         axes: Axes = {}
@@ -268,6 +269,7 @@ def _ends(model: Any, prefix: str) -> dict[str, Axes]:
     if READOUTS[c.readout.kind].side_by_side:
         found |= {name: {0: (read, c.width)} for name in ("norm.weight", "norm.bias")}
         found["bridge.weight" if "bridge.weight" in names else "head.weight"] = {1: (read, c.width)}
+        found |= {f"{name}.weight": {1: (read, c.width)} for name in readers_of(model)}
     if "bridge.weight" in names and "embedding.weight" in found:
         found["bridge.weight"] = {0: (sensors, c.width), **found.get("bridge.weight", {})}
     return {name: axes for name, axes in found.items() if name in names}

@@ -13,13 +13,15 @@ from torch import Tensor
 from inn.nn.graph import Graph
 from inn.nn.population import CommunalLinear, NeuronLinear, NeuronNorm
 from inn.nn.routing.dendrites import Dendrites
-from inn.surgery.ends import carry_ends
+from inn.surgery.ends import carry_ends, readers_of
 from inn.surgery.plans import Plan, along, starts
 from inn.surgery.reading import Places, graph_of, origins, read_parts
 from inn.surgery.states import alike
 from inn.system.errors import InputError
 
 OF_GROUP = re.compile(r"(.*?rounds\.\d+\.(?:memory|router\.(?:hear|own)))(?:\.groups)?(?:\.(\d+))?\.(.*)")
+RECALLED = ("recall.", "votes.")
+"""How the names begin of what is of neurons but not of the graph: of what they recall, and vote."""
 _MADE = re.compile(r"ids|sensors|edge_.*|readout\.(parts\.\d+\.)?(places|gain)")
 """What a graph makes of its configuration, or the ends of the model carry."""
 
@@ -37,9 +39,10 @@ def rebuilt(model: Any, plan: Plan) -> Any:
     known, tensors = _renamed(model, new, plan, prefix), new.state_dict()
     edges = {id(p) for r in graph_of(new).rounds for p, _ in edge_weights(r)}
     skipped = {name for name, p in new.named_parameters() if id(p) in edges}
+    skipped |= {f"{name}.{part}" for name in readers_of(new) for part in ("weight", "bias")}
     for name, t in tensors.items():
         own = name.removeprefix(prefix) if name.startswith(prefix) else None
-        if name in skipped or (own is None and not name.startswith("recall.")) or _MADE.fullmatch(own or ""):
+        if name in skipped or (own is None and not name.startswith(RECALLED)) or _MADE.fullmatch(own or ""):
             continue
         carry(known, name, t, model, new, plan.neurons)
     carry_edges(graph_of(model), graph_of(new), plan.neurons)

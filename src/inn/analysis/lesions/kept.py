@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.analysis.lesions.lesion import _check, _check_round, _current_round, _graph, _in_place
+from inn.analysis.lesions.lesion import _check, _check_round, _current_round, _graph, _in_place, unvoted
 
 
 @contextmanager
@@ -52,6 +52,7 @@ def kept(model: nn.Module, neurons: Sequence[int] | None = None, rounds: int | N
         if neurons is not None and len(set(neurons)) < count:
             hooks.callback(graph.register_forward_pre_hook(leave, with_kwargs=True).remove)
             hooks.callback(graph.readout.register_forward_pre_hook(count_all, with_kwargs=True).remove)
+            unvoted(model, (~there).nonzero().flatten().tolist(), hooks)
         if rounds is not None and rounds < graph.config.rounds:
             now = _current_round(graph, hooks)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.nn.graph import Graph
-from inn.nn.recall.base import NOTHING, Found, Recall
+from inn.nn.recall.base import NOTHING, Found, Recall, Voter
 from inn.nn.routing.base import Parts, Router
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
@@ -27,8 +27,8 @@ from inn.system.errors import InputError
 def silenced(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
     """Let these neurons say nothing to anyone while the `with` block runs: they still live, hear and remember.
 
-    Their edges to all other neurons are closed in every round, and the readout gets zeros from them. Weights and state
-    stay as they are.
+    Their edges to all other neurons are closed in every round, the readout gets zeros from them, and what they recall
+    votes nothing. Weights and state stay as they are.
 
     Raises `InputError` for a model without a graph, and for neurons that it does not have.
 
@@ -51,7 +51,22 @@ def silenced(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
             others = [(to, n) for n in neurons for to in range(graph.config.neurons) if to != n]
             hooks.enter_context(cut(graph, others))
             hooks.callback(graph.readout.register_forward_pre_hook(mute).remove)
+        unvoted(model, neurons, hooks)
         yield
+
+
+def unvoted(model: nn.Module, neurons: Sequence[int], hooks: ExitStack) -> None:
+    """Let what these neurons recall vote as if they had found nothing, until the hooks are taken away."""
+
+    def blank(module: nn.Module, args: tuple[Found, Tensor]):
+        found = {name: t.clone() for name, t in args[0].items()}
+        for t in found.values():
+            t[:, :, list(neurons)] = NOTHING
+        return found, *args[1:]
+
+    for module in model.modules():
+        if isinstance(module, Voter):
+            hooks.callback(module.register_forward_pre_hook(blank).remove)
 
 
 @contextmanager

@@ -88,11 +88,8 @@ class Recall(nn.Module, ABC):
         """What each neuron takes in of what it found, `[B, T, N, D]`."""
 
     @classmethod
-    def voter(cls, config: INNConfig) -> nn.Module | None:
-        """What votes on the next symbol by what was found, beside the head: None, unless a kind has such a module.
-
-        Its `forward(found, hidden [B, T, normed_width])` gives what is added to the logits, `[B, T, vocab]`.
-        """
+    def voter(cls, config: INNConfig) -> Voter | None:
+        """What votes on the next symbol by what was found, beside the head: None, unless a kind has such a module."""
         return None
 
     @abstractmethod
@@ -174,3 +171,32 @@ class Recall(nn.Module, ABC):
     def take_(self, parts: Sequence[tuple[Any, int]]) -> None:
         """Take the weights of models that are merged into this one: of each its recall, or None, and its neurons."""
         raise NotImplementedError
+
+
+class Voter(nn.Module, ABC):
+    """What votes on the next symbol by what the neurons have found, beside the head.
+
+    Parameters that are of neurons have them on their first axis; maps of what the head reads are named in `of_readout`.
+    All others are of the whole population. A neuron that has found nothing votes nothing and changes no vote of others.
+    So neurons can be taken out of a model, and put in (`inn.surgery`).
+
+    Attributes:
+        of_readout: the names of its linear maps, with a bias, of `hidden`.
+    """
+
+    of_readout: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def forward(self, found: Found, hidden: Tensor) -> Tensor:
+        """What is added to the logits, `[B, T, vocab]`, of what was found and of `hidden` `[B, T, normed_width]`."""
+
+    @abstractmethod
+    def flops(self) -> dict[str, float]:
+        """Forward FLOPs for one symbol, by part."""
+
+    def silence(self, neurons: Sequence[int]) -> None:
+        """Let these neurons vote nothing, and change no vote of others, until training says otherwise.
+
+        Raises `InputError` unless a kind defines this.
+        """
+        raise InputError(f"a model with votes of a {type(self).__name__} cannot have more neurons; it has no `silence`")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -20,7 +19,6 @@ from inn.nn.recall.votes import SURE, SURES, Votes, levels, sure
 from inn.ops.counts import counts
 from inn.ops.keys import EMPTY, hashed, histories, keys
 from inn.ops.votes import BUCKETS, expected
-from inn.system.errors import InputError
 
 
 class Counts(Tabled):
@@ -57,7 +55,7 @@ class Counts(Tabled):
         self.into = NeuronLinear(c.neurons, each * (o.width + SURE), c.width)
 
     @classmethod
-    def voter(cls, config: INNConfig) -> nn.Module:
+    def voter(cls, config: INNConfig) -> Votes:
         return Votes(config)
 
     @torch.no_grad()
@@ -120,12 +118,3 @@ class Counts(Tabled):
 
     def flops(self) -> dict[str, float]:
         return {"recall": self.into.flops(self.neurons) + 2.0 * len(self.looks) * self.symbol.shape[1]}
-
-    @classmethod
-    def of_neurons(cls, options: CountsOptions, whose: Sequence[tuple[Any, int, int]]) -> CountsOptions:
-        if len({neurons for _, neurons, _ in whose}) == 1 and [n for _, _, n in whose] == list(range(whose[0][1])):
-            return super().of_neurons(options, whose)
-        raise InputError(
-            "neurons of a model with recall 'counts' vote together on the next symbol and cannot be taken apart; "
-            "use a model with recall 'last' or none"
-        )

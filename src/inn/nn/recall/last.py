@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,13 +83,6 @@ class Last(Tabled):
 
     def flops(self) -> dict[str, float]:
         return {"recall": self.into.flops(self.neurons) + 2.0 * self.gain[:, :, 0].numel()}
-
-    @classmethod
-    def of_neurons(cls, options: LastOptions, whose: Sequence[tuple[Any, int, int]]) -> LastOptions:
-        """Each neuron's own contexts, as many as the one with most has; one that has none is given some."""
-        each = max(own.each(neurons) for own, neurons, _ in whose if isinstance(own, LastOptions))
-        own = [o.of_neuron(neurons, n, each) if isinstance(o, LastOptions) else [2] * each for o, neurons, n in whose]
-        return replace(options, contexts=[lengths[j] for j in range(each) for lengths in own])
 
     def beside(self, options: LastOptions, others: Sequence[Last]) -> LastOptions:
         """The vectors of symbols side by side, unless they are the same."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -69,3 +71,11 @@ class Tabled(Recall):
 
     def contexts(self, neuron: int) -> list[Any]:
         return self.looks[neuron * self.each : (neuron + 1) * self.each]
+
+    @classmethod
+    def of_neurons(cls, options: Any, whose: Sequence[tuple[Any, int, int]]) -> Any:
+        """Each neuron's own contexts, as many as the one with most has; one that has none is given the first ones."""
+        each = max(o.each(neurons) for o, neurons, _ in whose if o.kind == options.kind)
+        first = options.of_neuron(1, 0, each)
+        own = [o.of_neuron(neurons, n, each) if o.kind == options.kind else first for o, neurons, n in whose]
+        return replace(options, contexts=[contexts[j] for j in range(each) for contexts in own])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from inn.config.models import INNConfig
 from inn.nn.population import Linear, NeuronLinear
-from inn.nn.recall.base import NOTHING, Found
+from inn.nn.recall.base import NOTHING, Found, Voter
 from inn.ops.votes import BUCKETS, votes
 from inn.ops.votes.reference import COUNTS, LEVELS, STARTS
 
@@ -23,7 +24,7 @@ CODE = 64
 _START = 0.3  # of each context's weight: several know the same, and their votes add up
 
 
-class Votes(nn.Module):
+class Votes(Voter):
     """The votes of all contexts on the next symbol, with weights that the whole population chooses at every step.
 
     A follower's vote is a learned number for its count, the others', and whether it came last (`inn.ops.votes`); a
@@ -40,6 +41,7 @@ class Votes(nn.Module):
     """
 
     no_decay = ("table", "sure", "bias")
+    of_readout = ("hidden",)
 
     def __init__(self, config: INNConfig):
         super().__init__()
@@ -64,10 +66,16 @@ class Votes(nn.Module):
     def forward(self, found: Found, hidden: Tensor) -> Tensor:
         what, last = found["found"].flatten(2, 3), found["last"].flatten(2, 3)
         k = torch.arange(what.shape[2], device=what.device)
-        how = self.sure.flatten(0, 1)[k, found["sure"].flatten(2, 3).clamp(0)].to(hidden.dtype)  # [B, T, K, S]
+        sure = found["sure"].flatten(2, 3)
+        how = self.sure.flatten(0, 1)[k, sure.clamp(0)].to(hidden.dtype) * (sure >= 0)[..., None]  # [B, T, K, S]
         code = self.heard(how.unflatten(2, self.shape).flatten(3)).sum(2) + self.hidden(hidden)
         weights = self.weigh(F.silu(code)[:, :, None].expand(-1, -1, self.shape[0], -1)) + self.bias.to(hidden.dtype)
         return votes(what, last, self.table.flatten(0, 1), weights.flatten(2), self.vocab)
+
+    @torch.no_grad()
+    def silence(self, neurons: Sequence[int]) -> None:
+        for p in (self.heard.weight, self.weigh.weight, self.bias):
+            p[list(neurons)] = 0.0
 
     def flops(self) -> dict[str, float]:
         """Forward FLOPs for one symbol; what followers say is counted as free, as looking up is."""
