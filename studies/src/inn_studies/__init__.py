@@ -24,6 +24,7 @@ STUDIES: dict[str, str] = {
     "rivals-long": "inn_studies.rivals:LongRivals",
     "one-pass": "inn_studies.one_pass:OnePass",
     "ablation": "inn_studies.ablation:Ablation",
+    "counting": "inn_studies.counting:Counting",
     "wiring": "inn_studies.wiring:Wiring",
     "organs": "inn_studies.organs:Organs",
     "mixed": "inn_studies.mixed:Mixed",
