@@ -20,6 +20,7 @@ from inn.nn.recall.votes import Votes, levels, sure
 from inn.surgery.generator import Generator
 from inn.system.errors import InputError
 from inn.training.experience import NEW, Experience, experience_of
+from inn.training.objectives import base
 
 
 def counts_of(contexts: list, vocab: int = 5, neurons: int = 2, **options) -> Counts:
@@ -163,12 +164,13 @@ def test_a_model_is_told_what_it_would_have_found():
         model(x, after)
 
 
-def test_only_the_prediction_of_the_next_symbol_is_told():
-    settings = resolve("demo", ["--data.order=forward", "--train.objective=nested"]).config
-    model = inn.INN(vocab=5, neurons=2, width=4, rounds=1)
-    with pytest.raises(InputError, match="objective 'nested' looks up"):
-        experience_of(model, settings, streams_of(np.zeros(500, np.uint8), 2, 8))
-    assert experience_of(model, replace(settings, data=replace(settings.data, order="random")), None) is None
+def test_objectives_that_are_not_told_do_not_read_forward():
+    settings = resolve("demo", ["--data.order=forward"]).config
+    model, streams = inn.INN(vocab=5, neurons=2, width=4, rounds=1), streams_of(np.zeros(500, np.uint8), 2, 8)
+    own = base.Objective(None, base.Context(model, model, None, None, 1), settings.train)
+    with pytest.raises(InputError, match="objective 'predict' looks up"):
+        experience_of(model, settings, streams, own)
+    assert experience_of(model, replace(settings, data=replace(settings.data, order="random")), None, own) is None
 
 
 def test_a_text_is_scored_after_another():

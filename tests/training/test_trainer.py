@@ -226,7 +226,7 @@ def test_resuming_holds_where_a_model_is_told_what_it_recalls(tmp_path, tiny, mo
     recall = {"kind": "counts", "contexts": [1, 3], "slots": 64}
     # 3 segments of 11 or 12 windows: stopped in the second, which what is before it has to be read for again
     data = {"order": "forward", "window": 32, "limit": 4600}
-    config = tiny("inn", model={"recall": recall}, data=data, symbols=40 * 4 * 32)
+    config = tiny("inn", model={"recall": recall}, data=data, symbols=40 * 4 * 32, objective="nested")
     fit(config, tmp_path / "whole")
     assert fit(config, tmp_path / "run", report=Stop(16))["status"] == "stopped"
     fit(None, tmp_path / "run", resume=True)

@@ -13,11 +13,14 @@ from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens
 from inn.nn.recall.base import Found, Parts, Recall
 from inn.system.errors import InputError
+from inn.training.objectives.base import Objective
 
 _CHUNK = 2**14
 """Symbols that are looked up at once."""
 NEW = 8
 """One stream of so many recalls nothing of what stands before its segment."""
+SHORT = 2048
+"""... nor of what stands further back than a multiple of so many symbols."""
 
 
 class Experience:
@@ -63,9 +66,10 @@ class Experience:
         self._until, self._segment = end, segment
         part = (end - begin) // self.streams.batch
         for row in range(NEW - 1, self.streams.batch, NEW):
-            own = self._stretch(self._fresh(), begin + row * part, begin + (row + 1) * part)
-            for name, t in own.items():
-                self._found[name][row * part : (row + 1) * part] = t
+            for at in range(row * part, (row + 1) * part, SHORT):
+                own = self._stretch(self._fresh(), begin + at, begin + min(at + SHORT, (row + 1) * part))
+                for name, t in own.items():
+                    self._found[name][at : at + len(t)] = t
 
     def _stretch(self, tables: Parts, begin: int, end: int) -> Found:
         pieces = list(self._pieces(tables, begin, end))
@@ -80,7 +84,7 @@ class Experience:
         return {name: t.cpu() for name, t in self.recall.initial_state(1).items()}
 
 
-def experience_of(model: SequenceModel, config: RunConfig, streams: Streams) -> Experience | None:
+def experience_of(model: SequenceModel, config: RunConfig, streams: Streams, objective: Objective) -> Experience | None:
     """That of a model which recalls, on a text that is read forward; None for any other.
 
     Raises `InputError` for an objective that is not told what is recalled.
@@ -88,7 +92,7 @@ def experience_of(model: SequenceModel, config: RunConfig, streams: Streams) -> 
     recall = getattr(model, "recall", None)
     if not config.data.text or config.data.order != "forward" or not isinstance(recall, Recall):
         return None
-    if config.train.objective.kind != "predict":
+    if not objective.reads_forward:
         raise InputError(
             f"objective '{config.train.objective.kind}' looks up what is recalled by itself, and data.order forward "
             "tells it beforehand; set data.order contiguous, or model.recall none"

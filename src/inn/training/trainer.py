@@ -138,8 +138,8 @@ class Trainer:
             self.optimizer = build_optimizer(model, settings)
             self.lr = build_schedule(settings, self.steps)
             carry = data.text and data.order != "random"
-            self.experience = experience_of(model, config, self.streams)
             self.stepper = Stepper(self.strategy, self.optimizer, settings, carry, self.steps)
+            self.experience = experience_of(model, config, self.streams, self.stepper.objective)
             self.average = self.stepper.average
 
     def open(self, run: Run) -> None:

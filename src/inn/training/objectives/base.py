@@ -124,11 +124,14 @@ class Objective:
 
     Attributes:
         Options: the dataclass of the objective's options.
+        reads_forward: whether each pass of the model is told what is recalled (`**batch.known`), as a text that is read
+            forward (`data.order`) needs.
         options, context, config: as they were given.
         model, forward: those of the context.
     """
 
     Options: type[PartOptions] = PartOptions
+    reads_forward: bool = False
 
     def __init__(self, options: Any, context: Context, config: TrainConfig):
         self.options, self.context, self.config = options, context, config

@@ -40,6 +40,7 @@ class Distil(Objective):
     """
 
     Options = DistilOptions
+    reads_forward = True
 
     def __init__(self, options: DistilOptions, context: Context, config: TrainConfig):
         super().__init__(options, context, config)
@@ -113,7 +114,7 @@ class Distil(Objective):
     def loss(self, batch: MicroBatch) -> Loss:
         told, after = self._read(batch)
         every, t = told_by_all(self.model), self.options.temperature
-        y, state = self.forward(batch.inputs, without(batch.state, TEACHER), reset=batch.reset, **every)
+        y, state = self.forward(batch.inputs, without(batch.state, TEACHER), reset=batch.reset, **every, **batch.known)
         views = y.unbind(2) if every else (y,)
         hard = torch.stack([self.model.loss(one, batch.targets, batch.weights) for one in views]).mean()
         soft = torch.stack([divergence(one, told, batch.targets, t, batch.weights) for one in views]).mean()

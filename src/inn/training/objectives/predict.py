@@ -9,6 +9,8 @@ from inn.training.objectives.base import Loss, MicroBatch, Objective
 class Predict(Objective):
     """The model's own loss of its targets: of symbols, the cross-entropy of the next one."""
 
+    reads_forward = True
+
     def loss(self, batch: MicroBatch) -> Loss:
         return self.around(batch, self._predicted)
 

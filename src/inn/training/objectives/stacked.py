@@ -35,6 +35,7 @@ class Stacked(Objective):
             raise InputError(f"objectives '{say[0]}' and '{say[1]}' both say what the loss is; use one of them")
         self.parts = {name: kind(options, context, config) for name, kind in self.kinds.items()}
         self._loss = self.parts[say[0]].loss if say else Predict(options, context, config).loss
+        self.reads_forward = all(part.reads_forward for part in self.parts.values())
         for part in reversed(self.parts.values()):
             self._loss = partial(part.around, loss=self._loss)
 
