@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.typed import typed
-from inn.inference.learning import Learner, Learning
+from inn.inference.learning import Learner, Learning, Reader
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.nn.state import State
@@ -24,6 +24,7 @@ from inn.system.errors import InputError
 Predictor = Callable[[Tensor, Any], tuple[Tensor, Any]]
 """From what is read and the state before it to logits `[B, t, V]` and the state after; any `SequenceModel` is one."""
 _TOGETHER = 2**13  # symbols of windows that are scored side by side
+_ROOM = 2**30  # bytes of states of rows that are scored side by side
 
 
 def predictions(
@@ -163,8 +164,6 @@ def evaluate(
         raise InputError(
             f"a model learns from a text that it reads in its order, not in {streams} streams; set streams 1"
         )
-    reads = model if learn is None else predictor(Learner(model, learn, state=state))
-
     # n - 1 targets = lead + streams * part: stream i starts at i * part and reads lead + part symbols. The first
     # stream counts all its targets, the others count the last `part`: together each target once.
     targets = n - 1
@@ -180,7 +179,7 @@ def evaluate(
             yield as_tokens(np.stack([symbols[i * part + at : i * part + stop + 1] for i in own]), device)
 
     totals, at = torch.zeros(blocks, dtype=torch.float64), 0
-    for nats, _ in text_nats(reads, windows(), state, dtype=dtype):
+    for nats, _ in text_nats(reading(model, len(own), state, learn), windows(), dtype=dtype):
         size = nats.shape[1]
         place = torch.tensor(own)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
         counted = torch.ones(len(own), size, dtype=torch.bool)
@@ -241,11 +240,15 @@ def evaluate_windows(
     return Score(float(total), n)
 
 
-def predictor(learner: Learner) -> Predictor:
-    """A learner as `predictions` asks it; it has a state of its own."""
+def reading(
+    model: SequenceModel, streams: int = 1, state: State | None = None, learn: Learning | None = None
+) -> Predictor:
+    """A model that reads streams on and on, as `predictions` asks it; it keeps their state itself (`Reader`)."""
+    reader = Reader(model, streams, state) if learn is None else Learner(model, learn, streams, state)
 
-    def predict(x: Tensor, state: Any) -> tuple[Tensor, Any]:
-        return learner.read(x), state
+    def predict(x: Tensor, _: Any) -> tuple[Tensor, Any]:
+        with evaluating(reader.model):
+            return reader.read(x), None
 
     return predict
 
@@ -261,5 +264,8 @@ def _device(name: torch.device | str | None, model: SequenceModel) -> torch.devi
 
 def row_nats(model: SequenceModel, rows: np.ndarray, window: int = 512) -> Tensor:
     """Nats of every symbol after the first in rows of text `[R, T + 1]`, each from a fresh state: `[R, T]` float64."""
-    windows = overlapping(as_tokens(rows, device_of(model)), window)
-    return torch.cat([nats for nats, _ in text_nats(model, windows)], 1)
+    found, room = [], sum(t.numel() * t.element_size() for t in model.initial_state(1).values())
+    for part in as_tokens(rows, device_of(model)).split(max(1, _ROOM // max(1, room))):
+        nats = [nats for nats, _ in text_nats(reading(model, len(part)), overlapping(part, window))]
+        found.append(torch.cat(nats, 1))
+    return torch.cat(found)

@@ -36,9 +36,6 @@ from inn.system.device import resolve_device
 from inn.system.errors import InputError
 from inn.system.report import Report, nobody
 
-_LONG = 4096
-"""Symbols per pass of a model that begins with what it can recall of its training text."""
-
 
 def experience(model: SequenceModel, dataset: Dataset, config: RunConfig) -> State:
     """What a model can recall of all that it was trained on; raises `InputError` where it recalls nothing."""
@@ -118,12 +115,10 @@ def evaluate_run(
     model.to(where)
     symbols, vocabulary = dataset.split(split)[:limit], dataset.vocabulary
     options: dict[str, Any] = {"device": where, "dtype": dtype, "progress": partial(report, "scoring")}
-    state, size = None, {}
+    state = experience(model, dataset, config) if primed else None
     with watched(model) as active:
         if window is None:
-            if primed:  # tables that are large are copied once a window
-                state, size = experience(model, dataset, config), {"window": _LONG}
-            start, score = None, evaluate(model, symbols, streams=streams, state=state, **size, **options)
+            start, score = None, evaluate(model, symbols, streams=streams, state=state, **options)
         else:
             start = start_symbol(vocabulary)
             score = evaluate_windows(model, symbols, window, start, **options)
@@ -132,7 +127,7 @@ def evaluate_run(
     learned = {}
     if learn is not None:
         options["progress"] = partial(report, "learning")
-        after = evaluate(model, symbols, state=state, learn=learn, **size, **options)
+        after = evaluate(model, symbols, state=state, learn=learn, **options)
         own = {metric.lower(): in_metric(after.bits, metric), "nats": after.nats, "bits": after.bits}
         learned = {"learned": {**of_text(after, text), **own, **asdict(learn)}}
     if compressors:

@@ -75,6 +75,11 @@ class Reader:
         """What the model recalls at symbols `[B, T]`, which go into its tables; None where it recalls nothing."""
         return None if self.recall is None else self.recall.find_(tokens, self.tables)
 
+    def read(self, tokens: Tensor) -> Tensor:
+        """Read symbols `[B, T]` of each stream: logits `[B, T, vocab]`, at each symbol of the next one."""
+        logits, self.state = self.model(tokens, self.state, **_told(self.look_up(tokens)))
+        return logits
+
     def step(self, tokens: Tensor) -> Tensor:
         """Read a symbol of each stream `[B]`: logits `[B, vocab]` of the next ones."""
         return self.stepped(tokens, self.look_up(tokens[:, None]))
@@ -127,7 +132,6 @@ class Learner(Reader):
         self._found: list[Found | None] = []
 
     def read(self, tokens: Tensor) -> Tensor:
-        """Read symbols `[B, T]` of each stream: logits `[B, T, vocab]`, at each symbol of the next one."""
         out = []
         while tokens.shape[1]:
             now, tokens = tokens.split([n := min(self._room(tokens), tokens.shape[1]), tokens.shape[1] - n], 1)

@@ -64,7 +64,7 @@ def primed_blocks(run: str, split: str, limit: int | None) -> list[float]:
     model, dataset = load_with_data(run)
     recalls = getattr(model, "recall", None) is not None
     state = experience(model, dataset, Run(run).config()) if recalls else None
-    found = evaluate(model, dataset.split(split)[:limit], blocks=BLOCKS, state=state, window=4096)
+    found = evaluate(model, dataset.split(split)[:limit], blocks=BLOCKS, state=state)
     return [part.bits for part in found.parts]
 
 
