@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +20,11 @@ from inn.training.objectives.base import Objective
 _CHUNK = 2**14
 """Symbols that are looked up at once."""
 NEW = 8
-"""One stream of so many recalls nothing of what stands before its segment."""
+"""One stream of so many reads short texts."""
 SHORT = 2048
-"""... nor of what stands further back than a multiple of so many symbols."""
+"""Symbols of a short text."""
+_PLACES = 8
+"""Slots of its tables, for each of its symbols."""
 
 
 class Experience:
@@ -29,15 +33,16 @@ class Experience:
     Streams that read side by side fill tables of their own with a part of the text each; a model that learned from such
     poor tables would not know what full ones are worth. Here one set of tables reads the text once, in its order, and
     each stream is told what those held at its place: all that stands before it. It is looked up a segment at a time.
-    Every eighth stream begins each segment with empty tables, or a model would be lost at the start of a text.
+    Every eighth stream reads short texts, with tables that are empty at their start, or a model would be lost there.
 
     Args:
         recall: the kind that looks up; its weights are not used.
         streams: of the training text, all rows of the batch or some.
+        short: what looks up in short texts, with smaller tables; None: `recall`.
     """
 
-    def __init__(self, recall: Recall, streams: Streams):
-        self.recall, self.streams = recall, streams
+    def __init__(self, recall: Recall, streams: Streams, short: Recall | None = None):
+        self.recall, self.streams, self.short = recall, streams, short or recall
         self._segment: int | None = None
         self._tables: Parts = {}
         self._until = 0  # symbols that the tables have read
@@ -59,29 +64,33 @@ class Experience:
         """Look up a whole segment; what is before it is read first, where that was not done."""
         begin, end = self.streams.edges[segment : segment + 2]
         if self._segment is None or self._until > begin:
-            self._tables, self._until = self._fresh(), 0
-        for _ in self._pieces(self._tables, self._until, begin):
+            self._tables, self._until = _fresh(self.recall), 0
+        for _ in self._pieces(self.recall, self._tables, self._until, begin):
             pass
-        self._found = self._stretch(self._tables, begin, end)
+        self._found = _joined(self._pieces(self.recall, self._tables, begin, end))
         self._until, self._segment = end, segment
         part = (end - begin) // self.streams.batch
         for row in range(NEW - 1, self.streams.batch, NEW):
             for at in range(row * part, (row + 1) * part, SHORT):
-                own = self._stretch(self._fresh(), begin + at, begin + min(at + SHORT, (row + 1) * part))
+                stop = min(at + SHORT, (row + 1) * part)
+                own = _joined(self._pieces(self.short, _fresh(self.short), begin + at, begin + stop))
                 for name, t in own.items():
-                    self._found[name][at : at + len(t)] = t
+                    self._found[name][at:stop] = t
 
-    def _stretch(self, tables: Parts, begin: int, end: int) -> Found:
-        pieces = list(self._pieces(tables, begin, end))
-        return {name: torch.cat([piece[name][0] for piece in pieces]) for name in pieces[0]}
-
-    def _pieces(self, tables: Parts, begin: int, end: int) -> Iterator[Found]:
+    def _pieces(self, recall: Recall, tables: Parts, begin: int, end: int) -> Iterator[Found]:
         for at in range(begin, end, _CHUNK):
             text = as_tokens(self.streams.symbols[at : min(at + _CHUNK, end)][None], torch.device("cpu"))
-            yield self.recall.find_(text, tables)
+            yield recall.find_(text, tables)
 
-    def _fresh(self) -> Parts:
-        return {name: t.cpu() for name, t in self.recall.initial_state(1).items()}
+
+def _fresh(recall: Recall) -> Parts:
+    return {name: t.cpu() for name, t in recall.initial_state(1).items()}
+
+
+def _joined(pieces: Iterator[Found]) -> Found:
+    """What is found piece by piece as that of one text, without a batch."""
+    found = list(pieces)
+    return {name: torch.cat([piece[name][0] for piece in found]) for name in found[0]}
 
 
 def experience_of(model: SequenceModel, config: RunConfig, streams: Streams, objective: Objective) -> Experience | None:
@@ -97,4 +106,8 @@ def experience_of(model: SequenceModel, config: RunConfig, streams: Streams, obj
             f"objective '{config.train.objective.kind}' looks up what is recalled by itself, and data.order forward "
             "tells it beforehand; set data.order contiguous, or model.recall none"
         )
-    return Experience(recall, streams)
+    options: Any = model.config.recall
+    if not hasattr(options, "slots"):
+        return Experience(recall, streams)
+    fewer = replace(options, slots=min(options.slots, _PLACES * SHORT))
+    return Experience(recall, streams, type(recall)(replace(model.config, recall=fewer)))

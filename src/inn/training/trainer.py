@@ -79,7 +79,9 @@ def fit(
     with building.using_threads(config.train.threads), process_group(device) as group, StopSignals() as stop:
         building.check_accumulate(config, group)
         if device.type == "cpu" and group.world == 1:
-            check_size(config.model, copies=6 if config.train.ema else 4, streams=config.data.batch)
+            forward = config.data.text and config.data.order == "forward"  # one set of tables for all streams
+            streams = 1 if forward else config.data.batch
+            check_size(config.model, copies=6 if config.train.ema else 4, streams=streams)
         torch.manual_seed(config.train.seed)
         model = build_model(config.model)
         model.vocabulary = dataset.vocabulary
