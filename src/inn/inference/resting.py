@@ -46,11 +46,12 @@ def watched(model: nn.Module) -> Iterator[Shares]:
 
 
 @torch.no_grad()
-def taking_part(model: SequenceModel, given: Tensor) -> Shares:
+def taking_part(model: SequenceModel, given: Tensor, **told: Any) -> Shares:
     """The share of neurons that take part at a step, by gate, while a model reads from a fresh state.
 
     Args:
         given: what it reads, `[B, T]` symbols or `[B, T, F]`.
+        told: what it is given beside that.
 
     Returns nothing for a model without such gates, which does not read then.
 
@@ -62,7 +63,7 @@ def taking_part(model: SequenceModel, given: Tensor) -> Shares:
     with watched(model) as shares:
         if any(isinstance(module, Gate) and module.rests for module in model.modules()):
             with evaluating(model):
-                model(given)
+                model(given, **told)
     return shares
 
 

@@ -16,6 +16,7 @@ from inn.data.dataset import Dataset
 from inn.inference.evaluate import Score
 from inn.inference.resting import spent
 from inn.models.sequence import SequenceModel
+from inn.nn.recall.base import Found
 from inn.runs.directory import Run
 from inn.training import alarms, events, validation
 from inn.training.finite import TrainingDiverged
@@ -99,16 +100,19 @@ class Monitor:
         """Finish what is being written."""
         self.board.close()
 
-    def log(self, inputs: Tensor, grad_norm: float) -> None:
-        """Tell of the steps since the last log line; `inputs` `[B, T]` and `grad_norm` are those of the last step."""
+    def log(self, inputs: Tensor, found: Found | None, grad_norm: float) -> None:
+        """Tell of the steps since the last log line.
+
+        `inputs` `[B, T]`, what was `found` there beforehand, and `grad_norm` are those of the last step.
+        """
         state, sums = self.state, self.state.tally
         state.tally = Sums()
         elapsed = self.elapsed()
         per_step = (time.perf_counter() - self.clock) / (state.step - self.first_step)
         nats = sums.nats / sums.symbols
-        effective = validation.effective_neurons(self.model, inputs)
-        fired = validation.firing(self.model, inputs)
-        active = validation.taking_part(self.model, inputs)
+        effective = validation.effective_neurons(self.model, inputs, found)
+        fired = validation.firing(self.model, inputs, found)
+        active = validation.taking_part(self.model, inputs, found)
         self.fired.append((state.step, fired))
         self.active.append((state.step, active))
         assert self.lr is not None

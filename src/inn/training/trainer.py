@@ -187,7 +187,7 @@ class Trainer:
             step = self.state.step
             last = step == self.steps
             if step % settings.log_every == 0 or last:
-                monitor.log(self.last_inputs, self.last_norm)
+                monitor.log(*self.last)
             validates = step % settings.eval_every == 0 or last
             samples = settings.sample_every and self.config.data.text and (step % settings.sample_every == 0 or last)
             with self._averaged() if validates or samples else contextlib.nullcontext():
@@ -237,7 +237,7 @@ class Trainer:
         step, lr = state.step + 1, self.lr(state.step)
         result = self.stepper(inputs, targets, reset, self.carried, lr, step, together, weights, found)
         self.carried = result.state
-        self.last_inputs, self.last_norm = inputs, result.grad_norm
+        self.last = inputs, found, result.grad_norm
         seconds = time.perf_counter() - began
         state.step += 1
         state.symbols += count

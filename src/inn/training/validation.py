@@ -22,6 +22,7 @@ from inn.inference.floors import FLOOR_NAMES, TABLE_LIMIT, ngram_bits, ngram_cou
 from inn.models.generate import generate
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, evaluating
+from inn.nn.recall.base import Found
 from inn.nn.state import State
 from inn.runs.checkpoint import pack_rng, unpack_rng
 from inn.training.parallel.group import SINGLE_PROCESS, Group
@@ -90,26 +91,33 @@ def experience(model: SequenceModel, dataset: Dataset) -> State | None:
     return model.after_reading(as_tokens(dataset.train[-READ:], torch.device("cpu")))
 
 
-def effective_neurons(model: SequenceModel, inputs: Tensor) -> float | None:
-    """Effective neurons on the first rows of a batch `[B, T]`; None for a model without a population."""
+def effective_neurons(model: SequenceModel, inputs: Tensor, found: Found | None = None) -> float | None:
+    """Effective neurons on the first rows of a batch `[B, T]`; None for a model without a population.
+
+    `found` is what the model recalls there, here and below, where that is known.
+    """
     from inn.analysis.measures.effective import measure_effective_neurons
 
     with paused_training(model):
-        return measure_effective_neurons(model, inputs[:_ROWS])
+        return measure_effective_neurons(model, inputs[:_ROWS], **_first(found))
 
 
-def firing(model: SequenceModel, inputs: Tensor) -> dict[str, float]:
+def firing(model: SequenceModel, inputs: Tensor, found: Found | None = None) -> dict[str, float]:
     """The share of units that fire on the first rows of a batch `[B, T]`, by spiking memory; {} where there is none."""
     from inn.analysis.measures.firing import firing as measure
 
     with paused_training(model):
-        return measure(model, inputs[:_ROWS])
+        return measure(model, inputs[:_ROWS], **_first(found))
 
 
-def taking_part(model: SequenceModel, inputs: Tensor) -> dict[str, float]:
+def taking_part(model: SequenceModel, inputs: Tensor, found: Found | None = None) -> dict[str, float]:
     """The share of neurons that do not rest on the first rows of a batch `[B, T]`, by gate; {} where none lets rest."""
     with paused_training(model):
-        return resting.taking_part(model, inputs[:_ROWS])
+        return resting.taking_part(model, inputs[:_ROWS], **_first(found))
+
+
+def _first(found: Found | None) -> dict[str, Found]:
+    return {} if found is None else {"found": {name: t[:_ROWS] for name, t in found.items()}}
 
 
 def count_floors(model: SequenceModel, dataset: Dataset, config: RunConfig) -> dict[str, dict[str, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,12 +33,15 @@ def effective_neurons(outputs: Tensor) -> float:
 
 
 @torch.no_grad()
-def measure_effective_neurons(model: SequenceModel, tokens: Tensor) -> float | None:
-    """Effective neurons on `tokens` `[B, T]`, from a fresh state, without dropout; None without a population."""
+def measure_effective_neurons(model: SequenceModel, tokens: Tensor, **told: Any) -> float | None:
+    """Effective neurons on `tokens` `[B, T]`, from a fresh state, without dropout; None without a population.
+
+    `told` is what the model is given beside the symbols.
+    """
     graphs = [m for m in model.modules() if isinstance(m, Graph)]
     if not graphs or graphs[0].config.neurons == 1:
         return None
     with evaluating(model), record(model, "outputs") as tape:
-        model(tokens)
+        model(tokens, **told)
     assert tape.last_outputs is not None
     return effective_neurons(tape.last_outputs)

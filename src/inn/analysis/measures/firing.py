@@ -13,11 +13,12 @@ from inn.nn.modes import evaluating
 
 
 @torch.no_grad()
-def firing(model: SequenceModel, given: Tensor) -> dict[str, float]:
+def firing(model: SequenceModel, given: Tensor, **told: Any) -> dict[str, float]:
     """The share of units that fire at a step, by spiking memory, while a model reads from a fresh state.
 
     Args:
         given: what it reads, `[B, T]` symbols or `[B, T, F]`.
+        told: what it is given beside that.
 
     Returns nothing for a model without such memories, which does not read then.
 
@@ -37,5 +38,5 @@ def firing(model: SequenceModel, given: Tensor) -> dict[str, float]:
                 hooks.callback(getattr(module, name).register_forward_pre_hook(hook).remove)
         if found:
             with evaluating(model):
-                model(given)
+                model(given, **told)
     return {path: float(torch.stack(rates).mean()) for path, rates in found.items()}
