@@ -1,6 +1,6 @@
 """The lab book's entry on how to train: optimisers, averages of the weights, schedules, each with its seeds.
 
-Each line is a run as `inn train text8-small` with `COMMON` and its options makes it, but that the averages of several
+Each line is a run as `inn train text8-last` with `COMMON` and its options makes it, but that the averages of several
 decays are kept beside one training, which they do not touch; `--train.ema 0.99` gives the same weights. What is there
 already is not done again: `python results/lab-book/training.py runs.jsonl` goes on where it was stopped.
 """
@@ -72,7 +72,7 @@ def _together(model: torch.nn.Module) -> dict[torch.nn.Parameter, tuple[int, int
 
 
 def _read(options: str) -> tuple[RunConfig, Any]:
-    config = resolve("text8-small", options.split()).config
+    config = resolve("text8-last", options.split()).config
     return config, prepare(config.data)
 
 

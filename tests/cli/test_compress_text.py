@@ -100,5 +100,5 @@ def test_from_nothing(inn, refused, trained, text, tmp_path):
     again = tmp_path / "again.txt"
     assert "with another model" in refused("decompress-text", "bytes-counts", packed, again, *small[:-1], 3)
     assert "settings of its own" in refused("compress-text", trained, text, again, *small)
-    assert "does not read bytes" in refused("compress-text", "text8-counts", text, again, "--learn")
+    assert "does not read bytes" in refused("compress-text", "text8-small", text, again, "--learn")
     assert not again.exists()

@@ -76,16 +76,16 @@ def test_in_python_and_on_the_command_line():
     assert inn.model_config(**LAST) == ours
     assert inn.model_config(recall=(3, 1), recall_options={"width": 4}, slots=64, recall_forget=0.1) == ours
     assert inn.model_config(recall=[]) == inn.model_config(recall="none")
-    assert resolve_settings("text8-small", ["--model.recall", "[ ]"]).model.recall.kind == "none"
+    assert resolve_settings("text8-last", ["--model.recall", "[ ]"]).model.recall.kind == "none"
     for odd in ("[[]]", "[", "[]]", "[a]"):
         with pytest.raises(InputError, match="recall"):
-            resolve_settings("text8-small", ["--model.recall", odd])
+            resolve_settings("text8-last", ["--model.recall", odd])
     given = ["--model.recall", "[3, 1]", "--model.recall_width", "4", "--model.slots=64", "--model.recall.forget=0.1"]
-    assert resolve_settings("text8-small", given).model.recall == ours.recall
+    assert resolve_settings("text8-last", given).model.recall == ours.recall
     with pytest.raises(InputError, match="option 'slots' belongs to recall 'last' or 'counts', not 'none'"):
         inn.model_config(recall=[], recall_slots=64)
     with pytest.raises(InputError, match="option 'slots' belongs to recall 'last' or 'counts', not 'none'"):
-        resolve_settings("text8-small", ["--model.recall=[]", "--model.recall_slots", "64"])
+        resolve_settings("text8-last", ["--model.recall=[]", "--model.recall_slots", "64"])
     with pytest.raises(InputError, match="unknown field 'recall_slots' of model kind 'lstm'"):
         inn.model_config("lstm", recall_slots=64)
 
@@ -94,5 +94,5 @@ def test_an_options_own_name_means_that_of_another_part_where_both_have_one():
     config = inn.model_config(memory="lstm", forget=0.5)
     assert (config.memory.forget, config.recall.forget) == (0.5, 0.004)
     given = ["--model.memory", "lstm", "--model.forget", "0.5"]
-    assert resolve_settings("text8-small", given).model.memory.forget == 0.5
+    assert resolve_settings("text8-last", given).model.memory.forget == 0.5
     assert inn.model_config(forget=0.5).recall.forget == 0.5

@@ -328,7 +328,7 @@ def test_what_makes_no_sense_is_a_sentence(fields, sentence):
 
 def old(tmp_path):
     """The configuration of a run of version 0.1, in a run's folder; and the model it meant."""
-    meant = resolve_settings("text8-small", ["--model.router", "attention", "--model.width=8", "--model.recall=none"])
+    meant = resolve_settings("text8-last", ["--model.router", "attention", "--model.width=8", "--model.recall=none"])
     tree = meant.to_dict()
     for name in ("recall", "topology", "population"):
         del tree["model"][name]
@@ -353,9 +353,9 @@ def test_a_run_from_before_recall_is_what_it_was(tmp_path, capsys):
 
 
 def test_a_run_with_recall_and_a_recipe_are_read_as_they_are():
-    new = resolve_settings("text8-small", ["--model.recall=[3,1]"])
+    new = resolve_settings("text8-last", ["--model.recall=[3,1]"])
     assert RunConfig.from_dict(migrate(new.to_dict())) == new
-    assert resolve_settings("text8-small").model.recall == INNConfig().recall
+    assert resolve_settings("text8-last").model.recall == INNConfig().recall
 
 
 @pytest.mark.parametrize("taped", [False, True])

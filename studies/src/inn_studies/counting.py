@@ -39,15 +39,15 @@ SWEEP = {
     "smoke": Size("study-smoke", _SMOKE, rates=(3e-3, 1e-2), further=0,
                   models={GRAPH: {"kind": "inn", "neurons": 3, "width": 12, "rounds": 2, **_COUNTS},
                           WIDE: {**_WIDE, "width": 20, "rounds": 2, **_COUNTS}}),
-    "cpu": Size("text8-counts", _QUIET, models={WIDE: {**_WIDE, "width": 72}}),
-    "gpu": Size("text8-counts", _QUIET, models={WIDE: {**_WIDE, "width": 72}}),
+    "cpu": Size("text8-small", _QUIET, models={WIDE: {**_WIDE, "width": 72}}),
+    "gpu": Size("text8-small", _QUIET, models={WIDE: {**_WIDE, "width": 72}}),
 }  # fmt: skip
 """Where each model's learning rate is found."""
 
 SIZES = {
     "smoke": Size("study-smoke", _SMOKE, seeds=2, models=SWEEP["smoke"].models, scored=1000),
-    "cpu": Size("text8-counts", _read(10_000_000), seeds=3, models=SWEEP["cpu"].models),
-    "gpu": Size("text8-counts", _read(64_000_000), seeds=3, models=SWEEP["gpu"].models, scored=None),
+    "cpu": Size("text8-small", _read(10_000_000), seeds=3, models=SWEEP["cpu"].models),
+    "gpu": Size("text8-small", _read(64_000_000), seeds=3, models=SWEEP["gpu"].models, scored=None),
 }
 
 

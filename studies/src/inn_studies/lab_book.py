@@ -23,7 +23,7 @@ character (BPC) over the symbols shown, at the end of training. One seed shows a
 survives is measured again by study `rivals`, with seeds and intervals. Effective neurons (linear CKA, on the last
 training batch that was looked at) run from 1, all alike, to their number.
 
-Each row is `inn train text8-small` with the options shown, and
+Each row is `inn train text8-last` (called `text8-small` then) with the options shown, and
 `{common}`
 (the last entry: `--train.eval_every 100 --train.eval_symbols 200000`). Rows marked *before* ran on commit 632928108143,
 rows marked *prototype* on it with the patch `results/lab-book/prototypes.patch`, the others on this library.

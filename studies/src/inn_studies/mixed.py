@@ -54,7 +54,7 @@ SIZES = {
         },
     ),
     "cpu": replace(TEXT8["cpu"], models=MODELS, rates=(8e-3, 1.2e-2), further=0, seeds=3),
-    "gpu": Size("text8-small", {"train.symbols": 20_000_000}, rates=(6e-3, 1.2e-2), seeds=3, models=MODELS),
+    "gpu": Size("text8-last", {"train.symbols": 20_000_000}, rates=(6e-3, 1.2e-2), seeds=3, models=MODELS),
 }
 
 

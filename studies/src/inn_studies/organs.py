@@ -44,9 +44,9 @@ TEXTS = {"texts": ("text8-69m", "pydoc", "enwik8"), "pydoc": ("pydoc",)}
 SIZES = {
     "smoke": replace(TEXT8["smoke"], settings={"data.corpus": "pydoc", "train.symbols": 8_192}, rates=(6e-3,)),
     "cpu": Size(
-        "text8-small", {"data.corpus": "texts", "train.symbols": 100_000}, rates=(6e-3,), seeds=3, scored=20_000
+        "text8-last", {"data.corpus": "texts", "train.symbols": 100_000}, rates=(6e-3,), seeds=3, scored=20_000
     ),
-    "gpu": Size("text8-small", {"data.corpus": "texts", "train.symbols": 400_000}, rates=(6e-3,), seeds=3),
+    "gpu": Size("text8-last", {"data.corpus": "texts", "train.symbols": 400_000}, rates=(6e-3,), seeds=3),
 }
 
 

@@ -79,7 +79,7 @@ TEXT8 = {
                 SHALLOW: {"kind": "lstm", "width": 16, "layers": 1}},
     ),
     "cpu": Size(
-        "text8-small", {**_QUIET, "train.eval_every": 100, "train.eval_symbols": 200_000}, seeds=3, rates_of=POST_NORM,
+        "text8-last", {**_QUIET, "train.eval_every": 100, "train.eval_symbols": 200_000}, seeds=3, rates_of=POST_NORM,
         models={"inn-paper-fixed": published(neurons=4, width=112, rounds=3),
                 "inn-paper": published(neurons=4, width=112, rounds=3, embedding_std=1.0),
                 "inn-distinct": distinct(neurons=4, width=56, rounds=3),

@@ -33,7 +33,7 @@ def job(label: str, seed: int, symbols: int, corpus: str) -> Job:
         del own["model.router.heads"]
     reading = {"data.corpus": corpus, "data.batch": 16, "data.window": 128, "train.symbols": symbols}
     often = {"train.eval_every": 1000, "train.eval_symbols": 20_000, "train.sample_every": 0, "train.lr": RATE}
-    return Job(f"activation {label} {seed}", "text8-small", {**reading, **often, "train.seed": seed, **own})
+    return Job(f"activation {label} {seed}", "text8-last", {**reading, **often, "train.seed": seed, **own})
 
 
 def bits(run: str, most: int) -> float:

@@ -15,7 +15,7 @@ TEST = "test"
 SPARSE = (RANDOM, GROUPS, *REWIRED)
 EDGES = round(DENSITY * 256)
 SHORT = Size(
-    "text8-small",
+    "text8-last",
     {
         **TEXT8["cpu"].settings, "data.window": 64, "train.symbols": 122_880, "train.eval_every": 60,
         "train.eval_symbols": 20_000,

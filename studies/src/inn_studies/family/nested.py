@@ -102,7 +102,7 @@ class Nested(Entry):
                 "train.eval_every": 1_000_000, "train.eval_symbols": size.of(200, 20_000),
                 "train.checkpoint_every": 1_000_000, **{k.replace("_", ".", 1): v for k, v in more.items()},
             }  # fmt: skip
-            return Job(f"{label} {count} {seed}", size.of("study-smoke", "text8-small"), settings)
+            return Job(f"{label} {count} {seed}", size.of("study-smoke", "text8-last"), settings)
 
         chosen = range(1, 1 + seeds)  # contexts were ordered, and sizes chosen, at seed 0
         alone = {n: lab.train([job("plain", n, seed, symbols) for seed in chosen]) for n in sizes}

@@ -114,7 +114,7 @@ def texts(
 
 def _text(corpus: str, train: Mapping[str, Any], seed: int, symbols: int, lr: float) -> RunConfig:
     given = [f"--train.{'objective' if n == 'kind' else n}={v}" for n, v in train.items()]
-    return resolve_settings("text8-small", [
+    return resolve_settings("text8-last", [
         f"--data.corpus={corpus}", "--data.vocabulary=bytes", "--data.batch=16", "--data.window=128",
         "--model.neurons=4", "--model.width=24", "--model.rounds=2", "--model.tied=false",
         f"--train.symbols={symbols}", f"--train.lr={lr}",
