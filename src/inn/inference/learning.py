@@ -81,7 +81,7 @@ class Reader:
         return None if self.recall is None else self.recall.find_(tokens, self.tables)
 
     def read(self, tokens: Tensor) -> Tensor:
-        """Read symbols `[B, T]` of each stream: logits `[B, T, vocab]`, at each symbol of the next one."""
+        """Read symbols `[B, T]`, T >= 1, of each stream: logits `[B, T, vocab]`, at each symbol of the next one."""
         logits, self.state = self.model(tokens, self.state, **_told(self.look_up(tokens)))
         return logits
 
@@ -90,6 +90,7 @@ class Reader:
         return self.stepped(tokens, self.look_up(tokens[:, None]))
 
     def stepped(self, tokens: Tensor, found: Found | None) -> Tensor:
+        """`step`, of symbols that were looked up."""
         logits, self.state = self.model.step_(tokens, self.state, **_told(found))
         return logits
 
