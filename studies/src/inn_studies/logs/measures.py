@@ -95,7 +95,7 @@ class _Learning:
     def __init__(self, model: SequenceModel):
         from inn.inference.learning import Learner, Learning
 
-        self.learner, self.last = Learner(model, Learning(RATE, WINDOW)), None
+        self.learner, self.last = Learner(model, Learning(RATE, WINDOW, average=0.0)), None
 
     def __call__(self, symbols: np.ndarray) -> np.ndarray:
         import torch
