@@ -58,9 +58,9 @@ class Logs(Study):
     question = "How well does a model pretrained on other systems' logs read a new one, and find faults in it?"
 
     def sizes(self) -> dict[str, Size]:
-        cpu = LogSize("text8-counts", _SETTINGS, (6e-3,), seeds=1, first=1000)
+        cpu = LogSize("text8-small", _SETTINGS, (6e-3,), seeds=1, first=1000)
         smoke = LogSize(
-            "text8-counts", _SMOKE, (6e-3,), lines=80, each=1, folds=1, systems=2, primed=False
+            "text8-small", _SMOKE, (6e-3,), lines=80, each=1, folds=1, systems=2, primed=False
         )  # fmt: skip
         return {"smoke": smoke, "cpu": cpu, "gpu": replace(cpu, seeds=3, first=2000)}
 
