@@ -68,5 +68,5 @@ def test_commands_run(script, folder, monkeypatch):
 
 def test_every_kind_of_block_is_run():
     assert set(re.findall(r"^```(\w+)", PAGE, re.MULTILINE)) == {"sh", "python"}
-    assert len(blocks("sh")) == 5
+    assert len(blocks("sh")) == 6
     assert len(blocks("python")) == 2

@@ -449,7 +449,7 @@ def test_a_text_that_would_become_longer_is_stored(kept_run):
 def test_symbols_that_a_file_has_no_bytes_for(kept_run, symbols):
     model = inn.load(kept_run)
     with coding._alike(model):
-        fields = coding.model_digest(model), coding._rounding(model, 1), bytes(16), 1, symbols
+        fields = coding.model_digest(model), coding._Predictions(model, 1).rounding(), bytes(16), 1, symbols
     header = coding._HEADER.pack(coding.MAGIC, coding.FORMAT, *fields)
     with pytest.raises(InputError, match=r"it ends after \d+ of|more than this machine's"):
         decompress_text(model, header + coding._CHECK.pack(zlib.crc32(b"", zlib.crc32(header))))
