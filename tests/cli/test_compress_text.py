@@ -83,3 +83,22 @@ def test_a_full_disk_leaves_nothing(refused, trained, text, tmp_path, monkeypatc
     assert sentence.startswith("no space left on the device to write")
     assert "choose another place" in sentence
     assert list(tmp_path.iterdir()) == [text]
+
+
+def test_from_nothing(inn, refused, trained, text, tmp_path):
+    """The model of a recipe begins with nothing, learns, and is the same again where the file is opened."""
+    packed, back = tmp_path / "text.inn", tmp_path / "back.txt"
+    small = ["--model.recall.slots", 64, "--model.recall.contexts", "[1, 2, 3]", "--model.neurons", 2]
+    command = ["compress-text", "bytes-counts", text, packed, *small]
+    assert "let it learn" in refused(*command)
+    facts = json.loads(inn(*command, "--learn", "--learn-window", 4, "--streams", 2, "--json").out)
+    assert facts["learn"]["window"] == 4
+    assert facts["unit"] == "byte"
+    assert facts["model_bits_per_symbol"] < 6
+    assert inn("decompress-text", "bytes-counts", packed, back, *small).code == 0
+    assert back.read_bytes() == text.read_bytes()
+    again = tmp_path / "again.txt"
+    assert "with another model" in refused("decompress-text", "bytes-counts", packed, again, *small[:-1], 3)
+    assert "settings of its own" in refused("compress-text", trained, text, again, *small)
+    assert "does not read bytes" in refused("compress-text", "text8-counts", text, again, "--learn")
+    assert not again.exists()

@@ -87,6 +87,12 @@ def needs_run(path: str) -> None:
         Run(path)  # which says what is missing
 
 
+def needs_model(path: str) -> None:
+    """`needs_run`, but a recipe will do: its name, or a YAML file."""
+    if path not in recipes() and not path.endswith((".yaml", ".yml")):
+        needs_run(path)
+
+
 def is_run(path: str) -> bool:
     """Whether `path` is a run directory, rather than the name of a recipe."""
     return (Path(path) / "config.yaml").is_file()

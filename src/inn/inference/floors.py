@@ -138,6 +138,14 @@ def compressors() -> dict[str, str]:
     return found
 
 
+def zstd_bytes(text: bytes) -> int | None:
+    """What zstd makes of a text at level 19; None where it is not on this machine. It is asked of a text alone only."""
+    program = shutil.which("zstd")
+    if program is None:
+        return None
+    return len(subprocess.run([program, "-19", "-c"], input=text, check=True, capture_output=True).stdout)
+
+
 def primed_bits(name: str, train: bytes, held_out: Sequence[bytes]) -> list[int]:
     """Bits that each held-out text adds to a training text: what the compressor needs for it after that text.
 

@@ -40,6 +40,12 @@ class Learning:
             raise InputError(f"a model learns after 1 to 65,535 symbols of each stream, not {self.window}")
 
 
+def shares(model: SequenceModel) -> bool:
+    """Whether the streams that a model reads can share what it recalls."""
+    recall = getattr(model, "recall", None)
+    return isinstance(recall, Recall) and recall.shares
+
+
 class Reader:
     """A model that reads streams on and on: it keeps their state, and changes it in place.
 
@@ -58,7 +64,7 @@ class Reader:
         self.tables: Parts = {}
         if self.recall is not None:
             if state is None:
-                together = together and self.recall.shares
+                together = together and shares(model)
                 self.tables = self.recall.together(streams) if together else self.recall.initial_state(streams)
             else:  # tables apart from the rest: what is found in them is found once
                 self.tables = {part: t.clone() for part, t in state.round(RECALL).items()}
@@ -111,7 +117,7 @@ class Learner(Reader):
         *,
         together: bool = False,
     ):
-        own = copy.deepcopy(model).eval()
+        own = copy.deepcopy(model, {id(model.experience): None}).eval()  # without tables that are not read
         super().__init__(own, streams, state, together=together)
         self.learning = learning
         fused = device_of(own).type in ("cpu", "cuda")

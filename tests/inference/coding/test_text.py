@@ -22,6 +22,7 @@ from inn.inference.coding.files import compress_file, decompress_file
 from inn.inference.coding.text import compress_text, decompress_text, model_digest
 from inn.inference.evaluate import evaluate
 from inn.inference.held_out import evaluate_run
+from inn.inference.learning import Learning
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
@@ -73,6 +74,41 @@ def test_every_kind_of_model_can(kind):
     layers = {} if kind == "lstm" else {"layers": 1}
     model = with_noise(build_model(model_config(kind, vocab=256, **fields, **layers)))
     assert decompress_text(model, compress_text(model, TEXT[:300].encode(), streams=2).content) == TEXT[:300].encode()
+
+
+COUNTS = {"kind": "counts", "contexts": [1, 2, 3], "slots": 256}
+LEARN = Learning(rate=0.01, window=8)
+
+
+def counting(recall=COUNTS):
+    torch.manual_seed(0)
+    return with_noise(INN(vocab=256, neurons=2, width=8, rounds=1, recall=recall))
+
+
+@pytest.mark.parametrize("learn", [None, LEARN], ids=["as it is", "learning"])
+@pytest.mark.parametrize("recall", [COUNTS, "none", {"kind": "last", "slots": 64}], ids=["counts", "none", "last"])
+def test_what_learns_and_what_shares_comes_back(recall, learn):
+    model, data = counting(recall), TEXT[:500].encode()
+    weights = model_digest(model)
+    packed = compress_text(model, data, streams=3, learn=learn)
+    assert packed.content[4] == (text.TOGETHER if learn or recall is COUNTS else text.FORMAT)
+    assert decompress_text(model, packed.content) == data
+    assert decompress_text(model, compress_text(model, b"", learn=learn).content) == b""
+    assert model_digest(model) == weights
+    if learn:
+        assert packed.model_bits < 0.9 * compress_text(model, data, streams=3).model_bits
+
+
+def test_streams_that_share_cost_less_and_files_of_streams_that_do_not_are_still_read(monkeypatch):
+    model, data = counting(), TEXT.encode()
+    together = compress_text(model, data, streams=4)
+    with monkeypatch.context() as older:
+        older.setattr(text, "shares", lambda model: False)
+        apart = compress_text(model, data, streams=4)
+    assert apart.content[4] == text.FORMAT
+    assert together.content[4] == text.TOGETHER
+    assert together.model_bits != apart.model_bits
+    assert decompress_text(model, apart.content) == data
 
 
 class Unigram(SequenceModel):
@@ -141,6 +177,13 @@ def test_any_other_file_is_refused(content):
         decompress_text(MODEL, content)
 
 
+@pytest.mark.parametrize("at", [4, 30, 54, 62, 70])
+def test_what_is_damaged_of_how_it_learned_is_refused(at):
+    content = compress_text(counting(), b"the graph of neurons", learn=LEARN).content
+    with pytest.raises(InputError, match=r"is damaged or cut short|of format"):
+        decompress_text(counting(), content[:at] + bytes([content[at] ^ 5]) + content[at + 1 :])
+
+
 def test_another_model_is_refused():
     content = compress_text(MODEL, b"the graph of neurons").content
     with pytest.raises(InputError, match="was compressed with another model"):
@@ -169,7 +212,7 @@ def test_other_rounding_is_noticed_before_anything_is_decoded(monkeypatch):
 
 def test_rounding_that_differs_on_the_way_is_noticed_by_the_text(monkeypatch):
     content = compress_text(MODEL, TEXT.encode()).content
-    monkeypatch.setattr(text, "_rounding", lambda model, streams: content[21:25])
+    monkeypatch.setattr(text._Predictions, "rounding", lambda self: content[21:25])
     exact = text.whole_shares
     monkeypatch.setattr(text, "whole_shares", lambda logits: exact(np.asarray(logits, np.float64) * 1.001))
     with pytest.raises(InputError, match="is not the text that went in"):

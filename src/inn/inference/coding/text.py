@@ -16,15 +16,19 @@ import torch
 
 from inn.data.base import Vocabulary
 from inn.inference.coding.ranges import RangeDecoder, RangeEncoder, whole_shares
+from inn.inference.learning import Learner, Learning, Reader, shares
+from inn.models.inn import RECALL
 from inn.models.names import blocks_of, filed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.system.device import machine_memory
 from inn.system.errors import InputError
 
-MAGIC, FORMAT, STORED = b"INNT", 1, 2
-"""A file is of format `STORED` where the text itself is shorter than what the model would make of it."""
+MAGIC, FORMAT, STORED, TOGETHER = b"INNT", 1, 2, 3
+"""A file is of format `STORED` where the text itself is shorter than what the model would make of it, and of format
+`TOGETHER` where streams share their tables or the model learns while it reads: it then says how, behind the header."""
 _HEADER = struct.Struct("<4sB16s4s16sHQ")  # magic, format, model, rounding, text, streams, symbols
+_LEARNING = struct.Struct("<dH")  # rate, window; 0 where nothing is learned
 _CHECK = struct.Struct("<I")  # crc32 of the header and of what follows
 _PROBE = 32
 
@@ -46,7 +50,12 @@ class Packed:
 
 
 def compress_text(
-    model: SequenceModel, data: bytes, *, streams: int = 1, progress: Callable[[int, int], None] | None = None
+    model: SequenceModel,
+    data: bytes,
+    *,
+    streams: int = 1,
+    learn: Learning | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Packed:
     """Write a text in the bits that a model needs to predict it.
 
@@ -57,7 +66,10 @@ def compress_text(
         model: with a `vocabulary`.
         data: any bytes that the vocabulary spells exactly: a vocabulary of bytes spells all.
         streams: parts of the text that are read side by side. More are faster and cost size: each starts from an empty
-            state, and what a model recalls it recalls of its own part.
+            state. What they recall is one for all where the kind of recall can (`Recall.shares`), and else of their own
+            part.
+        learn: how a copy of the model learns from what it has written, and the one that decompresses from what it has
+            read (`inn.inference.learning.Learner`); None: the model stays as it is.
         progress: called with (symbols written, symbols to write) now and then.
 
     Raises `InputError` for a model without a vocabulary or with predictions that are no numbers, a text that would not
@@ -69,21 +81,25 @@ def compress_text(
     if not 1 <= streams < 1 << 16:
         raise InputError(f"streams must be between 1 and 65,535, not {streams}")
     symbols = _spelt(vocabulary, data)
-    _check_room(model, streams, len(symbols))
+    predictions = _Predictions(model, streams, learn)
+    predictions.check_room(len(symbols))
     steps = math.ceil(len(symbols) / streams)
     rows = np.zeros((streams, steps), dtype=np.int64)
     rows.reshape(-1)[: len(symbols)] = symbols
     encoder, bits = RangeEncoder(), 0.0
     with _alike(model):
-        for at, (counts, chances) in enumerate(_Predictions(model, streams).over(rows, steps)):
+        for at, (counts, chances) in enumerate(predictions.over(rows, steps)):
             starts = np.cumsum(counts, axis=1) - counts
             for row in _active(len(symbols), streams, steps, at):
                 symbol = rows[row, at]
                 encoder.put(int(starts[row, symbol]), int(counts[row, symbol]))
                 bits -= math.log2(max(chances[row, symbol], 5e-324))
             _tell(progress, at, steps, len(symbols))
-        rounding = _rounding(model, streams)
-    header = _HEADER.pack(MAGIC, FORMAT, model_digest(model), rounding, _text_digest(data), streams, len(symbols))
+        rounding = predictions.rounding()
+    form, digest = predictions.form, _text_digest(data)
+    header = _HEADER.pack(MAGIC, form, model_digest(model), rounding, digest, streams, len(symbols))
+    if form == TOGETHER:
+        header += _LEARNING.pack(*((learn.rate, learn.window) if learn is not None else (0.0, 0)))
     return Packed(_checked(header, encoder.finish()), len(symbols), bits)
 
 
@@ -109,15 +125,18 @@ def decompress_text(
 
     Example: ``decompress_text(inn.load("runs/demo"), Path("notes.inn").read_bytes())``
     """
-    vocabulary, body = _vocabulary(model), _HEADER.size + _CHECK.size
+    vocabulary, size = _vocabulary(model), _HEADER.size
     if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
         raise InputError("it is not a text that inn has compressed")
-    if len(content) > len(MAGIC) and content[len(MAGIC)] not in (FORMAT, STORED):
-        raise InputError(f"it is of format {content[len(MAGIC)]}; this version of inn reads {FORMAT} and {STORED}")
-    header, payload = content[: _HEADER.size], content[body:]
-    if len(content) < body or content[_HEADER.size : body] != _CHECK.pack(zlib.crc32(payload, zlib.crc32(header))):
+    form = content[len(MAGIC)] if len(content) > len(MAGIC) else FORMAT
+    if form not in (FORMAT, STORED, TOGETHER):
+        raise InputError(f"it is of format {form}; this version of inn reads {FORMAT} to {TOGETHER}")
+    size += _LEARNING.size * (form == TOGETHER)
+    body = size + _CHECK.size
+    header, payload = content[:size], content[body:]
+    if len(content) < body or content[size:body] != _CHECK.pack(zlib.crc32(payload, zlib.crc32(header))):
         raise InputError("it is damaged or cut short: its checksum does not fit; get it again")
-    _, form, digest, rounding, text, streams, length = _HEADER.unpack(header)
+    _, _, digest, rounding, text, streams, length = _HEADER.unpack(header[: _HEADER.size])
     if digest != model_digest(model):
         raise InputError(
             f"it was compressed with another model ({digest.hex()[:8]}) than this one "
@@ -125,16 +144,18 @@ def decompress_text(
         )
     if form == STORED:
         return _same(payload, text)
-    _check_room(model, streams, length)
+    rate, window = _LEARNING.unpack(header[_HEADER.size :]) if form == TOGETHER else (0.0, 0)
+    predictions = _Predictions(model, streams, Learning(rate, window) if window else None, form == TOGETHER)
+    predictions.check_room(length)
     steps = math.ceil(length / streams)
     rows, decoder = np.zeros((streams, steps), dtype=np.int64), RangeDecoder(payload)
     with _alike(model):
-        if rounding != _rounding(model, streams):
+        if rounding != predictions.rounding():
             raise InputError(
                 "the model's predictions are rounded otherwise here than where it was compressed; "
                 "use the same kind of machine, with the same version of torch"
             )
-        for at, (counts, _) in enumerate(_Predictions(model, streams).over(rows, steps)):
+        for at, (counts, _) in enumerate(predictions.over(rows, steps)):
             ends = np.cumsum(counts, axis=1)
             for row in _active(length, streams, steps, at):
                 rows[row, at] = decoder.get(ends[row])
@@ -151,37 +172,62 @@ def _same(data: bytes, digest: bytes) -> bytes:
     return data
 
 
-def _check_room(model: SequenceModel, streams: int, length: int) -> None:
-    """Raise `InputError` for more streams and symbols than this machine has the memory for."""
-    if not streams:
-        raise InputError("it is damaged: it says that it has no streams")
-    state, most = streams * sum(t.numel() * t.element_size() for t in model.initial_state(1).values()), machine_memory()
-    if most is not None and 8 * length + state > most:
-        raise InputError(
-            f"{length:,} symbols in {streams:,} streams take {(8 * length + state) / 1e9:,.1f} GB, more than this "
-            f"machine's {most / 1e9:,.1f}; use fewer streams"
-        )
-
-
 class _Predictions:
-    """What the model expects of every stream, step by step, as shares for the coder."""
+    """What the model expects of every stream, step by step, as shares for the coder.
 
-    def __init__(self, model: SequenceModel, streams: int):
-        self.model, self.streams, self.device = model, streams, device_of(model)
+    `together`: whether the streams share what they recall; None where they can and it makes a difference.
+    """
+
+    def __init__(self, model: SequenceModel, streams: int, learn: Learning | None = None, together: bool | None = None):
+        if together is None:
+            together = streams > 1 and shares(model)
+        self.model, self.streams, self.learn, self.together = model, streams, learn, together
         self.vocab: int = model.config.vocab
+
+    @property
+    def form(self) -> int:
+        """The format of a file that is written so."""
+        return FORMAT if self.learn is None and not self.together else TOGETHER
+
+    def check_room(self, length: int) -> None:
+        """Raise `InputError` for more streams and symbols than this machine has the memory for."""
+        if not self.streams:
+            raise InputError("it is damaged: it says that it has no streams")
+        one = {key: t.numel() * t.element_size() for key, t in self.model.initial_state(1).items()}
+        once = one.pop((RECALL, "table"), 0) if self.together and shares(self.model) else 0
+        room, most = 8 * length + once + self.streams * sum(one.values()), machine_memory()
+        if most is not None and room > most:
+            raise InputError(
+                f"{length:,} symbols in {self.streams:,} streams take {room / 1e9:,.1f} GB, more than this "
+                f"machine's {most / 1e9:,.1f}; use fewer streams"
+            )
 
     def over(self, rows: np.ndarray, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield shares and probabilities `[streams, V]` before each symbol of `rows`, read only then."""
-        state = self.model.initial_state(self.streams)
-        logits = np.zeros((self.streams, self.vocab))  # of the first symbols nothing is known
+        if self.learn is None:
+            reader = Reader(self.model, self.streams, together=self.together)
+        else:
+            reader = Learner(self.model, self.learn, self.streams, together=self.together)
+        logits, device = (
+            np.zeros((self.streams, self.vocab)),
+            device_of(self.model),
+        )  # of the first symbols nothing is known
         for at in range(steps):
             if at:
-                out, state = self.model.step_(as_tokens(rows[:, at - 1], self.device), state)
-                logits = out.float().cpu().numpy()
+                logits = reader.step(as_tokens(rows[:, at - 1], device)).float().cpu().numpy()
             try:
                 yield whole_shares(logits)
             except ValueError as error:
                 raise InputError(f"nothing can be compressed with this model: {error}") from None
+
+    def rounding(self) -> bytes:
+        """4 bytes that differ where a machine rounds the predictions otherwise, as far as a few steps can show."""
+        steps = _PROBE if self.learn is None else max(_PROBE, min(self.learn.window, 2 * _PROBE) + 2)
+        rows = (np.arange(self.streams * steps) * 7919 % self.vocab).reshape(self.streams, steps)
+        digest = hashlib.sha256()
+        for counts, _ in self.over(rows, steps):
+            digest.update(counts.astype("<i8").tobytes())
+        return digest.digest()[:4]
 
 
 def model_digest(model: SequenceModel) -> bytes:
@@ -191,15 +237,6 @@ def model_digest(model: SequenceModel) -> bytes:
     for block in blocks_of({filed(name): t for name, t in model.state_dict().items()}):
         digest.update(block)
     return digest.digest()[:16]
-
-
-def _rounding(model: SequenceModel, streams: int) -> bytes:
-    """4 bytes that differ where a machine rounds the model's predictions otherwise, as far as a few steps can show."""
-    rows = (np.arange(streams * _PROBE) * 7919 % model.config.vocab).reshape(streams, _PROBE)
-    digest = hashlib.sha256()
-    for counts, _ in _Predictions(model, streams).over(rows, _PROBE):
-        digest.update(counts.astype("<i8").tobytes())
-    return digest.digest()[:4]
 
 
 @contextmanager
