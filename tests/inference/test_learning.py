@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from inn.system.errors import InputError
 
 RECALLS = [{"kind": "counts", "contexts": [1, 2, 3], "slots": 64}, {"kind": "last", "slots": 64}, "none"]
 NEAR = {"rtol": 1e-4, "atol": 1e-4}  # Adam makes a whole step of a gradient that is rounding alone
-HOW = Learning(rate=0.02, window=8)
+HOW = Learning(rate=0.02, window=8, average=0.9)
 
 
 def small(recall=RECALLS[0], **fields):
@@ -34,30 +35,38 @@ def text(*shape: int) -> torch.Tensor:
     return steps.cumsum(-1) % 5
 
 
-def by_hand(model, x: torch.Tensor) -> torch.Tensor:
-    """Of one stream or several: forward over each window, backward, a step; the state carried."""
-    model = copy.deepcopy(model).eval()
+def by_hand(model, x: torch.Tensor, average: float) -> torch.Tensor:
+    """Forward over each window by the average, again by what learns, backward, a step; the state carried."""
+    model, mean = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
     optimizer, out, state = torch.optim.Adam(model.parameters(), lr=0.02, betas=(0.9, 0.99)), [], None
     for at in range(0, x.shape[1], 8):
-        logits, state = model(x[:, at : at + 8], state)
-        state = state.detach()
-        out.append(logits.detach())
+        with torch.no_grad():
+            logits, after = mean(x[:, at : at + 8], state)
+        out.append(logits)
         if at + 8 < x.shape[1]:
             optimizer.zero_grad()
-            F.cross_entropy(logits.flatten(0, 1), x[:, at + 1 : at + 9].flatten()).backward()
+            F.cross_entropy(
+                model(x[:, at : at + 8], state)[0].flatten(0, 1), x[:, at + 1 : at + 9].flatten()
+            ).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
+            steps = at // 8 + 1
+            keep = min(average, steps / (steps + 10))
+            for a, b in zip(mean.parameters(), model.parameters()):
+                a.data = keep * a.data + (1 - keep) * b.data if average else b.data
+        state = after
     return torch.cat(out, 1)
 
 
+@pytest.mark.parametrize("average", [0.0, 0.4])
 @pytest.mark.parametrize("recall", RECALLS, ids=["counts", "last", "none"])
-def test_it_learns_as_a_plain_loop_does_in_whatever_pieces_it_reads(recall):
-    model, x = small(recall), text(3, 50)
-    before, wanted = copy.deepcopy(model.state_dict()), by_hand(model, x)
+def test_it_learns_as_a_plain_loop_does_in_whatever_pieces_it_reads(recall, average):
+    model, x, how = small(recall), text(3, 50), replace(HOW, average=average)
+    before, wanted = copy.deepcopy(model.state_dict()), by_hand(model, x, average)
     for cuts in ([50], [1] * 50, [8, 20, 22]):
-        learner = Learner(model, HOW, 3)
+        learner = Learner(model, how, 3)
         torch.testing.assert_close(torch.cat([learner.read(part) for part in x.split(cuts, 1)], 1), wanted, **NEAR)
-    learner = Learner(model, HOW, 3)
+    learner = Learner(model, how, 3)
     torch.testing.assert_close(torch.stack([learner.step(x[:, t]) for t in range(50)], 1), wanted, **NEAR)
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert not torch.equal(learner.model.head.weight, model.head.weight)
@@ -94,7 +103,9 @@ def test_it_begins_with_what_was_read_before():
     assert all(torch.equal(t, state[-1, name]) for name, t in known.items())
 
 
-@pytest.mark.parametrize("given", [{"rate": -1.0}, {"rate": float("nan")}, {"window": 0}, {"window": 65536}])
+@pytest.mark.parametrize(
+    "given", [{"rate": -1.0}, {"rate": float("nan")}, {"window": 0}, {"window": 65536}, {"average": 1.0}]
+)
 def test_what_cannot_be_is_refused(given):
     with pytest.raises(InputError, match="a model learns"):
         Learning(**given)

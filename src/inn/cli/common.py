@@ -119,9 +119,8 @@ def learn_options(parser: OptionParser, help: str) -> None:
     """The options of a model that learns while it reads."""
     parser.flag("--learn", help)
     parser.option("--learn-rate", type=float | None, help="Of --learn: the learning rate.")
-    parser.option(
-        "--learn-window", type=int | None, help="Of --learn: symbols of a stream after which a step is taken."
-    )
+    parser.option("--learn-window", type=int | None, help="Of --learn: symbols of a stream that a step is taken on.")
+    parser.option("--learn-average", type=float | None, help="Of --learn: what an average of the weights keeps a step.")
 
 
 def learning(args: Any) -> Learning | None:
@@ -129,7 +128,7 @@ def learning(args: Any) -> Learning | None:
 
     Raises `InputError` for an option of `--learn` without it, and for values that cannot be.
     """
-    given = {"rate": args.learn_rate, "window": args.learn_window}
+    given = {"rate": args.learn_rate, "window": args.learn_window, "average": args.learn_average}
     given = {name: value for name, value in given.items() if value is not None}
     if not args.learn:
         if given:

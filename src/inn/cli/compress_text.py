@@ -13,7 +13,8 @@ from inn.system.errors import InputError
 from inn.system.files import check_free
 
 USAGE = (
-    "inn compress-text RUN|RECIPE FILE OUT [--streams K] [--learn [--learn-rate X] [--learn-window N]]"
+    "inn compress-text RUN|RECIPE FILE OUT [--streams K]"
+    " [--learn [--learn-rate X] [--learn-window N] [--learn-average X]]"
     f" {SETTINGS_USAGE} [--json]"
 )
 

@@ -13,7 +13,7 @@ from inn.system.errors import InputError
 
 USAGE = (
     "inn eval RUN [--split valid|test|train] [--streams K | --window W | --primed] [--limit N] [--compressors]"
-    " [--learn [--learn-rate X] [--learn-window N]] [--task OPTION=VALUE,...] [--json]"
+    " [--learn [--learn-rate X] [--learn-window N] [--learn-average X]] [--task OPTION=VALUE,...] [--json]"
 )
 
 

@@ -20,8 +20,9 @@ from inn.nn.recall.base import Found, Parts, Recall
 from inn.nn.state import State
 from inn.system.errors import InputError
 
-_BETAS = (0.9, 0.99)
-_CLIP = 1.0
+_BETAS, _CLIP = (0.9, 0.99), 1.0
+_NEW = 10
+"""Of the first steps the average forgets more, or it would long be what the model was before it learned anything."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,16 @@ class Learning:
     """The learning rate."""
     window: int = 16
     """Symbols of each stream after which a step is taken; gradients reach back no further."""
+    average: float = 0.98
+    """What predicts is a moving average of the weights, which keeps so much of itself at a step; 0: the weights."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate < 1:
             raise InputError(f"a model learns at a rate of 0 or more, below 1, not {self.rate}")
         if not 1 <= self.window < 1 << 16:
             raise InputError(f"a model learns after 1 to 65,535 symbols of each stream, not {self.window}")
+        if not 0 <= self.average < 1:
+            raise InputError(f"a model learns with an average of 0 or more, below 1, not {self.average}")
 
 
 def shares(model: SequenceModel) -> bool:
@@ -88,9 +93,11 @@ class Learner(Reader):
     """A `Reader` of a model of its own, a copy of the given one, that learns from what it has read.
 
     After each full window of every stream it takes one step of Adam (betas 0.9 and 0.99, gradients of a norm above 1
-    shortened) on the mean nats of the window's predictions, each made before its symbol was read. Windows count from
-    the first symbol on, so that it does not matter in which pieces a text is read; what is left of a window waits. The
-    state is carried, gradients are not. The model is in evaluation mode: nothing is dropped, nothing forgotten.
+    shortened) on the mean nats of the window, each prediction made before its symbol was read. What predicts, and
+    carries the state, is a moving average of the weights that learn: single steps on few symbols are noise for the
+    most part (Polyak & Juditsky 1992). Windows count from the first symbol on, so that it does not matter in which
+    pieces a text is read; what is left of a window waits. Gradients are not carried. Both models are in evaluation
+    mode: nothing is dropped, nothing forgotten.
 
     Args:
         model: what it begins as; never changed.
@@ -98,7 +105,8 @@ class Learner(Reader):
         streams, state, together: as in `Reader`.
 
     Attributes:
-        model: what it has become.
+        model: what it has become, and predicts with.
+        pupil: what learns; the model itself where there is no average.
 
     >>> from inn import INN
     >>> learner = Learner(INN(vocab=4, neurons=2, width=8, rounds=1, slots=64), Learning(rate=0.01, window=8))
@@ -119,9 +127,10 @@ class Learner(Reader):
     ):
         own = copy.deepcopy(model, {id(model.experience): None}).eval()  # without tables that are not read
         super().__init__(own, streams, state, together=together)
-        self.learning = learning
+        self.learning, self.steps = learning, 0
+        self.pupil = copy.deepcopy(own) if learning.average else own
         fused = device_of(own).type in ("cpu", "cuda")
-        self.optimizer = torch.optim.Adam(own.parameters(), lr=learning.rate, betas=_BETAS, fused=fused)
+        self.optimizer = torch.optim.Adam(self.pupil.parameters(), lr=learning.rate, betas=_BETAS, fused=fused)
         self._start = self._kept()
         self._read: list[Tensor] = []  # of this window, and what was found there
         self._found: list[Found | None] = []
@@ -162,14 +171,20 @@ class Learner(Reader):
         if self._found[0] is not None:
             found = {name: torch.cat([each[name] for each in self._found if each], 1) for name in self._found[0]}
         with torch.inference_mode(False), torch.enable_grad():
-            logits, state = self.model(tokens, self._start, **_told(found))
+            logits, _ = self.pupil(tokens, self._start, **_told(found))
             targets = torch.cat((tokens[:, 1:], after), 1)
             loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
             self.optimizer.zero_grad()
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
+        weights = list(self.pupil.parameters())
+        torch.nn.utils.clip_grad_norm_(weights, _CLIP)
         self.optimizer.step()
-        self.state = state.detach()
+        self.steps += 1
+        if self.pupil is not self.model:
+            share = 1 - min(self.learning.average, self.steps / (self.steps + _NEW))
+            with torch.no_grad():
+                for mean, weight in zip(self.model.parameters(), weights):
+                    mean.lerp_(weight, share)
         self._start, self._read, self._found = self._kept(), [], []
 
     def _kept(self) -> State | None:

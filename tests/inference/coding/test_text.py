@@ -177,7 +177,7 @@ def test_any_other_file_is_refused(content):
         decompress_text(MODEL, content)
 
 
-@pytest.mark.parametrize("at", [4, 30, 54, 62, 70])
+@pytest.mark.parametrize("at", [4, 30, 54, 62, 75])
 def test_what_is_damaged_of_how_it_learned_is_refused(at):
     content = compress_text(counting(), b"the graph of neurons", learn=LEARN).content
     with pytest.raises(InputError, match=r"is damaged or cut short|of format"):

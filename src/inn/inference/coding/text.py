@@ -28,7 +28,7 @@ MAGIC, FORMAT, STORED, TOGETHER = b"INNT", 1, 2, 3
 """A file is of format `STORED` where the text itself is shorter than what the model would make of it, and of format
 `TOGETHER` where streams share their tables or the model learns while it reads: it then says how, behind the header."""
 _HEADER = struct.Struct("<4sB16s4s16sHQ")  # magic, format, model, rounding, text, streams, symbols
-_LEARNING = struct.Struct("<dH")  # rate, window; 0 where nothing is learned
+_LEARNING = struct.Struct("<ddH")  # rate, average, window; 0 where nothing is learned
 _CHECK = struct.Struct("<I")  # crc32 of the header and of what follows
 _PROBE = 32
 
@@ -99,7 +99,7 @@ def compress_text(
     form, digest = predictions.form, _text_digest(data)
     header = _HEADER.pack(MAGIC, form, model_digest(model), rounding, digest, streams, len(symbols))
     if form == TOGETHER:
-        header += _LEARNING.pack(*((learn.rate, learn.window) if learn is not None else (0.0, 0)))
+        header += _LEARNING.pack(*((learn.rate, learn.average, learn.window) if learn is not None else (0.0, 0.0, 0)))
     return Packed(_checked(header, encoder.finish()), len(symbols), bits)
 
 
@@ -144,8 +144,8 @@ def decompress_text(
         )
     if form == STORED:
         return _same(payload, text)
-    rate, window = _LEARNING.unpack(header[_HEADER.size :]) if form == TOGETHER else (0.0, 0)
-    predictions = _Predictions(model, streams, Learning(rate, window) if window else None, form == TOGETHER)
+    rate, average, window = _LEARNING.unpack(header[_HEADER.size :]) if form == TOGETHER else (0.0, 0.0, 0)
+    predictions = _Predictions(model, streams, Learning(rate, window, average) if window else None, form == TOGETHER)
     predictions.check_room(length)
     steps = math.ceil(length / streams)
     rows, decoder = np.zeros((streams, steps), dtype=np.int64), RangeDecoder(payload)
