@@ -29,7 +29,7 @@ _NEW = 10
 class Learning:
     """How a model learns while it reads."""
 
-    rate: float = 0.01
+    rate: float = 0.002
     """The learning rate."""
     window: int = 16
     """Symbols of each stream after which a step is taken; gradients reach back no further."""
