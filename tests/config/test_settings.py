@@ -14,8 +14,8 @@ from inn.registry import MODELS
 from inn.system.errors import InputError
 
 NAMES = [
-    "demo", "enwik8", "locked-plastic", "ptb", "study-smoke", "text8", "text8-1m", "text8-counts", "text8-graph",
-    "text8-paper", "text8-small", "wikitext2",
+    "bytes-counts", "demo", "enwik8", "locked-plastic", "ptb", "study-smoke", "text8", "text8-1m", "text8-counts",
+    "text8-graph", "text8-paper", "text8-small", "wikitext2",
 ]  # fmt: skip
 KINDS = ["inn", "lstm", "transformer", "transformer-paper", "mamba-stack", "ngram"]
 
