@@ -85,6 +85,7 @@ class Reader:
         return self.stepped(tokens, self.look_up(tokens[:, None]))
 
     def stepped(self, tokens: Tensor, found: Found | None) -> Tensor:
+        """`step`, of symbols that were looked up."""
         logits, self.state = self.model.step_(tokens, self.state, **_told(found))
         return logits
 
@@ -136,7 +137,7 @@ class Learner(Reader):
         self._found: list[Found | None] = []
 
     def read(self, tokens: Tensor) -> Tensor:
-        """Read symbols `[B, T]` of each stream: logits `[B, T, vocab]`, at each symbol of the next one."""
+        """Read symbols `[B, T]`, T >= 1, of each stream: logits `[B, T, vocab]`, at each symbol of the next one."""
         out = []
         while tokens.shape[1]:
             now, tokens = tokens.split([n := min(self._room(tokens), tokens.shape[1]), tokens.shape[1] - n], 1)

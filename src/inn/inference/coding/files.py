@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from inn.config.settings import recipes, resolve_settings
+from inn.config.settings import recipes, resolve
 from inn.data.vocabulary import build_vocabulary
 from inn.inference.coding.text import compress_text, decompress_text, stored
 from inn.inference.floors import COMPRESSORS, compressors, zstd_bytes
 from inn.inference.learning import Learning
 from inn.models.build import build_model
 from inn.models.sequence import SequenceModel
+from inn.models.size import sized
 from inn.runs.directory import Run
 from inn.runs.load import is_inn, load, path_of
 from inn.system.errors import InputError
@@ -80,13 +81,15 @@ def fresh(recipe: str, settings: Sequence[str] = ()) -> SequenceModel:
     >>> fresh("bytes-counts", ["--model.recall.slots", "64"]).vocabulary.size
     256
     """
-    config = resolve_settings(recipe, settings)
-    if not config.data.text or config.data.vocabulary != "bytes":
+    given = resolve(recipe, settings)
+    if not given.config.data.text or given.config.data.vocabulary != "bytes":
         raise InputError(f"recipe '{recipe}' does not read bytes; set --data.vocabulary bytes, or use 'bytes-counts'")
+    vocabulary = build_vocabulary("bytes")
+    config = sized(given, {"vocab": vocabulary.size})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = build_model(config.model)
-    model.vocabulary = build_vocabulary("bytes")
+    model.vocabulary = vocabulary
     return model.eval()
 
 

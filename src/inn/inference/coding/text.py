@@ -208,10 +208,8 @@ class _Predictions:
             reader = Reader(self.model, self.streams, together=self.together)
         else:
             reader = Learner(self.model, self.learn, self.streams, together=self.together)
-        logits, device = (
-            np.zeros((self.streams, self.vocab)),
-            device_of(self.model),
-        )  # of the first symbols nothing is known
+        device = device_of(self.model)
+        logits = np.zeros((self.streams, self.vocab))  # of the first symbols nothing is known
         for at in range(steps):
             if at:
                 logits = reader.step(as_tokens(rows[:, at - 1], device)).float().cpu().numpy()
@@ -222,7 +220,8 @@ class _Predictions:
 
     def rounding(self) -> bytes:
         """4 bytes that differ where a machine rounds the predictions otherwise, as far as a few steps can show."""
-        steps = _PROBE if self.learn is None else max(_PROBE, min(self.learn.window, 2 * _PROBE) + 2)
+        window = 0 if self.learn is None else self.learn.window
+        steps = window + 2 if _PROBE <= window < 4 * _PROBE else _PROBE  # where it can be, one that it learns in
         rows = (np.arange(self.streams * steps) * 7919 % self.vocab).reshape(self.streams, steps)
         digest = hashlib.sha256()
         for counts, _ in self.over(rows, steps):
