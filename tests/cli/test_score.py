@@ -127,6 +127,9 @@ def test_thresholds_set_the_exit_code(inn, trained, text):
         (["RUN", "--threshold", "nan"], "--threshold expects a number or null, not 'nan'"),
         (["RUN", "--threshold", "high"], "--threshold expects a number or null, not 'high'"),
         (["RUN", "--unknown", "cuont"], "--unknown cannot be 'cuont'; did you mean 'count'?"),
+        (["RUN", "--key", "["], "key '[' is no regular expression: unterminated character set"),
+        (["RUN", "--key", "a", "--keys", "0"], "keys must be at least 1, not 0"),
+        (["RUN", "--keys", "5"], "--keys limits the states of --key REGEX"),
     ],
 )
 def test_mistakes_are_one_sentence(refused, trained, argv, sentence):
@@ -220,6 +223,17 @@ def test_only_flagged_and_top_lines(inn, trained, tmp_path):
     top = rows(inn, trained, path, "--top", 3)
     assert [row["surprise"] for row in top] == sorted((row["surprise"] for row in everything), reverse=True)[:3]
     assert top[0]["line"] == 61
+    told = inn("score", trained, path, "--only-flagged").out
+    assert told.endswith("! zzzzqqqq xxxx  <- 'z' at 1, 20.1 bits\n")  # no letter of its own
+
+
+def test_keys_are_told_and_kept_in_bounds(inn, trained, tmp_path):
+    path = tmp_path / "log.txt"
+    path.write_text("".join(f"{who} the graph\n" for who in "ab-ba"))
+    assert [row["key"] for row in rows(inn, trained, path, "--key", "^([ab])")] == ["a", "b", "", "b", "a"]
+    assert "; 2 keys kept; " in inn("score", trained, path, "--key", "^[ab]").err
+    bounded = inn("score", trained, path, "--key", "^[ab]", "--keys", 1).err
+    assert "; 1 keys kept, 2 forgotten, the least recently used (--keys); " in bounded
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from jsonargparse import Namespace
 
 from inn.cli.common import QUIET, console, needs_run, one_of
 from inn.config.parser import OptionParser
+from inn.inference.scoring.keys import KEYS, check_keys, finder
 from inn.inference.scoring.usual import ALERTS
 from inn.system.errors import InputError
 
@@ -32,7 +33,7 @@ Show = Callable[[str, "Line"], str]
 
 USAGE = (
     "inn score RUN [FILE ...] [--only-flagged | --top N] [--alerts SHARE] [--follow] [--format text|csv|jsonl] "
-    "[--threshold X] [--of line|surprise|text] [--unknown count|skip|error]"
+    "[--threshold X] [--of line|surprise|text] [--unknown count|skip|error] [--key REGEX [--keys N]]"
 )
 COLUMNS = (
     "file",
@@ -46,6 +47,11 @@ COLUMNS = (
     "flagged",
     "text",
     "whole",
+    "column",
+    "symbol",
+    "expected",
+    "chance",
+    "key",
 )
 LEVELS = ((0.25, "dim"), (0.5, ""), (1.0, "yellow"), (2.0, "red"), (math.inf, "bold white on red"))
 """Colours of a symbol by its bits, in units of what guessing costs: log2 of the vocabulary's size."""
@@ -84,6 +90,18 @@ def parse(argv: list[str]) -> Namespace:
         default="count",
         help="Unknown symbols: count (20.1 bits each), skip, or error. Unknown words are read as <unk>.",
     )
+    parser.option(
+        "--key",
+        type=str | None,
+        help="Keep a state for each process, host or user: a regular expression whose first group (or all of it) says "
+        "whose a line is. Lines without a match share one state.",
+    )
+    parser.option(
+        "--keys",
+        type=int | None,
+        dest="most",
+        help=f"Keys whose states are kept, the most recently used ones; {KEYS:,} when not given.",
+    )
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     args = parser.parse(argv)
     args.format = "jsonl" if args.json else args.format
@@ -99,6 +117,12 @@ def parse(argv: list[str]) -> Namespace:
     if args.top is not None and (args.follow or args.only_flagged):
         other = "--follow" if args.follow else "--only-flagged"
         raise InputError(f"--top sorts all lines once the text is over; leave out it or {other}")
+    if args.most is not None and args.key is None:
+        raise InputError("--keys limits the states of --key REGEX; give that, or leave it out")
+    args.most = KEYS if args.most is None else args.most
+    check_keys(args.most)
+    if args.key is not None:
+        finder(args.key)
     args.files = args.files or ["-"]
     if args.follow and (len(args.files) > 1 or args.files == ["-"]):
         raise InputError("--follow reads one file as it grows; a pipe is read for as long as it lasts without it")
@@ -120,7 +144,8 @@ def score_files(args: Namespace) -> int:
     sys.stdout.write(",".join(COLUMNS) + "\n" if args.format == "csv" else "")
     passed, limit = False, math.inf if args.threshold is None else args.threshold
     for name in args.files:
-        scorer, top = LineScorer(model, unknown=args.unknown, alerts=args.alerts), []
+        scorer = LineScorer(model, unknown=args.unknown, alerts=args.alerts, key=args.key, keys=args.most)
+        top = []
         if args.format == "text" and len(args.files) > 1:
             sys.stdout.write(f"==> {printable(name)} <==\n")
         try:
@@ -201,12 +226,16 @@ def as_csv(vocab: int) -> Show:
 def line_facts(name: str, line: Line) -> dict[str, Any]:
     """What CSV and JSON say of a line."""
     numbers = (line.bits, line.symbols, line.unknown, line.rate, line.peak, line.surprise)
-    values = (name, line.number, *(round(n, 6) for n in numbers), line.flagged, line.text, line.whole)
-    return dict(zip(COLUMNS, values))
+    named = (line.column, line.symbol, line.expected, round(line.chance, 6), line.key or "")
+    values = (name, line.number, *(round(n, 6) for n in numbers), line.flagged, line.text, line.whole, *named)
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def as_text(vocab: int) -> Show:
-    """Bits per symbol, surprise, a `!` where it is flagged, and the line; coloured by bits in a terminal."""
+    """Bits per symbol, surprise, a `!` where it is flagged, and the line; coloured by bits in a terminal.
+
+    Behind a flagged line stands the symbol that surprised most.
+    """
     from rich.text import Text
 
     out, guess = console(), math.log2(vocab)
@@ -214,7 +243,7 @@ def as_text(vocab: int) -> Show:
     def show(name: str, line: Line) -> str:
         mark = "!" if line.flagged else " "
         head = f"{line.rate:7.3f} {line.surprise:6.1f} {mark} "
-        more = "" if line.whole else " ..."
+        more = ("" if line.whole else " ...") + (f"  <- {culprit(line)}" if line.flagged else "")
         if not out.is_terminal:
             return f"{head}{printable(line.text)}{more}\n"
         text = Text(end="").append(head, "bold red" if mark == "!" else "cyan")
@@ -228,6 +257,17 @@ def as_text(vocab: int) -> Show:
     return show
 
 
+def culprit(line: Line) -> str:
+    """The symbol that surprised most: where it stands, what it cost, and what was expected in its place.
+
+    >>> from inn.inference.scoring.lines import Line
+    >>> culprit(Line(7, peak=12.34, symbol="9", column=15, expected=" ", chance=0.875))
+    "'9' at 15, 12.3 bits, where ' ' was expected (88%)"
+    """
+    expected = f", where '{line.expected}' was expected ({line.chance:.0%})" if line.expected else ""
+    return f"'{line.symbol}' at {line.column:,}, {line.peak:.1f} bits{expected}"
+
+
 def summary(scorer: LineScorer) -> str:
     """What the text came to, in a line."""
     from inn.inference.scoring.lines import UNKNOWN_BITS
@@ -238,6 +278,10 @@ def summary(scorer: LineScorer) -> str:
     text = f"{scorer.lines:,} lines, {scorer.symbols:,} {vocabulary.unit}s, {rate:.4f} bits per {vocabulary.unit}"
     if scorer.unknown:
         text += f" ({scorer.unknown:,} unknown, {UNKNOWN_BITS:.1f} bits each)"
+    if scorer.keys:
+        text += f"; {scorer.keys:,} keys kept"
+        if scorer.forgotten:
+            text += f", {scorer.forgotten:,} forgotten, the least recently used (--keys)"
     return f"{text}; {scorer.flagged:,} lines flagged"
 
 

@@ -73,9 +73,10 @@ class OptionParser(ArgumentParser):
         self._types: dict[str, Any] = {}  # option string -> its type, to say what it expects
         self._shown: dict[str, str] = {}  # positional argument -> its name in the usage
 
-    def option(self, name: str, *, type: Any = str, default: Any = None, help: str) -> None:
-        """Add an option with a value."""
-        _completed(self.add_argument(name, type=type, default=default, help=help), None)
+    def option(self, name: str, *, type: Any = str, default: Any = None, help: str, dest: str | None = None) -> None:
+        """Add an option with a value; `dest`: what it is called in the namespace, where that has a method `name`."""
+        more: dict[str, Any] = {} if dest is None else {"dest": dest}
+        _completed(self.add_argument(name, type=type, default=default, help=help, **more), None)
         self._types[name] = type
 
     def flag(self, name: str, help: str) -> None:

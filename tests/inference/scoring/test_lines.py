@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import defaultdict
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from inn.config.assemble import model_config
 from inn.data.vocabulary import build_vocabulary
 from inn.inference.evaluate import evaluate
 from inn.inference.scoring import lines as lines_module
-from inn.inference.scoring.lines import UNKNOWN_BITS, LineScorer
+from inn.inference.scoring.lines import UNKNOWN_BITS, Line, LineScorer
 from inn.models.build import build_model
 from inn.system.errors import InputError
 
@@ -175,7 +176,13 @@ def test_the_model_is_left_in_its_mode():
 
 
 @pytest.mark.parametrize(
-    "fields, sentence", [({"window": 0}, "window must be at least 1"), ({"unknown": "x"}, "unknown")]
+    "fields, sentence",
+    [
+        ({"window": 0}, "window must be at least 1"),
+        ({"unknown": "x"}, "unknown"),
+        ({"key": "("}, "key '\\(' is no regular expression"),
+        ({"keys": 0}, "keys must be at least 1"),
+    ],
 )
 def test_bad_values_are_refused(fields, sentence):
     with pytest.raises(InputError, match=sentence):
@@ -185,3 +192,80 @@ def test_bad_values_are_refused(fields, sentence):
 def test_a_model_without_a_vocabulary_is_refused():
     with pytest.raises(InputError, match="has no vocabulary"):
         LineScorer(INN(vocab=4, neurons=2, width=8, rounds=1))
+
+
+LOG = "".join(f"{who} says {what}\n" for who, what in zip("abacb-aabc-a" * 3, ("one", "two", "three!") * 12))
+KEY = "^([a-c])"
+
+
+def facts(lines: list[Line]) -> list[tuple]:
+    return [(x.text, x.key, x.bits, x.symbols, x.surprise, x.column, x.symbol, x.expected, x.chance) for x in lines]
+
+
+def without_recall() -> INN:
+    torch.manual_seed(1)
+    plain = INN(vocab=256, neurons=2, width=8, rounds=1, recall="none").eval()
+    for p in plain.parameters():
+        p.data.add_(torch.randn_like(p) * 0.3)
+    plain.vocabulary = model("bytes").vocabulary
+    return plain
+
+
+@pytest.mark.parametrize("keys", [9, 1])
+def test_each_key_is_read_in_a_state_of_its_own(keys):
+    m = without_recall()
+    scorer = LineScorer(m, key=KEY, keys=keys)
+    lines = scored(scorer, LOG.encode())
+    assert [line.key for line in lines] == [text[0] if text[0] != "-" else None for text in LOG.splitlines()]
+    streams, previous, forgotten, last = defaultdict(str), None, 0, {}
+    for line in lines:  # each key by itself, from the end of a line on; of one state all but the last key are forgotten
+        if line.key is not None:
+            if keys == 1 and previous not in (None, line.key):
+                streams[previous], forgotten = "", forgotten + 1
+            previous = line.key
+        before = streams[line.key] or ("\n" if line.number > 1 else "")
+        whole = before + line.text + "\n"
+        (*_, same) = scored(LineScorer(m, window=10_000), whole.encode())
+        first = line.number == 1
+        assert line.symbols == len(line.text) + 1 - first
+        assert line.bits == pytest.approx(same.bits, rel=1e-4)
+        streams[line.key] = whole
+        last[line.key] = line
+    assert (scorer.keys, scorer.forgotten) == (min(keys, 3), forgotten)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "bpe"])
+def test_what_a_line_costs_with_keys_does_not_depend_on_the_pieces(kind, monkeypatch):
+    monkeypatch.setattr(lines_module, "KEPT", 24)  # the long line is read before it ends
+    log = (LOG + "c " + LOG.replace("\n", ";") + "\n" + LOG).encode()
+    whole = facts(scored(LineScorer(model(kind), window=16, key=KEY), log))
+    assert {key for _, key, *_ in whole} == {"a", "b", "c", None}
+    for step, flush in ((1, False), (7, kind == "bytes"), (64, False)):
+        pieces = scored(LineScorer(model(kind), window=16, key=KEY), log, range(0, len(log), step), flush)
+        if kind == "bytes":  # to the last bit
+            assert facts(pieces) == whole
+        assert [(line.text, line.key) for line in pieces] == [found[:2] for found in whole]
+
+
+@pytest.mark.parametrize("kind", ["bytes", "characters", "words"])
+def test_a_line_names_the_symbol_that_surprised_most(kind):
+    m, v = model(kind), model(kind).vocabulary
+    symbols = torch.from_numpy(v.encode(TEXT).astype("int64"))
+    with torch.no_grad():
+        said = m(symbols[None])[0][0].log_softmax(-1)
+    bits = -said[:-1].gather(1, symbols[1:, None])[:, 0] / torch.tensor(2.0).log()
+    ends = [0, *(i + 1 for i, s in enumerate(symbols.tolist()) if v.decode([s]) == "\n"), len(symbols)]
+    lines = scored(LineScorer(m), TEXT.encode(), range(0, len(TEXT), 11))
+    for line, (a, b) in zip(lines, pairwise(ends), strict=True):
+        first = max(a, 1)
+        if first == b:
+            assert (line.symbol, line.column, line.expected, line.chance) == ("", 0, "", 0.0)
+            continue
+        at = first + int(bits[first - 1 : b - 1].argmax())
+        assert line.symbol == lines_module.shown(v.decode_bytes(symbols[at : at + 1]))
+        likely = said[at - 1].argmax()
+        assert line.expected == lines_module.shown(v.decode_bytes([int(likely)]))
+        assert line.chance == pytest.approx(float(said[at - 1, likely].exp()), rel=1e-4)
+        assert (line.text + "\n")[line.column - 1 :].startswith(line.symbol) or "\\" in line.symbol
+        if kind == "characters":
+            assert line.column == at - a + 1
