@@ -20,6 +20,8 @@ from inn.system.errors import InputError, nearest
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from inn.inference.learning import Learning
+
 JSON_HELP = "Print one JSON object on stdout, and nothing else."
 SETTINGS_USAGE = "[--section.field value ...]"
 QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
@@ -105,6 +107,31 @@ def law(found: dict[str, Any]) -> str:
     law = f"lag^-{of['mean']:.2f}" if found["better"] == "power" else f"exp(-{of['mean']:.3f} lag)"
     unsure = ", unsure" if found["share"] < SURE else ""
     return f"{law} [{of['low']:.3g}, {of['high']:.3g}]{unsure}"
+
+
+def learn_options(parser: OptionParser, help: str) -> None:
+    """The options of a model that learns while it reads."""
+    parser.flag("--learn", help)
+    parser.option("--learn-rate", type=float | None, help="Of --learn: the learning rate.")
+    parser.option(
+        "--learn-window", type=int | None, help="Of --learn: symbols of a stream after which a step is taken."
+    )
+
+
+def learning(args: Any) -> Learning | None:
+    """How a model is to learn while it reads; None where it is not to.
+
+    Raises `InputError` for an option of `--learn` without it, and for values that cannot be.
+    """
+    given = {"rate": args.learn_rate, "window": args.learn_window}
+    given = {name: value for name, value in given.items() if value is not None}
+    if not args.learn:
+        if given:
+            raise InputError(f"--learn-{next(iter(given))} is of --learn; add it, or leave this out")
+        return None
+    from inn.inference.learning import Learning
+
+    return Learning(**given)
 
 
 def task_options(text: str) -> dict[str, Any]:

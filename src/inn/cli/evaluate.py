@@ -6,14 +6,14 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, console, needs_run, one_of, print_json, task_options
+from inn.cli.common import JSON_HELP, console, learn_options, learning, needs_run, one_of, print_json, task_options
 from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
 from inn.system.errors import InputError
 
 USAGE = (
     "inn eval RUN [--split valid|test|train] [--streams K | --window W | --primed] [--limit N] [--compressors]"
-    " [--task OPTION=VALUE,...] [--json]"
+    " [--learn [--learn-rate X] [--learn-window N]] [--task OPTION=VALUE,...] [--json]"
 )
 
 
@@ -35,6 +35,7 @@ def main(argv: list[str]) -> int:
             dtype=args.dtype,
             compressors=args.compressors,
             primed=args.primed,
+            learn=learning(args),
             task=args.task,
             report=report,
         )
@@ -59,6 +60,7 @@ def parse(argv: list[str]) -> Namespace:
         help="Start from an empty state every W symbols, like lm-evaluation-harness; else it is carried.",
     )
     parser.flag("--primed", "Begin with what can be recalled of the training text, as compressors are primed with it.")
+    learn_options(parser, "Also score a copy that learns from what it has scored.")
     parser.option("--limit", type=int | None, help="Score the first N symbols only.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.option("--dtype", default="float32", help="float32, or bfloat16 (under autocast).")
@@ -92,6 +94,8 @@ def show(facts: dict[str, Any]) -> None:
     for name, bits in facts["floors"].items():
         table.add_row(name, f"{in_metric(bits, metric):,.{digits}f}", style="dim")
     table.add_row(facts["run"], f"{facts[metric.lower()]:,.{digits}f}", style="bold")
+    if learned := facts.get("learned"):
+        table.add_row("learning while reading", f"{learned[metric.lower()]:,.{digits}f}", style="bold")
     show_resting(facts)
     afresh = f", the state fresh every {facts['window']:,}" if facts["window"] else ""
     also = ""

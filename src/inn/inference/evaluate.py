@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inn.config.typed import typed
+from inn.inference.learning import Learner, Learning
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.nn.state import State
@@ -120,6 +121,7 @@ def evaluate(
     blocks: int = 1,
     share: tuple[int, int] = (0, 1),
     state: State | None = None,
+    learn: Learning | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Score:
     """Score every symbol after the first exactly once, the state carried from window to window.
@@ -137,6 +139,8 @@ def evaluate(
         share: (k, of) reads the k-th of so many shares of the streams only; the nats of all shares add up to the whole
             text's. There must be a stream for each.
         state: what the stream begins with, of one stream (`SequenceModel.after_reading`); None starts afresh.
+        learn: how a copy of the model goes on learning from what it has scored (`inn.inference.learning.Learner`), in
+            one strict stream; None: it does not. The model itself is not changed.
         progress: called with (symbols read, symbols to read) after every window.
 
     Raises `InputError` for fewer than two symbols and for counts below one.
@@ -155,6 +159,12 @@ def evaluate(
             raise InputError(f"a state that a text begins with is that of one stream, not of {streams}; set streams 1")
         state = state.to(device)
 
+    if learn is not None and streams > 1:
+        raise InputError(
+            f"a model learns from a text that it reads in its order, not in {streams} streams; set streams 1"
+        )
+    reads = model if learn is None else predictor(Learner(model, learn, state=state))
+
     # n - 1 targets = lead + streams * part: stream i starts at i * part and reads lead + part symbols. The first
     # stream counts all its targets, the others count the last `part`: together each target once.
     targets = n - 1
@@ -170,7 +180,7 @@ def evaluate(
             yield as_tokens(np.stack([symbols[i * part + at : i * part + stop + 1] for i in own]), device)
 
     totals, at = torch.zeros(blocks, dtype=torch.float64), 0
-    for nats, _ in text_nats(model, windows(), state, dtype=dtype):
+    for nats, _ in text_nats(reads, windows(), state, dtype=dtype):
         size = nats.shape[1]
         place = torch.tensor(own)[:, None] * part + torch.arange(at, at + size)  # of a target in the text
         counted = torch.ones(len(own), size, dtype=torch.bool)
@@ -229,6 +239,15 @@ def evaluate_windows(
         if progress is not None:
             progress(done, n)
     return Score(float(total), n)
+
+
+def predictor(learner: Learner) -> Predictor:
+    """A learner as `predictions` asks it; it has a state of its own."""
+
+    def predict(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return learner.read(x), state
+
+    return predict
 
 
 def _device(name: torch.device | str | None, model: SequenceModel) -> torch.device:

@@ -24,6 +24,7 @@ from inn.inference.evaluate import Score, evaluate, evaluate_windows
 from inn.inference.examples import constant_floors, evaluate_examples
 from inn.inference.floors import COMPRESSORS, floors, primed_bits
 from inn.inference.floors import compressors as compressors_here
+from inn.inference.learning import Learning
 from inn.inference.resting import Shares, spent, watched
 from inn.models.generate import start_symbol
 from inn.models.sequence import SequenceModel
@@ -61,6 +62,7 @@ def evaluate_run(
     dtype: str = "float32",
     compressors: bool = False,
     primed: bool = False,
+    learn: Learning | None = None,
     task: Mapping[str, Any] | None = None,
     report: Report = nobody,
 ) -> dict[str, Any]:
@@ -78,14 +80,17 @@ def evaluate_run(
         compressors: beside the tables of counts, what file compressors make of it (see `compressed`).
         primed: begin with what the model can recall of the text that it was trained on, as compressors begin with
             theirs; its memories are empty all the same.
+        learn: how a copy of the model learns from what it has scored, see `evaluate`: another score, beside the
+            ordinary one; None leaves it out.
         task: of a task, options that are to be other than in training: `{"length": 256}`.
         report: told of what is fetched, encoded and scored.
 
     Returns:
         plain data: the score in the measure of the run's symbols, under its name (`bpc`, `bpb`, `ppl` or `bits`);
         `nats`, `bits` and `perplexity` per symbol, and the `count` of symbols scored; the same in measures of the text
-        (`of_text`); and the `floors`, bits per symbol of tables of counts. `flops` is what a forward pass costs per
-        symbol. Where gates let neurons rest that is of those that took part, whose share is `active` by gate, and
+        (`of_text`); and the `floors`, bits per symbol of tables of counts. With `learn` the
+        same measures of the model that learns, and how it did, are in `learned`. `flops` is what a forward pass costs
+        per symbol. Where gates let neurons rest that is of those that took part, whose share is `active` by gate, and
         `dense_flops` what it would be if all did.
 
     Raises `InputError` for a run that cannot be loaded, a corpus that is no longer what it was trained on, and options
@@ -93,15 +98,17 @@ def evaluate_run(
 
     Example: ``evaluate_run("runs/demo")["bits"]``
     """
+    if learn is not None and (window is not None or streams > 1):
+        raise InputError("a model learns from one strict stream, its state carried; leave window and streams out")
     if primed and (window is not None or streams > 1):
         raise InputError("what is recalled of the training text is for one strict stream; leave window and streams out")
     if window is not None and streams > 1:
         raise InputError("streams carry the state on and a window starts it afresh; leave one of them out")
     config = Run(path_of(run)).config()
     if not config.data.text:
-        if window is not None or streams > 1 or compressors or primed:
+        if window is not None or streams > 1 or compressors or primed or learn is not None:
             raise InputError(
-                "streams, window, compressors and primed are of a text, and this is a task; leave them out"
+                "streams, window, compressors, primed and learn are of a text, and this is a task; leave them out"
             )
         return evaluate_task(run, split, task=task, limit=limit, device=device, dtype=dtype, report=report)
     if task:
@@ -111,15 +118,23 @@ def evaluate_run(
     model.to(where)
     symbols, vocabulary = dataset.split(split)[:limit], dataset.vocabulary
     options: dict[str, Any] = {"device": where, "dtype": dtype, "progress": partial(report, "scoring")}
+    state, size = None, {}
     with watched(model) as active:
         if window is None:
-            state = experience(model, dataset, config) if primed else None
-            size = {"window": _LONG} if primed else {}  # tables that are large are copied once a window
+            if primed:  # tables that are large are copied once a window
+                state, size = experience(model, dataset, config), {"window": _LONG}
             start, score = None, evaluate(model, symbols, streams=streams, state=state, **size, **options)
         else:
             start = start_symbol(vocabulary)
             score = evaluate_windows(model, symbols, window, start, **options)
     found = floors(dataset.train, symbols, vocabulary.size)
+    metric, text = vocabulary.metric, scored_size(dataset, split, symbols, first=window is not None)
+    learned = {}
+    if learn is not None:
+        options["progress"] = partial(report, "learning")
+        after = evaluate(model, symbols, state=state, learn=learn, **size, **options)
+        own = {metric.lower(): in_metric(after.bits, metric), "nats": after.nats, "bits": after.bits}
+        learned = {"learned": {**of_text(after, text), **own, **asdict(learn)}}
     if compressors:
         read = len(dataset.train) if hasattr(model, "fit") else config.train.symbols
         bits = compressed(dataset, config.data, read, {split: symbols})
@@ -128,9 +143,9 @@ def evaluate_run(
         "run": str(path_of(run)),
         "corpus": dataset.name,
         "split": split,
-        **of_text(score, scored_size(dataset, split, symbols, first=window is not None)),
-        vocabulary.metric.lower(): in_metric(score.bits, vocabulary.metric),
-        "metric": vocabulary.metric,
+        **of_text(score, text),
+        metric.lower(): in_metric(score.bits, metric),
+        "metric": metric,
         "unit": vocabulary.unit,
         "nats": score.nats,
         "bits": score.bits,
@@ -140,6 +155,7 @@ def evaluate_run(
         "window": window,
         "start_symbol": start,
         "primed": primed,
+        **learned,
         "parameters": model.num_parameters,
         **_cost(model, active),
         "floors": found,

@@ -225,33 +225,45 @@ class INN(HoldsGraph, SequenceModel):
         gate = self.backbone.gate
         return None if gate is None else gate.known(tokens)
 
-    def step_(self, tokens: Tensor, state: State | None = None, *, remember: bool = True) -> tuple[Tensor, State]:
+    def step_(
+        self, tokens: Tensor, state: State | None = None, *, remember: bool = True, found: Found | None = None
+    ) -> tuple[Tensor, State]:
         """Predict after one symbol per stream, without a gradient: `[B]` -> logits `[B, vocab]`.
 
+        With `found`, `[B, 1, ...]` by name, nothing is looked up and the state has no tables, as in `forward`.
         The state is changed in place and returned. While a tape records, in what is compiled, and where something hangs
         on a module (a hook, an adapter, offloading: see `inn.nn.direct`), a new one is made as ever, by `forward`.
         """
-        state = self.initial_state(tokens.shape[0]) if state is None else state
+        if state is None:
+            state = self.initial_state(tokens.shape[0]) if found is None else self._unrecalled(tokens.shape[0])
         graph, recall = self.backbone, self.recall
         if graph.tape is not None or torch.compiler.is_compiling() or not untouched(self) or self.descriptors:
             with torch.no_grad():
-                logits, after = self.step(tokens, state)
-            if recall is not None and not remember:
+                logits, after = self(tokens[:, None], state, found=found)
+                logits = logits[:, 0]
+            if found is None and recall is not None and not remember:
                 after = State({**after, (RECALL, "table"): state[RECALL, "table"]})
             return logits, after
         with torch.inference_mode(), going_round(self):
             tokens = tokens[:, None]
-            x, found = self.embed(tokens), None
+            x = self.embed(tokens)
             if recall is not None:
-                taken, found = recall.read_(tokens, state.round(RECALL), remember=remember)
+                if found is None:
+                    taken, found = recall.read_(tokens, state.round(RECALL), remember=remember)
+                else:
+                    taken = recall.tell(found)
                 x = x + sensed(taken, graph.sensors)
             hidden = self.norm(graph.out_(x, state, self.present(tokens)))
             logits = self.predict(self.voted(hidden, found))[:, 0]
         return logits.clone(), state  # the copy is an ordinary tensor
 
     def initial_state(self, batch: int) -> State:
-        state = known(self, self.graph.initial_state(batch), batch)
+        state = self._unrecalled(batch)
         return state if self.recall is None else _joined(state, self.recall.initial_state(batch))
+
+    def _unrecalled(self, batch: int) -> State:
+        """The initial state but for what is recalled."""
+        return known(self, self.graph.initial_state(batch), batch)
 
     def after_reading(self, symbols: Tensor) -> State | None:
         """The state of one stream, on the CPU, that can recall a text `[n]` and remembers nothing else.

@@ -175,7 +175,7 @@ def checked_step(step_: Callable) -> Callable:
         tokens = self.check_step(tokens)
         streams = tokens.shape[0]
         if state is not None:
-            state = self.check_state(state, streams)
+            state = self.check_state(state, streams, self.spared(options) if options else ())
             if len(state.fits) < 3:
                 if any(0 in t.stride() for t in state.values()):  # a number that stands for several cannot be changed
                     state = state.clone()

@@ -24,7 +24,8 @@ def check_recall(recall: type[Recall] | str, **options: Any) -> None:
 
     Shapes and types of what it finds and of its state; any split equals one pass; a reset is a fresh start, a masked
     step no step; nothing given is changed, and without `remember` no table; nothing later is seen and streams do not
-    meet; a text that was read is recalled; gradients reach its weights; in a model, steps in place and saving.
+    meet, but in tables that they share; a text that was read is recalled; gradients reach its weights; in a model,
+    steps in place and saving.
 
     >>> check_recall("last", contexts=[1, 2], slots=64)
     """
@@ -55,6 +56,7 @@ def _check(r: Recall, neurons: int, what: str) -> None:
     _same(bar, last, f"{what}: read_ ends in another state than forward")
     _check_time(r, x, found, last, what)
     _check_kept(r, x, last, what)
+    _check_together(r, x, what)
     weights = [p for p in r.parameters() if p.requires_grad]
     grads = torch.autograd.grad(found.square().sum(), weights, allow_unused=True)
     expect(all(g is not None and g.any() for g in grads), f"{what}: no gradient reaches one of its weights")
@@ -137,6 +139,22 @@ def _check_kept(r: Recall, x: Tensor, last: Parts, what: str) -> None:
     expect_equal(one.keys(), last.keys(), f"{what}: after_reading() gives other parts")
     expect(torch.equal(one["table"], last["table"][:1]), f"{what}: after_reading() gives another table than reading")
     expect(torch.equal(one["recent"], r.initial_state(1)["recent"]), f"{what}: after_reading() keeps last symbols")
+
+
+def _check_together(r: Recall, x: Tensor, what: str) -> None:
+    """Streams with one set of tables find what they would if they read one after the other at each step."""
+    if not r.shares:
+        return
+    start, state = r.together(B), r.together(B)
+    expect_equal(len(state["table"]), 1, f"{what}: together() gives each stream a table of its own")
+    found = r.find_(x, state)
+    table, own = start["table"], [{**{k: t[b : b + 1] for k, t in start.items()}} for b in range(B)]
+    for t in range(T):
+        for b in range(B):
+            one = r.find_(x[b : b + 1, t : t + 1], {**own[b], "table": table})
+            for name, all_ in found.items():
+                expect(torch.equal(one[name][0, 0], all_[b, t]), f"{what}: streams that share find other '{name}'")
+    _same({**{k: torch.cat([o[k] for o in own]) for k in start}, "table": table}, state, f"{what}: they end elsewhere")
 
 
 def _check_model(config: INNConfig, what: str) -> None:

@@ -43,6 +43,7 @@ class Recall(nn.Module, ABC):
         Options: the dataclass of its options.
         by_symbol: the names of parameters that have a row for each symbol that is read.
         joined: the options in which models that are merged may differ; a kind with some defines `beside`.
+        shares: whether several streams can fill one set of tables, as `together` and `find_` say.
         forget: the probability that a stream forgets before a training window: the option of that name, 0 without one.
         drawn: random numbers in [0, 1) that decide which rows forget, one a row, drawn beforehand by whoever knows of
             more rows than this process has; used up by the rows that come next. None draws them here.
@@ -52,6 +53,7 @@ class Recall(nn.Module, ABC):
     Options: type[PartOptions] = PartOptions
     by_symbol: ClassVar[tuple[str, ...]] = ()
     joined: ClassVar[tuple[str, ...]] = ()
+    shares: ClassVar[bool] = False
     drawn: Tensor | None = None
     into: NeuronLinear
 
@@ -62,6 +64,16 @@ class Recall(nn.Module, ABC):
     @abstractmethod
     def initial_state(self, batch: int) -> Parts:
         """Nothing read, nothing known."""
+
+    def together(self, streams: int) -> Parts:
+        """`initial_state` of streams that fill one set of tables together: the part `table` is there once.
+
+        Raises `InputError` for a kind that does not share.
+        """
+        if not self.shares:
+            raise InputError(f"streams cannot share the tables of {type(self).__name__}; give each its own")
+        one = self.initial_state(1)
+        return {name: t if name == "table" else torch.cat([t] * streams) for name, t in one.items()}
 
     @abstractmethod
     def after_reading(self, symbols: Tensor) -> Parts:
@@ -81,6 +93,10 @@ class Recall(nn.Module, ABC):
         What is found at a step is what is known after its symbol, and depends on no later one. Where `reset` `[B, T]`
         is true a stream has read nothing before that step; where `mask` `[B, T]` is false nothing is read, and what is
         found there does not count. Without `remember` the part `table` stays as it was.
+
+        Where a kind `shares`, the part `table` may be of one stream for all, as `together` makes it: at each step the
+        streams read their symbols into it one after the other, the first stream first, and each finds what all before
+        it have read.
         """
 
     @abstractmethod

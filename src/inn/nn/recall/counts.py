@@ -42,6 +42,7 @@ class Counts(Tabled):
     Options = CountsOptions
     no_decay = ("symbol", "gain", "sure")
     by_symbol = ("symbol",)
+    shares = True
 
     def __init__(self, config: INNConfig):
         super().__init__(config)
@@ -82,7 +83,15 @@ class Counts(Tabled):
         remember: bool,
     ) -> tuple[Found, Tensor]:
         before, after, recent = self._keys(tokens, recent, reset, mask)
-        found, last = counts(tokens, before, after, table, self.narrow, reset, mask, remember)
+        if len(table) < len(tokens):  # of all streams: what they read is one sequence, step by step
+            if reset is not None:
+                raise InputError("a stream that shares its tables with others cannot be reset; leave reset out")
+            mask = None if mask is None else _in_turn(mask)
+            given = _in_turn(tokens), _in_turn(before), _in_turn(after)
+            found, last = counts(*given, table, self.narrow, None, mask, remember)
+            found, last = (t[0].unflatten(0, (-1, len(tokens))).transpose(0, 1) for t in (found, last))
+        else:
+            found, last = counts(tokens, before, after, table, self.narrow, reset, mask, remember)
         return {"found": found, "last": last, "sure": sure(found)}, recent
 
     def _keys(self, tokens: Tensor, recent: Tensor, reset: Tensor | None, mask: Tensor | None) -> tuple[Tensor, ...]:
@@ -129,3 +138,8 @@ class Counts(Tabled):
             "neurons of a model with recall 'counts' vote together on the next symbol and cannot be taken apart; "
             "use a model with recall 'last' or none"
         )
+
+
+def _in_turn(t: Tensor) -> Tensor:
+    """What streams read `[B, T, ...]` as one stream reads it, `[1, T x B, ...]`: at each step one after the other."""
+    return t.transpose(0, 1).flatten(0, 1)[None]
