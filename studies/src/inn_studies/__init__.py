@@ -39,6 +39,7 @@ STUDIES: dict[str, str] = {
     "ngc-cost": "inn_studies.ngc_cost:NgcCost",
     "ngc-stability": "inn_studies.ngc_stability:NgcStability",
     "communal": "inn_studies.communal:Communal",
+    "logs": "inn_studies.logs:Logs",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""
 
