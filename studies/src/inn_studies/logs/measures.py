@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from inn.models.sequence import SequenceModel
 
 PLAIN, LEARNED, KEYED = "as it was pretrained", "learning while it reads", "a state for each key"
-RATE, WINDOW = 2e-3, 128
+RATE, WINDOW = 2e-3, 256
 """How a model learns while it reads."""
 _FIRST = 8.0  # bits of a text's first byte, which a model does not score
-_CHUNK = 4096
+_CHUNK = 1024
 
 
 def read_held_out(run: str, fold: int, seed: int, each: int, lines: int | None, systems: int | None) -> dict[str, Any]:
