@@ -122,9 +122,14 @@ class Learner(Reader):
 
     def read(self, tokens: Tensor) -> Tensor:
         """Read symbols `[B, T]` of each stream: logits `[B, T, vocab]`, at each symbol of the next one."""
-        out = []
+        out, window = [], self.learning.window
         while tokens.shape[1]:
-            now, tokens = tokens.split([n := min(self._room(tokens), tokens.shape[1]), tokens.shape[1] - n], 1)
+            room = self._room(tokens)
+            if room == window < tokens.shape[1]:  # what follows the window is here: it is learned as it is read
+                now, tokens = tokens.split([window, tokens.shape[1] - window], 1)
+                out.append(self._descend(now, self.look_up(now), tokens[:, :1]))
+                continue
+            now, tokens = tokens.split([n := min(room, tokens.shape[1]), tokens.shape[1] - n], 1)
             found = self._note(now)
             with torch.no_grad():
                 logits, self.state = self.model(now, self.state, **_told(found))
@@ -151,10 +156,13 @@ class Learner(Reader):
 
     def _learn(self, after: Tensor) -> None:
         """Take a step on the window that was read, of which the last symbol is followed by `after` `[B, 1]`."""
-        tokens = torch.cat(self._read, 1)
         found = None
         if self._found[0] is not None:
             found = {name: torch.cat([each[name] for each in self._found if each], 1) for name in self._found[0]}
+        self._descend(torch.cat(self._read, 1), found, after)
+
+    def _descend(self, tokens: Tensor, found: Found | None, after: Tensor) -> Tensor:
+        """Take a step on a whole window `[B, T]`, and begin the next one; the logits before the step."""
         with torch.inference_mode(False), torch.enable_grad():
             logits, state = self.model(tokens, self._start, **_told(found))
             targets = torch.cat((tokens[:, 1:], after), 1)
@@ -165,6 +173,7 @@ class Learner(Reader):
         self.optimizer.step()
         self.state = state.detach()
         self._start, self._read, self._found = self._kept(), [], []
+        return logits.detach()
 
     def _kept(self) -> State | None:
         return None if self.state is None else self.state.clone()

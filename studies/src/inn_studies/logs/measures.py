@@ -23,6 +23,9 @@ RATE, WINDOW = 2e-3, 256
 """How a model learns while it reads."""
 _FIRST = 8.0  # bits of a text's first byte, which a model does not score
 _CHUNK = 1024
+"""Bytes that are read at once."""
+_CHUNKS = 8
+"""So many times more while a model learns: all but the last window of them is read once, to tell and to learn."""
 
 
 def read_held_out(run: str, fold: int, seed: int, each: int, lines: int | None, systems: int | None) -> dict[str, Any]:
@@ -106,8 +109,8 @@ class _Learning:
         bits = [np.zeros(int(self.last is None))]
         self.last = int(symbols[-1])
         tokens = torch.from_numpy(read)[None]
-        for at in range(0, tokens.shape[1] - 1, _CHUNK):
-            some = tokens[:, at : at + _CHUNK + 1]
+        for at in range(0, tokens.shape[1] - 1, _CHUNKS * _CHUNK):
+            some = tokens[:, at : at + _CHUNKS * _CHUNK + 1]
             bits.append(nats_of(self.learner.read(some[:, :-1]), some[:, 1:])[0].double().numpy() / math.log(2))
         return np.concatenate(bits)
 
