@@ -127,7 +127,7 @@ def test_shuffled_text_tells_nothing(planted):
          "input": "copy", "recall": []},
         {"neurons": 3, "width": 8, "router": "bus", "share_rounds": True, "readout": "mean", "input": "copy",
          "recall": [2], "slots": 64},
-        {"neurons": 2, "width": 8, "recall": [2, 3], "slots": 64, "gate": "hard"},
+        {"neurons": 2, "width": 8, "recall": {"kind": "counts", "contexts": [2, 3], "slots": 64}, "gate": "hard"},
     ],
 )  # fmt: skip
 def test_every_kind_of_graph(fields):
@@ -142,7 +142,9 @@ def test_every_kind_of_graph(fields):
     assert (found["cards"][0]["recall"] is None) == (not fields["recall"])
     if fields["recall"]:
         lengths = [length for card in found["cards"] for length in card["recall"]["length"]]
-        assert set(lengths) == set(fields["recall"])
+        counts = isinstance(fields["recall"], dict)
+        assert set(lengths) == set(fields["recall"]["contexts"] if counts else fields["recall"])
+        assert all(card["recall"]["votes"] is counts for card in found["cards"])
     assert {of["what"] for of in found["rounds_lesioned"]} == ({"round"} if none else {"round", "communication"})
     assert len(found["edges"]) == (0 if none else fields["neurons"] * (fields["neurons"] - 1))
     assert found["mass"] == (1.0 if fields.get("router") == "attention" else None)

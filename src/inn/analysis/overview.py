@@ -337,7 +337,8 @@ def _neighbours(weights: Tensor | None, n: int) -> dict[str, Any]:
 def _recall(model: Neurons, n: int, costs: dict[tuple[str, int, int], Any]) -> dict[str, Any] | None:
     if not isinstance(model, INN) or model.recall is None:
         return None
-    return {"length": model.recall.contexts(n), "bits": costs["recall", n, 0].bits}
+    bits, votes = costs["recall", n, 0].bits, model.votes is not None
+    return {"length": model.recall.contexts(n), "bits": bits, "votes": votes}
 
 
 __all__ = ["APART", "TOP", "survey"]

@@ -24,8 +24,8 @@ def check_recall(recall: type[Recall] | str, **options: Any) -> None:
 
     Shapes and types of what it finds and of its state; any split equals one pass; a reset is a fresh start, a masked
     step no step; nothing given is changed, and without `remember` no table; nothing later is seen and streams do not
-    meet, but in tables that they share; a text that was read is recalled; gradients reach its weights; in a model,
-    steps in place and saving.
+    meet, but in tables that they share; a text that was read is recalled; gradients reach its weights; a neuron that
+    found nothing votes nothing and changes no vote; in a model, steps in place and saving.
 
     >>> check_recall("last", contexts=[1, 2], slots=64)
     """
@@ -37,6 +37,7 @@ def check_recall(recall: type[Recall] | str, **options: Any) -> None:
                 for p in r.parameters():  # what begins at zero would show nothing
                     p.add_(torch.randn_like(p) * 0.5)
             _check(r, neurons, f"recall '{kind}' ({neurons} neurons)")
+            _check_votes(r, config, f"votes of recall '{kind}' ({neurons} neurons)")
         _check_model(config, f"recall '{kind}'")
 
 
@@ -155,6 +156,29 @@ def _check_together(r: Recall, x: Tensor, what: str) -> None:
             for name, all_ in found.items():
                 expect(torch.equal(one[name][0, 0], all_[b, t]), f"{what}: streams that share find other '{name}'")
     _same({**{k: torch.cat([o[k] for o in own]) for k in start}, "table": table}, state, f"{what}: they end elsewhere")
+
+
+def _check_votes(r: Recall, config: INNConfig, what: str) -> None:
+    """Votes are of what was found; a neuron that found nothing, or is silent, takes no part in them."""
+    if type(r).voter(config) is None:
+        return
+    votes: Any = _built(type(r).voter, config)
+    with torch.no_grad():
+        for p in votes.parameters():
+            p.add_(torch.randn_like(p) * 0.5)
+        hidden = torch.randn(B, T, config.normed_width, dtype=torch.float64)
+        found = r(_symbols(B, T), None)[2]
+        y = votes(found, hidden)
+        expect_equal(list(y.shape), [B, T, VOCAB], f"{what} are not [batch, time, vocab]")
+        expect(all(hasattr(votes.get_submodule(name), "bias") for name in votes.of_readout), f"{what}: no bias")
+        some = {name: t.clone() for name, t in found.items()}
+        for t in some.values():
+            t[:, :, 0] = NOTHING
+        without = votes(some, hidden)
+        votes.silence([0])
+        _near(votes(found, hidden), without, f"{what}: a neuron that found nothing is not as one that is silent")
+        nothing = {name: torch.full_like(t, NOTHING) for name, t in found.items()}
+        expect(not votes(nothing, hidden).any(), f"{what}: there are some where nothing was found")
 
 
 def _check_model(config: INNConfig, what: str) -> None:

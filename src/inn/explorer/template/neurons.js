@@ -146,9 +146,11 @@ function timescaleFigure(card) {
 }
 
 function recall(card) {
-  const lengths = card.recall.length.join(", ");
-  return el("section.block", {}, el("div.caption", {}, el("h3", {}, "Its n-gram cache")),
-    el("p", {}, `It looks up which symbol followed the last time after the same ${lengths} symbols. Losing this cache costs the model ${format.signed(card.recall.bits)} bits per ${each()}.`));
+  const contexts = card.recall.length.join(", "), cost = `costs the model ${format.signed(card.recall.bits)} bits per ${each()}`;
+  const [title, text] = card.recall.votes
+    ? ["Its counts", `It counts which symbols followed in its contexts (${contexts}; a number is so many last symbols) and votes on the next one. Losing these counts ${cost}.`]
+    : ["Its n-gram cache", `It looks up which symbol followed the last time after the same ${contexts} symbols. Losing this cache ${cost}.`];
+  return el("section.block", {}, el("div.caption", {}, el("h3", {}, title)), el("p", {}, text));
 }
 
 function barFigure(title, note, items, head) {
