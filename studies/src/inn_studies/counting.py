@@ -5,9 +5,8 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from inn.analysis.controls.paired import paired_difference
 from inn_studies import compressors
-from inn_studies.compare import BLOCKS, bits_by_age
+from inn_studies.compare import BLOCKS, ages_table, bits_by_age, lead_over, mean_test, row_of
 from inn_studies.lab import Lab
 from inn_studies.rows import best_bits, facts, jobs, markdown, model_settings, spread, tune
 from inn_studies.sizes import TEXT8, Size
@@ -104,14 +103,14 @@ class Counting(Study):
         return [compressors.case(result["rows"][0], {"test": result["scored"]})]
 
     def table(self, result: dict[str, Any]) -> str:
-        ours, cells = _row(result, GRAPH), []
+        ours, cells = row_of(result, GRAPH), []
         for row in result["rows"]:
             size, flops = f"{row['parameters']:,}", f"{row['training_flops_per_symbol'] / 1e6:.2f} M"
             scores = [statistics.mean(blocks) for blocks in row["test_blocks"]]
-            lead = "–" if row is ours else str(_lead(ours, row))
-            cells.append((_test(row), row["label"], size, flops, f"{row['lr']:g}", spread(scores, 4), lead))
+            lead = "–" if row is ours else str(lead_over(ours, row))
+            cells.append((mean_test(row), row["label"], size, flops, f"{row['lr']:g}", spread(scores, 4), lead))
         for name, bits in compressors.bits(result, "test").items():
-            cells.append((bits, name, "–", "–", "–", f"{bits:.4f}", f"{bits - _test(ours):+.3f}"))
+            cells.append((bits, name, "–", "–", "–", f"{bits:.4f}", f"{bits - mean_test(ours):+.3f}"))
         head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "test BPC:", "inn is ahead by [95 %]:"]
         return "\n\n".join([markdown(head, [own for _, *own in sorted(cells)]), said(result), _ages(result)])
 
@@ -120,8 +119,8 @@ class Counting(Study):
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
         axes = figure.subplots()
-        rows = sorted(result["rows"], key=_test, reverse=True)
-        axes.barh([row["label"] for row in rows], [_test(row) for row in rows], color="0.7")
+        rows = sorted(result["rows"], key=mean_test, reverse=True)
+        axes.barh([row["label"] for row in rows], [mean_test(row) for row in rows], color="0.7")
         for name, bits in compressors.bits(result, "test").items():
             axes.axvline(bits, linestyle=":", color="black")
             axes.annotate(name, (bits, 0), rotation=90)
@@ -129,24 +128,10 @@ class Counting(Study):
         return True
 
 
-def _row(result: dict[str, Any], label: str) -> dict[str, Any]:
-    return next(row for row in result["rows"] if row["label"] == label)
-
-
-def _test(row: dict[str, Any]) -> float:
-    return statistics.mean(statistics.mean(blocks) for blocks in row["test_blocks"])
-
-
-def _lead(ours: dict[str, Any], row: dict[str, Any]):
-    """The lead over a row, over the seeds that both have."""
-    seeds = min(len(ours["test_blocks"]), len(row["test_blocks"]))
-    return paired_difference(ours["test_blocks"][:seeds], row["test_blocks"][:seeds])
-
-
 def said(result: dict[str, Any]) -> str:
     """What the result says of the question."""
-    ours, wide = _row(result, GRAPH), _row(result, WIDE)
-    found = _lead(ours, wide)
+    ours, wide = row_of(result, GRAPH), row_of(result, WIDE)
+    found = lead_over(ours, wide)
     flops = ours["training_flops_per_symbol"] / wide["training_flops_per_symbol"]
     ahead = "ahead of" if found.low > 0 else "behind" if found.high < 0 else "not apart from"
     return (
@@ -157,8 +142,5 @@ def said(result: dict[str, Any]) -> str:
 
 def _ages(result: dict[str, Any]) -> str:
     """What each model makes of a text by how much of it it has read."""
-    rows = sorted(result["rows"], key=_test)
-    spans = list(rows[0]["test_by_age"])
-    cells = [[row["label"], *(f"{row['test_by_age'][span]:.3f}" for span in spans)] for row in rows]
-    table = markdown(["model", *(f"{span}:" for span in spans)], cells)
+    table = ages_table(result["rows"])
     return f"Test BPC by symbols read before, from fresh states and empty tables (seed 0):\n\n{table}"

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from inn.analysis.controls.paired import paired_difference
 from inn_studies import compressors
-from inn_studies.compare import bits_by_age, block_bits
+from inn_studies.compare import ages_table, bits_by_age, block_bits, lead_over, mean_test, row_of
 from inn_studies.lab import Lab
 from inn_studies.rows import best_bits, facts, jobs, markdown, model_settings, score, spread, tune
 from inn_studies.sizes import TEXT8, Size
@@ -116,13 +115,13 @@ class Rivals(Study):
         return [compressors.case(result["rows"][0], {"valid": None, "test": None})]
 
     def table(self, result: dict[str, Any]) -> str:
-        ours = _row(result, OURS)
+        ours = row_of(result, OURS)
         scores = []
         for row in result["rows"]:
             own = row["label"] == OURS
             scores.append(
                 (
-                    _test(row),
+                    mean_test(row),
                     row["label"],
                     f"{row['parameters']:,}",
                     f"{row['training_flops_per_symbol'] / 1e6:.2f} M",
@@ -130,12 +129,12 @@ class Rivals(Study):
                     str(len(row["test_blocks"])),
                     spread(row["valid_bits"]),
                     spread([statistics.mean(blocks) for blocks in row["test_blocks"]]),
-                    "–" if own else str(_lead(ours, row)),
+                    "–" if own else str(lead_over(ours, row)),
                 )
             )
         valid = compressors.bits(result, "valid")
         for name, bits in compressors.bits(result, "test").items():
-            lead = f"{bits - _test(ours):+.3f}"
+            lead = f"{bits - mean_test(ours):+.3f}"
             scores.append((bits, name, "–", "–", "–", "–", f"{valid[name]:.3f}", f"{bits:.3f}", lead))
         rows = [cells for _, *cells in sorted(scores)]
         head = ["model", "parameters:", "training FLOPs per symbol:", "lr:", "seeds:", "valid BPC:", "test BPC:"]
@@ -147,9 +146,9 @@ class Rivals(Study):
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
         axes = figure.subplots()
-        ours = _row(result, OURS)
-        others = sorted((row for row in result["rows"] if row["label"] != OURS), key=_test, reverse=True)
-        leads = [_lead(ours, row) for row in others]
+        ours = row_of(result, OURS)
+        others = sorted((row for row in result["rows"] if row["label"] != OURS), key=mean_test, reverse=True)
+        leads = [lead_over(ours, row) for row in others]
         middle = [found.bits for found in leads]
         reach = [[f.bits - f.low for f in leads], [f.high - f.bits for f in leads]]
         axes.barh([row["label"] for row in others], middle, xerr=reach, color="0.7", capsize=3)
@@ -190,26 +189,12 @@ def population(run: str, split: str, limit: int = 200_000) -> dict[str, Any]:
     return {"effective_neurons": measure_effective_neurons(model, tokens), "lost_bits": lost}
 
 
-def _row(result: dict[str, Any], label: str) -> dict[str, Any]:
-    return next(row for row in result["rows"] if row["label"] == label)
-
-
-def _test(row: dict[str, Any]) -> float:
-    return statistics.mean(statistics.mean(blocks) for blocks in row["test_blocks"])
-
-
-def _lead(ours: dict[str, Any], row: dict[str, Any]):
-    """The lead over a row, over the seeds that both have."""
-    seeds = min(len(ours["test_blocks"]), len(row["test_blocks"]))
-    return paired_difference(ours["test_blocks"][:seeds], row["test_blocks"][:seeds])
-
-
 def _remark(result: dict[str, Any]) -> str:
     """What the goals say of the result."""
-    ours = _row(result, OURS)
+    ours = row_of(result, OURS)
     rivals = [row for row in result["rows"] if row["label"] not in (OURS, SILENT)]
-    best = min(rivals, key=_test)
-    found, silent = _lead(ours, best), _lead(ours, _row(result, SILENT))
+    best = min(rivals, key=mean_test)
+    found, silent = lead_over(ours, best), lead_over(ours, row_of(result, SILENT))
     flops = ours["training_flops_per_symbol"] / best["training_flops_per_symbol"]
     seeds = "seed" if found.seeds == 1 else "seeds"
     won = found.bits >= LEAD and found.low > 0 and flops <= 1.1
@@ -234,13 +219,9 @@ def _shorter(result: dict[str, Any]) -> str:
 
 def _ages(result: dict[str, Any]) -> str:
     """What each model makes of a text by how much of it it has read."""
-    rows = sorted(result["rows"], key=_test)
-    spans = list(rows[0]["test_by_age"])
-    cells = [[row["label"], *(f"{row['test_by_age'][span]:.3f}" for span in spans)] for row in rows]
-    table = markdown(["model", *(f"{span}:" for span in spans)], cells)
     return (
         "Test BPC by symbols read before, from fresh states (seed 0): a model that recalls gains from all it has read, "
-        f"so its score on a long text says little of a short one.\n\n{table}"
+        f"so its score on a long text says little of a short one.\n\n{ages_table(result['rows'])}"
     )
 
 
