@@ -61,4 +61,4 @@ def _counting(results: Path, symbols: int) -> list[float]:
     """Bits of the runs that have read so much, a run for each seed."""
     path = results / COUNTS
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-    return [row["bits"] for row in rows if row["symbols"] == symbols]
+    return [row["bits"] for row in rows if row["corpus"] == "text8-69m" and row["symbols"] == symbols]
