@@ -160,9 +160,10 @@ def _check_together(r: Recall, x: Tensor, what: str) -> None:
 
 def _check_votes(r: Recall, config: INNConfig, what: str) -> None:
     """Votes are of what was found; a neuron that found nothing, or is silent, takes no part in them."""
-    if type(r).voter(config) is None:
+    make: Any = type(r).voter
+    if make(config) is None:
         return
-    votes: Any = _built(type(r).voter, config)
+    votes: Any = _built(make, config)
     with torch.no_grad():
         for p in votes.parameters():
             p.add_(torch.randn_like(p) * 0.5)
