@@ -76,6 +76,13 @@ class Reader:
                 state = State({key: t.clone() for key, t in state.items() if key[0] != RECALL})
         self.state = state
 
+    def beside(self) -> Reader:
+        """A reader of other streams, which goes on from where this one stands; both fill the same tables."""
+        new = copy.copy(self)
+        new.tables = {part: t if part == "table" else t.clone() for part, t in self.tables.items()}
+        new.state = None if self.state is None else self.state.clone()
+        return new
+
     def look_up(self, tokens: Tensor) -> Found | None:
         """What the model recalls at symbols `[B, T]`, which go into its tables; None where it recalls nothing."""
         return None if self.recall is None else self.recall.find_(tokens, self.tables)

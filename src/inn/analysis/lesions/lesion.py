@@ -59,10 +59,7 @@ def unvoted(model: nn.Module, neurons: Sequence[int], hooks: ExitStack) -> None:
     """Let what these neurons recall vote as if they had found nothing, until the hooks are taken away."""
 
     def blank(module: nn.Module, args: tuple[Found, Tensor]):
-        found = {name: t.clone() for name, t in args[0].items()}
-        for t in found.values():
-            t[:, :, list(neurons)] = NOTHING
-        return found, *args[1:]
+        return _unfound(args[0], neurons), *args[1:]
 
     for module in model.modules():
         if isinstance(module, Voter):
@@ -168,13 +165,18 @@ def forgetful(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
     before = recall.find_
 
     def find_(*args: Any, **options: Any) -> Found:
-        found = {name: t.clone() for name, t in before(*args, **options).items()}
-        for t in found.values():
-            t[:, :, list(neurons)] = NOTHING
-        return found
+        return _unfound(before(*args, **options), neurons)
 
     with _in_place(recall, "find_", find_):  # both `forward` and the steps of generation come by there
         yield
+
+
+def _unfound(found: Found, neurons: Sequence[int]) -> Found:
+    """What is found, but for these neurons, which find nothing."""
+    found = {name: t.clone() for name, t in found.items()}
+    for t in found.values():
+        t[:, :, list(neurons)] = NOTHING
+    return found
 
 
 def is_forgetful(model: nn.Module) -> bool:

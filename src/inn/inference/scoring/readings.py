@@ -5,22 +5,17 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from inn.inference.evaluate import nats_of, overlapping, predictions
+from inn.inference.learning import Reader
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
-from inn.nn.recall.base import Parts, Recall
-from inn.nn.state import State
 
 BITS, LIKELY, CHANCE = 0, 1, 2
 """Rows of costs `[3, n]`: bits of each symbol, what was most likely in its place, and its probability."""
-TABLE = "table"
-"""The part of what is recalled that all keys share."""
 
 
 def unscored(n: int) -> np.ndarray:
@@ -30,11 +25,10 @@ def unscored(n: int) -> np.ndarray:
 
 @dataclass
 class Reading:
-    """Where a stream is: its memories, its last symbols for recall, and the symbol that the next one follows."""
+    """Where a stream is: what reads it, and the symbol that the next one follows."""
 
+    reader: Reader
     last: int | None
-    state: State | None = None
-    recalled: Parts | None = None
 
 
 class Readings:
@@ -54,10 +48,7 @@ class Readings:
 
     def __init__(self, model: SequenceModel, window: int, most: int):
         self.model, self.window, self.most, self.forgotten = model, window, most, 0
-        recall = getattr(model, "recall", None)
-        self._recall = recall if isinstance(recall, Recall) else None
-        self._fresh: Parts = {} if self._recall is None else self._recall.initial_state(1)
-        self._tables: Parts = {name: self._fresh.pop(name) for name in (TABLE,) if name in self._fresh}
+        self._first = Reader(model)  # it reads nothing itself
         self._of: OrderedDict[str, Reading] = OrderedDict()
         self._other: Reading | None = None
         self._last: int | None = None
@@ -69,13 +60,13 @@ class Readings:
     def of(self, key: str | None) -> Reading:
         """The stream of a key, or of what has none; a new one where there was none."""
         if key is None:
-            self._other = self._other or Reading(self._last)
+            self._other = self._other or Reading(self._first.beside(), self._last)
             return self._other
         if key not in self._of:
             if len(self._of) >= self.most:
                 self._of.popitem(last=False)
                 self.forgotten += 1
-            self._of[key] = Reading(self._last)
+            self._of[key] = Reading(self._first.beside(), self._last)
         self._of.move_to_end(key)
         return self._of[key]
 
@@ -89,18 +80,9 @@ class Readings:
         self._last = one.last = int(symbols[-1])
         with evaluating(self.model):
             for tokens in overlapping(as_tokens(read, device_of(self.model))[None], self.window):
-                logits, _ = next(predictions(self._read, [tokens[:, :-1]], one))
+                logits, _ = next(predictions(lambda x, _: (one.reader.read(x), None), [tokens[:, :-1]]))
                 top, likely = logits.max(-1)
                 rows = nats_of(logits, tokens[:, 1:]), likely, (top - logits.logsumexp(-1)).exp()
                 costs.append(torch.cat([row.cpu().double() for row in rows]).numpy())  # not every device has float64
                 costs[-1][BITS] /= math.log(2)
         return np.concatenate(costs, 1)
-
-    def _read(self, tokens: Tensor, one: Reading) -> tuple[Tensor, Reading]:
-        """Logits, and the stream after it; tables are changed in place, for a copy of them would cost more."""
-        more: dict[str, Any] = {}
-        if self._recall is not None:
-            one.recalled = one.recalled or {name: t.clone() for name, t in self._fresh.items()}
-            more["found"] = self._recall.find_(tokens, {**self._tables, **one.recalled})
-        logits, one.state = self.model(tokens, one.state, **more)
-        return logits, one
