@@ -7,6 +7,7 @@ them and answers with a line of JSON: their exit codes, and what each has to tel
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -90,6 +91,7 @@ def run(job: dict[str, Any], answer: Path) -> dict[str, Any]:
             try:
                 with answer.with_name(f"{answer.name}.err{rank}").open("w") as errors:
                     os.dup2(errors.fileno(), 2)
+                    faulthandler.dump_traceback_later(100, exit=True)  # a process that hangs says where
                     work(job, rank, answer)
             except BaseException as error:
                 traceback.print_exc()

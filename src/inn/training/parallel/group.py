@@ -176,6 +176,7 @@ def process_group(device: torch.device) -> Iterator[Group]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=world)
     try:
+        dist.barrier()  # init_process_group waits for nobody: one that failed now would leave others waiting to connect
         yield Group(dist.get_rank(), dist.get_world_size())
         dist.barrier()  # nobody leaves while another still waits for what it sends
     finally:
