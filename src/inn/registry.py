@@ -269,6 +269,17 @@ OBJECTIVES = Kinds(
     stack="inn.training.objectives.stacked:stacked",
 )
 
+EXPORTS = Kinds(
+    "export",
+    "inn.exports",
+    {
+        "hf": "inn.hf.export:HuggingFace",
+    },
+    {
+        "hf": "inn.config.parts:Options",
+    },
+)
+
 TABLES = {
     "memory": MEMORIES,
     "router": ROUTERS,
@@ -282,6 +293,7 @@ TABLES = {
     "vocabulary": VOCABULARIES,
     "objective": OBJECTIVES,
     "task": TASKS,
+    "export": EXPORTS,
 }
 """What `register` takes, and `inn kinds` lists."""
 

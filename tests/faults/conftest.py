@@ -14,6 +14,7 @@ import yaml
 from inn.cli.main import main
 from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
+from inn.export.base import export
 from inn.training.trainer import fit
 
 
@@ -113,5 +114,6 @@ def kept_run(tiny, cache, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def kept_folder(kept_run, tmp_path_factory) -> Path:
     """Its exported folder; not to be changed."""
-    export = pytest.importorskip("inn.hf.export").export
-    return export(kept_run, tmp_path_factory.mktemp("exported") / "folder")
+    pytest.importorskip("inn.hf.export")
+    export(kept_run, folder := tmp_path_factory.mktemp("exported") / "folder")
+    return folder

@@ -23,7 +23,7 @@ from inn.config.assemble import model_config
 from inn.config.run import DataConfig, RunConfig, TrainConfig
 from inn.config.settings import resolve
 from inn.data.shards import prepare_shards
-from inn.hf.export import export
+from inn.export.base import export
 from inn.inference.coding import text as coding
 from inn.inference.coding.text import compress_text, decompress_text, stored
 from inn.models.build import build_model

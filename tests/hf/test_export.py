@@ -18,14 +18,15 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 import inn
 from inn import InputError
 from inn.cli.main import main
+from inn.export.base import export
 from inn.hf import INNForCausalLM
-from inn.hf.export import export
 from inn.runs.exported import load_exported
 
 
 @pytest.fixture(scope="module")
 def folder(run, tmp_path_factory) -> Path:
-    return export(run, tmp_path_factory.mktemp("export") / "folder")
+    export(run, folder := tmp_path_factory.mktemp("export") / "folder")
+    return folder
 
 
 def same(a, b) -> bool:

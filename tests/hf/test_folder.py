@@ -15,8 +15,8 @@ import inn
 from inn import InputError
 from inn.cli.main import main
 from inn.data.vocabulary import Characters
+from inn.export.base import export
 from inn.hf import build_tokenizer
-from inn.hf.export import export
 from inn.runs.publish import contents
 
 SIDECARS = ("vocabulary.json", "experience.safetensors")
@@ -24,7 +24,8 @@ SIDECARS = ("vocabulary.json", "experience.safetensors")
 
 @pytest.fixture
 def folder(run, tmp_path) -> Path:
-    return export(run, tmp_path / "folder")
+    export(run, tmp_path / "folder")
+    return tmp_path / "folder"
 
 
 @pytest.mark.parametrize("first, then", [("1GB", "4KB"), ("4KB", "1GB"), ("4KB", "8KB")])

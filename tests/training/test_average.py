@@ -16,8 +16,8 @@ import inn
 from inn.analysis import kept
 from inn.config.run import TrainConfig
 from inn.data.prepare import prepare
+from inn.export.base import export
 from inn.hf import INNForCausalLM
-from inn.hf.export import export
 from inn.models.build import build_model
 from inn.runs import checkpoint as checkpoints
 from inn.system.errors import InputError

@@ -122,11 +122,12 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
     from inn.compress.calibrate import rows_of
     from inn.compress.measure import bytes_of, described, size_of_inn
     from inn.compress.pipeline import texts
-    from inn.hf.export import home_of, write
+    from inn.hf.export import write
     from inn.hf.model import INNForCausalLM
     from inn.inference.evaluate import evaluate
     from inn.models.inn import INN
     from inn.runs.beside import carry
+    from inn.runs.exported import home_of
     from inn.runs.load import load
     from inn.surgery.communal import communal
     from inn.system.files import new_folder
@@ -170,13 +171,13 @@ def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[
     from inn.compress.pipeline import texts
     from inn.compress.spikes import spiking
     from inn.data.task_data import TaskData
-    from inn.hf.export import home_of, write
+    from inn.hf.export import write
     from inn.hf.model import INNForCausalLM
     from inn.inference.evaluate import evaluate
     from inn.inference.examples import evaluate_examples
     from inn.models.signal import SignalModel
     from inn.runs.beside import carry
-    from inn.runs.exported import is_exported, save_exported
+    from inn.runs.exported import home_of, is_exported, save_exported
     from inn.runs.load import is_inn, load, load_with_data
     from inn.system.files import new_folder
 

@@ -60,7 +60,7 @@ def exported(run: str) -> Iterator[Path]:
     from inn.runs.directory import Run
 
     corpus = Run(run).config().data.corpus
-    from inn.hf.export import export  # pyright: ignore[reportMissingImports]
+    from inn.export.base import export
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model"

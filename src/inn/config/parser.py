@@ -132,6 +132,20 @@ class OptionParser(ArgumentParser):
         for part, kinds in parts.items():
             self._part(f"{name}.{part}", kinds, chosen[part], field_help(config, part), defaults.get(part) or {})
 
+    def kind(self, name: str, kinds: Kinds, default: str, help: str, argv: Sequence[str]) -> None:
+        """Add `--name KIND`, and every option of the kind that `argv` names as `--KIND.option`.
+
+        Raises `InputError` for a kind that is not there.
+        """
+        kind = _given(f"--{name}", argv) or default
+        kinds.check(kind)
+        self.option(f"--{name}", default=default, help=f"{help} One of {', '.join(kinds)}.")
+        options, own = options_of(kinds, kind), option_names(kinds, kind)
+        if own:
+            group = self.add_argument_group(kind, (options.__doc__ or "").strip())
+            group.add_class_arguments(options, kind, as_group=False, skip={"kind"})
+        self._types.update({f"--{kind}.{key}": hint for key, hint in get_type_hints(options).items() if key in own})
+
     def _text(self, group: Any, option: str, default: Any, text: str, names: Iterable[str] | None) -> None:
         _completed(group.add_argument(option, type=str, default=default, help=text), names)
         self._types[option] = str

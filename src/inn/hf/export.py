@@ -1,4 +1,4 @@
-"""From a run to a folder that `transformers` opens."""
+"""The export `hf`: a folder that `transformers` opens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import GenerationConfig
 from transformers.utils import logging
 
-from inn.config.parts import plain
+from inn.config.parts import Options, plain
 from inn.data.names import Channels, Names
 from inn.data.tokens import Tokens
 from inn.hf.folder import CARD, TITLE
@@ -18,45 +18,32 @@ from inn.models.sequence import SequenceModel
 from inn.models.signal import SignalModel
 from inn.runs.beside import GENERATION, carry, fields_of
 from inn.runs.directory import Run
-from inn.runs.exported import is_exported, save_exported
-from inn.runs.load import load
-from inn.system.errors import InputError
-from inn.system.files import new_folder
+from inn.runs.exported import EXPERIENCE, save_exported
 from inn.training.summary import without_folder
 
 
-def export(run: str | Path | Run, folder: str | Path) -> Path:
-    """Write a run's best checkpoint as a folder for `transformers`, wholly or not at all; returns the folder.
+class HuggingFace:
+    """A folder that `transformers` opens; a model of signals, which it cannot be given, is for `inn.load` alone.
 
-    A model of signals, which `transformers` cannot be given, is written for `inn.load` alone.
-
-    Args:
-        run: a run directory, or one checkpoint in it (`RUN/checkpoints/step-...`).
-        folder: a new folder, or an empty one.
-
-    Raises `InputError` where the run cannot be loaded, is of a kind that `transformers` cannot be given, or where the
-    folder holds something already.
-
-    Example: ``export("runs/demo", "exported")``
+    Example: ``inn.export.export("runs/demo", "exported", to="hf")``
     """
-    folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"'{folder}' exists already and is not empty; give a new folder")
-    inn = load(run)
-    signals = isinstance(inn, SignalModel)
-    model = None if signals else INNForCausalLM.wrap(inn)  # type: ignore[arg-type]
-    home = home_of(run)
-    card = model_card(inn, Run(home))
-    with new_folder(folder) as temporary:
-        save_exported(inn, temporary) if model is None else write(model, temporary, home)
-        (temporary / CARD).write_text(card, encoding="utf-8")
-    return folder
 
+    def __init__(self, options: Options) -> None:
+        """It has no options."""
 
-def home_of(run: str | Path | Run) -> Path:
-    """The folder that a model's sidecars are in: the run of a checkpoint, a run or an exported folder itself."""
-    path = Path(run)
-    return path.parent.parent if path.parent.name == "checkpoints" and not is_exported(path) else path
+    def write(self, model: SequenceModel, folder: Path, home: Path) -> list[str]:
+        signals = isinstance(model, SignalModel)
+        if signals:
+            save_exported(model, folder)
+        else:
+            write(INNForCausalLM.wrap(model), folder, home)  # type: ignore[arg-type]
+        (folder / CARD).write_text(model_card(model, Run(home)), encoding="utf-8")
+        said = ["inn.load of this folder opens it"]
+        if not signals:
+            said = ["AutoModelForCausalLM.from_pretrained of this folder opens it after `import inn.hf`"]
+        if (folder / EXPERIENCE).exists():
+            said.append(f"{EXPERIENCE} holds what the run read last: do not publish it if that was private")
+        return said
 
 
 def write(model: INNForCausalLM, folder: Path, home: Path | None = None) -> None:

@@ -51,6 +51,12 @@ def is_exported(path: Path) -> bool:
         return False
 
 
+def home_of(run: str | Path) -> Path:
+    """The folder that a model's sidecars are in: the run of a checkpoint, a run or an exported folder itself."""
+    path = Path(run)
+    return path.parent.parent if path.parent.name == "checkpoints" and not is_exported(path) else path
+
+
 def load_exported(path: str | Path) -> SequenceModel:
     """The model of an exported folder, on the CPU, in evaluation mode, its vocabulary set and what it can recall.
 
