@@ -17,7 +17,13 @@ SCRIPTS = ("data", "draw", "figure", "graph", "groups", "wiring", "passage", "ne
 _DIGITS = 4
 
 
-def build_page(runs: Sequence[Mapping[str, Any]], *, made_with: str = "", play: Mapping[str, Any] | None = None) -> str:
+def build_page(
+    runs: Sequence[Mapping[str, Any]],
+    *,
+    made_with: str = "",
+    play: Mapping[str, Any] | None = None,
+    model: str | None = None,
+) -> str:
     """One self-contained HTML page that shows one run, or two side by side.
 
     Nothing of it is loaded from anywhere: style, script and data are inside, and its Content-Security-Policy allows no
@@ -30,18 +36,26 @@ def build_page(runs: Sequence[Mapping[str, Any]], *, made_with: str = "", play: 
         made_with: the command that made the page, shown at its end.
         play: where a person plays with the first run: `neurons`, how many there are, a `text` to begin with, and its
             `unit`. The page then asks the server that it came from, and nobody else (`inn.explorer.server`).
+        model: JavaScript that builds the model of `play["model"]` on the page itself, which then asks nobody
+            (`template/here.js` says what it is to define).
 
     >>> "<script>alert" in build_page([{"name": "<script>alert(1)</script>"}])
     False
     """
     data = {"runs": [_plain(dict(run)) for run in runs], "made_with": made_with, "play": play}
-    names = [*SCRIPTS, "play"] if play is not None else SCRIPTS
-    script, style = "\n".join(_template(f"{name}.js") for name in names), _template("style.css")
+    scripts = [_template(f"{name}.js") for name in SCRIPTS]
+    if model is not None:
+        scripts += [model, _template("here.js")]
+    if play is not None:
+        scripts.append(_template("play.js"))
+    script, style = "\n".join(scripts), _template("style.css")
     script = f'"use strict";\n(() => {{\n{script}\n}})();'
+    scripted = _hash(script) + ("" if model is None else " 'wasm-unsafe-eval'")  # WebAssembly needs leave, and no more
+    asks = "'none'" if play is None or model is not None else "'self'"
     parts = {
         "title": html.escape(" and ".join(str(run["name"]) for run in runs)),
-        "policy": f"default-src 'none'; img-src data: blob:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        f"connect-src '{'none' if play is None else 'self'}'; base-uri 'none'; form-action 'none'",
+        "policy": f"default-src 'none'; img-src data: blob:; style-src {_hash(style)}; script-src {scripted}; "
+        f"connect-src {asks}; base-uri 'none'; form-action 'none'",
         "style": style,
         "script": script,
         "data": as_script_data(data),

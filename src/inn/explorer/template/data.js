@@ -22,8 +22,9 @@ const breadth = (text) => graphemes(text).reduce((sum, part) => sum + (wide(part
 const onTask = () => app.looks.some((look) => look.passage?.facts.due || look.survey?.task);
 const each = () => (onTask() ? "target" : "symbol");
 
-/** Undo `packed`: base64, then deflate. */
+/** Undo `packed`: base64, then deflate; bytes stay as they are. */
 async function unpacked(text) {
+  if (text instanceof Uint8Array) return text;
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());

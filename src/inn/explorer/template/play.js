@@ -19,14 +19,33 @@ function saved() {
   }
 }
 
-/** Ask the server; a newer question of the same kind ends an older one. */
-function ask(name, more, signal) {
-  playing.serial = Math.max(playing.serial + 1, Date.now());
-  const body = { serial: playing.serial, text: playing.text.value, silenced: [...playing.silenced], ...more };
-  return fetch(name, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
-}
+/** The model on this machine that the page came from; a newer question of a kind ends an older one. */
+const server = {
+  async ask(name, question, signal) {
+    playing.serial = Math.max(playing.serial + 1, Date.now());
+    const body = JSON.stringify({ serial: playing.serial, ...question });
+    const answer = await fetch(name, { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
+    if (!answer.ok && answer.status !== 409) throw new Error((await answer.json().catch(() => ({}))).error ?? `the server answered ${answer.status}`);
+    return answer;
+  },
 
-const mistake = async (answer) => new Error((await answer.json().catch(() => ({}))).error ?? `the server answered ${answer.status}`);
+  /** What there is to show of the text; null where something newer was asked for. */
+  async read(question, signal) {
+    const answer = await this.ask("read", question, signal);
+    return answer.ok ? answer.json() : null;
+  },
+
+  /** Pieces of text that follow it. */
+  async *write(question, signal) {
+    const answer = await this.ask("write", question, signal);
+    if (!answer.ok) return;
+    const pieces = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let piece = await pieces.read(); !piece.done; piece = await pieces.read()) yield piece.value;
+  },
+};
+
+const engine = typeof here === "undefined" ? server : here;
+const asking = (more) => ({ text: playing.text.value, silenced: [...playing.silenced].sort((a, b) => a - b), ...more });
 const quiet = (error) => error.name === "AbortError";
 
 /** Read the text as it is now, and draw. */
@@ -35,11 +54,9 @@ async function readText() {
   keep();
   const { signal } = (playing.reading = new AbortController()), text = playing.text.value;
   try {
-    const answer = await ask("read", {}, signal);
-    if (answer.status === 409) return; // something newer was asked for
-    if (!answer.ok) throw await mistake(answer);
-    const { passage, whole_bits, said } = await answer.json();
-    if (signal.aborted) return;
+    const found = await engine.read(asking(), signal);
+    if (!found || signal.aborted) return;
+    const { passage, whole_bits, said } = found;
     playing.said.textContent = said.join("; ");
     if (!passage) {
       playing.bits.textContent = `Type at least 2 ${playing.unit}s`;
@@ -62,11 +79,8 @@ async function letWrite() {
   const { signal } = (playing.writing = new AbortController());
   playing.write.textContent = "Stop";
   try {
-    const answer = await ask("write", { tokens: 200, temperature: Number(playing.temperature.value) }, signal);
-    if (!answer.ok) throw await mistake(answer);
-    const pieces = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    for (let piece = await pieces.read(); !piece.done; piece = await pieces.read()) {
-      playing.text.value += piece.value;
+    for await (const piece of engine.write(asking({ tokens: 200, temperature: Number(playing.temperature.value) }), signal)) {
+      playing.text.value += piece;
       playing.text.scrollTop = playing.text.scrollHeight;
     }
   } catch (error) {
@@ -107,8 +121,9 @@ function playPanel({ neurons, text, unit = "character" }) {
     playing.said);
 }
 
-started.then(() => {
+started.then(async () => {
   const play = JSON.parse($("data").textContent).play;
+  await engine.begin?.(play.model);
   app.nothing = `Type at least 2 ${play.unit ?? "character"}s to see what the model does with them.`;
   $("main").before(playPanel(play));
   playing.text.focus();
