@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inn import InputError
-from inn.analysis import silenced
+from inn.analysis import cut, silenced
 from inn.explorer import player as players
 from inn.explorer.passage import read_passage
 from inn.explorer.player import Player
@@ -195,4 +195,16 @@ def test_many_sets_of_silenced_neurons_are_not_all_kept(player):
     for n in range(4):
         player.read(asked(n, silenced=[n]))
     assert len(player._readings) == players.KEPT
-    assert np.array_equal(player._readings[()][0], player.vocabulary.encode(TEXT))
+    assert np.array_equal(player._readings[(), ()][0], player.vocabulary.encode(TEXT))
+
+
+def test_closed_edges_carry_nothing(player, model):
+    passage = player.read(asked(0, closed=[[0, 1], [0, 1]]))["passage"]
+    assert passage["closed"] == [[0, 1]]
+    assert "closed" not in player.read(asked(1))["passage"]
+    with cut(model, [(0, 1)]):
+        bar = read_passage(model, player.vocabulary.encode(TEXT))
+    assert passage["bits"] == bar["bits"]
+    for wrong in ([[0]], [0, 1], [[0, 9]], "01"):
+        with pytest.raises(InputError, match="closed must be a list of pairs"):
+            player.read(asked(2, closed=wrong))

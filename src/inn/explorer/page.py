@@ -47,7 +47,7 @@ def build_page(
     if model is not None:
         scripts += [model, _template("here.js")]
     if play is not None:
-        scripts.append(_template("play.js"))
+        scripts += [_template("share.js"), _template("play.js")]
     script, style = "\n".join(scripts), _template("style.css")
     script = f'"use strict";\n(() => {{\n{script}\n}})();'
     scripted = _hash(script) + ("" if model is None else " 'wasm-unsafe-eval'")  # WebAssembly needs leave, and no more

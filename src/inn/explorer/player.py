@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from inn.analysis import silenced
+from inn.analysis import cut, silenced
 from inn.data.base import visible
 from inn.explorer.passage import SYMBOLS, Reading
 from inn.explorer.server import Superseded
@@ -23,6 +23,8 @@ HOP = 500
 """Where a text is too long, its beginning is left out in pieces of so many symbols: most keystrokes then cost one."""
 KEPT = 3
 """Sets of silenced neurons whose readings are kept."""
+Without = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
+"""Silenced neurons and closed edges (to, from), in order."""
 LATE = 1000
 """How far behind the newest a serial may be and count as late; one further behind is of another page, or a new one."""
 
@@ -30,8 +32,9 @@ LATE = 1000
 class Player:
     """Answers one page's questions, one at a time; a newer one ends an older one that is not done.
 
-    A question is a JSON object with `serial`, a number that grows, as milliseconds do, `text`, and `silenced`, a list
-    of neurons. At most the last `SYMBOLS` symbols of a text are read, and of those only what was not there before.
+    A question is a JSON object with `serial`, a number that grows, as milliseconds do, `text`, `silenced`, a list of
+    neurons, and `closed`, a list of edges [to, from]. At most the last `SYMBOLS` symbols of a text are read, and of
+    those only what was not there before.
     Reading starts from the run's experience, as writing does.
 
     Args:
@@ -44,7 +47,7 @@ class Player:
         assert model.vocabulary is not None
         self.model, self.vocabulary, self.neurons = model, model.vocabulary, model.config.neurons
         self._lock, self._serials, self._newest = Lock(), Lock(), -1
-        self._readings: dict[tuple[int, ...], tuple[np.ndarray, Reading]] = {}
+        self._readings: dict[Without, tuple[np.ndarray, Reading]] = {}
 
     def read(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Read `text`: the passage without the silenced neurons, and what the text costs with all of them.
@@ -52,18 +55,18 @@ class Player:
         Returns `passage` (as `read_passage` gives it; None for fewer than two symbols), `whole_bits` per symbol with
         all neurons, and `said`, what a person should know (symbols that were left out).
         """
-        serial, text, cut = self._request(asked)
+        serial, text, without = self._request(asked)
         symbols, said = self._symbols(text)
         if len(symbols) < 2:
             return {"passage": None, "whole_bits": None, "said": said}
         with self._lock:
-            passage = self._passage(symbols, cut, serial)
-            whole = self._passage(symbols, (), serial)["mean_bits"] if cut else passage["mean_bits"]
+            passage = self._passage(symbols, without, serial)
+            whole = self._passage(symbols, ((), ()), serial)["mean_bits"] if any(without) else passage["mean_bits"]
         return {"passage": passage, "whole_bits": whole, "said": said}
 
     def write(self, asked: dict[str, Any]) -> Iterator[str]:
         """Continue `text` by `tokens` symbols at `temperature`, from `seed`, without the silenced neurons."""
-        serial, text, cut = self._request(asked)
+        serial, text, without = self._request(asked)
         tokens, temperature, seed = asked.get("tokens", 200), asked.get("temperature", 0.7), asked.get("seed")
         if type(tokens) is not int or not 0 <= tokens <= WRITTEN:
             raise InputError(f"tokens must be an integer from 0 to {WRITTEN}, not {tokens!r:.80}")
@@ -73,34 +76,41 @@ class Player:
             raise InputError(f"seed must be an integer, not {seed!r:.80}")
         start = self.vocabulary.decode(self._symbols(text)[0])
         pieces = generate(self.model, start, tokens, temperature=temperature, seed=seed, unknown="skip")
-        return self._while_wanted(pieces, cut, serial)
+        return self._while_wanted(pieces, without, serial)
 
-    def _while_wanted(self, pieces: Iterator[str], cut: tuple[int, ...], serial: int) -> Iterator[str]:
-        with self._lock, self._without(cut):
+    def _while_wanted(self, pieces: Iterator[str], without: Without, serial: int) -> Iterator[str]:
+        with self._lock, self._lesion(without):
             for piece in pieces:
                 self._check(serial)
                 yield piece
 
-    def _passage(self, symbols: np.ndarray, cut: tuple[int, ...], serial: int) -> dict[str, Any]:
+    def _passage(self, symbols: np.ndarray, without: Without, serial: int) -> dict[str, Any]:
         """The passage; what was read of it before is not read again."""
         self._check(serial)
-        known, reading = self._readings.pop(cut, (symbols[:0], None))
+        known, reading = self._readings.pop(without, (symbols[:0], None))
         if reading is None or not np.array_equal(symbols[: len(known)], known):
             known, reading = symbols[:0], Reading(self.model, self.vocabulary, self.model.experience)
-        with self._without(cut):
+        with self._lesion(without):
             reading.read(symbols[len(known) :])
         if len(self._readings) >= KEPT:
             self._readings.pop(next(iter(self._readings)))  # the one that was not asked for the longest
-        self._readings[cut] = symbols, reading
+        self._readings[without] = symbols, reading
         return {
             "title": "What you type",
             "before": 0,
-            **({"silenced": list(cut)} if cut else {}),
+            **({"silenced": list(without[0])} if without[0] else {}),
+            **({"closed": list(map(list, without[1]))} if without[1] else {}),
             **reading.facts(symbols),
         }
 
-    def _without(self, cut: tuple[int, ...]):
-        return silenced(self.model, cut) if cut else nullcontext()
+    def _lesion(self, without: Without) -> ExitStack:
+        neurons, edges = without
+        with ExitStack() as stack:
+            if neurons:
+                stack.enter_context(silenced(self.model, neurons))
+            if edges:
+                stack.enter_context(cut(self.model, edges))
+            return stack.pop_all()
 
     def _symbols(self, text: str) -> tuple[np.ndarray, list[str]]:
         """The symbols of a text that are read, and what a person should know of the others."""
@@ -116,18 +126,24 @@ class Player:
             symbols = symbols[start:]
         return symbols, said
 
-    def _request(self, asked: dict[str, Any]) -> tuple[int, str, tuple[int, ...]]:
-        serial, text, cut = asked.get("serial"), asked.get("text"), asked.get("silenced", [])
+    def _request(self, asked: dict[str, Any]) -> tuple[int, str, Without]:
+        serial, text, muted = asked.get("serial"), asked.get("text"), asked.get("silenced", [])
+        closed = asked.get("closed", [])
         if type(serial) is not int or not isinstance(text, str):
             raise InputError("a question takes 'serial', an integer, and 'text', a string")
-        if not isinstance(cut, list) or not all(type(n) is int and 0 <= n < self.neurons for n in cut):
-            raise InputError(f"silenced must be a list of neurons from 0 to {self.neurons - 1}, not {cut!r:.80}")
+        if not self._neurons(muted):
+            raise InputError(f"silenced must be a list of neurons from 0 to {self.neurons - 1}, not {muted!r:.80}")
+        if not isinstance(closed, list) or not all(self._neurons(edge) and len(edge) == 2 for edge in closed):
+            raise InputError(f"closed must be a list of pairs [to, from] of neurons, not {closed!r:.80}")
         with self._serials:
             if self._newest - LATE < serial < self._newest:
                 raise Superseded
             self._newest = serial
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # half of a pair is no character
-        return serial, text, tuple(sorted(set(cut)))
+        return serial, text, (tuple(sorted(set(muted))), tuple(sorted({(to, source) for to, source in closed})))
+
+    def _neurons(self, given: Any) -> bool:
+        return isinstance(given, list) and all(type(n) is int and 0 <= n < self.neurons for n in given)
 
     def _check(self, serial: int) -> None:
         if serial != self._newest:

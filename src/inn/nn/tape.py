@@ -214,28 +214,42 @@ class RoundTape:
             return
         x = self._samples(sent.detach()).float()
         listed = self.tape.on_edges(self.r, edges)
-        gram = torch.einsum("iojd,ioje->ijde", matrices.detach().float(), matrices.detach().float())
-        # Σ_x ‖R x‖² = <R'R, Σ_x x x'>: second moments of the senders in place of a message per edge and symbol.
-        moments = torch.einsum("sjd,sje->jde", x, x)
-        if edges is not None:
-            moments = moments[edges.sources if places is None else places]
-        squares = (gram * moments).sum((-2, -1)).clamp_min(0)
+        if edges is not None and places is None:
+            places = edges.sources
+        squares, sizes = _squares(x, matrices.detach().float(), places, self.tape.each)
         if edges is not None:
             squares = _placed(squares, edges, listed)
         self.tape.accumulate_squares("routing", self.r, squares[None], len(x))
-        if self.tape.each:
-            if edges is None:
-                sizes = torch.einsum("sjd,ijde,sje->sij", x, gram, x).clamp_min(0).sqrt()
-                self.tape.keep("routing", self.r, sizes[:, None])
-            else:
-                arriving = x[:, edges.sources if places is None else places]
-                sizes = torch.einsum("sikd,ikde,sike->sik", arriving, gram, arriving).clamp_min(0).sqrt()
-                self.tape.keep_edges(self.r, sizes[:, None], edges)
+        if sizes is not None:
+            sizes = sizes[:, None]
+            self.tape.keep("routing", self.r, sizes) if edges is None else self.tape.keep_edges(self.r, sizes, edges)
 
     def _samples(self, values: Tensor) -> Tensor:
         """`[B, T, ...]` -> `[samples, ...]`, masked symbols left out."""
         flat = values.flatten(0, 1)
         return flat if self.mask is None else flat[self.mask.flatten()]
+
+
+def _squares(x: Tensor, matrices: Tensor, places: Tensor | None, each: bool) -> tuple[Tensor, Tensor | None]:
+    """Of what goes over each edge, ‖R x‖² summed over samples `[N_to, K]`, and with `each` the sizes `[s, N_to, K]`.
+
+    Args:
+        x: `[s, N_from, D]`.
+        matrices: R, `[N_to, I, K, D]`.
+        places: `[N_to, K]`, what of x goes over each edge; None where K is N_from and goes over in order.
+    """
+    over, few = "sjd" if places is None else "sijd", len(x) < x.shape[-1]
+    spread_out = x if places is None or not (few or each) else x[:, places]
+    if few:  # the messages themselves are less work
+        squares = torch.einsum(f"iojd,{over}->sioj", matrices, spread_out).square().sum(2)
+        return squares.sum(0), squares.sqrt() if each else None
+    gram = torch.einsum("iojd,ioje->ijde", matrices, matrices)
+    # Σ_x ‖R x‖² = <R'R, Σ_x x x'>: second moments of the senders in place of a message per edge and symbol.
+    moments = torch.einsum("sjd,sje->jde", x, x)
+    squares = (gram * (moments if places is None else moments[places])).sum((-2, -1)).clamp_min(0)
+    if not each:
+        return squares, None
+    return squares, torch.einsum(f"{over},ijde,{over[:-1]}e->sij", spread_out, gram, spread_out).clamp_min(0).sqrt()
 
 
 def _root_mean_square(x: Tensor) -> Tensor:

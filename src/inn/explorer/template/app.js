@@ -5,6 +5,7 @@ const app = {
   at: 0,
   playing: false,
   nothing: "There is nothing to show of this run.",
+  onEdge: null, // where a person plays: closes an edge (to, from), or opens it
   /** The place in the text of one run: where all are, or its own last symbol. */
   place: (look) => Math.min(app.at, look.passage.symbols - 1),
 };

@@ -21,7 +21,7 @@ class Reading {
     this.bits.push(this.expected ? -this.expected[symbol] / Math.LN2 : null);
     model.step(symbol);
     this.expected = logSoftmax(model.logits);
-    const best = ranked(this.expected).slice(0, BEST);
+    const best = ranked([...this.expected]).slice(0, BEST);
     this.symbols.push(symbol);
     this.top.push(...best);
     this.shares.push(...best.map((i) => Math.exp(this.expected[i])));
@@ -38,7 +38,7 @@ class Reading {
     for (const at of this.activity) at.forEach((value, i) => { means[Math.floor(i / neurons)] += value / (T * neurons); });
     const relative = (value, i) => value / Math.max(means[Math.floor(i / neurons)], 1e-30);
     return {
-      title: "What you type", before: 0, ...(this.without.length ? { silenced: this.without } : {}),
+      title: "What you type", before: 0, ...(this.without.length ? { silenced: this.without } : {}), ...(this.closed.length ? { closed: this.closed } : {}),
       symbols: T, asked: T, unit: vocabulary.unit, text: pieces(this.symbols), labels: used.map(labelOf), ids: this.symbols.map((s) => place.get(s)),
       bits: this.bits, mean_bits: counted.reduce((a, b) => a + b, 0) / counted.length,
       top: { each: Math.min(BEST, model.logits.length), ids: this.top.map((s) => place.get(s)), shares: this.shares },
@@ -140,7 +140,7 @@ const here = {
     return reading;
   },
 
-  async read({ text, silenced, closed = [] }, signal) {
+  async read({ text, silenced, closed }, signal) {
     const { symbols: all, unknown } = symbolsOf(text), said = [];
     if (unknown.length) said.push(`left out, unknown to the model: ${unknown.slice(0, 20).join(" ")}${unknown.length > 20 ? ` and ${unknown.length - 20} more` : ""}`);
     const start = all.length > READ ? Math.ceil((all.length - READ) / HOP) * HOP : 0, symbols = all.slice(start);
@@ -151,7 +151,7 @@ const here = {
     return { passage, whole_bits: whole.mean_bits, said };
   },
 
-  async *write({ text, silenced, closed = [], tokens, temperature }, signal) {
+  async *write({ text, silenced, closed, tokens, temperature }, signal) {
     const { symbols } = symbolsOf(text), decoder = numberOf ? null : new TextDecoder();
     const reading = { ...(await this.passage(symbols.slice(-READ), silenced, closed, signal)) };
     let expected = reading.expected ?? new Float64Array(model.logits.length);

@@ -87,9 +87,14 @@ function matricesFigure(look) {
   };
   const kept = passage.facts.routing.kept;
   const [stretch, control] = stretchBox(() => node.redraw());
+  const cellAt = (px, py, width) => {
+    const { columns, side } = layout(width), r = Math.floor((py - 18) / (side + 26)) * columns + Math.floor((px - 20) / (side + 14));
+    const i = Math.floor((((py - 18) % (side + 26)) / side) * N), j = Math.floor((((px - 20) % (side + 14)) / side) * N);
+    return px > 20 && py > 18 && r < R && i < N && j < N ? [i, j] : null;
+  };
   const node = figure({
     title: "Routing at this symbol",
-    note: `Row: the listener; column: whom it hears; colour: the share, from zero. ${evenly(passage)}` + (passage.silenced.size ? " Grey: silenced." : "") + (kept ? ` The ${kept === 1 ? "strongest source" : `${kept} strongest sources`} of each neuron.` : ""),
+    note: `Row: the listener; column: whom it hears; colour: the share, from zero. ${evenly(passage)}` + (passage.silenced.size ? " Grey: silenced." : "") + (app.onEdge ? " Click on a cell to close that edge in all rounds, again to open it." : "") + (kept ? ` The ${kept === 1 ? "strongest source" : `${kept} strongest sources`} of each neuron.` : ""),
     controls: [control],
     height: (width) => { const { columns, side } = layout(width); return Math.ceil(R / columns) * (side + 26) + 48; },
     draw: (ctx, width) => {
@@ -99,6 +104,7 @@ function matricesFigure(look) {
         write(ctx, `round ${r + 1}`, x, y - 9);
         const { silenced } = passage, strength = (i, j) => strengthOf(passage, matrix[i * N + j], stretch.checked);
         drawHeat(ctx, x, y, side, side, N, N, silenced.size ? (i, j) => (silenced.has(i) || silenced.has(j) ? null : strength(i, j)) : strength);
+        for (const [i, j] of passage.facts.closed ?? []) write(ctx, "×", x + ((j + 0.5) * side) / N, y + ((i + 0.5) * side) / N, { anchor: "center", size: Math.max(8, (0.8 * side) / N), colour: palette().warm, bold: true });
         if (r % columns === 0 && N <= 16) for (let n = 0; n < N; n++) write(ctx, String(n), x - 5, y + ((n + 0.5) * side) / N, { anchor: "right", size: 9 });
         if (N <= 16) for (let n = 0; n < N; n++) write(ctx, String(n), x + ((n + 0.5) * side) / N, y + side + 8, { anchor: "center", size: 9 });
       }
@@ -110,6 +116,7 @@ function matricesFigure(look) {
       return rows;
     },
     label: () => graphInWords(passage, app.place(look)),
+    click: app.onEdge && ((px, py, canvas) => { const edge = cellAt(px, py, canvas.clientWidth); if (edge) app.onEdge(...edge); }),
   });
   onMove(node.redraw, node);
   return node;

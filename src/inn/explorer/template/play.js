@@ -1,13 +1,13 @@
 // Playing: a person types, the page asks the model on this machine to read it, silences neurons, lets it go on.
 
 // Serials grow with the clock: of several pages, the one in which something was done last is listened to.
-const playing = { serial: 0, silenced: new Set(), reading: null, writing: null };
+const playing = { serial: 0, silenced: new Set(), closed: new Map(), reading: null, writing: null };
 const MEMORY = `inn ${location.pathname}`; // of this server, in this tab
 
 /** What a person typed and chose, kept over a reload; `saved()` gives {} where there is nothing, or no storage. */
 function keep() {
   try {
-    sessionStorage.setItem(MEMORY, JSON.stringify({ text: playing.text.value, silenced: [...playing.silenced], temperature: playing.temperature.value }));
+    sessionStorage.setItem(MEMORY, JSON.stringify({ ...asking(), temperature: playing.temperature.value }));
   } catch { /* storage may be switched off, or full */ }
 }
 
@@ -45,7 +45,8 @@ const server = {
 };
 
 const engine = typeof here === "undefined" ? server : here;
-const asking = (more) => ({ text: playing.text.value, silenced: [...playing.silenced].sort((a, b) => a - b), ...more });
+const byNumber = (a, b) => a - b;
+const asking = (more) => ({ text: playing.text.value, silenced: [...playing.silenced].sort(byNumber), closed: [...playing.closed.values()].sort((a, b) => a[0] - b[0] || a[1] - b[1]), ...more });
 const quiet = (error) => error.name === "AbortError";
 
 /** Read the text as it is now, and draw. */
@@ -65,7 +66,8 @@ async function readText() {
       return;
     }
     const cost = passage.mean_bits - whole_bits;
-    playing.bits.replaceChildren(`${format.bits(passage.mean_bits)} bits per ${playing.unit}`, passage.silenced ? el("span", {}, `, ${format.signed(cost)} bits from silenced neurons`) : "");
+    playing.bits.replaceChildren(`${format.bits(passage.mean_bits)} bits per ${playing.unit}`, passage.silenced || passage.closed ? el("span", {}, `, ${format.signed(cost)} bits from ${passage.silenced ? "silenced neurons" : "closed edges"}`) : "");
+    playing.dares.note(passage, whole_bits);
     app.at = passage.symbols - 1;
     if (await render(passage, 0, signal)) playing.text.dataset.drawn = text; // for whoever waits for it
   } catch (error) {
@@ -97,9 +99,28 @@ function silence(n, node) {
   readText();
 }
 
+/** Close an edge, or open it again. */
+function closeEdge(to, from) {
+  const key = `${to}-${from}`;
+  if (!playing.closed.delete(key)) playing.closed.set(key, [to, from]);
+  readText();
+}
+
+async function copyLink() {
+  const link = linkTo(asking());
+  try {
+    await navigator.clipboard.writeText(link);
+    playing.said.textContent = "The link is copied: it has the text and what is silenced, and leads to this page.";
+  } catch { // no leave to write there, as on a page from disk
+    location.hash = link.split("#")[1];
+    playing.said.textContent = "The address of this page has the text and what is silenced now: copy it from there.";
+  }
+}
+
 function playPanel({ neurons, text, unit = "character" }) {
-  const before = saved();
-  Object.assign(playing, { unit, silenced: new Set((before.silenced ?? []).filter((n) => n < neurons)) });
+  const before = linked(neurons) ?? saved(), there = (n) => n < neurons;
+  const closed = (before.closed ?? []).filter((edge) => edge.every(there)).map((edge) => [edge.join("-"), edge]);
+  Object.assign(playing, { unit, silenced: new Set((before.silenced ?? []).filter(there)), closed: new Map(closed), dares: dares(unit) });
   playing.text = el("textarea", { rows: 3, spellcheck: false, lang: "", dir: "auto", maxlength: 200_000, "aria-label": "Your text", oninput: () => { playing.writing?.abort(); readText(); } });
   playing.text.value = before.text ?? text;
   playing.bits = el("output.number", { "aria-live": "polite" });
@@ -116,9 +137,11 @@ function playPanel({ neurons, text, unit = "character" }) {
   return el("section.play", { "aria-label": "Play" },
     el("p.seen", {}, el("strong", {}, "Type here: "), `the model reads as you type. The number is how many bits per ${unit} it needs: the fewer, the better it predicts. Then silence one neuron after the other, and see what each costs.`),
     playing.text,
-    el("div.controls", {}, playing.write, el("label.choice", {}, "temperature ", playing.temperature, heat), playing.bits),
+    el("div.controls", {}, playing.write, el("label.choice", {}, "temperature ", playing.temperature, heat),
+      el("button.plain", { type: "button", onclick: copyLink }, "Copy a link"),
+      el("button.plain", { type: "button", onclick: () => app.looks[0].passage && pictureOf(app.looks[0]).toBlob((blob) => save("what-it-read.png", blob)) }, "Save a picture"), playing.bits),
     el("div.controls", { role: "group", "aria-label": "Neurons to silence" }, el("span.note", {}, "Silence neurons"), Array.from({ length: neurons }, (_, n) => toggle(n))),
-    playing.said);
+    playing.said, playing.dares.node);
 }
 
 started.then(async () => {
@@ -126,6 +149,7 @@ started.then(async () => {
   await engine.begin?.(play.model);
   app.nothing = `Type at least 2 ${play.unit ?? "character"}s to see what the model does with them.`;
   $("main").before(playPanel(play));
+  app.onEdge = closeEdge;
   playing.text.focus();
   readText();
 });
