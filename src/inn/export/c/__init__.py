@@ -1,0 +1,1 @@
+"""A program in C99, and the files round it."""

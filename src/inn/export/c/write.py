@@ -1,0 +1,56 @@
+"""`inn export RUN DIR --to c`: a trained model as C99 that needs no library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inn.config.parts import Options
+from inn.data.vocabulary import Bytes, Characters
+from inn.export.c.source import source_of, template
+from inn.export.trace import program_of
+from inn.models.sequence import SequenceModel
+from inn.system.errors import InputError
+
+
+@dataclass
+class COptions(Options):
+    """How a model is written in C."""
+
+    int8: bool = False
+    """Weights of linear maps in 8 bits, with a scale for each output, instead of float32."""
+
+
+class C:
+    """A model as `model.c`, `model.h` and `model.bin`, with a `main.c` that scores and generates."""
+
+    Options = COptions
+
+    def __init__(self, options: COptions):
+        self.options = options
+
+    def write(self, model: SequenceModel, folder: Path, home: Path) -> list[str]:
+        """Write the files; see `inn.export.Export`."""
+        if not getattr(model, "symbols", True):
+            raise InputError("an export to C takes models of symbols; a model of signals has none")
+        model = model.eval()
+        size = f"{model.num_parameters:,} parameters"
+        source = source_of(
+            program_of(model), f"A {type(model).__name__} of {size}, written by INN", texts_of(model), self.options.int8
+        )
+        (folder / "model.h").write_text(source.header, encoding="utf-8")
+        (folder / "model.c").write_text(source.code, encoding="utf-8")
+        (folder / "model.bin").write_bytes(source.weights)
+        (folder / "main.c").write_text(template("main.c"), encoding="utf-8")
+        return ["cc -O3 -march=native -o model main.c model.c -lm", "./model score < text.txt"]
+
+
+def texts_of(model: Any) -> list[bytes] | None:
+    """What each symbol is in a text, in UTF-8; None where symbols are no pieces of text by themselves."""
+    vocabulary = getattr(model, "vocabulary", None)
+    if isinstance(vocabulary, Bytes):
+        return [bytes([i]) for i in range(256)]
+    if isinstance(vocabulary, Characters):
+        return [vocabulary.decode([i]).encode("utf-8", "surrogatepass") for i in range(vocabulary.size)]
+    return None
