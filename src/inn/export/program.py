@@ -186,12 +186,14 @@ class Program:
         symbol: the symbol that is read, one whole number.
         logits: what is predicted.
         states: what is carried, changed by `ops`; `data` is what it is at the beginning.
+        carried: the same as the model has it: the parts of its state, in their order.
         ops: what is done, in order.
     """
 
     symbol: Buffer
     logits: Buffer
     states: list[Buffer]
+    carried: list[View]
     ops: list[Op] = field(default_factory=list)
 
     @property

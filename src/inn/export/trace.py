@@ -58,7 +58,7 @@ def program_of(model: SequenceModel) -> Program:
     buffer = Buffer("symbol", "input", (1,), "int64")
     known[first] = View(buffer, (1,), (1,))
     scanned = {str(n.args[7]) for n in found.graph.nodes if str(n.target) == "inn.selective_scan_fwd.default"}
-    states = []
+    states, carried = [], []
     for name, ((r, part), t) in zip(others, state.items(), strict=True):
         # A scan runs over its channels: they stand side by side.
         wide = padded_to(t.shape[-2]) if name in scanned else 0
@@ -66,15 +66,15 @@ def program_of(model: SequenceModel) -> Program:
         own = Buffer(_state_name(r, part), "state", tuple(laid.shape), dtype_name(t), laid.contiguous())
         steps = strides_of(own.shape)
         known[name] = View(own, tuple(t.shape), (*steps[:-2], 1, wide) if wide else steps)
+        carried.append(known[name])
         states.append(own)
     logits, *after = lowering.graph(found.graph, known)
     shape = lowering.view(logits).shape
     output = Buffer("logits", "output", (shape[-1],), "float32")
-    for own, value in zip(states, after, strict=True):
-        target = next(v for v in known.values() if isinstance(v, View) and v.buffer is own)
+    for target, value in zip(carried, after, strict=True):
         lowering.copy(value, target, "state")
     lowering.copy(logits, View(output, shape, strides_of(shape)), "head")
-    return simplified(Program(buffer, output, states, lowering.ops))
+    return simplified(Program(buffer, output, states, carried, lowering.ops))
 
 
 def _state_name(r: int, part: str) -> str:

@@ -14,13 +14,14 @@ import torch
 
 from inn.export.c.calls import Printer
 from inn.export.c.printer import TYPES, number
+from inn.export.c.saved import bytes_of, in_order
 from inn.export.program import Buffer, Program
 from inn.system.errors import InputError
 
-MAGIC, STATE_MAGIC = 0x4D4E4E49, 0x534E4E49
-"""`INNM` and `INNS`, as whole numbers of 32 bits whose first byte is the lowest."""
-SMALL = 16
-"""A matrix with fewer inputs is left in float32 where others have 8 bits: it would save next to nothing."""
+MAGIC = 0x4D4E4E49
+"""`INNM`, as a whole number of 32 bits whose first byte is the lowest."""
+INPUTS, OUTPUTS = 16, 64
+"""A matrix with fewer is left in float32 where others have 8 bits: it would be slower, and save next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def source_of(program: Program, title: str, texts: Sequence[bytes] | None, int8:
         texts: what each symbol is in a text; None where symbols are only numbers.
         int8: whether linear maps have weights of 8 bits, with a scale for each output.
     """
-    few = frozenset(b for b in program.weights if int8 and b.linear and b.shape[-1] >= SMALL)
+    large = [b for b in program.weights if b.linear and b.shape[1] >= OUTPUTS and b.shape[2] >= INPUTS]
+    few = frozenset(large if int8 else ())
     printer = Printer(program, few)
     body = printer.body()
     arrays, places = _arrays(program, few)
@@ -86,9 +88,8 @@ def source_of(program: Program, title: str, texts: Sequence[bytes] | None, int8:
         "first_words": "\n".join(words),
         "texts": _texts(texts),
     }
-    plain = _filled("model.c.txt", values)
-    fingerprint = zlib.crc32(plain.encode())
-    code = plain.replace("@fingerprint@", f"0x{fingerprint:08X}u")
+    fingerprint = zlib.crc32(_filled("model.c.txt", {**values, "title": ""}).encode())
+    code = _filled("model.c.txt", {**values, "fingerprint": f"0x{fingerprint:08X}u"})
     head = np.array([MAGIC, fingerprint, len(payload) & 0xFFFFFFFF, zlib.adler32(payload)], dtype="<u4")
     return Source(_filled("model.h.txt", values), code, head.tobytes() + payload, fingerprint)
 
@@ -123,9 +124,9 @@ def _arrays(program: Program, few: frozenset[Buffer]) -> tuple[dict[str, list[np
 def _states(program: Program) -> tuple[list[str], list[str], list[str], str]:
     """What is carried: fields, how they begin, their first words, and what is defined for them."""
     fields, begun, words, defined, checks = [], [], [], [], []
-    for buffer in sorted(program.states, key=lambda b: -_bytes(b)):
+    for buffer in in_order(program):
         kind, name = TYPES[buffer.dtype], buffer.name
-        if _bytes(buffer) < 4:
+        if bytes_of(buffer) < 4:
             raise InputError(f"the state '{name}' is of {buffer.dtype}, which an export to C does not carry")
         fields.append(f"  {kind} {name}[{max(buffer.size, 1)}]; /* {' x '.join(map(str, buffer.shape))} */")
         assert buffer.data is not None
@@ -146,10 +147,6 @@ def _states(program: Program) -> tuple[list[str], list[str], list[str], str]:
     lines = ["/* Whether the symbols in what was restored are symbols: they are places in tables. */"]
     lines += ["static int state_is_sound(const model_state *s) {", "  (void)s;", *checks, "  return 1;", "}"]
     return fields, begun, words, "\n".join([*defined, *lines])
-
-
-def _bytes(buffer: Buffer) -> int:
-    return {"int64_t": 8, "double": 8, "uint8_t": 1}.get(TYPES[buffer.dtype], 4)
 
 
 def _sound(buffer: Buffer, vocab: int) -> list[str]:

@@ -8,10 +8,14 @@ from typing import Any
 
 from inn.config.parts import Options
 from inn.data.vocabulary import Bytes, Characters
+from inn.export.c.saved import saved
 from inn.export.c.source import source_of, template
 from inn.export.trace import program_of
 from inn.models.sequence import SequenceModel
 from inn.system.errors import InputError
+
+STATE = "state.bin"
+"""A state to begin with: what a run has recalled."""
 
 
 @dataclass
@@ -20,6 +24,8 @@ class COptions(Options):
 
     int8: bool = False
     """Weights of linear maps in 8 bits, with a scale for each output, instead of float32."""
+    experience: bool = True
+    """Write what the run has recalled beside it, where it has."""
 
 
 class C:
@@ -34,16 +40,19 @@ class C:
         """Write the files; see `inn.export.Export`."""
         if not getattr(model, "symbols", True):
             raise InputError("an export to C takes models of symbols; a model of signals has none")
-        model = model.eval()
-        size = f"{model.num_parameters:,} parameters"
-        source = source_of(
-            program_of(model), f"A {type(model).__name__} of {size}, written by INN", texts_of(model), self.options.int8
-        )
-        (folder / "model.h").write_text(source.header, encoding="utf-8")
-        (folder / "model.c").write_text(source.code, encoding="utf-8")
+        title = f"A {type(model).__name__} of {model.num_parameters:,} parameters, written by INN"
+        program = program_of(model.eval())
+        source = source_of(program, title, texts_of(model), self.options.int8)
+        texts = {"model.h": source.header, "model.c": source.code, "main.c": template("main.c")}
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
         (folder / "model.bin").write_bytes(source.weights)
-        (folder / "main.c").write_text(template("main.c"), encoding="utf-8")
-        return ["cc -O3 -march=native -o model main.c model.c -lm", "./model score < text.txt"]
+        said = ["cc -O3 -march=native -o model main.c model.c -lm", "./model score < TEXT; ./model generate < PROMPT"]
+        experience = getattr(model, "experience", None)
+        if experience is not None and self.options.experience:
+            (folder / STATE).write_bytes(saved(program, source.fingerprint, experience))
+            said.append(f"{STATE} holds what the run read last, for -e {STATE}: do not publish it if that was private")
+        return said
 
 
 def texts_of(model: Any) -> list[bytes] | None:
