@@ -122,9 +122,9 @@ def apart(model, compiled, steps):
 @pytest.mark.parametrize("recall", RECALLS)
 def test_steps_agree(recall, tmp_path):
     model, _ = known(recall)
-    for cc in COMPILERS:
+    for cc in COMPILERS if recall == "counts" else COMPILERS[:1]:
         (tmp_path / cc).mkdir()
-        assert apart(model, Compiled(model, tmp_path / cc, cc=cc), 150) < 1e-5
+        assert apart(model, Compiled(model, tmp_path / cc, cc=cc), 60) < 1e-5
 
 
 @functools.cache
@@ -227,9 +227,10 @@ def test_the_program_scores_and_generates(kind, tmp_path):
     vocabulary = {"characters": Characters("abcdefghijklmnopqrstuvwx é\n"), "bytes": Bytes(), "numbers": None}[kind]
     model = small(recall=LAST, vocab=256) if kind == "bytes" else known("last")[0]
     model.vocabulary = vocabulary
-    write(model, tmp_path)
+    sources = ["-DMODEL_IMPLEMENTATION", "main.c"] if kind == "numbers" else ["main.c", "model.c"]
+    C(COptions(single=kind == "numbers")).write(model, tmp_path, tmp_path)
     cc = COMPILERS[-1]
-    subprocess.run([cc, *STRICT, *SANITIZED, "-o", "model", "main.c", "model.c", "-lm"], cwd=tmp_path, check=True)
+    subprocess.run([cc, *STRICT, *SANITIZED, "-o", "model", *sources, "-lm"], cwd=tmp_path, check=True)
     read = "abé cabé ba\n" * 3 if vocabulary else "0 1 2 3 4 5 " * 4
     symbols = vocabulary.encode(read).tolist() if vocabulary else [int(s) for s in read.split()]
 

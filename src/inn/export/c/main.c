@@ -3,7 +3,7 @@
  *   model score [-e STATE] < text            bits per symbol
  *   model generate [-n COUNT] [-t TEMPERATURE] [-s SEED] [-e STATE] < prompt
  *
- * -w WEIGHTS is model.bin if not given; -e begins with a saved state. Where symbols are only numbers, so is the input.
+ * -w WEIGHTS is model.bin if not given, or what is in model.h; -e begins with a saved state. Where symbols are only numbers, so is the input.
  */
 #include <math.h>
 #include <stdio.h>
@@ -99,7 +99,11 @@ static int restore(const model *m, model_state *s, const char *path) {
 }
 
 int main(int argc, char **argv) {
+#ifdef MODEL_EMBEDDED
+  const char *weights = NULL, *state = NULL;
+#else
   const char *weights = "model.bin", *state = NULL;
+#endif
   long count = 200;
   double temperature = 1.0;
   unsigned long long seed = (unsigned long long)time(NULL);
@@ -120,7 +124,7 @@ int main(int argc, char **argv) {
   seed = seed ? seed : 1;
 
   model *m = model_open(weights);
-  if (!m) return fail("cannot be read, is damaged, or is of another model", weights);
+  if (!m) return fail("cannot be read, is damaged, or is of another model", weights ? weights : "model");
   model_state *s = model_start(m);
   int failed = s ? 0 : fail("there is not enough memory", "model");
   if (s && state && restore(m, s, state)) failed = fail("cannot be read, is damaged, or is of another model", state);

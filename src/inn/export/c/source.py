@@ -94,6 +94,20 @@ def source_of(program: Program, title: str, texts: Sequence[bytes] | None, int8:
     return Source(_filled("model.h.txt", values), code, head.tobytes() + payload, fingerprint)
 
 
+def single(source: Source) -> str:
+    """A model as one header: its code and its weights stand where `MODEL_IMPLEMENTATION` is defined."""
+    padded = source.weights + bytes(-len(source.weights) % 8)
+    words = [f"0x{word:X}u" for word in np.frombuffer(padded, dtype="<u8").tolist()]
+    rows = ",\n".join(", ".join(words[i : i + 6]) for i in range(0, len(words), 6))
+    start, end = source.header.rsplit("#endif", 1)
+    start = start.replace("Weights from a file.", "Weights from a file, or those below where `path` is NULL.")
+    start = start.replace("enum { MODEL_SYMBOLS", "#define MODEL_EMBEDDED\nenum { MODEL_SYMBOLS")
+    code = source.code.replace(
+        '#include "model.h"\n', f"#include <stdint.h>\nstatic const uint64_t model_words[] = {{\n{rows}}};\n"
+    )
+    return f"{start}#endif{end}\n#ifdef MODEL_IMPLEMENTATION\n#undef MODEL_IMPLEMENTATION\n{code}#endif\n"
+
+
 def _arrays(program: Program, few: frozenset[Buffer]) -> tuple[dict[str, list[np.ndarray]], list[tuple[str, int]]]:
     """All weights by type, one behind the other, and where each begins."""
     arrays: dict[str, list[np.ndarray]] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from inn.config.parts import Options
 from inn.data.vocabulary import Bytes, Characters
 from inn.export.c.saved import saved
-from inn.export.c.source import source_of, template
+from inn.export.c.source import single, source_of, template
 from inn.export.trace import program_of
 from inn.models.sequence import SequenceModel
 from inn.system.errors import InputError
@@ -24,6 +24,8 @@ class COptions(Options):
 
     int8: bool = False
     """Weights of linear maps in 8 bits, with a scale for each output, instead of float32."""
+    single: bool = False
+    """One header with the code and the weights: define MODEL_IMPLEMENTATION in one file of yours."""
     experience: bool = True
     """Write what the run has recalled beside it, where it has."""
 
@@ -44,10 +46,14 @@ class C:
         program = program_of(model.eval())
         source = source_of(program, title, texts_of(model), self.options.int8)
         texts = {"model.h": source.header, "model.c": source.code, "main.c": template("main.c")}
+        if self.options.single:
+            texts = {"model.h": single(source), "main.c": texts["main.c"]}
+        else:
+            (folder / "model.bin").write_bytes(source.weights)
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
-        (folder / "model.bin").write_bytes(source.weights)
-        said = ["cc -O3 -march=native -o model main.c model.c -lm", "./model score < TEXT; ./model generate < PROMPT"]
+        given = "-DMODEL_IMPLEMENTATION main.c" if self.options.single else "main.c model.c"
+        said = [f"cc -O3 -march=native -o model {given} -lm", "./model score < TEXT; ./model generate < PROMPT"]
         experience = getattr(model, "experience", None)
         if experience is not None and self.options.experience:
             (folder / STATE).write_bytes(saved(program, source.fingerprint, experience))
