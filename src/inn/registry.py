@@ -274,9 +274,13 @@ EXPORTS = Kinds(
     "inn.exports",
     {
         "hf": "inn.hf.export:HuggingFace",
+        "c": "inn.export.c.write:C",
+        "web": "inn.export.web.page:Web",
     },
     {
         "hf": "inn.config.parts:Options",
+        "c": "inn.export.c.write:COptions",
+        "web": "inn.export.web.page:WebOptions",
     },
 )
 

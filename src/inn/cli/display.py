@@ -186,8 +186,17 @@ class _Amount(ProgressColumn):
         return (DownloadColumn() if in_bytes else TaskProgressColumn()).render(task)
 
 
-def write_look(run: str, other: str | None, out: Path, made_with: str, **options: Any) -> dict[str, Any]:
-    """Write the page of a run (see `inn.explorer.look`); returns what it shows and where it is, as plain data."""
+START = 300
+"""Characters of the passage that a live page begins with."""
+
+
+def write_look(
+    run: str, other: str | None, out: Path, made_with: str, live: bool = False, **options: Any
+) -> dict[str, Any]:
+    """Write the page of a run (see `inn.explorer.look`); returns what it shows and where it is, as plain data.
+
+    `live`: with the model itself on it, which reads the beginning of the passage there.
+    """
     from inn.explorer.look import collect, write_page
 
     said: list[str] = []
@@ -195,9 +204,17 @@ def write_look(run: str, other: str | None, out: Path, made_with: str, **options
         looks = collect(run, other, **options, report=report, warn=said.append)
     for sentence in said:
         console(to_stderr=True).print(f"inn: {sentence}", soft_wrap=True)
-    write_page(looks, out, made_with=made_with)
     facts = {name: looks[0]["passage"][name] for name in ("symbols", "unit", "title")}
-    return {"run": run, **facts, "play": looks[0]["play"], "page": out, "bytes": out.stat().st_size}
+    model: dict[str, Any] = {}
+    if live:
+        from inn.export.web.page import WebOptions, live_model
+        from inn.runs.load import load
+
+        text = "".join(looks[0].pop("passage")["text"])[:START]
+        model = live_model(load(run), WebOptions(text=text))
+    play = looks[0].pop("play") if live else looks[0]["play"]
+    write_page(looks, out, made_with=made_with, **model)
+    return {"run": run, **facts, "play": play, "page": out, "bytes": out.stat().st_size}
 
 
 def tell_look(facts: dict[str, Any]) -> None:

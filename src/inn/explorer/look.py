@@ -89,9 +89,12 @@ def default_out(run: str | Path | Run, other: str | Path | Run | None = None) ->
     return Path(path_of(run)) / name
 
 
-def write_page(looks: list[dict[str, Any]], out: Path, *, made_with: str = "") -> Path:
-    """Write the page of what `collect` gives, wholly or not at all; `made_with` is the command that it names."""
-    page = build_page(looks, made_with=made_with).encode()
+def write_page(looks: list[dict[str, Any]], out: Path, *, made_with: str = "", **live: Any) -> Path:
+    """Write the page of what `collect` gives, wholly or not at all; `made_with` is the command that it names.
+
+    `live`: what puts the model itself on the page (`inn.export.web.page.live_model`).
+    """
+    page = build_page(looks, made_with=made_with, **live).encode()
     with atomic_file(out) as file:
         file.write(page)
     return out

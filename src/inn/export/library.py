@@ -163,9 +163,10 @@ def neuron_attention(low: Lowering, node: Node, q, k, v, heads, edges, *args: An
 
     def run(q, k, v, edges):
         q, k, v = (t.unflatten(-1, (heads, -1)) for t in (q, k, v))
-        return neuron_attention_torch(q, k, v, edges)[0].flatten(3)
+        message, weights = neuron_attention_torch(q, k, v, edges, want_weights=True)
+        return message.flatten(3), weights
 
-    return [*smaller(low, (q, k, v, edges), run), None]
+    return smaller(low, (q, k, v, edges), run)
 
 
 def neighbour_attention(
@@ -176,9 +177,11 @@ def neighbour_attention(
 
     def run(q, k, v, sources, open, signs, log_weights, present):
         q, k, v = (t.unflatten(-1, (heads, -1)) for t in (q, k, v))
-        return neighbour_attention_torch(q, k, v, sources, open, signs, log_weights, present)[0].flatten(3)
+        edges = sources, open, signs, log_weights, present
+        message, weights = neighbour_attention_torch(q, k, v, *edges, want_weights=True)
+        return message.flatten(3), weights
 
-    return [*smaller(low, (q, k, v, sources, open, signs, log_weights, present), run), None]
+    return smaller(low, (q, k, v, sources, open, signs, log_weights, present), run)
 
 
 def neighbour_sum(low: Lowering, node: Node, v, weights, sources, open) -> Value:

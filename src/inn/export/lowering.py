@@ -20,9 +20,10 @@ Value = Any
 
 def traced(module: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
     """A module's graph of small operations for inputs of these shapes."""
-    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(module, inputs).run_decompositions()
+        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+            return torch.export.export(module, inputs).run_decompositions()
 
 
 class Lowering:

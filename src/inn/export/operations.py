@@ -116,6 +116,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "copy": copied,
     "scatter.src": scattered,
     "scatter.value": scattered,
+    "scatter_add": scattered,
     "select_scatter": overwritten,
     "slice_scatter": overwritten,
     "mm": product,

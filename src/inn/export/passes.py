@@ -220,3 +220,28 @@ def laid_out(
             sizes[kind(b)] = max(sizes.get(kind(b), 0), place + room)
             live.append(b)
     return places, sizes
+
+
+def merged(loop: Loop) -> tuple[list[Map], tuple[int, ...]]:
+    """A loop's maps with axes that run through every array as one made into one."""
+    maps = list(loop.maps)
+    axis = len(loop.shape) - 1
+    while axis > 0:
+        views = [v for m in maps for v in (*m.reads(), *m.writes())]
+        size = views[0].shape[axis]
+        if all(v.strides[axis - 1] == v.strides[axis] * size for v in views):
+            maps = [
+                Map(m.fn, tuple(_merged(i, axis) for i in m.inputs), _merged(m.output, axis), m.dtype, m.part)
+                for m in maps
+            ]
+        axis -= 1
+    return maps, maps[0].output.shape
+
+
+def _merged(one: Any, axis: int) -> Any:
+    if isinstance(one, Take):
+        return Take(_merged(one.view, axis), tuple((_merged(v, axis), step, size) for v, step, size in one.picks))
+    if not isinstance(one, View):
+        return one
+    shape = (*one.shape[: axis - 1], one.shape[axis - 1] * one.shape[axis], *one.shape[axis + 1 :])
+    return View(one.buffer, shape, (*one.strides[: axis - 1], *one.strides[axis:]), one.offset)

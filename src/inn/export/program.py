@@ -188,6 +188,8 @@ class Program:
         states: what is carried, changed by `ops`; `data` is what it is at the beginning.
         carried: the same as the model has it: the parts of its state, in their order.
         ops: what is done, in order.
+        controls: inputs beside the symbol.
+        told: outputs beside the logits.
     """
 
     symbol: Buffer
@@ -195,6 +197,8 @@ class Program:
     states: list[Buffer]
     carried: list[View]
     ops: list[Op] = field(default_factory=list)
+    controls: list[Buffer] = field(default_factory=list)
+    told: list[Buffer] = field(default_factory=list)
 
     @property
     def weights(self) -> list[Buffer]:

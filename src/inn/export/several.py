@@ -125,7 +125,8 @@ def scattered(low: Lowering, node: Node, value: Value, axis: int, index: Value, 
     index = low.view(index)
     given = source if isinstance(source, (View, Tensor)) else torch.tensor(source, dtype=getattr(torch, out.dtype))
     given = low.view(given).broadcast(index.shape) if low.view(given).shape != index.shape else low.view(given)
-    low.call("scatter", (last_axis(index, axis), last_axis(given, axis)), (), (last_axis(out, axis),))
+    places = last_axis(index, axis), last_axis(given, axis)
+    low.call("scatter", places, (), (last_axis(out, axis),), add="add" in str(node.target))
     return out
 
 

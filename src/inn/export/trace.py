@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from inn.export.lowering import Lowering, Value, dtype_name, name_of, traced
 from inn.export.passes import simplified
 from inn.export.program import Buffer, Program, View, padded_to, strides_of
+from inn.export.watched import Watched, everything
 from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.system.errors import InputError
@@ -22,11 +23,14 @@ class _Step(nn.Module):
         return self.model.step(symbol, state)
 
 
-def program_of(model: SequenceModel) -> Program:
+def program_of(model: SequenceModel, start: State | None = None, watched: bool = False) -> Program:
     """What `model.step` does for one stream, as a program.
 
     Args:
-        model: on the CPU, in evaluation mode. What it carries at the beginning is `model.initial_state(1)`.
+        model: on the CPU, in evaluation mode.
+        start: what it carries at the beginning; by default `model.initial_state(1)`.
+        watched: whether neurons and edges can be silenced, and what neurons do is told too: a step of `Watched`, with
+            inputs `spoken` and `open` and outputs by channel.
 
     Raises `InputError`, with the name of the operation, for a part that does what the program has no word for.
 
@@ -35,10 +39,14 @@ def program_of(model: SequenceModel) -> Program:
     >>> [state.name for state in program_of(model).states]
     ['round0_conv', 'round0_ssm']
     """
-    state = model.initial_state(1)
-    symbol = torch.zeros(1, dtype=torch.int64)
+    state = model.initial_state(1) if start is None else start
+    module = Watched(model) if watched else _Step(model)  # type: ignore[arg-type]
+    given = {"symbol": torch.zeros(1, dtype=torch.int64)}
+    more = dict(zip(("spoken", "open"), everything(model))) if watched else {}  # type: ignore[arg-type]
     try:
-        found = traced(_Step(model), (symbol, state))
+        found = traced(module, (*given.values(), state, *more.values()))
+    except InputError:
+        raise
     except Exception as error:  # PyTorch has many ways to say so
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(
@@ -55,11 +63,13 @@ def program_of(model: SequenceModel) -> Program:
     for name, target in signature.inputs_to_lifted_tensor_constants.items():
         known[name] = found.constants[target]
     first, *others = map(str, signature.user_inputs)
-    buffer = Buffer("symbol", "input", (1,), "int64")
-    known[first] = View(buffer, (1,), (1,))
+    inputs = []
+    for name, (own, t) in zip([first, *others[len(state) :]], {**given, **more}.items(), strict=True):
+        inputs.append(Buffer(own, "input", tuple(t.shape), dtype_name(t)))
+        known[name] = View(inputs[-1], inputs[-1].shape, strides_of(inputs[-1].shape))
     scanned = {str(n.args[7]) for n in found.graph.nodes if str(n.target) == "inn.selective_scan_fwd.default"}
     states, carried = [], []
-    for name, ((r, part), t) in zip(others, state.items(), strict=True):
+    for name, ((r, part), t) in zip(others, state.items()):
         # A scan runs over its channels: they stand side by side.
         wide = padded_to(t.shape[-2]) if name in scanned else 0
         laid = nn.functional.pad(t.transpose(-1, -2), (0, wide - t.shape[-2])) if wide else t
@@ -69,12 +79,16 @@ def program_of(model: SequenceModel) -> Program:
         carried.append(known[name])
         states.append(own)
     logits, *after = lowering.graph(found.graph, known)
-    shape = lowering.view(logits).shape
-    output = Buffer("logits", "output", (shape[-1],), "float32")
-    for target, value in zip(carried, after, strict=True):
+    for target, value in zip(carried, after):
         lowering.copy(value, target, "state")
-    lowering.copy(logits, View(output, shape, strides_of(shape)), "head")
-    return simplified(Program(buffer, output, states, carried, lowering.ops))
+    told = {"logits": logits, **dict(zip(module.channels if watched else (), after[len(states) :]))}  # type: ignore[arg-type]
+    outputs = []
+    for name, value in told.items():
+        shape = lowering.view(value).shape
+        outputs.append(Buffer(name, "output", shape[1:] if name == "logits" else shape, "float32"))
+        lowering.copy(value, View(outputs[-1], shape, strides_of(shape)), "head" if name == "logits" else name)
+    symbol, *controls = inputs
+    return simplified(Program(symbol, outputs[0], states, carried, lowering.ops, controls, outputs[1:]))
 
 
 def _state_name(r: int, part: str) -> str:

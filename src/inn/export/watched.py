@@ -12,6 +12,7 @@ from inn.analysis.recording.trace import trace
 from inn.models.inn import INN
 from inn.nn.graph import Graph
 from inn.nn.recall.base import NOTHING, Voter
+from inn.nn.routing.base import Router
 from inn.nn.state import State
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
@@ -76,7 +77,7 @@ class Watched(nn.Module):
         handles = [graph.readout.register_forward_pre_hook(mute)]
         handles += [m.register_forward_pre_hook(blank) for m in self.model.modules() if isinstance(m, Voter)]
         for module in graph.rounds:
-            if module.router is not None:
+            if isinstance(module.router, Router):
                 handles.append(module.router.register_forward_pre_hook(close, with_kwargs=True))
         try:
             with trace(self.model, *self.channels) as tape:

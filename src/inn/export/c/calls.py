@@ -211,7 +211,8 @@ class Printer(Loops):
 
         def body(i: list[str], _: str) -> list[str]:
             place = f"at({self.element(index, i)}, {y.shape[-1]}) * {y.strides[-1]}"
-            return [f"{self.element(fixed, i, [place])} = {self.element(given, i)};"]
+            sign = "+=" if op.options["add"] else "="
+            return [f"{self.element(fixed, i, [place])} {sign} {self.element(given, i)};"]
 
         self._over(index.shape, body)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from inn.export.passes import laid_out
+from inn.export.passes import laid_out, merged
 from inn.export.program import Buffer, Call, Loop, Map, Operand, Program, Take, View
 from inn.system.errors import InputError
 
@@ -74,7 +73,7 @@ class Loops:
             return f"({array} + {buffer.name.upper()})"
         if buffer.kind == "state":
             return f"s->{buffer.name}"
-        return "&symbol" if buffer.kind == "input" else buffer.name
+        return "&symbol" if buffer is self.program.symbol else buffer.name
 
     def pointer(self, view: View) -> str:
         """Where a view begins."""
@@ -218,31 +217,6 @@ class Loops:
         """A statement that calls a function of `kernels.c`."""
         self.used.add(section)
         self.lines.append(f"  {text}")
-
-
-def merged(loop: Loop) -> tuple[list[Map], tuple[int, ...]]:
-    """A loop's maps with axes that run through every array as one made into one."""
-    maps = list(loop.maps)
-    axis = len(loop.shape) - 1
-    while axis > 0:
-        views = [v for m in maps for v in (*m.reads(), *m.writes())]
-        size = views[0].shape[axis]
-        if all(v.strides[axis - 1] == v.strides[axis] * size for v in views):
-            maps = [
-                Map(m.fn, tuple(_merged(i, axis) for i in m.inputs), _merged(m.output, axis), m.dtype, m.part)
-                for m in maps
-            ]
-        axis -= 1
-    return maps, maps[0].output.shape
-
-
-def _merged(one: Any, axis: int) -> Any:
-    if isinstance(one, Take):
-        return Take(_merged(one.view, axis), tuple((_merged(v, axis), step, size) for v, step, size in one.picks))
-    if not isinstance(one, View):
-        return one
-    shape = (*one.shape[: axis - 1], one.shape[axis - 1] * one.shape[axis], *one.shape[axis + 1 :])
-    return View(one.buffer, shape, (*one.strides[: axis - 1], *one.strides[axis:]), one.offset)
 
 
 def number(value: bool | int | float, dtype: str) -> str:

@@ -1,0 +1,94 @@
+"""The export `web`: what the kind `web` writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inn.config.parts import Options
+from inn.data.base import Vocabulary
+from inn.explorer.page import build_page
+from inn.export.trace import program_of
+from inn.export.web.model import as_script
+from inn.export.web.wasm import compiled, why_not
+from inn.models.inn import INN
+from inn.models.sequence import SequenceModel
+from inn.nn.state import State
+from inn.system.errors import InputError
+
+PAGE = "index.html"
+
+
+@dataclass
+class WebOptions(Options):
+    """A page with a model inside: it opens from disk, and asks no network."""
+
+    int8: bool = True
+    """Whether linear maps are kept in 8 bits on the page: a fourth of the room, for some thousandths of a bit."""
+    wasm: bool = True
+    """Whether the step is WebAssembly where clang and wasm-ld are here to compile it, and not JavaScript alone."""
+    text: str = "The "
+    """The text to begin with."""
+    fresh: bool = False
+    """Whether it begins as if nothing had been read before, without what the run recalls of its training text."""
+
+
+class Web:
+    """One HTML file in which a person types, watches the graph read, silences neurons, and lets it write.
+
+    Example: ``inn.export.export("runs/demo", "page", to="web")``
+    """
+
+    def __init__(self, options: WebOptions) -> None:
+        self.options = options
+
+    def write(self, model: SequenceModel, folder: Path, home: Path) -> list[str]:
+        live = live_model(model, self.options)
+        text = build_page([{"name": home.absolute().name}], **live)
+        (folder / PAGE).write_text(text, encoding="utf-8")
+        said = [f"open {PAGE} in a browser: {len(text) / 1e6:.2f} MB, with the model inside; it needs no network"]
+        if self.options.wasm and (reason := why_not()):
+            said.append(f"it computes in JavaScript: for WebAssembly, {reason}")
+        if model.experience is not None and not self.options.fresh:
+            said.append(
+                "the page holds what the run read last: do not publish it if that was private (--web.fresh true)"
+            )
+        return said
+
+
+def live_model(model: SequenceModel, options: WebOptions) -> dict[str, Any]:
+    """What `build_page` takes for a page with this model inside: `play` and `model`.
+
+    Raises `InputError` for a model that is no graph of neurons, or reads neither characters nor bytes.
+    """
+    if not isinstance(model, INN):
+        raise InputError(f"a {type(model).__name__} has no neurons to watch on a page; export a run of kind 'inn'")
+    vocabulary = model.vocabulary
+    if vocabulary is None or vocabulary.kind not in ("characters", "bytes"):
+        kind = "no vocabulary" if vocabulary is None else f"vocabulary '{vocabulary.kind}'"
+        raise InputError(f"a page reads characters or bytes, and this model has {kind}; export it --to onnx")
+    start = None if options.fresh else model.experience
+    program = program_of(model, begun(model, start), watched=True)
+    routing = [t.shape[1] for t in program.told if t.name == "routing"]
+    facts = {"neurons": model.config.neurons, "rounds": model.config.rounds, "heads": routing[0] if routing else 1}
+    wasm = compiled(program) if options.wasm and why_not() is None else None
+    script, packs = as_script(program, options.int8, facts, wasm)
+    given = {**packs, "vocabulary": symbols_of(vocabulary)}
+    play = {"neurons": model.config.neurons, "text": options.text, "unit": vocabulary.unit, "model": given}
+    return {"play": play, "model": script}
+
+
+def begun(model: SequenceModel, start: State | None) -> State:
+    """What one stream carries at the beginning."""
+    fresh = model.initial_state(1)
+    if start is None:
+        return fresh
+    return State({key: start.get(key, t) for key, t in fresh.items()})
+
+
+def symbols_of(vocabulary: Vocabulary) -> dict[str, Any]:
+    """A vocabulary as the page reads it."""
+    labels = [vocabulary.symbol(i) for i in range(vocabulary.size)]
+    symbols = [vocabulary.decode([i]) for i in range(vocabulary.size)] if vocabulary.kind == "characters" else []
+    return {"kind": vocabulary.kind, "unit": vocabulary.unit, "symbols": symbols, "labels": labels}
