@@ -11,11 +11,13 @@ import torch
 
 import inn
 from inn.config.assemble import stored_model
+from inn.config.exports import COptions
 from inn.data.vocabulary import Bytes, Characters
 from inn.export.c.source import source_of, template
-from inn.export.c.write import C, COptions, texts_of
+from inn.export.c.write import C, texts_of
 from inn.export.trace import program_of
 from inn.models.build import build_model
+from inn.nn.state import State
 from inn.registry import MEMORIES, ROUTERS
 from inn.system.errors import InputError
 
@@ -191,7 +193,8 @@ def test_a_saved_state_goes_on_and_a_damaged_one_is_refused(tmp_path):
 def test_what_a_model_has_recalled_goes_along(tmp_path):
     model, _ = known("counts")
     compiled, symbols = Compiled(model, tmp_path), text(300)
-    model.experience = model.after_reading(symbols)
+    read = model.after_reading(symbols)
+    model.experience = State(dict(reversed([*read.items()])))  # the order is of no account
     try:
         C(COptions()).write(model, tmp_path, tmp_path)
     finally:
@@ -258,7 +261,22 @@ def test_rivals_agree(kind, tmp_path):
     assert apart(model, Compiled(model, tmp_path), 30) < 1e-5
 
 
-def test_what_c_has_no_form_of_is_refused(tmp_path):
-    model = build_model(stored_model({"vocab": 5, "order": 2, "kind": "ngram"}))
-    with pytest.raises(InputError, match="Ngram"):
+@pytest.mark.parametrize(
+    "kind, fields, says",
+    [("ngram", {"order": 2}, "cannot be traced"), ("transformer", {"width": 8, "layers": 1, "heads": 2}, "grows")],
+)
+def test_what_c_has_no_form_of_is_refused(kind, fields, says, tmp_path):
+    model = build_model(stored_model({"vocab": 5, "kind": kind, **fields}))
+    with pytest.raises(InputError, match=f"{type(model).__name__}.*{says}"):
+        C(COptions()).write(model, tmp_path, tmp_path)
+
+
+def test_an_operation_without_a_form_is_named(tmp_path):
+    class Own(torch.nn.Module):
+        def forward(self, x):
+            return torch.special.bessel_j0(x)
+
+    model = small(recall="none")
+    model.norm = torch.nn.Sequential(model.norm, Own())
+    with pytest.raises(InputError, match=r"norm, 1 of this INN takes the operation 'special_bessel_j0'"):
         C(COptions()).write(model, tmp_path, tmp_path)

@@ -20,9 +20,9 @@ Value = Any
 
 def traced(module: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
     """A module's graph of small operations for inputs of these shapes."""
-    with warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+        with torch.backends.mkldnn.flags(enabled=False):
             return torch.export.export(module, inputs).run_decompositions()
 
 
@@ -213,8 +213,11 @@ def part_of(path: str) -> str:
     >>> part_of("model.backbone.rounds.0.router.hear")
     'round 1, router, hear'
     """
-    words = [w for w in path.split(".") if w not in ("model", "backbone", "rounds", "")]
-    return ", ".join(f"round {int(w) + 1}" if w.isdigit() else w.replace("_", " ") for w in words)
+    words = path.split(".")
+    named = [
+        f"round {int(w) + 1}" if before == "rounds" else w.replace("_", " ") for before, w in zip(["", *words], words)
+    ]
+    return ", ".join(w for w in named if w not in ("model", "backbone", "rounds", ""))
 
 
 def name_of(target: str) -> str:

@@ -186,7 +186,7 @@ class Program:
         symbol: the symbol that is read, one whole number.
         logits: what is predicted.
         states: what is carried, changed by `ops`; `data` is what it is at the beginning.
-        carried: the same as the model has it: the parts of its state, in their order.
+        carried: the same as the model has it, by round and part.
         ops: what is done, in order.
         controls: inputs beside the symbol.
         told: outputs beside the logits.
@@ -195,7 +195,7 @@ class Program:
     symbol: Buffer
     logits: Buffer
     states: list[Buffer]
-    carried: list[View]
+    carried: dict[tuple[int, str], View]
     ops: list[Op] = field(default_factory=list)
     controls: list[Buffer] = field(default_factory=list)
     told: list[Buffer] = field(default_factory=list)

@@ -68,18 +68,23 @@ def program_of(model: SequenceModel, start: State | None = None, watched: bool =
         inputs.append(Buffer(own, "input", tuple(t.shape), dtype_name(t)))
         known[name] = View(inputs[-1], inputs[-1].shape, strides_of(inputs[-1].shape))
     scanned = {str(n.args[7]) for n in found.graph.nodes if str(n.target) == "inn.selective_scan_fwd.default"}
-    states, carried = [], []
-    for name, ((r, part), t) in zip(others, state.items()):
+    states, carried = [], {}
+    for name, ((r, part), t) in zip(others, state.items()):  # what comes after them are the controls
         # A scan runs over its channels: they stand side by side.
         wide = padded_to(t.shape[-2]) if name in scanned else 0
         laid = nn.functional.pad(t.transpose(-1, -2), (0, wide - t.shape[-2])) if wide else t
         own = Buffer(_state_name(r, part), "state", tuple(laid.shape), dtype_name(t), laid.contiguous())
         steps = strides_of(own.shape)
         known[name] = View(own, tuple(t.shape), (*steps[:-2], 1, wide) if wide else steps)
-        carried.append(known[name])
+        carried[r, part] = known[name]
         states.append(own)
     logits, *after = lowering.graph(found.graph, known)
-    for target, value in zip(carried, after):
+    if [v.shape for v in carried.values()] != [tuple(v.shape) for v in after[: len(states)]]:
+        raise InputError(
+            f"the state of a {type(model).__name__} grows as it reads, and an export to code carries arrays "
+            "of fixed size; export another kind"
+        )
+    for target, value in zip(carried.values(), after):
         lowering.copy(value, target, "state")
     told = {"logits": logits, **dict(zip(module.channels if watched else (), after[len(states) :]))}  # type: ignore[arg-type]
     outputs = []

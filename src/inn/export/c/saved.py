@@ -29,12 +29,12 @@ def saved(program: Program, fingerprint: int, state: State) -> bytes:
     Three words of header; then, again and again, how many words are as at the beginning, how many follow, and these.
     """
     laid = {}
-    for view, t in zip(program.carried, state.values(), strict=True):
+    for key, view in program.carried.items():
         first = view.buffer.data
         assert first is not None
         array = first.numpy().reshape(-1).copy()
         steps = tuple(step * array.itemsize for step in view.strides)
-        as_strided(array, view.shape, steps)[...] = t.numpy()
+        as_strided(array, view.shape, steps)[...] = state[key].numpy()
         laid[view.buffer] = first.numpy().reshape(-1).view(np.uint32), array.view(np.uint32)
     begin, now = (np.concatenate([laid[b][i] for b in in_order(program)] or [np.zeros(0, np.uint32)]) for i in (0, 1))
     changed = np.flatnonzero(begin != now)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inn.config.parts import Options
+from inn.config.exports import COptions
 from inn.data.vocabulary import Bytes, Characters
 from inn.export.c.saved import saved
 from inn.export.c.source import single, source_of, template
@@ -16,18 +15,6 @@ from inn.system.errors import InputError
 
 STATE = "state.bin"
 """A state to begin with: what a run has recalled."""
-
-
-@dataclass
-class COptions(Options):
-    """How a model is written in C."""
-
-    int8: bool = False
-    """Weights of linear maps in 8 bits, with a scale for each output, instead of float32."""
-    single: bool = False
-    """One header with the code and the weights: define MODEL_IMPLEMENTATION in one file of yours."""
-    experience: bool = True
-    """Write what the run has recalled beside it, where it has."""
 
 
 class C:

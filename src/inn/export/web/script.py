@@ -17,7 +17,7 @@ class Script:
 
     >>> symbol, logits = Buffer("symbol", "input", (1,), "int64"), Buffer("logits", "output", (2,), "float32")
     >>> half = Map("copy", (0.5,), View(logits, (2,), (1,)), "float32", "head")
-    >>> print(Script(Program(symbol, logits, [], [], [Loop((2,), (half,), frozenset())])).body())
+    >>> print(Script(Program(symbol, logits, [], {}, [Loop((2,), (half,), frozenset())])).body())
       // head
       for (let i0 = 0; i0 < 2; i0++) {
         logits[i0] = 0.5;
