@@ -178,22 +178,6 @@ def test_a_table_of_n_grams_is_not_exported():
         torch.export.export(model, (torch.zeros(1, 4, dtype=torch.long),))
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("fields", [{}, {"recall": []}], ids=str)
-def test_the_documented_call_for_onnx(fields, tmp_path):
-    for package in ("onnx", "onnxscript"):
-        pytest.importorskip(package)
-    runtime = pytest.importorskip("onnxruntime")
-    model = build({"rounds": 1, **fields}).eval()
-    tokens = torch.randint(27, (2, 6))
-    with inn.ops.use_backend("torch"):
-        torch.onnx.export(model, (tokens,), tmp_path / "model.onnx", dynamo=True, verbose=False)
-    session = runtime.InferenceSession(tmp_path / "model.onnx")
-    logits = session.run(None, {session.get_inputs()[0].name: tokens.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(logits), model(tokens)[0].detach(), rtol=1e-4, atol=1e-5)
-
-
 def test_a_compiled_model_is_not_taken_apart_and_one_of_two_is_compiled():
     a, b = (inn.INN(vocab=9, neurons=2, width=8, rounds=1, recall=[]) for _ in range(2))
     b.graph.ids += 2

@@ -275,12 +275,14 @@ EXPORTS = Kinds(
     {
         "hf": "inn.hf.export:HuggingFace",
         "c": "inn.export.c.write:C",
+        "onnx": "inn.export.onnx:ONNX",
         "web": "inn.export.web.page:Web",
     },
     {
         "hf": "inn.config.parts:Options",
-        "c": "inn.export.c.write:COptions",
-        "web": "inn.export.web.page:WebOptions",
+        "c": "inn.config.exports:COptions",
+        "onnx": "inn.config.exports:ONNXOptions",
+        "web": "inn.config.exports:WebOptions",
     },
 )
 

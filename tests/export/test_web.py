@@ -8,9 +8,10 @@ import pytest
 
 import inn
 from inn.cli.main import main
+from inn.config.exports import WebOptions
 from inn.data.vocabulary import build_vocabulary
 from inn.explorer.player import Player
-from inn.export.web.page import WebOptions, live_model
+from inn.export.web.page import live_model
 from inn.export.web.wasm import why_not
 from inn.system.errors import InputError
 

@@ -207,7 +207,8 @@ def write_look(
     facts = {name: looks[0]["passage"][name] for name in ("symbols", "unit", "title")}
     model: dict[str, Any] = {}
     if live:
-        from inn.export.web.page import WebOptions, live_model
+        from inn.config.exports import WebOptions
+        from inn.export.web.page import live_model
         from inn.runs.load import load
 
         text = "".join(looks[0].pop("passage")["text"])[:START]

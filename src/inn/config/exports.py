@@ -17,3 +17,25 @@ class COptions(Options):
     """One header with the code and the weights: define MODEL_IMPLEMENTATION in one file of yours."""
     experience: bool = True
     """Write what the run has recalled beside it, where it has."""
+
+
+@dataclass
+class ONNXOptions(Options):
+    """How a model is written as ONNX."""
+
+    int8: bool = False
+    """Matrices in 8 bits: smaller files; what it costs is measured on the run's held-out text."""
+
+
+@dataclass
+class WebOptions(Options):
+    """A page with a model inside: it opens from disk, and asks no network."""
+
+    int8: bool = True
+    """Whether linear maps are kept in 8 bits on the page: a fourth of the room, for some thousandths of a bit."""
+    wasm: bool = True
+    """Whether the step is WebAssembly where clang and wasm-ld are here to compile it, and not JavaScript alone."""
+    text: str = "The "
+    """The text to begin with."""
+    fresh: bool = False
+    """Whether it begins as if nothing had been read before, without what the run recalls of its training text."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inn.config.parts import Options
+from inn.config.exports import WebOptions
 from inn.data.base import Vocabulary
 from inn.explorer.page import build_page
 from inn.export.trace import program_of
@@ -18,20 +17,6 @@ from inn.nn.state import State
 from inn.system.errors import InputError
 
 PAGE = "index.html"
-
-
-@dataclass
-class WebOptions(Options):
-    """A page with a model inside: it opens from disk, and asks no network."""
-
-    int8: bool = True
-    """Whether linear maps are kept in 8 bits on the page: a fourth of the room, for some thousandths of a bit."""
-    wasm: bool = True
-    """Whether the step is WebAssembly where clang and wasm-ld are here to compile it, and not JavaScript alone."""
-    text: str = "The "
-    """The text to begin with."""
-    fresh: bool = False
-    """Whether it begins as if nothing had been read before, without what the run recalls of its training text."""
 
 
 class Web:

@@ -82,7 +82,7 @@ class Counts(Tabled):
         remember: bool,
     ) -> tuple[Found, Tensor]:
         before, after, recent = self._keys(tokens, recent, reset, mask)
-        if len(table) < len(tokens):  # of all streams: what they read is one sequence, step by step
+        if table.shape[0] < tokens.shape[0]:  # of all streams: what they read is one sequence, step by step
             if reset is not None:
                 raise InputError("a stream that shares its tables with others cannot be reset; leave reset out")
             mask = None if mask is None else _in_turn(mask)

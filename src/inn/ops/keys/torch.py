@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from inn.ops.keys.history import EMPTY, look_back, side_by_side
-from inn.ops.keys.reference import LAST, MIX, STEP, WORD, WRAP, Spec, check, fold, key
+from inn.ops.keys.reference import COLUMN, LAST, MIX, STEP, WORD, WRAP, Spec, check, fold, key
 
 
 def keys_torch(
@@ -27,7 +27,7 @@ def keys_torch(
     if not specs:
         none = tokens.new_empty(*tokens.shape, 0)
         return none, none.clone(), recent_after
-    found = torch.stack([_key(every, spec, letters) for spec in specs], -1)
+    found = _keys(every, specs, letters)
     before, after = found[:, :-1], found[:, 1:]
     if reset is not None:
         nothing = [key([EMPTY] * recent.shape[1], spec, frozenset()) for spec in specs]
@@ -56,36 +56,61 @@ def hashed(numbers: Tensor) -> Tensor:
     return _fold(torch.zeros_like(numbers), numbers)
 
 
-def _key(history: Tensor, spec: Spec, letters: Tensor | None) -> Tensor:
-    """The keys `[...]` of one context of histories `[..., L]`."""
-    kind, a, b = spec
+def _keys(history: Tensor, specs: Sequence[Spec], letters: Tensor | None) -> Tensor:
+    """The keys `[..., K]` of all contexts of histories `[..., L]`, those of one kind together."""
+    kinds = {kind: [k for k, spec in enumerate(specs) if spec[0] == kind] for kind, _, _ in specs}
+    found = [_KINDS[kind](history, [specs[k] for k in places], letters) for kind, places in kinds.items()]
+    order = [k for places in kinds.values() for k in places]
+    joined = torch.cat(found, -1)
+    return joined if order == sorted(order) else joined[..., [order.index(k) for k in range(len(specs))]]
+
+
+def _starts(history: Tensor, specs: Sequence[Spec]) -> Tensor:
+    return torch.tensor([start(spec) for spec in specs], device=history.device).expand(*history.shape[:-1], -1)
+
+
+def _of_last(history: Tensor, specs: Sequence[Spec], letters: Tensor | None) -> Tensor:
+    h = _starts(history, specs)
+    skip, length = torch.tensor([spec[1:] for spec in specs], device=history.device).T
+    for i in range(max(spec[2] for spec in specs)):
+        at = (history.shape[-1] - 1 - i - skip).clamp(min=0)  # what is too far back is not folded in
+        h = torch.where(i < length, _fold(h, history.index_select(-1, at)), h)
+    return h
+
+
+def _of_word(history: Tensor, specs: Sequence[Spec], letters: Tensor | None) -> Tensor:
+    assert letters is not None  # as `check` has seen
+    known = (history >= 0) & (history < len(letters))
+    letter = known & letters[history.clamp(0, max(0, len(letters) - 1))] if len(letters) else known
+    h = _starts(history, specs)
+    words = torch.tensor([a for _, a, _ in specs], device=history.device).expand_as(h)
+    inside = torch.ones_like(h[..., :1], dtype=torch.bool)
+    for i in range(history.shape[-1] - 1, -1, -1):
+        this = letter[..., i : i + 1]
+        new = this & ~inside
+        words = words - new.long()  # below 0: too many, and so they stay
+        counts = this & (words >= 0)
+        h = torch.where(new & counts, _fold(h, torch.full_like(h, EMPTY)), h)
+        h = torch.where(counts, _fold(h, history[..., i : i + 1]), h)
+        inside = this
+    return h
+
+
+def _of_column(history: Tensor, specs: Sequence[Spec], letters: Tensor | None) -> Tensor:
     length = history.shape[-1]
-    h = torch.full_like(history[..., 0] if length else history.sum(-1), start(spec))
-    if kind == LAST:
-        for i in range(length - 1 - a, length - 1 - a - b, -1):
-            h = _fold(h, history[..., i])
-        return h
-    if kind == WORD:
-        assert letters is not None  # as `check` has seen
-        known = (history >= 0) & (history < len(letters))
-        letter = known & letters[history.clamp(0, max(0, len(letters) - 1))] if len(letters) else known
-        words, inside = torch.full_like(h, a), torch.ones_like(h, dtype=torch.bool)
-        for i in range(length - 1, -1, -1):
-            new = letter[..., i] & ~inside
-            words = words - new.long()  # below 0: too many, and so they stay
-            counts = letter[..., i] & (words >= 0)
-            h = torch.where(new & counts, _fold(h, torch.full_like(h, EMPTY)), h)
-            h = torch.where(counts, _fold(h, history[..., i]), h)
-            inside = letter[..., i]
-        return h
-    place = torch.arange(length, device=history.device)
-    newline = (history == a) & (history >= 0)
-    last = _greatest(torch.where(newline, place, EMPTY))
-    older = _greatest(torch.where(newline & (place < last[..., None]), place, EMPTY))
-    column = torch.where(last >= 0, length - 1 - last, EMPTY)
-    at = older + 1 + column
-    above = torch.where((older >= 0) & (at <= last), _take(history, at), EMPTY)
-    return _fold(_fold(h, column), above)
+    place, found = torch.arange(length, device=history.device), []
+    for spec in specs:
+        newline = (history == spec[1]) & (history >= 0)
+        last = _greatest(torch.where(newline, place, EMPTY))
+        older = _greatest(torch.where(newline & (place < last[..., None]), place, EMPTY))
+        column = torch.where(last >= 0, length - 1 - last, EMPTY)
+        at = older + 1 + column
+        above = torch.where((older >= 0) & (at <= last), _take(history, at), EMPTY)
+        found.append(_fold(_fold(torch.full_like(last, start(spec)), column), above))
+    return torch.stack(found, -1)
+
+
+_KINDS = {LAST: _of_last, WORD: _of_word, COLUMN: _of_column}
 
 
 def _greatest(places: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from inn.ops.lookup.reference import EMPTY, RUNS, WORD
 
+_FACTOR = 0x9E3779B1
+
 
 def recall_torch(
     tokens: Tensor,
@@ -50,15 +52,15 @@ def recall_torch(
 
 
 def _places(recent: Tensor, orders: Sequence[int], slots: int) -> tuple[Tensor, Tensor]:
-    """Slots and check bits `[B, K]` of the last symbols `[B, L]`; int64 holds 32-bit products up to their low bits."""
-    hashes = []
-    for k in orders:
-        h = torch.zeros_like(recent[:, 0])
-        for i in range(-k, 0):
-            h = (h * 0x9E3779B1 + recent[:, i] + 1) & (WORD - 1)
-        hashes.append(h)
-    h = torch.stack(hashes, 1)
-    h = ((h ^ h >> 15) * 0x2C1B3C6D) & (WORD - 1)
+    """Slots and check bits `[B, K]` of the last symbols `[B, L]`.
+
+    The hash of a context is a polynomial of its symbols, so that one product with the powers of the multiplier gives
+    those of all orders; symbols of 21 bits times powers of 32 bits add up in int64.
+    """
+    length = recent.shape[1]
+    powers = [[pow(_FACTOR, length - 1 - i, WORD) if i >= length - k else 0 for i in range(length)] for k in orders]
+    h = ((recent[:, None] + 1) * torch.tensor(powers, device=recent.device)).sum(2) & (WORD - 1)
+    h = ((h ^ h >> 15) * 0x2C1B3C6D) & (WORD - 1)  # int64 holds 32-bit products up to their low bits
     h = ((h ^ h >> 12) * 0x297A2D39) & (WORD - 1)
     h = h ^ h >> 15
     return h % slots, h >> 25

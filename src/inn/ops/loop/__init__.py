@@ -14,6 +14,7 @@ recurrence = Op(
     Backend("cpu", recurrence_cpu, refuses, kernel=True),
     Backend("triton", recurrence_triton, refuses_triton, kernel=True),
     Backend("reference", recurrence_reference),
+    Backend("torch", recurrence_reference),  # PyTorch's own operations, by the name that asks for them
 )
 
 __all__ = ["recurrence"]
