@@ -277,12 +277,14 @@ EXPORTS = Kinds(
         "c": "inn.export.c.write:C",
         "onnx": "inn.export.onnx:ONNX",
         "web": "inn.export.web.page:Web",
+        "pt2": "inn.export.pt2:PT2",
     },
     {
         "hf": "inn.config.parts:Options",
         "c": "inn.config.exports:COptions",
         "onnx": "inn.config.exports:ONNXOptions",
         "web": "inn.config.exports:WebOptions",
+        "pt2": "inn.config.exports:PT2Options",
     },
 )
 

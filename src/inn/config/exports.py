@@ -39,3 +39,11 @@ class WebOptions(Options):
     """The text to begin with."""
     fresh: bool = False
     """Whether it begins as if nothing had been read before, without what the run recalls of its training text."""
+
+
+@dataclass
+class PT2Options(Options):
+    """How a model is written as packages of PyTorch."""
+
+    compiled: bool = True
+    """A compiled step for C++ too, where there is a compiler; it takes a minute."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from inn.config.exports import ONNXOptions
-from inn.data.base import Vocabulary
+from inn.export.folders import PRIVATE, README, text, write_readme, write_vocabulary
 from inn.export.graphs import OPSET, SYMBOLS, decompositions, looped, quantised, step_graph
 from inn.export.step import Program, stepped
 from inn.models.sequence import SequenceModel
@@ -20,13 +18,17 @@ from inn.runs.load import load_data
 from inn.system.errors import InputError
 from inn.system.packages import require
 
-MODEL, PREFILL, STATE, VOCABULARY, README = (
-    "model.onnx", "prefill.onnx", "state.safetensors", "vocabulary.json", "README.md",
-)  # fmt: skip
-PRIVATE = "holds what the run read last: do not publish it if that was private"
+MODEL, PREFILL, STATE = "model.onnx", "prefill.onnx", "state.safetensors"
 MOST_LOST = 0.01
 """Bits per character that 8 bits may cost; where it is more the README says so."""
-_SYMBOLS, _FEWEST, _STREAMS, _BYTES = 1 << 13, 1 << 10, 8, 1 << 34  # of held-out text, by bytes that steps copy
+_SYMBOLS, _FEWEST, _STREAMS, _BYTES = 1 << 13, 1 << 8, 8, 1 << 34  # of held-out text, by bytes that steps copy
+_FILES = {
+    MODEL: "one step",
+    PREFILL: "a loop over steps, for a text at once",
+    STATE: "the state that a stream starts from",
+    "generate.py": "writes a text, with numpy and onnxruntime",
+    "generate.js": "the same with onnxruntime-node",
+}
 
 
 class ONNX:
@@ -50,53 +52,16 @@ class ONNX:
         for name, graph in ((MODEL, step), (PREFILL, looped(step))):
             (folder / name).write_bytes(graph.SerializeToString())
         save_file({name: t.contiguous() for name, t in program.state.items()}, folder / STATE)
+        write_vocabulary(model, folder)
         if model.vocabulary is not None:
-            (folder / VOCABULARY).write_text(_spelt(model.vocabulary) + "\n", encoding="ascii")
             for name in ("generate.py", "generate.js"):
-                (folder / name).write_text(_text(name), encoding="utf-8")
-        (folder / README).write_text(_readme(model, program, folder, said), encoding="utf-8")
+                (folder / name).write_text(text(name), encoding="utf-8")
+        quantised_as = said and f"\n## In 8 bits\n\n{said}\n"
+        write_readme("onnx.md", model, program, folder, _FILES, opset=OPSET, quantised=quantised_as)
         told = [f"ONNX, opset {OPSET}; {README} says what goes in and comes out", *([said] if said else [])]
         if model.experience is not None:
             told.append(f"{STATE} {PRIVATE}")
         return told
-
-
-def _text(name: str) -> str:
-    return resources.files("inn.export").joinpath("texts", f"{name}.txt").read_text(encoding="utf-8")
-
-
-def _spelt(vocabulary: Vocabulary) -> str:
-    """The vocabulary's JSON, and beside it the bytes of each symbol, in hexadecimal: what a stranger spells with."""
-    tree = json.loads(vocabulary.to_json())
-    return json.dumps({**tree, "pieces": [vocabulary.decode_bytes([i]).hex() for i in range(vocabulary.size)]})
-
-
-def _readme(model: SequenceModel, program: Program, folder: Path, said: str) -> str:
-    whats = {
-        MODEL: "one step",
-        PREFILL: "a loop over steps, for a text at once",
-        STATE: "the state that a stream starts from",
-        VOCABULARY: "the symbols; `pieces` are the bytes of each, in hexadecimal",
-        "generate.py": "writes a text, with numpy and onnxruntime",
-        "generate.js": "the same with onnxruntime-node",
-    }
-    files = [(name, (folder / name).stat().st_size, what) for name, what in whats.items() if (folder / name).exists()]
-    parts = [
-        f"| `{name}` | {str(t.dtype).removeprefix('torch.')} | `{['batch', *t.shape[1:]]}` | `next.{name}` |".replace(
-            "'", ""
-        )
-        for name, t in program.state.items()
-    ]
-    return _text("onnx.md").format(
-        title=f"{type(model).__name__} as ONNX",
-        opset=OPSET,
-        parameters=model.num_parameters,
-        vocab=model.config.vocab,
-        files="\n".join(f"| `{name}` | {size:,} | {what} |" for name, size, what in files),
-        parts="\n".join(parts),
-        experience="Nothing has been read in it." if model.experience is None else f"It {PRIVATE}.",
-        quantised=said and f"\n## In 8 bits\n\n{said}\n",
-    )
 
 
 def _cost(model: SequenceModel, program: Program, whole: Any, small: Any, home: Path) -> str:

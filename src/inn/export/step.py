@@ -53,7 +53,8 @@ class Step(nn.Module):
     def forward(self, symbol: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Logits and the state after a symbol."""
         logits, after = self.model.step(symbol, State(dict(zip(self.keys, state, strict=True))))
-        return logits, *(after[key] for key in self.keys)
+        # Dense, as they go in again: what is compiled takes the strides of the example for granted.
+        return logits, *(after[key].contiguous() for key in self.keys)
 
 
 def part_name(key: Key) -> str:
@@ -86,7 +87,7 @@ def stepped(model: SequenceModel, table: Mapping[Any, Callable] | None = None) -
     sizes = {SYMBOL: {0: batch}, "state": tuple({0: batch} for _ in keys)}
     example = torch.zeros(_STREAMS, dtype=torch.long), tuple(start.values())
     try:
-        with torch.no_grad(), use_backend("torch"), quiet():
+        with quiet(), torch.no_grad(), use_backend("torch"):
             exported = torch.export.export(Step(model, keys), example, dynamic_shapes=sizes)
             exported = exported.run_decompositions(None if table is None else dict(table))
     except InputError:

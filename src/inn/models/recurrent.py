@@ -71,9 +71,10 @@ def by_layers(layers: nn.RNNBase, x: Tensor, parts: Parts) -> tuple[Tensor, Part
     """What `layers` compute of x `[B, T, D]`, for transforms and for export.
 
     Its fused kernels have no forward mode, so there are formulas for that; and PyTorch exports it as so many steps as
-    the example has, but for the kernel of one LSTM layer on a CPU.
+    the example has, but for the kernel of one LSTM layer on a CPU, which a single step does not need.
     """
-    fused = isinstance(layers, nn.LSTM) and not transformed() and x.is_cpu and x.dtype == torch.float32
+    one = type(x.shape[1]) is int and x.shape[1] == 1
+    fused = isinstance(layers, nn.LSTM) and not one and not transformed() and x.is_cpu and x.dtype == torch.float32
     kernel, step = fused and torch.backends.mkldnn.is_available(), STEPS[type(layers)]
     last = []
     for i, now in enumerate(zip(*parts, strict=True)):

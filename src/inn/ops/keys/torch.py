@@ -79,20 +79,20 @@ def _of_last(history: Tensor, specs: Sequence[Spec], letters: Tensor | None) -> 
 
 
 def _of_word(history: Tensor, specs: Sequence[Spec], letters: Tensor | None) -> Tensor:
+    """What is folded in is found at once, `EMPTY` in the place of the symbol before a word; only hashing is a loop."""
     assert letters is not None  # as `check` has seen
-    known = (history >= 0) & (history < len(letters))
-    letter = known & letters[history.clamp(0, max(0, len(letters) - 1))] if len(letters) else known
-    h = _starts(history, specs)
-    words = torch.tensor([a for _, a, _ in specs], device=history.device).expand_as(h)
-    inside = torch.ones_like(h[..., :1], dtype=torch.bool)
-    for i in range(history.shape[-1] - 1, -1, -1):
-        this = letter[..., i : i + 1]
-        new = this & ~inside
-        words = words - new.long()  # below 0: too many, and so they stay
-        counts = this & (words >= 0)
-        h = torch.where(new & counts, _fold(h, torch.full_like(h, EMPTY)), h)
-        h = torch.where(counts, _fold(h, history[..., i : i + 1]), h)
-        inside = this
+    back = history.flip(-1)
+    known = (back >= 0) & (back < len(letters))
+    letter = known & letters[back.clamp(0, max(0, len(letters) - 1))] if len(letters) else known
+    inside = torch.cat((torch.ones_like(letter[..., :1]), letter[..., :-1]), -1)
+    begins = letter & ~inside
+    words = torch.tensor([a for _, a, _ in specs], device=history.device)[:, None]
+    counts = letter[..., None, :] & (begins.long().cumsum(-1)[..., None, :] <= words)  # [..., K, L]
+    heads = begins[..., None, :] & counts
+    taken = counts | torch.cat((heads[..., 1:], torch.zeros_like(heads[..., :1])), -1)
+    number, h = torch.where(letter, back, EMPTY), _starts(history, specs)
+    for i in range(history.shape[-1]):
+        h = torch.where(taken[..., i], _fold(h, number[..., i : i + 1]), h)
     return h
 
 
