@@ -11,7 +11,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src"
 ROOMS = (
     "system registry config ops nn data models runs inference analysis training "
-    "compress surgery testing hf sklearn export explorer sweep inn cli __main__"
+    "compress surgery testing hf sklearn explorer export server sweep inn cli __main__"
 ).split()
 """From the bottom to the top; imports lead down only. `inn` is the package's own face."""
 LONG: set[str] = set()

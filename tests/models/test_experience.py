@@ -42,13 +42,15 @@ def test_a_model_without_recall_has_none():
 
 def test_writing_starts_from_it_unless_told_otherwise():
     made = model()
-    torch.nn.init.normal_(made.recall.shift, std=3.0)  # what is recalled decides
-    plain = "".join(generate(made, "abc", 30, seed=0))
+    torch.nn.init.normal_(made.recall.shift, std=3.0)
+    how = {"seed": 0, "temperature": 0.05}  # what is recalled decides
+    plain = "".join(generate(made, "abc", 30, **how))
     made.experience = made.after_reading(text())
     before = made.experience.clone()
-    experienced = "".join(generate(made, "abc", 30, seed=0))
+    experienced = "".join(generate(made, "abc", 30, **how))
     assert experienced != plain
-    assert "".join(generate(made, "abc", 30, seed=0, fresh=True)) == plain
-    assert complete(made, ["abc", "xyz ab"], 30, seed=0, fresh=True) != complete(made, ["abc", "xyz ab"], 30, seed=0)
+    assert "".join(generate(made, "abc", 30, **how, fresh=True)) == plain
+    prompts = ["abc", "xyz ab"]
+    assert complete(made, prompts, 30, **how, fresh=True) != complete(made, prompts, 30, **how)
     for key, part in made.experience.items():
         assert torch.equal(part, before[key])  # writing leaves it as it was

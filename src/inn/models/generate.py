@@ -17,6 +17,7 @@ from inn.system.errors import InputError
 
 _CHUNK = 256
 """Symbols of the prompt read at once."""
+NO_NUMBER = "the model predicts what is no number: its weights or what it read are damaged"
 
 
 class Writer(Protocol):
@@ -54,30 +55,52 @@ def sample(
 ) -> Tensor:
     """Draw one symbol per row: `[B, V]` logits -> `[B]` int64 symbols, on the logits' device.
 
-    The distribution is softmax(logits / temperature), cut to its `top_k` most likely symbols (exactly k; of equals the
-    lower number stays), then to the smallest set of the most likely whose mass reaches `top_p` (Holtzman et al. 2020,
-    section 3.1), and normalised anew. `generator` must live on the logits' device.
+    The distribution is that of `chances`. `generator` must live on the logits' device.
 
     >>> sample(torch.tensor([[0.0, 9.0, 1.0]]), top_k=1)
     tensor([1])
     """
     _check_sampling(temperature, top_k, top_p)
-    scores = logits.double() if logits.device.type != "mps" else logits.float()
-    # Largest first and shifted so that it is 0: no temperature, however small, overflows.
-    scores = scores - scores.max(-1, keepdim=True).values
-    scores, symbols = torch.sort(scores, dim=-1, descending=True, stable=True)
-    shares = (scores / temperature).softmax(-1)
-    if top_k is not None:
-        shares[:, top_k:] = 0
-    if top_p is not None:
-        shares = shares / shares.sum(-1, keepdim=True)
-        before = shares.cumsum(-1) - shares  # mass of all more likely symbols; 0 for the first, which always stays
-        shares[before >= top_p] = 0
     try:
-        drawn = torch.multinomial(shares, 1, generator=generator)
+        return torch.multinomial(chances(logits, temperature, top_k, top_p), 1, generator=generator)[:, 0]
     except RuntimeError as error:
-        raise InputError("the model predicts what is no number: its weights or what it read are damaged") from error
-    return symbols.gather(-1, drawn)[:, 0]
+        raise InputError(NO_NUMBER) from error
+
+
+def chances(
+    logits: Tensor,
+    temperature: float | Tensor = 1.0,
+    top_k: int | Tensor | None = None,
+    top_p: float | Tensor | None = None,
+) -> Tensor:
+    """The probabilities that symbols are drawn by: `[B, V]` logits -> `[B, V]` float64, in the order of the symbols.
+
+    softmax(logits / temperature), cut to its `top_k` most likely symbols (exactly k; of equals the lower number stays),
+    then to the smallest set of the most likely whose mass reaches `top_p` (Holtzman et al. 2020, section 3.1), and
+    normalised anew. Each option is a number for all rows, or `[B, 1]`, one for each.
+
+    They stand in the order of the symbols, not of their rank: a draw then turns on rounding only where two symbols are
+    about equally likely to be drawn, not wherever two have about the same rank.
+
+    >>> chances(torch.tensor([[0.0, 9.0, 1.0]]), top_k=1)
+    tensor([[0., 1., 0.]], dtype=torch.float64)
+    """
+    scores = logits.double() if logits.device.type != "mps" else logits.float()
+    # Shifted so that the largest is 0: no temperature, however small, overflows.
+    shares = ((scores - scores.max(-1, keepdim=True).values) / temperature).softmax(-1)
+    if top_k is None and top_p is None:
+        return shares
+    # By logits, and not by shares: many of those are 0 at a low temperature.
+    symbols = scores.sort(dim=-1, descending=True, stable=True).indices
+    ranked = shares.gather(-1, symbols)
+    if top_k is not None:
+        ranked = ranked.masked_fill(torch.arange(ranked.shape[-1], device=ranked.device) >= top_k, 0)
+    ranked = ranked / ranked.sum(-1, keepdim=True)
+    if top_p is not None:
+        before = ranked.cumsum(-1) - ranked  # mass of all more likely symbols; 0 for the first, which always stays
+        ranked = ranked.masked_fill(before >= top_p, 0)
+        ranked = ranked / ranked.sum(-1, keepdim=True)
+    return torch.zeros_like(ranked).scatter(-1, symbols, ranked)
 
 
 @typed

@@ -1,0 +1,155 @@
+"""One stream of text: what was asked for, where it stands, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inn.data.base import Decoder, Vocabulary
+from inn.nn.state import State
+from inn.server.draws import Draws
+
+
+@dataclass
+class Ask:
+    """What a stream is to do.
+
+    Attributes:
+        prompt: symbols to read, at least one, or none where a conversation goes on.
+        tokens: symbols to write, at most.
+        draws: how they are drawn; used up.
+        stop: texts that end the stream; they are not part of what it tells.
+        top: how many of the likeliest symbols are told with their log-probabilities; None: no log-probabilities.
+        score: whether the log-probabilities of the prompt's symbols are told, too.
+        conversation: the name under which the state is kept at the end, and found at the beginning.
+        seconds: how long the stream may take from when it was asked for.
+        silent: symbols at the beginning of the prompt that are no part of the text, like the one an empty prompt has.
+    """
+
+    prompt: Sequence[int]
+    tokens: int
+    draws: Draws
+    stop: Sequence[str] = ()
+    top: int | None = None
+    score: bool = False
+    conversation: str | None = None
+    seconds: float = float("inf")
+    silent: int = 0
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A symbol, its log-probability (None for the first of a text) and those of the likeliest, by symbol."""
+
+    symbol: int
+    logprob: float | None
+    top: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text that a stream has written; it may be empty, and tells of the symbols `chances`, where that was asked for."""
+
+    text: str
+    chances: tuple[Chance, ...] = ()
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a stream.
+
+    Attributes:
+        reason: `stop`, `length`, `timeout`, `cancelled` or `error`.
+        written: symbols written.
+        read: symbols of the prompt.
+        sentence: what was wrong, for people.
+        continued: whether it went on with a conversation that was kept.
+    """
+
+    reason: str
+    written: int
+    read: int
+    sentence: str = ""
+    continued: bool = False
+
+
+Event = Piece | End
+
+
+class Text:
+    """The text of a stream as it grows, which ends where one of some texts stands.
+
+    What may be the beginning of such a text is held back until it is clear that it is not.
+
+    >>> text = Text(["END"])
+    >>> [text.feed(piece) for piece in ("a", "E", "N", "x", "E", "ND", "y")], text.ended
+    (['a', '', '', 'ENx', '', '', ''], True)
+    """
+
+    def __init__(self, stop: Sequence[str]):
+        self.stop, self.held, self.ended = stop, "", False
+        self._longest = max(map(len, stop), default=0)
+
+    def feed(self, piece: str) -> str:
+        """What can be told now."""
+        if self.ended:
+            return ""
+        if not self.stop:
+            return piece
+        self.held += piece
+        places = [at for at in (self.held.find(one) for one in self.stop) if at >= 0]
+        if places:
+            told, self.held, self.ended = self.held[: min(places)], "", True
+            return told
+        longest = min(len(self.held), self._longest - 1)
+        keep = next((n for n in range(longest, 0, -1) if any(s.startswith(self.held[-n:]) for s in self.stop)), 0)
+        told, self.held = self.held[: len(self.held) - keep], self.held[len(self.held) - keep :]
+        return told
+
+    def rest(self) -> str:
+        """What was held back, when no more comes."""
+        rest, self.held = self.held, ""
+        return rest
+
+
+@dataclass(eq=False)
+class Stream:
+    """A stream that an engine works on; `events` is what it tells, where nothing else takes it.
+
+    Attributes:
+        pending: the symbol written last, which the model has not read yet; None where there is none.
+        logits: `[V]` after all that was read; None before.
+        cancelled: set from any thread to end it.
+    """
+
+    ask: Ask
+    vocabulary: Vocabulary
+    deadline: float
+    events: SimpleQueue[Event] = field(default_factory=SimpleQueue)
+    owner: Any = None
+    state: State | None = None
+    pending: int | None = None
+    logits: Tensor | None = None
+    at: int = 0
+    written: int = 0
+    cancelled: bool = False
+    continued: bool = False
+
+    def __post_init__(self) -> None:
+        self.decoder: Decoder = self.vocabulary.decoder()
+        self.text = Text(self.ask.stop)
+
+
+def chances_of(logits: Tensor, symbols: Sequence[int], top: int) -> list[Chance]:
+    """What rows of logits `[n, V]` say of the symbols that follow them, in nats."""
+    logprobs = logits.double().log_softmax(-1)
+    own = logprobs.gather(-1, torch.tensor(symbols)[:, None])[:, 0].tolist()
+    best = logprobs.topk(min(top, logprobs.shape[-1]), -1)
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    tops = [dict(zip(ids, values, strict=True)) for ids, values in pairs]
+    return [Chance(*one) for one in zip(symbols, own, tops, strict=True)]
