@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "score": "bits per symbol of each line; flag unusual lines",
         "compress-text": "compress a file with a trained model",
         "decompress-text": "decompress the file, byte for byte, with the same run",
+        "serve": "serve a run: OpenAI's API, many texts at a time",
         "export": "write a run as a folder for Hugging Face transformers",
         "push": "upload a run to the Hugging Face Hub, or show what it would",
     },

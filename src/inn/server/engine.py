@@ -97,7 +97,10 @@ class Engine:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """End all streams and wait for the thread."""
+        self.close()
+
+    def close(self) -> None:
+        """End all streams and wait for the thread; a second time there is nothing to do."""
         with self._lock:
             self._over = True
         self._inbox.put(None)
@@ -196,7 +199,8 @@ class Engine:
             assert stream.logits is not None
             reason = self._write([stream], stream.logits[None])[0] if stream.ask.tokens else ("length", "")
         except Exception as error:  # of this stream alone
-            self._end(stream, "error", str(error) if isinstance(error, InputError) else _broken(error))
+            known = isinstance(error, InputError)
+            self._end(stream, "refused" if known else "error", str(error) if known else _broken(error))
             return
         if reason is not None:
             self._end(stream, *reason, state=stream.state)

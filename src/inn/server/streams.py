@@ -64,7 +64,7 @@ class End:
     """The end of a stream.
 
     Attributes:
-        reason: `stop`, `length`, `timeout`, `cancelled` or `error`.
+        reason: `stop`, `length`, `timeout`, `cancelled`, `refused` (what was asked for cannot be) or `error`.
         written: symbols written.
         read: symbols of the prompt.
         sentence: what was wrong, for people.

@@ -1,0 +1,112 @@
+"""Answers as OpenAI's clients read them."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from inn.data.base import Decoder, Vocabulary
+from inn.server.streams import Chance, End
+
+REASONS = {"stop": "stop", "length": "length"}
+
+
+def symbol_text(vocabulary: Vocabulary, symbol: int) -> str:
+    r"""A symbol as text; `bytes:\xc3` where it is a piece of a character, as OpenAI's servers write it."""
+    text = vocabulary.decode([symbol])
+    if "\ufffd" not in text:
+        return text
+    return "bytes:" + "".join(f"\\x{byte:02x}" for byte in vocabulary.decode_bytes([symbol]))
+
+
+@dataclass
+class Choice:
+    """One choice of an answer as it grows."""
+
+    index: int
+    vocabulary: Vocabulary
+    scored: bool
+    offset: int = 0
+    text: str = ""
+    chances: list[Chance] = field(default_factory=list)
+    end: End | None = None
+
+    def __post_init__(self) -> None:
+        self._decoder: Decoder = self.vocabulary.decoder()
+
+    def take(self) -> dict[str, Any]:
+        """What has come since it was last taken."""
+        scores = self._scores() if self.scored else None
+        found = {
+            "index": self.index,
+            "text": self.text,
+            "logprobs": scores,
+            "finish_reason": None if self.end is None else REASONS.get(self.end.reason),
+        }
+        self.text, self.chances = "", []
+        return found
+
+    def _scores(self) -> dict[str, list[Any]]:
+        offsets = []
+        for chance in self.chances:
+            offsets.append(self.offset)
+            self.offset += len(self._decoder.feed(chance.symbol))
+        name = self.vocabulary
+        return {
+            "tokens": [symbol_text(name, c.symbol) for c in self.chances],
+            "token_logprobs": [c.logprob for c in self.chances],
+            "top_logprobs": [
+                {symbol_text(name, i): p for i, p in c.top.items()} if c.top else None for c in self.chances
+            ],
+            "text_offset": offsets,
+        }
+
+
+class Answer:
+    """What all parts of one answer have in common."""
+
+    def __init__(self, model: str):
+        self.head = {
+            "id": f"cmpl-{uuid.uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": model,
+        }
+
+    def whole(self, choices: Sequence[Choice], conversation: str | None) -> dict[str, Any]:
+        """The answer at once."""
+        more = {} if conversation is None else {"conversation": conversation_of(conversation, choices)}
+        return {**self.head, "choices": [c.take() for c in choices], "usage": usage_of(choices), **more}
+
+    def part(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        """A part of an answer that comes bit by bit."""
+        return event({**self.head, "choices": choices, **more})
+
+
+def usage_of(choices: Sequence[Choice]) -> dict[str, int]:
+    """Symbols read and written."""
+    ends = [c.end for c in choices if c.end is not None]
+    read, written = sum(e.read for e in ends), sum(e.written for e in ends)
+    return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+
+
+def conversation_of(name: str, choices: Sequence[Choice]) -> dict[str, Any]:
+    """Whether the conversation went on, or began."""
+    return {"id": name, "continued": any(c.end is not None and c.end.continued for c in choices)}
+
+
+def event(value: dict[str, Any]) -> bytes:
+    """A server-sent event."""
+    return b"data: " + json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def error(sentence: str, kind: str, code: str | None = None) -> dict[str, Any]:
+    """An error."""
+    return {"error": {"message": sentence, "type": kind, "param": None, "code": code}}
