@@ -27,7 +27,8 @@ IDS = (
     "scan resting loop loop-lstm feedback delta-scan delta-memory paper-step reference-step gemm-share "
     "peers-train separate-8 separate-32 memory step-flat peers-generate growth neighbours neighbours-4096 "
     "messages groups-1024 growth-n record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
-    "score score-memory gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
+    "score score-memory serve serve-wait serve-memory "
+    "gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 
 
@@ -69,6 +70,9 @@ def test_the_rows():
         "ddp-2": (0.9, "at least"),
         "score": (0.80, "at least"),
         "score-memory": (5, "at most"),
+        "serve": (4, "at least"),
+        "serve-wait": (5, "at most"),
+        "serve-memory": (20, "at most"),
         "gpu-paper": (200_000, "at least"),
         "gpu-ops": (None, None),
         "gpu-loop": (20, "at least"),
@@ -269,6 +273,21 @@ def test_resident_memory_is_read_as_the_pipe_goes_by():
     assert found["symbols"] == 1_999_999
     assert len(found["bytes"]) == 2
     assert min(found["bytes"]) > 1e7
+
+
+@pytest.mark.loopback
+def test_serve(clock, toy, monkeypatch):
+    pytest.importorskip("inn.server.serving", reason="what [serve] brings is not installed", exc_type=ImportError)
+    from inn_benchmarks import serve
+
+    monkeypatch.setattr(serve, "MANY", 4)
+    clock("serve", alone=8.0, together=3.0, engine=1.0, nothing=1.0)
+    size = serve.ServeSize({"neurons": 2, "width": 8, "rounds": 1}, tokens=5)
+    measured = plain(serve.serve_speed(size, toy))
+    assert (measured.ratio, measured.details["same"]) == (4.0, 4)
+    assert plain(serve.serve_wait(size, rounds=1)).details["seconds"]["4"]["n"] > 4  # one event may tell of several symbols
+    memory = plain(serve.serve_memory(size, requests=100, batch=50))
+    assert memory.details["counts"] == {"right": 98, "refused": 1, "cut": 1}
 
 
 def test_look(tmp_path):

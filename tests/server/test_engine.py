@@ -11,7 +11,7 @@ from inn.models.generate import generate, sample
 from inn.server.conversations import Conversations, Keep, Kept
 from inn.server.draws import Draws, draw
 from inn.server.engine import Busy, Engine, Full
-from inn.server.streams import Ask, End, Piece
+from inn.server.streams import Ask, End, Piece, Text
 from inn.system.errors import InputError
 
 COUNTS = {"recall": {"kind": "counts", "contexts": [1, 2, 3], "slots": 64}}
@@ -195,6 +195,21 @@ def test_what_is_wrong_with_one_stream_ends_that_one(model_of, monkeypatch):
         assert "ZeroDivisionError" in heard(engine.submit(asked(model, "abc", 9)))[1].sentence
         monkeypatch.undo()
         assert heard(engine.submit(asked(model, "abc", 9, seed=1)))[0] == alone(model, "abc", 9, seed=1)
+
+
+@pytest.mark.parametrize("stops", [["ab"], ["aab"], ["aabaaa", "ba"], ["b", "aabb", "abab"]])
+def test_a_text_ends_where_the_first_stop_is_complete_however_it_is_cut(stops):
+    draw_ = random.Random(0)
+    for _ in range(200):
+        whole = "".join(draw_.choices("aaabc", k=30))
+        ends = [(end, -len(s)) for s in stops for end in range(31) if whole[:end].endswith(s)]
+        wanted = whole if not ends else whole[: min(ends)[0] + min(ends)[1]]
+        text, told, at = Text(stops), "", 0
+        while at < len(whole):
+            size = draw_.randint(1, 6)
+            told, at = told + text.feed(whole[at : at + size]), at + size
+            assert wanted.startswith(told)
+        assert (told + text.rest(), text.ended) == (wanted, bool(ends))
 
 
 def test_stop_texts_and_scores(model_of):

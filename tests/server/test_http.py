@@ -201,6 +201,9 @@ HOSTILE = [
     ({"unknown": "what"}, "unknown cannot be"),
     ({"user": []}, "user must be"),
     ({"conversation": "a" * 129}, "at most 128"),
+    ({"conversation": "\ud800"}, "printable"),
+    ({"model": "\ud800"}, "there is no model"),
+    ({"prompt": "abc " * 9000, "echo": True, "logprobs": 20, "n": 2}, "more than 1,000,000"),
     ({"conversation": "a", "n": 2}, "one prompt"),
     ({"conversation": "new", "prompt": ""}, "nothing to go on from"),
     ({"temprature": 1}, "did you mean"),
@@ -211,7 +214,7 @@ def test_what_is_wrong_is_answered_in_a_sentence(server):
     for body, sentence in HOSTILE:
         data = body if isinstance(body, bytes) else json.dumps({**FINE, **body}).encode()
         status, answer = post(server, data)
-        assert status == 400, (body, answer)
+        assert status == (404 if isinstance(body, dict) and "model" in body else 400), (body, answer)
         assert sentence in answer["error"]["message"], answer
         assert set(answer["error"]) == {"message", "type", "param", "code"}
         assert len(answer["error"]["message"]) < 300

@@ -233,6 +233,18 @@ ROWS: dict[str, Row] = {
         "`inn score` on a pipe of 100 MB: resident memory at its end, less that after 1 MB",
         "MB", "inn_benchmarks.score:score_memory", 5.0, "at most",
     ),
+    "serve": Row(
+        "32 texts written one after another by the library ÷ streamed by `inn serve` to 32 clients at a time",
+        "x", "inn_benchmarks.serve:serve_speed", 4.0, "at least",
+    ),
+    "serve-wait": Row(
+        "`inn serve`, 99th percentile of the time from a symbol to the next: 32 clients ÷ one",
+        "x", "inn_benchmarks.serve:serve_wait", 5.0, "at most",
+    ),
+    "serve-memory": Row(
+        "`inn serve`, 10,000 requests of which 200 are hostile or cut off, none lost or crossed: growth of its memory",
+        "MB", "inn_benchmarks.serve:serve_memory", 20.0, "at most",
+    ),
     "gpu-paper": Row(
         "characters/s of training preset paper, distinct identities, dropout on, on a GPU",
         "characters/s", "inn_benchmarks.gpu:gpu_paper", 200_000.0, "at least",

@@ -121,12 +121,13 @@ def resident(megabytes: int, kind: str) -> dict[str, Any]:
         for line in score_lines(scorer, source):
             show("-", line)
             if scorer.symbols * every >= 1_000_000 * (len(held) + 1):
-                held.append(_resident(status))
+                held.append(resident_bytes(status))
     seconds = time.perf_counter() - start
-    return {"bytes": [*held, _resident(status)], "symbols": scorer.symbols, "seconds": seconds}
+    return {"bytes": [*held, resident_bytes(status)], "symbols": scorer.symbols, "seconds": seconds}
 
 
-def _resident(status: Path) -> int:
+def resident_bytes(status: Path) -> int:
+    """Resident bytes of this process, of its `/proc/self/statm`."""
     return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -18,6 +18,8 @@ STOPS, STOP_LENGTH = 16, 1000
 """Texts that end a stream, at most, and characters of each."""
 TOP = 20
 """Likeliest symbols that are told, at most."""
+NUMBERS = 1_000_000
+"""Log-probabilities that an answer holds, at most."""
 NAME_LENGTH = 128
 FIELDS = (
     "model prompt max_tokens temperature top_p top_k n seed stop stream stream_options logprobs echo user best_of "
@@ -86,8 +88,8 @@ def completions(body: dict[str, Any], vocabulary: Vocabulary, name: str, limits:
     conversation = _text(body, "conversation", "") or None
     echo, stream = _flag(body, "echo"), _flag(body, "stream")
     if conversation is not None:
-        if len(conversation) > NAME_LENGTH:
-            raise InputError(f"conversation must be a name of at most {NAME_LENGTH} characters")
+        if len(conversation) > NAME_LENGTH or not conversation.isprintable():
+            raise InputError(f"conversation must be a name of at most {NAME_LENGTH} printable characters")
         if len(prompts) * n > 1 or echo:
             raise InputError("conversation goes with one prompt, n 1 and no echo; leave it out, or those")
     top = None if "logprobs" not in body else _whole(body, "logprobs", 0, 0, TOP)
@@ -95,15 +97,20 @@ def completions(body: dict[str, Any], vocabulary: Vocabulary, name: str, limits:
     temperature, top_p = _number(body, "temperature", 1.0, 0.0), _number(body, "top_p", 1.0, 0.0)
     top_k = _whole(body, "top_k", 0, 1, 2**31) if "top_k" in body else None
     seed = _whole(body, "seed", 0, 0, 2**63 - 1) if "seed" in body else None
+    if top is not None:
+        numbers = n * (top + 1) * (len(prompts) * tokens + sum(map(len, prompts)) * echo)
+        if numbers > NUMBERS:
+            raise InputError(f"logprobs asks for {numbers:,} numbers, more than {NUMBERS:,}; send less text, or apart")
     asks, texts = [], []
     for prompt in prompts:
         start = [] if prompt or conversation is not None else [start_symbol(vocabulary)]
+        symbols, text = [*start, *prompt], vocabulary.decode(prompt) if echo else ""
         for choice in range(n):
             own = None if seed is None else (seed + choice) % 2**63
             draws = Draws(temperature, top_k, None if top_p == 1 else top_p, own)
             asks.append(
                 Ask(
-                    [*start, *prompt],
+                    symbols,
                     tokens,
                     draws,
                     stop,
@@ -114,7 +121,7 @@ def completions(body: dict[str, Any], vocabulary: Vocabulary, name: str, limits:
                     silent=len(start),
                 )
             )
-            texts.append(vocabulary.decode(prompt) if echo else "")
+            texts.append(text)
     options = body.get("stream_options", {})
     if not isinstance(options, dict) or not set(options) <= {"include_usage", "include_obfuscation"}:
         raise InputError('stream_options must be {"include_usage": true}; leave it out')

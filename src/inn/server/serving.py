@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -17,6 +18,9 @@ from inn.system.errors import InputError
 
 CONNECTIONS = 2048
 """Connections at a time; more are answered 503."""
+SWITCH = 0.0005
+"""Seconds that a thread of Python may keep the others waiting: with the usual 5 ms the engine writes several symbols
+before the first of them is sent."""
 GRACE = 5
 """Seconds in which answers are sent to their ends when the server stops."""
 
@@ -62,7 +66,12 @@ class Server:
 
     def run(self) -> None:
         """Answer until Ctrl-C (raises `KeyboardInterrupt`) or `stop`; then the address is free again."""
-        self._server.run(sockets=[self.socket])
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
+        try:
+            self._server.run(sockets=[self.socket])
+        finally:
+            sys.setswitchinterval(before)
 
     def stop(self) -> None:
         """Let it stop; from any thread."""

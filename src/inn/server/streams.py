@@ -81,8 +81,32 @@ class End:
 Event = Piece | End
 
 
+class Stop:
+    """A text that ends others, sought character by character (Knuth, Morris & Pratt 1977).
+
+    Attributes:
+        met: how many of its characters the text that was read ends with.
+    """
+
+    def __init__(self, text: str):
+        self.text, self.met = text, 0
+        self._shorter = [0]  # of its first n + 1 characters, the longest proper beginning that they end with
+        for character in text[1:]:
+            self._shorter.append(self._after(self._shorter[-1], character))
+
+    def _after(self, met: int, character: str) -> int:
+        while met and self.text[met] != character:
+            met = self._shorter[met - 1]
+        return met + (self.text[met] == character)
+
+    def feed(self, character: str) -> bool:
+        """Whether the text ends with it now, for the first time."""
+        self.met = self._after(self.met, character)
+        return self.met == len(self.text)
+
+
 class Text:
-    """The text of a stream as it grows, which ends where one of some texts stands.
+    """The text of a stream as it grows, which ends where the first of some texts is complete.
 
     What may be the beginning of such a text is held back until it is clear that it is not.
 
@@ -92,23 +116,21 @@ class Text:
     """
 
     def __init__(self, stop: Sequence[str]):
-        self.stop, self.held, self.ended = stop, "", False
-        self._longest = max(map(len, stop), default=0)
+        self.stops, self.held, self.ended = [Stop(one) for one in stop], "", False
 
     def feed(self, piece: str) -> str:
         """What can be told now."""
         if self.ended:
             return ""
-        if not self.stop:
+        if not self.stops:
             return piece
+        for at, character in enumerate(piece, len(self.held) + 1):
+            if complete := [len(stop.text) for stop in self.stops if stop.feed(character)]:
+                told, self.held, self.ended = (self.held + piece)[: at - max(complete)], "", True
+                return told
         self.held += piece
-        places = [at for at in (self.held.find(one) for one in self.stop) if at >= 0]
-        if places:
-            told, self.held, self.ended = self.held[: min(places)], "", True
-            return told
-        longest = min(len(self.held), self._longest - 1)
-        keep = next((n for n in range(longest, 0, -1) if any(s.startswith(self.held[-n:]) for s in self.stop)), 0)
-        told, self.held = self.held[: len(self.held) - keep], self.held[len(self.held) - keep :]
+        cut = len(self.held) - max(stop.met for stop in self.stops)
+        told, self.held = self.held[:cut], self.held[cut:]
         return told
 
     def rest(self) -> str:
