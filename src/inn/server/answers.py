@@ -76,6 +76,7 @@ class Answer:
             "created": int(time.time()),
             "model": model,
         }
+        self._open = _text(self.head)[:-1] + b", "  # the same in every part
 
     def whole(self, choices: Sequence[Choice], conversation: str | None) -> dict[str, Any]:
         """The answer at once."""
@@ -84,7 +85,8 @@ class Answer:
 
     def part(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         """A part of an answer that comes bit by bit."""
-        return event({**self.head, "choices": choices, **more})
+        text = _text({"choices": choices, **more})
+        return b"data: " + self._open + text[1:] + b"\n\n"
 
 
 def usage_of(choices: Sequence[Choice]) -> dict[str, int]:
@@ -101,7 +103,11 @@ def conversation_of(name: str, choices: Sequence[Choice]) -> dict[str, Any]:
 
 def event(value: dict[str, Any]) -> bytes:
     """A server-sent event."""
-    return b"data: " + json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + _text(value) + b"\n\n"
+
+
+def _text(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 DONE = b"data: [DONE]\n\n"
