@@ -234,7 +234,7 @@ ROWS: dict[str, Row] = {
         "MB", "inn_benchmarks.score:score_memory", 5.0, "at most",
     ),
     "serve": Row(
-        "32 texts written one after another by the library ÷ streamed by `inn serve` to 32 clients at a time",
+        "32 texts of 100 symbols: written one after another ÷ together by the engine of `inn serve`",
         "x", "inn_benchmarks.serve:serve_speed", 4.0, "at least",
     ),
     "serve-wait": Row(

@@ -54,9 +54,10 @@ class ServeSize:
 
 
 def serve_speed(size: ServeSize = ServeSize(), effort: Effort = TURNS) -> Measured:
-    """Time of writing 32 texts one after another by `generate` ÷ time until 32 clients have them, symbol by symbol.
+    """Time of writing 32 texts one after another by `generate` ÷ time in which the engine writes them together.
 
-    The clients are a process of their own. Every text is held against the one written alone.
+    In the details `served`: the time until 32 clients have them, symbol by symbol, who are a process of their own and
+    take their share of the same cores. Every text that they get is held against the one written alone.
     """
     model, found, took = model_of(size), {}, []
     asks = [ask(size, seed) for seed in range(MANY)]
@@ -85,7 +86,7 @@ def serve_speed(size: ServeSize = ServeSize(), effort: Effort = TURNS) -> Measur
     same = sum(a == b for a, b in zip(found["alone"], found["together"], strict=True))
     seconds = {"alone": times["alone"].median, "engine": times["engine"].median, "served": statistics.median(took)}
     return Measured(
-        seconds["alone"] / seconds["served"],
+        seconds["alone"] / seconds["engine"],
         "float32",
         _sizes(model, f"{MANY} texts of {size.tokens} symbols after {len(size.prompt)}"),
         {

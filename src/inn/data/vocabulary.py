@@ -124,7 +124,7 @@ class Characters(Vocabulary):
         return self._points[self.checked(symbols)].tobytes().decode("utf-32-le", "surrogatepass")
 
     def decoder(self) -> Decoder:
-        return _CharactersDecoder(self)
+        return _CharactersDecoder(self.symbols())
 
     def symbol(self, i: int) -> str:
         return visible(self.decode([i]))
@@ -141,11 +141,11 @@ class Characters(Vocabulary):
 
 
 class _CharactersDecoder:
-    def __init__(self, vocabulary: Characters) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, characters: str) -> None:
+        self._characters = characters
 
     def feed(self, symbol: int) -> str:
-        return self._vocabulary.decode([symbol])
+        return self._characters[symbol]
 
     def flush(self) -> str:
         return ""
