@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,13 +29,18 @@ def traced(module: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedP
 class Lowering:
     """Operations of graphs, lowered one after the other.
 
+    Args:
+        model: what the model is called, for errors.
+        operations: what each operation of a graph becomes, by name: functions of a lowering, the node and its inputs.
+        unfolded: names of operations that are never done beforehand, even where all that they take is known.
+
     Attributes:
         ops: what has been lowered.
         names: names of weights, by the address of their numbers.
     """
 
-    def __init__(self, model: str):
-        self.model = model
+    def __init__(self, model: str, operations: Mapping[str, Callable[..., Any]], unfolded: Container[str] = ()):
+        self.model, self.operations, self.unfolded = model, operations, unfolded
         self.ops: list[Any] = []
         self.names: dict[int, str] = {}
         self.part = ""
@@ -45,8 +50,6 @@ class Lowering:
 
     def graph(self, graph: Graph, known: dict[str, Value]) -> list[Value]:
         """Lower a graph whose inputs are `known` by name; returns its outputs."""
-        from inn.export.operations import FOLDED, OPERATIONS  # they are functions of this class
-
         values: dict[Node, Value] = {}
 
         def value(of: Any) -> Value:
@@ -63,11 +66,11 @@ class Lowering:
                 args, kwargs = value(node.args), value(node.kwargs)
                 name = node.target.__name__ if isinstance(node.target, type(len)) else str(node.target)
                 name = name.removeprefix("aten.").removesuffix(".default")
-                if not _views(args) and not _views(kwargs) and name not in FOLDED:
+                if not _views(args) and not _views(kwargs) and name not in self.unfolded:
                     with torch.no_grad():
                         values[node] = node.target(*args, **kwargs)
                     continue
-                lower = OPERATIONS.get(name)
+                lower = self.operations.get(name)
                 if lower is None:
                     raise InputError(
                         f"{self.part or 'the model'} of this {self.model} takes the operation '{name}', which an "

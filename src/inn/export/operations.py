@@ -53,7 +53,7 @@ from inn.export.several import (
     scattered,
 )
 
-FOLDED: frozenset[str] = frozenset(("auto_functionalized_v2",))
+UNFOLDED: frozenset[str] = frozenset(("auto_functionalized_v2",))
 """What is never computed beforehand."""
 
 OPERATIONS: dict[str, Callable[..., Any]] = {

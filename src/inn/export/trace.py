@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.export.lowering import Lowering, Value, dtype_name, name_of, traced
+from inn.export.operations import OPERATIONS, UNFOLDED
 from inn.export.passes import simplified
 from inn.export.program import Buffer, Program, View, padded_to, strides_of
 from inn.export.watched import Watched, everything
@@ -45,15 +46,13 @@ def program_of(model: SequenceModel, start: State | None = None, watched: bool =
     more = dict(zip(("spoken", "open"), everything(model))) if watched else {}  # type: ignore[arg-type]
     try:
         found = traced(module, (*given.values(), state, *more.values()))
-    except InputError:
-        raise
     except Exception as error:  # PyTorch has many ways to say so
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(
             f"a step of a {type(model).__name__} cannot be traced by torch.export ({reason}); export a model whose "
             "step depends on shapes alone"
         ) from error
-    lowering = Lowering(type(model).__name__)
+    lowering = Lowering(type(model).__name__, OPERATIONS, UNFOLDED)
     signature = found.graph_signature
     known: dict[str, Value] = {}
     weights = {**found.state_dict, **found.constants}
