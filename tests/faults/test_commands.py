@@ -49,7 +49,7 @@ VALUES = (
         "",
     ),
 )
-HEAVY = ("analyze", "look", "stability", "compress", "upcycle", "play", "score", "export", "sweep", "demo", "push")
+HEAVY = "analyze look stability compress upcycle play score export sweep demo push serve".split()
 """Commands that take long, or do not end, or go on the network, where nothing is wrong: one of the inputs always is."""
 LAST = {
     "generate": ["--tokens", "2"],
@@ -158,6 +158,7 @@ def test_no_command_line_ends_in_a_traceback_or_leaves_half_of_anything(
     draw, done = random.Random(SEED), {0: 0, 2: 0}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("inn.explorer.play.LocalServer", unserved)
+    monkeypatch.setattr("inn.server.serving.Server", unserved)
     watched = [tmp_path, kept_run, kept_folder, Path(inputs["bad"][0]).parent]
     names = list(tables)
     faults = []

@@ -140,7 +140,7 @@ def test_a_conversation_goes_on_where_it_stopped(model_of):
 def test_what_is_too_much_or_too_old_is_forgotten(model_of):
     state, now = model_of(slots=64).initial_state(1), [0.0]
     one = Kept(state, 1, torch.zeros(4), None, used=0.0)
-    size = one.bytes
+    size = one.size
     store = Conversations(Keep(most=3, bytes=2 * size, seconds=10), clock=lambda: now[0])
     for name in "abc":
         store.put(name, one)

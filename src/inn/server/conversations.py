@@ -48,7 +48,7 @@ class Kept:
     used: float = field(default_factory=time.monotonic)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes that it takes."""
         return self.state.bytes + self.logits.numel() * self.logits.element_size()
 
@@ -73,15 +73,15 @@ class Conversations:
         self.forget()
         kept = self._kept.pop(name, None)
         if kept is not None:
-            self.bytes -= kept.bytes
+            self.bytes -= kept.size
         return kept
 
     def put(self, name: str, kept: Kept) -> None:
         """Keep it, and drop what is then too much: itself at last, where it alone is more than may be kept."""
         if (old := self._kept.pop(name, None)) is not None:
-            self.bytes -= old.bytes
+            self.bytes -= old.size
         self._kept[name] = kept
-        self.bytes += kept.bytes
+        self.bytes += kept.size
         self.forget()
 
     def forget(self) -> None:
@@ -92,5 +92,5 @@ class Conversations:
             if len(self) <= self.keep.most and self.bytes <= self.keep.bytes and first.used >= oldest:
                 return
             _, gone = self._kept.popitem(last=False)
-            self.bytes -= gone.bytes
+            self.bytes -= gone.size
             self.dropped += 1
