@@ -26,7 +26,7 @@ demo: $(STAMP)
 	$(BIN)/inn demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20 -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 30 -m slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,7 @@ SLOW = [
     {"memory": "none", "router": "none", "recall": {"kind": "counts", "contexts": [2], "slots": 7, "followers": 2}},
     {"recall": {"kind": "counts", "contexts": [1, 2, 4], "slots": 7, "followers": 3}},
     {"recall": {"kind": "last", "slots": 37}},
-    *({"memory": name, "recall": []} for name in MEMORIES),
-    *({"router": name, "recall": []} for name in ROUTERS),
+    *({"memory": memory, "router": router, "recall": []} for memory, router in zip(MEMORIES, cycle(ROUTERS))),
     {"memory": "none", "recall": {"kind": "counts", "contexts": SEEN, "slots": 64}},
     {"memory": "none", "recall": {"kind": "counts", "contexts": ["word", 2], "slots": 64, "letters": [0, 1, 5, 6]}},
     {"vocab": 300, "recall": {"kind": "counts", "contexts": [1, 2], "slots": 64}},

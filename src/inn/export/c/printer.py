@@ -159,11 +159,8 @@ class Loops:
             return x[0] if same or isinstance(source, (int, float)) else f"({out}){x[0]}"
         if fn in INFIX:
             text = f"{x[0]} {INFIX[fn]} {x[1]}"
-            return (
-                text
-                if out in ("float", "double", "int64_t", "int32_t") or fn not in ("add", "sub", "mul")
-                else f"({out})({text})"
-            )
+            wider = out == "uint8_t" and fn not in ("eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or")
+            return f"({out})({text})" if wider else text  # C computes in int
         f = "f" if kind == "float32" else ""
         one_ = "1.0f" if kind == "float32" else "1.0"
         if fn in FAST and kind == "float32":
@@ -182,7 +179,7 @@ class Loops:
             "abs": lambda: f"fabs{f}({x[0]})" if real else f"{x[0]} < 0 ? -{x[0]} : {x[0]}",
             "sign": lambda: f"({out})(({x[0]} > 0) - ({x[0]} < 0))",
             "logical_not": lambda: f"!{x[0]}",
-            "bitwise_not": lambda: f"!{x[0]}" if kind == "bool" else f"~{x[0]}",
+            "bitwise_not": lambda: f"!{x[0]}" if kind == "bool" else f"({out})~{x[0]}",
             "isnan": lambda: f"isnan({x[0]}) != 0",
             "isinf": lambda: f"isinf({x[0]}) != 0",
             "round": lambda: f"rint{f}({x[0]})",
@@ -198,7 +195,8 @@ class Loops:
             ),
         }
         if fn in texts:
-            return texts[fn]()
+            text = texts[fn]()
+            return f"({out})({text})" if out == "uint8_t" else text
         if real and fn in ("pow", "atan2"):
             return f"{fn}{f}({x[0]}, {x[1]})"
         if real and fn in "exp exp2 expm1 log log2 log1p sqrt sin cos tan atan tanh floor ceil erf".split():
