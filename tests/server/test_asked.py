@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inn.data.vocabulary import Bytes, Characters
 from inn.server.asked import FIELDS, NUMBERS, completions
-from inn.server.settings import Settings
+from inn.server.settings import ServerSettings
 from inn.system.errors import InputError
 
 NUMBER = st.integers(-3, 300) | st.integers() | st.floats() | st.sampled_from([0, 1, 2**63, 2**63 - 1, 1e308, 5e-324])
@@ -29,7 +29,7 @@ def test_any_json_is_read_or_refused(body):
     for vocabulary in (Characters("abc "), Bytes()):
         found, sentence = None, ""
         try:
-            found = completions(body, vocabulary, "m", Settings(tokens=100, choices=6))
+            found = completions(body, vocabulary, "m", ServerSettings(tokens=100, choices=6))
         except InputError as error:
             sentence = str(error)
         if found is None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from inn.models.generate import generate
-from inn.server.settings import Settings
+from inn.server.settings import ServerSettings
 from inn.system.errors import InputError
 
 openai = pytest.importorskip("openai", reason="openai is not installed; it comes with [dev]")
@@ -29,7 +29,7 @@ def model(model_of):
 def server(model):
     pytest_socket = pytest.importorskip("pytest_socket")
     pytest_socket.enable_socket()
-    settings = Settings(port=0, streams=8, queue=64, tokens=20_000, choices=20, body=100_000, seconds=60)
+    settings = ServerSettings(port=0, streams=8, queue=64, tokens=20_000, choices=20, body=100_000, seconds=60)
     with serving.Server(model, "demo", settings) as server:
         yield server
 
@@ -267,7 +267,7 @@ def test_health_and_metrics(server, client):
 
 
 def test_limits_of_time_and_of_the_queue_and_the_token(model):
-    settings = Settings(port=0, token="a" * 16, streams=1, queue=0, tokens=10**6, seconds=0.5)
+    settings = ServerSettings(port=0, token="a" * 16, streams=1, queue=0, tokens=10**6, seconds=0.5)
     with serving.Server(model, "demo", settings) as server:
         right, wrong = (
             openai.OpenAI(base_url=f"{server.url}/v1", api_key=key * 16, max_retries=0).completions for key in "ab"
@@ -307,9 +307,9 @@ def test_limits_of_time_and_of_the_queue_and_the_token(model):
 )
 def test_settings_that_cannot_be(wrong, sentence):
     with pytest.raises(InputError, match=sentence):
-        Settings(**wrong)
+        ServerSettings(**wrong)
 
 
 def test_an_address_that_is_taken(model, server):
     with pytest.raises(InputError, match="cannot be listened on"):
-        serving.Server(model, "demo", Settings(port=server.port))
+        serving.Server(model, "demo", ServerSettings(port=server.port))

@@ -25,7 +25,7 @@ from inn.models.sequence import SequenceModel
 from inn.server.draws import Draws
 from inn.server.engine import Engine
 from inn.server.serving import Server
-from inn.server.settings import Settings
+from inn.server.settings import ServerSettings
 from inn.server.streams import Ask, End
 from inn_benchmarks.clients import HEAD
 from inn_benchmarks.measure import Effort, in_turns, spread
@@ -208,7 +208,7 @@ def ask(size: ServeSize, seed: int) -> dict[str, Any]:
 @contextmanager
 def served(model: SequenceModel, **settings: Any):
     """A server of a model on a free port."""
-    with Server(model, "bench", Settings(port=0, **settings)) as server:
+    with Server(model, "bench", ServerSettings(port=0, **settings)) as server:
         yield server
 
 

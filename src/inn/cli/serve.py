@@ -9,11 +9,11 @@ from jsonargparse import Namespace
 
 from inn.cli.common import needs_run
 from inn.config.parser import OptionParser
-from inn.server.settings import Settings
+from inn.server.settings import ServerSettings
 
 USAGE = "inn serve RUN [--host ADDRESS] [--port N] [--token TOKEN] [--name NAME] [--streams N] [--tables KIND] ..."
 MIB = 1 << 20
-DEFAULTS = Settings()
+DEFAULTS = ServerSettings()
 
 
 def main(argv: list[str]) -> int:
@@ -62,9 +62,9 @@ def parse(argv: list[str]) -> Namespace:
     return parser.parse(argv)
 
 
-def settings_of(args: Namespace) -> Settings:
+def settings_of(args: Namespace) -> ServerSettings:
     """The settings that the arguments and the environment name; raises `InputError` for what cannot be."""
-    return Settings(
+    return ServerSettings(
         host=args.host,
         port=args.port,
         token=args.token if args.token is not None else os.environ.get("INN_TOKEN"),
@@ -86,7 +86,7 @@ def require(package: str) -> None:
     packages.require(package, "inn serve", "serve")
 
 
-def welcome(run: str, name: str, url: str, size: int, settings: Settings) -> str:
+def welcome(run: str, name: str, url: str, size: int, settings: ServerSettings) -> str:
     """Where it is and how to ask it, in 80 columns but for names that are longer."""
     shown = [] if settings.token is None else ['  -H "Authorization: Bearer $INN_TOKEN" \\']
     lines = [

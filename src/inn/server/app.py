@@ -22,7 +22,7 @@ from inn.server.asked import Completions, NoModel, completions
 from inn.server.conversations import Keep
 from inn.server.engine import Busy, Engine, Full, Told
 from inn.server.metrics import KIND, Metrics
-from inn.server.settings import Settings, is_loopback, names_loopback
+from inn.server.settings import ServerSettings, is_loopback, names_loopback
 from inn.server.streams import End, Event, Piece
 from inn.system.errors import InputError
 from inn.system.parse import parse_json
@@ -47,10 +47,10 @@ class App:
         name: what clients call it.
         settings: who may ask, and how much.
 
-    Example: ``uvicorn.run(App(inn.load("runs/demo"), "demo", Settings()).asgi)``
+    Example: ``uvicorn.run(App(inn.load("runs/demo"), "demo", ServerSettings()).asgi)``
     """
 
-    def __init__(self, model: SequenceModel, name: str, settings: Settings):
+    def __init__(self, model: SequenceModel, name: str, settings: ServerSettings):
         s = settings
         keep = Keep(s.conversations, s.conversation_bytes, s.conversation_seconds)
         self.name, self.settings, self.created = name, settings, int(time.time())

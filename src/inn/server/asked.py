@@ -10,7 +10,7 @@ from typing import Any
 from inn.data.base import Vocabulary
 from inn.models.generate import start_symbol
 from inn.server.draws import Draws
-from inn.server.settings import Settings
+from inn.server.settings import ServerSettings
 from inn.server.streams import Ask
 from inn.system.errors import InputError, nearest
 
@@ -57,14 +57,14 @@ class Completions:
     usage: bool
 
 
-def completions(body: dict[str, Any], vocabulary: Vocabulary, name: str, limits: Settings) -> Completions:
+def completions(body: dict[str, Any], vocabulary: Vocabulary, name: str, limits: ServerSettings) -> Completions:
     """Check the JSON of a request; `name` is that of the model that is served.
 
     Raises:
         NoModel: for another model.
         InputError: with a sentence that names the field, for everything else.
 
-    Example: ``completions({"prompt": "the ", "max_tokens": 9}, model.vocabulary, "demo", Settings())``
+    Example: ``completions({"prompt": "the ", "max_tokens": 9}, model.vocabulary, "demo", ServerSettings())``
     """
     body = {field: value for field, value in body.items() if value is not None}
     for field in body:

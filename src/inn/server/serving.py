@@ -13,7 +13,7 @@ import uvicorn
 
 from inn.models.sequence import SequenceModel
 from inn.server.app import App
-from inn.server.settings import Settings
+from inn.server.settings import ServerSettings
 from inn.system.errors import InputError
 
 CONNECTIONS = 2048
@@ -35,10 +35,10 @@ class Server:
 
     Raises `InputError` for an address that cannot be listened on.
 
-    Example: ``with Server(inn.load("runs/demo"), "demo", Settings(port=0)) as server: print(server.url)``
+    Example: ``with Server(inn.load("runs/demo"), "demo", ServerSettings(port=0)) as server: print(server.url)``
     """
 
-    def __init__(self, model: SequenceModel, name: str, settings: Settings):
+    def __init__(self, model: SequenceModel, name: str, settings: ServerSettings):
         self.app = App(model, name, settings)
         host = settings.host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -16,7 +16,7 @@ TABLES = ("auto", "own", "shared")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """How a server serves.
 
     Args:
@@ -35,7 +35,7 @@ class Settings:
 
     Raises `InputError` for what cannot be.
 
-    >>> Settings(host="0.0.0.0")
+    >>> ServerSettings(host="0.0.0.0")
     Traceback (most recent call last):
     inn.system.errors.InputError: host 0.0.0.0 is open to other machines, so a token is needed; ...
     """
