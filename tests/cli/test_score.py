@@ -129,6 +129,7 @@ def test_thresholds_set_the_exit_code(inn, trained, text):
         (["RUN", "--unknown", "cuont"], "--unknown cannot be 'cuont'; did you mean 'count'?"),
         (["RUN", "--key", "["], "key '[' is no regular expression: unterminated character set"),
         (["RUN", "--key", "a", "--keys", "0"], "keys must be at least 1, not 0"),
+        (["RUN", "--key", "a", "--keys", "few"], "--keys expects a whole number or null, not 'few'"),
         (["RUN", "--keys", "5"], "--keys limits the states of --key REGEX"),
     ],
 )

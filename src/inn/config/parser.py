@@ -71,6 +71,7 @@ class OptionParser(ArgumentParser):
             formatter_class=_Help,
         )
         self._types: dict[str, Any] = {}  # option string -> its type, to say what it expects
+        self._called: dict[str, str] = {}  # name in the namespace -> option string, where they differ
         self._shown: dict[str, str] = {}  # positional argument -> its name in the usage
 
     def option(self, name: str, *, type: Any = str, default: Any = None, help: str, dest: str | None = None) -> None:
@@ -78,6 +79,8 @@ class OptionParser(ArgumentParser):
         more: dict[str, Any] = {} if dest is None else {"dest": dest}
         _completed(self.add_argument(name, type=type, default=default, help=help, **more), None)
         self._types[name] = type
+        if dest is not None:
+            self._called[dest] = name
 
     def flag(self, name: str, help: str) -> None:
         """Add an option without a value, false when absent."""
@@ -207,7 +210,8 @@ class OptionParser(ArgumentParser):
 
     def _sentence(self, message: str, argv: Sequence[str]) -> str:
         if found := re.search(r'Parser key "([^"]+)"', message):
-            name = next(option for option in self._types if option[2:].replace("-", "_") == found[1])
+            known = {**{option[2:].replace("-", "_"): option for option in self._types}, **self._called}
+            name = known[found[1]]
             hint = self._types.get(name)
             value = _given(name, argv)
             if get_origin(hint) is Literal:
