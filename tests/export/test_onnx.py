@@ -110,7 +110,7 @@ def test_a_step_and_a_loop_are_the_model(fields):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", [{}, {"memory": "slstm"}, {"recall": {"kind": "counts", "slots": 64}}], ids=str)
+@pytest.mark.parametrize("fields", [{}, {"recall": {"kind": "counts", "contexts": [2, 4], "slots": 64}}], ids=str)
 def test_ten_thousand_symbols_of_carried_state(fields):
     model = build(fields)
     program, _, loop = graphs(model)
