@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from inn.cli.display import write_look
 from inn.explorer import look
+from inn.export.web import page
+from inn.system.errors import InputError
 
 
 @pytest.fixture
@@ -31,11 +34,11 @@ def test_a_page_of_a_run(inn, own_run, monkeypatch):
     monkeypatch.setattr(webbrowser, "open", opened.append)
     result = inn("look", own_run, "--open")
     assert result.code == 0, result
-    page = own_run / "page.html"
-    assert opened == [page.absolute().as_uri()]
-    assert f"wrote {page}" in result.out
+    written = own_run / "page.html"
+    assert opened == [written.absolute().as_uri()]
+    assert f"wrote {written}" in result.out
     assert f"inn play {own_run}" in result.out
-    (run,) = runs_of(page)
+    (run,) = runs_of(written)
     assert run["name"] == own_run.name
     assert run["play"] == f"inn play {own_run}"
     assert run["passage"]["neurons"] == 2
@@ -121,6 +124,31 @@ def test_unknown_symbols_may_be_skipped(inn, quick, trained, tmp_path):
     text.write_text("the <graph>")
     assert inn("look", trained, "--text", text, "--out", out, "--unknown", "skip").code == 0
     assert "".join(runs_of(out)[0]["passage"]["text"]) == "the graph"
+
+
+def test_the_model_itself_goes_on_the_page_or_the_page_is_written_without(
+    inn, refused, quick, own_run, monkeypatch, tmp_path, capsys
+):
+    given, out = [], tmp_path / "live.html"
+    play = {"neurons": 2, "text": "", "unit": "character", "model": {}}
+    monkeypatch.setattr(page, "live_model", lambda model, options: given.append(options) or {"play": play, "model": ""})
+    assert inn("look", own_run, "--live", "--out", out).code == 0
+    (run,) = runs_of(out)
+    assert "passage" not in run
+    assert "play" not in run  # the command that opens a page to type into: this is one
+    assert len(given[0].text) > 100
+    assert "wasm-unsafe-eval" in out.read_text("utf-8")
+
+    def refuse(model, options):
+        raise InputError("it has a part of its own")
+
+    monkeypatch.setattr(page, "live_model", refuse)
+    assert refused("look", own_run, "--live", "--out", tmp_path / "none.html") == "it has a part of its own"
+    assert not (tmp_path / "none.html").exists()
+    assert "leave RUN2 out" in refused("look", own_run, own_run, "--live")
+    write_look(str(own_run), None, tmp_path / "plain.html", "inn demo", live=True, plainly=True)
+    assert "reads no text of yours: it has a part of its own" in capsys.readouterr().err
+    assert runs_of(tmp_path / "plain.html")[0]["passage"]["neurons"] == 2
 
 
 def test_mistakes_on_the_command_line(refused, quick, trained, tmp_path):

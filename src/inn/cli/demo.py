@@ -92,7 +92,8 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
         out.print(f"  {sentence}", soft_wrap=True)
     if isinstance(model, INN):
         out.print("\nWhat its neurons do", style="bold")
-        tell_look(write_look(run, None, default_out(run), shlex.join(["inn", "look", run, "--live"]), live=True))
+        command = shlex.join(["inn", "look", run, "--live"])
+        tell_look(write_look(run, None, default_out(run), command, live=True, plainly=True))
     out.print("\nWhat to try next", style="bold")
     ideas = {
         f"inn play {run}": "type, watch the neurons, silence some",

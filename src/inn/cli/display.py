@@ -27,6 +27,7 @@ from rich.text import Text
 
 from inn.cli.common import QUIET, console
 from inn.config.settings import Settings
+from inn.system.errors import InputError
 from inn.system.report import Report
 from inn.training.events import Event, Finished, Preparing, Progress, Sampled, Started, Validated, Warned
 
@@ -191,31 +192,42 @@ START = 300
 
 
 def write_look(
-    run: str, other: str | None, out: Path, made_with: str, live: bool = False, **options: Any
+    run: str, other: str | None, out: Path, made_with: str, live: bool = False, plainly: bool = False, **options: Any
 ) -> dict[str, Any]:
     """Write the page of a run (see `inn.explorer.look`); returns what it shows and where it is, as plain data.
 
-    `live`: with the model itself on it, which reads the beginning of the passage there.
+    `live`: with the model itself on it, which reads the beginning of the passage there; with `plainly` the page is
+    written without, and a sentence says why, where the model cannot be put on one.
     """
     from inn.explorer.look import collect, write_page
 
     said: list[str] = []
     with reporting() as report:
         looks = collect(run, other, **options, report=report, warn=said.append)
+    facts = {name: looks[0]["passage"][name] for name in ("symbols", "unit", "title")}
+    play, model = looks[0]["play"], {}
+    if live:
+        try:
+            model = _live(run, looks[0])
+        except InputError as error:
+            if not plainly:
+                raise
+            said.append(f"the page reads no text of yours: {error}")
     for sentence in said:
         console(to_stderr=True).print(f"inn: {sentence}", soft_wrap=True)
-    facts = {name: looks[0]["passage"][name] for name in ("symbols", "unit", "title")}
-    model: dict[str, Any] = {}
-    if live:
-        from inn.config.exports import WebOptions
-        from inn.export.web.page import live_model
-        from inn.runs.load import load
-
-        text = "".join(looks[0].pop("passage")["text"])[:START]
-        model = live_model(load(run), WebOptions(text=text))
-    play = looks[0].pop("play") if live else looks[0]["play"]
     write_page(looks, out, made_with=made_with, **model)
     return {"run": run, **facts, "play": play, "page": out, "bytes": out.stat().st_size}
+
+
+def _live(run: str, look: dict[str, Any]) -> dict[str, Any]:
+    """What puts the run's model on its page, in the place of the passage and of the command that plays with it."""
+    from inn.config.exports import WebOptions
+    from inn.export.web.page import live_model
+    from inn.runs.load import load
+
+    model = live_model(load(run), WebOptions(text="".join(look["passage"]["text"])[:START]))
+    del look["passage"], look["play"]
+    return model
 
 
 def tell_look(facts: dict[str, Any]) -> None:
