@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from transformers.utils import logging
 
-from inn.cli.main import main
 from inn.config.assemble import model_config
 from inn.hf import INNForCausalLM
 from inn.models.build import build_model
@@ -66,12 +63,3 @@ def tokens():
 @pytest.fixture(params=list(KINDS))
 def kind(request) -> str:
     return request.param
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory, cache) -> Path:
-    """A finished run with something to recall."""
-    path = tmp_path_factory.mktemp("hf") / "run"
-    tiny = "--model.neurons 2 --model.width 8 --model.rounds 1 --model.recall.slots 256 --data.window 32"
-    assert main(["train", "demo", "--run", str(path), *tiny.split(), "--train.symbols", "1024"]) == 0
-    return path

@@ -10,9 +10,9 @@ from typing import Any
 
 from inn.export.step import NEXT, Program
 from inn.models.sequence import SequenceModel
+from inn.runs.exported import PRIVATE
 
 README, VOCABULARY = "README.md", "vocabulary.json"
-PRIVATE = "holds what the run read last: do not publish it if that was private"
 
 
 def text(name: str) -> str:

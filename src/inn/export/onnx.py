@@ -10,10 +10,11 @@ import numpy as np
 from safetensors.torch import save_file
 
 from inn.config.exports import ONNXOptions
-from inn.export.folders import PRIVATE, README, text, write_readme, write_vocabulary
+from inn.export.folders import README, text, write_readme, write_vocabulary
 from inn.export.graphs import OPSET, SYMBOLS, decompositions, looped, quantised, step_graph
 from inn.export.step import Program, stepped
 from inn.models.sequence import SequenceModel
+from inn.runs.exported import PRIVATE
 from inn.runs.load import load_data
 from inn.system.errors import InputError
 from inn.system.packages import require

@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from inn.config.exports import PT2Options
-from inn.export.folders import PRIVATE, README, text, write_readme, write_vocabulary
+from inn.export.folders import README, text, write_readme, write_vocabulary
 from inn.export.step import Program, quiet, stepped
 from inn.models.sequence import SequenceModel
+from inn.runs.exported import PRIVATE
 
 MODEL, COMPILED, STATE, EXAMPLE = "model.pt2", "compiled.pt2", "state.pt", "step.cpp"
 _FILES = {

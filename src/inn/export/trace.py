@@ -40,7 +40,9 @@ def program_of(model: SequenceModel, start: State | None = None, watched: bool =
     >>> [state.name for state in program_of(model).states]
     ['round0_conv', 'round0_ssm']
     """
-    state = model.initial_state(1) if start is None else start
+    state = model.initial_state(1)
+    if start is not None:  # in the order in which a step gives its parts
+        state = State({key: start[key] for key in state})
     module = Watched(model) if watched else _Step(model)  # type: ignore[arg-type]
     given = {"symbol": torch.zeros(1, dtype=torch.int64)}
     more = dict(zip(("spoken", "open"), everything(model))) if watched else {}  # type: ignore[arg-type]

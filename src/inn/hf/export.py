@@ -18,7 +18,7 @@ from inn.models.sequence import SequenceModel
 from inn.models.signal import SignalModel
 from inn.runs.beside import GENERATION, carry, fields_of
 from inn.runs.directory import Run
-from inn.runs.exported import EXPERIENCE, save_exported
+from inn.runs.exported import EXPERIENCE, PRIVATE, save_exported
 from inn.training.summary import without_folder
 
 
@@ -42,7 +42,7 @@ class HuggingFace:
         if not signals:
             said = ["AutoModelForCausalLM.from_pretrained of this folder opens it after `import inn.hf`"]
         if (folder / EXPERIENCE).exists():
-            said.append(f"{EXPERIENCE} holds what the run read last: do not publish it if that was private")
+            said.append(f"{EXPERIENCE} {PRIVATE}")
         return said
 
 

@@ -39,6 +39,8 @@ MODEL_TYPE = "inn"
 PREFIX = "inn."
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 VOCABULARY, EXPERIENCE = "vocabulary.json", "experience.safetensors"
+PRIVATE = "holds what the run read last: do not publish it if that was private"
+"""What is said of a file with an experience in it."""
 CHECKSUMS = "checksums.json"
 """The sha256 of the weights, of what stands beside them, and of the model's settings: all that belongs together."""
 

@@ -30,17 +30,23 @@ class Reading {
     if (model.gate) this.gate.push(Float32Array.from(model.gate));
   }
 
+  /** Bits per symbol. */
+  get mean() {
+    const counted = this.bits.filter((b) => b !== null);
+    return counted.reduce((a, b) => a + b, 0) / counted.length;
+  }
+
   /** What the page shows of it, as `read_passage` in inn/explorer/passage.py tells it, numbers not yet packed. */
   facts() {
     const { neurons, rounds } = model, T = this.symbols.length, used = [...new Set([...this.symbols, ...this.top])].sort((a, b) => a - b);
-    const place = new Map(used.map((symbol, i) => [symbol, i])), counted = this.bits.filter((b) => b !== null);
+    const place = new Map(used.map((symbol, i) => [symbol, i]));
     const means = new Float64Array(rounds);
     for (const at of this.activity) at.forEach((value, i) => { means[Math.floor(i / neurons)] += value / (T * neurons); });
     const relative = (value, i) => value / Math.max(means[Math.floor(i / neurons)], 1e-30);
     return {
       title: "What you type", before: 0, ...(this.without.length ? { silenced: this.without } : {}), ...(this.closed.length ? { closed: this.closed } : {}),
       symbols: T, asked: T, unit: vocabulary.unit, text: pieces(this.symbols), labels: used.map(labelOf), ids: this.symbols.map((s) => place.get(s)),
-      bits: this.bits, mean_bits: counted.reduce((a, b) => a + b, 0) / counted.length,
+      bits: this.bits, mean_bits: this.mean,
       top: { each: Math.min(BEST, model.logits.length), ids: this.top.map((s) => place.get(s)), shares: this.shares },
       neurons, rounds, activity: inSteps(this.activity.map((at) => at.map(relative)), rounds),
       gate: model.gate ? { data: inSteps(this.gate, 0).data } : null,
@@ -146,9 +152,9 @@ const here = {
     const start = all.length > READ ? Math.ceil((all.length - READ) / HOP) * HOP : 0, symbols = all.slice(start);
     if (start) said.push(`the first ${format.whole(start)} symbols are left out: at most ${format.whole(READ)} are read`);
     if (symbols.length < 2) return { passage: null, whole_bits: null, said };
-    const whole = (await this.passage(symbols, [], [], signal)).facts();
-    const passage = silenced.length || closed.length ? (await this.passage(symbols, silenced, closed, signal)).facts() : whole;
-    return { passage, whole_bits: whole.mean_bits, said };
+    const whole = await this.passage(symbols, [], [], signal);
+    const reading = silenced.length || closed.length ? await this.passage(symbols, silenced, closed, signal) : whole;
+    return { passage: reading.facts(), whole_bits: whole.mean, said };
   },
 
   async *write({ text, silenced, closed, tokens, temperature }, signal) {

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from inn.export.c.calls import Printer
 from inn.export.c.printer import TYPES, number
@@ -126,13 +127,22 @@ def _arrays(program: Program, few: frozenset[Buffer]) -> tuple[dict[str, list[np
             kind = TYPES[buffer.dtype]
             put(name, kind, data.numpy().astype(np.uint8) if buffer.dtype == "bool" else data.numpy())
         elif buffer in few:
-            scale = data.abs().amax(2) / 127
-            rows = (data / scale.clamp_min(1e-30)[..., None]).round().clamp(-127, 127).to(torch.int8)
+            rows, scale = quantised(data)
             put(name, "int8_t", rows.transpose(1, 2).contiguous().numpy())
             put(name + "_SCALE", "float", scale.numpy())
         else:
             put(name, "float", data.transpose(1, 2).contiguous().numpy())
     return arrays, places
+
+
+def quantised(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrices `[..., O, I]` as int8 and a scale for each row `[..., O]`, symmetric.
+
+    >>> quantised(torch.tensor([[[1.0, -2.0]]]))[0].tolist()
+    [[[64, -127]]]
+    """
+    scales = matrices.abs().amax(-1) / 127
+    return (matrices / scales.clamp_min(1e-30)[..., None]).round().clamp(-127, 127).to(torch.int8), scales
 
 
 def _states(program: Program) -> tuple[list[str], list[str], list[str], str]:

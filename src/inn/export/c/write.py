@@ -11,6 +11,7 @@ from inn.export.c.saved import saved
 from inn.export.c.source import single, source_of, template
 from inn.export.trace import program_of
 from inn.models.sequence import SequenceModel
+from inn.models.signal import SignalModel
 from inn.system.errors import InputError
 
 STATE = "state.bin"
@@ -20,14 +21,12 @@ STATE = "state.bin"
 class C:
     """A model as `model.c`, `model.h` and `model.bin`, with a `main.c` that scores and generates."""
 
-    Options = COptions
-
     def __init__(self, options: COptions):
         self.options = options
 
     def write(self, model: SequenceModel, folder: Path, home: Path) -> list[str]:
         """Write the files; see `inn.export.Export`."""
-        if not getattr(model, "symbols", True):
+        if isinstance(model, SignalModel):
             raise InputError("an export to C takes models of symbols; a model of signals has none")
         title = f"A {type(model).__name__} of {model.num_parameters:,} parameters, written by INN"
         program = program_of(model.eval())
@@ -41,9 +40,8 @@ class C:
             (folder / name).write_text(text, encoding="utf-8")
         given = "-DMODEL_IMPLEMENTATION main.c" if self.options.single else "main.c model.c"
         said = [f"cc -O3 -march=native -o model {given} -lm", "./model score < TEXT; ./model generate < PROMPT"]
-        experience = getattr(model, "experience", None)
-        if experience is not None and self.options.experience:
-            (folder / STATE).write_bytes(saved(program, source.fingerprint, experience))
+        if model.experience is not None and self.options.experience:
+            (folder / STATE).write_bytes(saved(program, source.fingerprint, model.experience))
             said.append(f"{STATE} holds what the run read last, for -e {STATE}: do not publish it if that was private")
         return said
 

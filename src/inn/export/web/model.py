@@ -7,24 +7,20 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from inn.explorer.pack import packed
+from inn.export.c.source import quantised
 from inn.export.program import Program
 from inn.export.web.script import Script
 from inn.export.web.wasm import Compiled
 
-_SIZES = {"Float64Array": 8, "BigUint64Array": 8, "Float32Array": 4, "Int32Array": 4}
 _NUMPY = {"Float64Array": np.float64, "Float32Array": np.float32, "Int32Array": np.int32, "Uint8Array": np.uint8}
-
-
 LARGE = 1024
 """Weights of fewer numbers stay as they are."""
 
 
 class Bytes:
-    """Arrays one behind the other, each at a place that its numbers allow."""
+    """Arrays one behind the other, each at a place that any numbers allow."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -32,7 +28,7 @@ class Bytes:
 
     def add(self, values: np.ndarray) -> int:
         """Append an array; returns its place."""
-        gap = -self.size % max(4, values.itemsize)
+        gap = -self.size % 8
         place = self.size + gap
         self.parts += [b"\0" * gap, np.ascontiguousarray(values).tobytes()]
         self.size = place + values.nbytes
@@ -63,7 +59,7 @@ def as_script(
         assert buffer.data is not None
         kind = script.array(buffer)
         if int8 and (buffer.linear or (buffer.name.endswith("_weight") and buffer.size >= LARGE)):
-            numbers, scales = quantised(buffer.data)
+            numbers, scales = (t.numpy() for t in quantised(buffer.data))
             places = weights.add(numbers), weights.add(scales)
             lines.append(
                 f"  const {buffer.name} = restored(new Int8Array(weights, {places[0]}, {numbers.size}), "
@@ -74,10 +70,7 @@ def as_script(
             lines.append(f"  const {buffer.name} = new {kind}(weights, {place}, {buffer.size});")
     for buffer in program.states:
         kind = script.array(buffer)
-        state.size += -state.size % 8
         assert buffer.data is not None
-        gap = sum(map(len, state.parts))
-        state.parts.append(b"\0" * (state.size - gap))
         place = state.add(buffer.data.numpy().astype(_NUMPY[kind]))
         lines.append(f"  const {buffer.name} = new {kind}(state, {place}, {buffer.size});")
     for buffer in (*program.controls, *program.work, program.logits, *program.told):
@@ -117,14 +110,3 @@ def _arrays(program: Program, wasm: Compiled) -> str:
         weights.append(f"[{', '.join([buffer.name, repr(name), str(place), *shape])}]")
     states = [f"[{b.name!r}, {b.name}]" for b in wasm.states]
     return f"[{', '.join(weights)}], [{', '.join(states)}], {wasm.state_bytes}"
-
-
-def quantised(matrices: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Matrices `[P, O, I]` as int8 and a scale for each row `[P, O]`, symmetric.
-
-    >>> quantised(torch.tensor([[[1.0, -2.0]]]))[0].tolist()
-    [[[64, -127]]]
-    """
-    scales = matrices.abs().amax(-1).clamp_min(1e-30) / 127
-    numbers = (matrices / scales[..., None]).round().clamp(-127, 127)
-    return numbers.to(torch.int8).numpy(), scales.numpy().astype(np.float32)

@@ -13,7 +13,7 @@ from inn.export.web.model import as_script
 from inn.export.web.wasm import compiled, why_not
 from inn.models.inn import INN
 from inn.models.sequence import SequenceModel
-from inn.nn.state import State
+from inn.runs.exported import PRIVATE
 from inn.system.errors import InputError
 
 PAGE = "index.html"
@@ -36,9 +36,7 @@ class Web:
         if self.options.wasm and (reason := why_not()):
             said.append(f"it computes in JavaScript: for WebAssembly, {reason}")
         if model.experience is not None and not self.options.fresh:
-            said.append(
-                "the page holds what the run read last: do not publish it if that was private (--web.fresh true)"
-            )
+            said.append(f"the page {PRIVATE} (--web.fresh true)")
         return said
 
 
@@ -53,8 +51,7 @@ def live_model(model: SequenceModel, options: WebOptions) -> dict[str, Any]:
     if vocabulary is None or vocabulary.kind not in ("characters", "bytes"):
         kind = "no vocabulary" if vocabulary is None else f"vocabulary '{vocabulary.kind}'"
         raise InputError(f"a page reads characters or bytes, and this model has {kind}; export it --to onnx")
-    start = None if options.fresh else model.experience
-    program = program_of(model, begun(model, start), watched=True)
+    program = program_of(model, None if options.fresh else model.experience, watched=True)
     routing = [t.shape[1] for t in program.told if t.name == "routing"]
     facts = {"neurons": model.config.neurons, "rounds": model.config.rounds, "heads": routing[0] if routing else 1}
     wasm = compiled(program) if options.wasm and why_not() is None else None
@@ -62,14 +59,6 @@ def live_model(model: SequenceModel, options: WebOptions) -> dict[str, Any]:
     given = {**packs, "vocabulary": symbols_of(vocabulary)}
     play = {"neurons": model.config.neurons, "text": options.text, "unit": vocabulary.unit, "model": given}
     return {"play": play, "model": script}
-
-
-def begun(model: SequenceModel, start: State | None) -> State:
-    """What one stream carries at the beginning."""
-    fresh = model.initial_state(1)
-    if start is None:
-        return fresh
-    return State({key: start.get(key, t) for key, t in fresh.items()})
 
 
 def symbols_of(vocabulary: Vocabulary) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from inn.export.c.calls import Printer
 from inn.export.c.printer import TYPES
+from inn.export.c.saved import bytes_of, in_order
 from inn.export.c.source import kernels
 from inn.export.program import Buffer, Program
 from inn.system.errors import InputError
@@ -58,7 +59,7 @@ def compiled(program: Program) -> Compiled:
         array = "w" if kind == "float" else f"w_{kind}"
         places[buffer] = array, sizes.get(array, 0)
         sizes[array] = sizes.get(array, 0) + -(-buffer.size // 16) * 16
-    states = sorted(program.states, key=lambda b: -_width(b))  # no gaps between them
+    states = in_order(program)  # no gaps between them
     given = [*program.controls, program.logits, *program.told]
     arrays = {name: "float" if name == "w" else name.removeprefix("w_") for name in sizes}
     lines = [f"static {kind} {name}[{sizes[name]}];" for name, kind in arrays.items()]
@@ -77,11 +78,7 @@ def compiled(program: Program) -> Compiled:
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     text += "".join(f"EXPORT(at_{name}) void *at_{name}(void) {{ return {value}; }}\n" for name, value in found.items())
-    return Compiled(_compile(text), places, states, sum(max(b.size, 1) * _width(b) for b in states))
-
-
-def _width(buffer: Buffer) -> int:
-    return {"int64_t": 8, "double": 8, "uint8_t": 1}.get(TYPES[buffer.dtype], 4)
+    return Compiled(_compile(text), places, states, sum(max(b.size, 1) * bytes_of(b) for b in states))
 
 
 def _compile(text: str) -> bytes:
