@@ -19,7 +19,7 @@ from inn.export.c.write import C, texts_of
 from inn.export.trace import program_of
 from inn.models.build import build_model
 from inn.nn.state import State
-from inn.registry import MEMORIES, ROUTERS
+from inn.registry import INNERS, MEMORIES, ROUTERS
 from inn.system.errors import InputError
 
 COMPILERS = [cc for cc in ("gcc", "clang") if shutil.which(cc)]
@@ -134,28 +134,33 @@ def test_steps_agree(recall, tmp_path):
 
 @functools.cache
 def kinds():
-    others = {
-        "mixed": {"neurons": 3, "population": [{"neurons": 2}, {"neurons": 1, "memory": "gru"}]},
+    """Models that together have every kind; what does not meet in a step stands in one, as each costs a compilation."""
+    memories, inners = [*MEMORIES], itertools.cycle(INNERS)
+    readouts = itertools.cycle(("concat", "mean", "attention", "parts"))
+    mixed = {
+        f"{first} {second} {router} {inner} {readout}": {
+            "population": [{"neurons": 2, "memory": first}, {"neurons": 1, "memory": second}],
+            "router": router,
+            "inner": inner,
+            "readout": readout,
+        }
+        for first, second, router, inner, readout in zip(
+            memories[::2], itertools.cycle(memories[1::2]), itertools.cycle(ROUTERS), inners, readouts
+        )
+    }
+    return {
+        **mixed,
         "attending": {"memory": "gru", "memory_options": {"attend": 3}},
-        "ring attention": {"router": "attention", "topology": "ring", "neurons": 5},
         "ring dendrites": {"topology": "ring", "neurons": 5},
         "ring mixture": {"router": "mixture", "topology": "ring", "neurons": 5},
         "chain each": {"topology": "chain", "readout": "each", "neurons": 2},
-        **{f"readout {kind}": {"readout": kind} for kind in ("mean", "attention", "parts")},
-        **{f"inner {kind}": {"inner": kind} for kind in ("hourglass", "kan", "separable", "clip")},
+        "gate soft": {"gate": "soft", "router": "attention", "neurons": 5, "topology": "ring"},
         **{
             f"gate {kind}": {"gate": kind, "router": "attention", "neurons": 4}
-            for kind in ("soft", "active", "experts", "address")
+            for kind in ("active", "experts", "address")
         },
         "adaptive": {"head": "adaptive", "tied": False, "vocab": 60, "cutoffs": [20, 40]},
         "paper": {"preset": "paper"},
-    }
-    return {
-        **{
-            f"{memory} {router}": {"memory": memory, "router": router}
-            for memory, router in zip(MEMORIES, itertools.cycle(ROUTERS))
-        },
-        **others,
     }
 
 

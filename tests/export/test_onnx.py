@@ -25,17 +25,25 @@ runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installe
 from inn.export.graphs import OPSET, decompositions, looped, quantised, step_graph  # noqa: E402
 from inn.export.step import Program, part_name, stepped  # noqa: E402
 
-SEEN = [{"kind": "last", "length": 1, "skip": 1}, {"kind": "last", "length": 3}, {"kind": "column", "newline": 3}]
+SEEN = [{"kind": "last", "length": 1, "skip": 1}, {"kind": "column", "newline": 3}, "word", 3]
 QUICK = [
     {"memory": "none", "router": "none", "recall": {"kind": "last", "contexts": [1, 3], "slots": 37}},
 ]
+
+
+def mixed():
+    """Populations of two kinds of memory, which are exported in little more time than one is."""
+    kinds = [*MEMORIES]
+    for first, second, router in zip(kinds[::2], cycle(kinds[1::2]), cycle(ROUTERS)):
+        pair = [{"neurons": 1, "memory": memory} for memory in (first, second)]
+        yield {"population": pair, "router": router, "recall": []}
+
+
 SLOW = [
-    {"memory": "none", "router": "none", "recall": {"kind": "counts", "contexts": [2], "slots": 7, "followers": 2}},
     {"recall": {"kind": "counts", "contexts": [1, 2, 4], "slots": 7, "followers": 3}},
     {"recall": {"kind": "last", "slots": 37}},
-    *({"memory": memory, "router": router, "recall": []} for memory, router in zip(MEMORIES, cycle(ROUTERS))),
-    {"memory": "none", "recall": {"kind": "counts", "contexts": SEEN, "slots": 64}},
-    {"memory": "none", "recall": {"kind": "counts", "contexts": ["word", 2], "slots": 64, "letters": [0, 1, 5, 6]}},
+    *mixed(),
+    {"memory": "none", "recall": {"kind": "counts", "contexts": SEEN, "slots": 64, "letters": [0, 1, 5, 6]}},
     {"vocab": 300, "recall": {"kind": "counts", "contexts": [1, 2], "slots": 64}},
     {"neurons": 4, "topology": "ring", "recall": []},
     {"kind": "lstm", "layers": 1},
