@@ -3,6 +3,7 @@
 #   make test       the quick tests, at most 8 minutes on 2 cores
 #   make test-slow  the others: processes that die, whole studies, long pages, kernels for other chips
 #   make bench      speed in ratios, beside peers and limits, about ten minutes on 2 cores
+#   make models     train the models of inn-models again, and write them with their cards, about an hour on 2 cores
 #   make docs       the site of these pages, in docs/_build; open docs/_build/index.html
 #   make check      style (ruff) and types (pyright)
 #   make clean      remove the environment and what the tools left
@@ -17,7 +18,7 @@ WORKERS ?= 2
 HAS_TORCH := -c 'import re, importlib.metadata as m; v = re.findall("[0-9]+", m.version("torch")); \
 	raise SystemExit((int(v[0]), int(v[1])) < (2, 8))' 2>/dev/null
 
-.PHONY: help demo test test-slow bench docs check clean
+.PHONY: help demo test test-slow bench models docs check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -34,6 +35,9 @@ test-slow: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/inn bench
 
+models: $(STAMP)
+	$(BIN)/inn study models
+
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
 
@@ -42,7 +46,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-$(STAMP): pyproject.toml studies/pyproject.toml benchmarks/pyproject.toml constraints.txt
+$(STAMP): pyproject.toml models/pyproject.toml studies/pyproject.toml benchmarks/pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear --system-site-packages $(VENV)
 	@if $(BIN)/python $(HAS_TORCH); then \
 		echo "using the torch that $(PYTHON) already has"; \
@@ -51,7 +55,7 @@ $(STAMP): pyproject.toml studies/pyproject.toml benchmarks/pyproject.toml constr
 	else \
 		$(PYTHON) -m venv --clear $(VENV) && cp constraints.txt $(VENV)/constraints.txt; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[dev]' -e studies -e benchmarks
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[dev]' -e models -e studies -e benchmarks
 	@touch $@
 
 clean:

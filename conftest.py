@@ -8,7 +8,7 @@ from pathlib import Path
 
 # Commands that tests start are those of this checkout, whatever is installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(Path(__file__).parent / place) for place in ("src", "studies/src", "benchmarks/src")]
+    [str(Path(__file__).parent / place) for place in ("src", "models/src", "studies/src", "benchmarks/src")]
     + list(filter(None, [os.environ.get("PYTHONPATH")]))
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, here and in the commands that tests start

@@ -278,6 +278,7 @@ EXPORTS = Kinds(
         "onnx": "inn.export.onnx:ONNX",
         "web": "inn.export.web.page:Web",
         "pt2": "inn.export.pt2:PT2",
+        "small": "inn.export.small:Small",
     },
     {
         "hf": "inn.config.parts:Options",
@@ -285,8 +286,10 @@ EXPORTS = Kinds(
         "onnx": "inn.config.exports:ONNXOptions",
         "web": "inn.config.exports:WebOptions",
         "pt2": "inn.config.exports:PT2Options",
+        "small": "inn.config.exports:SmallOptions",
     },
 )
+TRAINED = Kinds("trained model", "inn.trained", {})  # the paths of runs, see `inn.runs.trained`
 
 TABLES = {
     "memory": MEMORIES,

@@ -81,9 +81,10 @@ def with_settings(parser: OptionParser, own: Sequence[str], overrides: Sequence[
 def needs_run(path: str) -> None:
     """Raise `InputError` where a path is nothing that `inn.load` opens; PyTorch is not waited for."""
     from inn.runs.directory import Run
+    from inn.runs.trained import located
 
     kinds = ("config.yaml", "config.json", "checkpoint.json")
-    if not path.startswith("hf://") and not any((Path(path) / name).is_file() for name in kinds):
+    if not path.startswith("hf://") and not any((Path(located(path)) / name).is_file() for name in kinds):
         Run(path)  # which says what is missing
 
 
@@ -94,8 +95,10 @@ def needs_model(path: str) -> None:
 
 
 def is_run(path: str) -> bool:
-    """Whether `path` is a run directory, rather than the name of a recipe."""
-    return (Path(path) / "config.yaml").is_file()
+    """Whether `path` is a run directory or a trained model by name, rather than the name of a recipe."""
+    from inn.runs.trained import located
+
+    return (Path(path if path in recipes() else located(path)) / "config.yaml").is_file()
 
 
 def one_of(name: str, value: str, *known: str) -> str:

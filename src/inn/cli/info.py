@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, is_run, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, recipes, resolve, split_overrides
+from inn.runs.trained import located
 from inn.system.errors import InputError
 from inn.system.trees import dotted
 
@@ -52,7 +53,7 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     parser.flag("--json", JSON_HELP)
     args = with_settings(parser, own, overrides).parse(own)
     _check_energy(args, overrides)
-    recipe = str(Path(args.what) / "config.yaml") if is_run(args.what) else args.what
+    recipe = str(Path(located(args.what)) / "config.yaml") if is_run(args.what) else args.what
     return args, resolve(recipe, overrides)
 
 

@@ -10,7 +10,7 @@ from inn.cli.commands import COMMANDS, summary_of
 from inn.cli.common import JSON_HELP, console, print_json
 from inn.config.checks import default_of
 from inn.config.parser import OptionParser, field_help
-from inn.registry import TABLES, Kinds
+from inn.registry import TABLES, TRAINED, Kinds
 from inn.system.errors import InputError, lookup
 
 USAGE = "inn kinds [SORT] [--json]"
@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
 
 
 def tables() -> dict[str, Kinds]:
-    """Every table of kinds by its sort, commands among them."""
-    return {**TABLES, "command": COMMANDS}
+    """Every table of kinds by its sort, commands and trained models among them."""
+    return {**TABLES, "command": COMMANDS, "trained": TRAINED}
 
 
 def describe(kinds: Kinds, name: str) -> dict[str, Any]:
@@ -48,6 +48,8 @@ def describe(kinds: Kinds, name: str) -> dict[str, Any]:
     facts: dict[str, Any] = {"from": kinds.origin(name), "options": {}}
     if kinds is COMMANDS:  # `inn COMMAND --help` shows its options; to import them all would take seconds
         return {**facts, "summary": summary_of(name)}
+    if kinds is TRAINED:
+        return {**facts, "summary": f"a run: inn generate {name}, inn.load('{name}'), ..."}
     try:
         options = kinds.options(name)
     except InputError as error:

@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, console, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.data.metric import in_metric
+from inn.registry import TRAINED
 
 if TYPE_CHECKING:
     from inn.runs.listing import ListedRun, Listing
@@ -69,6 +70,7 @@ def listing_facts(folder: str, runs: Sequence[ListedRun], listing: Listing) -> d
         "runs": [asdict(run) for run in runs],
         "damaged": listing.damaged,
         "foreign": list(listing.foreign),
+        "trained": sorted(TRAINED),
     }
 
 
@@ -96,6 +98,8 @@ def show(folder: str, runs: Sequence[ListedRun], listing: Listing) -> None:
         out.print(f"damaged: {name}: {reason}", style="yellow", soft_wrap=True)
     if listing.foreign:
         out.print(f"no run in: {', '.join(listing.foreign)}", style="dim", soft_wrap=True)
+    if TRAINED:
+        out.print(f"installed, to be named as a run is: {', '.join(sorted(TRAINED))}", style="dim", soft_wrap=True)
 
 
 def cells(run: ListedRun, runs: Sequence[ListedRun]) -> list[str]:

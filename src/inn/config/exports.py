@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inn.config.parts import Options
+from inn.system.errors import InputError
 
 
 @dataclass
@@ -47,3 +48,16 @@ class PT2Options(Options):
 
     compiled: bool = True
     """A compiled step for C++ too, where there is a compiler; it takes a minute."""
+
+
+@dataclass
+class SmallOptions(Options):
+    """A run again with its weights in 8 bits, as a package brings it."""
+
+    experience: str = "proven"
+    """What goes along of what it recalls: `all`, the entries that were right the last time (`proven`), or `none`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.experience not in ("all", "proven", "none"):
+            raise InputError(f"small.experience must be all, proven or none, not '{self.experience}'")

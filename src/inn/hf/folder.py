@@ -14,14 +14,13 @@ from inn.data.vocabulary import Vocabulary
 from inn.hf.tokenizer import build_tokenizer
 from inn.models.sequence import SequenceModel
 from inn.runs.beside import ABOUT_TEXT, fields_of
+from inn.runs.card import CARD, TITLE
 from inn.runs.checkpoint import describe
 from inn.runs.exported import CHECKSUMS, EXPERIENCE, INDEX, VOCABULARY, WEIGHTS, experience_bytes, write_checksums
 from inn.system.errors import InputError
 from inn.system.files import replace_file
 
 MODELING = "modeling_inn.py"
-CARD, TITLE = "README.md", "# An Intelligent Neural Network"
-"""The card that `inn export` writes, which says what the weights beside it have scored."""
 TOKENIZER = "tokenizer.json"
 
 

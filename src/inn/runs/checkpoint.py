@@ -8,8 +8,8 @@ What there is::
                                 optimizer/  state/ (of sharded runs: what each process holds)
     checkpoints/best.json       which step validated best
 
-Nothing is ever unpickled: tensors are safetensors, the rest is JSON. Only torch's random numbers are kept, because
-the library draws from no other global source; data streams carry their own position.
+Nothing is ever unpickled: tensors are safetensors (weights perhaps in 8 bits, `inn.runs.eight`), the rest is JSON. Only
+torch's random numbers are kept: the library draws from no other global source; data streams carry their own position.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.models.names import filed
+from inn.runs.eight import widened
 from inn.system.errors import InputError
 from inn.system.files import RUN, new_folder, remove_folder, remove_leftovers, replace_file, write_synced, writing
 from inn.system.parse import parse_json, read_json
@@ -164,8 +165,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _read_tensors(path: Path, files: Mapping[str, Any]) -> dict[str, Tensor]:
-    content = _read(path)
-    expected = files[path.name]
+    content, expected = _read(path), files[path.name]
     if len(content) != expected["bytes"]:
         raise DamagedCheckpoint(
             f"checkpoint file '{path}' is damaged: {len(content)} bytes where {expected['bytes']} were written"
@@ -173,7 +173,8 @@ def _read_tensors(path: Path, files: Mapping[str, Any]) -> dict[str, Tensor]:
     if hashlib.sha256(content).hexdigest() != expected["sha256"]:
         raise DamagedCheckpoint(f"checkpoint file '{path}' is damaged: its content does not match the recorded sha256")
     # Cloned into memory of torch's own: products round differently on memory that is aligned differently.
-    return {name: t.clone() for name, t in safetensors.torch.load(content).items()}
+    tensors = {name: t.clone() for name, t in safetensors.torch.load(content).items()}
+    return widened(tensors) if path.stem == "model" else tensors
 
 
 def _check_file(path: Path, expected: Mapping[str, Any]) -> None:
@@ -262,8 +263,7 @@ def best(folder: Path) -> Path | None:
 def prune(folder: Path, keep: int) -> None:
     """Delete all checkpoints but the newest `keep` and the best."""
     kept = best(folder)
-    for step in steps(folder)[:-keep]:
-        path = folder / name_of(step)
+    for path in (folder / name_of(step) for step in steps(folder)[:-keep]):
         if path != kept:
             with writing(path, RUN):
                 remove_folder(path)

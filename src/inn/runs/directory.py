@@ -14,6 +14,7 @@ from inn.config.migrate import migrate
 from inn.config.run import RunConfig
 from inn.data.vocabulary import Vocabulary
 from inn.runs.beside import ABOUT_TEXT, GENERATION, carry
+from inn.runs.trained import hint, located
 from inn.system.errors import InputError
 from inn.system.files import (
     RUN,
@@ -42,15 +43,16 @@ class Run:
     A run is itself accepted where a path of one is.
 
     Attributes:
-        path: the directory, as it was given.
+        path: the directory, as it was given; of a trained model that was named, where it is installed.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Open an existing run; raises `InputError` where there is none."""
-        self.path = Path(path)
+        """Open an existing run, or a trained model by name; raises `InputError` where there is none."""
+        self.path = Path(located(path))
         if not (self.path / "config.yaml").is_file():
             there = "has no config.yaml" if self.path.is_dir() else "does not exist"
-            raise InputError(f"'{self.path}' is not a run: it {there}; give the directory of an `inn train`")
+            meant = hint(str(path)) or "; give the directory of an `inn train`"
+            raise InputError(f"'{self.path}' is not a run: it {there}{meant}")
 
     def __fspath__(self) -> str:
         return os.fspath(self.path)

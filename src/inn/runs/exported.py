@@ -31,6 +31,7 @@ from inn.models.sequence import SequenceModel
 from inn.nn.state import State
 from inn.runs.checkpoint import check_numbers, describe, pack_model
 from inn.runs.sparse import packed, unpacked
+from inn.runs.trained import located
 from inn.system.errors import InputError
 from inn.system.files import check_regular, replace_file
 from inn.system.parse import read_json
@@ -55,7 +56,7 @@ def is_exported(path: Path) -> bool:
 
 def home_of(run: str | Path) -> Path:
     """The folder that a model's sidecars are in: the run of a checkpoint, a run or an exported folder itself."""
-    path = Path(run)
+    path = Path(located(run))
     return path.parent.parent if path.parent.name == "checkpoints" and not is_exported(path) else path
 
 

@@ -16,6 +16,7 @@ from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.exported import EXPERIENCE, VOCABULARY, fitting_vocabulary, is_exported, load_exported, read_experience
 from inn.runs.ties import check_ties
+from inn.runs.trained import located
 from inn.system.errors import InputError
 from inn.system.packages import require
 from inn.system.report import Report, nobody
@@ -31,7 +32,8 @@ def load(path: str | Path | Run) -> SequenceModel:
     Args:
         path: a run, or its directory: its best checkpoint by validation is taken, else its newest. Or the directory of
             one checkpoint in it, `RUN/checkpoints/step-...`. Or a folder that `inn export` wrote, or `hf://OWNER/NAME`,
-            one on the Hugging Face Hub.
+            one on the Hugging Face Hub. Or the name of a trained model that a package brings, `text8`, where no folder
+            of that name is.
 
     Raises `InputError` when there is no run, no checkpoint, or the checkpoint is damaged or another model's.
 
@@ -123,8 +125,8 @@ def check_writes(run: str | Path | Run) -> None:
 
 
 def path_of(run: str | Path | Run) -> str | Path:
-    """Where a run is, however it was given."""
-    return run.path if isinstance(run, Run) else run
+    """Where a run is, however it was given: as a run, its directory, or the name of a trained model."""
+    return run.path if isinstance(run, Run) else located(run)
 
 
 def is_inn(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Tables that are mostly empty, in a file: of a large tensor of whole numbers, those that are not zero."""
+"""Tables that are mostly empty, in a file: of a large tensor of whole numbers, those that are not empty."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-LARGE = 2**20
+LARGE = 2**16
 """Numbers from which on it is worth while."""
 _PLACES, _VALUES = "/places", "/values"
 
@@ -15,17 +15,19 @@ _PLACES, _VALUES = "/places", "/values"
 def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors for a file; one of few numbers as their places, `NAME/places`, and themselves, `NAME/values`.
 
+    Empty is 0 or -1, what more of its numbers are.
+
     >>> table = torch.zeros(2**21, dtype=torch.int32)
     >>> table[5] = 7
     >>> found = packed({"table": table})
     >>> {name: t.tolist() for name, t in found.items()}
     {'table/places': [5], 'table/values': [7]}
-    >>> torch.equal(unpacked(found, {"table": table})["table"], table)
+    >>> torch.equal(unpacked(found, {"table": torch.zeros_like(table)})["table"], table)
     True
     """
     found: dict[str, Tensor] = {}
     for name, t in tensors.items():
-        places = t.flatten().nonzero()[:, 0] if t.numel() > LARGE and not t.is_floating_point() else None
+        places = _places(t.flatten()) if t.numel() > LARGE and not t.is_floating_point() else None
         if places is None or 4 * len(places) > t.numel():
             found[name] = t
             continue
@@ -34,8 +36,17 @@ def packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def _places(numbers: Tensor) -> Tensor:
+    """Where numbers `[n]` are not empty."""
+    full, other = numbers != 0, numbers != -1
+    return (full if full.sum() <= other.sum() else other).nonzero()[:, 0]
+
+
 def unpacked(tensors: Mapping[str, Tensor], alike: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `packed` made of tensors of such shapes and types; raises `ValueError` for what it did not make."""
+    """What `packed` made of tensors of such shapes and types, `alike`, which are empty.
+
+    Raises `ValueError` for what it did not make.
+    """
     found = {name: t for name, t in tensors.items() if not name.endswith((_PLACES, _VALUES))}
     for name, places in tensors.items():
         if not name.endswith(_PLACES):
@@ -49,7 +60,7 @@ def unpacked(tensors: Mapping[str, Tensor], alike: Mapping[str, Tensor]) -> dict
             raise ValueError(f"{own} has places that are none")
         if len(places) and not 0 <= int(places.min()) <= int(places.max()) < size:
             raise ValueError(f"{own} has numbers outside of it")
-        whole = torch.zeros(size, dtype=values.dtype)
+        whole = like.flatten().clone()
         whole[places.long()] = values
         found[own] = whole.view(like.shape)
     return found

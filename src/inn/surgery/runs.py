@@ -18,6 +18,7 @@ from inn.models.sequence import SequenceModel
 from inn.runs import checkpoint as checkpoints
 from inn.runs.beside import carry
 from inn.runs.directory import Run
+from inn.runs.eight import narrowed
 from inn.runs.exported import experience_bytes
 from inn.runs.load import checkpoint_of, load_data, path_of
 from inn.runs.ties import ties
@@ -34,6 +35,9 @@ def write_run(
     path: str | Path,
     made: str,
     moments: Mapping[str, torch.Tensor] | None = None,
+    *,
+    int8: bool = False,
+    corpus: str | None = None,
 ) -> Run:
     """Write a model that was made of a run's as a run of its own, at step 0, to be trained on by `inn train --from`.
 
@@ -46,15 +50,19 @@ def write_run(
         path: the new run's folder.
         made: what was done, a line for the checkpoint's record.
         moments: those of the optimiser (`moments.carried_moments`), with which it goes on; None: it starts afresh.
+        int8: whether the weights are stored in 8 bits (`inn.runs.eight`).
+        corpus: what the new run calls its text or data; None: what the source does.
 
     Raises `InputError` where `path` exists or cannot be written. Nothing is left half-written.
     """
     own = Run(path_of(source))
     Run.check_free(path)
     config = own.config()
-    config = replace(config, model=model.config, train=replace(config.train, start=None))
+    data = replace(config.data, corpus=corpus or config.data.corpus)
+    config = replace(config, model=model.config, data=data, train=replace(config.train, start=None))
     vocabulary = own.vocabulary()
     tensors, aliases = checkpoints.pack_model(model)
+    tensors = narrowed(tensors) if int8 else tensors
     run = Run.create(path, config, vocabulary)
     try:
         carry(own.path, run.path)

@@ -11,6 +11,7 @@ from inn.config.run import RunConfig
 from inn.data.dataset import Dataset
 from inn.data.task_data import TaskData
 from inn.models.sequence import SequenceModel
+from inn.runs.card import without_folder
 from inn.system import provenance
 from inn.training.state import TrainState
 
@@ -47,13 +48,3 @@ def summarize(
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
-
-
-def without_folder(corpus: str) -> str:
-    """A corpus's name, of a path only the last part: the rest means nothing on another machine.
-
-    >>> without_folder("file:/somewhere/notes.txt")
-    'file:notes.txt'
-    """
-    kind, colon, path = corpus.partition(":")
-    return f"{kind}:{Path(path).name}" if colon else corpus

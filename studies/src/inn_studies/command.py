@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 USAGE = (
     "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report "
-    "or inn study where [--rows A,B] ... or inn study family [--only 26,30] ..."
+    "or inn study where [--rows A,B] ... or inn study family [--only 26,30] ... or inn study models [NAME ...] ..."
 )
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
@@ -37,6 +37,10 @@ def main(argv: list[str]) -> int:
         from inn_studies.where.command import main as where
 
         return where(argv[1:])
+    if argv[:1] == ["models"]:
+        from inn_studies.models.command import main as models
+
+        return models(argv[1:])
     if argv[:1] == ["family"]:
         from inn_studies.family.command import main as family
 

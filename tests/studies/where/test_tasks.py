@@ -9,6 +9,7 @@ import pytest
 
 from inn.system.errors import InputError
 from inn.testing import check_task
+from inn_models import speech
 from inn_studies.tasks import KINDS, series, spoken
 from inn_studies.tasks.logs import LogSessions, LogSessionsOptions, templates
 from inn_studies.tasks.series import Series, SeriesOptions
@@ -52,11 +53,11 @@ def test_who_is_unseen_is_heard_only_in_the_test_part(data):
 
 
 def test_a_tone_is_loud_in_the_band_of_its_pitch():
-    seconds = np.arange(4000) / spoken.RATE
+    seconds = np.arange(4000) / speech.RATE
     bands = [
-        spoken.log_mel(np.sin(2 * np.pi * pitch * seconds) * seconds, 20, 160)[-5].argmax() for pitch in (200, 3000)
+        speech.log_mel(np.sin(2 * np.pi * pitch * seconds) * seconds, 20, 160)[-5].argmax() for pitch in (200, 3000)
     ]
-    low, high = (spoken._filters(20)[round(pitch / spoken.RATE * 256)].argmax() for pitch in (200, 3000))
+    low, high = (speech._filters(20)[round(pitch / speech.RATE * 256)].argmax() for pitch in (200, 3000))
     assert bands == [low, high]
 
 

@@ -10,13 +10,12 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from inn.export.c.calls import Printer
 from inn.export.c.printer import TYPES, number
 from inn.export.c.saved import bytes_of, in_order
 from inn.export.program import Buffer, Program
+from inn.runs.eight import quantised
 from inn.system.errors import InputError
 
 MAGIC = 0x4D4E4E49
@@ -133,16 +132,6 @@ def _arrays(program: Program, few: frozenset[Buffer]) -> tuple[dict[str, list[np
         else:
             put(name, "float", data.transpose(1, 2).contiguous().numpy())
     return arrays, places
-
-
-def quantised(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Matrices `[..., O, I]` as int8 and a scale for each row `[..., O]`, symmetric.
-
-    >>> quantised(torch.tensor([[[1.0, -2.0]]]))[0].tolist()
-    [[[64, -127]]]
-    """
-    scales = matrices.abs().amax(-1) / 127
-    return (matrices / scales.clamp_min(1e-30)[..., None]).round().clamp(-127, 127).to(torch.int8), scales
 
 
 def _states(program: Program) -> tuple[list[str], list[str], list[str], str]:

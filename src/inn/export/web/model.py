@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from inn.explorer.pack import packed
-from inn.export.c.source import quantised
 from inn.export.program import Program
 from inn.export.web.script import Script
 from inn.export.web.wasm import Compiled
+from inn.runs.eight import quantised
 
 _NUMPY = {"Float64Array": np.float64, "Float32Array": np.float32, "Int32Array": np.int32, "Uint8Array": np.uint8}
 LARGE = 1024

@@ -68,7 +68,7 @@ def compress_file(
 
 def is_recipe(name: str | Path | Run) -> bool:
     """Whether this names a recipe, and not a run."""
-    path = Path(path_of(name))
+    path = Path(name)
     return not is_inn(path) and (str(path) in recipes() or path.suffix in (".yaml", ".yml"))
 
 

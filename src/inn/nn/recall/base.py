@@ -161,6 +161,13 @@ class Recall(nn.Module, ABC):
         chances, self.drawn = self.drawn[:rows], self.drawn[rows:]
         return chances
 
+    def proven(self, parts: Parts) -> Parts:
+        """The state parts with those entries alone that were right when they were last looked up.
+
+        Raises `InputError` for a kind that does not know.
+        """
+        raise InputError(f"{type(self).__name__} does not know which of its entries were right; keep all, or none")
+
     @torch.no_grad()
     def silence(self) -> None:
         """Let what is found count nothing until training says otherwise."""

@@ -81,6 +81,10 @@ class Last(Tabled):
         m = torch.arange(self.each, device=entry.device)
         return self.into((symbol * self.gain[n, m, run] + self.shift[n, m, run]).flatten(3))
 
+    def proven(self, parts: Parts) -> Parts:
+        right = (parts["table"] >= 0) & (parts["table"] % RUNS > 0)
+        return {**parts, "table": parts["table"].where(right, EMPTY)}
+
     def flops(self) -> dict[str, float]:
         return {"recall": self.into.flops(self.neurons) + 2.0 * self.gain[:, :, 0].numel()}
 

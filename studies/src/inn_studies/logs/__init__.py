@@ -67,7 +67,7 @@ class Logs(Study):
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, LogSize)
         folds = range(size.folds)
-        jobs = [self._job(lab, size, fold, seed) for fold in folds for seed in range(seeds)]
+        jobs = [self.job(lab, size, fold, seed) for fold in folds for seed in range(seeds)]
         runs = lab.train(jobs)
         options = {"lines": size.lines, "each": size.each}
         read = []
@@ -99,7 +99,7 @@ class Logs(Study):
             "learning": {"rate": RATE, "window": WINDOW},
         }
 
-    def _job(self, lab: Lab, size: LogSize, fold: int, seed: int) -> Job:
+    def job(self, lab: Lab, size: LogSize, fold: int, seed: int) -> Job:
         """The pretraining run of a fold: all other systems' logs, read once, forward."""
         folder = (lab.root / "texts" / f"logs-{size.lines or size.first}-{fold}").absolute()
         read = write_fold(folder, fold, size.first, size.lines)

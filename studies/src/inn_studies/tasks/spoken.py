@@ -12,9 +12,9 @@ from inn.config.parts import Options
 from inn.data.examples import Examples, last_step
 from inn.data.tasks.base import Task
 from inn.system.errors import InputError
+from inn_models.speech import HOP, MELS, log_mel
 from inn_studies.tasks.files import data_file
 
-RATE, WINDOW = 8000, 256
 SPEAKERS, TAKES, OFFICIAL = 6, 50, 5
 """Of the Free Spoken Digit Dataset: takes 0 to 4 are its test split."""
 
@@ -27,9 +27,9 @@ class SpokenOptions(Options):
     """`same`: the official split; `unseen`: the speakers of `unseen` are tested on, and only there."""
     unseen: int = 2
     """Speakers, the last ones, that are left out of training and validation."""
-    mels: int = 20
+    mels: int = MELS
     """Bands of the mel scale: the channels."""
-    hop: int = 160
+    hop: int = HOP
     """Samples from one step to the next: 160 are 20 ms."""
 
     def __post_init__(self) -> None:
@@ -91,23 +91,3 @@ def mu_law(codes: np.ndarray) -> np.ndarray:
     """
     y = codes.astype(np.float32) / 127.5 - 1
     return np.sign(y) * np.expm1(np.abs(y) * np.log(256)) / 255
-
-
-def log_mel(sound: np.ndarray, mels: int, hop: int) -> np.ndarray:
-    """Logarithms of the energy `[T, mels]` in bands of the mel scale, of windows of 32 ms, less its mean in time."""
-    padded = np.pad(sound, (0, max(WINDOW - len(sound), 0)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::hop] * np.hanning(WINDOW)
-    power = np.abs(np.fft.rfft(frames)) ** 2
-    bands = np.log(power @ _filters(mels) + 1e-4).astype(np.float32)
-    return bands - bands.mean(0)
-
-
-@cache
-def _filters(mels: int) -> np.ndarray:
-    """Triangles on the mel scale, `[WINDOW / 2 + 1, mels]`."""
-    top = 2595 * np.log10(1 + RATE / 2 / 700)
-    edges = 700 * (10 ** (np.linspace(0, top, mels + 2) / 2595) - 1)
-    bins = np.fft.rfftfreq(WINDOW, 1 / RATE)[:, None]
-    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    return np.maximum(0, np.minimum(rising, falling))
