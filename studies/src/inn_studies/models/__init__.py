@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from inn_studies.logs import Logs, LogSize
 from inn_studies.logs.samples import held_out
 from inn_studies.models.measures import bits_of_logs, bits_of_text8, digits_heard
 
-FOLD = 0
-"""Of the logs: the fold whose systems the model never reads."""
+FOLD, LINES = 0, 250
+"""Of the logs: the fold whose systems the model never reads, and how many lines it reads of each of the others."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _logs(lab: Lab) -> Job:
     study = Logs()
     size = study.sizes()["cpu"]
     assert isinstance(size, LogSize)
-    return study.job(lab, size, FOLD, 0)
+    return study.job(lab, replace(size, first=LINES), FOLD, 0)
 
 
 def _digits(lab: Lab) -> Job:
@@ -89,7 +89,7 @@ TRAINED = (
     Trained(
         "logs",
         "A model of lines of system logs: lines that cost it many bits are unusual. It reads the bytes of any log.",
-        "The first 1,000 lines of the logs of twelve systems of loghub (Zhu et al. 2023); it never read those of "
+        f"The first {LINES} lines of the logs of twelve systems of loghub (Zhu et al. 2023); it never read those of "
         f"{', '.join(held_out(FOLD))}.",
         "loghub is for research use, and these weights are, too. What the model recalls of the logs is left out: the "
         "folder holds no line of them.",
