@@ -46,6 +46,7 @@ def test_a_name_is_a_run_wherever_a_run_is_taken(inn, refused, installed, traine
     assert "named as a run is: nobody, poet, text8" in inn("runs", trained.parent).out
     assert inn("look", "poet").code == 0
     assert Path("poet.html").is_file()
+    assert "inn train --from poet --run DIR" in refused("train", "--resume", "poet")
     assert "did you mean 'poet'?" in refused("generate", "poett")
     assert "'nobody' of an installed package is not the path of a folder" in refused("generate", "nobody")
 

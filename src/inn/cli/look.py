@@ -49,7 +49,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--text", help="A text file to read; default: part of the run's validation text.")
     parser.option("--symbols", type=int, default=SYMBOLS, help="Maximum number of symbols of the passage.")
     parser.option("--unknown", default="error", help="What to do with unknown symbols of the text: error or skip.")
-    parser.option("--out", help="The file to write; default: page.html in the run directory.")
+    parser.option("--out", help="The file to write; default: page.html in the run directory, or NAME.html.")
     parser.flag("--live", "Put the model itself on the page: type and silence there, without Python.")
     parser.flag("--open", "Open the page in a browser.")
     parser.flag("--json", JSON_HELP)

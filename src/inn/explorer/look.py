@@ -85,8 +85,10 @@ def look(
 
 def default_out(run: str | Path | Run, other: str | Path | Run | None = None) -> Path:
     """Where the page goes: into the directory of the (first) run; of a trained model that was named, to `NAME.html`."""
+    if not isinstance(run, Run) and path_of(run) != run:
+        return Path(f"{run}.html")
     name = "page.html" if other is None else f"page-beside-{Path(path_of(other)).absolute().name}.html"
-    return Path(f"{run}.html") if path_of(run) != getattr(run, "path", run) else Path(path_of(run)) / name
+    return Path(path_of(run)) / name
 
 
 def write_page(looks: list[dict[str, Any]], out: Path, *, made_with: str = "", **live: Any) -> Path:

@@ -130,7 +130,8 @@ def path_of(run: str | Path | Run) -> str | Path:
 
 
 def is_inn(path: Path) -> bool:
-    """Whether there is a run, a checkpoint of one, or an exported folder."""
+    """Whether there is a run, a checkpoint of one, or an exported folder; or a trained model of that name."""
+    path = Path(located(path))
     return (path / "config.yaml").is_file() or path.parent.name == "checkpoints" or is_exported(path)
 
 

@@ -37,6 +37,11 @@ def open_run(config: RunConfig | None, run_dir: str | os.PathLike[str], resume: 
         Run.check_free(run_dir)
         return None, config
     run = Run(run_dir)
+    if run.path != Path(run_dir):
+        raise InputError(
+            f"'{run_dir}' is a trained model of a package and stays as it is; start a run with its weights by "
+            f"`inn train --from {run_dir} --run DIR`"
+        )
     stored = run.config()
     if steps := checkpoints.steps(run.checkpoints):
         with contextlib.suppress(checkpoints.DamagedCheckpoint):  # another one may yet be whole

@@ -69,7 +69,7 @@ def compress_file(
 def is_recipe(name: str | Path | Run) -> bool:
     """Whether this names a recipe, and not a run."""
     path = Path(name)
-    return not is_inn(path) and (str(path) in recipes() or path.suffix in (".yaml", ".yml"))
+    return not (path.exists() and is_inn(path)) and (str(path) in recipes() or path.suffix in (".yaml", ".yml"))
 
 
 def fresh(recipe: str, settings: Sequence[str] = ()) -> SequenceModel:
