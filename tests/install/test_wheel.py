@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -55,6 +56,27 @@ def wheel(dist) -> Path:
     return next(dist.glob("*.whl"))
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """The wheel of the trained models."""
+    folder = tmp_path_factory.mktemp("models")
+    shutil.copytree(ROOT / "models", folder / "models", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), "models"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return next(folder.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_of_the_models_holds_them_in_2_mb(models):
+    package = ROOT / "models" / "src" / "inn_models"
+    files = (path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    with zipfile.ZipFile(models) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == {path.relative_to(package.parent).as_posix() for path in files}
+    assert models.stat().st_size < 2_000_000
+
+
 @pytest.mark.slow
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
@@ -90,8 +112,8 @@ def test_extras_are_there_and_dev_has_them_all(wheel):
 
 
 @pytest.fixture(scope="module")
-def bare(wheel, tmp_path_factory) -> Path:
-    """A fresh environment with the wheel; what it depends on is found where the tests have it, and nothing of ours."""
+def bare(wheel, models, tmp_path_factory) -> Path:
+    """A fresh environment with both wheels; what they need is found where the tests have it, and nothing of ours."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "env")], check=True)
     scripts = folder / "env" / ("Scripts" if os.name == "nt" else "bin")
@@ -106,7 +128,7 @@ def bare(wheel, tmp_path_factory) -> Path:
                 (others / entry.name).symlink_to(entry)
     (packages / "_of_the_tests.pth").write_text(f"{others}\n")
     pip = [sys.executable, "-m", "pip", "--python", str(scripts / "python"), "--disable-pip-version-check"]
-    command = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
+    command = [*pip, "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel), str(models)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return scripts
@@ -137,6 +159,8 @@ def test_it_runs_where_there_is_no_repository(run, tmp_path):
     written = run("inn", "generate", "runs/demo", "--prompt", "The ", "--tokens", "20", "--seed", "1")
     assert (written.returncode, len(written.stdout)) == (0, 25)
     assert '"commit": null' in (tmp_path / "runs" / "demo" / "summary.json").read_text()
+    written = run("inn", "generate", "text8", "--prompt", "the ", "--tokens", "20", "--seed", "1")
+    assert (written.returncode, len(written.stdout)) == (0, 25)
 
 
 @pytest.mark.slow
