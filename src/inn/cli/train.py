@@ -115,6 +115,6 @@ def resolve_from(source: str, recipe: str | None, overrides: Sequence[str]) -> S
         corpus = resolve_tree({"data": data}, [o for o in overrides if o.startswith("--data.")]).config.data.corpus
         reads = data["vocabulary"] != "bytes" and task_of(corpus) == "none"
         if reads and (data["tokenizer"] or corpus != own["data"]["corpus"]):
-            data["tokenizer"] = source  # another text would have other symbols, and a folder may be gone
+            data["tokenizer"] = str(run.path)  # another text would have other symbols, and a folder may be gone
     train = {**(tree.get("train") or {}), "start": source}
     return resolve_tree({"model": own["model"], "data": data, "train": train}, overrides, f"run '{source}'")

@@ -12,7 +12,7 @@ import numpy as np
 
 from inn_studies.logs.samples import held_out, lines_of, sample
 
-HERE, FULL = "8 bits, as it is here", "32 bits"
+HERE, FULL = "as it is here, 8 bits", "32 bits"
 READ, STARTS, START = 50_000, 60, 500
 """Characters of text8 that are read in one stream; starts, and characters of each."""
 LINES = 500
@@ -29,8 +29,8 @@ def bits_of_text8(run: str, small: str) -> dict[str, Any]:
     starts = [text[at : at + START] for at in range(0, STARTS * 20_000, 20_000)]
     rows = {}
     for label, model, state in (
-        (FULL, full, full.experience),
-        (HERE, here, here.experience),
+        (f"{FULL}, recalling all", full, full.experience),
+        (f"{HERE}, recalling what proved right", here, here.experience),
         ("8 bits, recalling nothing", here, None),
     ):
         begun = statistics.mean(evaluate(model, start, state=state).bits for start in starts)
