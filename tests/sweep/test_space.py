@@ -60,6 +60,18 @@ def test_fields_are_those_of_the_kind(tmp_path):
         ("train: [1]", "'train' in the space is a whole section"),
         ("train.lrr: [1]", r"unknown field 'train\.lrr'; did you mean 'lr'\?"),
         ("model.neruons: [1]", r"unknown field 'model\.neruons'; did you mean 'neurons'\?"),
+        ("train.lr: {low: 1, high: 2, when: {model.memory: elm}}", "'model.memory' is not in the space"),
+        ("{model.memory: [elm], train.lr: {low: 1, high: 2, when: {model.memory: gru}}}", "none of its choices"),
+        ("{model.memory: [elm], train.lr: {low: 1, high: 2, when: {model.memory: elmm}}}", "cannot be 'elmm'"),
+        ("{train.clip: {low: 1, high: 2}, train.lr: {low: 1, high: 2, when: {train.clip: 1}}}", "be a list of choices"),
+        ("train.lr: {low: 1, high: 2, when: elm}", "when must say which settings"),
+        ("model.neurons: {values: [2, 4], step: 2}", "unknown key 'step'"),
+        ("model.neurons: {values: 2}", "values must be a list"),
+        (
+            "{model.rounds: {values: [1, 2], when: {model.neurons: 2}}, model.neurons: {values: [2], when: "
+            "{model.rounds: 1}}}",
+            "conditions of 'model.rounds', 'model.neurons' in the space go in a circle",
+        ),
         ("train.lr: 3", "must be a range or a list, not '3'"),
         ("train.lr: []", "has no choices"),
         ("train.lr: [1, 1]", "lists a value twice"),
@@ -102,3 +114,26 @@ def test_what_is_suggested_is_held(low, half, step, whole):
     assert not part.holds(low - 1)
     assert not part.holds(low + width + 1)
     assert not part.holds("x")
+
+
+def test_under_a_condition_a_setting_is_searched_and_told_or_neither(tmp_path):
+    """Whatever its place in the file; and what hangs on a setting that is not searched is not, either."""
+    space = space_of(
+        tmp_path,
+        "model.memory.tau_max: {low: 10, high: 1000, when: {model.memory: elm}}\n"
+        "model.rounds: {values: [1, 2], when: {model.neurons: [4, 8]}}\n"
+        "model.neurons: {values: [2, 4, 8], when: {model.memory: elm}}\n"
+        "model.memory: [elm, mamba]\n",
+    )
+    assert space.when["model.rounds"] == {"model.neurons": (4, 8)}
+    study, seen = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)), set()
+    for _ in range(40):
+        trial = study.ask()
+        values = space.suggest(trial)
+        assert values == trial.params
+        assert ("model.neurons" in values) == ("model.memory.tau_max" in values) == (values["model.memory"] == "elm")
+        assert ("model.rounds" in values) == (values.get("model.neurons", 2) > 2)
+        seen.add(tuple(values))
+    assert len(seen) == 3
+    assert space.own({"model.memory": "mamba", "model.neurons": 3}) == {"model.memory": "mamba"}
+    assert space.own({"model.memory": "elm", "model.neurons": 3, "model.memory.tau_max": 20.0}) is None

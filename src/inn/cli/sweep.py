@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from inn.sweep.work import SweepPlan
 
-USAGE = f"inn sweep RECIPE SPACE.yaml [--trials N] [--workers K] [--storage URL] {SETTINGS_USAGE}"
+USAGE = (
+    "inn sweep RECIPE SPACE.yaml [--sampler tpe|random|mcts|evolution] [--topologies] [--trials N] [--workers K] "
+    f"[--storage URL] {SETTINGS_USAGE}"
+)
 SHOWN = 12
 """Trials that the table shows."""
 
@@ -32,7 +35,7 @@ def main(argv: list[str]) -> int:
     args, overrides = parse(argv)
     plan = planned(args, overrides)
     out = console(to_stderr=args.json)
-    study = run_sweep(plan, args.workers, lambda trial: out.print(line(trial), soft_wrap=True))
+    study = run_sweep(plan, args.workers, lambda trial: out.print(line(trial, plan), soft_wrap=True))
     facts = result(plan, study)
     drawn = draw_sweep(study, plan.space, plan.folder / "sweep.png")
     if args.json:
@@ -57,12 +60,15 @@ def parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     parser.option("--trials", type=int, default=20, help="Trials of the sweep, including those done earlier.")
     parser.option("--workers", type=int, default=1, help="Trials in parallel, each in its own process.")
     parser.option("--storage", help="A database for several machines, as an RDB URL; default: a SQLite file in --run.")
+    parser.option("--sampler", default="tpe", help="How it looks: tpe, random, mcts (a tree of choices) or evolution.")
+    parser.flag("--topologies", "Search for who hears whom, too: short programs of rings, stars, cliques and copies.")
     parser.option("--pruner", default="median", help="How bad trials are stopped early: median, hyperband or none.")
     parser.option("--run", help="Folder of runs, storage and plot; default: runs/sweep-RECIPE-SPACE.")
     parser.flag("--json", JSON_HELP + " Progress goes to stderr.")
     parser = with_settings(parser, own, overrides)
     args = parser.parse(own)
     one_of("--pruner", args.pruner, "median", "hyperband", "none")
+    one_of("--sampler", args.sampler, "tpe", "random", "mcts", "evolution")
     for option in ("trials", "workers"):
         if getattr(args, option) < 1:
             raise InputError(f"--{option} must be at least 1, not {getattr(args, option)}")
@@ -79,13 +85,14 @@ def planned(args: Namespace, overrides: list[str]) -> SweepPlan:
     load_optuna("`inn sweep`")
     space = read_space(args.space, resolve(args.recipe, overrides).config.model.kind)
     return plan_sweep(
-        args.recipe, overrides, space, trials=args.trials, folder=args.run, storage=args.storage, pruner=args.pruner
-    )
+        args.recipe, overrides, space, trials=args.trials, folder=args.run, storage=args.storage, pruner=args.pruner,
+        sampler=args.sampler, topologies=args.topologies,
+    )  # fmt: skip
 
 
-def line(trial: optuna.trial.FrozenTrial) -> str:
+def line(trial: optuna.trial.FrozenTrial, plan: SweepPlan) -> str:
     """What became of a trial, in a line."""
-    return f"trial {trial.number}: {outcome(trial)}  {words(trial.params)}"
+    return f"trial {trial.number}: {outcome(trial)}  {words(plan.told(trial.params))}"
 
 
 def outcome(trial: optuna.trial.FrozenTrial) -> str:
@@ -129,7 +136,8 @@ def result(plan: SweepPlan, study: optuna.Study) -> dict[str, Any]:
     rows = [
         {
             "number": trial.number, "state": trial.state.name.lower(), "bits": trial.value, "outcome": outcome(trial),
-            "parameters": trial.user_attrs.get("parameters"), "settings": trial.params, "run": str(plan.run(trial)),
+            "parameters": trial.user_attrs.get("parameters"), "settings": plan.told(trial.params),
+            "run": str(plan.run(trial)),
         }
         for trial in trials
     ]  # fmt: skip
@@ -158,7 +166,7 @@ def show(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     out = console()
-    names = list(facts["trials"][0]["settings"]) if facts["trials"] else []
+    names = list(dict.fromkeys(name for row in facts["trials"] for name in row["settings"]))
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("trial", *names, "parameters", "outcome"):
         table.add_column(name, justify="left" if name == "outcome" else "right")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inn.sweep.search import counted
+from inn.sweep.programs import PREFIX
+from inn.sweep.search import WHOLE, counted
 from inn.sweep.space import Choice, Range, Space
-from inn.sweep.work import WHOLE
 from inn.system.files import write_figure
 from inn.system.packages import optional
 
@@ -21,14 +21,15 @@ def draw_sweep(study: optuna.Study, space: Space, path: Path) -> Path | None:
     matplotlib = optional("matplotlib.figure")
     if matplotlib is None or not trials:
         return None
-    panels = 1 + len(space.names)
+    names = [name for name in space.names if not name.startswith(PREFIX)]
+    panels = 1 + len(names)
     columns = 2 if panels == 4 else min(panels, 3)
     rows = -(-panels // columns)
     figure = matplotlib.Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     _curves(axes[0], counted(study), trials)
     dots = None
-    for panel, name in zip(axes[1:], space.names, strict=False):
+    for panel, name in zip(axes[1:], names, strict=False):
         dots = _setting(panel, name, space.parts[name], trials)
     for panel in axes[panels:]:
         panel.set_visible(False)
@@ -56,6 +57,7 @@ def _curves(axes: Any, trials: list[Any], done: list[Any]) -> None:
 
 def _setting(axes: Any, name: str, part: Range | Choice, trials: list[Any]) -> Any:
     """The score over the values of one setting."""
+    trials = [trial for trial in trials if name in trial.params]  # under a condition it is not in all
     values = [trial.params[name] for trial in trials]
     if isinstance(part, Choice):
         places = [part.values.index(value) for value in values]

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from inn.system.errors import InputError
+import numpy
+
+from inn.system.errors import InputError, nearest
 from inn.system.packages import require
 
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
 
+    from inn.sweep.space import Space
+
+SAMPLERS = ("tpe", "random", "mcts", "evolution")
+"""How a sweep may search: Optuna's TPE or at random, Monte Carlo tree search, evolution."""
+Pruner = Literal["median", "hyperband", "none"]
+WHOLE = 1000
+"""What trials are compared by: thousandths of the run, for steps mean nothing where the batch is searched too."""
 HEARTBEAT = 10
 """Seconds between signs of life of a trial."""
 GRACE = 60
@@ -88,15 +97,45 @@ def counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     return [t for t in trials if t.state.name != "WAITING" and t.number not in replaced]
 
 
-def sampler(begun: int, startup: int = 8) -> Any:
-    """Optuna's TPE, seeded by how many trials were begun: one that is gone on with draws as if it never stopped.
+def sampler(begun: int, startup: int = 8, kind: str = "tpe", space: Space | None = None, seed: int = 0) -> Any:
+    """A sampler of Optuna, seeded by how many trials were begun: one that is gone on with draws as if it never stopped.
 
     Trials that others are at work on count as bad ones, so that two do not look in the same place.
+
+    Args:
+        begun: trials that were begun.
+        startup: of `tpe`, trials that are drawn at random first.
+        kind: one of `SAMPLERS`.
+        space: what is searched; `mcts` and `evolution` need it.
+        seed: of a search; another one draws otherwise.
+
+    Raises `InputError` for another kind.
     """
     optuna = load_optuna("a sweep")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=begun, n_startup_trials=startup, constant_liar=True)
+    if kind not in SAMPLERS:
+        raise InputError(f"there is no sampler '{kind}'{nearest(kind, SAMPLERS)}")
+    own = begun if seed == 0 else int(numpy.random.SeedSequence([seed, begun]).generate_state(1)[0])
+    if kind == "random":
+        return optuna.samplers.RandomSampler(seed=own)
+    if kind == "tpe":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(seed=own, n_startup_trials=startup, constant_liar=True)
+    if space is None:
+        raise InputError(f"sampler '{kind}' draws from a space; give it one")
+    from inn.sweep.samplers import EvolutionSampler, TreeSampler
+
+    return {"mcts": TreeSampler, "evolution": EvolutionSampler}[kind](space, seed)
+
+
+def pruner(kind: Pruner) -> Any:
+    """What ends a trial that promises little, of Optuna; it counts in thousandths of the run (`WHOLE`)."""
+    pruners = load_optuna("`inn sweep`").pruners
+    if kind == "median":  # young runs are no guide: the first fifth counts for nothing
+        return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=WHOLE // 5)
+    if kind == "hyperband":
+        return pruners.HyperbandPruner(min_resource=WHOLE // 10, max_resource=WHOLE)
+    return pruners.NopPruner()
 
 
 def without_password(url: str) -> str:

@@ -1,10 +1,10 @@
-"""Where a sweep looks: dotted settings, each with a range or a list of choices."""
+"""Where a sweep looks: dotted settings, each with a range or a list of choices, some of them under conditions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
@@ -22,7 +22,8 @@ from inn.system.parse import read_yaml
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
 
-_RANGE_KEYS = ("low", "high", "log", "step")
+_RANGE_KEYS = ("low", "high", "log", "step", "when")
+_CHOICE_KEYS = ("values", "when")
 EXAMPLE = "train.lr: {low: 1e-3, high: 2e-2, log: true}, or model.neurons: [4, 8, 16]"
 
 
@@ -70,50 +71,140 @@ class Choice:
         return (str(value) if isinstance(value, list) else value) in self.values
 
 
+Conditions = Mapping[str, tuple[Any, ...]]
+"""Settings, each with the choices under which something else is searched."""
+
+
 @dataclass(frozen=True)
 class Space:
-    """Settings by dotted name, each with what it may be.
+    """Settings by dotted name, each with what it may be, and when it is searched at all.
 
-    >>> Space({"train.lr": Range(1e-3, 1e-2, log=True), "model.neurons": Choice((4, 8))}).names
+    A setting whose conditions do not hold has no value: the trial never hears of it, and what depends on it has none
+    either. Raises `InputError` for a condition on a setting that is not in the space or is no list of choices, on a
+    choice that is not there, and for conditions that go in a circle.
+
+    >>> space = Space({"train.lr": Range(1e-3, 1e-2, log=True), "model.neurons": Choice((4, 8))})
+    >>> space.names
     ['train.lr', 'model.neurons']
     """
 
     parts: Mapping[str, Range | Choice]
+    when: Mapping[str, Conditions] = field(default_factory=dict)
+    """The conditions of a setting, all of which have to hold; most settings have none."""
+
+    def __post_init__(self) -> None:
+        for name, conditions in self.when.items():
+            for other, values in conditions.items():
+                part = self.parts.get(other)
+                if part is None:
+                    raise InputError(
+                        f"'{name}' in the space is searched when '{other}' has a value, and '{other}' is not in the "
+                        f"space{nearest(other, self.parts)}"
+                    )
+                if not isinstance(part, Choice):
+                    raise InputError(f"'{name}' in the space depends on '{other}', which must be a list of choices")
+                for value in values:
+                    if value not in part.values:
+                        raise InputError(
+                            f"'{name}' in the space is searched when {other} is '{value}', which is none of its "
+                            f"choices{nearest(str(value), map(str, part.values))}"
+                        )
+        self.order()
 
     @property
     def names(self) -> list[str]:
         """The settings that are searched."""
         return list(self.parts)
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """The values of a trial, by name."""
-        return {name: part.suggest(trial, name) for name, part in self.parts.items()}
+    def order(self) -> list[str]:
+        """The settings, each behind those that it depends on."""
+        ordered: dict[str, None] = {}
+        while len(ordered) < len(self.parts):
+            ready = [n for n in self.parts if n not in ordered and all(o in ordered for o in self.when.get(n, ()))]
+            if not ready:
+                left = ", ".join(f"'{name}'" for name in self.parts if name not in ordered)
+                raise InputError(f"the conditions of {left} in the space go in a circle; take one of them away")
+            ordered |= dict.fromkeys(ready)
+        return list(ordered)
 
-    def holds(self, values: Mapping[str, Any]) -> bool:
-        """Whether each value is one that may be suggested."""
-        return all(part.holds(values.get(name)) for name, part in self.parts.items())
+    def active(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether a setting is searched where others have these values.
+
+        >>> space = Space({"a": Choice((1, 2)), "b": Choice((3, 4))}, {"b": {"a": (2,)}})
+        >>> space.active("b", {"a": 1}), space.active("b", {"a": 2})
+        (False, True)
+        """
+        conditions = self.when.get(name, {})
+        return all(other in values and values[other] in allowed for other, allowed in conditions.items())
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The values of a trial, by name; of a setting whose conditions do not hold there is none."""
+        values: dict[str, Any] = {}
+        for name in self.order():
+            if self.active(name, values):
+                values[name] = self.parts[name].suggest(trial, name)
+        return values
+
+    def own(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Of values by name those that are searched, where all of them may be suggested; else None."""
+        found: dict[str, Any] = {}
+        for name in self.order():
+            if self.active(name, found):
+                if not self.parts[name].holds(values.get(name)):
+                    return None
+                found[name] = values[name]
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The space as plain data: the same for two files that say the same."""
-        return {name: asdict(part) for name, part in self.parts.items()}
+        told = {name: asdict(part) for name, part in self.parts.items()}
+        for name, conditions in self.when.items():
+            told[name]["when"] = {other: list(values) for other, values in conditions.items()}
+        return told
 
 
 def read_space(path: str | Path, kind: str = "inn") -> Space:
     """Read a space from a YAML file: `train.lr: {low: 1e-3, high: 2e-2, log: true}`, `model.neurons: [4, 8, 16]`.
+
+    With `when` a setting is searched only where others have certain values:
+    `model.memory.tau_max: {low: 10, high: 1000, when: {model.memory: elm}}`, or, of choices,
+    `model.router.heads: {values: [1, 2], when: {model.router: [attention]}}`.
 
     Args:
         path: the file.
         kind: the kind of model whose fields may be named.
 
     Raises `InputError` for a file that is not there or no YAML, an unknown setting, a value of the wrong type, an
-    empty space, an empty range (`low` >= `high`), and a logarithmic range that does not begin above 0.
+    empty space, an empty range (`low` >= `high`), a logarithmic range that does not begin above 0, and conditions that
+    cannot be (see `Space`).
     """
     tree = read_yaml(path, f"space '{path}'")
     if not tree:
         raise InputError(f"space '{path}' is empty; name a setting to search, as in {EXAMPLE}")
     if not isinstance(tree, dict):
         raise InputError(f"space '{path}' must map settings to ranges, as in {EXAMPLE}")
-    return Space({str(name): _part(str(name), given, kind) for name, given in tree.items()})
+    when: dict[str, Conditions] = {}
+    for name, given in tree.items():
+        if isinstance(given, dict) and "when" in given:
+            when[str(name)] = _conditions(str(name), given["when"], tree, kind)
+    return Space({str(name): _part(str(name), given, kind) for name, given in tree.items()}, when)
+
+
+def _conditions(name: str, given: Any, tree: Mapping[Any, Any], kind: str) -> Conditions:
+    """The conditions of a setting, their values read as those of the settings that they are on."""
+    if not isinstance(given, dict) or not given:
+        raise InputError(
+            f"'{name}' in the space: when must say which settings have which values, as in "
+            f"{{model.memory: elm}}, not '{given}'"
+        )
+    found = {}
+    for other, values in given.items():
+        values = values if isinstance(values, list) else [values]
+        if str(other) in map(str, tree):  # else `Space` says that it is not there
+            read = _part(str(other), values, kind)
+            values = read.values if isinstance(read, Choice) else values
+        found[str(other)] = tuple(values)
+    return found
 
 
 def _part(name: str, given: Any, kind: str) -> Range | Choice:
@@ -129,6 +220,13 @@ def _part(name: str, given: Any, kind: str) -> Range | Choice:
     parser = OptionParser("inn", "SPACE", "")
     add_settings(parser, kind, chosen={section: chosen})
     parser.require(f"--{section}.{place}")
+    if isinstance(given, dict) and "values" in given:
+        for key in given:
+            if key not in _CHOICE_KEYS:
+                raise InputError(f"'{name}' in the space: unknown key '{key}'{nearest(str(key), _CHOICE_KEYS)}")
+        given = given["values"]
+        if not isinstance(given, list):
+            raise InputError(f"'{name}' in the space: values must be a list, not '{given}'")
     if isinstance(given, list):
         if place.endswith(".kind"):
             part = place.removesuffix(".kind")

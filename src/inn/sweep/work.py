@@ -12,16 +12,28 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from inn.config.run import RunConfig
 from inn.config.settings import Settings, resolve, short_name
 from inn.config.sizes import decided
-from inn.sweep.search import counted, fail_lost, load_optuna, open_study, origin, retry, sampler
+from inn.sweep.following import Follow, News
+from inn.sweep.programs import PREFIX, Programs, programs_of
+from inn.sweep.search import (
+    SAMPLERS,
+    Pruner,
+    counted,
+    fail_lost,
+    load_optuna,
+    open_study,
+    origin,
+    pruner,
+    retry,
+    sampler,
+)
 from inn.sweep.space import Space
-from inn.system.errors import InputError
+from inn.system.errors import InputError, nearest
 from inn.system.files import check_writable, only_one
-from inn.training.events import Event, Started, Validated
 from inn.training.finite import TrainingDiverged
 from inn.training.signals import stop_when_let_go
 from inn.training.trainer import fit
@@ -29,9 +41,6 @@ from inn.training.trainer import fit
 if TYPE_CHECKING:
     import optuna  # pyright: ignore[reportMissingImports]
 
-Pruner = Literal["median", "hyperband", "none"]
-WHOLE = 1000
-"""What trials are compared by: thousandths of the run, for steps mean nothing where the batch is searched too."""
 WAIT = 2.0
 """Seconds between two looks at what others do."""
 
@@ -52,10 +61,23 @@ class SweepPlan:
     study: str
     """The study's name in the storage: the settings and the space, in short."""
     pruner: Pruner = "median"
+    sampler: str = "tpe"
+    """One of `inn.sweep.search.SAMPLERS`."""
+    programs: Programs | None = None
+    """The wirings that are searched along, if any: their settings are in the space."""
+
+    def told(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a trial as people read them: a program is one setting, `topology`."""
+        plain = {name: value for name, value in params.items() if not name.startswith(PREFIX)}
+        return plain if self.programs is None else {**plain, "topology": self.programs.text(params)}
 
     def overrides_of(self, params: Mapping[str, Any]) -> list[str]:
         """The overrides of a trial."""
-        return [*self.overrides, *(f"--{name}={_word(value)}" for name, value in params.items())]
+        given = {name: value for name, value in params.items() if not name.startswith(PREFIX)}
+        if self.programs is not None:
+            edges = json.dumps(self.programs.edges(self.programs.text(params)), separators=(",", ":"))
+            given |= {"model.topology.kind": "edges", "model.topology.edges": edges}
+        return [*self.overrides, *(f"--{name}={_word(value)}" for name, value in given.items())]
 
     def settings(self, params: Mapping[str, Any]) -> Settings:
         """The settings of a trial; raises `InputError` where its values do not go together."""
@@ -67,7 +89,7 @@ class SweepPlan:
 
     def open(self) -> optuna.Study:
         """The study; raises `InputError` where its storage cannot be reached."""
-        return open_study(self.storage, self.study, pruner=_pruner(self.pruner))
+        return open_study(self.storage, self.study, pruner=pruner(self.pruner))
 
 
 def plan_sweep(
@@ -79,6 +101,8 @@ def plan_sweep(
     folder: str | Path,
     storage: str | None = None,
     pruner: Pruner = "median",
+    sampler: str = "tpe",
+    topologies: bool = False,
 ) -> SweepPlan:
     """A sweep of a recipe over a space.
 
@@ -90,16 +114,26 @@ def plan_sweep(
         folder: where runs, storage and plot are kept.
         storage: an RDB URL; a SQLite file in `folder` when not given.
         pruner: what ends a trial that promises little: `median`, `hyperband`, or `none`.
+        sampler: how it looks: `tpe`, `random`, `mcts` or `evolution`. Another one is another search.
+        topologies: search for a wiring, too: a program of rings, stars, cliques and copies (`inn.sweep.programs`).
 
-    Raises `InputError` for a recipe or overrides that mean nothing, and a setting that is both given and searched.
+    Raises `InputError` for a recipe or overrides that mean nothing, a setting that is both given and searched, an
+    unknown sampler, and wirings of a model without a topology, or whose neurons or topology are searched themselves.
     """
+    if sampler not in SAMPLERS:
+        raise InputError(f"there is no sampler '{sampler}'{nearest(sampler, SAMPLERS)}")
     for name in space.names:
         if any(token.startswith(f"--{name}=") for token in overrides):
             raise InputError(f"--{name} is searched by the space; leave it out, or take it out of the space")
     config = resolve(recipe, overrides).config
+    programs = None
+    if topologies:
+        programs = programs_of(config.model, space.names, overrides)
+        space = Space({**space.parts, **programs.space().parts}, {**space.when, **programs.space().when})
     folder = Path(folder)
-    name = f"{short_name(recipe)}-{_digest(config, space)}"
-    return SweepPlan(recipe, tuple(overrides), space, trials, folder, storage or _own_storage(folder), name, pruner)
+    name = f"{short_name(recipe)}-{_digest(config, space, sampler)}"
+    kept = storage or _own_storage(folder)
+    return SweepPlan(recipe, tuple(overrides), space, trials, folder, kept, name, pruner, sampler, programs)
 
 
 def run_sweep(
@@ -118,7 +152,7 @@ def run_sweep(
         check_writable(plan.folder)
     study = plan.open()
     _begin(plan, study)
-    news = _News(study, report)
+    news = News(study, report)
     if workers == 1:
         work(plan, 0, 1, news.tell)
     else:
@@ -136,7 +170,7 @@ def work(plan: SweepPlan, worker: int, workers: int, tell: Callable[[], None] = 
             fail_lost(study)
             begun = counted(study)
             if len(begun) < plan.trials:
-                study.sampler = sampler(len(begun))
+                study.sampler = sampler(len(begun), kind=plan.sampler, space=plan.space)
 
                 def objective(trial: optuna.Trial, turn: ExitStack = turn) -> float:
                     values = plan.space.suggest(trial)
@@ -166,7 +200,7 @@ def _run_trial(
     except InputError as error:
         trial.set_user_attr("error", str(error))
         raise _NoResult(str(error)) from error
-    path, follow = plan.run(study.trials[trial.number]), _Follow(trial)
+    path, follow = plan.run(study.trials[trial.number]), Follow(trial)
     with only_one(path):
         try:
             if (path / "config.yaml").is_file():
@@ -192,40 +226,6 @@ def _run_trial(
     return summary["best"]["bits"]
 
 
-class _Follow:
-    """Reports the validations of a run to its trial, and ends it where the pruner says so."""
-
-    def __init__(self, trial: optuna.Trial):
-        self.trial, self.steps = trial, 0
-        self.known = set(trial.study.trials[trial.number].intermediate_values)
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self.steps = event.steps
-            self.trial.set_user_attr("metric", event.metric)
-            self.trial.set_user_attr("parameters", event.parameters)
-        if isinstance(event, Validated) and event.step < self.steps:
-            at = round(WHOLE * event.step / self.steps)
-            if at not in self.known:  # a run that is gone on with repeats what came after its checkpoint
-                self.trial.report(event.bits, at)
-            if self.trial.should_prune():
-                raise load_optuna("a sweep").TrialPruned
-
-
-class _News:
-    """Tells of each trial that has ended, once."""
-
-    def __init__(self, study: optuna.Study, report: Callable[[optuna.trial.FrozenTrial], None]):
-        self.study, self.report = study, report
-        self.told = {trial.number for trial in study.trials if trial.state.is_finished()}
-
-    def tell(self) -> None:
-        for trial in counted(self.study):
-            if trial.state.is_finished() and trial.number not in self.told:
-                self.told.add(trial.number)
-                self.report(trial)
-
-
 def _begin(plan: SweepPlan, study: optuna.Study) -> None:
     """Prepare the data, once and before anybody else; the recipe's own settings are the first trial if they may be."""
     from inn.data.prepare import prepare
@@ -234,8 +234,8 @@ def _begin(plan: SweepPlan, study: optuna.Study) -> None:
     prepare(config.data)
     check_writable(plan.folder)
     with only_one(plan.folder / plan.study):
-        own = {name: _value(config.to_dict(), name) for name in plan.space.names}
-        if not study.trials and plan.space.holds(own):
+        own = plan.space.own({name: _value(config.to_dict(), name) for name in plan.space.names})
+        if not study.trials and own is not None:
             study.enqueue_trial({k: str(v) if isinstance(v, list) else v for k, v in own.items()})
 
 
@@ -301,16 +301,7 @@ def _own_storage(folder: Path) -> str:
     return f"sqlite:///{(folder / 'sweep.db').as_posix()}"
 
 
-def _pruner(name: Pruner) -> Any:
-    pruners = load_optuna("`inn sweep`").pruners
-    if name == "median":  # young runs are no guide: the first fifth counts for nothing
-        return pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=WHOLE // 5)
-    if name == "hyperband":
-        return pruners.HyperbandPruner(min_resource=WHOLE // 10, max_resource=WHOLE)
-    return pruners.NopPruner()
-
-
-def _digest(config: RunConfig, space: Space) -> str:
+def _digest(config: RunConfig, space: Space, sampler: str) -> str:
     """A short name for what decides the results."""
     tree = config.to_dict()
     del tree["train"]["threads"], tree["train"]["device"]
@@ -318,13 +309,17 @@ def _digest(config: RunConfig, space: Space) -> str:
         del tree["model"][name]
     for name in space.names:
         section, _, field = name.partition(".")
-        tree[section].pop(field, None)
-    return hashlib.sha256(json.dumps([tree, space.to_dict()], sort_keys=True).encode()).hexdigest()[:10]
+        tree.get(section, {}).pop(field, None)
+    decides = [tree, space.to_dict(), *([sampler] if sampler != "tpe" else [])]
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def _value(tree: Mapping[str, Any], name: str) -> Any:
-    section, _, field = name.partition(".")
-    return tree[section].get(field)
+    """What stands at a dotted name; of a part its kind, None where nothing does."""
+    found: Any = tree
+    for word in name.split("."):
+        found = found.get(word) if isinstance(found, Mapping) else None
+    return found.get("kind") if isinstance(found, Mapping) else found
 
 
 def _word(value: Any) -> str:
