@@ -85,7 +85,7 @@ class TreeSampler(SpaceSampler):
     {'a': 2}
     """
 
-    def __init__(self, space: Space, seed: int = 0, c: float = 0.2):
+    def __init__(self, space: Space, seed: int = 0, c: float = 0.3):
         super().__init__(space, seed)
         self.c = c
 
