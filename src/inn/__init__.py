@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inn.explorer.look import look
     from inn.inference.held_out import evaluate_run as evaluate
     from inn.models.build import build_model
+    from inn.models.diagram import diagram
     from inn.models.generate import generate
     from inn.models.inn import INN
     from inn.models.sequence import SequenceModel
@@ -84,6 +85,7 @@ _HOME = {
     "build_model": "inn.models.build",
     "collapse": "inn.surgery.collapse",
     "cut": "inn.surgery.organ",
+    "diagram": "inn.models.diagram",
     "evaluate": "inn.inference.held_out:evaluate_run",
     "generate": "inn.models.generate",
     "graph_config": "inn.config.assemble",
@@ -136,6 +138,7 @@ __all__ = [
     "build_model",
     "collapse",
     "cut",
+    "diagram",
     "evaluate",
     "generate",
     "graft",

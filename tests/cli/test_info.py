@@ -123,3 +123,13 @@ def test_energy_is_of_a_trained_run_as_it_is(refused, own_run):
     assert "--symbols must be at least 1, not 0" in refused("info", own_run, "--energy", "--symbols", "0")
     assert "--pj-add must be at least 0, not -1.0" in refused("info", own_run, "--energy", "--pj-add", "-1")
     assert "unknown spike code 'x'" in refused("info", own_run, "--energy", "--spike-code", "x")
+
+
+def test_a_diagram(inn, refused, nothing_here):
+    words = inn("info", "demo", "--diagram").out
+    assert "B T (N D) = · · " in words
+    assert all(len(line) <= 80 for line in words.splitlines())
+    assert inn("info", "demo", "--diagram", "--form", "mermaid").out.startswith("flowchart TD\n")
+    assert json.loads(inn("info", "demo", "--diagram", "--form", "svg", "--json").out)["svg"].startswith("<svg ")
+    assert "--form is of --diagram" in refused("info", "demo", "--form", "svg")
+    assert "leave out --energy" in refused("info", "demo", "--diagram", "--energy")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, is_run, print_json, with_settings
+from inn.cli.common import JSON_HELP, SETTINGS_USAGE, console, is_run, one_of, print_json, with_settings
 from inn.config.parser import OptionParser
 from inn.config.settings import Settings, recipes, resolve, split_overrides
 from inn.runs.trained import located
 from inn.system.errors import InputError
 from inn.system.trees import dotted
 
-USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--energy] [--json]"
+if TYPE_CHECKING:
+    from inn.config.run import RunConfig
+
+USAGE = f"inn info RECIPE|RUN {SETTINGS_USAGE} [--diagram [--form text|mermaid|svg]] [--energy] [--json]"
 _ENERGY: dict[str, tuple[type, Any, str]] = {
     "symbols": (int, 1024, "Of --energy: symbols of the validation data that are read."),
     "text": (str, None, "Of --energy: a text file to read instead."),
@@ -31,6 +34,10 @@ _ENERGY: dict[str, tuple[type, Any, str]] = {
 def main(argv: list[str]) -> int:
     """Run `inn info`."""
     args, settings = parse(argv)
+    if args.diagram:
+        drawn = drawing(settings, args.form)
+        print_json({"name": args.what, args.form: drawn}) if args.json else print(drawn)
+        return 0
     facts = {**amounts(settings), "validation": validation(args.what)}
     if args.energy:
         facts["energy"] = energy(args)
@@ -47,12 +54,19 @@ def parse(argv: list[str]) -> tuple[Namespace, Settings]:
     parser = OptionParser("inn info", USAGE, "Parameters, training compute, state and settings of a recipe or a run.")
     about = "A recipe by name, the path of a YAML file, task:NAME, csv:PATH, npz:PATH, or a run directory."
     parser.positional("what", about, metavar="RECIPE|RUN", names=recipes())
+    parser.flag("--diagram", "Print the model as boxes and wires, with axes and sizes, FLOPs and bytes of state.")
+    parser.option("--form", type=str | None, help="Of --diagram: text (when not given), mermaid or svg.")
     parser.flag("--energy", "Of a trained run: energy per symbol, by multiply-adds, and by additions of spikes.")
     for name, (kind, _, about) in _ENERGY.items():
         parser.option(f"--{name}", type=kind | None, help=about)
     parser.flag("--json", JSON_HELP)
     args = with_settings(parser, own, overrides).parse(own)
     _check_energy(args, overrides)
+    if args.form is not None and not args.diagram:
+        raise InputError("--form is of --diagram; give that too, or leave it out")
+    if args.diagram and args.energy:
+        raise InputError("--diagram prints the model alone; leave out --energy")
+    args.form = one_of("--form", args.form or "text", "text", "mermaid", "svg")
     recipe = str(Path(located(args.what)) / "config.yaml") if is_run(args.what) else args.what
     return args, resolve(recipe, overrides)
 
@@ -89,18 +103,32 @@ def energy(args: Namespace) -> dict[str, Any]:
     }
 
 
-def amounts(settings: Settings) -> dict[str, Any]:
-    """The model's size and cost, and the effective settings, as plain data."""
+def drawing(settings: Settings, form: str) -> str:
+    """The model as boxes and wires: `text`, `mermaid` or `svg`."""
     from inn.models.build import build_model
+    from inn.models.diagram import diagram
+
+    drawn = diagram(build_model(_config(settings).model))
+    return {"text": drawn.__str__, "mermaid": drawn.mermaid, "svg": drawn.svg}[form]().rstrip("\n")
+
+
+def _config(settings: Settings) -> RunConfig:
+    """The settings of a run, its data's sizes among them."""
     from inn.models.size import sized
 
-    config = settings.config
     sizes = {"vocab": settings.vocab}
     if settings.vocab is None:  # only the data can tell
         from inn.data.prepare import prepare
 
-        sizes = prepare(config.data).sizes
-    config = sized(settings, sizes)
+        sizes = prepare(settings.config.data).sizes
+    return sized(settings, sizes)
+
+
+def amounts(settings: Settings) -> dict[str, Any]:
+    """The model's size and cost, and the effective settings, as plain data."""
+    from inn.models.build import build_model
+
+    config = _config(settings)
     model = build_model(config.model)
     return {
         "description": settings.description,

@@ -75,13 +75,21 @@ class Round(nn.Module):
 
         All are asked by the gate, and by a router that does not skip those that rest (`Router.skips`).
         """
-        density = density if self.gate is None else min(density, self.gate.share)
         total: dict[str, float] = {}
-        for part in (self.memory, self.memory_residual, self.gate, self.router, self.router_residual, self.inner):
-            whole = part is self.gate or (isinstance(part, Router) and not part.skips)
-            for name, n in ({} if part is None else part.flops()).items():  # type: ignore[operator, union-attr]
-                total[name] = total.get(name, 0.0) + n * (1.0 if whole else density)
+        for found in self.flops_by_child(density).values():
+            for name, n in found.items():
+                total[name] = total.get(name, 0.0) + n
         return total
+
+    def flops_by_child(self, density: float = 1.0) -> dict[str, dict[str, float]]:
+        """`flops` of each child that has some, by the child's name."""
+        density = density if self.gate is None else min(density, self.gate.share)
+        found: dict[str, dict[str, float]] = {}
+        for child in ("memory", "memory_residual", "gate", "router", "router_residual", "inner"):
+            if (part := getattr(self, child)) is not None:
+                whole = part is self.gate or (isinstance(part, Router) and not part.skips)
+                found[child] = {name: n * (1.0 if whole else density) for name, n in part.flops().items()}
+        return found
 
     def initial_state(self, batch: int) -> Parts:
         state = self.memory.initial_state(batch)

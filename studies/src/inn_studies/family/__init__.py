@@ -23,6 +23,7 @@ ENTRIES: dict[int | str, str] = {
     13: "chained:Chained",
     15: "activations:Activations",
     16: "separable:SeparableEntry",
+    17: "drawn:Drawn",
     18: "wirings:Wirings",
     20: "connectome:Connectome",
     21: "modalities:Modalities",
