@@ -7,7 +7,12 @@ from typing import Any
 
 from inn.system.errors import InputError
 
-_TITLES = {"matplotlib": "Matplotlib", "optuna": "Optuna", "sklearn": "scikit-learn"}
+_TITLES = {
+    "matplotlib": "Matplotlib",
+    "optuna": "Optuna",
+    "sklearn": "scikit-learn",
+    "transformer_lens": "TransformerLens",
+}
 
 
 def optional(module: str) -> Any:
