@@ -9,8 +9,9 @@ import pytest
 
 from inn.sweep.programs import Programs
 from inn.sweep.samplers import scores
-from inn.sweep.search import SAMPLERS, counted, sampler
+from inn.sweep.search import SAMPLERS, sampler
 from inn.sweep.space import Choice, Range, Space
+from inn.sweep.trials import counted
 from inn.sweep.work import plan_sweep, run_sweep
 from inn.system.errors import InputError
 

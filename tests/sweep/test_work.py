@@ -14,9 +14,9 @@ import pytest
 
 from inn.config.settings import resolve
 from inn.runs.directory import Run
-from inn.sweep import search, work
-from inn.sweep.search import counted
+from inn.sweep import search, trials, work
 from inn.sweep.space import Choice, Range, Space
+from inn.sweep.trials import counted
 from inn.sweep.work import plan_sweep, run_sweep
 from inn.system.errors import InputError
 from inn.training.trainer import fit
@@ -241,7 +241,7 @@ def test_workers_whose_starter_dies_save_and_put_their_trials_back(plan, tmp_pat
     process.communicate()  # until the workers are gone too
     study = sweep.open()
     assert states(study) == ["FAIL", "FAIL", "WAITING", "WAITING"]
-    assert {search.origin(trial) for trial in study.trials[2:]} == {0, 1}
+    assert {trials.origin(trial) for trial in study.trials[2:]} == {0, 1}
     for trial in study.trials[2:]:
         assert Run(sweep.run(trial)).summary()["status"] == "stopped"
 
@@ -269,5 +269,5 @@ def test_lost_trials_are_not_begun_for_ever():
         search.retry(study, study.trials[trial.number])
         waiting = [t for t in study.trials if t.state.name == "WAITING"]
         assert len(waiting) == (round_ < search.RETRIES)
-        assert [search.origin(t) for t in waiting] == [0] * len(waiting)
+        assert [trials.origin(t) for t in waiting] == [0] * len(waiting)
     assert [t.number for t in counted(study)] == [search.RETRIES]

@@ -128,7 +128,7 @@ def short_value(value: Any) -> str:
 
 def result(plan: SweepPlan, study: optuna.Study) -> dict[str, Any]:
     """What the sweep came to, as plain data: every trial, and the command that trains the best one."""
-    from inn.sweep.search import counted
+    from inn.sweep.trials import counted
 
     trials = sorted(counted(study), key=lambda t: (t.state.name != "COMPLETE", t.value or 0.0, t.number))
     done = [trial for trial in trials if trial.state.name == "COMPLETE"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from inn.sweep.search import WHOLE, counted, load_optuna
+from inn.sweep.search import WHOLE, load_optuna
+from inn.sweep.trials import counted
 from inn.training.events import Event, Started, Validated
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inn.sweep.programs import PREFIX
-from inn.sweep.search import WHOLE, counted
+from inn.sweep.search import WHOLE
 from inn.sweep.space import Choice, Range, Space
+from inn.sweep.trials import counted
 from inn.system.files import write_figure
 from inn.system.packages import optional
 

@@ -16,8 +16,8 @@ import numpy as np
 import optuna  # pyright: ignore[reportMissingImports]
 from optuna.samplers import BaseSampler  # pyright: ignore[reportMissingImports]
 
-from inn.sweep.search import counted
 from inn.sweep.space import Choice, Range, Space
+from inn.sweep.trials import counted
 
 CELLS = 32
 """Cells of a continuous range: a tree halves it so often, and draws within a cell."""

@@ -85,18 +85,6 @@ def fail_lost(study: optuna.Study) -> None:
         fail_stale_trials(study)
 
 
-def origin(trial: optuna.trial.FrozenTrial) -> int:
-    """The number of the trial, or of the first one that it stands in for."""
-    return trial.system_attrs.get("failed_trial", trial.number)
-
-
-def counted(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """The trials that were begun, without those that others stand in for."""
-    trials = study.get_trials(deepcopy=False)
-    replaced = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
-    return [t for t in trials if t.state.name != "WAITING" and t.number not in replaced]
-
-
 def sampler(begun: int, startup: int = 8, kind: str = "tpe", space: Space | None = None, seed: int = 0) -> Any:
     """A sampler of Optuna, seeded by how many trials were begun: one that is gone on with draws as if it never stopped.
 

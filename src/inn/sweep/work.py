@@ -19,19 +19,9 @@ from inn.config.settings import Settings, resolve, short_name
 from inn.config.sizes import decided
 from inn.sweep.following import Follow, News
 from inn.sweep.programs import PREFIX, Programs, programs_of
-from inn.sweep.search import (
-    SAMPLERS,
-    Pruner,
-    counted,
-    fail_lost,
-    load_optuna,
-    open_study,
-    origin,
-    pruner,
-    retry,
-    sampler,
-)
+from inn.sweep.search import SAMPLERS, Pruner, fail_lost, load_optuna, open_study, pruner, retry, sampler
 from inn.sweep.space import Space
+from inn.sweep.trials import counted, origin
 from inn.system.errors import InputError, nearest
 from inn.system.files import check_writable, only_one
 from inn.training.finite import TrainingDiverged
