@@ -9,7 +9,7 @@ import numpy as np
 
 from inn.sweep.space import Space
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores
-from inn_studies.family.tabulated import SMOKE, SPACE, STEPS, combinations, key, tabulate
+from inn_studies.family.tabulated import BATCH, RATE, SEED, SMOKE, SPACE, STEPS, WIDTH, combinations, key, tabulate
 from inn_studies.lab import Lab
 
 RANDOM = "random"
@@ -56,7 +56,7 @@ class Searching(Entry):
         "in spaces of choices that depend on one another tree search and model-based search find better networks "
         "sooner than random search."
     )
-    home = "`inn sweep --sampler mcts | tpe | evolution | random`, `when:` in the space"
+    home = "`inn sweep --sampler` (`mcts`, `tpe`, `evolution`, `random`), `when:` in the space"
     control = "random search, which never asks for a graph twice here"
     score = (
         f"validation bits of the best of {EVALUATIONS} graphs of 162 on scikit-learn's digits, two passes; mean of "
@@ -83,8 +83,12 @@ class Searching(Entry):
         return {
             "rows": rows,
             "table": {name: [round(one["bits"], 4), round(one["accuracy"], 4)] for name, one in found.items()},
-            "trained": {"settings": list(combinations(space)[0]), "commits": commits, "best": ranked[0]},
-        }
+            "trained": {
+                "task": "task:digits", "kind": "signal", "width": WIDTH, "lr": RATE, "steps": size.of(1, STEPS),
+                "batch": BATCH, "seed": SEED, "settings": list(combinations(space)[0]), "columns": ["bits", "accuracy"],
+                "data": next(iter(found.values()))["data"], "commits": commits, "best": ranked[0],
+            },
+        }  # fmt: skip
 
     def criteria(self, result: dict[str, Any]) -> list[Criterion]:
         judged = []
