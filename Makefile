@@ -4,6 +4,7 @@
 #   make test-slow  the others: processes that die, whole studies, long pages, kernels for other chips
 #   make bench      speed in ratios, beside peers and limits, about ten minutes on 2 cores
 #   make models     train the models of inn-models again, and write them with their cards, about an hour on 2 cores
+#   make fuzz       damaged weights and states for models in C, by libFuzzer, a minute each; SECONDS=600 longer
 #   make docs       the site of these pages, in docs/_build; open docs/_build/index.html
 #   make check      style (ruff) and types (pyright)
 #   make clean      remove the environment and what the tools left
@@ -18,7 +19,7 @@ WORKERS ?= 2
 HAS_TORCH := -c 'import re, importlib.metadata as m; v = re.findall("[0-9]+", m.version("torch")); \
 	raise SystemExit((int(v[0]), int(v[1])) < (2, 8))' 2>/dev/null
 
-.PHONY: help demo test test-slow bench models docs check clean
+.PHONY: help demo test test-slow bench fuzz models docs check clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +38,9 @@ bench: $(STAMP)
 
 models: $(STAMP)
 	$(BIN)/inn study models
+
+fuzz: $(STAMP)
+	$(BIN)/python tests/export/fuzz.py --seconds $(or $(SECONDS),60)
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build

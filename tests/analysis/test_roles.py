@@ -12,6 +12,7 @@ from inn.analysis import (
     relabelled,
     relative,
     shuffled_identities,
+    shuffled_sources,
     sparsity,
     thresholded_degree,
 )
@@ -145,3 +146,22 @@ def test_equal_neurons_are_equal_under_every_shuffle():
     null = shuffled_identities(torch.full((8, 2, 3, 3), 1 / 3), spread, axes=2, draws=50)
     assert null.p == 1
     assert null.observed == pytest.approx(0, abs=1e-6)
+
+
+def test_sources_that_are_told_apart_are_no_chance_and_their_wiring_stays():
+    generator = torch.Generator().manual_seed(0)
+    edges = torch.tensor([[0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
+    maps = torch.rand(16, 2, 4, 4, generator=generator) * edges
+    maps /= maps.sum(-1, keepdim=True)
+    wandering, one = shuffled_sources(maps, edges, draws=200)
+    mean = maps.mean(0)
+    rows = [[mean[r, i][edges[i]] for i in range(4)] for r in range(2)]  # by hand: within its row, over the mean share
+    apart = torch.cat([row - row.mean() for of_round in rows for row in of_round])
+    middle = torch.cat([row for of_round in rows for row in of_round]).mean()
+    assert wandering.observed == pytest.approx(float(apart.square().mean().sqrt() / middle), rel=1e-5)
+    assert wandering.p > 0.05
+    assert not one[~edges].any()
+    assert torch.allclose(one.sum(-1), torch.ones(4))
+    steady, _ = shuffled_sources(maps + torch.tensor([0.0, 0.5, 0.0, 0.0]) * edges, edges, draws=200)
+    assert steady.p == pytest.approx(1 / 201)
+    assert steady.observed > 1.5 * steady.high > 1.5 * steady.mean > 0

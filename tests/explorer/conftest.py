@@ -85,7 +85,7 @@ def _survey_of(neurons: int, rounds: int, hostile: str = "") -> dict[str, Any]:
         "received": [2.0, 0.5, *table(neurons - 2)], "hubs": [0], "specialists": [1],
         "degree": {key: table(rounds, neurons) for key in ("in", "out", "effective")},
         "change": table(rounds - 1),
-        "roles": {"hubs": null},
+        "roles": {"hubs": null, "edges": {**null, "map": table(neurons, neurons)}},
         "communities": {"groups": [list(range(0, neurons, 2)), list(range(1, neurons, 2))], "modularity": 0.3,
                         "null": null, "method": "louvain"},
         "classes": dict.fromkeys(CLASSES, 0.25),

@@ -2,7 +2,7 @@
 
 from inn.analysis.comparison.matching import Matching, match, same_roles
 from inn.analysis.controls.paired import PairedDifference, paired_difference
-from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities
+from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities, shuffled_sources
 from inn.analysis.lesions.cause import LesionCost, bits_under, cost
 from inn.analysis.lesions.importance import Importance, importance
 from inn.analysis.lesions.kept import kept
@@ -72,6 +72,7 @@ __all__ = [
     "relative",
     "same_roles",
     "shuffled_identities",
+    "shuffled_sources",
     "silenced",
     "skipped",
     "sparsity",

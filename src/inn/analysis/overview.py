@@ -14,7 +14,6 @@ import numpy as np
 from scipy import sparse
 from torch import Tensor
 
-from inn.analysis.controls.shuffle import shuffled_identities
 from inn.analysis.controls.untrained import untrained
 from inn.analysis.lesions.cause import bits_under, cost, mean_bits, unlesioned, worth_of
 from inn.analysis.lesions.importance import importance
@@ -32,6 +31,7 @@ from inn.analysis.observe import Observed, graph_inputs, observe
 from inn.analysis.of_task import classes_of, of_task, rows_of, shown_step
 from inn.analysis.recording.sequences import Sequences
 from inn.analysis.recording.stretches import SYMBOLS, Neurons, Stretches
+from inn.analysis.roles import roles
 from inn.data.base import Vocabulary
 from inn.data.dataset import Dataset
 from inn.data.task_data import TaskData
@@ -110,7 +110,7 @@ def survey(
         "routed": model.graph.round(0).router is not None,
         "mass": None if model.graph.round(0).router is None else model.graph.round(0).router.mass,  # type: ignore
         **graph,
-        "roles": {"hubs": asdict(_roles(seen, seed))} if seen.maps is not None else None,
+        "roles": roles(seen, seed),
         "communities": _communities(model, seen, seed),
         "classes": {name: float(of.mean()) for name, of in read.items()},
         "cards": _cards(model, text, seen, dataset.vocabulary, read, costs, seed),
@@ -195,17 +195,6 @@ def _graph_facts(model: Neurons, seen: Observed) -> dict[str, Any]:
         },
         "change": weights.diff(dim=0).abs().mean((1, 2)).tolist(),
     }
-
-
-def _spread(totals: Tensor) -> float:
-    """How unequally neurons are heard: the standard deviation of `received`, from `[N]` weight received."""
-    return float((totals / totals.mean().clamp_min(1e-300)).std(correction=0))
-
-
-def _roles(seen: Observed, seed: int):
-    """The spread of received weight against shuffled identities; who is heard is all that a relabelling moves."""
-    assert seen.received is not None
-    return shuffled_identities(seen.received, _spread, axes=1, seed=seed)
 
 
 def _communities(model: Neurons, seen: Observed, seed: int) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,20 @@ from inn.models.sequence import SequenceModel
 from inn.nn.modes import device_of
 
 
-def read_examples(model: SequenceModel, examples: Examples, *, title: str = "", room: int = ROOM) -> dict[str, Any]:
+def read_examples(
+    model: SequenceModel,
+    examples: Examples,
+    *,
+    title: str = "",
+    actors: Sequence[str | None] = (),
+    room: int = ROOM,
+) -> dict[str, Any]:
     """What happened at each step of some sequences, as `inn.explorer.passage.read_passage` has it of a text.
 
     `bits[t]` is the loss at step t itself, None where nothing counts. Beside it: `due[t]`, what was to be told, and
     `said[t]`, what was, where that is numbers (there are no `top` ones then); `steps[t]`, the place of a step in its
-    sequence, from 1.
+    sequence, from 1; where the symbols have `actors` (`inn.Task.actors`), the `cast`: their `names`, and `of[t]`, whose
+    step t is, or None.
     """
     assert model.vocabulary is not None
     reading, vocabulary, device = Reading(model, model.vocabulary), model.vocabulary, device_of(model)
@@ -66,11 +75,21 @@ def read_examples(model: SequenceModel, examples: Examples, *, title: str = "", 
             "ids": [places[told[i]] for i in top.flatten().tolist()],
             "shares": [round(p, 4) for p in shares],
         },
+        **_cast(actors, examples.inputs[:shown]),
         "neurons": reading.neurons,
         "rounds": reading.rounds,
         **reading.groups(),
         **recorded,
     }
+
+
+def _cast(actors: Sequence[str | None], symbols: np.ndarray) -> dict[str, Any]:
+    """Who acts, and at which of the steps that read these symbols."""
+    names = [name for name in dict.fromkeys(actors) if name is not None]
+    if not names:
+        return {}
+    number = {name: i for i, name in enumerate(names)}
+    return {"cast": {"names": names, "of": [number.get(actors[i]) for i in symbols.tolist()]}}
 
 
 def _piece(name: str, last: bool, signal: bool) -> str:

@@ -189,7 +189,8 @@ def passage_of(dataset: Dataset, text: str | Path | None, symbols: int, unknown:
         count = max(1, int(np.searchsorted(test.starts, symbols, "right")) - 1)
         some = test.take(np.arange(min(count, len(test))))
         what = "a sequence" if len(some) == 1 else f"{len(some):,} sequences"
-        return {"examples": some.first(symbols), "title": f"{what} of the test part of {dataset.name}"}
+        title = f"{what} of the test part of {dataset.name}"
+        return {"examples": some.first(symbols), "title": title, "actors": dataset.task.actors}
     if text is not None:
         read, whole = text_symbols(Path(text), dataset.vocabulary, symbols, unknown)
         return {"symbols": read, "title": Path(text).name if whole else f"the beginning of {Path(text).name}"}

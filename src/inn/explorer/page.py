@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-SCRIPTS = ("data", "draw", "figure", "graph", "groups", "wiring", "passage", "neurons", "run", "app")
+SCRIPTS = (
+    "data", "draw", "figure", "graph", "groups", "control", "board", "wiring", "passage", "neurons", "run", "app",
+)  # fmt: skip
 """The page's JavaScript, in the order in which it is put together."""
 _DIGITS = 4
 

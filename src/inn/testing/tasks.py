@@ -55,6 +55,11 @@ def _check_names(task: Task, what: str) -> None:
         found = getattr(task, name)
         expect(all(isinstance(one, str) for one in found), f"{what}: its {name} are not all texts: {found}")
         expect_equal(len(set(found)), len(found), f"{what}: one of its {name} is there twice")
+    if actors := task.actors:
+        expect_equal(len(actors), len(task.names), f"{what}: its actors are not one for each of its names")
+        expect(any(actors), f"{what}: none of its symbols is an actor's; leave actors out")
+        wrong = [one for one in actors if one is not None and not (isinstance(one, str) and one.strip())]
+        expect(not wrong, f"{what}: actors {wrong} are neither names nor None")
     if not task.signal:
         expect(task.names, f"{what}: it has no names for its symbols")
         wrong = [name for name in task.names if name.split() != [name]]

@@ -171,6 +171,18 @@ class Spaced(Parity):
         return ["0", "a 1"]
 
 
+class Few(Parity):
+    actors = ("a",)  # pyright: ignore[reportAssignmentType]
+
+
+class Nobody(Parity):
+    actors = (None, None)  # pyright: ignore[reportAssignmentType]
+
+
+class Numbered(Parity):
+    actors = ("a", 1)  # pyright: ignore[reportAssignmentType]
+
+
 @dataclass
 class Careless(TaskOptions):
     length: int = 40
@@ -230,6 +242,9 @@ class Infinite(Still):
         (Narrow, "inputs are not int64"),
         (Twice, "one of its names is there twice"),
         (Spaced, "hold white space"),
+        (Few, "actors are not one for each"),
+        (Nobody, "none of its symbols is an actor's"),
+        (Numbered, r"actors \[1\] are neither"),
         (Unchecked, "is not refused"),
         (Still, "targets are not the signal's next step"),
         (Both, "classes and values"),

@@ -82,3 +82,44 @@ def shuffled_identities(
         orders = torch.rand(blocks.shape[0], blocks.shape[-1], generator=generator).argsort(-1)
         found.append(statistic(relabelled(blocks, orders, axes).mean(0)))
     return Null.of(observed, found)
+
+
+def shuffled_sources(maps: Tensor, edges: Tensor, draws: int = 1000, seed: int = 0) -> tuple[Null, Tensor]:
+    """Does a listener tell its sources apart? How far edges differ, against sources in an order of their own.
+
+    The statistic is how much the mean shares of a listener's sources differ: their standard deviation within its row,
+    over all rows, in multiples of the mean share. Null hypothesis: which source has which share is drawn anew in every
+    stretch. So each stretch gives every listener's sources an order at random, the same in all rounds; the wiring stays
+    as it is, and so does how much a stretch spreads by itself.
+
+    Args:
+        maps: `[S, R, N_to, K]`, shares of S stretches of text.
+        edges: bool `[N_to, K]`, those that count; leave out those of a neuron to itself.
+        draws: shuffles, from `seed`.
+
+    Returns the null, and the mean over rounds of one shuffle, `[N_to, K]`, where what does not count is 0.
+
+    >>> same = torch.tensor([[[[0.6, 0.3, 0.1]]]]).repeat(12, 1, 1, 1)  # in twelve stretches
+    >>> shuffled_sources(same, torch.ones(1, 3, dtype=torch.bool))[0].p < 0.01
+    True
+    """
+    generator = torch.Generator().manual_seed(seed)
+    first = (~edges).to(torch.uint8).argsort(dim=-1, stable=True)  # what counts stands first and is shuffled alone
+    counting = edges.gather(-1, first)
+    packed = (maps * edges).gather(-1, first.expand(maps.shape))
+    counts = edges.sum(-1).clamp_min(1)
+
+    def spread(mean: Tensor) -> float:
+        rows = mean.sum(-1) / counts  # [R, N_to]
+        apart = (mean - rows[..., None]).square() * counting
+        share = mean.sum() / (edges.sum() * len(mean)).clamp_min(1)
+        return float((apart.sum() / (edges.sum() * len(mean)).clamp_min(1)).sqrt() / share.clamp_min(1e-30))
+
+    found, one = [], torch.zeros_like(packed[0, 0])
+    for draw in range(draws):
+        random = torch.rand(len(maps), 1, *edges.shape, generator=generator) + 2.0 * ~counting
+        mean = packed.gather(-1, random.argsort(-1).expand(packed.shape)).mean(0)
+        found.append(spread(mean))
+        if draw == 0:
+            one.scatter_(-1, first, mean.mean(0))
+    return Null.of(spread(packed.mean(0)), found), one

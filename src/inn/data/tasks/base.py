@@ -63,6 +63,17 @@ class Task:
         return []
 
     @property
+    def actors(self) -> list[str | None]:
+        """Of a task whose symbols are somebody's steps: whose each is, in the order of `names`, None where nobody's.
+
+        The page of a run then has a board on which neurons light up beside the one whose step it is. Of other tasks [].
+
+        >>> task("machines", machines=2).actors
+        [None, None, None, None, None, None, 'm0', 'm0', 'm0', 'm0', 'm0', 'm0', 'm1', 'm1', 'm1', 'm1', 'm1', 'm1']
+        """
+        return []
+
+    @property
     def channels(self) -> list[str]:
         """Of a signal: the names of its channels (F)."""
         return []

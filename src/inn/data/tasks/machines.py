@@ -45,6 +45,11 @@ class Machines(Task):
         states, _ = symmetric(3)
         return states + [f"m{i}:{element}" for i in range(self.options.machines) for element in states]
 
+    @property
+    def actors(self) -> list[str | None]:
+        states, _ = symmetric(3)
+        return [None] * len(states) + [f"m{i}" for i in range(self.options.machines) for _ in states]
+
     def draw(self, rng: np.random.Generator, count: int) -> Examples:
         o, (states, product) = self.options, symmetric(3)
         machine = interleaved(rng, count, o.length, o.machines, o.least, o.active)

@@ -69,6 +69,11 @@ class Sessions(Task):
         ids, (events, _, _) = range(self.options.sessions), templates(self.options.workflows)
         return ["in-order", "out-of-order", *(f"blk_{i}:{event}" for i in ids for event in events)]
 
+    @property
+    def actors(self) -> list[str | None]:
+        ids, (events, _, _) = range(self.options.sessions), templates(self.options.workflows)
+        return [None, None, *(f"blk_{i}" for i in ids for _ in events)]
+
     def draw(self, rng: np.random.Generator, count: int) -> Examples:
         o, (events, due, steps) = self.options, templates(self.options.workflows)
         session = interleaved(rng, count, o.length, o.sessions, o.least, o.active)

@@ -171,6 +171,7 @@ function graphFigure(look) {
     },
   });
   node.querySelector(".canvas").append(spots);
+  if (passage.routes) node.append(symbolControl(look, passage));
   onMove(node.redraw, node);
   return node;
 }

@@ -81,7 +81,7 @@ function neuronView(look, n) {
     card?.contexts?.length ? contexts(card) : null,
     card?.lesion ? lesionFigure(card) : null,
     card?.information ? informationFigure(card) : null,
-    card?.hears || card?.heard_by ? hearingFigure(card) : null,
+    card?.hears || card?.heard_by ? hearingFigure(card, survey) : null,
     card?.lens?.top ? lensFigure(card) : null,
     card?.timescale?.spectrum?.length ? timescaleFigure(card) : null,
     card?.recall?.length ? recall(card) : null,
@@ -127,9 +127,15 @@ function informationFigure(card) {
   return barFigure("What it knows about", `Mutual information of its activity with ${onTask() ? "the symbol read, or (→) the next target that counts," : "the class of the symbol just read,"} in bits; upright line: what chance reaches (95 %).`, items, ["class", "bits", "chance"]);
 }
 
-function hearingFigure(card) {
-  const side = (pairs, word) => (pairs ?? []).slice(0, 6).map(([n, share]) => ({ label: `${word} ${n}`, value: share, note: format.share(share) }));
-  return barFigure("Whom it hears, who hears it", "Mean share of what the listener hears, over rounds.", [...side(card.hears, "hears"), ...side(card.heard_by, "heard by")], ["edge", "share"]);
+function hearingFigure(card, survey) {
+  const side = (pairs, word, hearer) => (pairs ?? []).slice(0, 6).map(([n, share]) => ({ label: `${word} ${n}`, value: share, note: format.share(share), mark: evenShare(survey, hearer(n)) }));
+  return barFigure("Whom it hears, who hears it", "Mean share of what the listener hears, over rounds; upright line: the control, its share if the listener’s sources were shuffled in every stretch of the text.", [...side(card.hears, "hears", () => card.neuron), ...side(card.heard_by, "heard by", (n) => n)], ["edge", "share", "shuffled"]);
+}
+
+/** What each other source of a listener has on average: the share of any, were they shuffled. */
+function evenShare(survey, hearer) {
+  const row = survey?.connectivity?.[0]?.map((_, from) => mean(survey.connectivity.map((map) => map[hearer][from]))).filter((share, from) => from !== hearer && share > 0);
+  return row?.length ? mean(row) : null;
 }
 
 function lensFigure(card) {

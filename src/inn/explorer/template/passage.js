@@ -6,7 +6,7 @@ const surprise = (bits) => (bits === null ? 0 : Math.min(LEVELS - 1, Math.round(
 
 function passageView(look) {
   const parts = [textPanel(look), momentPanel(look)];
-  const right = [graphFigure(look), look.passage.routes && look.passage.neurons <= 64 ? matricesFigure(look) : null];
+  const right = [boardFigure(look), graphFigure(look), look.passage.routes && look.passage.neurons <= 64 ? matricesFigure(look) : null];
   return el("div.passage", {}, el("div.left", {}, parts), el("div.right", {}, right), el("div.wide", {}, populationFigure(look)));
 }
 
@@ -118,6 +118,7 @@ function matricesFigure(look) {
     label: () => graphInWords(passage, app.place(look)),
     click: app.onEdge && ((px, py, canvas) => { const edge = cellAt(px, py, canvas.clientWidth); if (edge) app.onEdge(...edge); }),
   });
+  node.append(symbolControl(look, passage));
   onMove(node.redraw, node);
   return node;
 }

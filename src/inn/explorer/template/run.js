@@ -69,6 +69,7 @@ function connectivityFigure(look, maps) {
     rows: () => [["round", row, "hears", "share"], ...maps.flatMap((m, r) => m.flatMap((row, i) => row.map((v, j) => [r + 1, i, j, v])))],
     label: () => maps.map((m, r) => { const flat = m.flat(), best = ranked(flat)[0]; return `Round ${r + 1}: ${row} ${Math.floor(best / N)} hears ${row} ${best % N} most (${format.share(flat[best])}).`; }).join(" "),
   });
+  node.append(meanControl(look) ?? "");
   return node;
 }
 

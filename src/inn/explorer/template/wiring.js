@@ -154,6 +154,7 @@ function wiringFigure(look, maps) {
       if (n !== focus) { focus = n; node.redraw(); }
     },
   });
+  node.append(meanControl(look) ?? "");
   return node;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MAGIC = 0x4D4E4E49
 """`INNM`, as a whole number of 32 bits whose first byte is the lowest."""
 INPUTS, OUTPUTS = 16, 64
 """A matrix with fewer is left in float32 where others have 8 bits: it would be slower, and save next to nothing."""
+PLACES = ("int64_t", "int32_t")
+"""Whole numbers are places in arrays: they stand in the code, since a file of weights may say anything."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,7 @@ def source_of(program: Program, title: str, texts: Sequence[bytes] | None, int8:
     body = printer.body()
     arrays, places = _arrays(program, few)
     payload, opened, fields, aliases = b"", [], [], []
-    for kind, name in (
-        ("int64_t", "w_int64_t"),
-        ("double", "w_double"),
-        ("float", "w"),
-        ("int32_t", "w_int32_t"),
-        ("uint8_t", "w_uint8_t"),
-        ("int8_t", "w8"),
-    ):
+    for kind, name in (("double", "w_double"), ("float", "w"), ("uint8_t", "w_uint8_t"), ("int8_t", "w8")):
         if kind not in arrays:
             continue
         payload += bytes(-len(payload) % 8)
@@ -75,7 +71,7 @@ def source_of(program: Program, title: str, texts: Sequence[bytes] | None, int8:
         "title": title.replace("*/", "* /"),
         "bits": "have 8 bits" if int8 else "too",
         "vocab": str(program.logits.shape[-1]),
-        "places": "\n".join(f"enum {{ {name} = {place} }};" for name, place in places) or "/* there are none */",
+        "places": "\n".join([f"enum {{ {name} = {place} }};" for name, place in places] + _placed(arrays)),
         "arrays": "\n".join(fields) or "  int nothing;",
         "states": "\n".join(state_fields),
         "work": "\n".join(work),
@@ -132,6 +128,20 @@ def _arrays(program: Program, few: frozenset[Buffer]) -> tuple[dict[str, list[np
         else:
             put(name, "float", data.transpose(1, 2).contiguous().numpy())
     return arrays, places
+
+
+def _placed(arrays: dict[str, list[np.ndarray]]) -> list[str]:
+    """The arrays of places, as they stand in the code."""
+    lines = []
+    for kind in PLACES:
+        if kind in arrays:
+            values = ", ".join(number(value, kind[:-2]) for value in np.concatenate(arrays[kind]).tolist())
+            lines += [
+                f"static const {kind} w_{kind}[] = {{",
+                textwrap.fill(values, 110, initial_indent="  ", subsequent_indent="  "),
+                "};",
+            ]
+    return lines
 
 
 def _states(program: Program) -> tuple[list[str], list[str], list[str], str]:
