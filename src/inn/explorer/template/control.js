@@ -102,8 +102,9 @@ function controlStrip() {
   let shown = null;
   node.redraw = () => {
     if (!shown?.test.now || !shown.test.map) return;
-    const { test, N } = shown, ctx = canvas.getContext("2d"), values = [...test.now, ...test.map].filter((v) => v > 0);
-    const low = Math.min(...values), high = Math.max(...values);
+    const { test, N } = shown, ctx = canvas.getContext("2d");
+    let [low, high] = [Infinity, 0];
+    for (const map of [test.now, test.map]) for (const share of map) if (share > 0) [low, high] = [Math.min(low, share), Math.max(high, share)];
     ctx.setTransform(scale, 0, 0, scale, 0, 0);
     [test.now, test.map].forEach((map, k) => drawHeat(ctx, k * (side + gap), 0, side, side, N, N, (i, j) => { const share = map[i * N + j]; return share > 0 ? strengthOf({ low, high }, share, true) : null; }));
   };
