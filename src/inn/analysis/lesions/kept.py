@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.analysis.lesions.lesion import _check, _check_round, _current_round, _graph, _in_place, unvoted
+from inn.analysis.lesions.graphs import _check, _check_round, _current_round, _graph, _in_place
+from inn.analysis.lesions.lesion import unvoted
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.nn.graph import Graph
+from inn.analysis.lesions.graphs import _check, _check_round, _current_round, _graph, _graphs, _in_place, _routers
 from inn.nn.recall.base import NOTHING, Found, Recall, Voter
-from inn.nn.routing.base import Parts, Router
+from inn.nn.routing.base import Parts
 from inn.nn.topology.edges import Edges
 from inn.system.errors import InputError
 
@@ -260,22 +260,46 @@ def mean_replaced(model: nn.Module, neurons: Sequence[int], averages: Averages) 
     >>> with mean_replaced(model, [2], averages()):
     ...     _ = model(tokens)
     """
+    means = {"heard": averages.heard, "gates": averages.gates}
+    with replaced(model, neurons, lambda what, r, _: means[what][r] if what in means else averages.spoken):
+        yield
+
+
+@contextmanager
+def replaced(model: nn.Module, neurons: Sequence[int], by: Callable[[str, int, Tensor], Tensor]) -> Iterator[None]:
+    """Let all others and the readout hear from these neurons what `by` says while the `with` block runs.
+
+    Each still hears itself as it is.
+
+    Args:
+        by: called with what is replaced, its round, and what there is, in the order of the steps: `heard`
+            `[B, T, N, D]` goes into a router, `gates` `[B, T, N]` with it, `spoken` `[B, T, N, D]` into the readout.
+            What it gives has that shape, or one that expands to it.
+
+    Raises `InputError` for a model without a graph, and for neurons that it does not have.
+
+    >>> from inn import INN
+    >>> model, tokens = INN(vocab=27, neurons=4, width=8, rounds=1, recall="none"), torch.zeros(1, 5).long()
+    >>> with replaced(model, [2], lambda what, r, x: 2 * x):  # a neuron that speaks up
+    ...     _ = model(tokens)
+    """
     graph, chosen = _graph(model, "replace"), list(neurons)
     _check(graph, chosen, "replace")
     with ExitStack() as hooks:
         now = _current_round(graph, hooks)
 
-        def flattened(x: Tensor, means: Tensor, which: Sequence[int]) -> Tensor:
+        def put(x: Tensor, values: Tensor, which: Sequence[int]) -> Tensor:
             x = x.clone()
-            x[:, :, list(which)] = means[list(which)].to(x.dtype)
+            x[:, :, list(which)] = values.to(x.dtype).expand_as(x)[:, :, list(which)]
             return x
 
         def route(usual: Callable, x: Tensor, state: Parts | None = None, **options: Any):
             r, gate, tape = now(), options.pop("gate", None), options.pop("tape", None)
+            heard, gates = by("heard", r, x), None if gate is None else by("gates", r, gate)
 
             def run(which: Sequence[int], tape: Any = None):
-                emit = gate if gate is None else flattened(gate, averages.gates[r], which)
-                return usual(flattened(x, averages.heard[r], which), state, gate=emit, tape=tape, **options)
+                emit = gate if gate is None or gates is None else put(gate, gates, which)
+                return usual(put(x, heard, which), state, gate=emit, tape=tape, **options)
 
             message, routed = run(chosen, tape)
             message = message.clone()
@@ -287,61 +311,7 @@ def mean_replaced(model: nn.Module, neurons: Sequence[int], averages: Averages) 
             hooks.enter_context(_in_place(router, "forward", partial(route, router.forward)))
         hooks.callback(
             graph.readout.register_forward_pre_hook(
-                lambda _, args: (flattened(args[0], averages.spoken, chosen),)
+                lambda _, args: (put(args[0], by("spoken", 0, args[0]), chosen),)
             ).remove
         )
         yield
-
-
-def _graphs(model: nn.Module, what: str) -> list[Graph]:
-    graphs = [m for m in model.modules() if isinstance(m, Graph)]
-    if not graphs:
-        raise InputError(f"a {type(model).__name__} has no neurons to {what}; give an INN or a Graph")
-    return graphs
-
-
-def _graph(model: nn.Module, what: str) -> Graph:
-    graphs = _graphs(model, what)
-    if len(graphs) > 1:
-        raise InputError(f"this {type(model).__name__} has {len(graphs)} graphs; give the one to {what}")
-    return graphs[0]
-
-
-def _check(graph: Graph, neurons: Iterable[int], what: str) -> None:
-    for n in neurons:
-        if not 0 <= n < graph.config.neurons:
-            raise InputError(f"there is no neuron {n} to {what} among {graph.config.neurons}; the first is 0")
-
-
-def _check_round(graph: Graph, r: int) -> None:
-    if not 0 <= r < graph.config.rounds:
-        raise InputError(f"there is no round {r} among {graph.config.rounds}; the first is 0")
-
-
-def _routers(graph: Graph) -> list[Router]:
-    return [m for m in graph.rounds.modules() if isinstance(m, Router)]
-
-
-def _current_round(graph: Graph, hooks: ExitStack) -> Callable[[], int]:
-    """What tells which round is running, also where all rounds are one module; its hooks end with `hooks`."""
-    begun = [0]
-
-    def begin(module: nn.Module, args: tuple) -> None:
-        begun[0] += 1
-
-    for module in graph.rounds:
-        hooks.callback(module.register_forward_pre_hook(begin).remove)
-    return lambda: (begun[0] - 1) % graph.config.rounds
-
-
-@contextmanager
-def _in_place(module: nn.Module, name: str, function: Callable) -> Iterator[None]:
-    """Let `function` stand in the place of a method while the `with` block runs; blocks can be nested."""
-    outer = vars(module).get(name)
-    setattr(module, name, function)
-    try:
-        yield
-    finally:
-        delattr(module, name)
-        if outer is not None:
-            setattr(module, name, outer)

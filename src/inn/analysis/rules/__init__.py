@@ -1,0 +1,1 @@
+"""Rules: when parts are active, in few yes-or-no questions about what was read, and the automaton of what counts."""
