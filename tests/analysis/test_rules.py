@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from inn.analysis.rules.automaton import Automaton, automaton
 from inn.analysis.rules.questions import answers, questions
 from inn.analysis.rules.read import Read
 from inn.analysis.rules.trees import auroc, grow
 from inn.data.names import Names
 from inn.data.vocabulary import Characters
+from inn.system.errors import InputError
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
@@ -76,3 +78,39 @@ def test_questions_of_sequences() -> None:
     assert found["the number of '1' so far, modulo 2, is 0"] == [0, 0, 1, 0, 1, 0, 1, 1, 1, 0]
     assert found["2nd last is '1'"] == [0, 1, 0, 1, 0, 0, 1, 1, 0, 0]
     assert found["steps into the sequence ≥ 3"] == [0, 0, 1, 1, 0, 0, 1, 1, 1, 1]
+
+
+def of_table(following: np.ndarray, answer: np.ndarray) -> Automaton:
+    names = tuple(map(str, range(max(following.shape[1], answer.max() + 1))))
+    return Automaton(following, answer, names[: following.shape[1]], names)
+
+
+@pytest.mark.parametrize("states, symbols", [(1, 2), (3, 1), (5, 2), (9, 3), (14, 2)])
+def test_automata_are_learned_from_their_answers(states: int, symbols: int) -> None:
+    """Random ones, minimised by splitting states; and whatever is learned is minimal already."""
+    rng = np.random.default_rng(states)
+    true = of_table(rng.integers(0, states, (states, symbols)), rng.integers(0, 2, (states, symbols)))
+    learned = automaton(true.read, true.symbols, true.answers, length=64)
+    assert learned.states == true.minimal().states == learned.minimal().states
+    assert learned.same_as(true)
+    strings = rng.integers(0, symbols, (20, 300))
+    np.testing.assert_array_equal(learned.read(strings), true.read(strings))
+    other = of_table(true.following, 1 - true.answer)
+    assert not learned.same_as(other)
+
+
+def test_what_is_told_apart_late_takes_a_string_that_does_it() -> None:
+    """Seven symbols in a row before anything is answered: single symbols tell nothing apart."""
+    following, answer = np.stack([np.zeros(7, int), (np.arange(7) + 1) % 7], 1), np.zeros((7, 2), int)
+    answer[6, 1] = 1
+    learned = automaton(of_table(following, answer).read, ["stop", "go"], ["-", "ring"], length=400)
+    assert learned.following.tolist() == following.tolist()
+    assert learned.table()[6] == ["6", "0 / -", "0 / ring"]
+    assert "s6 --> s0 : stop / -, go / ring" in learned.mermaid()
+    assert learned.svg().count("<circle") == 7
+
+
+def test_what_counts_without_end_is_refused() -> None:
+    """How many more ones than zeros there were takes a state for each number."""
+    with pytest.raises(InputError, match="no automaton of up to 20 states"):
+        automaton(lambda s: (np.cumsum(2 * s - 1, 1) > 0).astype(int), ["0", "1"], ["no", "yes"], states=20)

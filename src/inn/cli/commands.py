@@ -17,6 +17,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "look": "write a page that shows what the neurons of a run do",
         "play": "a local page: type a text, watch and silence the neurons",
         "analyze": "what each neuron encodes, and its ablation (lesion)",
+        "explain": "when each neuron is active, as rules; the automaton of what counts",
         "topology": "the wiring: edges, degrees, hubs, and what learning changed",
     },
     "use": {

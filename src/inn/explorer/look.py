@@ -16,6 +16,7 @@ import numpy as np
 
 from inn.analysis.overview import survey
 from inn.analysis.recording.stretches import Neurons
+from inn.analysis.rules.runs import rules_of
 from inn.config.typed import typed
 from inn.data.base import Vocabulary
 from inn.data.dataset import Dataset
@@ -147,6 +148,7 @@ def _of_run(
         "play": None if task and not dataset.continues else f"inn play {shlex.quote(run)}",
         "passage": read_examples(model, **chosen) if task else read_passage(model, **chosen),
         "survey": survey_of(model, dataset, name, report, warn),
+        "rules": rules_of(run),
         "wiring": wiring_of(model),
         "history": history(Run(run)),
         "facts": dotted(settings),

@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 SCRIPTS = (
-    "data", "draw", "figure", "graph", "groups", "control", "board", "wiring", "passage", "neurons", "run", "app",
+    "data", "draw", "figure", "graph", "groups", "control", "board", "wiring", "passage", "rules", "neurons", "run", "app",
 )  # fmt: skip
 """The page's JavaScript, in the order in which it is put together."""
 _DIGITS = 4
@@ -33,8 +33,8 @@ def build_page(
 
     Args:
         runs: for each, `name`, `play` (the command that plays with it), and any of `passage` (`read_passage`), `survey`
-            (`inn.analysis.overview`), `wiring` (`wiring_of`), `history` (`history`); what is missing or None is left
-            out of the page. Numbers are kept to four digits.
+            (`inn.analysis.overview`), `rules` (`inn.analysis.rules.runs`), `wiring` (`wiring_of`), `history`
+            (`history`); what is missing or None is left out of the page. Numbers are kept to four digits.
         made_with: the command that made the page, shown at its end.
         play: where a person plays with the first run: `neurons`, how many there are, a `text` to begin with, and its
             `unit`. The page then asks the server that it came from, and nobody else (`inn.explorer.server`).

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from inn.analysis.lesions.cause import mean_bits
 from inn.analysis.recording.stretches import Neurons, Reading
 from inn.analysis.rules.parts import Part, recorded
 from inn.analysis.rules.questions import Question, answers, questions, variables, words
+from inn.analysis.rules.read import Read
+from inn.analysis.rules.speech import bits_with, spoken
 from inn.analysis.rules.trees import Leaf, Tree, auroc, grow
 from inn.data.base import Vocabulary
 
@@ -18,6 +22,8 @@ LEAVES = 8
 """Leaves of a rule, at most."""
 TOP = 0.2
 """Share of the steps at which a part counts as active: those where it is most so."""
+ROWS = 8
+"""Rows on which rules are put in the place of neurons."""
 BLOCK = 64
 """Steps that are moved together in a shuffle: neighbours are not independent."""
 
@@ -64,12 +70,19 @@ class Explanation:
         rules: of neurons, then gates, then edges.
         asked: the questions that they are made of.
         fitted, held_out: steps that they were fitted on, and held to.
+        says: what each neuron says, by a tree of as many leaves for each place and neuron
+            (`inn.analysis.rules.speech`); None of a large graph.
+        means: `[P, N, D]` what they say on average.
+        read: what was read of the held-out text.
     """
 
     rules: list[Rule]
     asked: list[Question]
     fitted: int
     held_out: int
+    says: list[list[Tree]] | None
+    means: Tensor | None
+    read: Read
 
     def lines(self, rule: Rule) -> Iterator[tuple[int, str, float | None]]:
         """A rule to read: how deep, the words, and the share of active steps where the line ends in a leaf."""
@@ -85,8 +98,7 @@ def told(leaves: Sequence[Leaf], asked: Sequence[Question], depth: int = 0) -> I
     question = [asked[i] for i in leaves[0].path[depth][0]]
     sides = [[leaf for leaf in leaves if leaf.path[depth][1] == yes] for yes in (True, False)]
     sides.sort(key=lambda side: -max(float(leaf.value.mean()) for leaf in side))
-    for side in sides:
-        said = words(question, side[0].path[depth][1])
+    for said, side in zip((words(question, sides[0][0].path[depth][1]), "otherwise"), sides, strict=True):
         ends = len(side) == 1 and len(side[0].path) == depth + 1
         yield depth, said, float(side[0].value.mean()) if ends else None
         yield from told(side, asked, depth + 1)
@@ -170,7 +182,44 @@ def explain(
                 both / int(said.sum()) if bool(said.any()) else float("nan"),
             )
         )
-    return Explanation(rules, asked, len(here), len(there))
+    says = means = None
+    if first.speech is not None:
+        means = first.speech.mean(1)
+        says = [grow(here, place, leaves, variables=variables(asked)) for place in first.speech]
+    return Explanation(rules, asked, len(here), len(there), says, means, second.read)
+
+
+def remaining(
+    model: Neurons, held_out: Reading, found: Explanation, report: Callable[[int, int], None] | None = None
+) -> dict[str, Any] | None:
+    """The loss that remains with rules in place of neurons, in bits per target, on some of the held-out text.
+
+    What a neuron says is replaced by what it says on average in the leaf that the step falls into, for all others and
+    the readout; without any rule by what it says on average. Votes of what is recalled stay.
+
+    Returns `whole`, the bits of the model; `rules` and `mean`, those with all neurons replaced; `neurons`, what each
+    replaced alone adds, by its rule and by its mean; and `targets`. None of a large graph.
+    """
+    if found.says is None or found.means is None:
+        return None
+    rows = torch.linspace(0, len(held_out.tokens) - 1, min(ROWS, len(held_out.tokens))).round().long()
+    read = replace(found.read, given=found.read.given[rows], begins=found.read.begins[rows], recall={
+        name: (a[rows], b[rows]) for name, (a, b) in found.read.recall.items()
+    })  # fmt: skip
+    told = spoken(found.says, found.asked, read)
+    means = found.means[:, None, None].expand_as(told)
+    everyone = range(model.config.neurons)
+    sets = [(which, by) for which in ([n] for n in everyone) for by in (told, means)]
+    bits = bits_with(model, held_out.rows(rows), [(everyone, told), (everyone, means), *sets], report)
+    whole, *rest = (float(mean_bits(one)) for one in bits)
+    each = [b - whole for b in rest[2:]]
+    return {
+        "whole": whole,
+        "rules": rest[0],
+        "mean": rest[1],
+        "neurons": [{"neuron": n, "rules": each[2 * n], "mean": each[2 * n + 1]} for n in everyone],
+        "targets": int((~bits[0].isnan()).sum()),
+    }
 
 
 def _shuffle(steps: int, seed: int) -> Tensor:

@@ -54,6 +54,7 @@ function neuronsView(look) {
       label: () => `Most: neuron ${lesions[ranked(lesions.map((c) => c.lesion.bits))[0]].neuron}.`,
     }));
   }
+  if (look.rules?.automaton) parts.push(automatonFigure(look.rules.automaton));
   return el("div.flow", {}, parts);
 }
 
@@ -88,7 +89,7 @@ function neuronView(look, n) {
   ];
   return el("div.flow", {}, el("div.title", {}, el("h2", {}, card?.name ?? `neuron ${n}`), roleOf(survey, n) ? el("span.tag", {}, roleOf(survey, n)) : null, nav),
     card ? el("p.lead", {}, inWords(card, survey)) : null,
-    passage ? neuronActivity(look, n) : null, el("div.pair", {}, sections));
+    passage ? neuronActivity(look, n) : null, rulesOf(look, n), el("div.pair", {}, sections));
 }
 
 /** What a card says, as two or three sentences. */
