@@ -32,8 +32,11 @@ def test_rules_are_printed_and_kept_for_the_page(inn, run):
 
 def test_the_text_is_narrow_and_of_one_neuron(inn, run):
     out = inn("explain", run, "--symbols", 512, "--neuron", 1).out
-    assert "neuron 1, round 1" in out and "edge 0 → 1, round 1" in out and "neuron 0, round 1" not in out
-    assert "otherwise" in out and "fidelity" in out
+    assert "neuron 1, round 1" in out
+    assert "edge 0 → 1, round 1" in out
+    assert "neuron 0, round 1" not in out
+    assert "otherwise" in out
+    assert "fidelity" in out
     assert max(map(len, out.splitlines()[1:])) <= 80
 
 
@@ -53,7 +56,8 @@ def test_a_task_that_counts_becomes_an_automaton(inn, tmp_path):
     inn("train", "study-smoke", *task, *small, "--device", "cpu", "--run", tmp_path / "parity", "--quiet")
     facts = json.loads(inn("explain", tmp_path / "parity", "--symbols", 512, "--json").out)
     found = facts["automaton"]
-    assert found["states"] == 1 and found["agreement"] == 1.0
+    assert found["states"] == 1
+    assert found["agreement"] == 1.0
     assert found["carriers"] == [1.0, 1.0]
     assert "automaton of 1 state:" in inn("explain", tmp_path / "parity", "--symbols", 512).out
 

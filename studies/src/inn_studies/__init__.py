@@ -41,6 +41,7 @@ STUDIES: dict[str, str] = {
     "ngc-stability": "inn_studies.ngc_stability:NgcStability",
     "communal": "inn_studies.communal:Communal",
     "logs": "inn_studies.logs:Logs",
+    "rules": "inn_studies.rules:Rules",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""
 

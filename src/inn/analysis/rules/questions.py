@@ -211,15 +211,18 @@ def _recall(read: Read) -> Iterator[Question]:
 
 
 def _counts(read: Read) -> Iterator[Question]:
-    if not (read.begins[:, 1:].any() or not read.letters):
-        return
-    yield from _least("steps into the sequence", lambda r: r.place + 1, (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128))
+    if read.begins[:, 1:].any() or not read.letters:
+        yield from _steps()
     if read.vocabulary.size <= COUNTED:
         for m in range(2, 6):
             for i in range(read.vocabulary.size):
                 for rest in range(m - 1 if m == 2 else m):
                     said = f"the number of {read.symbol(i)} so far, modulo {m},"
                     yield _is(said, str(rest), lambda r, i=i, m=m, rest=rest: r.total(r.given == i) % m == rest, m > 2)
+
+
+def _steps() -> Iterator[Question]:
+    yield from _least("steps into the sequence", lambda r: r.place + 1, (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128))
 
 
 def _signal(read: Read) -> Iterator[Question]:
@@ -238,4 +241,4 @@ def _signal(read: Read) -> Iterator[Question]:
         for step in steps:
             at = lambda r, c=c, v=step: r.given[..., c] - r.back(r.given[..., c], 1, np.nan) > v  # noqa: E731
             yield Question(f"{name} changed by > {step:.3g}", f"{name} changed by ≤ {step:.3g}", at)
-    yield from _least("steps into the sequence", lambda r: r.place + 1, (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128))
+    yield from _steps()
