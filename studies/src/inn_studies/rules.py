@@ -197,27 +197,18 @@ def _texts(result: Mapping[str, Any]) -> str:
                  f"{max(one['size'] for one in of):g}"]
             )  # fmt: skip
     head = ["run", "parts", "seeds:", "fidelity:", "shuffled:", "coverage:", "leaves:"]
-    first = (
-        "Medians over the parts of trained graphs, on text that rules were not fitted on; mean ± deviation over seeds:"
-    )
+    first = "Medians over the parts of trained graphs, on text that rules were not fitted on:"
     lost = []
     for row in result["texts"]:
         runs = row["runs"]
         whole, means, rules = ([run["instead"][k] for run in runs] for k in ("whole", "mean", "rules"))
         alone = [spread([run["alone"][k] for run in runs]) for k in ("mean", "rules")]
         lost.append([row["name"], spread(whole), *alone, spread(means, 2), spread(rules, 2)])
-    columns = [
-        "run",
-        "whole:",
-        "one by its mean: +",
-        "one by its rule: +",
-        "all by their means:",
-        "all by their rules:",
-    ]
-    columns = [c if c.endswith(":") else c.replace(": +", ", added:") for c in columns]
-    columns += [f"all by rules, {n} leaves:" for n in LEAVES]
+    columns = ["run", "whole:", "one by its mean, added:", "one by its rule, added:", "all by their means:"]
+    columns += ["all by their rules:"]
     second = (
-        "Bits per symbol with rules in place of neurons (what a leaf says on average, to the others and the readout):"
+        "Bits per symbol with rules of 8 leaves in place of neurons: each says what it says on average in the leaf that "
+        "a step falls into, to the others and the readout. Votes of what is recalled stay:"
     )
     return f"{first}\n\n{markdown(head, rows)}\n\n{second}\n\n{markdown(columns, lost)}"
 
