@@ -23,13 +23,18 @@ from inn.analysis.measures.timescale import decay, half_life, half_lives, time_c
 from inn.analysis.measures.topology import topology
 from inn.analysis.recording.record import record
 from inn.analysis.recording.trace import Trace, trace
+from inn.analysis.rules.automaton import Automaton, automaton
+from inn.analysis.rules.counting import automaton_of
+from inn.analysis.rules.explain import Explanation, Rule, explain
 from inn.nn.connectivity import Connectivity
 from inn.nn.tape import Tape
 
 __all__ = [
+    "Automaton",
     "Connectivity",
     "Context",
     "Contexts",
+    "Explanation",
     "Importance",
     "ImpulseResponse",
     "Information",
@@ -40,9 +45,12 @@ __all__ = [
     "Overlap",
     "PairedDifference",
     "Patch",
+    "Rule",
     "Tape",
     "Trace",
     "agreement",
+    "automaton",
+    "automaton_of",
     "averaging",
     "bits_under",
     "cka",
@@ -52,6 +60,7 @@ __all__ = [
     "decay",
     "effective_degree",
     "effective_neurons",
+    "explain",
     "forgetful",
     "half_life",
     "half_lives",
