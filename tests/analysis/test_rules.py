@@ -114,3 +114,10 @@ def test_what_counts_without_end_is_refused() -> None:
     """How many more ones than zeros there were takes a state for each number."""
     with pytest.raises(InputError, match="no automaton of up to 20 states"):
         automaton(lambda s: (np.cumsum(2 * s - 1, 1) > 0).astype(int), ["0", "1"], ["no", "yes"], states=20)
+
+
+def test_answers_that_are_drawn_are_refused() -> None:
+    """A state for what was drawn would be told from itself for ever."""
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match=r"asked again|no automaton"):
+        automaton(lambda strings: (rng.random(strings.shape) < 0.02).astype(int), ["0", "1"], ["no", "yes"])

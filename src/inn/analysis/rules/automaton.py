@@ -187,7 +187,7 @@ def automaton(
         length, strings: of the random strings that it is checked on, anew until it answers all of them alike.
         seed: of these.
 
-    Raises `InputError` where it would take more states.
+    Raises `InputError` where it would take more states, and for answers that differ when asked again.
 
     >>> parity = automaton(lambda strings: strings.cumsum(1) % 2, ["0", "1"], ["even", "odd"], length=16)
     >>> parity.following.tolist(), parity.answer.tolist()
@@ -205,7 +205,10 @@ def automaton(
         if not wrong.any():
             return learned
         row = int(wrong.any(1).argmax())
-        ends.append(_end(answers, learned, asked[row, : int(wrong[row].argmax()) + 1]))
+        end = _end(answers, learned, asked[row, : int(wrong[row].argmax()) + 1])
+        if end in ends:
+            raise InputError("the same string is answered otherwise when it is asked again; give what does not draw")
+        ends.append(end)
         learned = _closed(answers, ends, count, states, symbols, named)
 
 
