@@ -21,6 +21,10 @@ from inn.analysis.measures.overlap import Overlap, overlap
 from inn.analysis.measures.similarity import cka
 from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
 from inn.analysis.measures.topology import topology
+from inn.analysis.mechanisms.basis import Basis, interaction_basis
+from inn.analysis.mechanisms.spectrum import Phases, ipr, phases
+from inn.analysis.mechanisms.subnetwork import Subnetwork, subnetwork
+from inn.analysis.mechanisms.targets import Target, bigram
 from inn.analysis.recording.record import record
 from inn.analysis.recording.trace import Trace, trace
 from inn.analysis.rules.automaton import Automaton, automaton
@@ -31,6 +35,7 @@ from inn.nn.tape import Tape
 
 __all__ = [
     "Automaton",
+    "Basis",
     "Connectivity",
     "Context",
     "Contexts",
@@ -46,12 +51,16 @@ __all__ = [
     "PairedDifference",
     "Patch",
     "Rule",
+    "Phases",
+    "Subnetwork",
     "Tape",
+    "Target",
     "Trace",
     "agreement",
     "automaton",
     "automaton_of",
     "averaging",
+    "bigram",
     "bits_under",
     "cka",
     "communities",
@@ -67,6 +76,8 @@ __all__ = [
     "importance",
     "impulse_response",
     "information",
+    "interaction_basis",
+    "ipr",
     "kept",
     "logit_lens",
     "match",
@@ -75,6 +86,7 @@ __all__ = [
     "overlap",
     "paired_difference",
     "patch",
+    "phases",
     "received",
     "record",
     "relabelled",
@@ -85,6 +97,7 @@ __all__ = [
     "silenced",
     "skipped",
     "sparsity",
+    "subnetwork",
     "symbol_classes",
     "thresholded_degree",
     "time_constants",
