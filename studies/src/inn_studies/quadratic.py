@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from inn.analysis import Phases, ipr, phases
 
 HIDDEN, RATE, BETAS, START = 500, 1e-2, (0.9, 0.98), 0.5
 """Neurons; the rate of AdamW and its β; the scale of the weights at the start."""
+TEN = 10
+"""The strongest frequencies at the start, so many."""
 Pairs = tuple[Tensor, Tensor, Tensor]
 """First and second number, and the answer, `[S]` int64 each."""
 
@@ -92,3 +95,64 @@ def right(net: Quadratic, pairs: Pairs) -> Tensor:
     """Which answers of a network are the ones given, `[S]` bool."""
     with torch.no_grad():
         return net(pairs[0], pairs[1]).argmax(1) == pairs[2]
+
+
+def grown(seed: int, modulus: int, steps: int, decay: float) -> dict[str, Any]:
+    """What the neurons are of a network that was trained on right answers alone (for `Lab.compute`).
+
+    Controls: the same neurons with answers turned to a random phase, and the network as it began.
+    """
+    parts = table(modulus, seed, 0.0)
+    net = Quadratic.trained(parts["train"], modulus, seed, steps=steps, decay=decay)
+    found, begun = net.phases, phases(*net.begun)
+    draw = torch.Generator().manual_seed(seed)
+    turned = torch.stack([w.roll(int(torch.randint(modulus, (1,), generator=draw))) for w in net.w])
+    strength = torch.fft.rfft(net.begun)[..., 1:].abs().prod(0)  # of every frequency, as it began
+    rank = (strength > strength.gather(1, found.frequencies[:, None] - 1)).sum(1)
+    off = found.misaligned[found.single]
+    return {
+        "test": float(right(net, parts["test"]).double().mean()),
+        "ipr": float(net.ipr.mean()),
+        "single": float(found.single.double().mean()),
+        "misaligned": found.median,
+        "below 0.3": float((off < 0.3).double().mean()) if len(off) else 0.0,
+        "used": found.used,
+        "possible": found.possible,
+        "resultant": sum(found.resultants.values()) / max(1, len(found.resultants)),
+        "turned": phases(net.u, net.v, turned).median,
+        "begun": float(begun.single.double().mean()),
+        "begun ipr": float(ipr(net.begun).mean()),
+        "first ten": float((rank < TEN).double().mean()),
+        "chance": min(1.0, TEN / found.possible),
+        "neurons": len(net.u),
+    }
+
+
+def memorised(seed: int, modulus: int, steps: int, decay: float, corrupted: float) -> dict[str, Any]:
+    """A network trained on a table with wrong answers, whole and without some of its neurons (for `Lab.compute`).
+
+    By name of what is cut: the share of the wrong answers that it gives as it was taught (`taught`), that it gives
+    right instead (`right`), and its accuracy on the test part (`test`).
+    """
+    parts = table(modulus, seed, corrupted)
+    net = Quadratic.trained(parts["train"], modulus, seed, steps=steps, decay=decay)
+    a, b, label = parts["train"]
+    wrong = label != (a + b) % modulus
+    a, b, label = a[wrong], b[wrong], label[wrong]
+    order, n = net.ipr.argsort(), len(net.u)
+    chance = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    cuts = {
+        "nothing": order[:0], "the lowest half": order[: n // 2], "the lowest 70 %": order[: n * 7 // 10],
+        "a random half": chance[: n // 2], "a random fifth": chance[: n // 5], "the highest fifth": order[n - n // 5 :],
+    }  # fmt: skip
+    return {"cuts": {name: _told(net.without(at), parts["test"], (a, b, label), modulus) for name, at in cuts.items()},
+            "ipr": float(net.ipr.mean())}  # fmt: skip
+
+
+def _told(net: Quadratic, test: Pairs, wrong: Pairs, modulus: int) -> dict[str, float]:
+    a, b, _ = wrong
+    return {
+        "taught": float(right(net, wrong).double().mean()),
+        "right": float(right(net, (a, b, (a + b) % modulus)).double().mean()),
+        "test": float(right(net, test).double().mean()),
+    }

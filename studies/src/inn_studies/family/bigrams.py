@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from inn_studies.family.entry import Criterion, Entry, row, scores
-from inn_studies.family.transplant import OLD, learn, texts
-from inn_studies.lab import Lab
+from inn_studies.lab import Job, Lab
 
 GRAPH: dict[str, Any] = {"neurons": 4, "width": 24, "rounds": 2, "recall": "none"}
-BATCH, RATE = 16, 1e-2
+BATCH, WINDOW, SEARCHED = 8, 128, 200_000
+"""Of a step of training; symbols of the validation part that the table, the masks and the scores are of."""
 KEEP = 0.05
 NEAR, FAR, NEEDED, BY_ITSELF = 0.05, 3.0, 1.0, 0.3
 PART, WHOLE = "the part", "the whole model"
@@ -19,19 +17,25 @@ RANDOM, LARGEST, UNTRAINED = "random weights, as many of each tensor", "the larg
 APART, LEFT = "nats to the table", "bits without it"
 
 
-def found_in(seed: int, steps: int, search: int, symbols: int) -> dict[str, Any]:
-    """The part of a trained graph that tells bigrams, and the controls (for `Lab.compute`).
+def job(seed: int, corpus: str, steps: int) -> Job:
+    """The run of a graph on a text, windows drawn at random, each from nothing."""
+    settings = {
+        "data.corpus": corpus, "data.limit": 1_000_000, "data.batch": BATCH, "data.window": WINDOW,
+        "data.order": "random", "train.symbols": steps * BATCH * WINDOW, "train.lr": 1e-2, "train.schedule": "cosine",
+        "train.seed": seed, "train.log_every": 100, "train.eval_every": 1000, "train.eval_symbols": 20_000,
+        **{f"model.{name}": value for name, value in GRAPH.items()},
+    }  # fmt: skip
+    return Job(f"bigrams {seed}", "study-smoke", settings)
 
-    The graph learns from the first four fifths of a text; the table, the masks and the scores are of the rest.
-    """
-    import inn
 
-    text = texts(symbols, 2000)[OLD][0]
-    cut = len(text) * 4 // 5
-    torch.manual_seed(seed)
-    model = learn(inn.INN(vocab=27, **GRAPH), text[:cut], steps, RATE, seed, BATCH)
-    target = inn.analysis.bigram(text[cut:], 27)
-    return inn.analysis.subnetwork(model, target=target, keep=KEEP, steps=search, seed=seed).to_dict()
+def part_of(run: str, search: int, seed: int) -> dict[str, Any]:
+    """The part of a trained graph that tells bigrams, and the controls (for `Lab.measure`)."""
+    from inn.analysis import bigram, subnetwork
+    from inn.runs.load import load_with_data
+
+    model, data = load_with_data(run)
+    target = bigram(data.split("valid")[:SEARCHED], data.vocabulary.size)
+    return subnetwork(model, target=target, keep=KEEP, steps=search, seed=seed).to_dict()
 
 
 class Bigrams(Entry):
@@ -51,8 +55,9 @@ class Bigrams(Entry):
     score = "divergence from the table of pairs, in nats, and bits per character of the text without these weights"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
-        how = {"steps": size.of(3, 600), "search": size.of(10, 350), "symbols": size.of(20_000, 1_000_000)}
-        found = list(lab.compute(found_in, {f"seed {s}": {"seed": s, **how} for s in range(seeds)}).values())
+        corpus, steps, search = size.of("pydoc", "text8-69m"), size.of(3, 600), size.of(10, 350)
+        runs = lab.train([job(seed, corpus, steps) for seed in range(seeds)])
+        found = [lab.measure(part_of, [run], search=search, seed=seed)[0] for seed, run in enumerate(runs)]
 
         def each(name: str) -> list[float]:
             return [of[name] for of in found]

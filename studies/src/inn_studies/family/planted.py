@@ -17,7 +17,8 @@ CORRELATED = 0.9
 NEURON, PCA, BASIS = "neurons", "principal components", "interaction basis"
 FREE, TIED = "inputs of their own", f"inputs correlated by {CORRELATED}"
 PURE, MIXED, EXACT = 0.97, 0.8, 1e-9
-CUTS = (8, 16, 32, 64)
+CUTS, SEEN = (8, 16, 32, 64), 1500
+"""Directions that are kept of the network that adds; pairs that its basis is of."""
 
 
 def linear(weight: Tensor) -> nn.Linear:
@@ -69,7 +70,7 @@ def added(seed: int, modulus: int, steps: int) -> dict[str, Any]:
 
     parts = table(modulus, seed, 0.0)
     net = Quadratic.trained(parts["train"], modulus, seed, steps=steps, decay=5.0)
-    a, b, _ = parts["train"]
+    a, b = (of[:SEEN] for of in parts["train"][:2])
     model = nn.Sequential(linear(torch.cat([net.u, net.v], 1)), Square(), linear(net.w.T)).double()
 
     def told(a: Tensor, b: Tensor) -> Tensor:
