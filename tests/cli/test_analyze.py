@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from functools import partial
 
 import pytest
 
@@ -75,6 +77,19 @@ def test_stability(inn, trained):
     out = inn("analyze", trained, "--symbols", 512, "--stability").out
     assert "the input, after round 1" in out
     assert f"exponent over time {found['time']['exponents']['mean'][0]:+.4f} per symbol" in " ".join(out.split())
+
+
+def test_the_part_that_tells_a_bigram(inn, trained, refused, monkeypatch):
+    runs = importlib.import_module("inn.analysis.runs")
+    monkeypatch.setattr(runs, "subnetwork", partial(runs.subnetwork, steps=3))
+    ask = ["analyze", trained, "--symbols", 512, "--subnetwork", "bigram"]
+    found = json.loads(inn(*ask, "--json").out)["subnetwork"]
+    assert found["kept"] <= 0.05
+    assert all(name.endswith("weight") and share <= 1 for name, share in found["by_part"].items())
+    out = inn(*ask).out
+    assert f"{found['untrained']:.3f}" in out.split("the part that tells a bigram")[1]
+    assert f"Bits per symbol {found['whole']:.2f}" in " ".join(out.split())
+    assert "bigram" in refused("analyze", trained, "--subnetwork", "bigrams")
 
 
 def test_what_cannot_be_set_beside(refused, inn, trained, tmp_path, corpus):

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from inn.analysis.comparison.beside import beside
 from inn.analysis.controls.untrained import untrained
+from inn.analysis.mechanisms.subnetwork import subnetwork
+from inn.analysis.mechanisms.targets import TARGETS
 from inn.analysis.of_task import rows_of
 from inn.analysis.overview import survey
 from inn.analysis.recording.stretches import SYMBOLS, Neurons
@@ -22,9 +24,11 @@ from inn.nn.modes import as_tokens, device_of
 from inn.runs.directory import Run
 from inn.runs.load import load, load_with_data, path_of
 from inn.system.device import resolve_device
-from inn.system.errors import InputError
+from inn.system.errors import InputError, lookup
 from inn.system.report import Report, nobody
 
+COUNTED = 1_000_000
+"""Symbols of a part that a target is counted in, at most."""
 BLOCKS, BLOCK = 8, 256
 """Blocks of text that stability is measured on, and their symbols."""
 
@@ -38,6 +42,7 @@ def survey_run(
     symbols: int = SYMBOLS,
     other: str | Path | Run | None = None,
     steadiness: bool = False,
+    part: str | None = None,
     seed: int = 0,
     device: str = "auto",
     report: Report = nobody,
@@ -52,6 +57,8 @@ def survey_run(
         symbols: how many to look at, spread evenly over the part.
         other: another run of the same symbols, to find the counterparts of these neurons in (`beside` of the result).
         steadiness: also how a push fades over symbols and rounds (`stability` of the result).
+        part: also the few weights that tell a target by themselves, `bigram`: what follows each symbol of the part
+            that is read (`subnetwork` of the result).
         seed: of shuffled controls and sampled orders.
         device: `auto`, `cpu`, `cuda` (or `cuda:1`, ...) or `mps`.
         report: told of what is fetched, encoded and looked at.
@@ -61,8 +68,11 @@ def survey_run(
     Example: ``survey_run("runs/demo")["cards"][3]["lesion"]``
     """
     where = resolve_device(device)
+    asked = None if part is None else lookup("target of a subnetwork", part, TARGETS)
     split = split or ("valid" if corpus is None else "whole")
     model, dataset = load_with_data(run, corpus, unknown=unknown, report=report)
+    if asked is not None and isinstance(dataset, TaskData):
+        raise InputError(f"a {part} is counted in a text, and run '{path_of(run)}' reads a task; give a run of a text")
     model.to(where)
     counterpart = None if other is None else _of_the_same_symbols(other, dataset).to(where)
     looking = partial(report, "looking inside")
@@ -76,6 +86,9 @@ def survey_run(
         facts["beside"] = {"run": str(path_of(other)), **found, "untrained": control}  # type: ignore[arg-type]
     if steadiness:
         facts["stability"] = stability(model, blocks_of(dataset, split, device_of(model)), seed=seed)
+    if asked is not None:
+        target = asked(dataset.split(split)[:COUNTED], dataset.vocabulary.size)
+        facts["subnetwork"] = subnetwork(model, target=target, seed=seed, report=report).to_dict()
     return facts
 
 

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 USAGE = (
     "inn analyze RUN [--corpus NAME|file:PATH] [--split valid|test|train|whole] [--symbols N] [--beside RUN2] "
-    "[--stability] [--json]"
+    "[--stability] [--subnetwork bigram] [--json]"
 )
 CONTEXTS = 2
 """Contexts of a neuron that are printed; --json has them all."""
 RARE = 0.01
 """Share of the symbols below which a class is left out where the worst one is named."""
+PARTS = 3
+"""Tensors of a subnetwork that are named."""
 CLASSES = 2
 """Classes of symbols that a neuron tells most of, printed."""
 
@@ -42,6 +44,7 @@ def main(argv: list[str]) -> int:
             symbols=args.symbols,
             other=args.beside,
             steadiness=args.stability,
+            part=args.subnetwork,
             seed=args.seed,
             device=args.device,
             report=report,
@@ -69,6 +72,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--unknown", default="error", help="What to do with unknown symbols of another text: error or skip.")
     parser.option("--beside", help="Another run with the same vocabulary, in which to find similar neurons.")
     parser.flag("--stability", "Also how a perturbation decays over time and grows over rounds; Lyapunov exponents.")
+    parser.option("--subnetwork", type=str | None, help="Also the few weights that tell this by themselves: bigram.")
     parser.option("--seed", type=int, default=0, help="Seed of shuffled controls and sampled orders.")
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.flag("--json", JSON_HELP)
@@ -108,6 +112,8 @@ def show(facts: dict[str, Any]) -> None:
         show_beside(facts["beside"], out)
     if "stability" in facts:
         show_stability(facts["stability"], out)
+    if "subnetwork" in facts:
+        show_subnetwork(facts["subnetwork"], out)
 
 
 def show_beside(found: dict[str, Any], out: Console) -> None:
@@ -140,6 +146,24 @@ def show_stability(found: dict[str, Any], out: Console) -> None:
     if time is not None:
         said += f"; largest Lyapunov exponent over time {time['exponents']['mean'][0]:+.4f} per symbol"
     out.print(f"{said}.", style="dim")
+
+
+def show_subnetwork(found: dict[str, Any], out: Console) -> None:
+    table = _table(f"the part that tells a {found['target']} (subnetwork)", "weights kept", "nats to the target:")
+    for name, key in (
+        ("the part", "loss"), ("all", "full"), ("as many, at random", "random"), ("as many, the largest", "largest"),
+        ("a part of the untrained model", "untrained"),
+    ):  # fmt: skip
+        table.add_row(name, f"{found[key]:.3f}")
+    out.print()
+    out.print(table)
+    parts = sorted(found["by_part"].items(), key=lambda pair: -pair[1])[:PARTS]
+    out.print(
+        f"It is {found['kept']:.1%} of the weights, most of {', '.join(f'{name} ({s:.1%})' for name, s in parts)}. "
+        f"Bits per symbol {found['whole']:.2f}, without it {found['ablated']:.2f}, without as many at random "
+        f"{found['ablated_random']:.2f}.",
+        style="dim",
+    )
 
 
 def show_roles(facts: dict[str, Any], out: Console) -> None:

@@ -42,6 +42,7 @@ STUDIES: dict[str, str] = {
     "communal": "inn_studies.communal:Communal",
     "logs": "inn_studies.logs:Logs",
     "rules": "inn_studies.rules:Rules",
+    "grokking": "inn_studies.grokking:Grokking",
 }
 """Every study by name, in the order of the report: where its class is (imported when it is asked for)."""
 

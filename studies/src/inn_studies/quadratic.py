@@ -19,11 +19,11 @@ Pairs = tuple[Tensor, Tensor, Tensor]
 """First and second number, and the answer, `[S]` int64 each."""
 
 
-def table(modulus: int, seed: int, corrupted: float) -> dict[str, Pairs]:
-    """The parts of task `modular`, form `table`: half of all pairs to train on, a share of their answers wrong."""
+def table(modulus: int, seed: int, corrupted: float, train: float = 0.5) -> dict[str, Pairs]:
+    """The parts of task `modular`, form `table`: a share of all pairs to train on, some of their answers wrong."""
     import inn
 
-    task = inn.task("modular", form="table", modulus=modulus, corrupted=corrupted, seed=seed)
+    task = inn.task("modular", form="table", modulus=modulus, corrupted=corrupted, train=train, seed=seed)
 
     def pairs(name: str) -> Pairs:
         inputs, targets, _ = task.part(name).padded()  # pyright: ignore[reportOptionalMemberAccess]

@@ -84,3 +84,7 @@ def bigram(text: np.ndarray | Tensor, vocab: int | None = None) -> Target:
         return found.view(*tokens.shape, size).to(tokens.device)
 
     return Target("bigram", symbols, size, chances)
+
+
+TARGETS = {"bigram": bigram}
+"""Targets by name, made of a text and the size of its vocabulary."""
