@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from inn_studies.lab import Job, Lab
-from inn_studies.quadratic import grown, memorised, table
+from inn_studies.modular_graph import Found, probed
+from inn_studies.quadratic import CUTS, grown, memorised
 from inn_studies.rows import markdown, spread
 from inn_studies.sizes import Fields, Size
 from inn_studies.study import Study, Verdict
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
 CORRUPTED = 0.35
 """Share of the labels that are wrong, where some are."""
 CLEAN, NOISY, DECAYED = "right labels", f"{CORRUPTED:.0%} wrong labels", f"{CORRUPTED:.0%} wrong labels, strong decay"
-CUTS = ("nothing", "the lowest half", "the lowest 70 %", "a random half", "a random fifth", "the highest fifth")
-"""What is cut, by the inverse participation ratio of a neuron's weights."""
 NETS = {
     "smoke": {"modulus": 17, CLEAN: (5, 5.0), NOISY: (5, 0.0), DECAYED: (5, 15.0)},
-    "cpu": {"modulus": 97, CLEAN: (200, 5.0), NOISY: (500, 0.0), DECAYED: (300, 15.0)},
+    "cpu": {"modulus": 97, CLEAN: (200, 5.0), NOISY: (450, 0.0), DECAYED: (250, 15.0)},
 }
 """The two-layer networks: p, and for each kind of table the steps and the weight decay."""
 _RUN: Fields = {
@@ -35,11 +34,10 @@ SIZES = {
                   models={"graph": {**_GRAPH, "neurons": 2, "width": 8}}),
     "cpu": Size("study-smoke",
                 {**_RUN, "data.task.modulus": 59, "data.task.train": 0.6, "data.batch": 522, "train.lr": 3e-3,
-                 "train.symbols": 500 * 522 * 4, "train.weight_decay": 1.0},
+                 "train.symbols": 400 * 522 * 4, "train.weight_decay": 1.0},
                 models={"graph": {**_GRAPH, "neurons": 4, "width": 32}}, seeds=3),
 }  # fmt: skip
 SIZES["gpu"] = SIZES["cpu"]
-Found = dict[str, Any]
 
 
 def nets(lab: Lab, scale: str, seeds: int, kinds: Sequence[str] = (CLEAN, NOISY, DECAYED)) -> dict[str, list[Found]]:
@@ -69,107 +67,6 @@ def graphs(lab: Lab, size: Size, seeds: int, kinds: Sequence[str] = (CLEAN, NOIS
     return found
 
 
-def probed(run: str) -> Found:
-    """The probes of the two-layer network on a graph of neurons that answers `a + b =` (for `Lab.measure`).
-
-    A unit is one of the numbers of a neuron. It reads a number with its column of the embedding, and tells answers with
-    its row of the head. `weights` are the probes on these; `answers` the same on what it is at the equals sign: its
-    mean by a, by b, and by a + b. `adds` is the share of its variance that a + b explains, over all units.
-    """
-    import torch
-
-    with torch.no_grad():
-        return _probed(run)
-
-
-def _probed(run: str) -> Found:
-    import torch
-
-    from inn.analysis import phases
-    from inn.analysis.controls.untrained import untrained
-    from inn.runs.load import load_with_data
-
-    model: Any
-    model, data = load_with_data(run)
-    p, seed = data.task.options.modulus, data.task.options.seed  # type: ignore[attr-defined]
-
-    def probes(of: Any) -> tuple[Found, dict[str, Any], Any]:
-        read = of.widen(of.embedding.weight[:p]).T
-        tells = (of.head.weight[:p] * of.norm.weight).T
-        x = _at_the_end(of, p)
-        by = x.view(p, p, -1)
-        places = (torch.arange(p)[:, None] + torch.arange(p)) % p
-        sums = torch.zeros(p, x.shape[1]).index_add_(0, places.flatten(), x) / p
-        waves = {"weights": (read, read, tells), "answers": (by.mean(1).T, by.mean(0).T, sums.T)}
-        said = {name: _said(phases(*three), three) for name, three in waves.items()}
-        adds = float(sums.var(0, correction=0).sum() / x.var(0, correction=0).sum())
-        return {**said, "adds": adds}, waves, x
-
-    found, waves, x = probes(model)
-    parts = table(p, seed, data.task.options.corrupted, data.task.options.train)  # type: ignore[attr-defined]
-    a, b, label = parts["train"]
-    wrong = label != (a + b) % p
-
-    def accuracy(cut: Any, a: Any, b: Any, label: Any) -> float | None:
-        y = x[a * p + b].clone()
-        y[:, cut] = x.mean(0)[cut]
-        told = model.predict(model.norm(y[None]))[0]
-        return float((told.argmax(-1) == label).double().mean()) if len(label) else None
-
-    cuts = {}
-    for name, three in waves.items():
-        cuts[name] = {
-            what: {
-                "test": accuracy(cut, *parts["test"]),
-                "taught": accuracy(cut, a[wrong], b[wrong], label[wrong]),
-                "right": accuracy(cut, a[wrong], b[wrong], (a + b)[wrong] % p),
-            }
-            for what, cut in _cuts(_ipr(three), seed).items()
-        }
-    return {**found, "cuts": cuts, "untrained": probes(untrained(model))[0]}
-
-
-def _at_the_end(model: Any, p: int) -> Any:
-    """The neurons after the last round at the equals sign of every pair, `[p², F]`: pair (a, b) is row a p + b."""
-    import torch
-
-    import inn
-
-    a, b = torch.arange(p).repeat_interleave(p), torch.arange(p).repeat(p)
-    tokens = torch.stack([a, torch.full_like(a, p), b, torch.full_like(a, p + 5)], 1)
-    with inn.record(model, "outputs") as tape:
-        model(tokens)
-    return model.graph.readout(tape.last_outputs)[:, -1]
-
-
-def _ipr(three: Any) -> Any:
-    import torch
-
-    from inn.analysis import ipr
-
-    return torch.stack([ipr(one - one.mean(-1, keepdim=True)) for one in three]).mean(0)
-
-
-def _said(found: Any, three: Any) -> Found:
-    return {
-        "ipr": float(_ipr(three).mean()),
-        "single": float(found.single.double().mean()),
-        "misaligned": found.median,
-        "used": found.used,
-        "possible": found.possible,
-    }
-
-
-def _cuts(order: Any, seed: int) -> dict[str, Any]:
-    """Which neurons or units each of `CUTS` takes, by their inverse participation ratio `[n]`."""
-    import torch
-
-    n, order = len(order), order.argsort()
-    chance = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    taken = (order[:0], order[: n // 2], order[: n * 7 // 10], chance[: n // 2], chance[: n // 5], order[n - n // 5 :])
-    return dict(zip(CUTS, taken, strict=True))
-
-
 class Grokking(Study):
     name = "grokking"
     source = "arXiv 2310.13061 and 2602.16849"
@@ -194,7 +91,9 @@ class Grokking(Study):
             "graph, *weights* are its embedding and head, *answers* what its numbers are at the equals sign by a, by b "
             "and by a + b.\n\nCut by the inverse participation ratio (IPR); of the graph each number is set to its "
             f"mean:\n\n{cut(result)}\n\nOf the wrong labels, *as taught* are told as the table has them, *right* as "
-            f"they should be.\n\n{said(result)}"
+            "they should be.\n\nKey frequencies of the graph: the fewest that hold 95 % of the power of its numbers at "
+            "the equals sign, as waves of a + b, or of its embedding. Right answers to pairs that were not trained "
+            f"on where nothing else is left, or where these are taken away:\n\n{left(result)}\n\n{said(result)}"
         )
 
     def draw(self, result: dict[str, Any], figure: Figure) -> bool:
@@ -259,6 +158,19 @@ def cut(result: dict[str, Any]) -> str:
         for what in CUTS
     ]
     return markdown(["", "without", "wrong labels, as taught:", "right:", "test accuracy:"], rows)
+
+
+def left(result: dict[str, Any]) -> str:
+    """The table of what is left of graphs of neurons where only a few frequencies are."""
+    rows = []
+    for kind in (CLEAN, NOISY):
+        for where, name in (("the equals sign", "answers"), ("the embedding", "embedding")):
+            found = [of["left"][name] for of in result["graph"][kind]]
+            others = spread([of["others"] for of in found]) if "others" in found[0] else ""
+            keys = f"{_mean([of['keys'] for of in found]):.1f} of {result['modulus']['graph'] // 2}"
+            rows.append([f"{kind}, at {where}", keys, spread([of["only"] for of in found]), others,
+                         spread([of["without"] for of in found])])  # fmt: skip
+    return markdown(["graph", "key frequencies:", "these alone:", "as many others:", "all but these:"], rows)
 
 
 def said(result: dict[str, Any]) -> str:

@@ -13,6 +13,8 @@ from inn.analysis import Phases, ipr, phases
 
 HIDDEN, RATE, BETAS, START = 500, 1e-2, (0.9, 0.98), 0.5
 """Neurons; the rate of AdamW and its β; the scale of the weights at the start."""
+CUTS = ("nothing", "the lowest half", "the lowest 70 %", "a random half", "a random fifth", "the highest fifth")
+"""What is cut, by the inverse participation ratio of a neuron's weights."""
 TEN = 10
 """The strongest frequencies at the start, so many."""
 Pairs = tuple[Tensor, Tensor, Tensor]
@@ -139,14 +141,17 @@ def memorised(seed: int, modulus: int, steps: int, decay: float, corrupted: floa
     a, b, label = parts["train"]
     wrong = label != (a + b) % modulus
     a, b, label = a[wrong], b[wrong], label[wrong]
-    order, n = net.ipr.argsort(), len(net.u)
-    chance = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    cuts = {
-        "nothing": order[:0], "the lowest half": order[: n // 2], "the lowest 70 %": order[: n * 7 // 10],
-        "a random half": chance[: n // 2], "a random fifth": chance[: n // 5], "the highest fifth": order[n - n // 5 :],
-    }  # fmt: skip
+    cuts = cuts_of(net.ipr, seed)
     return {"cuts": {name: _told(net.without(at), parts["test"], (a, b, label), modulus) for name, at in cuts.items()},
             "ipr": float(net.ipr.mean())}  # fmt: skip
+
+
+def cuts_of(found: Tensor, seed: int) -> dict[str, Tensor]:
+    """Which neurons each of `CUTS` takes, by their inverse participation ratio `[n]`."""
+    n, order = len(found), found.argsort()
+    chance = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    taken = (order[:0], order[: n // 2], order[: n * 7 // 10], chance[: n // 2], chance[: n // 5], order[n - n // 5 :])
+    return dict(zip(CUTS, taken, strict=True))
 
 
 def _told(net: Quadratic, test: Pairs, wrong: Pairs, modulus: int) -> dict[str, float]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores
-from inn_studies.grokking import CLEAN, SIZES, Found, graphs, nets
+from inn_studies.grokking import CLEAN, SIZES, graphs, nets
 from inn_studies.lab import Lab
+from inn_studies.modular_graph import Found
 
 NET, TURNED, BEGUN, GRAPH = "two layers", "answers at random phases", "before training", "graph of neurons"
 SINGLE, OFF, USED, TEST = "of one frequency", "misaligned", "frequencies used", "test accuracy"
@@ -51,6 +52,7 @@ class Frequencies(Entry):
             "luck": [of["first ten"] / of["chance"] for of in found],
             "adds": [of["adds"] for of in graph],
             "adds before": [of["untrained"]["adds"] for of in graph],
+            "left": [of["left"]["answers"] for of in graph],
             "ipr": {what: [(of[what]["ipr"], of["untrained"][what]["ipr"]) for of in graph]
                     for what in ("weights", "answers")},
         }  # fmt: skip
@@ -86,5 +88,7 @@ class Frequencies(Entry):
             f"{ratios('answers')}; of one frequency are {mean(result, weights, SINGLE):.0%} and "
             f"{mean(result, answers, SINGLE):.0%} of its numbers, misaligned "
             f"by {mean(result, weights, OFF):.2f} and {mean(result, answers, OFF):.2f}; a + b explains "
-            f"{over(result['adds']):.0%} of their variance ({over(result['adds before']):.0%} before)."
+            f"{over(result['adds']):.0%} of their variance ({over(result['adds before']):.0%} before), and "
+            f"{over([of['keys'] for of in result['left']]):.1f} of 29 frequencies of a + b, alone, answer "
+            f"{over([of['only'] for of in result['left']]):.3f} of the pairs that it was not trained on."
         )

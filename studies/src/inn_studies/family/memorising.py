@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores
-from inn_studies.grokking import CUTS, DECAYED, NOISY, SIZES, graphs, nets
+from inn_studies.grokking import DECAYED, NOISY, SIZES, graphs, nets
 from inn_studies.lab import Lab
+from inn_studies.quadratic import CUTS
 
 TAUGHT, RIGHT, TEST = "wrong labels, as taught", "wrong labels, right", "test accuracy"
 WHOLE, LOW, _, HALF, _, HIGH = CUTS
