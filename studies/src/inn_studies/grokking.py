@@ -131,30 +131,31 @@ def rows_of(result: dict[str, Any]) -> dict[str, list[Found]]:
     return found
 
 
-def frequencies(result: dict[str, Any]) -> str:
-    """The table of frequencies and phases."""
+def frequencies(result: dict[str, Any], of: str = "") -> str:
+    """The table of frequencies and phases, of the rows whose name begins so."""
     heads = ["", "test accuracy:", "of one frequency:", "misaligned:", "frequencies used:", "IPR:"]
 
     def cell(found: list[Found], name: str) -> str:
         return spread([of[name] for of in found]) if name in found[0] else ""
 
     rows = []
-    for label, found in rows_of(result).items():
+    for label, found in ((label, found) for label, found in rows_of(result).items() if label.startswith(of)):
         used = f"{_mean([of['used'] for of in found]):.1f} of {found[0]['possible']}" if "used" in found[0] else ""
         cells = [cell(found, name) for name in ("test", "single", "misaligned")]
         rows.append([label, *cells, used, cell(found, "ipr")])
     return markdown(heads, rows)
 
 
-def cut(result: dict[str, Any]) -> str:
-    """The table of what is left without some of the neurons."""
+def cut(result: dict[str, Any], of: str = "") -> str:
+    """The table of what is left without some of the neurons, of the rows whose name begins so."""
     known: dict[str, list[Found]] = {f"two layers, {kind}": [of["cuts"] for of in result["net"][kind]]
                                      for kind in (NOISY, DECAYED)}  # fmt: skip
     known[f"graph, {NOISY}, by weights"] = [of["cuts"]["weights"] for of in result["graph"][NOISY]]
     known[f"graph, {NOISY}, by answers"] = [of["cuts"]["answers"] for of in result["graph"][NOISY]]
     rows = [
-        [label, what, *(spread([of[what][name] for of in found]) for name in ("taught", "right", "test"))]
+        [label, what, *(spread([one[what][name] for one in found]) for name in ("taught", "right", "test"))]
         for label, found in known.items()
+        if label.startswith(of)
         for what in CUTS
     ]
     return markdown(["", "without", "wrong labels, as taught:", "right:", "test accuracy:"], rows)

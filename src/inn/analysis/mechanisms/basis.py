@@ -107,23 +107,24 @@ def _basis(stage: Stage, f: Tensor, heard: Tensor) -> tuple[Tensor, Tensor, Tens
     variance, u = torch.linalg.eigh((f - mean).T @ (f - mean) / len(f))
     there = variance > TINY * variance[-1].clamp_min(torch.finfo(f.dtype).tiny)
     spread, u = variance[there].sqrt(), u[:, there]
-    m = torch.zeros(f.shape[1], f.shape[1], dtype=f.dtype, device=f.device)
+    white = u * spread  # a step of one in any direction is one standard deviation
+    m = torch.zeros(len(spread), len(spread), dtype=f.dtype, device=f.device)
     for row in _rows(stage, f, heard):
-        m += row.T @ row / len(f)
-    importance, v = torch.linalg.eigh(spread[:, None] * (u.T @ m @ u) * spread)
+        m += (turned := row @ white).T @ turned / len(f)
+    importance, v = torch.linalg.eigh(m)
     importance, v = importance.flip(0).clamp_min(0.0), v.flip(1)
     # What is not heard at all would have length 0, and no way back: it keeps a length too small to matter.
     scale = importance.clamp_min(TINY * float(importance[0]) or 1.0).sqrt()
-    return mean, scale[:, None] * (v.T / spread) @ u.T, (u * spread) @ v / scale, importance
+    return mean, scale[:, None] * (v.T / spread) @ u.T, white @ v / scale, importance
 
 
 def _rows(stage: Stage, f: Tensor, heard: Tensor) -> Iterator[Tensor]:
     """For each row of `heard` `[K, F']` the gradient `[S, F]` of that coordinate of what a stage makes of f."""
     with torch.enable_grad():
         given = f.detach().requires_grad_()
-        told = stage(given) @ heard.T
-        for k in range(told.shape[1]):
-            yield torch.autograd.grad(told[:, k].sum(), given, retain_graph=True)[0]
+        told = stage(given)
+        for direction in heard:
+            yield torch.autograd.grad(told, given, direction.expand_as(told), retain_graph=True)[0]
 
 
 def _of(model: nn.Module, data: Tensor) -> tuple[list[Stage], list[Tensor]]:

@@ -180,7 +180,7 @@ def subnetwork(
     weights = maskable(model)
     if not weights:
         raise InputError("the model has no matrix that a mask could stand on; give a network, such as an INN")
-    vocab = getattr(model.config, "vocab", None) or getattr(model.config, "vocab_size", None)
+    vocab = getattr(model.config, "vocab_size", None) or getattr(model.config, "vocab", None)
     if target.vocab != vocab:
         raise InputError(f"the target is over {target.vocab} symbols and the model reads {vocab}; give the text as the "
                          f"model reads it, and vocab={vocab}")  # fmt: skip

@@ -17,7 +17,7 @@ CORRELATED = 0.9
 NEURON, PCA, BASIS = "neurons", "principal components", "interaction basis"
 FREE, TIED = "inputs of their own", f"inputs correlated by {CORRELATED}"
 PURE, MIXED, EXACT = 0.97, 0.8, 1e-9
-CUTS, SEEN = (8, 16, 32, 64), 1500
+CUTS, SEEN = (8, 16, 32, 64), 1000
 """Directions that are kept of the network that adds; pairs that its basis is of."""
 
 
