@@ -74,7 +74,8 @@ class Quadratic:
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """The answers `[S, p]` to pairs."""
-        return (self.u[:, a] + self.v[:, b]).square().T @ self.w
+        read = nn.functional.embedding(a, self.u.T.contiguous()) + nn.functional.embedding(b, self.v.T.contiguous())
+        return read.square() @ self.w
 
     def without(self, neurons: Tensor | Sequence[int]) -> Quadratic:
         """The network without these neurons."""
