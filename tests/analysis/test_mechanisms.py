@@ -182,8 +182,8 @@ def test_planted_modules_are_found_and_not_where_their_inputs_are_correlated():
     assert purity(basis.into, turn, z) > 0.97
     assert purity(torch.linalg.eigh(f.T @ f)[1].T, turn, z) < 0.8
     assert purity(torch.eye(8).double(), turn, z) < 0.8
-    assert torch.allclose(basis.again(basis.of(f)), f, atol=1e-10)
-    left = [(basis.first(k).again(basis.first(k).of(f)) - f).norm() for k in (2, 5, 8)]
+    assert torch.allclose(basis.restore(basis.coordinates(f)), f, atol=1e-10)
+    left = [(basis.first(k).restore(basis.first(k).coordinates(f)) - f).norm() for k in (2, 5, 8)]
     assert left[0] > left[1] > left[2]
     model, z, turn = planted(0.9)
     assert purity(interaction_basis(model, round=1, data=z).into, turn, z) < 0.8  # the limit, as it is documented
@@ -199,7 +199,7 @@ def test_a_basis_is_what_its_definition_says():
         f = model[1](model[0](x))
     jacobian = model[2].weight.detach() @ basis.back
     assert torch.allclose(basis.edges, jacobian.square())
-    y = basis.of(f)
+    y = basis.coordinates(f)
     covariance = y.T @ y / len(y)
     assert torch.allclose(covariance[:2, :2], torch.diag(basis.importance[:2]), atol=1e-10)
     assert basis.importance[2:].tolist() == pytest.approx([0.0] * 2, abs=1e-12)  # two outputs hear two directions
@@ -218,7 +218,7 @@ def test_a_basis_of_a_graph_gives_the_neurons_back_and_ends_at_its_logits(option
     neurons = tape.last_outputs.transpose(0, 1).flatten(0, 1).flatten(1)
     basis = interaction_basis(model, round=2, data=tokens)
     assert basis.edges.shape[0] == 5
-    assert torch.allclose(basis.again(basis.of(neurons)), neurons.double(), atol=1e-5)
+    assert torch.allclose(basis.restore(basis.coordinates(neurons)), neurons.double(), atol=1e-5)
     assert interaction_basis(model, round=0, data=tokens).edges.shape[0] == basis.into.shape[0] or not options
 
 
@@ -228,6 +228,7 @@ def test_a_basis_of_a_graph_gives_the_neurons_back_and_ends_at_its_logits(option
         (inn.INN(vocab=5, neurons=2, width=4, rounds=1), 2, torch.zeros(2, 60).long(), "no round 2"),
         (inn.INN(vocab=5, neurons=2, width=4, rounds=1), 0, torch.zeros(2, 20).long(), "too few"),
         (nn.Linear(2, 2), 0, torch.zeros(200, 2), "not of a Linear"),
+        (nn.Sequential(nn.Linear(2, 2)), 0, torch.zeros(200, 2), "does not vary"),
     ],
 )
 def test_bases_that_are_not_there_are_refused(model, round, data, said):

@@ -48,11 +48,11 @@ class Basis:
     importance: Tensor
     edges: Tensor
 
-    def of(self, f: Tensor) -> Tensor:
+    def coordinates(self, f: Tensor) -> Tensor:
         """The coordinates `[..., K]` of activations `[..., F]`."""
         return (f.double() - self.mean) @ self.into.T
 
-    def again(self, coordinates: Tensor) -> Tensor:
+    def restore(self, coordinates: Tensor) -> Tensor:
         """Activations `[..., F]` of coordinates `[..., K]`; all K give back what the data did, exactly."""
         return coordinates @ self.back.T + self.mean
 
@@ -78,14 +78,15 @@ def interaction_basis(model: nn.Module, *, round: int, data: Tensor) -> Basis:
         round: from 0; one more than the last is what a graph reads out of its neurons. Of an `nn.Sequential` a module.
         data: what the model reads: tokens `[B, T]`, inputs `[B, T, F]`, or `[S, F]` of an `nn.Sequential`.
 
-    Raises `InputError` for another model, a round that is not there, and fewer than 100 steps of data.
+    Raises `InputError` for another model, a round that is not there, fewer than 100 steps of data, and a layer that does
+    not vary over it.
 
     The cost is that of as many backward passes as there are directions in the layers after it, twice.
 
     >>> layers = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
     >>> x = torch.randn(200, 4)
     >>> basis = interaction_basis(layers, round=1, data=x)
-    >>> bool(torch.allclose(basis.again(basis.of(layers[0](x))), layers[0](x).double()))
+    >>> bool(torch.allclose(basis.restore(basis.coordinates(layers[0](x))), layers[0](x).double()))
     True
     """
     stages, layers = _of(model, data)
@@ -106,6 +107,8 @@ def _basis(stage: Stage, f: Tensor, heard: Tensor) -> tuple[Tensor, Tensor, Tens
     mean = f.mean(0)
     variance, u = torch.linalg.eigh((f - mean).T @ (f - mean) / len(f))
     there = variance > TINY * variance[-1].clamp_min(torch.finfo(f.dtype).tiny)
+    if not bool(there.any()):
+        raise InputError("a layer does not vary over the data, so it has no directions; give other data")
     spread, u = variance[there].sqrt(), u[:, there]
     white = u * spread  # a step of one in any direction is one standard deviation
     m = torch.zeros(len(spread), len(spread), dtype=f.dtype, device=f.device)

@@ -59,7 +59,7 @@ def pure(seed: int, correlation: float, steps: int) -> dict[str, float]:
         NEURON: purity(torch.eye(len(turn), dtype=torch.float64), turn, z),
         PCA: purity(torch.linalg.eigh(f.T @ f)[1].T, turn, z),
         BASIS: purity(basis.into, turn, z),
-        "off": float((basis.again(basis.of(f)) - f).abs().max()),
+        "off": float((basis.restore(basis.coordinates(f)) - f).abs().max()),
     }
 
 
@@ -88,7 +88,7 @@ def added(seed: int, modulus: int, steps: int) -> dict[str, Any]:
         return {
             "whole": accuracy(f),
             PCA: [accuracy((f - basis.mean) @ (c := components[:, :k]) @ c.T + basis.mean) for k in CUTS],
-            BASIS: [accuracy((few := basis.first(k)).again(few.of(f))) for k in CUTS],
+            BASIS: [accuracy((few := basis.first(k)).restore(few.coordinates(f))) for k in CUTS],
         }
 
 
