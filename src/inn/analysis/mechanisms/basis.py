@@ -69,8 +69,8 @@ def interaction_basis(model: nn.Module, *, round: int, data: Tensor) -> Basis:
     is that of one step: what was remembered before it stands still.
 
     Where what two parts of a network compute does not depend on one another, and neither do their inputs, the
-    directions of the one are not those of the other, however they were mixed. **The limit: correlated inputs.**
-    Whitening turns them into one another, and directions are then no purer than the coordinates were.
+    directions of the one are not those of the other, however they were mixed. The limit is correlated inputs: whitening
+    turns them into one another, and directions are then no purer than the coordinates were.
 
     Args:
         model: an `INN` (its end are the logits), a `Graph` (its end is the readout) without a gate, or an
@@ -78,8 +78,8 @@ def interaction_basis(model: nn.Module, *, round: int, data: Tensor) -> Basis:
         round: from 0; one more than the last is what a graph reads out of its neurons. Of an `nn.Sequential` a module.
         data: what the model reads: tokens `[B, T]`, inputs `[B, T, F]`, or `[S, F]` of an `nn.Sequential`.
 
-    Raises `InputError` for another model, a round that is not there, fewer than 100 steps of data, and a layer that does
-    not vary over it.
+    Raises `InputError` for another model, a round that is not there, fewer than 100 steps of data, and a layer that
+    does not vary over it.
 
     The cost is that of as many backward passes as there are directions in the layers after it, twice.
 
