@@ -2,6 +2,7 @@
 
 inn demo                              # the run, in minutes
 python docs/inside.py runs/demo       # measure, and write results and tables
+inn study grokking                    # the second walk, results/grokking.json
 python docs/inside.py                 # the tables alone
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, PAGE = ROOT / "results" / "inside.json", ROOT / "docs" / "inside.md"
+ADDING = ROOT / "results" / "grokking.json"
 SPLITS = ("valid", "test")
 """The finding was made on the first and is tested on the second."""
 CLASS = "upper case"
@@ -151,10 +153,18 @@ def _that_and_which(model: Any, text: Any, lesion: Any, upper: Any) -> Any:
     return torch.cat(found, 1)
 
 
+def read() -> dict[str, Any]:
+    """What was measured for both walks; that of the second is `adding`, as `inn study grokking` keeps it."""
+    first, second = (json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS, ADDING))
+    return {**first, "adding": second["cpu"]}
+
+
 def tables(result: dict[str, Any]) -> dict[str, str]:
     """The tables of the page by name, as Markdown."""
+    from inn_studies.grokking import cut, frequencies, left
     from inn_studies.rows import markdown
 
+    adding = result["adding"]["result"]
     survey, shown = result["surveys"]["valid"], result["capitals"]
     untrained, spread, found = survey["control"]["untrained"], survey["roles"]["hubs"], survey["communities"]
 
@@ -201,6 +211,13 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
         "example": markdown([f"{head}:" for head in heads], [[f"{chance:.2f}" for chance in result["example"]]]),
         "parts": markdown(["without", "bits per symbol:"], parts),
         "source": source(result),
+        "waves": frequencies(adding, "two layers"),
+        "memorised": cut(adding, "two layers"),
+        "graph-waves": frequencies(adding, "graph"),
+        "left": left(adding),
+        "adding": f"`{result['adding']['command']}`, commit {result['adding']['commit']}; "
+        f"{result['adding']['hardware']['cpu']}, torch {result['adding']['versions']['torch']}. Means over "
+        f"{result['adding']['seeds']} seeds ± their standard deviation.",
     }
 
 
@@ -230,7 +247,7 @@ def main(*runs: str) -> None:
     """Measure the run, if one is given, and write the tables."""
     if runs:
         RESULTS.write_text(json.dumps(measure(runs[0]), ensure_ascii=False) + "\n", encoding="utf-8")
-    result = json.loads(RESULTS.read_text(encoding="utf-8"))
+    result = read()
     if PAGE.exists():
         PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), result), encoding="utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import runpy
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "inside.md").read_text(encoding="utf-8")
-RESULT = json.loads((ROOT / "results" / "inside.json").read_text(encoding="utf-8"))
 SCRIPT = runpy.run_path(str(ROOT / "docs" / "inside.py"))
+RESULT = SCRIPT["read"]()
 VALID = RESULT["surveys"]["valid"]
 
 
@@ -98,3 +99,46 @@ def test_the_example_is_one():
     assert whole > 0.5
     assert min(without) == without[1] < 0.3 * whole
     assert SCRIPT["EXAMPLE"].replace("\n", "\\n") in PAGE
+
+
+ADDING = RESULT["adding"]["result"]
+NET, GRAPH = ADDING["net"], ADDING["graph"]
+CLEAN, NOISY, DECAYED = NET
+
+
+def test_two_layers_are_waves_whose_phases_fit():
+    for of in NET[CLEAN]:
+        assert of["test"] > 0.99
+        assert of["single"] > 0.98 > 0.02 > of["begun"]
+        assert of["misaligned"] < 0.05
+        assert of["turned"] == pytest.approx(math.pi / 2, abs=0.2)
+        assert of["used"] == of["possible"]
+
+
+def test_other_neurons_memorise():
+    for of in NET[NOISY]:
+        whole, low, half, high = (of["cuts"][name] for name in ("nothing", "the lowest half", "a random half",
+                                                                "the highest fifth"))  # fmt: skip
+        assert min(whole["taught"], whole["test"]) > 0.9
+        assert low["taught"] < 0.15
+        assert low["right"] > 0.8
+        assert low["test"] > whole["test"]
+        assert high["taught"] > 0.9 > 0.3 > high["test"]
+        assert max(half["taught"], half["test"]) < 0.8
+    assert all(of["cuts"]["nothing"]["taught"] < 0.1 for of in NET[DECAYED])
+
+
+def test_a_graph_adds_by_few_frequencies_though_no_number_is_a_wave():
+    for of in GRAPH[CLEAN]:
+        for what in ("weights", "answers"):
+            assert of[what]["single"] < 0.02
+            assert of[what]["ipr"] > 2.5 * of["untrained"][what]["ipr"]
+        left = of["left"]["answers"]
+        assert left["keys"] < 10
+        assert left["only"] > 0.99 > 0.1 > max(left["others"], left["without"])
+
+
+def test_a_graph_with_wrong_labels_memorises_and_is_not_healed_by_a_cut():
+    for of in GRAPH[NOISY]:
+        assert of["cuts"]["weights"]["nothing"]["taught"] > 0.75
+        assert max(cut["test"] for cuts in of["cuts"].values() for cut in cuts.values()) < 0.3
