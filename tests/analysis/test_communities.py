@@ -14,6 +14,7 @@ from scipy import sparse
 
 from inn.analysis import Connectivity
 from inn.analysis.measures.communities import agreement, communities, expected, modularity, rewired
+from inn.analysis.measures.louvain import louvain
 from inn.system.errors import InputError
 
 LEIDEN = pytest.param(
@@ -120,6 +121,17 @@ def test_modularity_is_that_of_networkx_with_the_diagonal_that_chance_expects():
     for groups in ([[0, 1, 2], [3, 4, 5, 6]], [[0, 5], [1, 2, 3], [4, 6]]):
         theirs = nx.community.modularity(graph, groups) * filled.sum() / weights.sum()
         assert modularity(weights, groups) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array])
+def test_the_search_finds_as_much_as_that_of_networkx(form):
+    ours, theirs = [], []
+    for seed in range(6):
+        weights = np.random.default_rng(seed).random((40, 40)) ** 4  # what chance makes of it, itself included
+        graph = nx.from_numpy_array(weights.T, create_using=nx.DiGraph)
+        ours.append(nx.community.modularity(graph, louvain(form(weights), seed)))
+        theirs.append(nx.community.modularity(graph, nx.community.louvain_communities(graph, seed=seed)))
+    assert np.mean(ours) >= np.mean(theirs)
 
 
 @pytest.mark.parametrize("method", ["louvain", LEIDEN])

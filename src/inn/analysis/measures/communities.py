@@ -12,6 +12,7 @@ from torch import Tensor
 
 from inn.analysis.controls.shuffle import Null
 from inn.analysis.measures import sparse_communities as listed
+from inn.analysis.measures.louvain import louvain
 from inn.analysis.measures.sparse_communities import BALANCING, ratio
 from inn.nn.connectivity import Connectivity
 from inn.system.errors import InputError
@@ -22,10 +23,12 @@ Weights = Any
 """`[N_to, N_from]`, a matrix or a sparse array."""
 LEIDEN = ("leidenalg", "igraph")
 """The packages of the method `leiden`."""
-DRAWS, SPARSE_DRAWS = 200, 29
-"""Random graphs for the null, at most; of a large sparse graph p = 1 / 30 has to do, which takes a minute."""
+DRAWS, LARGE_DRAWS = 200, 29
+"""Random graphs for the null, at most; of a large graph p = 1 / 30 has to do, which takes half a minute."""
+LARGE = 256
+"""Neurons above which a graph is large; one whose weights are a sparse array is, too."""
 REACHED = 10
-"""Random graphs of a sparse one as modular as it is, after which its p-value is decided."""
+"""Random graphs of a large one as modular as it is, after which its p-value is decided."""
 
 
 def communities(
@@ -52,14 +55,15 @@ def communities(
     before (Sinkhorn). So a hub alone is no community.
 
     Of a sparse graph nothing is made dense, and the null also keeps how many each neuron hears and is heard by.
-    Graphs are drawn until the p-value is decided: when ten of them are as modular as it is, p is ten by the number
-    drawn (Besag & Clifford 1991; exact, too), or at the bound.
+    Random graphs of a large graph, one of more than 256 neurons or a sparse array, are drawn until the p-value is
+    decided: when ten of them are as modular as it is, p is ten by the number drawn (Besag & Clifford 1991; exact, too),
+    or at the bound.
 
     Args:
         connectivity: `[N_to, N_from]` weights >= 0; for several rounds give their mean. Or a recording's, whose rounds
             are averaged, or a sparse array of SciPy.
         seed: of the search and of the null.
-        draws: random graphs for the null, at most; 200 when None, 29 of a sparse graph.
+        draws: random graphs for the null, at most; 200 when None, 29 of a large graph.
         method: Louvain (Blondel et al. 2008), or Leiden (Traag et al. 2019), which the packages leidenalg and igraph
             bring and which is then the default.
         report: called with (random graphs drawn, at most to be drawn).
@@ -76,12 +80,12 @@ def communities(
     [[0, 1], [2, 3]]
     """
     weights = _checked(connectivity)
-    few = sparse.issparse(weights)
+    large = sparse.issparse(weights) or len(weights) > LARGE
     if method == "leiden":
         for package in LEIDEN:
             require(package, "method 'leiden'", "leiden")
     method = method or ("leiden" if all(map(optional, LEIDEN)) else "louvain")
-    most = draws if draws is not None else SPARSE_DRAWS if few else DRAWS
+    most = draws if draws is not None else LARGE_DRAWS if large else DRAWS
     groups = _search(method, weights, seed)
     observed = modularity(weights, groups)
     rng = np.random.default_rng(seed)
@@ -92,12 +96,12 @@ def communities(
         other = rewired(weights, rng)
         shuffled.append(modularity(other, _search(method, other, seed)))
         reached += shuffled[-1] >= observed - 1e-12
-        if few and reached == REACHED:
+        if large and reached == REACHED:
             break
     if report is not None:
         report(most, most)
     null = Null.of(observed, shuffled) if shuffled else Null(observed, 0.0, 0.0, 1.0)
-    if few and reached == REACHED:
+    if large and reached == REACHED:
         null = replace(null, p=REACHED / len(shuffled))
     return {"groups": groups, "modularity": observed, "null": asdict(null), "method": method}
 
@@ -213,16 +217,8 @@ def _search(method: str, weights: Weights, seed: int) -> Partition:
         return [[n] for n in range(weights.shape[0])]
     few = sparse.issparse(weights)
     filled = listed.filled(weights) if few else weights + np.diag(expected(weights).diagonal())
-    groups = _leiden(filled, seed) if method == "leiden" else _louvain(filled, seed)
+    groups = _leiden(filled, seed) if method == "leiden" else louvain(filled, seed)
     return sorted((sorted(int(n) for n in group) for group in groups), key=lambda group: (-len(group), group))
-
-
-def _louvain(weights: Weights, seed: int):
-    import networkx as nx
-
-    from_matrix = nx.from_scipy_sparse_array if sparse.issparse(weights) else nx.from_numpy_array
-    graph = from_matrix(weights.T, create_using=nx.DiGraph)  # networkx: from row to column
-    return nx.community.louvain_communities(graph, seed=seed)
 
 
 def _leiden(weights: Weights, seed: int):
