@@ -1,6 +1,7 @@
 """What the neurons do: recordings, lesions, and functions from recordings to tables."""
 
 from inn.analysis.comparison.matching import Matching, match, same_roles
+from inn.analysis.comparison.rsa import Likeness, Point, pseudo_depth, rsa, rsa_curve
 from inn.analysis.controls.paired import PairedDifference, paired_difference
 from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities, shuffled_sources
 from inn.analysis.lesions.cause import LesionCost, bits_under, cost
@@ -14,6 +15,7 @@ from inn.analysis.measures.communities import agreement, communities
 from inn.analysis.measures.contexts import Context, Contexts
 from inn.analysis.measures.degree import effective_degree, received, thresholded_degree
 from inn.analysis.measures.effective import effective_neurons, measure_effective_neurons
+from inn.analysis.measures.hyperactive import hyperactive
 from inn.analysis.measures.impulse import ImpulseResponse, impulse_response
 from inn.analysis.measures.information import Information, information
 from inn.analysis.measures.lens import Lens, logit_lens
@@ -45,6 +47,7 @@ __all__ = [
     "Information",
     "Lens",
     "LesionCost",
+    "Likeness",
     "Matching",
     "Null",
     "Overlap",
@@ -53,6 +56,7 @@ __all__ = [
     "Rule",
     "Phases",
     "Subnetwork",
+    "Point",
     "Tape",
     "Target",
     "Trace",
@@ -73,6 +77,7 @@ __all__ = [
     "forgetful",
     "half_life",
     "half_lives",
+    "hyperactive",
     "importance",
     "impulse_response",
     "information",
@@ -87,10 +92,13 @@ __all__ = [
     "paired_difference",
     "patch",
     "phases",
+    "pseudo_depth",
     "received",
     "record",
     "relabelled",
     "relative",
+    "rsa",
+    "rsa_curve",
     "same_roles",
     "shuffled_identities",
     "shuffled_sources",
