@@ -4,6 +4,9 @@ from inn.analysis.comparison.matching import Matching, match, same_roles
 from inn.analysis.comparison.rsa import Likeness, Point, pseudo_depth, rsa, rsa_curve
 from inn.analysis.controls.paired import PairedDifference, paired_difference
 from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities, shuffled_sources
+from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities
+from inn.analysis.dynamics.fixed import FixedPoints, fixed_points, spectra
+from inn.analysis.dynamics.rollout import Rollout, rollout
 from inn.analysis.lesions.cause import LesionCost, bits_under, cost
 from inn.analysis.lesions.importance import Importance, importance
 from inn.analysis.lesions.kept import kept
@@ -42,6 +45,7 @@ __all__ = [
     "Context",
     "Contexts",
     "Explanation",
+    "FixedPoints",
     "Importance",
     "ImpulseResponse",
     "Information",
@@ -57,6 +61,7 @@ __all__ = [
     "Phases",
     "Subnetwork",
     "Point",
+    "Rollout",
     "Tape",
     "Target",
     "Trace",
@@ -74,6 +79,7 @@ __all__ = [
     "effective_degree",
     "effective_neurons",
     "explain",
+    "fixed_points",
     "forgetful",
     "half_life",
     "half_lives",
@@ -97,6 +103,7 @@ __all__ = [
     "record",
     "relabelled",
     "relative",
+    "rollout",
     "rsa",
     "rsa_curve",
     "same_roles",
@@ -106,6 +113,7 @@ __all__ = [
     "skipped",
     "sparsity",
     "subnetwork",
+    "spectra",
     "symbol_classes",
     "thresholded_degree",
     "time_constants",
