@@ -30,6 +30,7 @@ from inn.analysis.mechanisms.basis import Basis, interaction_basis
 from inn.analysis.mechanisms.spectrum import Phases, ipr, phases
 from inn.analysis.mechanisms.subnetwork import Subnetwork, subnetwork
 from inn.analysis.mechanisms.targets import Target, bigram
+from inn.analysis.measures.wiring import Wiring, edge_sizes, wiring
 from inn.analysis.recording.record import record
 from inn.analysis.recording.trace import Trace, trace
 from inn.analysis.rules.automaton import Automaton, automaton
@@ -65,6 +66,7 @@ __all__ = [
     "Tape",
     "Target",
     "Trace",
+    "Wiring",
     "agreement",
     "automaton",
     "automaton_of",
@@ -76,6 +78,7 @@ __all__ = [
     "cost",
     "cut",
     "decay",
+    "edge_sizes",
     "effective_degree",
     "effective_neurons",
     "explain",
@@ -120,4 +123,5 @@ __all__ = [
     "topology",
     "trace",
     "transplanted",
+    "wiring",
 ]

@@ -37,6 +37,7 @@ ENTRIES: dict[int | str, str] = {
     29: "association:Association",
     30: "spiking:Spiking",
     31: "generated:Generated",
+    32: "circuit:Circuit",
     33: "spikes:SpikeCoding",
     35: "searching:Searching",
     34: "bigrams:Bigrams",
