@@ -14,7 +14,7 @@ from inn.analysis.lesions.lesion import averaging, cut, forgetful, mean_replaced
 from inn.analysis.lesions.patch import Patch, patch, transplanted
 from inn.analysis.measures.activity import relative, sparsity
 from inn.analysis.measures.classes import symbol_classes
-from inn.analysis.measures.communities import agreement, communities
+from inn.analysis.measures.communities import agreement, communities, normalised_information
 from inn.analysis.measures.contexts import Context, Contexts
 from inn.analysis.measures.degree import effective_degree, received, thresholded_degree
 from inn.analysis.measures.effective import effective_neurons, measure_effective_neurons
@@ -24,6 +24,7 @@ from inn.analysis.measures.information import Information, information
 from inn.analysis.measures.lens import Lens, logit_lens
 from inn.analysis.measures.overlap import Overlap, overlap
 from inn.analysis.measures.similarity import cka
+from inn.analysis.measures.specialisation import Specialisation, specialisation
 from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
 from inn.analysis.measures.topology import topology
 from inn.analysis.mechanisms.basis import Basis, interaction_basis
@@ -36,6 +37,7 @@ from inn.analysis.recording.trace import Trace, trace
 from inn.analysis.rules.automaton import Automaton, automaton
 from inn.analysis.rules.counting import automaton_of
 from inn.analysis.rules.explain import Explanation, Rule, explain
+from inn.analysis.skills import Localisation, Skills, skills
 from inn.nn.connectivity import Connectivity
 from inn.nn.tape import Tape
 
@@ -53,6 +55,7 @@ __all__ = [
     "Lens",
     "LesionCost",
     "Likeness",
+    "Localisation",
     "Matching",
     "Null",
     "Overlap",
@@ -63,6 +66,8 @@ __all__ = [
     "Subnetwork",
     "Point",
     "Rollout",
+    "Skills",
+    "Specialisation",
     "Tape",
     "Target",
     "Trace",
@@ -97,6 +102,7 @@ __all__ = [
     "match",
     "mean_replaced",
     "measure_effective_neurons",
+    "normalised_information",
     "overlap",
     "paired_difference",
     "patch",
@@ -113,9 +119,11 @@ __all__ = [
     "shuffled_identities",
     "shuffled_sources",
     "silenced",
+    "skills",
     "skipped",
     "sparsity",
     "subnetwork",
+    "specialisation",
     "spectra",
     "symbol_classes",
     "thresholded_degree",

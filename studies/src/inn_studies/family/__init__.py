@@ -31,6 +31,7 @@ ENTRIES: dict[int | str, str] = {
     21: "modalities:Modalities",
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",
+    24: "modules:Modules",
     26: "elm:Elm",
     27: "memorising:Memorising",
     28: "protecting:Protecting",
