@@ -33,8 +33,7 @@ class Localisation:
     Attributes:
         groups: of neurons.
         bits: `[G, data]` more bits per target on each data set without each group.
-        null: of how concentrated that is, the mean share of a group's cost that falls on one data set: groups of the
-            same sizes, drawn at random.
+        null: of how far apart they are (`lead`): groups of the same sizes, drawn at random.
     """
 
     groups: list[list[int]]
@@ -132,8 +131,8 @@ def skills(
     for _ in range(lesions):
         order = rng.permutation(neurons).tolist()
         random = [[order.pop() for _ in group] for group in groups]
-        drawn.append(concentration(costs(model, readings, random)))
-    null = Null.of(concentration(bits), drawn) if drawn else Null(concentration(bits), 0.0, 0.0, 1.0)
+        drawn.append(lead(costs(model, readings, random)))
+    null = Null.of(lead(bits), drawn) if drawn else Null(lead(bits), 0.0, 0.0, 1.0)
     return Skills(list(of), data, needs, weights, likeness(needs), found, same, Localisation(groups, bits.T, null))
 
 
@@ -216,15 +215,14 @@ def grouped(labels: Sequence[Any]) -> list[list[int]]:
     return list(found.values())
 
 
-def concentration(bits: Tensor) -> float:
-    """The mean share of a group's cost that falls on the data set that needs it most, of costs `[data, G]`.
+def lead(bits: Tensor) -> float:
+    """By how many bits a group is needed more by the data set that needs it most than by the others, on average.
 
-    >>> concentration(torch.tensor([[1.0, 0.5], [0.0, 0.5]]))
-    0.75
+    >>> lead(torch.tensor([[1.0, 0.5], [0.0, 0.5]]))  # [data, G]
+    0.5
     """
-    positive = bits.clamp_min(0)
-    total = positive.sum(0)
-    return float((positive.amax(0) / total.clamp_min(1e-300))[total > 0].mean()) if bool((total > 0).any()) else 0.0
+    most = bits.amax(0)
+    return float((most - (bits.sum(0) - most) / (len(bits) - 1)).mean())
 
 
 def _reading(model: Neurons, given: Data, symbols: int) -> Reading:

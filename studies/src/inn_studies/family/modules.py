@@ -86,14 +86,14 @@ def _tuned(whole: Any, found: Any, count: int, steps: int, seed: int) -> dict[st
     for name, some in chosen.items():
         model, there = deepcopy(whole), torch.zeros(neurons)
         there[some] = 1.0
+        inside = {id(p) for p in model.graph.parameters() if p.ndim > 1 and len(p) == neurons}
         masks = {
-            key: there.view(-1, *[1] * (p.ndim - 1)) if p.ndim > 1 and len(p) == neurons else torch.zeros(())
-            for key, p in model.graph.named_parameters(prefix="graph")
+            key: there.view(-1, *[1] * (p.ndim - 1)) if id(p) in inside else torch.zeros(())
+            for key, p in model.named_parameters()
         }
-        masks = {key: masks.get(key, torch.zeros(())) for key, _ in model.named_parameters()}
         if some:
             sources.trained(model, {"new": new(7, 400)}, steps, seed, masks)
-        bits[name] = evaluate_examples(model.eval(), new(8, 200)).loss / float(np.log(2))
+        bits[name] = evaluate_examples(model.eval(), new(8, 200)).nats / float(np.log(2))
     return bits
 
 
