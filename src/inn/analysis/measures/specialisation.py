@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from inn.analysis.controls.shuffle import Null
 from inn.analysis.measures.activity import sparsity
 from inn.analysis.measures.communities import communities
 from inn.analysis.measures.information import BLOCK
@@ -28,7 +29,8 @@ class Specialisation:
             of the skill than at another; 0.5 where it tells nothing.
         null: `[C, N]` the 95th percentile of how far from 0.5 it is when blocks of labels are shuffled.
         sparsity: `[N]` share of steps at which a neuron is less active than a tenth of the average neuron.
-        partition: `communities` of who is active with whom, the correlations above 0 of activities.
+        partition: groups of neurons that are active together, as `communities` has them; its null are activities that
+            are moved in time, each neuron's by itself.
     """
 
     names: list[str]
@@ -58,7 +60,7 @@ def specialisation(
         activity: `[S, N]`, as a tape or a trace has it, of steps in their order.
         skills: `[S]` the name of the skill of each step.
         block: steps whose labels are moved together in the null: neighbours are not independent.
-        shuffles: of the null.
+        shuffles: of each null.
         seed: of the shuffles and of the search for communities.
 
     Raises:
@@ -90,8 +92,14 @@ def specialisation(
         order = torch.cat([pieces[i] for i in torch.randperm(len(pieces), generator=generator).tolist()])
         far.append((_aurocs(ranks, labels[order], len(names)) - 0.5).abs())
     null = torch.stack(far).quantile(0.95, dim=0) if far else torch.zeros(len(names), x.shape[1])
+    groups, moved = communities(together(x), seed, draws=0), []
+    for _ in range(shuffles):
+        by = torch.randint(len(x), (x.shape[1],), generator=generator)
+        other = x.gather(0, (torch.arange(len(x))[:, None] + by) % len(x))
+        moved.append(communities(together(other), seed, draws=0)["modularity"])
+    groups["null"] = asdict(Null.of(groups["modularity"], moved or [0.0]))
     quiet = torch.stack([sparsity(one[:, None], 0.1) for one in (x / x.mean().clamp_min(1e-300)).T])
-    return Specialisation(names, _aurocs(ranks, labels, len(names)), null, quiet, communities(together(x), seed))
+    return Specialisation(names, _aurocs(ranks, labels, len(names)), null, quiet, groups)
 
 
 def together(activity: Tensor) -> np.ndarray:

@@ -122,8 +122,8 @@ class Alike(Entry):
         return (
             f"half of a layer's units picks the other half out of those of all layers in "
             f"{mean(result, TRAINED, OTHER):.0%}, before training in {mean(result, UNTRAINED, OTHER):.0%}: what is "
-            "known better may be more alike than what is nearer. With Pearson's correlation over units, as in the paper, a "
-            f"rotation changes the similarity by {mean(result, TRAINED, PEARSON):.3f}: only responses less each unit's "
-            f"mean are blind to it. An eighth of the units has {mean(result, TRAINED, EIGHTH):.3f} of "
+            "known better may be more alike than what is nearer. With Pearson's correlation over units, as in the "
+            f"paper, a rotation changes it by {mean(result, TRAINED, PEARSON):.3f}: only responses less the "
+            f"mean of each unit are blind to it. An eighth of the units has {mean(result, TRAINED, EIGHTH):.3f} of "
             f"{mean(result, TRAINED, FULL):.3f}."
         )

@@ -18,7 +18,7 @@ UNITS, NOISES, BATCH, RATE, SILENT = 50, 10, 128, 3e-3, 0.1
 """Of the network; a tenth of the units is silent in each stretch that it learns on."""
 BLUR, FIRST, STEPS = 0.2, 20.0, 12
 """Of the Sinkhorn divergence: the last ε is the blur squared, the first is larger, and there are so many."""
-KICKS, SETS, DWELLS, SWITCHES = 2, 12, 8, 1
+KICKS, SETS, DWELLS, SWITCHES = 2, 9, 8, 1
 """Units of a set, random sets; steps from a switch from which the state dwells, and up to which it switches."""
 OFF, LONGER, SAME = 0.10, 1.5, 1.3
 MODEL, KICK, RANDOM = "network", "kick units", "random living units (median)"
@@ -209,7 +209,7 @@ class Emulated(Entry):
     score = "how far the frequencies of symbols after symbols are off; steps between switches; how lesions change them"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
-        given = {"steps": size.of(2, 1000), "read": size.of(40, 1000), "sets": size.of(2, SETS)}
+        given = {"steps": size.of(2, 800), "read": size.of(40, 800), "sets": size.of(2, SETS)}
         cases = {f"network {seed}": {"seed": seed, **given} for seed in range(1, seeds + 1)}
         found = list(lab.compute(imitated, cases).values())
 

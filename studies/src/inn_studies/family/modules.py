@@ -17,36 +17,41 @@ RECOVERED, DECIDED = 0.8, 0.05
 SOURCES, SHUFFLES = 6, 10
 
 
-def told(seed: int, count: int, steps: int, tuned: int, draws: int) -> dict[str, Any]:
-    """What `skills` tells of both models, and what tuning neurons of the second gives (for `Lab.compute`)."""
+def planted(seed: int, count: int, steps: int, draws: int) -> dict[str, Any]:
+    """What `skills` tells of models trained alone and merged, whose parts are known (a function for `Lab.compute`)."""
+    import torch
+
+    from inn.analysis import skills
+    from inn.analysis.skills import communities_of
+    from inn_studies.family import sources
+
+    merged = sources.side_by_side(count, steps, seed)
+    labels = [n // sources.NEURONS for n in range(merged.config.neurons)]
+    found = skills(merged, sources.sources(count, seed), labels=labels, draws=draws, lesions=0, seed=seed)
+    rng, shuffled = np.random.default_rng(seed), []
+    for _ in range(SHUFFLES):
+        needs = torch.stack([need[torch.from_numpy(rng.permutation(len(labels)))] for need in found.needs])
+        shuffled.append(communities_of(needs, draws=draws, seed=seed)["null"]["p"])
+    return {**_row(found), "shuffled": shuffled}
+
+
+def complete(seed: int, count: int, steps: int, tuned: int, draws: int) -> dict[str, Any]:
+    """The same of one model of as many neurons, which all hear one another, beside who listens to whom; and tuned."""
     import torch
 
     from inn.analysis import communities, record, skills
-    from inn.analysis.skills import agrees
     from inn_studies.family import sources
 
-    data = sources.sources(count, seed)
-    merged = sources.side_by_side(count, steps, seed)
-    labels = [n // sources.NEURONS for n in range(merged.config.neurons)]
-    planted = skills(merged, data, labels=labels, draws=draws, lesions=0, seed=seed)
-    rng, shuffled = np.random.default_rng(seed), []
-    for _ in range(SHUFFLES):
-        needs = torch.stack([need[torch.from_numpy(rng.permutation(len(labels)))] for need in planted.needs])
-        shuffled.append(_p(needs, draws, seed))
-    whole = sources.at_once(count, steps, seed)
+    data, whole = sources.sources(count, seed), sources.at_once(count, steps, seed)
     with torch.no_grad(), record(whole, "routing") as tape:
         for examples in data.values():
             whole(torch.from_numpy(examples.padded()[0]))
     heard = communities(tape.connectivity(), seed, draws=draws)
     label_of = {n: g for g, group in enumerate(heard["groups"]) for n in group}
-    found = skills(whole, data, labels=[label_of[n] for n in range(len(labels))], draws=draws, lesions=0, seed=seed)
-    return {
-        PLANTED: _row(planted), COMPLETE: {**_row(found), "routing p": heard["null"]["p"]},
-        SHUFFLED: {P: shuffled},
-        "groups": [len(g) for g in found.communities["groups"]],
-        "tuned": _tuned(whole, found, count, tuned, seed),
-        "chance": agrees(planted.communities["groups"], labels, draws=draws, seed=seed)["ari"].mean,
-    }  # fmt: skip
+    labels = [label_of[n] for n in range(whole.config.neurons)]
+    found = skills(whole, data, labels=labels, draws=draws, lesions=0, seed=seed)
+    return {**_row(found), "groups": [len(g) for g in found.communities["groups"]], "routing p": heard["null"]["p"],
+            "tuned": _tuned(whole, found, count, tuned, seed)}  # fmt: skip
 
 
 def _row(found: Any) -> dict[str, float]:
@@ -55,13 +60,6 @@ def _row(found: Any) -> dict[str, float]:
         NMI: found.agreement["nmi"].observed, CHANCE: found.agreement["nmi"].mean,
         P: found.communities["null"]["p"],
     }  # fmt: skip
-
-
-def _p(needs: Any, draws: int, seed: int) -> float:
-    """The p-value of communities of neurons with these needs."""
-    from inn.analysis.skills import communities_of
-
-    return communities_of(needs, draws=draws, seed=seed)["null"]["p"]
 
 
 def _tuned(whole: Any, found: Any, count: int, steps: int, seed: int) -> dict[str, float]:
@@ -115,19 +113,19 @@ class Modules(Entry):
     score = "agreement of communities with labels, and bits per symbol of a new source after tuning"
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
-        given = {"count": size.of(2, SOURCES), "steps": size.of(2, 300), "tuned": size.of(1, 100),
-                 "draws": size.of(5, 99)}  # fmt: skip
-        cases = {f"seed {seed}": {"seed": seed, **given} for seed in range(1, seeds + 1)}
-        found = list(lab.compute(told, cases).values())
-        rows = [row(label, {test: [f[label][test] for f in found] for test in (ARI, "p of ARI", NMI, CHANCE, P)})
-                for label in (PLANTED, COMPLETE)]  # fmt: skip
-        rows.append(row(SHUFFLED, {P: [p for f in found for p in f[SHUFFLED][P]]}, control=True))
+        given = {"count": size.of(2, SOURCES), "steps": size.of(2, 200), "draws": size.of(5, 59)}
+        each = range(1, seeds + 1)
+        merged = list(lab.compute(planted, {f"planted {s}": {"seed": s, **given} for s in each}).values())
+        given["tuned"] = size.of(1, 100)
+        whole = list(lab.compute(complete, {f"complete {s}": {"seed": s, **given} for s in each}).values())
+        rows = [row(label, {test: [f[test] for f in found] for test in (ARI, "p of ARI", NMI, CHANCE, P)})
+                for label, found in ((PLANTED, merged), (COMPLETE, whole))]  # fmt: skip
+        rows.append(row(SHUFFLED, {P: [p for f in merged for p in f["shuffled"]]}, control=True))
         rows += [
-            row(f"complete graph tuned: {name}", {"bits": [f["tuned"][name] for f in found]}, control=name != OWN)
+            row(f"complete graph tuned: {name}", {"bits": [f["tuned"][name] for f in whole]}, control=name != OWN)
             for name in (WHOLE, OWN, RANDOM, ALL)
         ]
-        return {"rows": rows, "groups": [f["groups"] for f in found],
-                "routing": [f[COMPLETE]["routing p"] for f in found]}  # fmt: skip
+        return {"rows": rows, "groups": [f["groups"] for f in whole], "routing": [f["routing p"] for f in whole]}
 
     def criteria(self, result: dict[str, Any]) -> list[Criterion]:
         ari, p = (scores(result, PLANTED, test) for test in (ARI, P))
