@@ -8,7 +8,7 @@ import torch
 
 import inn
 from inn.analysis import normalised_information, skills, specialisation
-from inn.analysis.skills import agrees, communities_of
+from inn.analysis.measures.skills import agrees, communities_of
 from inn.config.rivals import LSTMConfig
 from inn.data.examples import Examples
 from inn.models.lstm import LSTM
@@ -80,7 +80,7 @@ def test_agreement_has_the_chance_of_shuffled_labels_beside_it():
 
 def test_how_special_neurons_are():
     rng = torch.Generator().manual_seed(0)
-    of = np.tile(np.repeat(["add", "copy", "add", "rest"], 25), 10)
+    of = np.repeat(np.random.default_rng(0).permutation(["add", "copy", "add", "rest"] * 25), 10)
     activity = torch.rand(1000, 7, generator=rng, dtype=torch.float64)
     activity[:, [1, 2, 4]] += 2.0 * torch.from_numpy(of == "copy")[:, None]
     activity[:, 5:] += 2.0 * torch.from_numpy(of == "rest")[:, None]

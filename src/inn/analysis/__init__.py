@@ -24,6 +24,7 @@ from inn.analysis.measures.information import Information, information
 from inn.analysis.measures.lens import Lens, logit_lens
 from inn.analysis.measures.overlap import Overlap, overlap
 from inn.analysis.measures.similarity import cka
+from inn.analysis.measures.skills import Localisation, Skills, skills
 from inn.analysis.measures.specialisation import Specialisation, specialisation
 from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
 from inn.analysis.measures.topology import topology

@@ -16,13 +16,15 @@ from inn.cli.common import JSON_HELP, console, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError, lookup
 from inn_studies import STUDIES, open_study
+from inn_studies.family import NAMES
 
 if TYPE_CHECKING:
     from inn_studies.study import Study
 
 USAGE = (
     "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report "
-    "or inn study where [--rows A,B] ... or inn study family [--only 26,30] ... or inn study models [NAME ...] ..."
+    "or inn study where [--rows A,B] ... or inn study family [--only 26,30] ... or inn study hmm|skills ..., some of those, "
+    "or inn study models [NAME ...] ..."
 )
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
@@ -45,6 +47,10 @@ def main(argv: list[str]) -> int:
         from inn_studies.family.command import main as family
 
         return family(argv[1:])
+    if argv and argv[0] in NAMES:
+        from inn_studies.family.command import main as family
+
+        return family(["--only", NAMES[argv[0]], *argv[1:]])
     args = parse(argv)
     if args.report:
         from inn_studies.family.command import write_page as write_family

@@ -54,6 +54,10 @@ ENTRIES: dict[int | str, str] = {
 A module is imported when its entry is asked for."""
 
 
+NAMES = {"hmm": "36", "skills": "6,24"}
+"""Entries that are a command of their own, `inn study hmm`, too."""
+
+
 def in_order(numbers: Iterable[int | str]) -> list[int | str]:
     """Numbers of entries from the lowest, `1b` behind 1.
 

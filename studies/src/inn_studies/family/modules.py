@@ -22,7 +22,7 @@ def planted(seed: int, count: int, steps: int, draws: int) -> dict[str, Any]:
     import torch
 
     from inn.analysis import skills
-    from inn.analysis.skills import communities_of
+    from inn.analysis.measures.skills import communities_of
     from inn_studies.family import sources
 
     merged = sources.side_by_side(count, steps, seed)
