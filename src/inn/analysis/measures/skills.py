@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from inn.analysis.controls.shuffle import Null
-from inn.analysis.lesions.cause import bits_under, unlesioned
+from inn.analysis.lesions.cause import bits_under, unlesioned, worth_of
+from inn.analysis.lesions.importance import importance
 from inn.analysis.lesions.lesion import silenced
 from inn.analysis.measures.communities import agreement, communities, normalised_information
 from inn.analysis.recording.sequences import sequences
@@ -48,7 +49,7 @@ class Skills:
     Attributes:
         names: of the skills, S.
         data: names of the data sets.
-        needs: `[data, N]` more bits per target on each without each neuron.
+        needs: `[data, N]` more bits per target on each without each neuron, or Shapley values in bits.
         weights: `[S, N]` how much of what a skill needs each neuron is: rows sum to 1.
         network: `[N, N]` how alike what two neurons are needed for is, 0 to 1.
         communities: of that network, see `communities_of`.
@@ -74,6 +75,7 @@ def skills(
     of: Mapping[str, Sequence[str]] | None = None,
     labels: Sequence[Any] | None = None,
     symbols: int = 2048,
+    pairs: int = 0,
     draws: int = 200,
     lesions: int = 19,
     seed: int = 0,
@@ -91,10 +93,13 @@ def skills(
         of: the data sets that belong to each skill; when not given each data set is a skill.
         labels: `[N]` what each neuron is said to belong to, to compare communities with.
         symbols: of each data set that are read, about.
+        pairs: 0: a neuron is needed by what silencing it alone costs, which misses those that stand in for one another;
+            2 or more: by its Shapley value over so many pairs of orders (`importance`), which does not and takes
+            2 x pairs times as long.
         draws: random graphs, and shuffles of labels, for the nulls.
         lesions: random groups for the null of the localisation.
         seed: of all draws.
-        report: called with (lesions done, lesions to do).
+        report: called with (lesions done, lesions to do) while neurons are silenced one by one.
 
     Raises:
         InputError: for fewer than two tasks, a skill of data sets that are not there, labels that are not one for each
@@ -119,7 +124,13 @@ def skills(
         raise InputError(f"labels must be one for each of {neurons} neurons, not {len(labels)}")
     readings = {name: _reading(model, given, symbols) for name, given in tasks.items()}
     rng = np.random.default_rng(seed)
-    needs = costs(model, readings, [[n] for n in range(neurons)], report)
+    needs = (
+        torch.tensor(
+            [importance(worth_of(model, r), neurons, pairs=pairs, seed=seed).values for r in readings.values()]
+        ).double()
+        if pairs
+        else costs(model, readings, [[n] for n in range(neurons)], report)
+    )
     positive = needs.clamp_min(0)
     chosen = torch.tensor([[float(name in of[skill]) for name in data] for skill in of], dtype=torch.float64)
     weights = chosen @ (positive / positive.sum(1, keepdim=True).clamp_min(1e-300)) / chosen.sum(1, keepdim=True)
@@ -132,8 +143,16 @@ def skills(
         order = rng.permutation(neurons).tolist()
         random = [[order.pop() for _ in group] for group in groups]
         drawn.append(lead(costs(model, readings, random)))
-    null = Null.of(lead(bits), drawn) if drawn else Null(lead(bits), 0.0, 0.0, 1.0)
-    return Skills(list(of), data, needs, weights, likeness(needs), found, same, Localisation(groups, bits.T, null))
+    return Skills(
+        list(of),
+        data,
+        needs,
+        weights,
+        likeness(needs),
+        found,
+        same,
+        Localisation(groups, bits.T, _null(lead(bits), drawn)),
+    )
 
 
 def communities_of(needs: Tensor, *, draws: int = 200, seed: int = 0) -> dict[str, Any]:
@@ -152,7 +171,7 @@ def communities_of(needs: Tensor, *, draws: int = 200, seed: int = 0) -> dict[st
     for _ in range(draws):
         dealt = torch.stack([need[torch.from_numpy(rng.permutation(len(need)))] for need in needs])
         shuffled.append(communities(likeness(dealt), seed, draws=0)["modularity"])
-    return {**found, "null": asdict(Null.of(found["modularity"], shuffled or [0.0]))}
+    return {**found, "null": asdict(_null(found["modularity"], shuffled))}
 
 
 def costs(
@@ -199,7 +218,7 @@ def agrees(
     orders = [rng.permutation(len(labels)) for _ in range(draws)]
     for name, statistic in (("ari", agreement), ("nmi", normalised_information)):
         shuffled = [statistic(groups, grouped([labels[n] for n in order])) for order in orders]
-        found[name] = Null.of(statistic(groups, grouped(labels)), shuffled)
+        found[name] = _null(statistic(groups, grouped(labels)), shuffled)
     return found
 
 
@@ -223,6 +242,11 @@ def lead(bits: Tensor) -> float:
     """
     most = bits.amax(0)
     return float((most - (bits.sum(0) - most) / (len(bits) - 1)).mean())
+
+
+def _null(observed: float, drawn: Sequence[float]) -> Null:
+    """With what was drawn; where nothing was, p is 1."""
+    return Null.of(observed, drawn) if drawn else Null(observed, 0.0, 0.0, 1.0)
 
 
 def _reading(model: Neurons, given: Data, symbols: int) -> Reading:

@@ -132,22 +132,25 @@ def dwelling(model: Imitator, steps: int, seed: int, lesion: dict[int, float] | 
 def kick_units(model: Imitator, steps: int, seed: int) -> tuple[list[int], list[int]]:
     """The units that push most where the state switches, beside where it dwells, the first ones first; and the living.
 
-    What a unit pushes by is its activity times the size of the weights by which it is heard; where the state dwells it
-    is that of the hidden state in which it is more.
+    What a unit pushes by at a switch is by how much more active it is than in the state that is left, times how far its
+    weights lead from the one to the other; of switches in both directions the sum.
     """
     from inn.analysis import rollout
 
     states = rollout(model, steps, noise=1.0, streams=24, seed=seed).states[:, 1 + steps // 8 :].detach()
     h, first = states.numpy(), evidence(model, states) > 0
-    away = np.full(first.shape, steps)
-    for row_, now in zip(away, first):
+    away, towards = np.full(first.shape, steps), np.zeros(first.shape, bool)
+    for row_, to, now in zip(away, towards, first):
         if len(at := np.flatnonzero(now[1:] != now[:-1]) + 1):
-            row_[:] = np.abs(np.arange(len(now))[:, None] - at).min(1)
+            far = np.abs(np.arange(len(now))[:, None] - at)
+            row_[:], to[:] = far.min(1), now[at[far.argmin(1)]]
     switching, still = away <= SWITCHES, away > DWELLS
-    if not all((still & of).any() for of in (first, ~first)) or not switching.any():
+    groups = [still & first, still & ~first, switching & towards, switching & ~towards]
+    if not all(of.any() for of in groups):
         return [], []
-    at_rest = np.maximum(h[still & first].mean(0), h[still & ~first].mean(0))
-    push = (h[switching].mean(0) - at_rest) * model.own.weight.detach().norm(dim=0).numpy()
+    one, other, to_one, to_other = (h[of].mean(0) for of in groups)
+    across = model.own.weight.detach().numpy().T @ (one - other)
+    push = (to_one - other) * across - (to_other - one) * across
     spread = h.std((0, 1))
     living = np.flatnonzero(spread > 1e-3 * spread.max())
     return [int(n) for n in np.argsort(-push) if n in living][:KICKS], living.tolist()

@@ -12,9 +12,10 @@ from inn_studies.lab import Lab
 PLANTED, COMPLETE = "parts trained alone, merged", "complete graph, trained on all"
 SHUFFLED = "the merged one's importance, shuffled"
 ARI, NMI, CHANCE, P = "ARI", "NMI", "NMI of shuffled labels", "p of the communities"
+ALONE = "ARI, silenced one by one"
 WHOLE, OWN, RANDOM, ALL = "before", "a community", "as many at random", "all neurons"
 RECOVERED, DECIDED = 0.8, 0.05
-SOURCES, SHUFFLES = 6, 10
+SOURCES, SHUFFLES, PAIRS = 4, 10, 3
 
 
 def planted(seed: int, count: int, steps: int, draws: int) -> dict[str, Any]:
@@ -27,12 +28,14 @@ def planted(seed: int, count: int, steps: int, draws: int) -> dict[str, Any]:
 
     merged = sources.side_by_side(count, steps, seed)
     labels = [n // sources.NEURONS for n in range(merged.config.neurons)]
-    found = skills(merged, sources.sources(count, seed), labels=labels, draws=draws, lesions=0, seed=seed)
+    data = sources.sources(count, seed)
+    alone = skills(merged, data, labels=labels, symbols=512, draws=0, lesions=0, seed=seed)
+    found = skills(merged, data, labels=labels, symbols=512, pairs=PAIRS, draws=draws, lesions=0, seed=seed)
     rng, shuffled = np.random.default_rng(seed), []
     for _ in range(SHUFFLES):
         needs = torch.stack([need[torch.from_numpy(rng.permutation(len(labels)))] for need in found.needs])
         shuffled.append(communities_of(needs, draws=draws, seed=seed)["null"]["p"])
-    return {**_row(found), "shuffled": shuffled}
+    return {**_row(found), "shuffled": shuffled, ALONE: alone.agreement["ari"].observed}
 
 
 def complete(seed: int, count: int, steps: int, tuned: int, draws: int) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def complete(seed: int, count: int, steps: int, tuned: int, draws: int) -> dict[
     heard = communities(tape.connectivity(), seed, draws=draws)
     label_of = {n: g for g, group in enumerate(heard["groups"]) for n in group}
     labels = [label_of[n] for n in range(whole.config.neurons)]
-    found = skills(whole, data, labels=labels, draws=draws, lesions=0, seed=seed)
+    found = skills(whole, data, labels=labels, symbols=512, pairs=PAIRS, draws=draws, lesions=0, seed=seed)
     return {**_row(found), "groups": [len(g) for g in found.communities["groups"]], "routing p": heard["null"]["p"],
             "tuned": _tuned(whole, found, count, tuned, seed)}  # fmt: skip
 
@@ -120,6 +123,7 @@ class Modules(Entry):
         whole = list(lab.compute(complete, {f"complete {s}": {"seed": s, **given} for s in each}).values())
         rows = [row(label, {test: [f[test] for f in found] for test in (ARI, "p of ARI", NMI, CHANCE, P)})
                 for label, found in ((PLANTED, merged), (COMPLETE, whole))]  # fmt: skip
+        rows[0]["scores"][ALONE] = [f[ALONE] for f in merged]
         rows.append(row(SHUFFLED, {P: [p for f in merged for p in f["shuffled"]]}, control=True))
         rows += [
             row(f"complete graph tuned: {name}", {"bits": [f["tuned"][name] for f in whole]}, control=name != OWN)
@@ -143,7 +147,9 @@ class Modules(Entry):
     def found(self, result: dict[str, Any]) -> str:
         bits = {name: mean(result, f"complete graph tuned: {name}", "bits") for name in (WHOLE, OWN, RANDOM, ALL)}
         return (
-            f"in the complete graph the neurons that are needed together and those that listen to one another agree "
+            f"by what silencing one neuron costs the ARI is {mean(result, PLANTED, ALONE):.2f}: those that stand in for "
+            "one another are not missed. So importance is Shapley's here. In the complete graph the neurons that are "
+            "needed together and those that listen to one another agree "
             f"with ARI {mean(result, COMPLETE, ARI):.2f} and NMI {mean(result, COMPLETE, NMI):.2f}, where chance has "
             f"an NMI of {mean(result, COMPLETE, CHANCE):.2f} (p of the ARI: "
             f"{', '.join(f'{p:.2f}' for p in scores(result, COMPLETE, 'p of ARI'))}). A new source takes "
