@@ -52,6 +52,9 @@ def test_parts_that_were_planted_are_found_and_each_is_needed_by_its_own(both: i
     assert found.localisation.null.observed >= found.localisation.null.high
     assert found.weights.sum(1).tolist() == pytest.approx([1, 1])
     assert found.weights[0, :2].sum() > 0.8
+    fair = skills(both, tasks, labels="aabb", pairs=2, draws=0, lesions=0)  # of four neurons all coalitions: exact
+    assert fair.communities["groups"] == [[0, 1], [2, 3]]
+    assert fair.agreement["ari"].observed == fair.agreement["ari"].p == 1
     one = skills(both, tasks, of={"all": ["low", "high"]}, draws=0, lesions=0)
     assert torch.allclose(one.weights, found.weights.mean(0, keepdim=True))
     assert one.agreement == {}

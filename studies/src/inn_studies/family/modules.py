@@ -147,9 +147,9 @@ class Modules(Entry):
     def found(self, result: dict[str, Any]) -> str:
         bits = {name: mean(result, f"complete graph tuned: {name}", "bits") for name in (WHOLE, OWN, RANDOM, ALL)}
         return (
-            f"by what silencing one neuron costs the ARI is {mean(result, PLANTED, ALONE):.2f}: those that stand in for "
-            "one another are not missed. So importance is Shapley's here. In the complete graph the neurons that are "
-            "needed together and those that listen to one another agree "
+            f"by what silencing a neuron costs the ARI is {mean(result, PLANTED, ALONE):.2f}: what stands in for one "
+            "another is not missed. So importance is Shapley's here. In the complete graph the neurons that are needed "
+            "together and those that listen to one another agree "
             f"with ARI {mean(result, COMPLETE, ARI):.2f} and NMI {mean(result, COMPLETE, NMI):.2f}, where chance has "
             f"an NMI of {mean(result, COMPLETE, CHANCE):.2f} (p of the ARI: "
             f"{', '.join(f'{p:.2f}' for p in scores(result, COMPLETE, 'p of ARI'))}). A new source takes "
