@@ -213,7 +213,8 @@ class Emulated(Entry):
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         given = {"steps": size.of(2, 800), "read": size.of(40, 800), "sets": size.of(2, SETS)}
-        cases = {f"network {seed}": {"seed": seed, **given} for seed in range(1, seeds + 1)}
+        # The way to find the units was chosen on the seeds before 4.
+        cases = {f"network {seed}": {"seed": seed, **given} for seed in range(4, 4 + seeds)}
         found = list(lab.compute(imitated, cases).values())
 
         def median(name: str) -> list[float]:
