@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,8 @@ def test_likeness_is_spearmans_over_pairs_of_stimuli_whatever_the_basis():
     _, one, other, _ = seen()
     found = rsa(one, other, draws=50)
     pairs = np.triu_indices(40, 1)
-    for metric, centre in (("cosine", 0), ("pearson", 1)):
+    metrics: tuple[tuple[Literal["cosine", "pearson"], int], ...] = (("cosine", 0), ("pearson", 1))
+    for metric, centre in metrics:
         x, y = (a - a.mean(centre, keepdims=True) for a in (one, other))
         plain = spearmanr(*((z @ z.T / np.outer(*[np.linalg.norm(z, axis=1)] * 2))[pairs] for z in (x, y)))[0]
         assert rsa(one, other, draws=1, metric=metric).similarity == pytest.approx(plain, abs=1e-9)
@@ -63,7 +66,7 @@ def test_neurons_that_answer_whatever_comes():
         (lambda x: rsa(x[:3], x[:3]), "4 stimuli or more, not on 3"),
         (lambda x: rsa(x, x[:-1]), r"not on \[40, 64\] and \[39, 64\]"),
         (lambda x: rsa(x * np.nan, x), "finite"),
-        (lambda x: rsa(x, x, metric="dot"), "metric must be"),
+        (lambda x: rsa(x, x, metric="dot"), "metric must be"),  # pyright: ignore[reportArgumentType]
         (lambda x: rsa(x, x, draws=0), "draws must be at least 1"),
         (lambda x: rsa_curve(x, x, counts=[65]), "1 to 64, not 65"),
         (lambda x: rsa_curve(x, x, "stimuli", counts=[3]), "4 to 40, not 3"),

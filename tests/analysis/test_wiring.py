@@ -29,7 +29,7 @@ def test_the_size_of_an_edge_is_that_of_its_matrix():
     assert there == {(to, (to + by) % 5) for to in range(5) for by in (-1, 0, 1)}
     graph = inn.Graph(neurons=3, width=2, rounds=1)
     with torch.no_grad():
-        graph.round(0).router.hear.weight[2, :, 2:4] = 0.0  # what 2 hears of 1
+        graph.get_parameter("rounds.0.router.hear.weight")[2, :, 2:4] = 0.0  # what 2 hears of 1
     assert edge_sizes(graph)[0, 2, 1] == 0
     with record(graph, "routing") as tape:
         graph(torch.randn(1, 9, 6))

@@ -52,6 +52,8 @@ def test_transport_between_the_same_points_in_another_order_is_that_order():
     near, far = (x.clone().requires_grad_() for _ in range(2))
     emulated.divergence(near, x[order]).backward()
     emulated.divergence(far, x[order] + 1).backward()
+    assert near.grad is not None
+    assert far.grad is not None
     assert near.grad.abs().max() < 1e-4 < far.grad.abs().max()
     torch.testing.assert_close(far.grad, torch.full_like(x, -1 / 6), atol=1e-3, rtol=0)  # all move towards it alike
 
