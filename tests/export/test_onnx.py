@@ -25,7 +25,8 @@ runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installe
 from inn.export.graphs import OPSET, decompositions, looped, quantised, step_graph  # noqa: E402
 from inn.export.step import Program, part_name, stepped  # noqa: E402
 
-SEEN = [{"kind": "last", "length": 1, "skip": 1}, {"kind": "column", "newline": 3}, "word", 3]
+SEEN = [{"kind": "last", "length": 1, "skip": 1}, {"kind": "last", "length": 3}, {"kind": "column", "newline": 3}]
+FEW = {"slots": 64, "followers": 2}
 QUICK = [
     {"memory": "none", "router": "none", "recall": {"kind": "last", "contexts": [1, 3], "slots": 37}},
 ]
@@ -43,8 +44,9 @@ SLOW = [
     {"recall": {"kind": "counts", "contexts": [1, 2, 4], "slots": 7, "followers": 3}},
     {"recall": {"kind": "last", "slots": 37}},
     *mixed(),
-    {"memory": "none", "recall": {"kind": "counts", "contexts": SEEN, "slots": 64, "followers": 2, "letters": [0, 5]}},
-    {"vocab": 300, "recall": {"kind": "counts", "contexts": [1, 2], "slots": 64, "followers": 2}},
+    {"memory": "none", "recall": {"kind": "counts", "contexts": SEEN, **FEW}},
+    {"memory": "none", "recall": {"kind": "counts", "contexts": ["word", 2], "letters": [0, 1, 5, 6], **FEW}},
+    {"vocab": 300, "recall": {"kind": "counts", "contexts": [1, 2], **FEW}},
     {"neurons": 4, "topology": "ring", "recall": []},
     {"kind": "lstm", "layers": 1},
     {"kind": "mamba-stack", "layers": 1},
