@@ -4,7 +4,6 @@ from inn.analysis.comparison.matching import Matching, match, same_roles
 from inn.analysis.comparison.rsa import Likeness, Point, pseudo_depth, rsa, rsa_curve
 from inn.analysis.controls.paired import PairedDifference, paired_difference
 from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities, shuffled_sources
-from inn.analysis.controls.shuffle import Null, relabelled, shuffled_identities
 from inn.analysis.dynamics.fixed import FixedPoints, fixed_points, spectra
 from inn.analysis.dynamics.rollout import Rollout, rollout
 from inn.analysis.lesions.cause import LesionCost, bits_under, cost
@@ -28,17 +27,16 @@ from inn.analysis.measures.skills import Localisation, Skills, skills
 from inn.analysis.measures.specialisation import Specialisation, specialisation
 from inn.analysis.measures.timescale import decay, half_life, half_lives, time_constants
 from inn.analysis.measures.topology import topology
+from inn.analysis.measures.wiring import Wiring, edge_sizes, wiring
 from inn.analysis.mechanisms.basis import Basis, interaction_basis
 from inn.analysis.mechanisms.spectrum import Phases, ipr, phases
 from inn.analysis.mechanisms.subnetwork import Subnetwork, subnetwork
 from inn.analysis.mechanisms.targets import Target, bigram
-from inn.analysis.measures.wiring import Wiring, edge_sizes, wiring
 from inn.analysis.recording.record import record
 from inn.analysis.recording.trace import Trace, trace
 from inn.analysis.rules.automaton import Automaton, automaton
 from inn.analysis.rules.counting import automaton_of
 from inn.analysis.rules.explain import Explanation, Rule, explain
-from inn.analysis.skills import Localisation, Skills, skills
 from inn.nn.connectivity import Connectivity
 from inn.nn.tape import Tape
 
@@ -62,13 +60,13 @@ __all__ = [
     "Overlap",
     "PairedDifference",
     "Patch",
-    "Rule",
     "Phases",
-    "Subnetwork",
     "Point",
     "Rollout",
+    "Rule",
     "Skills",
     "Specialisation",
+    "Subnetwork",
     "Tape",
     "Target",
     "Trace",
@@ -123,9 +121,9 @@ __all__ = [
     "skills",
     "skipped",
     "sparsity",
-    "subnetwork",
     "specialisation",
     "spectra",
+    "subnetwork",
     "symbol_classes",
     "thresholded_degree",
     "time_constants",

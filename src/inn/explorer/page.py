@@ -13,7 +13,8 @@ from importlib.resources import files
 from typing import Any
 
 SCRIPTS = (
-    "data", "draw", "figure", "graph", "groups", "control", "board", "wiring", "passage", "rules", "neurons", "run", "app",
+    "data", "draw", "figure", "graph", "groups", "control", "board", "wiring", "passage", "rules",
+    "neurons", "run", "app",
 )  # fmt: skip
 """The page's JavaScript, in the order in which it is put together."""
 _DIGITS = 4

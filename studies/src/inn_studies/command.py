@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 USAGE = (
     "inn study NAME [--scale smoke|cpu|gpu] [--seeds K] [--no-resume] [--show|--floors] [--json] or inn study --report "
-    "or inn study where [--rows A,B] ... or inn study family [--only 26,30] ... or inn study hmm|skills ..., some of those, "
-    "or inn study models [NAME ...] ..."
+    "or inn study where [--rows A,B] ... or inn study family [--only 26,30] ... "
+    "or inn study hmm|skills ..., some of those, or inn study models [NAME ...] ..."
 )
 RUNS = Path("runs/studies")
 DOCS = Path("docs")
