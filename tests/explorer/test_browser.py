@@ -311,7 +311,7 @@ def test_the_wiring_is_drawn_with_a_key(visit):
     drawn(page)
     figure = page.locator("figure").first
     assert figure.locator("h3").text_content() == "The wiring"
-    said = figure.locator("canvas").get_attribute("aria-label")
+    said = figure.locator("canvas").first.get_attribute("aria-label")
     assert "Since the start 2 edges went and 10 others came. 3 neurons (▲) take the input in." in said
     select = figure.locator("select")
     assert select.locator("option").all_text_contents() == ["groups", "what changed", "lags", "signs", "strength"]
