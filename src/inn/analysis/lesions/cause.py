@@ -29,7 +29,8 @@ class LesionCost:
 
     Attributes:
         bits: more bits per symbol than the whole model needs, over all symbols.
-        low, high: the ends of its 95 % interval, by a bootstrap over blocks of text.
+        low: the lower end of its 95 % interval, by a bootstrap over blocks of text.
+        high: its upper end.
         by_class: the same over the symbols to be predicted of each class.
     """
 

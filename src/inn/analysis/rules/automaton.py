@@ -26,7 +26,8 @@ class Automaton:
     Attributes:
         following: `[S, A]` int64, the state after each symbol.
         answer: `[S, A]` int64, what is answered at that step.
-        symbols, answers: what they are called.
+        symbols: what each symbol is called.
+        answers: what each answer is called.
     """
 
     following: np.ndarray
