@@ -96,7 +96,8 @@ const chance = (p) => `${Number(p.toFixed(3))}${p > 0.05 ? ": no more than chanc
 /** A small picture of the edges as they are and shuffled, and the test in words; `show(test, N)` fills it. */
 function controlStrip() {
   const [side, gap] = [60, 10], scale = devicePixelRatio || 1;
-  const canvas = el("canvas", { role: "img", width: (2 * side + gap) * scale, height: side * scale, style: null }), words = el("p.note");
+  const label = "Mean shares as they are, and with the sources of every listener shuffled";
+  const canvas = el("canvas", { role: "img", "aria-label": label, width: (2 * side + gap) * scale, height: side * scale, style: null }), words = el("p.note");
   const node = el("div.control", { hidden: true }, canvas, words);
   Object.assign(canvas.style, { width: `${2 * side + gap}px`, height: `${side}px` });
   let shown = null;
@@ -114,7 +115,6 @@ function controlStrip() {
     if (node.hidden) return;
     canvas.hidden = !test.map;
     words.textContent = controlInWords(test);
-    canvas.setAttribute("aria-label", "Mean shares as they are, and with the sources of every listener shuffled");
     node.classList.remove("late");
     node.redraw();
   };
