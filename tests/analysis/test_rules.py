@@ -9,9 +9,10 @@ import torch
 from inn.analysis.rules.automaton import Automaton, automaton
 from inn.analysis.rules.questions import answers, questions
 from inn.analysis.rules.read import Read
-from inn.analysis.rules.trees import auroc, grow
+from inn.analysis.rules.trees import grow
 from inn.data.names import Names
 from inn.data.vocabulary import Characters
+from inn.inference.examples import auroc
 from inn.system.errors import InputError
 
 
@@ -31,7 +32,7 @@ def test_trees_are_those_of_scikit_learn(outputs: int) -> None:
         told = theirs.predict_proba(asked.numpy())[:, 1:] if outputs == 1 else theirs.predict(asked.numpy())
         torch.testing.assert_close(tree.values(asked), torch.tensor(told, dtype=torch.float32), atol=1e-5, rtol=0)
         label = y[:, u, 0] > 0
-        assert auroc(tree.values(asked)[:, 0], label) == pytest.approx(
+        assert auroc(tree.values(asked)[:, 0].numpy(), label.numpy()) == pytest.approx(
             metrics.roc_auc_score(label.numpy(), tree.values(asked)[:, 0].numpy())
         )
 

@@ -175,3 +175,23 @@ def pages(tmp_path_factory, model_of, survey_of, history_of):
 def hostile():
     """What a text, a name or a setting of the `pages` is: markup, control characters, a formula."""
     return HOSTILE
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """`opened(look, view, **context options)`: the page of one run in a tab; an error on it fails the test."""
+    faults, contexts = [], []
+
+    def open_page(look, view="passage", width=1280, **options):
+        (tmp_path / "page.html").write_text(build_page([{"name": "a run", **look}]), encoding="utf-8")
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto((tmp_path / "page.html").as_uri() + f"#{view}")
+        page.wait_for_selector("html[data-drawn]", state="attached")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert faults == []

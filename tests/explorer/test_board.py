@@ -16,31 +16,9 @@ from inn.data.examples import Examples
 from inn.data.names import Names
 from inn.data.tasks.base import task
 from inn.explorer.examples import read_examples
-from inn.explorer.page import build_page
 from inn.explorer.passage import read_passage
 
 BOARD = "Who takes whose step"
-
-
-@pytest.fixture
-def opened(chromium, tmp_path):
-    """`opened(look, view)`: the page of one run, in a browser; an error on it fails the test."""
-    faults, contexts = [], []
-
-    def open_page(look, view):
-        (tmp_path / "page.html").write_text(build_page([{"name": "a run", **look}]), encoding="utf-8")
-        context = chromium.new_context(viewport={"width": 390, "height": 844}, offline=True)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri() + f"#{view}")
-        page.wait_for_selector("html[data-drawn]", state="attached")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
 
 
 def machines(**fields):
@@ -74,7 +52,7 @@ def test_the_cast_is_whose_step_each_symbol_is():
 
 def test_a_neuron_lights_up_when_its_machine_moves(opened):
     passage, _ = owned()
-    board = figure(page := opened({"passage": passage}, "passage"), BOARD)
+    board = figure(page := opened({"passage": passage}, "passage", width=390), BOARD)
     for t in (0, 1, 40):
         page.locator("#transport input").fill(str(t))
         m = passage["cast"]["of"][t]
@@ -97,7 +75,7 @@ def test_without_gates_that_close_the_one_above_its_own_average_takes_the_step(o
     passage, _ = machines()
     raw = np.frombuffer(zlib.decompress(base64.b64decode(passage["activity"]["data"])), np.uint8).reshape(-1, 3)
     taker = int((raw[40] / raw.mean(0)).argmax())
-    board = figure(page := opened({"passage": passage}, "passage"), BOARD)
+    board = figure(page := opened({"passage": passage}, "passage", width=390), BOARD)
     page.locator("#transport input").fill("40")
     page.wait_for_timeout(100)
     assert board.locator("canvas").get_attribute("aria-label").endswith(f"taken by neuron {taker}.")
@@ -108,7 +86,7 @@ def test_the_control_of_a_passage_is_that_of_its_edges(opened, model_of):
     text = "the cat sat on the mat and the rat sat on the hat then the bat sat" * 5
     model = model_of(text, router="attention", heads=1)
     passage = read_passage(model, model.vocabulary.encode(text[: 16 * 12]))
-    page = opened({"passage": passage}, "connections")
+    page = opened({"passage": passage}, "connections", width=390)
     words = page.locator("figure .control p")
     words.wait_for()
     routing = passage["routing"]
@@ -124,7 +102,7 @@ def test_the_control_of_a_passage_is_that_of_its_edges(opened, model_of):
 def test_the_control_at_a_symbol_is_over_the_places_that_read_it(opened, model_of):
     text = "abcab" * 64
     model = model_of(text, router="attention", heads=1)
-    page = opened({"passage": read_passage(model, model.vocabulary.encode(text))}, "passage")
+    page = opened({"passage": read_passage(model, model.vocabulary.encode(text))}, "passage", width=390)
     words = figure(page, "Routing at this symbol").locator(".control p")
     page.locator("#transport input").fill("2")
     page.wait_for_function("() => document.querySelector('figure .control p')?.textContent.includes('“c”')")

@@ -4,28 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from inn.explorer.page import build_page
 from inn.explorer.passage import read_passage
 
 CHINESE = "猫が 🐈‍⬛ 好き é\n"
-
-
-@pytest.fixture
-def opened(chromium, tmp_path):
-    """`opened(look, view, **context options)`: the page of one run in a tab."""
-    contexts = []
-
-    def open_page(look, view="passage", width=1280, **options):
-        (tmp_path / "page.html").write_text(build_page([look]), encoding="utf-8")
-        contexts.append(chromium.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
-        page = contexts[-1].new_page()
-        page.goto((tmp_path / "page.html").as_uri() + f"#{view}")
-        page.wait_for_selector("html[data-drawn]", state="attached")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture

@@ -162,6 +162,8 @@ def _of_values(outputs: np.ndarray, targets: np.ndarray, quantiles: list[float] 
 def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     """The chance that a positive scores above a negative, ties counting half; labels `[n]` are 0 and 1.
 
+    NaN where there are positives alone, or none.
+
     >>> auroc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([0, 0, 1, 1]))
     0.875
     """
@@ -169,7 +171,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray) -> float:
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # of equal scores the mean rank
     positive = labels == 1
     n, m = int(positive.sum()), int((~positive).sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m)) if n * m else math.nan
 
 
 def constant_floors(model: Any, examples: Examples, seen: Examples) -> dict[str, float]:

@@ -32,7 +32,7 @@ def located(run: P) -> P | str:
     'no-such-run'
     """
     name = os.fspath(run)
-    if not isinstance(name, str) or name not in TRAINED or Path(name).exists():
+    if not isinstance(name, str) or Path(name).exists() or name not in TRAINED:
         return run
     place = TRAINED[name]
     if not isinstance(place, str | os.PathLike) or not Path(place).is_dir():

@@ -32,14 +32,26 @@ class Null:
 
     @classmethod
     def of(cls, observed: float, drawn: Sequence[float] | np.ndarray) -> Null:
-        """From what the statistic is and what it was in every shuffle.
+        """From what the statistic is and what it was in every shuffle; of none p is 1.
 
         >>> Null.of(3.0, [1.0, 2.0, 3.0])
         Null(observed=3.0, mean=2.0, high=2.9, p=0.5)
         """
         values = np.asarray(drawn, dtype=np.float64)
+        if not len(values):
+            return cls(observed, 0.0, 0.0, 1.0)
         reached = int((values >= observed - 1e-12).sum())
         return cls(observed, float(values.mean()), float(np.quantile(values, 0.95)), (1 + reached) / (1 + len(values)))
+
+
+def block_order(steps: int, block: int, generator: torch.Generator) -> Tensor:
+    """An order of the steps `[steps]` in which whole blocks have changed places: neighbours are not independent.
+
+    >>> sorted(block_order(5, 2, torch.Generator().manual_seed(0)).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    blocks = torch.arange(steps).split(block)
+    return torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator).tolist()])
 
 
 def relabelled(blocks: Tensor, orders: Tensor, axes: int) -> Tensor:

@@ -100,7 +100,7 @@ def communities(
             break
     if report is not None:
         report(most, most)
-    null = Null.of(observed, shuffled) if shuffled else Null(observed, 0.0, 0.0, 1.0)
+    null = Null.of(observed, shuffled)
     if large and reached == REACHED:
         null = replace(null, p=REACHED / len(shuffled))
     return {"groups": groups, "modularity": observed, "null": asdict(null), "method": method}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from inn.analysis.controls.shuffle import block_order
 from inn.system.errors import InputError
 
 BINS = 8
@@ -95,9 +96,7 @@ def information(
         return {}
     labels = torch.from_numpy(np.stack(list(classes.values()), 1)).float()  # [S, C]
     generator = torch.Generator().manual_seed(seed)
-    pieces = torch.arange(S).split(block)
-    orders = [torch.randperm(len(pieces), generator=generator).tolist() for _ in range(shuffles)]
-    shuffled = [labels[torch.cat([pieces[i] for i in order])] for order in orders]
+    shuffled = [labels[block_order(S, block, generator)] for _ in range(shuffles)]
     bits, null = [], []
     for some in activity.split(_CHUNK, 1):
         table = torch.nn.functional.one_hot(levels(some, bins), bins).flatten(1).float()  # [S, n x bins]

@@ -151,7 +151,7 @@ def skills(
         likeness(needs),
         found,
         same,
-        Localisation(groups, bits.T, _null(lead(bits), drawn)),
+        Localisation(groups, bits.T, Null.of(lead(bits), drawn)),
     )
 
 
@@ -171,7 +171,7 @@ def communities_of(needs: Tensor, *, draws: int = 200, seed: int = 0) -> dict[st
     for _ in range(draws):
         dealt = torch.stack([need[torch.from_numpy(rng.permutation(len(need)))] for need in needs])
         shuffled.append(communities(likeness(dealt), seed, draws=0)["modularity"])
-    return {**found, "null": asdict(_null(found["modularity"], shuffled))}
+    return {**found, "null": asdict(Null.of(found["modularity"], shuffled))}
 
 
 def costs(
@@ -218,7 +218,7 @@ def agrees(
     orders = [rng.permutation(len(labels)) for _ in range(draws)]
     for name, statistic in (("ari", agreement), ("nmi", normalised_information)):
         shuffled = [statistic(groups, grouped([labels[n] for n in order])) for order in orders]
-        found[name] = _null(statistic(groups, grouped(labels)), shuffled)
+        found[name] = Null.of(statistic(groups, grouped(labels)), shuffled)
     return found
 
 
@@ -242,11 +242,6 @@ def lead(bits: Tensor) -> float:
     """
     most = bits.amax(0)
     return float((most - (bits.sum(0) - most) / (len(bits) - 1)).mean())
-
-
-def _null(observed: float, drawn: Sequence[float]) -> Null:
-    """With what was drawn; where nothing was, p is 1."""
-    return Null.of(observed, drawn) if drawn else Null(observed, 0.0, 0.0, 1.0)
 
 
 def _reading(model: Neurons, given: Data, symbols: int) -> Reading:

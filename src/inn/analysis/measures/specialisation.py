@@ -11,7 +11,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from inn.analysis.controls.shuffle import Null
+from inn.analysis.controls.shuffle import Null, block_order
 from inn.analysis.measures.activity import sparsity
 from inn.analysis.measures.communities import communities
 from inn.analysis.measures.information import BLOCK
@@ -86,11 +86,10 @@ def specialisation(
     labels = torch.tensor([names.index(str(s)) for s in skills])
     ranks = torch.from_numpy(rankdata(x.numpy(), axis=0))
     generator = torch.Generator().manual_seed(seed)
-    pieces = torch.arange(len(labels)).split(block)
     far = []
     for _ in range(shuffles):
-        order = torch.cat([pieces[i] for i in torch.randperm(len(pieces), generator=generator).tolist()])
-        far.append((_aurocs(ranks, labels[order], len(names)) - 0.5).abs())
+        moved = labels[block_order(len(labels), block, generator)]
+        far.append((_aurocs(ranks, moved, len(names)) - 0.5).abs())
     null = torch.stack(far).quantile(0.95, dim=0) if far else torch.zeros(len(names), x.shape[1])
     groups, moved = communities(together(x), seed, draws=0), []
     for _ in range(shuffles):

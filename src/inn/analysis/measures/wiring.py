@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from inn.analysis.controls.shuffle import Null
 from inn.config.typed import typed
+from inn.inference.examples import auroc
 from inn.nn.graph import Graph
 from inn.nn.topology.edges import as_matrix
 from inn.system.errors import InputError
@@ -98,14 +97,3 @@ def edge_sizes(model: nn.Module) -> Tensor:
         sizes = torch.cat([view(weight.detach()).double().flatten(2).norm(dim=2) for weight, view in maps])
         found.append(sizes if edges is None else as_matrix(sizes * edges.open, edges.sources))
     return torch.stack(found)
-
-
-def auroc(scores: Any, positive: Any) -> float:
-    """The chance that a positive has a larger score than a negative, ties counted half (Mann & Whitney 1947).
-
-    >>> auroc([1.0, 2.0, 3.0, 3.0], [False, False, True, False])
-    0.8333333333333334
-    """
-    ranks, of = rankdata(scores), np.asarray(positive, bool)
-    ones, zeros = int(of.sum()), int((~of).sum())
-    return float((ranks[of].sum() - ones * (ones + 1) / 2) / (ones * zeros))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from inn.analysis.controls.untrained import untrained
 from inn.analysis.mechanisms.targets import Target
 from inn.nn.graph import Graph
 from inn.nn.modes import device_of, evaluating
@@ -184,7 +184,7 @@ def subnetwork(
     if target.vocab != vocab:
         raise InputError(f"the target is over {target.vocab} symbols and the model reads {vocab}; give the text as the "
                          f"model reads it, and vocab={vocab}")  # fmt: skip
-    fresh = _untrained(model, seed)
+    fresh = untrained(model, seed)
     with evaluating(model), evaluating(fresh):
         masks = _search(model, target, keep, steps, seed, _half(report, steps, 0))
         theirs = _search(fresh, target, keep, steps, seed, _half(report, steps, steps))
@@ -298,10 +298,3 @@ def _shuffled(mask: Tensor, draw: torch.Generator) -> Tensor:
     """As many of the tensor's weights, others."""
     order = torch.randperm(mask.numel(), generator=draw).to(mask.device)
     return mask.flatten()[order].view_as(mask)
-
-
-def _untrained(model: nn.Module, seed: int) -> nn.Module:
-    """A model of the same settings with fresh weights; no other random numbers are disturbed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return type(model)(deepcopy(model.config)).to(device_of(model))

@@ -9,14 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inn.analysis.controls.shuffle import block_order
 from inn.analysis.lesions.cause import mean_bits
+from inn.analysis.measures.information import BLOCK
 from inn.analysis.recording.stretches import Neurons, Reading
 from inn.analysis.rules.parts import Part, recorded
 from inn.analysis.rules.questions import Question, answers, questions, variables, words
 from inn.analysis.rules.read import Read
 from inn.analysis.rules.speech import bits_with, spoken
-from inn.analysis.rules.trees import Leaf, Tree, auroc, grow
+from inn.analysis.rules.trees import Leaf, Tree, grow
 from inn.data.base import Vocabulary
+from inn.inference.examples import auroc
 
 LEAVES = 8
 """Leaves of a rule, at most."""
@@ -24,8 +27,6 @@ TOP = 0.2
 """Share of the steps at which a part counts as active: those where it is most so."""
 ROWS = 8
 """Rows on which rules are put in the place of neurons."""
-BLOCK = 64
-"""Steps that are moved together in a shuffle: neighbours are not independent."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,9 @@ def explain(
     labels, thresholds = active(first.activity)
     truth = above(second.activity, thresholds)
     trees = grow(here, labels, leaves, variables=variables(asked))
-    order, other = (_shuffle(len(one), seed + i) for i, one in enumerate((here, there)))
+    order, other = (
+        block_order(len(one), BLOCK, torch.Generator().manual_seed(seed + i)) for i, one in enumerate((here, there))
+    )
     chance, moved = grow(here, labels[order], leaves, variables=variables(asked)), truth[other]
     rules = []
     for u, part in enumerate(first.parts):
@@ -176,8 +179,8 @@ def explain(
                 trees[u],
                 float(thresholds[u]),
                 float(true.double().mean()),
-                auroc(score, true),
-                auroc(chance[u].values(there)[:, 0], moved[:, u]),
+                auroc(score.numpy(), true.numpy()),
+                auroc(chance[u].values(there)[:, 0].numpy(), moved[:, u].numpy()),
                 both / max(1, int(true.sum())),
                 both / int(said.sum()) if bool(said.any()) else float("nan"),
             )
@@ -220,10 +223,3 @@ def remaining(
         "neurons": [{"neuron": n, "rules": each[2 * n], "mean": each[2 * n + 1]} for n in everyone],
         "targets": int((~bits[0].isnan()).sum()),
     }
-
-
-def _shuffle(steps: int, seed: int) -> Tensor:
-    """An order of the steps in which whole blocks have changed places."""
-    blocks = torch.arange(steps).split(BLOCK)
-    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed))
-    return torch.cat([blocks[i] for i in order.tolist()])

@@ -181,20 +181,3 @@ def any_of(answers: Tensor, asked: Sequence[int]) -> Tensor:
     for i in asked[1:]:
         found |= answers[:, i]
     return found
-
-
-def auroc(score: Tensor, label: Tensor) -> float:
-    """Area under the curve of a score `[S]` against what is to be told `[S]` bool; NaN where there is one kind alone.
-
-    The chance that a step where the label holds has the higher score than one where it does not; ties count half.
-
-    >>> auroc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([False, False, True, True]))
-    0.875
-    """
-    label = label.bool()
-    values, at = score.unique(return_inverse=True)
-    there = torch.zeros(len(values), dtype=torch.float64).index_add_(0, at, label.double())
-    here = torch.zeros(len(values), dtype=torch.float64).index_add_(0, at, (~label).double())
-    below = here.cumsum(0) - here
-    pairs = there.sum() * here.sum()
-    return float((there * (below + here / 2)).sum() / pairs) if pairs > 0 else float("nan")

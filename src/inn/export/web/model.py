@@ -12,11 +12,9 @@ from inn.explorer.pack import packed
 from inn.export.program import Program
 from inn.export.web.script import Script
 from inn.export.web.wasm import Compiled
-from inn.runs.eight import quantised
+from inn.runs.eight import FEW, quantised
 
 _NUMPY = {"Float64Array": np.float64, "Float32Array": np.float32, "Int32Array": np.int32, "Uint8Array": np.uint8}
-LARGE = 1024
-"""Weights of fewer numbers stay as they are."""
 
 
 class Bytes:
@@ -58,7 +56,7 @@ def as_script(
     for buffer in program.weights:
         assert buffer.data is not None
         kind = script.array(buffer)
-        if int8 and (buffer.linear or (buffer.name.endswith("_weight") and buffer.size >= LARGE)):
+        if int8 and (buffer.linear or (buffer.name.endswith("_weight") and buffer.size >= FEW)):
             numbers, scales = (t.numpy() for t in quantised(buffer.data))
             places = weights.add(numbers), weights.add(scales)
             lines.append(
