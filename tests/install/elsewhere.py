@@ -25,7 +25,7 @@ ATTRIBUTES = {
     mmap: "MADV_DONTNEED MADV_WILLNEED MADV_SEQUENTIAL",
 }
 OTHERS = (
-    "numpy torch.distributed.run torch._dynamo scipy.optimize networkx optuna datasets "
+    "numpy torch.distributed.run torch._dynamo scipy.optimize optuna datasets "
     "lm_eval.api.task matplotlib.figure pandas sklearn.model_selection sklearn.utils.multiclass "
     "transformers.generation.utils transformers.models.auto.modeling_auto transformers.quantizers.auto"
 )

@@ -12,36 +12,41 @@ from inn.nn.routing.base import Router
 from inn.system.errors import InputError
 
 
-def _graphs(model: nn.Module, what: str) -> list[Graph]:
+def graphs_of(model: nn.Module, what: str) -> list[Graph]:
+    """All graphs of a model; `InputError` where it has none, which names what was to be done to their neurons."""
     graphs = [m for m in model.modules() if isinstance(m, Graph)]
     if not graphs:
         raise InputError(f"a {type(model).__name__} has no neurons to {what}; give an INN or a Graph")
     return graphs
 
 
-def _graph(model: nn.Module, what: str) -> Graph:
-    graphs = _graphs(model, what)
+def graph_of(model: nn.Module, what: str) -> Graph:
+    """The only graph of a model; `InputError` where it has none or several."""
+    graphs = graphs_of(model, what)
     if len(graphs) > 1:
         raise InputError(f"this {type(model).__name__} has {len(graphs)} graphs; give the one to {what}")
     return graphs[0]
 
 
-def _check(graph: Graph, neurons: Iterable[int], what: str) -> None:
+def check_neurons(graph: Graph, neurons: Iterable[int], what: str) -> None:
+    """Raise `InputError` for a neuron that the graph does not have."""
     for n in neurons:
         if not 0 <= n < graph.config.neurons:
             raise InputError(f"there is no neuron {n} to {what} among {graph.config.neurons}; the first is 0")
 
 
-def _check_round(graph: Graph, r: int) -> None:
+def check_round(graph: Graph, r: int) -> None:
+    """Raise `InputError` for a round that the graph does not have."""
     if not 0 <= r < graph.config.rounds:
         raise InputError(f"there is no round {r} among {graph.config.rounds}; the first is 0")
 
 
-def _routers(graph: Graph) -> list[Router]:
+def routers_of(graph: Graph) -> list[Router]:
+    """The routers of a graph, in the order of its rounds; one where all rounds are one module."""
     return [m for m in graph.rounds.modules() if isinstance(m, Router)]
 
 
-def _current_round(graph: Graph, hooks: ExitStack) -> Callable[[], int]:
+def current_round(graph: Graph, hooks: ExitStack) -> Callable[[], int]:
     """What tells which round is running, also where all rounds are one module; its hooks end with `hooks`."""
     begun = [0]
 
@@ -54,7 +59,7 @@ def _current_round(graph: Graph, hooks: ExitStack) -> Callable[[], int]:
 
 
 @contextmanager
-def _in_place(module: nn.Module, name: str, function: Callable) -> Iterator[None]:
+def in_place(module: nn.Module, name: str, function: Callable) -> Iterator[None]:
     """Let `function` stand in the place of a method while the `with` block runs; blocks can be nested."""
     outer = vars(module).get(name)
     setattr(module, name, function)

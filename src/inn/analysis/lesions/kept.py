@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.analysis.lesions.graphs import _check, _check_round, _current_round, _graph, _in_place
+from inn.analysis.lesions.graphs import check_neurons, check_round, current_round, graph_of, in_place
 from inn.analysis.lesions.lesion import unvoted
 
 
@@ -31,11 +31,11 @@ def kept(model: nn.Module, neurons: Sequence[int] | None = None, rounds: int | N
     >>> with kept(model, [0, 1], rounds=1):
     ...     _ = model(torch.zeros(1, 5).long())
     """
-    graph = _graph(model, "keep some of")
+    graph = graph_of(model, "keep some of")
     count = graph.config.neurons
-    _check(graph, neurons or (), "keep")
+    check_neurons(graph, neurons or (), "keep")
     if rounds is not None:
-        _check_round(graph, rounds - 1)
+        check_round(graph, rounds - 1)
 
     there = torch.zeros(count, dtype=torch.bool)
     there[list(neurons or ())] = True
@@ -55,12 +55,12 @@ def kept(model: nn.Module, neurons: Sequence[int] | None = None, rounds: int | N
             hooks.callback(graph.readout.register_forward_pre_hook(count_all, with_kwargs=True).remove)
             unvoted(model, (~there).nonzero().flatten().tolist(), hooks)
         if rounds is not None and rounds < graph.config.rounds:
-            now = _current_round(graph, hooks)
+            now = current_round(graph, hooks)
 
             def skip(usual: Callable, x: Tensor, state: Any, **options: Any):
                 return usual(x, state, **options) if now() < rounds else (x, state, {})
 
             for module in graph.rounds:
                 usual = module.forward
-                hooks.enter_context(_in_place(module, "forward", lambda *a, u=usual, **o: skip(u, *a, **o)))
+                hooks.enter_context(in_place(module, "forward", lambda *a, u=usual, **o: skip(u, *a, **o)))
         yield

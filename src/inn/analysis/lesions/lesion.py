@@ -16,7 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.analysis.lesions.graphs import _check, _check_round, _current_round, _graph, _graphs, _in_place, _routers
+from inn.analysis.lesions.graphs import (
+    check_neurons,
+    check_round,
+    current_round,
+    graph_of,
+    graphs_of,
+    in_place,
+    routers_of,
+)
 from inn.nn.recall.base import NOTHING, Found, Recall, Voter
 from inn.nn.routing.base import Parts
 from inn.nn.topology.edges import Edges
@@ -37,9 +45,9 @@ def silenced(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
     >>> with silenced(model, [2]):
     ...     _ = model(torch.zeros(1, 5).long())
     """
-    graphs = _graphs(model, "silence")
+    graphs = graphs_of(model, "silence")
     for graph in graphs:
-        _check(graph, neurons, "silence")
+        check_neurons(graph, neurons, "silence")
 
     def mute(module: nn.Module, args: tuple[Tensor]):
         spoken = torch.ones(args[0].shape[2], 1, dtype=args[0].dtype, device=args[0].device)
@@ -79,14 +87,14 @@ def cut(model: nn.Module, edges: Iterable[tuple[int, int]], rounds: Sequence[int
     >>> with cut(model, [(0, 3)], rounds=[1]):
     ...     _ = model(torch.zeros(1, 5).long())
     """
-    graphs, closed = _graphs(model, "cut edges of"), list(edges)
+    graphs, closed = graphs_of(model, "cut edges of"), list(edges)
     for graph in graphs:
-        _check(graph, [n for edge in closed for n in edge], "cut an edge of")
+        check_neurons(graph, [n for edge in closed for n in edge], "cut an edge of")
         for r in rounds or ():
-            _check_round(graph, r)
+            check_round(graph, r)
     with ExitStack() as hooks:
         for graph in graphs:
-            now = _current_round(graph, hooks)
+            now = current_round(graph, hooks)
 
             def close(module: nn.Module, args: tuple, options: dict[str, Any], now=now, count=graph.config.neurons):
                 if rounds is not None and now() not in rounds:
@@ -94,7 +102,7 @@ def cut(model: nn.Module, edges: Iterable[tuple[int, int]], rounds: Sequence[int
                 edges = options.get("edges") or Edges.complete(count).to(args[0].device)
                 return args, {**options, "edges": edges.close(closed)}
 
-            for router in _routers(graph):
+            for router in routers_of(graph):
                 hooks.callback(router.register_forward_pre_hook(close, with_kwargs=True).remove)
         yield
 
@@ -114,19 +122,19 @@ def skipped(model: nn.Module, r: int, what: str = "round") -> Iterator[None]:
     >>> with skipped(model, 0):
     ...     _ = model(torch.zeros(1, 5).long())
     """
-    graph = _graph(model, "skip a round of")
-    _check_round(graph, r)
+    graph = graph_of(model, "skip a round of")
+    check_round(graph, r)
     if what not in ("round", "communication"):
         raise InputError(f"'{what}' of a round cannot be skipped; give 'round' or 'communication'")
-    if what == "communication" and not _routers(graph):
+    if what == "communication" and not routers_of(graph):
         raise InputError("neurons with router 'none' do not communicate; skip the 'round'")
-    if what == "communication" and _routers(graph)[0].into_memory:
+    if what == "communication" and routers_of(graph)[0].into_memory:
         count = graph.config.neurons
         with cut(model, [(to, n) for to in range(count) for n in range(count) if to != n], [r]):
             yield
         return
     with ExitStack() as hooks:
-        now = _current_round(graph, hooks)
+        now = current_round(graph, hooks)
 
         def passed(module: nn.Module, args: tuple, result: tuple):
             return (args[0], *result[1:]) if now() == r else None
@@ -160,14 +168,14 @@ def forgetful(model: nn.Module, neurons: Sequence[int]) -> Iterator[None]:
     recalls = [m for m in model.modules() if isinstance(m, Recall)]
     if not recalls:
         raise InputError(f"this {type(model).__name__} recalls nothing that could be forgotten; its recall is none")
-    _check(_graph(model, "make forgetful"), neurons, "make forgetful")
+    check_neurons(graph_of(model, "make forgetful"), neurons, "make forgetful")
     (recall,) = recalls
     before = recall.find_
 
     def find_(*args: Any, **options: Any) -> Found:
         return _unfound(before(*args, **options), neurons)
 
-    with _in_place(recall, "find_", find_):  # both `forward` and the steps of generation come by there
+    with in_place(recall, "find_", find_):  # both `forward` and the steps of generation come by there
         yield
 
 
@@ -210,7 +218,7 @@ def averaging(model: nn.Module) -> Iterator[Callable[[], Averages]]:
     >>> averages().heard.shape, averages().spoken.shape
     (torch.Size([2, 4, 8]), torch.Size([4, 8]))
     """
-    graph = _graph(model, "average")
+    graph = graph_of(model, "average")
     sums: dict[tuple[str, int], Tensor] = {}
     counts: dict[tuple[str, int], int] = {}
 
@@ -219,14 +227,14 @@ def averaging(model: nn.Module) -> Iterator[Callable[[], Averages]]:
         counts[name, r] = counts.get((name, r), 0) + x.shape[0] * x.shape[1]
 
     with ExitStack() as hooks:
-        now = _current_round(graph, hooks)
+        now = current_round(graph, hooks)
 
         def hear(module: nn.Module, args: tuple, options: dict[str, Any]) -> None:
             add("heard", now(), args[0])
             if options.get("gate") is not None:
                 add("gates", now(), options["gate"])
 
-        for router in _routers(graph):
+        for router in routers_of(graph):
             hooks.callback(router.register_forward_pre_hook(hear, with_kwargs=True).remove)
         hooks.callback(graph.readout.register_forward_pre_hook(lambda _, args: add("spoken", 0, args[0])).remove)
 
@@ -283,10 +291,10 @@ def replaced(model: nn.Module, neurons: Sequence[int], by: Callable[[str, int, T
     >>> with replaced(model, [2], lambda what, r, x: 2 * x):  # a neuron that speaks up
     ...     _ = model(tokens)
     """
-    graph, chosen = _graph(model, "replace"), list(neurons)
-    _check(graph, chosen, "replace")
+    graph, chosen = graph_of(model, "replace"), list(neurons)
+    check_neurons(graph, chosen, "replace")
     with ExitStack() as hooks:
-        now = _current_round(graph, hooks)
+        now = current_round(graph, hooks)
 
         def put(x: Tensor, values: Tensor, which: Sequence[int]) -> Tensor:
             x = x.clone()
@@ -307,8 +315,8 @@ def replaced(model: nn.Module, neurons: Sequence[int], by: Callable[[str, int, T
                 message[:, :, n] = run([m for m in chosen if m != n])[0][:, :, n]
             return message, routed
 
-        for router in _routers(graph):
-            hooks.enter_context(_in_place(router, "forward", partial(route, router.forward)))
+        for router in routers_of(graph):
+            hooks.enter_context(in_place(router, "forward", partial(route, router.forward)))
         hooks.callback(
             graph.readout.register_forward_pre_hook(
                 lambda _, args: (put(args[0], by("spoken", 0, args[0]), chosen),)

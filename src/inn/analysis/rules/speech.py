@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from inn.analysis.lesions.graphs import _current_round, _graph, _routers
+from inn.analysis.lesions.graphs import current_round, graph_of, routers_of
 from inn.analysis.lesions.lesion import replaced
 from inn.analysis.recording.stretches import Neurons, Reading, bits_of, entering, recalled
 from inn.analysis.rules.questions import Question, answers
@@ -24,17 +24,17 @@ Speech = Tensor
 @contextmanager
 def listening(model: Neurons) -> Iterator[Callable[[], Speech]]:
     """Keep what the neurons say while the `with` block runs; call what it gives for it, rows one after another."""
-    graph = _graph(model, "listen to")
+    graph = graph_of(model, "listen to")
     said: dict[int, list[Tensor]] = {}
 
     def hear(place: int, x: Tensor) -> None:
         said.setdefault(place, []).append(x.detach().float().cpu())
 
     with ExitStack() as hooks:
-        now = _current_round(graph, hooks)
-        for router in _routers(graph):
+        now = current_round(graph, hooks)
+        for router in routers_of(graph):
             hooks.callback(router.register_forward_pre_hook(lambda _, args: hear(now(), args[0])).remove)
-        rounds = graph.config.rounds if _routers(graph) else 0
+        rounds = graph.config.rounds if routers_of(graph) else 0
         hooks.callback(graph.readout.register_forward_pre_hook(lambda _, args: hear(rounds, args[0])).remove)
         yield lambda: torch.stack([torch.cat(said[p], 1).flatten(0, 1) for p in sorted(said)])
 
