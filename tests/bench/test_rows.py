@@ -16,7 +16,22 @@ from torch import nn
 
 from inn.ops import selective_scan
 from inn.ops.dispatch import Backend
-from inn_benchmarks import delta, gpu, growth, hf, look, loop, memory, peers, resting, scan, score, steps, stream
+from inn_benchmarks import (
+    compiled,
+    delta,
+    gpu,
+    growth,
+    hf,
+    look,
+    loop,
+    memory,
+    peers,
+    resting,
+    scan,
+    score,
+    steps,
+    stream,
+)
 from inn_benchmarks.measure import Times
 from inn_benchmarks.rows import ROWS, Row, Skipped
 from inn_benchmarks.steps import StepSize
@@ -27,7 +42,7 @@ IDS = (
     "scan resting loop loop-lstm feedback delta-scan delta-memory paper-step reference-step gemm-share "
     "peers-train separate-8 separate-32 memory step-flat peers-generate growth neighbours neighbours-4096 "
     "messages groups-1024 growth-n record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
-    "score score-memory serve serve-wait serve-memory "
+    "score score-memory c-step serve serve-wait serve-memory "
     "gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
 )
 
@@ -70,6 +85,7 @@ def test_the_rows():
         "ddp-2": (0.9, "at least"),
         "score": (0.80, "at least"),
         "score-memory": (5, "at most"),
+        "c-step": (2, "at least"),
         "serve": (4, "at least"),
         "serve-wait": (5, "at most"),
         "serve-memory": (20, "at most"),
@@ -273,6 +289,15 @@ def test_resident_memory_is_read_as_the_pipe_goes_by():
     assert found["symbols"] == 1_999_999
     assert len(found["bytes"]) == 2
     assert min(found["bytes"]) > 1e7
+
+
+def test_c_step(clock, toy):
+    clock("compiled", inn=2.0, c=3.0)
+    measured = plain(
+        compiled.c_step(compiled.TextSize({"neurons": 2, "width": 8, "rounds": 1}, tokens=4, compiled=24), toy)
+    )
+    assert measured.ratio == 4.0
+    assert measured.details["per_s"] == {"inn": 2.0, "c": 8.0, "int8": 24.0, "reading": 1.0}
 
 
 @pytest.mark.loopback

@@ -233,6 +233,10 @@ ROWS: dict[str, Row] = {
         "`inn score` on a pipe of 100 MB: resident memory at its end, less that after 1 MB",
         "MB", "inn_benchmarks.score:score_memory", 5.0, "at most",
     ),
+    "c-step": Row(
+        "symbols/s of `inn export --to c`, compiled, on one core ÷ those of `inn generate`",
+        "x", "inn_benchmarks.compiled:c_step", 2.0, "at least",
+    ),
     "serve": Row(
         "32 texts of 100 symbols: written one after another ÷ together by the engine of `inn serve`",
         "x", "inn_benchmarks.serve:serve_speed", 4.0, "at least",

@@ -41,16 +41,23 @@ class PipeSize:
     symbols: int = 32_768
 
 
+def untrained(fields: dict[str, Any]) -> SequenceModel:
+    """A model of letters, its numbers drawn at random: what it predicts does not change what it costs."""
+    vocabulary = build_vocabulary("characters", LETTERS)
+    torch.manual_seed(0)
+    model = build_model(model_config("inn", vocab=vocabulary.size, **fields)).eval()
+    model.vocabulary = vocabulary
+    return model
+
+
 def score_speed(size: PipeSize = PipeSize(), effort: Effort = STEADY) -> Measured:
     """Time of `evaluate` in one strict stream ÷ time of scoring the same text from a pipe, every line formatted.
 
-    Same windows, same threads, in turns. A model is not trained for it: what it predicts does not change what it costs.
+    Same windows, same threads, in turns.
     """
-    torch.manual_seed(0)
-    vocabulary = build_vocabulary("characters", LETTERS)
-    model = build_model(model_config("inn", vocab=vocabulary.size, **size.model)).eval()
-    model.vocabulary = vocabulary
-    data = lines(size.symbols)
+    model, data = untrained(size.model), lines(size.symbols)
+    vocabulary = model.vocabulary
+    assert vocabulary is not None
     symbols, found = vocabulary.encode(data), {}
 
     def strict() -> None:

@@ -17,9 +17,6 @@ from typing import Any
 
 import torch
 
-from inn.config.assemble import model_config
-from inn.data.vocabulary import build_vocabulary
-from inn.models.build import build_model
 from inn.models.generate import generate
 from inn.models.sequence import SequenceModel
 from inn.server.draws import Draws
@@ -31,7 +28,7 @@ from inn_benchmarks.clients import HEAD
 from inn_benchmarks.measure import Effort, in_turns, spread
 from inn_benchmarks.rows import Measured, Skipped
 from inn_benchmarks.run import environ
-from inn_benchmarks.score import LETTERS, resident_bytes
+from inn_benchmarks.score import LETTERS, resident_bytes, untrained
 
 MANY = 32
 TURNS = Effort(rounds=5, seconds=20.0, sample=0.0)
@@ -189,14 +186,11 @@ def _judged(one: dict[str, Any], text: str, answer: dict[str, Any]) -> str:
 
 
 def model_of(size: ServeSize) -> SequenceModel:
-    """A model that is not trained: what it predicts does not change what it costs."""
-    vocabulary = build_vocabulary("characters", LETTERS)
-    torch.manual_seed(0)
-    model = build_model(model_config("inn", vocab=vocabulary.size, **size.model)).eval()
+    """One that writes other symbols each time: untrained models say the same again and again."""
+    model = untrained(size.model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    model.vocabulary = vocabulary
     return model
 
 
