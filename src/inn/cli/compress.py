@@ -70,6 +70,7 @@ def parse(argv: list[str]) -> Namespace:
         help="Type of computation and output: auto (the model's), float32, bfloat16, float16.",
     )
     parser.option("--device", default="auto", help="auto, cpu or cuda (or cuda:1, ...).")
+    parser.flag("--stream", "Hold one layer at a time: for models larger than memory; reads a folder's safetensors.")
     parser.flag("--chat", "Read every block as a user's message, in the model's chat template.")
     parser.option("--seed", type=int, default=0, help="Seed that draws the blocks.")
     parser.option(
@@ -112,6 +113,7 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         dtype=args.dtype,
         device=args.device,
         chat=args.chat,
+        stream=args.stream,
         report=report,
         announce=lambda coverage: None if args.json else console().print(str(coverage), soft_wrap=True),
     )
@@ -134,8 +136,8 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
 
     if _given(args, *_OF_DECODERS):
         raise InputError(
-            "--plan, --roles, --tune and --dense are for decoders of Hugging Face's, and so are --dtype, --device and "
-            "--chat; an INN is one group"
+            "--plan, --roles, --tune and --dense are for decoders of Hugging Face's, and so are --dtype, --device, "
+            "--chat and --stream; an INN is one group"
         )
     before, keep = load(args.model), 0.6 if args.keep is None else args.keep
     if not isinstance(before, INN) or before.vocabulary is None:
@@ -221,8 +223,8 @@ def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[
 
 _COUNTED = 1024
 """Symbols whose spikes are counted."""
-_OF_DECODERS = ("plan", "roles", "tune", "dense", "dtype", "device", "chat")
-_DEFAULTS = {"tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False, "rows": 32}
+_OF_DECODERS = ("plan", "roles", "tune", "dense", "dtype", "device", "chat", "stream")
+_DEFAULTS = {"tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False, "rows": 32}
 
 
 def _given(args: Namespace, *names: str) -> str | None:
@@ -275,6 +277,8 @@ def _print(found: dict[str, Any]) -> None:
         ("perplexity", "perplexity", "{:,.2f}"),
         ("bits per symbol", "bits", "{:,.3f}"),
     ):
+        if key not in before:  # the speed of a model that is larger than memory
+            continue
         share = after[key] / before[key] if before[key] else math.nan
         table.add_row(name, shown.format(before[key]), shown.format(after[key]), f"{share:.3f}")
     tell.print(table)

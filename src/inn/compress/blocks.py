@@ -31,6 +31,9 @@ _BEFORE = {"c_attn": "qkv", "qkv_proj": "qkv", "gate_up_proj": "gu"}
 """What folders of before took all layers of these names to hold, on top of each other."""
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
+SHELF = "_shelf"
+"""The attribute of a model whose layers are read from files as they run (`inn.compress.shelf`)."""
+
 
 @dataclass(frozen=True)
 class Projection:
@@ -80,6 +83,7 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
     """
     refuse_adapters(model)
     path, layers = layers_of(model)
+    stored = SHELF in model.__dict__
     used = Counter(id(m) for layer in layers for m in set(layer.modules()))
     inside: list[dict[str, list[Part]]] = []
     for i, layer in enumerate(layers):
@@ -87,8 +91,8 @@ def find_blocks(model: nn.Module) -> dict[Block, Projection]:
         for name, module in layer.named_modules():
             if isinstance(module, NeuronalLinear):
                 raise InputError(f"this model is compressed already (layer {i}, {name}); merge it back to dense first")
-            if is_linear(module) and _only_linear(module) and used[id(module)] == 1:
-                _check(f"{path}.{i}.{name}", module)
+            if is_linear(module) and _only_linear(module, stored) and used[id(module)] == 1:
+                _check(f"{path}.{i}.{name}", module, stored)
                 if rows_of_weight(module).numel() > sum(rows_of_weight(module).shape):
                     inside[-1][name] = list(parts(model, f"{path}.{i}.{name}", module))
     spelled = _spelled(inside)
@@ -190,14 +194,16 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
-def _only_linear(module: nn.Module) -> bool:
+def _only_linear(module: nn.Module, stored: bool) -> bool:
     """Whether a linear layer's class leaves it at that: some route, quantise or scale what they give out.
 
-    One that computes the product in its own way (Falcon's) is tried on a few numbers.
+    One that computes the product in its own way (Falcon's) is tried on a few numbers, if they are in memory.
     """
     if type(module).forward is nn.Linear.forward or not isinstance(module, nn.Linear):
         return True
     weight = module.weight
+    if stored and weight.is_meta:
+        return False
     if is_parametrized(module) or weight.is_meta or weight.dtype not in _DTYPES:
         return True  # which `_check` refuses
     x = torch.linspace(-1, 1, 2 * weight.shape[1], dtype=weight.dtype, device=weight.device).view(2, -1)
@@ -206,12 +212,12 @@ def _only_linear(module: nn.Module) -> bool:
     return isinstance(y, Tensor) and y.shape == expected.shape and torch.allclose(y, expected, rtol=1e-2, atol=1e-4)
 
 
-def _check(path: str, module: nn.Module) -> None:
+def _check(path: str, module: nn.Module, stored: bool) -> None:
     """Raise `InputError` for a weight that cannot be read, or put back, as a matrix of plain numbers."""
     weight: Tensor = module.weight  # type: ignore[assignment]
     if is_parametrized(module):
         raise InputError(f"the weight of '{path}' is parametrised; remove the parametrisation first")
-    if weight.is_meta:
+    if weight.is_meta and not stored:
         raise InputError(f"the weight of '{path}' is offloaded, or was never loaded; load the model into memory first")
     if weight.dtype not in _DTYPES or type(weight) not in (nn.Parameter, Tensor) or weight.ndim != 2:
         kind = type(weight).__name__ if type(weight) not in (nn.Parameter, Tensor) else weight.dtype

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -12,44 +11,50 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, layers_of, weight_of
 from inn.compress.decoder import NO_FRAME, Frame
+from inn.compress.entry import Arguments, alike, arguments, first_input, unpacked
+from inn.compress.inputs import IDS, Inputs, Rows, call, check_rows
 from inn.compress.topologies import Block
 from inn.compress.watch import Seen, Watch
 from inn.system.errors import InputError
 
 Moments = dict[Block, Tensor]
-_POSITIONS = re.compile(r"\bwpe\.|\bembed_positions|\bpositions?_embed")
-"""Tables with a row for each place of a text; a model without one reads on past the length that it was trained for."""
 _BATCH = 4
 """Rows of the text that go through a layer at once."""
-
-
-class _Reached(Exception):
-    """The first layer has been reached: what is after it is not run."""
 
 
 class Stream:
     """A text on its way through a model, layer by layer: what is held is one layer's inputs.
 
     Args:
-        model: a decoder of Hugging Face's.
-        rows: `[S, T]` int64, the text in rows of equal length.
+        model: a decoder or an encoder of Hugging Face's.
+        rows: `[S, T]` int64, the text in rows of equal length; or other inputs by their names, see `inn.compress.inputs`.
 
-    Raises `InputError` as `check_rows` does.
+    Raises `InputError` as `check_rows` does, and where rows have masks that differ.
     """
 
-    def __init__(self, model: nn.Module, rows: Tensor):
+    def __init__(self, model: nn.Module, rows: Rows | Inputs):
         check_rows(model, rows)
-        rows = rows.to(model.device)  # type: ignore[arg-type]
-        self.model = model
+        self.model, self.inputs = model, Inputs.of(rows).to(model.device)
         self.path, self.layers = layers_of(model)
-        self.batches: list[Tensor] = []
-        self._extra: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        parts = list(self.inputs.split(_BATCH))
         with torch.no_grad():
-            self._extra = _arguments(model, self.layers, rows[:_BATCH])
-            short = rows[len(rows) // _BATCH * _BATCH :]
-            self._short = _arguments(model, self.layers, short) if len(short) else self._extra
-            for part in rows.split(_BATCH):
-                self.batches.append(_input(model, self.layers[0], part))
+            self._extra, self.given = arguments(model, self.layers, parts[0])
+            self._short = arguments(model, self.layers, parts[-1])[0] if len(parts[-1]) < len(parts[0]) else self._extra
+            self.batches = [first_input(model, self.layers[0], part) for part in parts]
+            if len(self.inputs.fields) > 1:
+                self._refuse_masks(parts)
+
+    def _refuse_masks(self, parts: Sequence[Inputs]) -> None:
+        """Raise `InputError` where layers are given other things with one row than with another."""
+        first, _ = arguments(self.model, self.layers, parts[0][:1])
+        for part in parts:
+            for row in part.split(1):
+                if not alike(first, arguments(self.model, self.layers, row)[0]):
+                    names = ", ".join(self.inputs.fields)
+                    raise InputError(
+                        f"the layers are told other things of one row than of another (inputs {names}), as where rows "
+                        "are padded; give rows of equal length without a mask"
+                    )
 
     @torch.no_grad()
     def run(self, layer: int, batches: Sequence[Tensor] | None = None, module: nn.Module | None = None) -> list[Tensor]:
@@ -58,9 +63,8 @@ class Stream:
         module = self.layers[layer] if module is None else module
         made = []
         for x in batches:
-            args, kwargs = (self._extra if len(x) == _BATCH else self._short)[layer]
-            out = module(x, *args, **kwargs)
-            made.append(out[0] if isinstance(out, (tuple, list)) else out)
+            args, kwargs = (self._extra if len(x) == len(self.batches[0]) else self._short)[layer]
+            made.append(unpacked(module(x, *args, **kwargs)))
         return made
 
     def watched(
@@ -117,26 +121,6 @@ class Stream:
         return {block: p.path.removeprefix(inside) for block, p in blocks.items() if block.layer == layer}
 
 
-def check_rows(model: nn.Module, rows: Tensor) -> None:
-    """Raise `InputError` for what are no rows of symbols, or rows or symbols that a model has no place for."""
-    kind = type(model).__name__
-    if rows.ndim != 2 or not rows.numel() or rows.is_floating_point():
-        raise InputError(f"a text to calibrate on must be rows of symbols, not {list(rows.shape)} of {rows.dtype}")
-    size = len(model.get_input_embeddings().weight)  # type: ignore[operator, arg-type, union-attr]
-    low, high = int(rows.min()), int(rows.max())
-    if low < 0 or high >= size:
-        raise InputError(
-            f"the text has symbols from {low} to {high}, and {kind} has those from 0 to {size - 1}; "
-            "give the tokenizer that belongs to it"
-        )
-    names = [name for name, _ in (*model.named_parameters(), *model.named_buffers())]
-    most = getattr(model.config, "max_position_embeddings", None)
-    if most is not None and rows.shape[1] > most and any(_POSITIONS.search(name) for name in names):
-        raise InputError(
-            f"{kind} has places for {most} symbols, and rows have {rows.shape[1]}; use --length {most} or less"
-        )
-
-
 def product(x: Tensor, y: Tensor) -> Tensor:
     """X^T Y of two tensors `[..., n]` and `[..., m]` with a row for every symbol, `[n, m]` float64.
 
@@ -154,7 +138,7 @@ def check_finite(moment: Tensor, path: str) -> None:
 
 def importances(
     model: nn.Module,
-    rows: Tensor,
+    rows: Rows | Inputs,
     blocks: Mapping[Block, Projection],
     report: Callable[[int, int], None] | None = None,
 ) -> dict[Block, Tensor]:
@@ -162,7 +146,8 @@ def importances(
 
     The loss is the cross-entropy of the text in nats, its gradient taken for every symbol. A small error e of an output
     costs about g^2 e^2 / 2: the diagonal of the Fisher information, as K-FAC (Martens and Grosse 2015) has it on its
-    output side. Blocks that are never called as a layer are left out.
+    output side. What tells no next symbol is asked for what it says itself (`_loss`). Blocks that are never called as a
+    layer are left out.
     """
     paths = {p.path for p in blocks.values()}
     sums: dict[str, Tensor] = {}
@@ -181,13 +166,14 @@ def importances(
         for path in paths:
             undo.callback(model.get_submodule(path).register_forward_hook(watch(path)).remove)
         _backwards(model, rows, [], report or (lambda done, of: None))
-    symbols = rows.shape[0] * (rows.shape[1] - 1)
+    count, length = Inputs.of(rows).shape
+    symbols = count * max(1, length - 1)
     return {block: sums[p.path][p.first : p.last] / symbols for block, p in blocks.items() if p.path in sums}
 
 
 def weight_importances(
     model: nn.Module,
-    rows: Tensor,
+    rows: Rows | Inputs,
     blocks: Mapping[Block, Projection],
     report: Callable[[int, int], None] | None = None,
 ) -> dict[Block, Tensor]:
@@ -215,58 +201,44 @@ def weight_importances(
 
 
 def _backwards(
-    model: nn.Module, rows: Tensor, wanted: Sequence[nn.Parameter], after: Callable[[int, int], None]
+    model: nn.Module, rows: Rows | Inputs, wanted: Sequence[nn.Parameter], after: Callable[[int, int], None]
 ) -> None:
-    """The loss of every row of a text, and its gradient; only parameters that are wanted get one."""
-    embedding = model.get_input_embeddings()  # type: ignore[operator]
+    """The loss of every row, and its gradient; only parameters that are wanted get one."""
+    inputs = Inputs.of(rows).to(model.device)
+
+    def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        (args[0] if args else kwargs["hidden_states"]).requires_grad_()
+
     with ExitStack() as undo:
         for p in model.parameters():
             undo.callback(p.requires_grad_, p.requires_grad)
             p.requires_grad_(False)
         for p in wanted:
             p.requires_grad_(True)
-        hook = embedding.register_forward_hook(lambda module, args, out: out.requires_grad_())  # type: ignore[union-attr]
-        undo.callback(hook.remove)
-        for i, row in enumerate(rows.to(model.device)):  # type: ignore[arg-type]
+        undo.callback(layers_of(model)[1][0].register_forward_pre_hook(begin, with_kwargs=True).remove)
+        for i, row in enumerate(inputs.split(1)):
             with torch.enable_grad():
-                logits = model(input_ids=row[None], use_cache=False).logits[0, :-1]
-                nn.functional.cross_entropy(logits.float(), row[1:], reduction="sum").backward()
-            after(i + 1, len(rows))
+                _loss(model, row, i).backward()
+            after(i + 1, len(inputs))
 
 
-def _arguments(model: nn.Module, layers: nn.ModuleList, rows: Tensor) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """What every layer is given beside its input, for rows of this shape."""
-    found: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    with ExitStack() as hooks:
-        for layer in layers:
-            handle = layer.register_forward_pre_hook(
-                lambda module, args, kwargs: found.append(_rest(args, kwargs)), with_kwargs=True
-            )
-            hooks.callback(handle.remove)
-        model(input_ids=rows, use_cache=False)
-    return found
+def _loss(model: nn.Module, row: Inputs, number: int) -> Tensor:
+    """What a model's errors are measured by on one row, in nats.
 
-
-def _rest(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    return (args[1:], {k: v for k, v in kwargs.items() if k != "hidden_states"})
-
-
-def _input(model: nn.Module, first: nn.Module, rows: Tensor) -> Tensor:
-    """What the first layer reads."""
-    caught: list[Tensor] = []
-
-    def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        caught.append(args[0] if args else kwargs["hidden_states"])
-        raise _Reached
-
-    handle = first.register_forward_pre_hook(stop, with_kwargs=True)
-    try:
-        model(input_ids=rows, use_cache=False)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
-    return caught[0].detach()
+    Of one that writes it is the cross-entropy of the row itself. Of others it is that of what the model says, drawn from
+    it; where it says numbers, from a normal distribution around them (both as in the Fisher information).
+    """
+    out = call(model, row)
+    if getattr(model, "can_generate", lambda: False)():
+        ids = row.fields[IDS][0]
+        return nn.functional.cross_entropy(out.logits[0, :-1].float(), ids[1:], reduction="sum")
+    drawing = torch.Generator().manual_seed(number)
+    if (logits := getattr(out, "logits", None)) is not None:
+        logs = logits.float().flatten(0, -2).log_softmax(-1)
+        drawn = torch.multinomial(logs.detach().exp().cpu(), 1, generator=drawing).to(logs.device)
+        return -logs.gather(-1, drawn).sum()
+    said = out.last_hidden_state.float()
+    return (said * torch.randn(said.shape, generator=drawing).to(said.device)).sum()
 
 
 def rows_of(tokens: Iterable[int] | Tensor, rows: int, length: int, seed: int = 0, frame: Frame = NO_FRAME) -> Tensor:

@@ -98,10 +98,7 @@ def open_decoder(
             if hasattr(transformers, "GgufConfig"):
                 options["quantization_config"] = transformers.GgufConfig(dequantize=True)
         else:
-            kind = transformers.AutoConfig.from_pretrained(there)
-            if type(kind) not in transformers.AutoModelForCausalLM._model_mapping:
-                named = kind.model_type
-                raise InputError(f"'{path}' is a model of type {named}, which is no decoder; give one such as Llama")
+            refuse_others(path, transformers.AutoConfig.from_pretrained(there))
         model, told = transformers.AutoModelForCausalLM.from_pretrained(**where, **options, output_loading_info=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
     except InputError:
@@ -118,6 +115,17 @@ def open_decoder(
     if there.is_file() and getattr(model, "hf_quantizer", None) is not None:
         model.hf_quantizer.remove_quantization_config(model)  # its numbers are ordinary ones by now
     return model.eval().to(device), tokenizer
+
+
+def refuse_others(path: str | Path, config: Any) -> None:
+    """Raise `InputError` for what is no decoder."""
+    import transformers
+
+    if type(config) not in transformers.AutoModelForCausalLM._model_mapping:
+        raise InputError(
+            f"'{path}' is a model of type {config.model_type}, which is no decoder; give one such as Llama, or compress "
+            "an encoder of texts or pictures in Python (inn.compress.compress)"
+        )
 
 
 def weight_bytes(path: str | Path) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, find_blocks
 from inn.compress.calibrate import Stream, check_finite, product
+from inn.compress.inputs import Inputs, Rows
 from inn.compress.topologies import Block
 from inn.compress.watch import Seen
 
@@ -57,11 +58,11 @@ class Following:
 
     Args:
         model: the model, dense still.
-        rows: `[S, T]` int64, the text.
+        rows: `[S, T]` int64, the text, or other inputs.
         blocks: all that are to be replaced.
     """
 
-    def __init__(self, model: nn.Module, rows: Tensor, blocks: Mapping[Block, Projection]):
+    def __init__(self, model: nn.Module, rows: Rows | Inputs, blocks: Mapping[Block, Projection]):
         self.stream = Stream(model, rows)
         self.blocks = blocks
         self.at = -1

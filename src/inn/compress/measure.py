@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
-from inn.compress.calibrate import check_rows
+from inn.compress.inputs import check_rows
 from inn.compress.decoder import NO_FRAME, Frame
 from inn.compress.modules import NeuronalLinear
 from inn.compress.topologies import Block
@@ -38,23 +38,32 @@ def score(
 
     Its `parts` are the windows, for intervals and paired comparisons. Raises `InputError` as `check_rows` does.
     """
-    text = frame.room(window)
-    rows = frame.around(tokens[: len(tokens) // text * text].view(-1, text))
+    rows = windows_of(tokens, window, frame)
     check_rows(model, rows)
     rows = rows.to(model.device)  # type: ignore[arg-type]
-    first = max(1, len(frame.before))
-    last = window - len(frame.after)
 
     def afresh(x: Tensor, state: None) -> tuple[Tensor, None]:
         return model(input_ids=x, use_cache=False).logits, None
 
     parts = []
     for i, (row, (logits, _)) in enumerate(zip(rows, predictions(afresh, rows.split(1)))):
-        nats = nn.functional.cross_entropy(logits[0, first - 1 : last - 1].float(), row[first:last], reduction="sum")
-        parts.append(Score(float(nats.double()), last - first))
+        parts.append(nats(logits, row, frame))
         if report is not None:
             report(i + 1, len(rows))
     return Score(sum(part.nats_total for part in parts), sum(part.count for part in parts), tuple(parts))
+
+
+def windows_of(tokens: Tensor, window: int, frame: Frame) -> Tensor:
+    """A text in disjoint windows, `frame` around each: `[S, window]`; what fills no window is left out."""
+    text = frame.room(window)
+    return frame.around(tokens[: len(tokens) // text * text].view(-1, text))
+
+
+def nats(logits: Tensor, row: Tensor, frame: Frame) -> Score:
+    """The cross-entropy of a window `[T]` by a model's logits `[1, T, V]`; the first thing read is not scored."""
+    first, last = max(1, len(frame.before)), len(row) - len(frame.after)
+    total = nn.functional.cross_entropy(logits[0, first - 1 : last - 1].float(), row[first:last], reduction="sum")
+    return Score(float(total.double()), last - first)
 
 
 @dataclass(frozen=True)
@@ -122,8 +131,9 @@ def _flops(model: nn.Module) -> float:
     return total
 
 
-def described(model: nn.Module, size: ModelSize, score: Score, bytes: int, prompt: Tensor) -> dict[str, Any]:
-    """What there is to say of a model, as plain data; it writes after a prompt `[T]`."""
+def described(model: nn.Module, size: ModelSize, score: Score, bytes: int, prompt: Tensor | None) -> dict[str, Any]:
+    """What there is to say of a model, as plain data; it writes after a prompt `[T]`, if there is one."""
+    speed = {} if prompt is None else {"symbols_per_second": writing_speeds({"": model}, prompt[:64])[""]}
     return {
         "parameters": size.total,
         "projections": size.projections,
@@ -133,7 +143,7 @@ def described(model: nn.Module, size: ModelSize, score: Score, bytes: int, promp
         "megabytes": bytes / 1e6,
         "perplexity": score.perplexity,
         "bits": score.bits,
-        "symbols_per_second": writing_speeds({"": model}, prompt[:64])[""],
+        **speed,
     }
 
 

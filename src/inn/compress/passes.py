@@ -14,8 +14,10 @@ from inn.compress.allocate import price_at, spread
 from inn.compress.blocks import Projection, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.following import Following, Read, stages
+from inn.compress.inputs import Inputs
 from inn.compress.plans import CompressionPlan
 from inn.compress.search import merged, price
+from inn.compress.shelf import hold
 from inn.compress.states import States, dense_size, energies, energy, factorise, lost, rank_for, refit, shapes_of
 from inn.compress.topologies import Block, BlockGroup
 from inn.system.errors import InputError
@@ -51,7 +53,7 @@ class Passes:
     def __init__(
         self,
         model: nn.Module,
-        rows: Tensor,
+        rows: Inputs,
         plan: CompressionPlan,
         blocks: Mapping[Block, Projection],
         order: Mapping[Block, int],
@@ -66,7 +68,7 @@ class Passes:
         self.known: dict[BlockGroup, Tensor] = {}
 
     @cached_property
-    def few(self) -> Tensor:
+    def few(self) -> Inputs:
         """As many rows as have `ENOUGH` symbols, from all over the text."""
         widest = max(weight_of(self.model, p).shape[1] for p in self.blocks.values())
         enough = -(-ENOUGH * widest // max(1, self.rows.shape[-1]))
@@ -157,7 +159,7 @@ class Passes:
         return shapes_of(weight_of(self.model, self.blocks[b]) for b in group)
 
     def sections(
-        self, groups: Sequence[BlockGroup], what: str, rows: Tensor | None = None
+        self, groups: Sequence[BlockGroup], what: str, rows: Inputs | None = None
     ) -> Iterator[tuple[int, Weighed]]:
         """Every group, by its number, as soon as the moments of its blocks in the dense model are known.
 
@@ -199,6 +201,7 @@ class Passes:
                     f"'{self.blocks[block].path}' is never called as a layer by this model, which computes with its "
                     f"weight by hand; leave '{block.role}' out of the topology"
                 )
+        hold(self.model, (block.layer for block in group))
         weights = [weight_of(self.model, self.blocks[b]).detach().double() for b in group]
         weights = [reads[b].corrected(w) if b in reads else w for w, b in zip(weights, group)]
         moments = [known[b] for b in group]

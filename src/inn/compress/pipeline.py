@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ import inn.compress.run
 from inn.compress.blocks import find_blocks, weight_of
 from inn.compress.calibrate import rows_of
 from inn.compress.decoder import DTYPES, NO_FRAME, Frame, encoder, find_decoder, frame_of, open_decoder, weight_bytes
+from inn.compress.inputs import Rows
+from inn.compress.layerwise import score_by_layer
 from inn.compress.measure import described, score, size
 from inn.compress.passes import StageReport
-from inn.compress.plans import CompressionPlan
+from inn.compress.plans import CompressionPlan, named_plan
 from inn.compress.run import Coverage, Outcome
+from inn.compress.shelf import open_shelved, shelf_of
 from inn.compress.topologies import Block
 from inn.compress.tune import tune
 from inn.data.text import file_symbols
@@ -58,12 +61,14 @@ def run(
     dtype: str = "auto",
     device: str = "auto",
     chat: bool = False,
+    stream: bool = False,
     report: StageReport = lambda what, done, of: None,
     announce: Callable[[Coverage], None] = lambda coverage: None,
 ) -> dict[str, Any]:
     """Compress a decoder of Hugging Face's and write it, wholly or not at all, as a folder.
 
-    In memory is the model, in `dtype`, and what one layer of it takes; with `epochs` the dense model beside it.
+    In memory is the model, in `dtype`, and what one layer of it takes; with `epochs` the dense model beside it; with
+    `stream` one layer in place of the model.
 
     Args:
         model: a folder, a GGUF file, or a name, see `find_decoder`.
@@ -77,6 +82,9 @@ def run(
         dtype: of what is computed with and written; `auto` for the source's, see `open_decoder`.
         device: `auto`, `cpu`, `cuda`, ...
         chat: read every stretch as a user's message, in the model's chat template.
+        stream: read layers from the folder's safetensors as they are needed, and write each as soon as it is compressed
+            (`inn.compress.shelf`). A plan that weighs errors by gradients of the whole model, as `auto` does, weighs
+            them by moments then; how fast the model writes is not measured.
         report: called with `compressing`, `tuning` or `scoring`, how much of it is done, and how much there is.
         announce: called with what the plan covers and leaves out, before work starts.
 
@@ -87,31 +95,35 @@ def run(
     Example: ``run("path/to/model", "text.txt", "smaller", keep=0.5)``
     """
     lookup("dtype", dtype, dict.fromkeys(("auto", *DTYPES)))
-    there, on = find_decoder(model), _device(device)
-    made, tokenizer = open_decoder(there, dtype, on)
-    frame = frame_of(tokenizer, chat)
-    text, scored = texts(calibrate, evaluate, encoder(tokenizer), length, windows, frame)
-    blocks = find_blocks(made)
-    drawn = rows_of(text, rows, length, seed, frame)
-    numbers = {block: weight_of(made, p).numel() for block, p in blocks.items()}
-
-    def measured(named: Iterable[Block], bytes: int) -> dict[str, Any]:
-        scores = score(made, scored, length, partial(report, "scoring"), frame)
-        return {"scored": scores.count, **described(made, size(made, blocks, named), scores, bytes, drawn[0])}
-
-    announce(inn.compress.run.coverage(made, drawn, plan, keep, roles))
-    before = measured((), weight_bytes(there))
-    outcome = compress(
-        made, drawn, plan, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
-    )
-    before["projections"] = sum(numbers[block] for block in outcome.blocks)
-    if not outcome.groups:
-        raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
-    if epochs:
-        tune(made, open_decoder(there, dtype, on)[0], drawn, epochs, report=partial(report, "tuning"))
-    after = measured(outcome.blocks, 0)
+    there, on, how = find_decoder(model), _device(device), named_plan(plan)
+    if stream:
+        how = _streamed(there, how, epochs, dense)
     with new_folder(Path(out)) as folder:
+        made, tokenizer = open_shelved(there, folder, dtype, on) if stream else open_decoder(there, dtype, on)
+        frame = frame_of(tokenizer, chat)
+        text, scored = texts(calibrate, evaluate, encoder(tokenizer), length, windows, frame)
+        blocks = find_blocks(made)
+        drawn = rows_of(text, rows, length, seed, frame)
+        numbers = {block: weight_of(made, p).numel() for block, p in blocks.items()}
+        counted = score_by_layer if stream else score
+
+        def measured(named: Iterable[Block], bytes: int) -> dict[str, Any]:
+            scores = counted(made, scored, length, partial(report, "scoring"), frame)
+            prompt = None if stream else drawn[0]
+            return {"scored": scores.count, **described(made, size(made, blocks, named), scores, bytes, prompt)}
+
+        announce(inn.compress.run.coverage(made, drawn, how, keep, roles))
+        before = measured((), weight_bytes(there))
+        outcome = compress(
+            made, drawn, how, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
+        )
+        before["projections"] = sum(numbers[block] for block in outcome.blocks)
+        if not outcome.groups:
+            raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
+        if epochs:
+            tune(made, open_decoder(there, dtype, on)[0], drawn, epochs, report=partial(report, "tuning"))
         save(made, tokenizer, folder, dense=dense)
+        after = measured(outcome.blocks, 0)
         if there.is_dir():
             carry(there, folder, BESIDE)
         after["megabytes"] = weight_bytes(folder) / 1e6
@@ -119,6 +131,7 @@ def run(
     return {
         "model": str(model),
         "plan": plan,
+        "weigh": how.weigh,
         "keep": keep,
         "tuned": epochs,
         "dense": dense,
@@ -131,6 +144,20 @@ def run(
         "before": before,
         "after": after,
     }
+
+
+def _streamed(there: Path, plan: CompressionPlan, epochs: int, dense: bool) -> CompressionPlan:
+    """The plan of a model that is never in memory as a whole; `InputError` for what takes all of it at once."""
+    if there.is_file():
+        raise InputError(f"--stream reads a folder's safetensors, and '{there}' is a file; leave --stream out")
+    if epochs or dense:
+        name = "--tune" if epochs else "--dense"
+        raise InputError(f"{name} takes the whole model at once, which --stream never holds; leave one of them out")
+    if plan.weigh == "gradients":
+        raise InputError(
+            "this plan weighs by gradients of the whole model, which --stream never holds; use --plan svd-llm"
+        )
+    return replace(plan, weigh="moments") if plan.weigh == "fisher" else plan
 
 
 def _device(name: str) -> torch.device:
@@ -179,7 +206,7 @@ def texts(
 
 def compress(
     model: nn.Module,
-    rows: Tensor,
+    rows: Rows,
     plan: CompressionPlan | str = "auto",
     keep: float = 0.8,
     *,
@@ -195,7 +222,9 @@ def save(model: nn.Module, tokenizer: Any, folder: Path, *, dense: bool = False)
     """Write a compressed model and its tokenizer into a folder; `dense` merges its layers back first, in place."""
     import inn.compress.folder
 
-    if dense:
+    if (shelf := shelf_of(model)) is not None:  # most of it is there already
+        shelf.finish()
+    elif dense:
         inn.compress.folder.merge(model).save_pretrained(folder)  # type: ignore[operator]
     else:
         inn.compress.folder.save(model, folder)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from inn.compress.blocks import Projection, find_blocks, left_out, weight_of
-from inn.compress.calibrate import Stream, check_rows
+from inn.compress.calibrate import Stream
+from inn.compress.inputs import Inputs, Rows, check_rows
 from inn.compress.passes import Passes, StageReport
 from inn.compress.plans import SEQUENTIAL, WEIGHTS, CompressionPlan, named_plan
 from inn.compress.replace import put_group
+from inn.compress.shelf import changing, expect
 from inn.compress.states import States
 from inn.compress.topologies import WHOLE, Block, BlockGroup, only, parse_topology, roles_of
 from inn.system.errors import InputError, lookup
@@ -67,7 +69,7 @@ class Outcome:
 @torch.no_grad()
 def compress(
     model: nn.Module,
-    rows: Tensor,
+    rows: Rows,
     plan: CompressionPlan | str = "auto",
     keep: float = 0.8,
     *,
@@ -77,8 +79,9 @@ def compress(
     """Put neuronal states in the place of a model's projections, in place.
 
     Args:
-        model: a decoder of Hugging Face's, dense.
-        rows: `[S, T]` int64: the text it is calibrated on, in rows.
+        model: a decoder or an encoder of Hugging Face's, dense.
+        rows: `[S, T]` int64: the text it is calibrated on, in rows; or a model's inputs by their names, such as
+            `{"pixel_values": images}`.
         plan: a `CompressionPlan`, or the name of one.
         keep: the share of the parameters of the projections that the plan names, in (0, 1].
         roles: compress only these projections.
@@ -87,10 +90,11 @@ def compress(
     Raises `InputError` for a share out of range, projections that the model lacks, a text that makes activations that
     are not finite, symbols that the model lacks, and a model that is compressed, quantised or has adapters.
     """
+    inputs = Inputs.of(rows)
     modes = {module: module.training for module in model.modules()}
     model.eval()  # what it does with a text when it is used: no dropout
     try:
-        return _compress(model, rows, _planned(model, rows, plan, keep, roles), keep, report)
+        return _compress(model, inputs, _planned(model, inputs, plan, keep, roles), keep, report)
     finally:
         for module in model.modules():
             module.training = modes.get(module, modes[model])
@@ -99,7 +103,7 @@ def compress(
 @torch.no_grad()
 def coverage(
     model: nn.Module,
-    rows: Tensor,
+    rows: Rows,
     plan: CompressionPlan | str = "auto",
     keep: float = 0.8,
     roles: str | Iterable[str] | None = None,
@@ -108,7 +112,7 @@ def coverage(
 
     Raises `InputError` as `compress` does for its arguments.
     """
-    return _planned(model, rows, plan, keep, roles).coverage
+    return _planned(model, Inputs.of(rows), plan, keep, roles).coverage
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class _Planned:
 
 
 def _planned(
-    model: nn.Module, rows: Tensor, plan: CompressionPlan | str, keep: float, roles: str | Iterable[str] | None
+    model: nn.Module, rows: Inputs, plan: CompressionPlan | str, keep: float, roles: str | Iterable[str] | None
 ) -> _Planned:
     how = named_plan(plan) if isinstance(plan, str) else plan
     if not 0 < keep <= 1:
@@ -151,7 +155,7 @@ def _planned(
     return _Planned(how, taken, order, groups, Coverage(covered, sum(p.numel() for p in model.parameters()), left))
 
 
-def _compress(model: nn.Module, rows: Tensor, planned: _Planned, keep: float, report: StageReport) -> Outcome:
+def _compress(model: nn.Module, rows: Inputs, planned: _Planned, keep: float, report: StageReport) -> Outcome:
     how, blocks, groups = planned.plan, planned.blocks, planned.groups
     check_rows(model, rows)
     passes = Passes(model, rows, how, blocks, planned.order, report)
@@ -161,15 +165,17 @@ def _compress(model: nn.Module, rows: Tensor, planned: _Planned, keep: float, re
     ranks = passes.ranks(groups, keep)
     if how.gate is not None:
         groups, ranks, outcome.dense = passes.gated(groups, ranks, how.gate)
+    expect(model, (block.layer for group in groups for block in group))
     for group, states, shares in passes.walk(groups, ranks):
-        if isinstance(states, States):
-            outcome.groups.append((group, states.rank))
-            outcome.lost.update(zip(group, shares, strict=True))
-            _replace(model, blocks, group, states)
-        else:
-            outcome.dense += group
-            for block, weight in zip(group, states, strict=True):
-                weight_of(model, blocks[block]).copy_(weight)
+        with changing(model, (block.layer for block in group)):
+            if isinstance(states, States):
+                outcome.groups.append((group, states.rank))
+                outcome.lost.update(zip(group, shares, strict=True))
+                _replace(model, blocks, group, states)
+            else:
+                outcome.dense += group
+                for block, weight in zip(group, states, strict=True):
+                    weight_of(model, blocks[block]).copy_(weight)
     if hasattr(model, "save_pretrained"):  # whoever saves it from now on writes a folder that says what it is
         import inn.compress.folder
 
