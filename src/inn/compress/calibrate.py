@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, layers_of, weight_of
 from inn.compress.decoder import NO_FRAME, Frame
-from inn.compress.entry import Arguments, alike, arguments, first_input, unpacked
+from inn.compress.entry import alike, arguments, first_input, unpacked
 from inn.compress.inputs import IDS, Inputs, Rows, call, check_rows
 from inn.compress.topologies import Block
 from inn.compress.watch import Seen, Watch
@@ -27,7 +27,7 @@ class Stream:
 
     Args:
         model: a decoder or an encoder of Hugging Face's.
-        rows: `[S, T]` int64, the text in rows of equal length; or other inputs by their names, see `inn.compress.inputs`.
+        rows: `[S, T]` int64, the text in rows of equal length; or other inputs by their names (`Rows`).
 
     Raises `InputError` as `check_rows` does, and where rows have masks that differ.
     """
@@ -225,8 +225,8 @@ def _backwards(
 def _loss(model: nn.Module, row: Inputs, number: int) -> Tensor:
     """What a model's errors are measured by on one row, in nats.
 
-    Of one that writes it is the cross-entropy of the row itself. Of others it is that of what the model says, drawn from
-    it; where it says numbers, from a normal distribution around them (both as in the Fisher information).
+    Of one that writes it is the cross-entropy of the row itself. Of others it is that of what the model says, drawn
+    from it; where it says numbers, from a normal distribution around them (both as in the Fisher information).
     """
     out = call(model, row)
     if getattr(model, "can_generate", lambda: False)():

@@ -123,8 +123,8 @@ def refuse_others(path: str | Path, config: Any) -> None:
 
     if type(config) not in transformers.AutoModelForCausalLM._model_mapping:
         raise InputError(
-            f"'{path}' is a model of type {config.model_type}, which is no decoder; give one such as Llama, or compress "
-            "an encoder of texts or pictures in Python (inn.compress.compress)"
+            f"'{path}' is a model of type {config.model_type}, which is no decoder; give one such as Llama, or "
+            "compress an encoder of texts or pictures in Python (inn.compress.compress)"
         )
 
 

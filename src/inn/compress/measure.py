@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, is_linear, neuronal, weight_of
-from inn.compress.inputs import check_rows
 from inn.compress.decoder import NO_FRAME, Frame
+from inn.compress.inputs import check_rows
 from inn.compress.modules import NeuronalLinear
 from inn.compress.topologies import Block
 from inn.inference.evaluate import Score, predictions

@@ -1,7 +1,7 @@
 """A decoder whose layers stay in their files: one of them is in memory at a time, and what becomes of it is written.
 
-The layers' parameters are on the meta device. Before a layer runs it is read from safetensors, and the one before it is
-let go; so all that runs layer by layer (`inn.compress.calibrate.Stream`, and the model itself) runs as it does in memory.
+The layers' parameters are on the meta device. Before a layer runs it is read from safetensors, and the one before it
+is let go; so all that runs layer by layer (`inn.compress.calibrate.Stream`, the model itself) runs as in memory.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def open_shelved(
             f"'{folder}' has its numbers under other names than {type(model).__name__} ({missing[0]}, {len(missing)} "
             "in all), so that its layers cannot be read one by one; leave out --stream"
         )
-    for name, old in numbers.items():
+    for name in numbers:
         if not name.startswith(inside):
             owner, _, last = name.rpartition(".")
             module = model.get_submodule(owner)
