@@ -1,4 +1,4 @@
-"""Tiny decoders with random weights, one of each family of architectures."""
+"""Tiny decoders and encoders with random weights, one of each family of architectures."""
 
 import torch
 import transformers
@@ -33,12 +33,20 @@ FAMILIES = {
     "Gemma3ForConditionalGeneration": {},
 }  # fmt: skip
 
+IMAGES = {"image_size": 16, "patch_size": 8, "num_labels": 5}
+ENCODERS = {
+    "ViTForImageClassification": IMAGES, "Dinov2ForImageClassification": IMAGES, "SiglipVisionModel": IMAGES,
+    "BertForMaskedLM": {}, "ModernBertForMaskedLM": {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1,
+        "sep_token_id": 2}, "DebertaV2ForMaskedLM": {}, "T5EncoderModel": {
+        "d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 4, "d_kv": 8, "feed_forward_proj": "gated-gelu"},
+}  # fmt: skip
+
 
 def tiny(family: str) -> torch.nn.Module:
     """The model of a family, in evaluation mode, its weights the same each time."""
-    name = family if family.endswith(("Model", "Generation")) else f"{family}ForCausalLM"
-    kind = getattr(transformers, name)
-    fields = SAME | MORE | FAMILIES[family]
+    whole = family in ENCODERS or family.endswith(("Model", "Generation"))
+    kind = getattr(transformers, family if whole else f"{family}ForCausalLM")
+    fields = SAME | MORE | (FAMILIES | ENCODERS)[family]
     if family == "Falcon":
         del fields["head_dim"]  # which it works out by itself
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ from inn.compress.run import coverage
 from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
-from .families import FAMILIES, tiny
+from .families import ENCODERS, FAMILIES, tiny
 
 TOKENS = torch.randint(50, (5, 16), generator=torch.Generator().manual_seed(0))
 FOLLOWED = (
@@ -81,7 +81,7 @@ def test_the_search_follows_it_and_the_folder_opens(family, tmp_path):
 
 def test_what_has_a_name_in_common_is_told_apart():
     roles = {block.role for block in find_blocks(tiny("BertLMHeadModel")) if block.layer == 0}
-    assert roles == {"query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"}
+    assert roles == set("qkvoud")
     deep = find_blocks(tiny("Qwen2Moe"))
     assert deep[Block(0, "u")].path == "model.layers.0.mlp.shared_expert.up_proj"
 
@@ -211,7 +211,46 @@ def test_rows_that_a_model_has_no_place_for_are_refused():
     compress(llama, torch.zeros(2, 65, dtype=torch.long), "svd", 0.5)  # rotary: it reads on
 
 
-def test_an_encoder_is_refused():
-    config = transformers.T5Config(vocab_size=50, d_model=32, d_ff=48, num_layers=1, num_heads=4, d_kv=8)
-    with pytest.raises(InputError, match="has an encoder, and only decoders are compressed"):
-        compress(transformers.T5ForConditionalGeneration(config), TOKENS, "auto", 0.5)
+@pytest.mark.parametrize(
+    "kind, fields, says",
+    [
+        ("T5ForConditionalGeneration", {"d_model": 32, "num_layers": 1}, "is an encoder and a decoder at once"),
+        ("ConvNextModel", {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2}, "is made of stages of differ"),
+    ],
+)
+def test_what_has_no_one_list_of_layers_is_refused(kind, fields, says):
+    kind = getattr(transformers, kind)
+    with pytest.raises(InputError, match=says):
+        compress(kind(kind.config_class(**fields)), TOKENS, "auto", 0.5)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_an_encoder_is_compressed_and_its_folder_opens(family, tmp_path):
+    model, dense = tiny(family), tiny(family)
+    rows = {"pixel_values": torch.randn(5, 3, 16, 16)} if model.main_input_name == "pixel_values" else TOKENS
+    given = rows if isinstance(rows, dict) else {"input_ids": rows}
+    outcome = compress(model, rows, "qkv-o-ugd" if "T5" in family else "auto", 0.8)
+    assert {block.role for block in outcome.blocks} >= set("qkvoud")
+    assert all(name.endswith("bias") for name in outcome.coverage.left)
+    model.save_pretrained(tmp_path)
+    opened = getattr(transformers, "AutoModel" + family.partition("For")[1] + family.partition("For")[2], None)
+    back = (type(model) if opened is None or family.endswith("Model") else opened).from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        wanted, found, again = (m(**given)[0] for m in (dense, model, back))
+    assert torch.equal(found, again)
+    assert 0 < (found - wanted).norm() < 0.5 * wanted.norm()
+
+
+def test_rows_of_an_encoder_are_its_own_inputs_without_padding():
+    vit, bert = tiny("ViTForImageClassification"), tiny("BertForMaskedLM")
+    ones = torch.ones_like(TOKENS)
+    for model, rows, says in (
+        (vit, TOKENS, "takes no 'input_ids'; give rows of its 'pixel_values'"),
+        (vit, {"pixel_values": torch.randn(0, 3, 16, 16)}, "there are no rows to calibrate on"),
+        (vit, {"pixel_values": torch.randn(2, 3, 8, 8)}, "cannot read pixel_values alone: .*size"),
+        (bert, {"input_ids": TOKENS, "attention_mask": ones[:2]}, "must have equally many rows"),
+        (bert, {"input_ids": TOKENS, "attention_mask": ones.tril()}, "give rows of equal length without a mask"),
+    ):
+        with pytest.raises(InputError, match=says):
+            compress(model, rows, "svd-llm", 0.5)
+    compress(bert, {"input_ids": TOKENS, "attention_mask": ones}, "svd-llm", 0.5)

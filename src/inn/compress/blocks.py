@@ -1,4 +1,4 @@
-"""The projections of a decoder: which there are, what they are called, what is left out, and their weights."""
+"""The projections of a model: which there are, what they are called, what is left out, and their weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,24 @@ _LETTERS = {
     "attn.dense": "o", "attention.dense": "o", "attn.c_proj": "o",
     "up_proj": "u", "gate_proj": "g", "down_proj": "d", "fc1": "u", "fc2": "d", "fc_in": "u", "fc_out": "d",
     "c_fc": "u", "mlp.c_proj": "d", "dense_h_to_4h": "u", "dense_4h_to_h": "d",
+    # encoders of texts and pictures
+    "query": "q", "key": "k", "value": "v", "query_proj": "q", "key_proj": "k", "value_proj": "v",
+    "q_lin": "q", "k_lin": "k", "v_lin": "v", "out_lin": "o", "attn.Wo": "o", "attention.output.dense": "o",
+    "lin1": "u", "lin2": "d", "wi": "u", "wi_0": "g", "wi_1": "u", "wo": "d", "mlp.Wo": "d",
+    "intermediate.dense": "u", "intermediate_dense": "u", "output.dense": "d", "output_dense": "d",
 }  # fmt: skip
 """Letters of projections, by how their paths end."""
 _ON_TOP = {
     "c_attn": ("GPT2Attention", "DecisionTransformerGPT2Attention", "ImageGPTAttention", "GPTBigCodeAttention"),
     "qkv_proj": ("Phi3Attention", "Phi4MultimodalAttention"),
+    "Wqkv": ("ModernBertAttention",),
+    "qkv": (
+        "VitDetAttention",
+        "SamVisionAttention",
+        "SamVisionSdpaAttention",
+        "VisionAttention",
+        "Qwen2_5_VLVisionAttention",
+    ),
 }
 """Layers that hold q, k and v on top of each other, in the classes that do so; others interleave them by heads."""
 _BEFORE = {"c_attn": "qkv", "qkv_proj": "qkv", "gate_up_proj": "gu"}
@@ -49,14 +62,22 @@ Part = tuple[str, int, int]
 
 
 def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The path and the list of a decoder's layers, of the part that writes text where a model has others.
+    """The path and the list of the layers of a decoder or an encoder; of the part that writes text where it has others.
 
-    Raises `InputError` where there is no such list.
+    Raises `InputError` where there is no such list, or more than one that counts.
     """
     config: Any = getattr(model, "config", None)
     kind = type(model).__name__
     if getattr(config, "is_encoder_decoder", False):
-        raise InputError(f"{kind} has an encoder, and only decoders are compressed; give one such as Llama or GPT-2")
+        raise InputError(
+            f"{kind} is an encoder and a decoder at once, which are not compressed together; give one that is either, "
+            "such as Llama, BERT, ViT or T5EncoderModel"
+        )
+    if getattr(config, "depths", None) is not None:
+        raise InputError(
+            f"{kind} is made of stages of different widths, and only models whose layers are all alike are compressed; "
+            "give one such as ViT or DINOv2"
+        )
     text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
     depth = getattr(text, "num_hidden_layers", None)
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model  # type: ignore[operator]
@@ -65,8 +86,8 @@ def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
     lists = [found for found in lists if id(found[1]) in inside] or lists
     if not lists:
         raise InputError(
-            f"{kind} has no list of {depth} layers to compress; give a decoder such as Llama, Qwen, "
-            "Mistral, GPT-2 or Mamba"
+            f"{kind} has no list of {depth} layers to compress; give a decoder such as Llama, Qwen, Mistral, GPT-2 or "
+            "Mamba, or an encoder such as BERT or ViT"
         )
     return min(lists, key=lambda found: found[0].count("."))
 
@@ -237,7 +258,7 @@ def parts(model: nn.Module, path: str, module: nn.Module) -> Iterator[Part]:
     """
     last, rows = path.rsplit(".", 1)[-1], len(rows_of_weight(module))
     parent = model.get_submodule(path.rpartition(".")[0])
-    fused = "gu" if last == "gate_up_proj" else None
+    fused = "gu" if last == "gate_up_proj" or (last == "Wi" and type(parent).__name__ == "ModernBertMLP") else None
     if type(parent).__name__ in _ON_TOP.get(last, ()) and not getattr(parent, "is_cross_attention", False):
         fused = "qkv"
     single = False

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inn.compress.blocks import Projection, layers_of, weight_of
 from inn.compress.decoder import NO_FRAME, Frame
 from inn.compress.entry import alike, arguments, first_input, unpacked
-from inn.compress.inputs import IDS, Inputs, Rows, call, check_rows
+from inn.compress.inputs import IDS, Inputs, Rows, call, check_rows, readable
 from inn.compress.topologies import Block
 from inn.compress.watch import Seen, Watch
 from inn.system.errors import InputError
@@ -37,7 +37,7 @@ class Stream:
         self.model, self.inputs = model, Inputs.of(rows).to(model.device)
         self.path, self.layers = layers_of(model)
         parts = list(self.inputs.split(_BATCH))
-        with torch.no_grad():
+        with torch.no_grad(), readable(model, self.inputs):
             self._extra, self.given = arguments(model, self.layers, parts[0])
             self._short = arguments(model, self.layers, parts[-1])[0] if len(parts[-1]) < len(parts[0]) else self._extra
             self.batches = [first_input(model, self.layers[0], part) for part in parts]

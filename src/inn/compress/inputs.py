@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,16 @@ def call(model: nn.Module, inputs: Inputs) -> Any:
     """What a model makes of its inputs, without a cache where it would keep one."""
     quiet = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
     return model(**inputs.fields, **quiet)
+
+
+@contextmanager
+def readable(model: nn.Module, inputs: Inputs) -> Iterator[None]:
+    """Where a model says that it cannot read its inputs as they are, raise `InputError` with what it says."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        told = " ".join(str(error).split())[:300]
+        raise InputError(f"{type(model).__name__} cannot read {', '.join(inputs.fields)} alone: {told}") from error
 
 
 def check_rows(model: nn.Module, rows: Rows | Inputs) -> None:

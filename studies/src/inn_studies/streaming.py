@@ -67,6 +67,7 @@ def streaming(folder: str, plan: str, keep: float, rows: int, length: int) -> di
     )  # fmt: skip
     return {
         "seconds": time.perf_counter() - began,
+        "core_seconds": time.process_time(),
         **{f"{what}_seconds": seconds for what, seconds in spent.items()},
         "kept": found["after"]["parameters"],
         "written": found["after"]["megabytes"],
