@@ -38,6 +38,7 @@ STUDIES: dict[str, str] = {
     "ngc": "inn_studies.ngc:Ngc",
     "ngc-parts": "inn_studies.ngc_parts:NgcParts",
     "ngc-cost": "inn_studies.ngc_cost:NgcCost",
+    "ngc-encoders": "inn_studies.ngc_encoders:NgcEncoders",
     "ngc-stability": "inn_studies.ngc_stability:NgcStability",
     "communal": "inn_studies.communal:Communal",
     "logs": "inn_studies.logs:Logs",
