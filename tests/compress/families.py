@@ -39,6 +39,8 @@ ENCODERS = {
     "BertForMaskedLM": {}, "ModernBertForMaskedLM": {"bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1,
         "sep_token_id": 2}, "DebertaV2ForMaskedLM": {}, "T5EncoderModel": {
         "d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 4, "d_kv": 8, "feed_forward_proj": "gated-gelu"},
+    "Wav2Vec2ConformerModel": {"conv_dim": [16], "conv_stride": [4], "conv_kernel": [8], "num_feat_extract_layers": 1,
+        "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2, "conv_depthwise_kernel_size": 3},
 }  # fmt: skip
 
 

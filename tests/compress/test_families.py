@@ -7,7 +7,9 @@ import torch
 import transformers
 
 from inn.compress import compress
-from inn.compress.blocks import find_blocks, left_out, neuronal
+from inn.compress.blocks import find_blocks, is_linear, left_out, neuronal, rows_of_weight
+from inn.compress.folder import merge
+from inn.compress.pointwise import read_by
 from inn.compress.run import coverage
 from inn.compress.topologies import Block
 from inn.system.errors import InputError
@@ -227,17 +229,23 @@ def test_what_has_no_one_list_of_layers_is_refused(kind, fields, says):
 @pytest.mark.parametrize("family", ENCODERS)
 def test_an_encoder_is_compressed_and_its_folder_opens(family, tmp_path):
     model, dense = tiny(family), tiny(family)
-    rows = {"pixel_values": torch.randn(5, 3, 16, 16)} if model.main_input_name == "pixel_values" else TOKENS
+    other = {"pixel_values": torch.randn(5, 3, 16, 16), "input_values": torch.randn(5, 200)}
+    name = model.main_input_name
+    rows = {name: other[name]} if name in other else TOKENS
     given = rows if isinstance(rows, dict) else {"input_ids": rows}
     outcome = compress(model, rows, "qkv-o-ugd" if "T5" in family else "auto", 0.8)
-    assert {block.role for block in outcome.blocks} >= set("qkvoud")
-    assert all(name.endswith("bias") for name in outcome.coverage.left)
+    wanted = {"pointwise_conv1", "pointwise_conv2", "linear_q"} if "Conformer" in family else set("qkvoud")
+    assert {block.role for block in outcome.blocks} >= wanted
+    assert all("bias" in name or "depthwise" in name for name in outcome.coverage.left)
     model.save_pretrained(tmp_path)
     opened = getattr(transformers, "AutoModel" + family.partition("For")[1] + family.partition("For")[2], None)
     back = (type(model) if opened is None or family.endswith("Model") else opened).from_pretrained(tmp_path).eval()
     with torch.no_grad():
         wanted, found, again = (m(**given)[0] for m in (dense, model, back))
+        merged = merge(back)(**given)[0]
     assert torch.equal(found, again)
+    assert torch.allclose(found, merged, atol=1e-4)
+    assert {n: p.shape for n, p in back.named_parameters()} == {n: p.shape for n, p in dense.named_parameters()}
     assert 0 < (found - wanted).norm() < 0.5 * wanted.norm()
 
 
@@ -254,3 +262,21 @@ def test_rows_of_an_encoder_are_its_own_inputs_without_padding():
         with pytest.raises(InputError, match=says):
             compress(model, rows, "svd-llm", 0.5)
     compress(bert, {"input_ids": TOKENS, "attention_mask": ones}, "svd-llm", 0.5)
+
+
+@pytest.mark.parametrize(
+    "conv, linear",
+    [
+        (torch.nn.Conv2d(6, 5, 1, stride=2), True),
+        (torch.nn.Conv1d(6, 5, 1), True),
+        (torch.nn.Conv2d(6, 5, 1, padding=1), False),
+        (torch.nn.Conv2d(6, 4, 1, groups=2), False),
+        (torch.nn.Conv1d(6, 5, 3), False),
+    ],
+)
+def test_a_convolution_of_one_place_is_a_linear_map_of_channels(conv, linear):
+    assert is_linear(conv) == linear
+    if linear:
+        x = torch.randn(2, 6, *[7] * len(conv.kernel_size))
+        rows = torch.nn.functional.linear(read_by(conv, x), rows_of_weight(conv), conv.bias)
+        assert torch.allclose(rows.movedim(-1, 1), conv(x), atol=1e-6)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from inn.compress.modules import Joined, NeuronalLinear
+from inn.compress.pointwise import is_pointwise
 from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
@@ -211,8 +212,8 @@ def refuse_adapters(model: nn.Module) -> None:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Whether a module is a dense linear layer, PyTorch's or GPT-2's `Conv1D`."""
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+    """Whether a module is a dense linear layer: PyTorch's, GPT-2's `Conv1D`, or a convolution of one place."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D" or is_pointwise(module)
 
 
 def _only_linear(module: nn.Module, stored: bool) -> bool:
@@ -240,14 +241,16 @@ def _check(path: str, module: nn.Module, stored: bool) -> None:
         raise InputError(f"the weight of '{path}' is parametrised; remove the parametrisation first")
     if weight.is_meta and not stored:
         raise InputError(f"the weight of '{path}' is offloaded, or was never loaded; load the model into memory first")
-    if weight.dtype not in _DTYPES or type(weight) not in (nn.Parameter, Tensor) or weight.ndim != 2:
+    if weight.dtype not in _DTYPES or type(weight) not in (nn.Parameter, Tensor) or rows_of_weight(module).ndim != 2:
         kind = type(weight).__name__ if type(weight) not in (nn.Parameter, Tensor) else weight.dtype
         raise InputError(f"the weight of '{path}' is quantised ({kind}); compress the model before it is quantised")
 
 
-def rows_of_weight(module: nn.Module) -> Tensor:
-    """A linear layer's weight `[m, n]`, a view."""
-    weight: Tensor = module.weight  # type: ignore[assignment]
+def rows_of_weight(module: nn.Module, gradient: Tensor | None = None) -> Tensor:
+    """A linear layer's weight `[m, n]`, a view; or its gradient so."""
+    weight: Tensor = module.weight if gradient is None else gradient  # type: ignore[assignment]
+    if is_pointwise(module):
+        return weight.flatten(1)
     return weight if isinstance(module, nn.Linear) else weight.T
 
 

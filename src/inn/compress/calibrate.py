@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, layers_of, weight_of
+from inn.compress.blocks import Projection, layers_of, rows_of_weight, weight_of
 from inn.compress.decoder import NO_FRAME, Frame
 from inn.compress.entry import alike, arguments, first_input, unpacked
 from inn.compress.inputs import IDS, Inputs, Rows, call, check_rows, readable
+from inn.compress.pointwise import channels_last
 from inn.compress.topologies import Block
 from inn.compress.watch import Seen, Watch
 from inn.system.errors import InputError
@@ -154,7 +155,7 @@ def importances(
 
     def watch(path: str) -> Callable[..., None]:
         def add(gradient: Tensor) -> None:
-            found = gradient.double().square().flatten(0, -2).sum(0)
+            found = channels_last(model.get_submodule(path), gradient).double().square().flatten(0, -2).sum(0)
             sums[path] = sums[path] + found if path in sums else found
 
         def hook(module: nn.Module, args: Any, out: Tensor) -> None:
@@ -189,7 +190,7 @@ def weight_importances(
         for block, p in blocks.items():
             gradient: Tensor | None = layers[p.path].weight.grad  # type: ignore[union-attr, assignment]
             if gradient is not None:
-                rowwise = gradient if isinstance(layers[p.path], nn.Linear) else gradient.T
+                rowwise = rows_of_weight(layers[p.path], gradient)
                 sums[block] += rowwise[p.first : p.last].double().square().sum(0)
         for layer in layers.values():
             layer.weight.grad = None  # type: ignore[union-attr]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from inn.compress.blocks import Projection, find_blocks
 from inn.compress.calibrate import Stream, check_finite, product
 from inn.compress.inputs import Inputs, Rows
+from inn.compress.pointwise import is_pointwise
 from inn.compress.topologies import Block
 from inn.compress.watch import Seen
 
@@ -75,7 +76,7 @@ class Following:
         self._adding: list[str] = []
         """The paths of its blocks that add to its input, in their order."""
         self._kept: dict[int, nn.Module] = {}
-        self._adds = {block: p for block, p in find_blocks(model).items() if block.role in ADDS}
+        self._adds = {block: p for block, p in find_blocks(model).items() if _adds(model, block, p)}
 
     @torch.no_grad()
     def advance(self, layer: int) -> None:
@@ -137,6 +138,11 @@ class Following:
             check_finite(found.moment, f"{self.stream.path}.{layer}.{path}")
         keys = {block: (layer, path) for layer, inside in paths.items() for block, path in inside.items()}
         return {block: sums[key[0], first[key]] for block, key in keys.items() if key in first}
+
+
+def _adds(model: nn.Module, block: Block, place: Projection) -> bool:
+    """Whether a block may add to its layer's input as it is: rows of channels, not channels of places."""
+    return block.role in ADDS and not is_pointwise(model.get_submodule(place.path))
 
 
 def _adding(layer: nn.Module, paths: set[str], x: Tensor, read: Mapping[str, Tensor], y: Tensor) -> list[str]:

@@ -25,6 +25,7 @@ _POSITIONS = re.compile(r"\bwpe\.|\bembed_positions|\bpositions?_embed")
 class Inputs:
     """Rows of a model's inputs, by their names; a part of them is taken as of a tensor.
 
+    >>> import torch
     >>> rows = Inputs.of(torch.zeros(4, 16, dtype=torch.long))
     >>> len(rows), rows.shape, [len(part) for part in rows.split(3)]
     (4, (4, 16), [3, 1])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
 
 from inn.compress.blocks import Projection, bias_of, is_linear, parts, parts_before, rows_of_weight, weight_of
 from inn.compress.modules import InputStates, Joined, NeuronalLinear
+from inn.compress.pointwise import NeuronalPointwise, is_pointwise
 
 
 def put(model: nn.Module, projection: Projection, module: nn.Module) -> None:
@@ -41,13 +43,15 @@ def put_group(model: nn.Module, group: Sequence[Projection], rank: int) -> list[
     shared = InputStates(widest, rank).to(weight_of(model, group[0]))
     for p in group:
         weight, bias = weight_of(model, p), bias_of(model, p)
-        layer = NeuronalLinear(
+        old = model.get_submodule(p.path)
+        kind = partial(NeuronalPointwise, stride=old.stride) if is_pointwise(old) else NeuronalLinear  # type: ignore
+        layer = kind(
             weight.shape[1],
             len(weight),
             rank,
             bias=bias is not None,
             shared=shared if made else None,
-            readers=sum(_layer(other.path) == _layer(p.path) for other in group),
+            readers=1 if is_pointwise(old) else sum(_layer(other.path) == _layer(p.path) for other in group),
         ).to(weight)
         if not made:
             layer.states = shared
@@ -63,6 +67,9 @@ def put_group(model: nn.Module, group: Sequence[Projection], rank: int) -> list[
 @torch.no_grad()
 def dense_again(model: nn.Module, place: Projection, layer: NeuronalLinear) -> None:
     """Put the dense layer that computes the same where one of neuronal states is."""
+    if isinstance(layer, NeuronalPointwise):
+        put(model, place, layer.convolution())
+        return
     inside = isinstance(model.get_submodule(place.path), Joined)
     put(model, place, layer.merged() if inside else _of_kind(layer.replaces, layer.merged()))
 

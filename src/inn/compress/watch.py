@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from inn.compress.pointwise import read_by
+
 
 @dataclass(frozen=True)
 class Seen:
-    """A tensor that was read, and the paths of the modules that read it."""
+    """A tensor that was read, `[..., n]`, and the paths of the modules that read it."""
 
     tensor: Tensor
     readers: list[str]
@@ -39,6 +41,8 @@ class Watch:
     def __init__(self, layer: nn.Module, paths: Iterable[str], stop: bool = False):
         self.layer, self.stop = layer, stop
         self.missing = set(paths)
+        self.given: list[Tensor] = []
+        """What was handed to the modules, before `read_by`: the one tensor that several read."""
         self.seen: list[Seen] = []
         self.hooks = ExitStack()
 
@@ -54,10 +58,11 @@ class Watch:
 
     def _hook(self, path: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-            known = next((one for one in self.seen if one.tensor is args[0]), None)
-            if known is None:
-                self.seen.append(known := Seen(args[0], []))
-            known.readers.append(path)
+            at = next((i for i, x in enumerate(self.given) if x is args[0]), len(self.given))
+            if at == len(self.given):
+                self.given.append(args[0])
+                self.seen.append(Seen(read_by(module, args[0]), []))
+            self.seen[at].readers.append(path)
             self.missing.discard(path)
             if self.stop and not self.missing:
                 raise _AllRead

@@ -84,15 +84,16 @@ def _pictures(seed: int) -> Made:
     from sklearn.datasets import load_digits
     from transformers import ViTConfig, ViTForImageClassification
 
-    digits = load_digits()
-    pictures = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 8 - 1
-    labels = torch.tensor(digits.target)
+    flat, told = load_digits(return_X_y=True)
+    pictures = torch.tensor(flat, dtype=torch.float32).view(-1, 1, 8, 8) / 8 - 1
+    labels = torch.tensor(told)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     test, train = order[:TEST], order[TEST:]
     config = ViTConfig(
-        image_size=8, patch_size=2, num_channels=1, num_labels=10, hidden_size=64, num_hidden_layers=4,
+        image_size=8, patch_size=2, num_channels=1, hidden_size=64, num_hidden_layers=4,
         num_attention_heads=4, intermediate_size=256, hidden_dropout_prob=0.0,
     )  # fmt: skip
+    config.num_labels = 10
 
     def batch(drawing: Any) -> dict[str, Any]:
         at = train[torch.randint(len(train), (64,), generator=drawing)]
