@@ -107,7 +107,7 @@ def test_extras_are_there_and_dev_has_them_all(wheel):
                 extras.setdefault(extra, set()).add(need.name)
     assert {"bpe", "dev", "docs", "explore", "leiden", "sklearn", "sweep"} <= set(extras)
     for extra, names in extras.items():
-        if extra not in ("leiden", "chaos", "bridges"):
+        if extra not in ("leiden", "chaos", "bridges", "fields"):
             assert names <= extras["dev"], extra
 
 

@@ -7,6 +7,7 @@ import torch
 
 from inn.system.errors import InputError
 from inn_studies.family import connectome as c
+from inn_studies.family import examples
 from inn_studies.family.entry import row
 
 
@@ -98,7 +99,6 @@ def test_a_connectome_is_judged_by_what_it_swims(measured, missed):
 
 
 def test_without_a_checkout_the_entry_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr(c, "SWIMMER", tmp_path / "swimmer.py")
-    c.swimmer.cache_clear()
+    monkeypatch.setattr(examples, "FOLDER", tmp_path)
     with pytest.raises(InputError, match="not here; run it in a checkout"):
-        c.swimmer()
+        examples.example("swimmer", "20, once more")

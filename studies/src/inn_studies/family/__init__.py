@@ -29,6 +29,7 @@ ENTRIES: dict[int | str, str] = {
     17: "drawn:Drawn",
     18: "wirings:Wirings",
     20: "connectome:Connectome",
+    "20b": "swum:Swum",
     21: "modalities:Modalities",
     22: "hourglass:HourglassEntry",
     23: "selectable:Selectable",

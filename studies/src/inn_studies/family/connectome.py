@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from inn.system.errors import InputError
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores
+from inn_studies.family.examples import example
 from inn_studies.lab import Lab
 
 ONE, UNIFORM, FREE, MLP = "signs, from ±1", "signs, from a random half", "no signs", "MLP"
@@ -21,18 +18,11 @@ LEAST, FAR, NOWHERE, LONG = 1.2, 1.8, 0.5, 1.0
 JOINTS, TWICE, TOGETHER = 5, 11, 8
 HIDDEN = 17
 """Of the MLP: as many numbers as the notes' one has, to one."""
-SWIMMER = Path(__file__).parents[4] / "examples" / "swimmer.py"
 
 
-@cache
 def swimmer() -> Any:
-    """The example, which has the body and the circuit; raises `InputError` where there is no checkout."""
-    spec = spec_from_file_location("inn_swimmer", SWIMMER)
-    if spec is None or spec.loader is None or not SWIMMER.is_file():
-        raise InputError("entry 20 is about examples/swimmer.py, which is not here; run it in a checkout")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The example, which has the body and the circuit."""
+    return example("swimmer", 20)
 
 
 class Mlp:
