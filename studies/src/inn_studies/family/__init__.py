@@ -21,6 +21,7 @@ ENTRIES: dict[int | str, str] = {
     7: "resting:Resting",
     8: "ensembles:Ensembles",
     10: "nested:Nested",
+    11: "places:Places",
     12: "frequencies:Frequencies",
     13: "chained:Chained",
     14: "planted:Planted",
