@@ -42,6 +42,7 @@ ENTRIES: dict[int | str, str] = {
     30: "spiking:Spiking",
     31: "generated:Generated",
     32: "circuit:Circuit",
+    "32b": "behaviour:Behaviour",
     33: "spikes:SpikeCoding",
     34: "bigrams:Bigrams",
     35: "searching:Searching",
