@@ -20,6 +20,7 @@ ENTRIES: dict[int | str, str] = {
     6: "bricks:Bricks",
     7: "resting:Resting",
     8: "ensembles:Ensembles",
+    9: "shielded:Shielded",
     10: "nested:Nested",
     11: "places:Places",
     12: "frequencies:Frequencies",
