@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,10 +88,7 @@ def open_decoder(
     there = find_decoder(path)
     where: dict[str, Any] = {"pretrained_model_name_or_path": str(there)}
     options: dict[str, Any] = {"dtype": DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype}
-    shown = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()  # what it would warn of is an error here
-    try:
+    with opening(path):
         if there.is_file():
             where = {"pretrained_model_name_or_path": str(there.parent), "gguf_file": there.name}
             if dtype == "auto":
@@ -101,12 +99,6 @@ def open_decoder(
             refuse_others(path, transformers.AutoConfig.from_pretrained(there))
         model, told = transformers.AutoModelForCausalLM.from_pretrained(**where, **options, output_loading_info=True)
         tokenizer = transformers.AutoTokenizer.from_pretrained(**where)
-    except InputError:
-        raise
-    except Exception as error:  # a broken file fails in whatever library reads it, each with its own kind of error
-        raise InputError(f"'{path}' cannot be opened by transformers: {' '.join(str(error).split())[:300]}") from error
-    finally:
-        transformers.utils.logging.set_verbosity(shown)
     if missing := sorted(told["missing_keys"]):
         raise InputError(
             f"'{path}' lacks weights of {type(model).__name__} ({missing[0]}, {len(missing)} in all): it is damaged, "
@@ -115,6 +107,24 @@ def open_decoder(
     if there.is_file() and getattr(model, "hf_quantizer", None) is not None:
         model.hf_quantizer.remove_quantization_config(model)  # its numbers are ordinary ones by now
     return model.eval().to(device), tokenizer
+
+
+@contextmanager
+def opening(path: str | Path) -> Iterator[None]:
+    """What transformers does with a path meanwhile: in silence, and whatever goes wrong is an `InputError`."""
+    import transformers
+
+    shown = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # what it would warn of is an error here
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # a broken file fails in whatever library reads it, each with its own kind of error
+        raise InputError(f"'{path}' cannot be opened by transformers: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        transformers.utils.logging.set_verbosity(shown)
 
 
 def refuse_others(path: str | Path, config: Any) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import SHELF, layers_of
-from inn.compress.decoder import DTYPES, refuse_others
+from inn.compress.decoder import DTYPES, opening, refuse_others
 from inn.compress.modules import InputStates, NeuronalLinear
 from inn.system.errors import InputError
 from inn.system.packages import require
@@ -180,21 +180,26 @@ def open_shelved(
         dtype: of its numbers; `auto` for what the folder has.
         device: where its layers are put when they are read.
 
-    Raises `InputError` where the folder has no safetensors, or has its numbers under other names than the model.
+    Raises `InputError` where the folder has no safetensors, or its numbers are not the model's by name and shape.
 
     Example: ``model, tokenizer = open_shelved(Path("path/to/model"), Path("smaller"))``
     """
     transformers = require("transformers", "a decoder of Hugging Face", "hf")
     accelerate = require("accelerate", "a decoder that stays in its files", "hf")
+    import inn.compress.folder  # noqa: F401  (a compressed model is known as one)
+
     files = _files(folder)
-    config = transformers.AutoConfig.from_pretrained(folder)
-    refuse_others(folder, config)
-    wanted = DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype
-    if wanted == "auto":
-        found = next(map(_read, files.values(), files))
-        wanted = getattr(config, "dtype", None) or found.dtype
-    with accelerate.init_empty_weights(include_buffers=False):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=wanted)
+    with opening(folder):
+        config = transformers.AutoConfig.from_pretrained(folder)
+        refuse_others(folder, config)
+        if getattr(config, "quantization_config", None) is not None:
+            raise InputError(f"'{folder}' is quantised or compressed already; give the model that it was made of")
+        wanted = DTYPES.get(dtype, dtype) if isinstance(dtype, str) else dtype
+        if wanted == "auto":
+            wanted = getattr(config, "dtype", None) or next(map(_read, files.values(), files)).dtype
+        with accelerate.init_empty_weights(include_buffers=False):
+            model = transformers.AutoModelForCausalLM.from_config(config, dtype=wanted)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model.eval().tie_weights()  # so that what is stored once is read once
     inside = f"{layers_of(model)[0]}."
     numbers = dict(model.named_parameters()) | _buffers(model)
@@ -212,7 +217,7 @@ def open_shelved(
     for module in model.modules():
         module._buffers.update({name: b if b is None else b.to(device) for name, b in module._buffers.items()})
     model.__dict__[SHELF] = Shelf(model, files, out)
-    return model, transformers.AutoTokenizer.from_pretrained(folder)
+    return model, tokenizer
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -223,14 +228,17 @@ def _files(folder: Path) -> dict[str, Path]:
     if index.is_file():
         return {n: folder / f for n, f in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items()}
     if single.is_file():
-        with safe_open(single, "pt") as file:
+        with opening(folder), safe_open(single, "pt") as file:
             return dict.fromkeys(file.keys(), single)
     raise InputError(f"'{folder}' holds no safetensors, which --stream reads layer by layer; leave it out")
 
 
 def _put(table: dict[str, Any], name: str, file: Path, stored: str, device: torch.device | str) -> None:
-    """Read a number into a module's table, as what it is there."""
-    _set(table, name, _read(file, stored).to(device=device, dtype=table[name].dtype, copy=True))
+    """Read a tensor into a module's table, as what it is there."""
+    new, old = _read(file, stored), table[name]
+    if new.shape != old.shape:
+        raise InputError(f"'{stored}' in '{file}' is {list(new.shape)}, and the model's is {list(old.shape)}")
+    _set(table, name, new.to(device=device, dtype=old.dtype, copy=True))
 
 
 def _set(table: dict[str, Any], name: str, new: Tensor) -> None:
@@ -239,10 +247,13 @@ def _set(table: dict[str, Any], name: str, new: Tensor) -> None:
 
 
 def _read(file: Path, name: str) -> Tensor:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(file, "pt") as numbers:
-        return numbers.get_tensor(name)
+    try:
+        with safe_open(file, "pt") as numbers:
+            return numbers.get_tensor(name)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"'{file}' cannot be read: {error}; it is damaged, or not all of it is there") from error
 
 
 def _buffers(model: nn.Module, inside: str | None = None) -> dict[str, Tensor]:
