@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+import weakref
 
 import pytest
 import torch
@@ -315,3 +316,11 @@ def test_a_text_of_one_symbol_repeated_is_handled(small):
     rows = torch.zeros(2, 8, dtype=torch.long)
     compress(small, rows, "auto", 0.5)
     assert torch.isfinite(logits(small)).all()
+
+
+def test_what_is_replaced_is_let_go_of(small):
+    """While the work is on: in memory is never the dense model beside the compressed one."""
+    dense = [weakref.ref(layer.mlp.up_proj) for layer in small.model.layers]
+    alive: list[int] = []
+    compress(small, TOKENS, "svd-llm", 0.5, report=lambda *_: alive.append(sum(layer() is not None for layer in dense)))
+    assert alive == [3, 2, 1, 0]

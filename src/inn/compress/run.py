@@ -91,13 +91,13 @@ def compress(
     are not finite, symbols that the model lacks, and a model that is compressed, quantised or has adapters.
     """
     inputs = Inputs.of(rows)
-    modes = {module: module.training for module in model.modules()}
+    modes = {name: module.training for name, module in model.named_modules()}  # by name: what is replaced is let go of
     model.eval()  # what it does with a text when it is used: no dropout
     try:
         return _compress(model, inputs, _planned(model, inputs, plan, keep, roles), keep, report)
     finally:
-        for module in model.modules():
-            module.training = modes.get(module, modes[model])
+        for name, module in model.named_modules():
+            module.training = modes.get(name, modes[""])
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ class EncoderSize(Size):
     steps: int = 600
     rows: int = 48
     """Of the test part, every word of which is hidden in its turn."""
-    keeps: tuple[float, ...] = (0.5, 0.3)
+    keeps: tuple[float, ...] = (0.5, 0.2)
 
 
 class NgcEncoders(Study):
