@@ -15,20 +15,18 @@ def nets():
     return example("places", 11).Regions(2, seed=0)
 
 
-def test_a_unit_is_the_formula_and_inhibits_its_region_only(nets):
-    code = example("places", 11)
-    n, strong = len(nets.thresholds), torch.zeros(1, 2 * code.NEURONS)
-    strong[0, 3], strong[0, 7], strong[0, code.NEURONS + 4] = 4.05, 1.2, 1.2  # a neuron that held itself back would fire less
-    v, last = torch.zeros(n), torch.zeros(n)
-    counts, region = torch.zeros(n), torch.arange(n) // code.NEURONS
+def test_units_are_the_formula_and_inhibit_their_region_only(nets):
+    code, n = example("places", 11), len(nets.thresholds)
+    given = 20 * torch.rand(n, generator=torch.Generator().manual_seed(0)).square()
+    v, last, counts, region = torch.zeros(n), torch.zeros(n), torch.zeros(n), torch.arange(n) // code.NEURONS
     for _ in range(code.STEPS):
         held = torch.stack([last[(region == r) & (torch.arange(n) != i)].sum() for i, r in enumerate(region)])
-        v = v + (strong[0] - code.INHIBITION * held - v) / code.TAU
+        v = v + (given - code.INHIBITION * held - v) / code.TAU
         last = (v >= 1).float()
         v, counts = v * (1 - last), counts + last
-    assert torch.equal(nets.fire(strong)[0], counts)
-    assert counts[3] > counts[code.NEURONS + 4] > 0  # nobody of the other region holds it back,
-    assert counts[7] == 0  # as the third of the first one does with this
+    assert torch.equal(nets.fire(given[None])[0], counts)
+    assert (counts == 0).sum() > 10
+    assert (counts > 0).sum() > 10
 
 
 def test_regions_know_their_places_and_silenced_neurons_say_nothing(nets):
