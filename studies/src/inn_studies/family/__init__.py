@@ -51,6 +51,7 @@ ENTRIES: dict[int | str, str] = {
     37: "alike:Alike",
     38: "overlaps:Overlaps",
     41: "growing:Growing",
+    42: "remembering:Remembering",
     43: "switches:Switches",
 }
 """Every entry by its number (`1b`: another on the paper of 1): `module:class`, in this package.
