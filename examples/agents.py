@@ -164,7 +164,7 @@ def by_forest(log: Lines) -> Depths:
 
 def by_neurons(model: str, log: Text) -> Marks:
     scorer = LineScorer(inn.load(model))
-    return Marks(marks=[line.rate for line in [*scorer.feed(log.text.encode()), *scorer.end()]])
+    return Marks(marks=[line.surprise for line in [*scorer.feed(log.text.encode()), *scorer.end()]])
 
 
 def company(bus: Bus, model: str) -> None:
@@ -174,9 +174,7 @@ def company(bus: Bus, model: str) -> None:
     bus.join(Agent("rules", "find words of failure in lines, by rules", Lines, Marks, by_rules))
     bus.join(Agent("forest", "find outliers among lines, by a forest of trees", Lines, Depths, by_forest))
     bus.join(
-        Agent(
-            "neurons", "score lines of a log by the bits of surprise", Text, Marks, lambda log: by_neurons(model, log)
-        )
+        Agent("neurons", "score lines of a log by surprise, in bits", Text, Marks, lambda log: by_neurons(model, log))
     )
 
 

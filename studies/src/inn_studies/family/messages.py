@@ -29,7 +29,7 @@ WANTED = {
 }
 """Wishes for each agent that are not what it says of itself."""
 UNKNOWN = ("translate into French", "bake a cake", "paint the house", "play a game of chess", "forecast the weather")
-LEAST, NEAR = 0.9, 0.7
+LEAST, CHANCE = 0.85, 0.7
 
 
 def agents() -> Any:
@@ -229,15 +229,18 @@ class Messages(Entry):
                          f"{looked['right']}; {looked['exact']}", looked["right"] == of and not looked["exact"]),
             Criterion.of("a crash", "to another, same result, 3 of 3; refused where there is none, 3 of 3",
                          f"{crashed['same']}; {crashed['refused']}", crashed == {"same": 3, "refused": 3}),
-            Criterion.of("the job", f"AUROC ≥ {LEAST} together; rules alone ≤ {NEAR}",
-                         f"{together:.3f}; {rules:.3f}", together >= LEAST and rules <= NEAR),
+            Criterion.of("the job", f"AUROC ≥ {LEAST} together; rules alone ≤ {CHANCE}",
+                         f"{together:.3f}; {rules:.3f}", together >= LEAST and rules <= CHANCE),
         ]  # fmt: skip
 
     def found(self, result: dict[str, Any]) -> str:
         alone = ", ".join(f"{label.removesuffix(' alone')} {average(result, label):.3f}" for label in ALONE)
+        best = max(average(result, label) for label in ALONE)
+        more = "more" if average(result, ALL) > best else "no more"
         return (
-            f"AUROC of the foreign lines, each agent alone: {alone}. Likeness is that of letters, so a wish without an "
-            "agent's own words finds nobody; one who can rewrite the whole log is found by its last hash alone."
+            f"AUROC of the foreign lines, each agent alone: {alone}; together they find {more} than the best of them. "
+            "Likeness is that of letters: a wish without an agent's own words finds nobody. Who rewrites the whole log "
+            "is found out by its last hash alone."
         )
 
 
