@@ -258,8 +258,3 @@ def test_a_folder_for_another_model_is_refused(small, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="has no layers for the group"):
         transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
-
-
-def test_a_dense_model_is_not_saved_as_compressed(small, tmp_path):
-    with pytest.raises(InputError, match="holds no neuronal groups"):
-        folder.save(small, tmp_path)

@@ -66,7 +66,7 @@ def test_every_plan_runs_and_says_what_it_lost(small, name):
     outcome = compress(small, TOKENS, name, 0.6)
     assert 0 < error(small, dense) < 1
     assert all(0 <= share <= 1 for share in outcome.lost.values())
-    assert len(outcome.lost) == sum(len(group) for group, _ in outcome.groups)
+    assert len(outcome.lost) == sum(len(group) for group, _ in (*outcome.groups, *outcome.neurons))
 
 
 def test_in_bfloat16_much_the_same_and_weights_stay_what_they_were(model):

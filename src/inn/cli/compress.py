@@ -15,8 +15,8 @@ from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
 USAGE = (
-    "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] [--plan auto|svd-llm|basis-sharing|qkv-ug-d|...]"
-    " | RUN --spikes K --out DIR"
+    "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] "
+    "[--plan auto|neurons|svd-llm|basis-sharing|qkv-ug-d|...] | RUN --spikes K --out DIR"
 )
 
 
@@ -46,7 +46,7 @@ def parse(argv: list[str]) -> Namespace:
     parser = OptionParser(
         "inn compress",
         USAGE,
-        "Make a trained model smaller: low-rank weights, ranks given where they matter most, some states shared.",
+        "Make a trained model smaller: neurons and ranks go where they are needed least.",
     )
     parser.positional(
         "model", "A Hugging Face decoder (a folder, a GGUF file, a name in its cache), or a run of an INN."
@@ -291,6 +291,9 @@ def _print(found: dict[str, Any]) -> None:
     together = sum(len(group["blocks"]) > 1 for group in found["groups"])
     blocks = sum(len(group["blocks"]) for group in found["groups"])
     dense = f", {len(found['left_dense'])} left dense" if found["left_dense"] else ""
+    if found["neurons"]:
+        kept = [group["kept"] for group in found["neurons"]]
+        tell.print(f"{len(kept)} MLPs with fewer neurons, from {min(kept):,} to {max(kept):,}", soft_wrap=True)
     tell.print(
         f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,
@@ -304,6 +307,6 @@ def _print(found: dict[str, Any]) -> None:
             soft_wrap=True,
         )
     opens = (
-        "opens it" if found["dense"] else "opens it after `import inn.compress.folder`, or where its code is trusted"
+        "opens it" if found["plain"] else "opens it after `import inn.compress.folder`, or where its code is trusted"
     )
     tell.print(f"wrote {found['out']}; transformers {opens}", soft_wrap=True)

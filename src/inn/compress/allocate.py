@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,13 @@ from inn.compress.states import dense_size, per_rank, rank_for
 Shapes = Sequence[tuple[int, int]]
 
 
-def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, least: float = 0.2) -> list[int | None]:
+def spread(
+    energies: Sequence[Tensor],
+    shapes: Sequence[Shapes],
+    keep: float,
+    least: float = 0.2,
+    units: Collection[int] = (),
+) -> list[int | None]:
     """The ranks that lose the least energy for a share of the parameters: the best direction first, wherever it is.
 
     A direction of a group costs sum(m) + max(n) parameters and carries its energy. Energies fall within a group, so
@@ -26,16 +32,21 @@ def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, le
         shapes: (outputs, inputs) of the blocks of every group.
         keep: the share of all their parameters, in (0, 1].
         least: of the rank that an even share would give, every group keeps at least this much.
+        units: the numbers of the groups that are made of units, of which they have as many as energies.
 
     Returns the rank of every group, None where it is better left dense; together they cost at most the share, or the
     least there can be.
     """
-    costs = [per_rank(s) for s in shapes]
     sizes = [dense_size(s) for s in shapes]
-    most = [min(len(e), rank_for(1.0, s)) for e, s in zip(energies, shapes)]
-    ranks = [max(1, min(top, int(least * rank_for(keep, s)))) for s, top in zip(shapes, most)]
+    costs = [size / len(energies[g]) if g in units else per_rank(shapes[g]) for g, size in enumerate(sizes)]
+    most = [len(e) if g in units else min(len(e), rank_for(1.0, shapes[g])) for g, e in enumerate(energies)]
+    even = [keep * top if g in units else rank_for(keep, shapes[g]) for g, top in enumerate(most)]
+    ranks = [max(1, min(top, int(least * rank))) for rank, top in zip(even, most)]
     left = keep * sum(sizes) - sum(rank * cost for rank, cost in zip(ranks, costs))
-    turns = [dense_step(e, s, rank) for e, s, rank in zip(energies, shapes, ranks)]
+    turns = [
+        (-1, 0.0) if g in units else dense_step(e, s, rank)
+        for g, (e, s, rank) in enumerate(zip(energies, shapes, ranks))
+    ]
     dense: set[int] = set()
     waiting: list[tuple[float, int]] = []
 
@@ -63,6 +74,7 @@ def spread(energies: Sequence[Tensor], shapes: Sequence[Shapes], keep: float, le
         elif whole:  # what is left does not do for that, but may for more states
             turns[g] = (-1, 0.0)
             offer(g)
+    dense |= {g for g in units if ranks[g] == most[g]}
     return [None if g in dense else rank for g, rank in enumerate(ranks)]
 
 

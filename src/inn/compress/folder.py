@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from inn.compress.blocks import Projection, neuronal, refuse_adapters
 from inn.compress.modules import Guarded, Joined
+from inn.compress.neurons_layers import build_widths, level, plain, widths_of
 from inn.compress.replace import dense_again, put_group, unite
 from inn.system.errors import InputError
 
@@ -96,14 +97,18 @@ def _again(kind: type[PretrainedConfig]) -> PretrainedConfig:
 
 @register_quantization_config(METHOD)
 class NeuronalGroupsConfig(QuantizationConfigMixin):
-    """Which blocks of a model share input states, and their rank: the `quantization_config` of a compressed model.
+    """What a compressed model is made of: the `quantization_config` in its folder.
 
-    `groups`: of each, `rank` and `blocks`, a list of `[path, first row, last row]`.
+    `groups`: blocks that share input states; of each, `rank` and `blocks`, a list of `[path, first row, last row]`.
+    `widths`: of layers with fewer neurons than the configuration says, `[outputs, inputs]` by their paths.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]] = (), **kwargs: Any):
+    def __init__(
+        self, groups: Sequence[dict[str, Any]] = (), widths: Mapping[str, Sequence[int]] | None = None, **kwargs: Any
+    ):
         self.quant_method = METHOD  # type: ignore[assignment]
         self.groups = list(groups)
+        self.widths = {path: list(shape) for path, shape in (widths or {}).items()}
 
 
 @register_quantizer(METHOD)
@@ -111,11 +116,13 @@ class NeuronalGroupsLoader(HfQuantizer):
     """Makes the layers that the weights of a compressed model are loaded into."""
 
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
-        build(model, self.quantization_config.groups)  # type: ignore[attr-defined]
+        config: Any = self.quantization_config
+        base = f"{getattr(model, 'base_model_prefix', '')}."
+        build_widths(model, {_inside(model, base, path): shape for path, shape in config.widths.items()})
+        build(model, config.groups)
         mark(model)  # of a folder opened by its class the configuration has a type that no names of weights belong to
         its: Any = model
         unexpected = its._keys_to_ignore_on_load_unexpected or set()
-        base = f"{getattr(model, 'base_model_prefix', '')}."
         names = [name.removeprefix(base) for name, m in model.named_modules() if isinstance(m, Guarded)]
         guards = {rf"\b{re.escape(name)}\.weight$" for name in names}
         its._keys_to_ignore_on_load_unexpected = {*unexpected, *guards}
@@ -182,8 +189,15 @@ def _inside(model: nn.Module, base: str, path: str) -> str:
 
 
 def mark(model: nn.Module) -> None:
-    """Have the model's configuration say what it is made of, so that `save_pretrained` and `from_pretrained` agree."""
-    config = NeuronalGroupsConfig(groups=groups_of(model))  # type: ignore[call-arg]
+    """Have the model's configuration say what it is made of, so that `save_pretrained` and `from_pretrained` agree.
+
+    A model of which only neurons were cut, as many in every layer, is an ordinary one of its architecture.
+    """
+    groups = groups_of(model)
+    if not groups and plain(model):
+        _unmark(model)
+        return
+    config = NeuronalGroupsConfig(groups=groups, widths=widths_of(model))  # type: ignore[call-arg]
     its: Any = model.config
     its.quantization_config = config
     if not isinstance(its, _Marked):
@@ -199,7 +213,8 @@ def merge(model: nn.Module) -> nn.Module:
     """Turn a compressed model back into a dense one of its kind, which computes the same; in place, and returned.
 
     The result has the architecture's ordinary layers again, so whatever reads that architecture reads it: other
-    libraries, converters to GGUF, quantisers. It is as large as before the compression.
+    libraries, converters to GGUF, quantisers. Low ranks make it as large as before the compression; where neurons were
+    cut, every layer gets as many as the widest has.
     """
     refuse_adapters(model)
     for place, layer in list(neuronal(model)):
@@ -207,22 +222,27 @@ def merge(model: nn.Module) -> nn.Module:
     for name, module in list(model.named_modules()):
         if isinstance(module, Joined):
             unite(model, name, module)
+    level(model)
+    _unmark(model)
+    return model
+
+
+def _unmark(model: nn.Module) -> None:
+    """Have the model's configuration be its architecture's again."""
     if getattr(model, "hf_quantizer", None) is not None:
         model.hf_quantizer.remove_quantization_config(model)  # type: ignore[union-attr]
     its: Any = getattr(model, "config", None)
     if isinstance(its, _Marked):
         its.__class__ = type(its).__mro__[2]
         its.__dict__.pop("auto_map", None)
-    return model
 
 
 def save(model: nn.Module, folder: Path | str) -> None:
     """Write a compressed model as a folder that `AutoModelForCausalLM.from_pretrained` opens.
 
-    Raises `InputError` for a model that is not compressed.
+    An ordinary folder where the model is an ordinary one of its architecture.
     """
-    if not any(True for _ in neuronal(model)):
-        raise InputError("this model holds no neuronal groups; compress it first")
     refuse_adapters(model)
-    mark(model)
+    if widths_of(model) or any(True for _ in neuronal(model)):
+        mark(model)
     model.save_pretrained(folder)  # type: ignore[operator]

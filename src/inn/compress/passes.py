@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from inn.compress.blocks import Projection, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.following import Following, Read, stages
 from inn.compress.inputs import Inputs
+from inn.compress.neurons import Kept, Ranking, fitted, ranking
 from inn.compress.plans import CompressionPlan
 from inn.compress.search import merged, price
 from inn.compress.shelf import hold
@@ -47,7 +48,8 @@ class Weighed:
 class Passes:
     """A compression under way: what errors are measured by, and passes over the layers.
 
-    `order` says when each block reads, within its layer (`Stream.order`).
+    `order` says when each block reads, within its layer (`Stream.order`); of the groups in `cut` the first block reads
+    neurons that are to become fewer, and the others write them.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class Passes:
         blocks: Mapping[Block, Projection],
         order: Mapping[Block, int],
         report: StageReport,
+        cut: Collection[BlockGroup] = (),
     ):
         self.model, self.rows, self.plan, self.blocks, self.report = model, rows, plan, blocks, report
-        self.order = order
+        self.order, self.cut = order, cut
+        self.rankings: dict[BlockGroup, Ranking] = {}
         self.minded: dict[Block, Tensor] = {}
         if plan.weigh in ("fisher", "gradients"):
             found = importances if plan.weigh == "fisher" else weight_importances
@@ -78,15 +82,23 @@ class Passes:
     def ranks(self, groups: Sequence[BlockGroup], keep: float) -> list[int | None]:
         """The rank of every group; None leaves it dense."""
         shapes = [self.shapes(group) for group in groups]
+        cut = {i for i, group in enumerate(groups) if group in self.cut}
         if self.plan.allocate == "even":
-            return [rank_for(keep, shape) for shape in shapes]
-        return spread(self.spectra(groups), shapes, keep)
+            even = [round(keep * s[0][1]) if i in cut else rank_for(keep, s) for i, s in enumerate(shapes)]
+            return [
+                None if i in cut and rank == s[0][1] else max(1, rank) for i, (rank, s) in enumerate(zip(even, shapes))
+            ]
+        return spread(self.spectra(groups), shapes, keep, units=cut)
 
     def spectra(self, groups: Sequence[BlockGroup]) -> list[Tensor]:
         """The energies of every group, on a part of the text; known are those that the search has looked at."""
         new = [group for group in groups if group not in self.known]
         for i, found in self.sections(new, "energies", self.few):
-            self.known[new[i]] = energies(found.weights, found.moments)
+            if new[i] in self.cut:
+                self.rankings[new[i]] = ranking(found.weights[0], found.moments[0])
+                self.known[new[i]] = self.rankings[new[i]].energies
+            else:
+                self.known[new[i]] = energies(found.weights, found.moments)
         return [self.known[group] for group in groups]
 
     def search(self, blocks: Iterable[Block], keep: float) -> list[BlockGroup]:
@@ -130,7 +142,7 @@ class Passes:
         """The groups without the blocks that would lose too much, and these."""
         shares: dict[Block, float] = {}
         for i, found in self.sections(groups, "errors"):
-            if (rank := ranks[i]) is not None:
+            if (rank := ranks[i]) is not None and groups[i] not in self.cut:
                 states = self._states(found, rank)
                 shares.update(zip(groups[i], lost(states, found.weights, found.moments), strict=True))
         limit = gate * sum(shares.values()) / max(1, len(shares))
@@ -141,11 +153,17 @@ class Passes:
 
     def walk(
         self, groups: Sequence[BlockGroup], ranks: Sequence[int | None]
-    ) -> Iterator[tuple[BlockGroup, States | list[Tensor], list[float]]]:
-        """What becomes of every group: states and the shares of output energy lost, or weights where it stays dense."""
+    ) -> Iterator[tuple[BlockGroup, States | Kept | list[Tensor], list[float]]]:
+        """What becomes of every group: states or neurons that are kept, and the shares of output energy lost.
+
+        Where it stays dense, its weights.
+        """
         found = self.sections(groups, "states") if self.plan.sequential == "no" else self.following(groups)
         for i, one in found:
             rank = ranks[i]
+            if rank is not None and groups[i] in self.cut:
+                yield groups[i], *self._kept(groups[i], one, rank)
+                continue
             if rank is None:
                 yield groups[i], [w / scale for w, scale in zip(one.weights, one.scales)], []
                 continue
@@ -201,6 +219,7 @@ class Passes:
                     f"'{self.blocks[block].path}' is never called as a layer by this model, which computes with its "
                     f"weight by hand; leave '{block.role}' out of the topology"
                 )
+        group = group[:1] if group in self.cut else group  # what writes neurons stays as it is
         hold(self.model, (block.layer for block in group))
         weights = [weight_of(self.model, self.blocks[b]).detach().double() for b in group]
         weights = [reads[b].corrected(w) if b in reads else w for w, b in zip(weights, group)]
@@ -218,6 +237,16 @@ class Passes:
         states = factorise(found.weights, found.moments, rank)
         again = self.plan.refit and len(found.weights) > 1
         return refit(states, found.weights, found.moments) if again else states
+
+    def _kept(self, group: BlockGroup, found: Weighed, number: int) -> tuple[Kept, list[float]]:
+        """The neurons that an MLP keeps, what reads them, and the share of its output energy that is lost."""
+        (weight,), (moment,), (scale,) = found.weights, found.moments, found.scales
+        best = self.rankings.get(group) or ranking(weight, moment)
+        kept = best.order[:number].sort().values
+        fit = fitted(weight, moment, kept)
+        gap = weight.index_add(1, kept, fit, alpha=-1)
+        whole = energy(weight, moment)
+        return Kept(kept, fit / scale), [energy(gap, moment) / whole if whole > 0 else 0.0] * len(group)
 
     def _scale(self, block: Block, weight: Tensor, moment: Tensor) -> Tensor:
         """What the outputs of a block are multiplied by before errors are counted, `[m, 1]` or `[1, 1]`."""

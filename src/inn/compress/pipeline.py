@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 import inn.compress.run
-from inn.compress.blocks import find_blocks, weight_of
+from inn.compress.blocks import find_blocks, neuronal, weight_of
 from inn.compress.calibrate import rows_of
 from inn.compress.decoder import DTYPES, NO_FRAME, Frame, encoder, find_decoder, frame_of, open_decoder, weight_bytes
 from inn.compress.inputs import Rows
 from inn.compress.layerwise import score_by_layer
 from inn.compress.measure import described, score, size
+from inn.compress.neurons_layers import widths_of
 from inn.compress.passes import StageReport
 from inn.compress.plans import CompressionPlan, named_plan
 from inn.compress.run import Coverage, Outcome
@@ -88,7 +89,8 @@ def run(
         report: called with `compressing`, `tuning` or `scoring`, how much of it is done, and how much there is.
         announce: called with what the plan covers and leaves out, before work starts.
 
-    Returns what was kept, lost and measured, as plain data; megabytes are those of the weights on the disk.
+    Returns what was kept, lost and measured, as plain data; megabytes are those of the weights on the disk, and `plain`
+    says whether the folder is an ordinary one of its architecture.
 
     Raises `InputError` as the steps do, and where every projection had better stay dense.
 
@@ -118,7 +120,7 @@ def run(
             made, drawn, how, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
         )
         before["projections"] = sum(numbers[block] for block in outcome.blocks)
-        if not outcome.groups:
+        if not (outcome.groups or outcome.neurons):
             raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
         if epochs:
             tune(made, open_decoder(there, dtype, on)[0], drawn, epochs, report=partial(report, "tuning"))
@@ -135,9 +137,11 @@ def run(
         "keep": keep,
         "tuned": epochs,
         "dense": dense,
+        "plain": not (widths_of(made) or any(True for _ in neuronal(made))),
         "dtype": str(made.dtype).removeprefix("torch."),
         "coverage": asdict(outcome.coverage),
         "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
+        "neurons": [{"blocks": [str(b) for b in group], "kept": kept} for group, kept in outcome.neurons],
         "lost": {str(block): share for block, share in outcome.lost.items()},
         "left_dense": [str(block) for block in outcome.dense],
         "scored_symbols": symbols[0],

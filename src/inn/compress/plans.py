@@ -16,7 +16,8 @@ class CompressionPlan:
     """How a model is compressed.
 
     Attributes:
-        topology: which blocks share input states: see `parse_topology`; `search` looks for the best.
+        topology: which blocks share input states: see `parse_topology`; `search` looks for the best, `none` leaves them
+            as they are.
         weigh: what an error is measured by: `none` the weights themselves (plain SVD); `activations` inputs by their
             mean size (ASVD); `gradients` inputs by their weights' mean squared gradient (FWSVD); `moments` what the
             outputs lose on the text (SVD-LLM and all that follow); `fisher` the same with every output by how much the
@@ -29,6 +30,8 @@ class CompressionPlan:
             `outputs`: the same, its weights corrected to give there what the dense model gives.
         gate: a block that loses more than this many times the mean share of output energy stays dense (the NGC authors'
             code has 1.5); None replaces all.
+        neurons: whether MLPs lose neurons, in place of their weights' ranks: the ones that cost the least, the
+            projection that reads the others fitted anew (`inn.compress.neurons`).
     """
 
     topology: str = "search"
@@ -38,10 +41,12 @@ class CompressionPlan:
     sequential: str = "outputs"
     gate: float | None = None
     balance: bool = True
+    neurons: bool = False
 
 
 PLANS = {
     "auto": CompressionPlan(),
+    "neurons": CompressionPlan("none", "fisher", allocate="even", sequential="no", balance=False, neurons=True),
     **{
         name: CompressionPlan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)
         for name, topology, weigh in (

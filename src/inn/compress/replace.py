@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, bias_of, is_linear, parts, parts_before, rows_of_weight, weight_of
 from inn.compress.modules import InputStates, Joined, NeuronalLinear
@@ -84,6 +84,22 @@ def unite(model: nn.Module, path: str, joined: Joined) -> None:
     if whole.bias is not None:
         whole.bias.copy_(torch.cat([p.bias for p in parts]))
     _set(model, path, _of_kind(joined.replaces, whole))
+
+
+@torch.no_grad()
+def put_dense(model: nn.Module, path: str, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """Put a dense layer of this weight `[m, n]`, of the kind that is at `path`, in its place; it is returned."""
+    old = model.get_submodule(path)
+    layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None, device=weight.device, dtype=weight.dtype)
+    if not weight.is_meta:
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    made = _of_kind(type(old), layer)
+    made.weight.requires_grad_(old.weight.requires_grad)  # type: ignore[union-attr, operator]
+    made.train(old.training)
+    _set(model, path, made)
+    return made
 
 
 def _of_kind(kind: type[nn.Module], layer: nn.Linear) -> nn.Module:

@@ -11,6 +11,8 @@ from torch import nn
 from inn.compress.blocks import Projection, find_blocks, left_out, weight_of
 from inn.compress.calibrate import Stream
 from inn.compress.inputs import Inputs, Rows, check_rows
+from inn.compress.neurons import Kept
+from inn.compress.neurons_layers import narrow, neuron_groups
 from inn.compress.passes import Passes, StageReport
 from inn.compress.plans import SEQUENTIAL, WEIGHTS, CompressionPlan, named_plan
 from inn.compress.replace import put_group
@@ -50,12 +52,14 @@ class Outcome:
 
     Attributes:
         groups: the groups that were compressed, with their ranks.
+        neurons: the MLPs that lost neurons, and how many they kept.
         lost: the share of output energy that each block lost on the text.
         dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
         coverage: what was to be compressed, and what was left out.
     """
 
     groups: list[tuple[BlockGroup, int]] = field(default_factory=list)
+    neurons: list[tuple[BlockGroup, int]] = field(default_factory=list)
     lost: dict[Block, float] = field(default_factory=dict)
     dense: list[Block] = field(default_factory=list)
     coverage: Coverage = field(default_factory=lambda: Coverage(0, 0, {}))
@@ -63,7 +67,7 @@ class Outcome:
     @property
     def blocks(self) -> list[Block]:
         """All that the plan named, whatever became of them."""
-        return sorted([*(block for group, _ in self.groups for block in group), *self.dense])
+        return sorted([*(block for group, _ in (*self.groups, *self.neurons) for block in group), *self.dense])
 
 
 @torch.no_grad()
@@ -117,12 +121,13 @@ def coverage(
 
 @dataclass(frozen=True)
 class _Planned:
-    """What is to be done to a model: `groups` are still to be searched for where there are none."""
+    """What is to be done to a model: MLPs to `cut`, and groups, still to be searched for where they are None."""
 
     plan: CompressionPlan
     blocks: dict[Block, Projection]
     order: dict[Block, int]
-    groups: list[BlockGroup]
+    cut: list[BlockGroup]
+    groups: list[BlockGroup] | None
     coverage: Coverage
 
 
@@ -141,10 +146,21 @@ def _planned(
         lookup("projection", role, dict.fromkeys(known))
     order = Stream(model, rows[:1]).order(blocks)
     there = [block for block in order if block.role in wanted]  # what is never called as a layer is taken by name only
-    groups: list[BlockGroup] = []
-    if how.topology != "search":
+    cut = neuron_groups(model, {block: blocks[block] for block in there}) if how.neurons else []
+    whole = {block for group in cut for block in group}
+    there = [block for block in there if block not in whole]
+    groups: list[BlockGroup] | None = None
+    if how.topology == "none":
+        groups = []
+    elif how.topology != "search":
         groups = only(parse_topology(how.topology, there if how.topology in WHOLE else blocks), wanted)
-    mine = there if how.topology == "search" else [block for group in groups for block in group]
+        groups = [left for group in groups if (left := tuple(block for block in group if block not in whole))]
+    mine = [*whole, *(there if groups is None else (block for group in groups for block in group))]
+    if not mine and how.topology == "none":
+        raise InputError(
+            f"of {type(model).__name__} no MLP is compressed whose neurons can be cut: projections u (g) and d, with "
+            f"nothing trained between them; the projections are {', '.join(wanted)}; use another plan, or more roles"
+        )
     if not mine:
         raise InputError(
             f"topology '{how.topology}' names none of the projections to compress, which are {', '.join(wanted)}"
@@ -152,16 +168,18 @@ def _planned(
     taken = {block: blocks[block] for block in mine}
     covered = sum(weight_of(model, p).numel() for p in taken.values())
     left = left_out(model, taken.values())
-    return _Planned(how, taken, order, groups, Coverage(covered, sum(p.numel() for p in model.parameters()), left))
+    return _Planned(how, taken, order, cut, groups, Coverage(covered, sum(p.numel() for p in model.parameters()), left))
 
 
 def _compress(model: nn.Module, rows: Inputs, planned: _Planned, keep: float, report: StageReport) -> Outcome:
     how, blocks, groups = planned.plan, planned.blocks, planned.groups
     check_rows(model, rows)
-    passes = Passes(model, rows, how, blocks, planned.order, report)
+    passes = Passes(model, rows, how, blocks, planned.order, report, planned.cut)
     outcome = Outcome(coverage=planned.coverage)
-    if not groups:
-        groups = passes.search(blocks, keep)
+    if groups is None:
+        taken = {block for group in planned.cut for block in group}
+        groups = passes.search([block for block in blocks if block not in taken], keep)
+    groups = [*planned.cut, *groups]
     ranks = passes.ranks(groups, keep)
     if how.gate is not None:
         groups, ranks, outcome.dense = passes.gated(groups, ranks, how.gate)
@@ -172,9 +190,13 @@ def _compress(model: nn.Module, rows: Inputs, planned: _Planned, keep: float, re
                 outcome.groups.append((group, states.rank))
                 outcome.lost.update(zip(group, shares, strict=True))
                 _replace(model, blocks, group, states)
+            elif isinstance(states, Kept):
+                outcome.neurons.append((group, len(states.neurons)))
+                outcome.lost.update(zip(group, shares, strict=True))
+                narrow(model, [blocks[b] for b in group], states.neurons, states.weight)
             else:
                 outcome.dense += group
-                for block, weight in zip(group, states, strict=True):
+                for block, weight in zip(group, states):  # of an MLP that keeps its neurons, what reads them
                     weight_of(model, blocks[block]).copy_(weight)
     if hasattr(model, "save_pretrained"):  # whoever saves it from now on writes a folder that says what it is
         import inn.compress.folder

@@ -1,0 +1,138 @@
+"""Which neurons the layers of a decoder have, and the same layers with fewer of them.
+
+The neurons of an MLP are the numbers that its up projection (and gate) write and its down projection reads. Without
+some of them all three are ordinary layers, narrower. Where all layers have as many, the model is an ordinary one of its
+architecture, and its configuration says how many.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inn.compress.blocks import Projection, bias_of, layers_of, parts, rows_of_weight, weight_of
+from inn.compress.replace import put_dense
+from inn.compress.topologies import Block, BlockGroup
+from inn.system.errors import InputError
+
+READS, WRITES = "d", "ug"
+_WIDTHS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
+"""What configurations call the number of neurons of a layer."""
+
+
+def neuron_groups(model: nn.Module, blocks: Mapping[Block, Projection]) -> list[BlockGroup]:
+    """The MLPs whose neurons can be cut, of each the projection that reads them first, then those that write them.
+
+    Left out are those with anything trained besides inside (a norm would see every neuron), and those of which a part
+    is not among `blocks`.
+    """
+    path, _ = layers_of(model)
+    found: list[BlockGroup] = []
+    for block, reader in blocks.items():
+        writers = [w for role in WRITES if (w := Block(block.layer, role)) in blocks]
+        home = reader.path.rpartition(".")[0]
+        if block.role != READS or not writers or any(blocks[w].path.rpartition(".")[0] != home for w in writers):
+            continue
+        taken = {reader.path, *(blocks[w].path for w in writers)}
+        whole = sum(len(weight_of(model, blocks[w])) for w in writers)
+        there = sum(len(rows_of_weight(model.get_submodule(p))) for p in taken - {reader.path})
+        inside = {name for name, _ in model.get_submodule(home).named_parameters()}
+        others = {n for n in inside if f"{home}.{n.rpartition('.')[0]}" not in taken}
+        fits = all(len(weight_of(model, blocks[w])) == weight_of(model, reader).shape[1] for w in writers)
+        if fits and whole == there and not (others and home != f"{path}.{block.layer}"):
+            found.append((block, *writers))
+    return sorted(found)
+
+
+@torch.no_grad()
+def narrow(model: nn.Module, group: Sequence[Projection], kept: Tensor, weight: Tensor) -> None:
+    """Put narrower layers in the place of an MLP's, in place.
+
+    Args:
+        model: the model.
+        group: where the projections are, as `neuron_groups` has them: the reader, then the writers.
+        kept: `[k]` int64, the neurons that stay.
+        weight: `[m, k]`, what reads them from now on.
+    """
+    reader, *writers = group
+    for path in dict.fromkeys(w.path for w in writers):
+        mine = [w for w in writers if w.path == path]  # gate and up may be one layer
+        biases = [bias_of(model, w) for w in mine]
+        bias = None if biases[0] is None else torch.cat([b[kept] for b in biases if b is not None])
+        _narrower(model, path, torch.cat([weight_of(model, w)[kept] for w in mine]), bias)
+    _narrower(model, reader.path, weight.to(weight_of(model, reader)), bias_of(model, reader))
+
+
+def widths_of(model: nn.Module) -> dict[str, list[int]]:
+    """The linear layers of a model that have other (outputs, inputs) than its configuration says, by their paths."""
+    return {name: list(rows_of_weight(m).shape) for name, m in model.named_modules() if getattr(m, "narrowed", False)}
+
+
+def build_widths(model: nn.Module, widths: Mapping[str, Sequence[int]]) -> None:
+    """Put layers of these (outputs, inputs) in the place of others, their numbers not set.
+
+    Raises `InputError` where the model has no such layers.
+    """
+    for path, shape in widths.items():
+        try:
+            old: Any = model.get_submodule(path)
+            weight = rows_of_weight(old).new_empty(*shape)
+        except (AttributeError, TypeError, RuntimeError) as error:
+            raise InputError(f"this model has no layer '{path}' of {shape} numbers: {error}") from error
+        _narrower(model, path, weight, None if old.bias is None else old.bias.new_empty(shape[0]))
+
+
+@torch.no_grad()
+def level(model: nn.Module) -> None:
+    """Give all layers as many neurons as the widest has, in place; it computes the same, and is `plain`."""
+    path, layers = layers_of(model)
+    for name in dict.fromkeys(name.removeprefix(f"{path}.").partition(".")[2] for name in widths_of(model)):
+        there = [f"{path}.{i}.{name}" for i in range(len(layers))]
+        shapes = [rows_of_weight(model.get_submodule(p)).shape for p in there]
+        most = [max(shape[axis] for shape in shapes) for axis in (0, 1)]
+        for p in there:
+            layer: Any = model.get_submodule(p)
+            weight, bias, parts_ = rows_of_weight(layer), layer.bias, len(list(parts(model, p, layer)))
+            rows, columns = (most[0] - len(weight)) // parts_, most[1] - weight.shape[1]
+            if rows or columns:
+                wider = torch.cat([nn.functional.pad(part, (0, columns, 0, rows)) for part in weight.chunk(parts_)])
+                longer = (
+                    None
+                    if bias is None
+                    else torch.cat([nn.functional.pad(part, (0, rows)) for part in bias.chunk(parts_)])
+                )
+                _narrower(model, p, wider, longer)
+    plain(model)
+
+
+def plain(model: nn.Module) -> bool:
+    """Whether a model that was narrowed is an ordinary one of its architecture; its configuration then says so."""
+    readers = [name for name in widths_of(model) if _letter(model, name) == READS]
+    widths = {rows_of_weight(model.get_submodule(name)).shape[1] for name in readers}
+    its: Any = getattr(model, "config", None)
+    config = copy.deepcopy(its)
+    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    field = next((name for name in _WIDTHS if hasattr(text, name)), None)
+    if len(widths) != 1 or field is None:
+        return False
+    setattr(text, field, *widths)
+    with torch.device("meta"):
+        twin = type(model)(config)
+    if [(n, p.shape) for n, p in twin.named_parameters()] != [(n, p.shape) for n, p in model.named_parameters()]:
+        return False
+    setattr(its.get_text_config(decoder=True) if text is not config else its, field, *widths)
+    for module in model.modules():
+        module.__dict__.pop("narrowed", None)
+    return True
+
+
+def _narrower(model: nn.Module, path: str, weight: Tensor, bias: Tensor | None) -> None:
+    put_dense(model, path, weight, bias).narrowed = True  # type: ignore[assignment]
+
+
+def _letter(model: nn.Module, path: str) -> str:
+    return next(parts(model, path, model.get_submodule(path)))[0]
