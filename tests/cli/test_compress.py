@@ -36,6 +36,17 @@ def test_a_table_for_people(decoder, tmp_path, capsys):
     assert f"wrote {out}" in told
 
 
+def test_neurons_are_cut_and_the_folder_is_an_ordinary_one(decoder, tmp_path, capsys):
+    out = tmp_path / "small"
+    assert main(words(decoder, "--plan", "neurons", "--keep", "0.5", out=str(out))) == 0
+    told = capsys.readouterr().out
+    assert "left as they are: model.layers.*.self_attn.q_proj" in told
+    assert "MLPs with fewer neurons" in told
+    assert "transformers opens it\n" in told
+    assert "quantization_config" not in (out / "config.json").read_text()
+    assert not (out / "neuronal.py").exists()
+
+
 def test_dense_layers_for_others(decoder, tmp_path, capsys):
     assert main(words(decoder, "--keep", "0.5", out=str(tmp_path / "small"))) == 0
     assert main(words(decoder, "--keep", "0.5", "--dense", out=str(tmp_path / "dense"))) == 0

@@ -89,7 +89,7 @@ def perplexity(model, text):
 def found(weights, written):
     """Perplexities on one half of the text of plans calibrated on the other, all projections at half their size."""
     by_plan = {"dense": perplexity(read(weights), written[12:])}
-    for plan in ("svd", "asvd", "svd-llm", "basis-sharing", "in-layer", "auto"):
+    for plan in ("svd", "asvd", "svd-llm", "basis-sharing", "in-layer", "groups"):
         model = read(weights)
         compress(model, written[:12], plan, 0.6)
         by_plan[plan] = perplexity(model, written[12:])
@@ -109,24 +109,24 @@ def test_what_is_known_of_the_text_pays(found):
 
 def test_the_search_is_ahead_of_the_published_plans(found):
     published = ("svd", "asvd", "svd-llm", "basis-sharing", "in-layer")
-    assert found["auto"] < 0.7 * min(found[plan] for plan in published)
+    assert found["groups"] < 0.7 * min(found[plan] for plan in published)
 
 
 def test_weights_stay_dense_where_states_would_cost_as_much(weights, written):
     model = read(weights)
-    outcome = compress(model, written[:12], "auto", 0.8)
+    outcome = compress(model, written[:12], "groups", 0.8)
     assert 0.3 < len(outcome.dense) / len(outcome.blocks) < 0.9
     # What the even share loses everywhere is lost in few places then.
     even = read(weights)
-    compress(even, written[:12], replace(PLANS["auto"], allocate="even"), 0.8)
+    compress(even, written[:12], replace(PLANS["groups"], allocate="even"), 0.8)
     assert perplexity(model, written[12:]) < 0.8 * perplexity(even, written[12:])
 
 
 def test_the_search_is_as_good_as_hand_made_topologies(weights, written, found):
     for topology in ("svd-llm", "in-layer"):
         model = read(weights)
-        compress(model, written[:12], replace(PLANS["auto"], topology=topology), 0.6)
-        assert found["auto"] < 1.05 * perplexity(model, written[12:])
+        compress(model, written[:12], replace(PLANS["groups"], topology=topology), 0.6)
+        assert found["groups"] < 1.05 * perplexity(model, written[12:])
 
 
 def test_keys_that_are_grouped_share_with_queries(weights, written, tmp_path):

@@ -45,8 +45,9 @@ class CompressionPlan:
 
 
 PLANS = {
-    "auto": CompressionPlan(),
+    "auto": CompressionPlan("svd-llm", "fisher", refit=False, sequential="no", balance=False, neurons=True),
     "neurons": CompressionPlan("none", "fisher", allocate="even", sequential="no", balance=False, neurons=True),
+    "groups": CompressionPlan(),
     **{
         name: CompressionPlan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)
         for name, topology, weigh in (

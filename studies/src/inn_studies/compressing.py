@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from inn.system.errors import InputError
@@ -54,6 +54,25 @@ def opened(model: str, corpus: str) -> tuple[nn.Module, Tensor, Tensor]:
     return decoder_, valid, test
 
 
+def domain(model: str, name: str) -> Tensor:
+    """A text as a model's symbols `[n]`: the test part of a corpus, or `python`, modules of the standard library.
+
+    The first megabyte of it.
+    """
+    import json.decoder
+    from pathlib import Path
+
+    from inn.data.corpora import corpus_text
+
+    if name == "python":
+        folder = Path(json.__file__).parent.parent
+        text = b"".join(file.read_bytes() for file in sorted(folder.glob("[a-d]*.py")))
+    else:
+        text = corpus_text(name).read("test")
+    _, encode = decoder(model)
+    return encode(text[:1_000_000].decode("utf-8", "replace"))
+
+
 def compressed(
     model: str,
     corpus: str,
@@ -64,23 +83,27 @@ def compressed(
     rows: int = 32,
     length: int = 512,
     windows: int = 8,
+    elsewhere: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Compress a model and score it, in float32; without a plan the dense one.
 
     Args:
-        plan: fields of `inn.compress.CompressionPlan`.
-        roles: the projections, as letters; all when None.
+        plan: fields of `inn.compress.CompressionPlan`, or `rival`: a name of `ngc_rivals.RIVALS`.
+        roles: the projections, as letters; all when None. A plan that takes MLPs only meets the share of all of them.
         draw: the seed of the draw of the calibration rows.
         windows: of `length` symbols each, spread over the text to score, as `inn.compress.measure.score` has it.
+        elsewhere: other texts to score, as `domain` has them.
 
     Returns nats by window, sizes, seconds for compressing and scoring, the groups, and the mean share of output energy
-    that was lost.
+    that was lost; `elsewhere` has nats and perplexity of the other texts.
     """
     from inn.compress import CompressionPlan, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
+    from inn.compress.neurons_layers import neuron_groups
     from inn.compress.pipeline import compress
     from inn.system.device import quick_products
+    from inn_studies.ngc_rivals import RIVALS
 
     decoder_, calibration, held_out = opened(model, corpus)
     blocks = find_blocks(decoder_)
@@ -90,17 +113,30 @@ def compressed(
     began = time.perf_counter()
     if plan is not None:
         drawn = rows_of(calibration, rows, length, draw)
-        outcome = compress(decoder_, drawn, CompressionPlan(**plan), keep, roles=roles)
-        named = outcome.blocks
+        rival = RIVALS.get(plan.get("rival", ""))
+        if rival is not None or plan["topology"] == "none":
+            mlps = [block for group in neuron_groups(decoder_, blocks) for block in group]
+            keep = 1 - (1 - keep) * before.projections / size(decoder_, blocks, mlps).projections
+        if rival is not None:
+            with quick_products():
+                outcome = rival(decoder_, drawn, keep)
+        else:
+            outcome = compress(decoder_, drawn, CompressionPlan(**plan), keep, roles=roles)
         found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
+        found["neurons"] = [kept for _, kept in outcome.neurons]
         found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
     compressing = time.perf_counter() - began
     with quick_products():
         scored = score(decoder_, spaced(held_out, windows, length), length)
+        others = {name: score(decoder_, spaced(domain(model, name), windows, length), length) for name in elsewhere}
     after = size(decoder_, blocks, named)
     return {
         **found,
         "nats": [part.nats for part in scored.parts],
+        "elsewhere": {
+            name: {"nats": [part.nats for part in other.parts], "perplexity": other.perplexity}
+            for name, other in others.items()
+        },
         "symbols": scored.count,
         "perplexity": scored.perplexity,
         "parameters": after.total,

@@ -55,7 +55,7 @@ RIVALS = {
 """Rivals as published, and with their own updates on what the compressed layers give."""
 OTHERS = {"SVD": PLANS["svd"], "FWSVD": PLANS["fwsvd"], "ASVD": PLANS["asvd"]}
 SEARCH, HAND_MADE = "search", ("svd-llm", "basis-sharing", "in-layer")
-"""Topologies that are looked at with all else that `auto` does."""
+"""Topologies that are looked at with all else that `groups` does."""
 PUBLISHED = PLANS["svd-llm"]
 """How a topology is compressed by the NGC authors' code, fine-tuning aside: pooled, without a refit."""
 FINAL = 2
@@ -193,7 +193,7 @@ def plans(setting: Setting) -> dict[str, CompressionPlan]:
         **(OTHERS if setting.others else {}),
         **RIVALS,
         **{topology: replace(PUBLISHED, topology=topology) for topology in setting.topologies},
-        **{f"ours, {topology}": replace(PLANS["auto"], topology=topology) for topology in (*hand_made, SEARCH)},
+        **{f"ours, {topology}": replace(PLANS["groups"], topology=topology) for topology in (*hand_made, SEARCH)},
     }
 
 

@@ -1,34 +1,65 @@
-"""What makes `auto` better than SVD-LLM: its parts one by one, all of them without sharing, and all of them."""
+"""What makes a small model good: every part of our compression alone, on the calibrated kind of text and on others."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
-from inn.compress.plans import PLANS
+from inn.compress.plans import PLANS, CompressionPlan
 from inn_studies.compressing import compressed
 from inn_studies.lab import Lab
-from inn_studies.ngc import SETTINGS, SIZES, NgcSize, below, brief
+from inn_studies.ngc import SETTINGS, SIZES, NgcSize, Setting, below, brief
 from inn_studies.rows import markdown
 from inn_studies.sizes import Size
 from inn_studies.study import Study, Verdict
 
-AT = SETTINGS[0]
-RIVAL, ALONE, WHOLE = "SVD-LLM", "auto, every projection alone", "auto"
-PARTS = {
+RIVAL, LEVERAGE = "SVD-LLM", "MLP neurons by leverage (MoDeGPT's first step)"
+GROUPS = PLANS["groups"]
+LOW_RANK = {
     RIVAL: PLANS["svd-llm"],
     "SVD-LLM, ranks allocated": replace(PLANS["svd-llm"], allocate="energy", balance=True),
+    "SVD-LLM, weighed by the loss": replace(PLANS["svd-llm"], weigh="fisher"),
+    "SVD-LLM, both": replace(PLANS["svd-llm"], allocate="energy", weigh="fisher", balance=True),
     "SVD-LLM, outputs corrected": replace(PLANS["svd-llm"], sequential="outputs"),
-    ALONE: replace(PLANS["auto"], topology="svd-llm"),
-    WHOLE: PLANS["auto"],
+    "groups without allocation": replace(GROUPS, allocate="even"),
+    "groups without weighing": replace(GROUPS, weigh="moments"),
+    "groups without correction": replace(GROUPS, sequential="no"),
+    "groups without sharing": replace(GROUPS, topology="svd-llm"),
+    "groups": GROUPS,
 }
 """`balance` beside the allocation: without it energies of different projections have no unit in common."""
+NEURONS = {
+    LEVERAGE: None,
+    "neurons": PLANS["neurons"],
+    "neurons, each layer its own number": replace(PLANS["neurons"], allocate="energy"),
+    "auto": PLANS["auto"],
+    "auto, outputs corrected": replace(PLANS["auto"], sequential="outputs"),
+}
+
+
+@dataclass(frozen=True)
+class _At:
+    """A setting, and the plans that are compared in it."""
+
+    setting: Setting
+    plans: Mapping[str, CompressionPlan | None]
+
+
+COMPARED = (
+    _At(SETTINGS[0], {**LOW_RANK, "auto": PLANS["auto"]}),
+    _At(SETTINGS[2], {**LOW_RANK, **NEURONS}),
+)
+ELSEWHERE = ("ptb", "enwik8", "python")
 
 
 class NgcParts(Study):
     name = "ngc-parts"
     source = "Neuronal Group Communication (arXiv 2510.16851)"
-    question = "How much of what `auto` gains is sharing between projections, and how much is something else?"
+    question = "Which parts of our compression make a small model good, on the text it was calibrated on and on others?"
     page = "neuronal-groups"
 
     def sizes(self) -> dict[str, Size]:
@@ -36,28 +67,62 @@ class NgcParts(Study):
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, NgcSize)
-        scored = {**size.base(), "windows": size.confirmed}
+        elsewhere = list(ELSEWHERE if size.corpus == SIZES["cpu"].corpus else ("python",))
+        scored = {**size.base(), "windows": size.confirmed, "elsewhere": elsewhere}
         dense = lab.compute(compressed, {"dense": {**scored, "plan": None}})["dense"]
-        at = {**scored, "roles": AT.roles, "keep": AT.keep}
-        found = lab.compute(compressed, {name: {**at, "plan": asdict(plan)} for name, plan in PARTS.items()})
-        rows = [{"plan": name, **brief(one), "nats": [one["nats"]]} for name, one in found.items()]
-        return {"model": size.model, "corpus": size.corpus, "dense": dense["perplexity"], "rows": rows}
+        settings = []
+        for at in COMPARED:
+            cases = {
+                (name, draw): {
+                    **scored, "roles": at.setting.roles, "keep": at.setting.keep, "draw": draw,
+                    "plan": {"rival": "nystrom"} if plan is None else asdict(plan),
+                }
+                for draw in range(seeds)
+                for name, plan in at.plans.items()
+            }  # fmt: skip
+            found = lab.compute(compressed, {f"{at.setting.label}, {n}, {d}": case for (n, d), case in cases.items()})
+            rows = []
+            for name in at.plans:
+                mine = [found[f"{at.setting.label}, {name}, {draw}"] for draw in range(seeds)]
+                texts = {size.corpus: mine, **{t: [one["elsewhere"][t] for one in mine] for t in elsewhere}}
+                nats = {text: [one["nats"] for one in ones] for text, ones in texts.items()}
+                ppl = {text: statistics.mean(one["perplexity"] for one in ones) for text, ones in texts.items()}
+                rows.append({"plan": name, **brief(mine[0]), "texts": ppl, "nats_on": nats})
+            settings.append({"label": at.setting.label, "rows": rows})
+        texts = {size.corpus: dense["perplexity"], **{t: dense["elsewhere"][t]["perplexity"] for t in elsewhere}}
+        return {"model": size.model, "corpus": size.corpus, "draws": seeds, "dense": texts, "settings": settings}
 
     def table(self, result: dict[str, Any]) -> str:
-        rows = {row["plan"]: row for row in result["rows"]}
-        lines = []
-        for name, row in rows.items():
-            gain = "–" if name == RIVAL else "{:.1%} [{:.1%}, {:.1%}]".format(*below(row, rows[RIVAL]))
-            lines.append([name, f"{row['perplexity']:.2f}", gain, f"{row['seconds']:.0f} s"])
-        table = markdown(["plan", "perplexity:", f"below {RIVAL} [95 %]:", "compressing:"], lines)
-        alone, whole = (below(rows[name], rows[RIVAL])[0] for name in (ALONE, WHOLE))
-        sharing = "{:.1%} [{:.1%}, {:.1%}]".format(*below(rows[WHOLE], rows[ALONE]))
-        return (
-            f"{result['model']}, {AT.label}, calibrated on the validation part of {result['corpus']}, "
-            f"{rows[WHOLE]['symbols']:,} symbols of its test part scored; dense {result['dense']:.2f}. Of the "
-            f"{whole:.1%} that `auto` is below {RIVAL}, {alone:.1%} are there without any sharing; what sharing adds "
-            f"to that is {sharing}.\n\n{table}"
-        )
+        texts = list(result["dense"])
+        told = [
+            f"{result['model']}, calibrated on the validation part of {result['corpus']} ({result['draws']} draws), "
+            f"{result['settings'][0]['rows'][0]['symbols']:,} symbols of every text scored. The mean is the geometric "
+            f"one, and so is what it is below {RIVAL}, paired over windows."
+        ]
+        for setting in result["settings"]:
+            rows = {row["plan"]: row for row in setting["rows"]}
+            lines = [
+                ["dense", *(f"{result['dense'][t]:.2f}" for t in texts), f"{_mean(result['dense']):.2f}", "–", "–"]
+            ]
+            for name, row in sorted(rows.items(), key=lambda item: _mean(item[1]["texts"])):
+                gain = "–" if name == RIVAL else "{:.1%} [{:.1%}, {:.1%}]".format(*_below(row, rows[RIVAL]))
+                ours = [f"{row['texts'][t]:.2f}" for t in texts]
+                lines.append([name, *ours, f"{_mean(row['texts']):.2f}", gain, f"{row['seconds']:.0f} s"])
+            head = ["plan", *(f"{t}:" for t in texts), "mean:", f"below {RIVAL} [95 %]:", "compressing:"]
+            sharing = "{:.1%} [{:.1%}, {:.1%}]".format(*_below(rows["groups"], rows["groups without sharing"]))
+            told.append(f"**{setting['label']}.** What sharing adds to `groups` is {sharing}.")
+            told.append(markdown(head, lines))
+        return "\n\n".join(told)
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
         return []
+
+
+def _mean(perplexities: Mapping[str, float]) -> float:
+    return math.exp(statistics.mean(map(math.log, perplexities.values())))
+
+
+def _below(row: dict[str, Any], other: dict[str, Any]) -> tuple[float, float, float]:
+    """`below`, over the windows of all texts."""
+    both = [{"nats": [list(chain(*draw)) for draw in zip(*one["nats_on"].values())]} for one in (row, other)]
+    return below(*both)

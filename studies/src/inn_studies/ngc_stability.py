@@ -39,7 +39,7 @@ class NgcStability(Study):
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, NgcSize)
-        symbols, auto = min(256, size.length), asdict(PLANS["auto"])
+        symbols, auto = min(256, size.length), asdict(PLANS["groups"])
         steady = {
             name: {**size.base(), "blocks": size.blocks, "symbols": symbols, "plan": plan, "keep": keep}
             for name, plan, keep in (("dense", None, 1.0), ("80 %", auto, 0.8), ("50 %", auto, 0.5))
