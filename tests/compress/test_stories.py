@@ -140,3 +140,9 @@ def test_keys_that_are_grouped_share_with_queries(weights, written, tmp_path):
     folder.save(model, tmp_path)
     back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     assert perplexity(back, written[12:]) == pytest.approx(perplexity(model, written[12:]), rel=1e-5)
+
+
+def test_neurons_that_are_cut_beat_low_rank_everywhere(weights, written, found):
+    model = read(weights)
+    compress(model, written[:12], "auto", 0.6)
+    assert perplexity(model, written[12:]) < 0.9 * min(found[plan] for plan in found if plan != "dense")

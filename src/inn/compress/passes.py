@@ -33,6 +33,12 @@ The states themselves are found on all of it.
 """
 
 
+TRUSTED = 0.5
+"""How far a weight goes to what is best for it on the text: all the way it learns the text itself, and does worse on
+others of the same kind (stories260K, all at 60 %: perplexity 14.6 without, 10.8 half way, 11.6 all the way).
+"""
+
+
 @dataclass(frozen=True)
 class Weighed:
     """A group's weights `[m, n]` and moments `[n, n]`, in units in which all errors count alike.
@@ -222,7 +228,7 @@ class Passes:
         group = group[:1] if group in self.cut else group  # what writes neurons stays as it is
         hold(self.model, (block.layer for block in group))
         weights = [weight_of(self.model, self.blocks[b]).detach().double() for b in group]
-        weights = [reads[b].corrected(w) if b in reads else w for w, b in zip(weights, group)]
+        weights = [torch.lerp(w, reads[b].corrected(w), TRUSTED) if b in reads else w for w, b in zip(weights, group)]
         moments = [known[b] for b in group]
         if self.plan.weigh == "none":
             moments = [torch.eye(len(c), dtype=c.dtype, device=c.device) for c in moments]

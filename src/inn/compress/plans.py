@@ -27,7 +27,7 @@ class CompressionPlan:
             are, and dense weights where states would cost as much.
         balance: whether blocks that share count by their size, not by how large their outputs are.
         sequential: `no`; `inputs`: a group is calibrated on what the compressed ones before it make of the text;
-            `outputs`: the same, its weights corrected to give there what the dense model gives.
+            `outputs`: the same, its weights corrected half way to what gives there what the dense model gives.
         gate: a block that loses more than this many times the mean share of output energy stays dense (the NGC authors'
             code has 1.5); None replaces all.
         neurons: whether MLPs lose neurons, in place of their weights' ranks: the ones that cost the least, the
@@ -45,8 +45,8 @@ class CompressionPlan:
 
 
 PLANS = {
-    "auto": CompressionPlan("svd-llm", "fisher", refit=False, sequential="no", balance=False, neurons=True),
-    "neurons": CompressionPlan("none", "fisher", allocate="even", sequential="no", balance=False, neurons=True),
+    "auto": CompressionPlan("svd-llm", "fisher", refit=False, balance=False, neurons=True),
+    "neurons": CompressionPlan("none", "fisher", allocate="even", balance=False, neurons=True),
     "groups": CompressionPlan(),
     **{
         name: CompressionPlan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)

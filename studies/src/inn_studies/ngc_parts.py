@@ -37,7 +37,8 @@ NEURONS = {
     "neurons": PLANS["neurons"],
     "neurons, each layer its own number": replace(PLANS["neurons"], allocate="energy"),
     "auto": PLANS["auto"],
-    "auto, outputs corrected": replace(PLANS["auto"], sequential="outputs"),
+    "auto without correction": replace(PLANS["auto"], sequential="no"),
+    "auto without weighing": replace(PLANS["auto"], weigh="moments", balance=True),
 }
 
 
