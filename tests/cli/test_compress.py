@@ -29,8 +29,12 @@ def test_a_smaller_folder_that_transformers_opens(decoder, tmp_path, capsys):
 
 def test_a_table_for_people(decoder, tmp_path, capsys):
     out = tmp_path / "small"
-    assert main(words(decoder, "--plan", "qkv-ug", "--roles", "qkv", "--tune", "1", out=str(out))) == 0
+    heal = ["--heal", words(decoder, out="")[3], "--minutes", "0.02"]
+    assert main(words(decoder, "--plan", "qkv-ug", "--roles", "qkv", *heal, out=str(out))) == 0
     told = capsys.readouterr().out
+    assert "healed for 0." in told
+    assert "; unhealed perplexity " in told
+    assert list(tmp_path.iterdir()) == [out]
     assert "perplexity" in told
     assert "6 projections in 2 groups, 2 of them shared; scored on 93 symbols" in told
     assert f"wrote {out}" in told
@@ -73,7 +77,10 @@ def test_dense_layers_for_others(decoder, tmp_path, capsys):
         (["--rows", "400"], "400 rows of 32 need 12,800"),
         (["--length", "1"], "--length must be at least 2, not 1"),
         (["--evaluate", "/nowhere"], "/nowhere"),
-        (["--tune", "-1"], "--tune must be at least 0, not -1"),
+        (["--minutes", "2"], "--minutes is of --heal; give that too"),
+        (["--heal", "/nowhere"], "/nowhere"),
+        (["--heal", "/nowhere", "--minutes", "0"], "--minutes must be above 0, not 0"),
+        (["--heal", "/nowhere", "--recipe", "best"], "unknown recipe 'best'"),
         (["--length", "1000", "--rows", "1"], "and a window takes 1,000"),
     ],
 )
@@ -158,7 +165,7 @@ def test_a_table_for_an_inn(inn, own_run, spelled, tmp_path):
 @pytest.mark.parametrize(
     "more, says",
     [
-        (["--plan", "qkv"], "--plan, --roles, --tune and --dense are for decoders"),
+        (["--plan", "qkv"], "--plan, --roles, --heal and --dense are for decoders"),
         (["--keep", "2"], "keep must be above 0 and at most 1, not 2.0"),
         (["--rows", "4000"], "symbols, and 4000 rows"),
     ],

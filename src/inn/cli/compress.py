@@ -62,7 +62,11 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--length", type=int, default=512, help="Symbols per block, and per window that is scored.")
     parser.option("--evaluate", help="A text file to score; default: the last tenth of the calibration text.")
     parser.option("--windows", type=int, default=16, help="Maximum number of windows to score.")
-    parser.option("--tune", type=int, default=0, help="Epochs of the NGC authors' fine-tuning, block by block.")
+    parser.option(
+        "--heal", help="A text file on which the result then learns from the dense model."
+    )
+    parser.option("--minutes", type=float | None, help="Of healing: for so long (default: 10).")
+    parser.option("--recipe", help="Of healing: distil (default), or ngc, the NGC authors' fine-tuning block by block.")
     parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")
     parser.option(
         "--dtype",
@@ -87,8 +91,10 @@ def parse(argv: list[str]) -> Namespace:
     for name in ("rows", "length", "windows"):
         if getattr(args, name) < (2 if name == "length" else 1):
             raise InputError(f"--{name} must be at least {2 if name == 'length' else 1}, not {getattr(args, name)}")
-    if args.tune < 0:
-        raise InputError(f"--tune must be at least 0, not {args.tune}")
+    if args.heal is None and (other := _given(args, "minutes", "recipe")):
+        raise InputError(f"--{other} is of --heal; give that too, or leave it out")
+    if args.minutes is not None and not args.minutes > 0:
+        raise InputError(f"--minutes must be above 0, not {args.minutes:g}")
     return args
 
 
@@ -108,7 +114,9 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         seed=args.seed,
         evaluate=args.evaluate,
         windows=args.windows,
-        epochs=args.tune,
+        heal_on=args.heal,
+        minutes=10.0 if args.minutes is None else args.minutes,
+        recipe=args.recipe or "distil",
         dense=args.dense,
         dtype=args.dtype,
         device=args.device,
@@ -136,7 +144,7 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
 
     if _given(args, *_OF_DECODERS):
         raise InputError(
-            "--plan, --roles, --tune and --dense are for decoders of Hugging Face's, and so are --dtype, --device, "
+            "--plan, --roles, --heal and --dense are for decoders of Hugging Face's, and so are --dtype, --device, "
             "--chat and --stream; an INN is one group"
         )
     before, keep = load(args.model), 0.6 if args.keep is None else args.keep
@@ -223,8 +231,8 @@ def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[
 
 _COUNTED = 1024
 """Symbols whose spikes are counted."""
-_OF_DECODERS = ("plan", "roles", "tune", "dense", "dtype", "device", "chat", "stream")
-_DEFAULTS = {"tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False, "rows": 32}
+_OF_DECODERS = ("plan", "roles", "heal", "dense", "dtype", "device", "chat", "stream")
+_DEFAULTS = {"dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False, "rows": 32}
 
 
 def _given(args: Namespace, *names: str) -> str | None:
@@ -298,6 +306,8 @@ def _print(found: dict[str, Any]) -> None:
         f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,
     )
+    if found["healed"]:
+        tell.print(f"{found['healed']['said']}; unhealed perplexity {found['healed']['unhealed']:,.2f}", soft_wrap=True)
     if after["megabytes"] > 1.01 * before["megabytes"]:
         worse = ", and worse" if after["perplexity"] > before["perplexity"] else ""
         sizes = f"{after['megabytes']:,.1f} against {before['megabytes']:,.1f} MB"

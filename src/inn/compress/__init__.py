@@ -12,6 +12,7 @@ Sharing are plans of the same factorisation, so that they can be compared on one
 from __future__ import annotations
 
 from inn.compress.calibrate import rows_of
+from inn.compress.healing import RECIPES, Healed, heal
 from inn.compress.modules import InputStates, MetricLinear, NeuronalLinear
 from inn.compress.plans import PLANS, CompressionPlan, named_plan
 from inn.compress.run import Outcome, compress
@@ -19,13 +20,16 @@ from inn.compress.topologies import TOPOLOGIES, parse_topology
 
 __all__ = [
     "PLANS",
+    "RECIPES",
     "TOPOLOGIES",
     "CompressionPlan",
+    "Healed",
     "InputStates",
     "MetricLinear",
     "NeuronalLinear",
     "Outcome",
     "compress",
+    "heal",
     "named_plan",
     "parse_topology",
     "rows_of",

@@ -1,7 +1,7 @@
-"""From a trained decoder and a text to a smaller decoder: open, draw rows, compress, tune, score, save.
+"""From a trained decoder and a text to a smaller decoder: open, draw rows, compress, heal, score, save.
 
 `run` is all of it, from files to a folder, as `inn compress` does it. The steps can be called by themselves:
-`open_decoder`, `texts`, `rows_of`, `compress`, `tune`, `score`, `save`.
+`open_decoder`, `texts`, `rows_of`, `compress`, `heal`, `score`, `save`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import inn.compress.run
 from inn.compress.blocks import find_blocks, neuronal, weight_of
 from inn.compress.calibrate import rows_of
 from inn.compress.decoder import DTYPES, NO_FRAME, Frame, encoder, find_decoder, frame_of, open_decoder, weight_bytes
+from inn.compress.healing import RECIPES, heal
 from inn.compress.inputs import Rows
 from inn.compress.layerwise import score_by_layer
 from inn.compress.measure import described, score, size
@@ -28,7 +29,6 @@ from inn.compress.plans import CompressionPlan, named_plan
 from inn.compress.run import Coverage, Outcome
 from inn.compress.shelf import open_shelved, shelf_of
 from inn.compress.topologies import Block
-from inn.compress.tune import tune
 from inn.data.text import file_symbols
 from inn.runs.beside import ABOUT_TEXT, GENERATION, carry
 from inn.system.device import quick_products, resolve_device
@@ -57,7 +57,9 @@ def run(
     seed: int = 0,
     evaluate: str | Path | None = None,
     windows: int = 16,
-    epochs: int = 0,
+    heal_on: str | Path | None = None,
+    minutes: float = 10.0,
+    recipe: str = "distil",
     dense: bool = False,
     dtype: str = "auto",
     device: str = "auto",
@@ -68,8 +70,8 @@ def run(
 ) -> dict[str, Any]:
     """Compress a decoder of Hugging Face's and write it, wholly or not at all, as a folder.
 
-    In memory is the model, in `dtype`, and what one layer of it takes; with `epochs` the dense model beside it; with
-    `stream` one layer in place of the model.
+    In memory is the model, in `dtype`, and what one layer of it takes; what healing takes, see `heal`; with `stream` one
+    layer in place of the model.
 
     Args:
         model: a folder, a GGUF file, or a name, see `find_decoder`.
@@ -78,7 +80,9 @@ def run(
         plan, keep, roles: see `inn.compress.run.compress`.
         rows, length, seed: the stretches of the text that it is calibrated on, see `rows_of`.
         evaluate, windows: the text to score, and how many windows of `length` symbols of it, see `texts`.
-        epochs: of `tune`; 0 for none.
+        heal_on: a text file that the compressed model is healed on; None for no healing. An interrupted one goes on
+            when the same is called again: its state is kept beside `out`, in `.NAME.healing`.
+        minutes, recipe: for how long and how, see `heal`.
         dense: write dense layers that compute the same.
         dtype: of what is computed with and written; `auto` for the source's, see `open_decoder`.
         device: `auto`, `cpu`, `cuda`, ...
@@ -86,7 +90,7 @@ def run(
         stream: read layers from the folder's safetensors as they are needed, and write each as soon as it is compressed
             (`inn.compress.shelf`). A plan that weighs errors by gradients of the whole model, as `auto` does, weighs
             them by moments then; how fast the model writes is not measured.
-        report: called with `compressing`, `tuning` or `scoring`, how much of it is done, and how much there is.
+        report: called with `compressing`, `healing` or `scoring`, how much of it is done, and how much there is.
         announce: called with what the plan covers and leaves out, before work starts.
 
     Returns what was kept, lost and measured, as plain data; megabytes are those of the weights on the disk, and `plain`
@@ -97,13 +101,15 @@ def run(
     Example: ``run("path/to/model", "text.txt", "smaller", keep=0.5)``
     """
     lookup("dtype", dtype, dict.fromkeys(("auto", *DTYPES)))
+    lookup("recipe", recipe, RECIPES)
     there, on, how = find_decoder(model), _device(device), named_plan(plan)
     if stream:
-        how = _streamed(there, how, epochs, dense)
+        how = _streamed(there, how, heal_on is not None, dense)
     with new_folder(Path(out)) as folder:
         made, tokenizer = open_shelved(there, folder, dtype, on) if stream else open_decoder(there, dtype, on)
         frame = frame_of(tokenizer, chat)
         text, scored = texts(calibrate, evaluate, encoder(tokenizer), length, windows, frame)
+        lessons = None if heal_on is None else torch.as_tensor(file_symbols(heal_on, encoder(tokenizer)))
         blocks = find_blocks(made)
         drawn = rows_of(text, rows, length, seed, frame)
         numbers = {block: weight_of(made, p).numel() for block, p in blocks.items()}
@@ -122,8 +128,15 @@ def run(
         before["projections"] = sum(numbers[block] for block in outcome.blocks)
         if not (outcome.groups or outcome.neurons):
             raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
-        if epochs:
-            tune(made, open_decoder(there, dtype, on)[0], drawn, epochs, report=partial(report, "tuning"))
+        healed = None
+        if lessons is not None:
+            unhealed = measured(outcome.blocks, 0)["perplexity"]
+            state = Path(out).with_name(f".{Path(out).name}.healing")
+            options: dict[str, Any] = {"recipe": recipe, "length": length, "seed": seed, "frame": frame, "state": state}
+            with quick_products():
+                taught_by = open_decoder(there, dtype, on)[0]
+                found = heal(made, taught_by, lessons, minutes, **options, report=partial(report, "healing"))
+            healed = {**asdict(found), "recipe": recipe, "said": str(found), "unhealed": unhealed}
         save(made, tokenizer, folder, dense=dense)
         after = measured(outcome.blocks, 0)
         if there.is_dir():
@@ -135,7 +148,7 @@ def run(
         "plan": plan,
         "weigh": how.weigh,
         "keep": keep,
-        "tuned": epochs,
+        "healed": healed,
         "dense": dense,
         "plain": not (widths_of(made) or any(True for _ in neuronal(made))),
         "dtype": str(made.dtype).removeprefix("torch."),
@@ -150,12 +163,12 @@ def run(
     }
 
 
-def _streamed(there: Path, plan: CompressionPlan, epochs: int, dense: bool) -> CompressionPlan:
+def _streamed(there: Path, plan: CompressionPlan, heals: bool, dense: bool) -> CompressionPlan:
     """The plan of a model that is never in memory as a whole; `InputError` for what takes all of it at once."""
     if there.is_file():
         raise InputError(f"--stream reads a folder's safetensors, and '{there}' is a file; leave --stream out")
-    if epochs or dense:
-        name = "--tune" if epochs else "--dense"
+    if heals or dense:
+        name = "--heal" if heals else "--dense"
         raise InputError(f"{name} takes the whole model at once, which --stream never holds; leave one of them out")
     if plan.weigh == "gradients":
         raise InputError(
