@@ -49,7 +49,7 @@ def test_the_model_comes_closer_and_only_what_is_trained_moves(model, match):
     before = {name: p.clone() for name, p in model.named_parameters()}
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     distance = far(model, dense)
-    found = heal(model, dense, TEXT, steps=30, recipe=(Stage(match, 3e-3 if match == "blocks" else 1e-3),), length=24)
+    found = heal(model, dense, TEXT, steps=30, recipe=(Stage(match, 0.1 if match == "blocks" else 0.03),), length=24)
     assert found.losses[-1] < found.losses[0]
     assert far(model, dense) < 0.97 * distance
     layers = ".h." if hasattr(model, "transformer") else ".layers."
@@ -75,7 +75,7 @@ def test_the_divergence_and_its_gradient_are_those_of_pytorch():
 def test_an_interrupted_healing_goes_on_bit_for_bit(pair, tmp_path):
     small, dense = pair
     whole, state = copy.deepcopy(small), tmp_path / "state"
-    options = {"steps": 16, "length": 12, "recipe": (Stage("layers", 3e-3, 0.4), Stage("logits", 3e-3, 0.6))}
+    options = {"steps": 16, "length": 12, "recipe": (Stage("layers", share=0.4), Stage("logits", share=0.6))}
     expected = heal(whole, dense, TEXT, **options)
 
     def stop(done, of):
@@ -102,7 +102,7 @@ def test_never_worse_than_before(pair):
     small = copy.deepcopy(dense)
     small.model.layers[0].mlp.up_proj.weight.data.mul_(1.01)
     before = copy.deepcopy(small)
-    found = heal(small, dense, TEXT, steps=4, recipe=(Stage("logits", 1e3),), length=24)
+    found = heal(small, dense, TEXT, steps=4, recipe=(Stage("logits", 3e4),), length=24)
     assert found.kept == 0
     assert found.after == found.before
     assert "nothing was gained" in str(found)

@@ -66,7 +66,7 @@ def parse(argv: list[str]) -> Namespace:
         "--heal", help="A text file on which the result then learns from the dense model."
     )
     parser.option("--minutes", type=float | None, help="Of healing: for so long (default: 10).")
-    parser.option("--recipe", help="Of healing: distil (default), or ngc, the NGC authors' fine-tuning block by block.")
+    parser.option("--recipe", help="Of healing: distil (default), layers-first, or ngc, the NGC authors' fine-tuning.")
     parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")
     parser.option(
         "--dtype",

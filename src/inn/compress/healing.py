@@ -45,23 +45,26 @@ class Stage:
     Attributes:
         match: what is compared with the dense model's: `blocks`, `layers` or `logits`, see
             `inn.compress.healing_losses.Matches`.
-        rate: Adam's, at its highest: it rises over the first tenth of the stage and falls to zero, unless `steady`.
+        rate: Adam's.
         share: of the time.
-        steady: keep the rate.
+        steady: keep the rate. Else it is that over the model's width, as the best rate of Adam goes (arXiv 2203.03466),
+            at its highest: it rises over the first tenth of the stage and falls to zero.
     """
 
     match: str
-    rate: float
+    rate: float = 0.1
     share: float = 1.0
     steady: bool = False
 
 
 RECIPES: dict[str, tuple[Stage, ...]] = {
-    "distil": (Stage("layers", 2e-4, 0.1), Stage("logits", 2e-4, 0.9)),
+    "distil": (Stage("logits"),),
+    "layers-first": (Stage("layers", share=0.2), Stage("logits", share=0.8)),
     "ngc": (Stage("blocks", 2e-6, steady=True),),
 }
-"""Recipes by name. `ngc` is that of the *Neuronal Group Communication* authors' released code: Adam on the states
-alone, a row a step, and before every pass through the text one step on the weights themselves."""
+"""Recipes by name. `layers-first` is the usual order, and worse for as many steps (`inn study ngc-heal`). `ngc` is that
+of the *Neuronal Group Communication* authors' released code: Adam on the states alone, a row a step, and before every
+pass through the text one step on the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,7 @@ class _Healing:
     ):
         self.model, self.trained, self.stages = model, trained, stages
         self.matches = Matches(model, dense)
+        self.width = model.get_input_embeddings().weight.shape[1]  # type: ignore[operator, union-attr, index]
         self.rows, self.held_out, self.seed = rows, held_out, seed
         self.optimizer = torch.optim.Adam(trained, betas=_BETAS, fused=trained[0].device.type in ("cpu", "cuda"))
 
@@ -250,6 +254,7 @@ class _Healing:
         stage, number, at = self.stages[now], many[now], done - ends[now] + many[now]
         rate = stage.rate
         if not stage.steady:
+            rate /= self.width
             rate *= min(1.0, (at + 1) / max(1.0, _WARM * number)) * (1 - at / number)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

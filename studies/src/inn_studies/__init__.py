@@ -37,6 +37,7 @@ STUDIES: dict[str, str] = {
     "cost": "inn_studies.cost:Cost",
     "ngc": "inn_studies.ngc:Ngc",
     "ngc-parts": "inn_studies.ngc_parts:NgcParts",
+    "ngc-heal": "inn_studies.ngc_heal:NgcHeal",
     "ngc-cost": "inn_studies.ngc_cost:NgcCost",
     "ngc-encoders": "inn_studies.ngc_encoders:NgcEncoders",
     "ngc-stability": "inn_studies.ngc_stability:NgcStability",

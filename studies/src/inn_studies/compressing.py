@@ -148,6 +148,82 @@ def compressed(
     }
 
 
+def healed(
+    model: str,
+    corpus: str,
+    plan: dict[str, Any],
+    recipe: str,
+    steps: int,
+    mixed: bool = False,
+    keep: float = 0.8,
+    draw: int = 0,
+    rows: int = 32,
+    length: int = 512,
+    windows: int = 16,
+) -> dict[str, Any]:
+    """Compress all projections of a model, heal it, and score it before and after on several texts, in float32.
+
+    Args:
+        plan, draw, rows, length: as `compressed` has them.
+        recipe, steps: as `inn.compress.heal` has them, on the corpus's training part.
+        mixed: on that, enwik8's and Python source, a third of each.
+        windows: of `length` symbols, of every text that is scored.
+
+    Returns perplexities by `dense`, `before` and `after`, and by text; the seconds of processor time that healing took,
+    and what it says of itself.
+    """
+    import copy
+    from dataclasses import asdict
+
+    import torch
+
+    from inn.compress import CompressionPlan, heal, rows_of
+    from inn.compress.measure import score
+    from inn.compress.pipeline import compress
+    from inn.data.corpora import corpus_text
+    from inn.system.device import quick_products
+
+    dense, encode = decoder(model)
+    tiny = model == "tiny"
+    enough = (steps + 8) * length  # with those that are held out
+    lessons, scored = {}, {}
+    for name in dict.fromkeys((corpus, "pydoc" if tiny else "enwik8")):
+        text = corpus_text(name)
+        parts = {part: text.read(part)[: 10 * enough + 2**20].decode("utf-8", "replace") for part in ("train", "test")}
+        lessons[name], scored[name] = encode(parts["train"])[:enough], encode(parts["test"])
+    if not tiny:
+        lessons["Python source"], scored["Python source"] = (encode(source(part)) for part in (0, 1))
+    scored = {name: spaced(text, windows, length) for name, text in scored.items()}
+    lesson = lessons[corpus]
+    if mixed:
+        share = enough // len(lessons)
+        lesson = torch.cat([text[:share] for text in lessons.values()])
+
+    def perplexities(one: nn.Module) -> dict[str, float]:
+        with quick_products():
+            return {name: score(one, text, length).perplexity for name, text in scored.items()}
+
+    small, found = copy.deepcopy(dense), {"dense": perplexities(dense)}
+    calibration = encode(corpus_text(corpus).read("valid").decode("utf-8", "replace"))
+    compress(small, rows_of(calibration, rows, length, draw), CompressionPlan(**plan), keep)
+    found["before"] = perplexities(small)
+    began = time.process_time()
+    with quick_products():
+        said = heal(small, dense, lesson, steps=steps, recipe=recipe, length=length, seed=draw)
+    taken = time.process_time() - began
+    found["after"] = perplexities(small)
+    return {"perplexity": found, "seconds": taken, "healed": asdict(said)}
+
+
+def source(part: int) -> str:
+    """Source code of Python's standard library, every second file: 0 to learn from, 1 to score."""
+    import sysconfig
+    from pathlib import Path
+
+    files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[part::2]
+    return "".join(file.read_text("utf-8", "replace") for file in files)[: 2**21]
+
+
 def spaced(tokens: Tensor, windows: int, length: int) -> Tensor:
     """So many windows of a text, evenly spread over it, one after another: `[windows * length]`."""
     import torch
