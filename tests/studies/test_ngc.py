@@ -9,8 +9,10 @@ import torch
 
 pytest.importorskip("transformers")
 
+from inn.compress.topologies import Block
 from inn_studies import compressing
 from inn_studies.ngc import RIVALS, SETTINGS, Ngc, ahead, finalists, plans
+from inn_studies.ngc_stories import annealed
 
 
 def test_what_was_computed_is_kept(lab):
@@ -120,3 +122,14 @@ def test_it_is_on_its_own_page(tmp_path):
     assert "(studies/ngc.md)" not in report(tmp_path)
     assert "(studies/ngc.md)" in report(tmp_path, "neuronal-groups")
     assert "(studies/text8.md)" not in report(tmp_path, "neuronal-groups")
+
+
+def test_annealing_finds_groups_that_pay_and_only_such_as_may_be():
+    """Pairs of one layer cost less together, all else more; the last layer may not be merged."""
+    blocks = [Block(layer, role) for layer in range(4) for role in "qk"]
+
+    def cost(group):
+        return len({block.layer for block in group}) * (3 if len(group) == 2 else 2 * len(group))
+
+    found = annealed([(b,) for b in blocks], cost, lambda g: len(g) == 1 or max(b.layer for b in g) < 3, 4000, 0)
+    assert found == sorted([*(tuple(sorted(blocks[i : i + 2])) for i in (0, 2, 4)), *((b,) for b in blocks[6:])])

@@ -38,6 +38,7 @@ STUDIES: dict[str, str] = {
     "ngc": "inn_studies.ngc:Ngc",
     "ngc-parts": "inn_studies.ngc_parts:NgcParts",
     "ngc-heal": "inn_studies.ngc_heal:NgcHeal",
+    "ngc-stories": "inn_studies.ngc_stories:NgcStories",
     "ngc-cost": "inn_studies.ngc_cost:NgcCost",
     "ngc-encoders": "inn_studies.ngc_encoders:NgcEncoders",
     "ngc-stability": "inn_studies.ngc_stability:NgcStability",
