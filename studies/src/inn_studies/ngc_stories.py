@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Any
 from unittest.mock import patch
 
+from inn.compress.plans import PLANS
 from inn.compress.topologies import Block, BlockGroup
 from inn_studies.lab import Lab
 from inn_studies.ngc import SIZES, NgcSize
@@ -20,6 +21,8 @@ from inn_studies.study import Study, Verdict
 
 KEEPS = (0.3, 0.5, 0.8)
 HALF = 0.5
+PLAN = "groups" if "groups" in PLANS else "auto"
+"""The plan that searches for groups."""
 RECIPES = ("distil", "layers-first", "ngc")
 
 
@@ -88,7 +91,7 @@ class NgcStories(Study):
         head = ["keep", "search below alone:", "annealed below search:", "perplexity, search:", "perplexity, annealed:"]
         return (
             f"{result['model']} (260,032 parameters), on what it writes itself; dense "
-            f"{all_of(first, 'dense')}. `auto` at {HALF:.0%}, {all_of(first, 'before')}, healed for "
+            f"{all_of(first, 'dense')}. Groups as searched for, all projections at {HALF:.0%}, {all_of(first, 'before')}, healed for "
             f"{result['steps']} steps of 128 symbols:\n\n{markdown(['recipe', 'perplexity:'], recipes)}\n\n"
             "Groups are learned by annealing: blocks wander between groups at a temperature that falls to nothing, by "
             "the price that the search counts with (energy lost + price x parameters, in closed form), the best of "
@@ -121,7 +124,7 @@ def texts(model: str, draw: int) -> tuple[Any, Any, Any, Any]:
 
 
 def healing(model: str, recipe: str, steps: int, draw: int) -> dict[str, Any]:
-    """Perplexities of the dense model, of `auto` at half the size, and of that healed."""
+    """Perplexities of the dense model, of `PLAN` at half the size, and of that healed."""
     import copy
 
     from inn.compress import compress, heal
@@ -129,7 +132,7 @@ def healing(model: str, recipe: str, steps: int, draw: int) -> dict[str, Any]:
 
     dense, calibration, scored, lessons = texts(model, draw)
     small = copy.deepcopy(dense)
-    compress(small, calibration, "auto", HALF)
+    compress(small, calibration, PLAN, HALF)
 
     def perplexity(one: Any) -> float:
         return score(one, scored.flatten(), scored.shape[1]).perplexity
@@ -148,7 +151,6 @@ def grouping(model: str, keep: float, steps: int, draw: int) -> dict[str, Any]:
     from inn.compress.calibrate import Stream
     from inn.compress.measure import score
     from inn.compress.passes import Passes
-    from inn.compress.plans import PLANS
     from inn.compress.run import compress
     from inn.compress.search import price
     from inn.compress.states import dense_size
@@ -156,7 +158,7 @@ def grouping(model: str, keep: float, steps: int, draw: int) -> dict[str, Any]:
     dense, calibration, scored, _ = texts(model, draw)
     blocks = find_blocks(dense)
     order = Stream(dense, calibration[:1]).order(blocks)
-    passes = Passes(dense, calibration, PLANS["auto"], blocks, order, lambda what, done, of: None)
+    passes = Passes(dense, calibration, PLANS[PLAN], blocks, order, lambda what, done, of: None)
     alone: list[BlockGroup] = [(block,) for block in sorted(blocks)]
     shapes = [passes.shapes(group) for group in alone]
     per = price_at(passes.spectra(alone), shapes, keep * sum(map(dense_size, shapes)))
@@ -187,7 +189,7 @@ def grouping(model: str, keep: float, steps: int, draw: int) -> dict[str, Any]:
     for name, groups in found.items():
         small = copy.deepcopy(dense)
         with patch.object(Passes, "search", lambda *_, groups=groups: sorted(groups)):
-            compress(small, calibration, "auto", keep)
+            compress(small, calibration, PLAN, keep)
         perplexity[name] = score(small, scored.flatten(), scored.shape[1]).perplexity
     total = {name: sum(map(cost, groups)) for name, groups in found.items()}
     return {"cost": total, "perplexity": perplexity, "groups": {name: len(groups) for name, groups in found.items()}}
