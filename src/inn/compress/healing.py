@@ -52,7 +52,7 @@ class Stage:
     """
 
     match: str
-    rate: float = 0.1
+    rate: float = 0.04
     share: float = 1.0
     steady: bool = False
 

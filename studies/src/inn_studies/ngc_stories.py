@@ -91,8 +91,9 @@ class NgcStories(Study):
         head = ["keep", "search below alone:", "annealed below search:", "perplexity, search:", "perplexity, annealed:"]
         return (
             f"{result['model']} (260,032 parameters), on what it writes itself; dense "
-            f"{all_of(first, 'dense')}. Groups as searched for, all projections at {HALF:.0%}, {all_of(first, 'before')}, healed for "
-            f"{result['steps']} steps of 128 symbols:\n\n{markdown(['recipe', 'perplexity:'], recipes)}\n\n"
+            f"{all_of(first, 'dense')}. Groups as searched for, all projections at {HALF:.0%}, "
+            f"{all_of(first, 'before')}, healed for {result['steps']} steps of 128 "
+            f"symbols:\n\n{markdown(['recipe', 'perplexity:'], recipes)}\n\n"
             "Groups are learned by annealing: blocks wander between groups at a temperature that falls to nothing, by "
             "the price that the search counts with (energy lost + price x parameters, in closed form), the best of "
             f"three runs. What that gains in price, and perplexity:\n\n{markdown(head, groups)}"
