@@ -165,7 +165,7 @@ def test_a_table_for_an_inn(inn, own_run, spelled, tmp_path):
 @pytest.mark.parametrize(
     "more, says",
     [
-        (["--plan", "qkv"], "--plan, --roles, --heal and --dense are for decoders"),
+        (["--plan", "qkv"], "--plan, --roles, --heal, --dense and --bits are for decoders"),
         (["--keep", "2"], "keep must be above 0 and at most 1, not 2.0"),
         (["--rows", "4000"], "symbols, and 4000 rows"),
     ],

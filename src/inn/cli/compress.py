@@ -69,6 +69,11 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--recipe", help="Of healing: distil (default), layers-first, or ngc, the NGC authors' fine-tuning.")
     parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")
     parser.option(
+        "--bits",
+        type=int | None,
+        help="Round all weights of the folder to 2 to 8 bits, states too; with --keep 1 nothing else is done.",
+    )
+    parser.option(
         "--dtype",
         default="auto",
         help="Type of computation and output: auto (the model's), float32, bfloat16, float16.",
@@ -118,6 +123,7 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         minutes=10.0 if args.minutes is None else args.minutes,
         recipe=args.recipe or "distil",
         dense=args.dense,
+        bits=args.bits,
         dtype=args.dtype,
         device=args.device,
         chat=args.chat,
@@ -144,8 +150,8 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
 
     if _given(args, *_OF_DECODERS):
         raise InputError(
-            "--plan, --roles, --heal and --dense are for decoders of Hugging Face's, and so are --dtype, --device, "
-            "--chat and --stream; an INN is one group"
+            "--plan, --roles, --heal, --dense and --bits are for decoders of Hugging Face's, and so are --dtype, "
+            "--device, --chat and --stream; an INN is one group"
         )
     before, keep = load(args.model), 0.6 if args.keep is None else args.keep
     if not isinstance(before, INN) or before.vocabulary is None:
@@ -231,7 +237,7 @@ def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[
 
 _COUNTED = 1024
 """Symbols whose spikes are counted."""
-_OF_DECODERS = ("plan", "roles", "heal", "dense", "dtype", "device", "chat", "stream")
+_OF_DECODERS = ("plan", "roles", "heal", "dense", "bits", "dtype", "device", "chat", "stream")
 _DEFAULTS = {"dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False, "rows": 32}
 
 
@@ -296,6 +302,8 @@ def _print(found: dict[str, Any]) -> None:
         tell.print(f"{maps} maps of the population, {rank} numbers per neuronal state; {scored}", soft_wrap=True)
         tell.print(f"wrote {found['out']}; `inn generate` and `inn.load` open it", soft_wrap=True)
         return
+    if found["bits"] is not None:
+        tell.print(f"all matrices rounded to {found['bits']} bits, in groups of 32 with a scale each", soft_wrap=True)
     together = sum(len(group["blocks"]) > 1 for group in found["groups"])
     blocks = sum(len(group["blocks"]) for group in found["groups"])
     dense = f", {len(found['left_dense'])} left dense" if found["left_dense"] else ""

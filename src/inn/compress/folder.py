@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 from transformers.quantizers import HfQuantizer
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
@@ -28,6 +28,7 @@ from inn.compress.blocks import Projection, neuronal, refuse_adapters
 from inn.compress.modules import Guarded, Joined
 from inn.compress.neurons_layers import build_widths, level, plain, widths_of
 from inn.compress.replace import dense_again, put_group, unite
+from inn.compress.rounded import Storage, bytes_in_states, matrices, round_
 from inn.system.errors import InputError
 
 METHOD = "neuronal_groups"
@@ -100,20 +101,27 @@ class NeuronalGroupsConfig(QuantizationConfigMixin):
     """What a compressed model is made of: the `quantization_config` in its folder.
 
     `groups`: blocks that share input states; of each, `rank` and `blocks`, a list of `[path, first row, last row]`.
-    `widths`: of layers with fewer neurons than the configuration says, `[outputs, inputs]` by their paths.
+    `widths`: of layers with fewer neurons than the configuration says, `[outputs, inputs]` by their paths. `bits`: what
+    the matrices of the file are rounded to (`inn.compress.rounded`); None for plain numbers.
     """
 
     def __init__(
-        self, groups: Sequence[dict[str, Any]] = (), widths: Mapping[str, Sequence[int]] | None = None, **kwargs: Any
+        self,
+        groups: Sequence[dict[str, Any]] = (),
+        widths: Mapping[str, Sequence[int]] | None = None,
+        bits: int | None = None,
+        **kwargs: Any,
     ):
         self.quant_method = METHOD  # type: ignore[assignment]
-        self.groups = list(groups)
+        self.groups, self.bits = list(groups), bits
         self.widths = {path: list(shape) for path, shape in (widths or {}).items()}
 
 
 @register_quantizer(METHOD)
 class NeuronalGroupsLoader(HfQuantizer):
     """Makes the layers that the weights of a compressed model are loaded into."""
+
+    bytes: Storage | None = None
 
     def _process_model_before_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
         config: Any = self.quantization_config
@@ -126,16 +134,26 @@ class NeuronalGroupsLoader(HfQuantizer):
         names = [name.removeprefix(base) for name, m in model.named_modules() if isinstance(m, Guarded)]
         guards = {rf"\b{re.escape(name)}\.weight$" for name in names}
         its._keys_to_ignore_on_load_unexpected = {*unexpected, *guards}
+        bits = _bits(model)
+        self.bytes = None if bits is None else Storage(model, bits)
         return model
 
     def _process_model_after_weight_loading(self, model: nn.Module, **kwargs: Any) -> nn.Module:
+        if self.bytes is not None:
+            self.bytes.close()
+            self.bytes = None
         mark(model)
         return model
 
-    def get_state_dict_and_metadata(self, model: nn.Module) -> tuple[None, dict[str, Any]]:
-        """Before anything is written: the configuration says what the model is made of by now."""
+    def get_state_dict_and_metadata(self, model: nn.Module) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+        """Before anything is written: the configuration says what the model is made of by now, and in how many bits."""
         mark(model)
-        return None, {}
+        bits = _bits(model)
+        if bits is None:
+            return None, {}
+        held = {(id(module), name) for module, name in matrices(model)}
+        paths = {f"{path}.{name}" for path, m in model.named_modules() for i, name in held if i == id(m)}
+        return bytes_in_states(model.state_dict(), paths, bits), {}
 
     def _dequantize(self, model: nn.Module, dtype: torch.dtype | None = None) -> nn.Module:
         return merge(model)
@@ -188,16 +206,18 @@ def _inside(model: nn.Module, base: str, path: str) -> str:
     return path.removeprefix(base) if path.startswith(base) else f"{base}{path}"
 
 
-def mark(model: nn.Module) -> None:
+def mark(model: nn.Module, bits: int | None = None) -> None:
     """Have the model's configuration say what it is made of, so that `save_pretrained` and `from_pretrained` agree.
 
     A model of which only neurons were cut, as many in every layer, is an ordinary one of its architecture.
+
+    `bits`: what the file's matrices are rounded to from now on; None leaves that as it was.
     """
-    groups = groups_of(model)
-    if not groups and plain(model):
+    groups, bits = groups_of(model), bits or _bits(model)
+    if not groups and bits is None and plain(model):
         _unmark(model)
         return
-    config = NeuronalGroupsConfig(groups=groups, widths=widths_of(model))  # type: ignore[call-arg]
+    config = NeuronalGroupsConfig(groups=groups, widths=widths_of(model), bits=bits)  # type: ignore[call-arg]
     its: Any = model.config
     its.quantization_config = config
     if not isinstance(its, _Marked):
@@ -207,6 +227,23 @@ def mark(model: nn.Module) -> None:
     model.hf_quantizer = NeuronalGroupsLoader(config)  # type: ignore[assignment]
     model.quantization_method = METHOD  # type: ignore[assignment]
     model.is_quantized = False  # type: ignore[assignment]  (its numbers are ordinary ones: it is cast and trained)
+
+
+def _bits(model: nn.Module) -> int | None:
+    """What a model's file is rounded to."""
+    return getattr(getattr(model.config, "quantization_config", None), "bits", None)
+
+
+def round_to(model: nn.Module, bits: int) -> nn.Module:
+    """Round a model's matrices to `bits`, 2 to 8, in place, and have every folder of it hold them so; returned.
+
+    The model is dense or compressed. Groups of 32 numbers have a scale of 16 bits: a folder takes (bits + 0.5) / 32 of
+    what it takes in float32. Raises `InputError` as `inn.compress.rounded.round_` does.
+    """
+    refuse_adapters(model)
+    round_(model, bits)
+    mark(model, bits)
+    return model
 
 
 def merge(model: nn.Module) -> nn.Module:
@@ -243,6 +280,6 @@ def save(model: nn.Module, folder: Path | str) -> None:
     An ordinary folder where the model is an ordinary one of its architecture.
     """
     refuse_adapters(model)
-    if widths_of(model) or any(True for _ in neuronal(model)):
+    if widths_of(model) or _bits(model) is not None or any(True for _ in neuronal(model)):
         mark(model)
     model.save_pretrained(folder)  # type: ignore[operator]

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,7 @@ def run(
     minutes: float = 10.0,
     recipe: str = "distil",
     dense: bool = False,
+    bits: int | None = None,
     dtype: str = "auto",
     device: str = "auto",
     chat: bool = False,
@@ -84,6 +85,7 @@ def run(
             when the same is called again: its state is kept beside `out`, in `.NAME.healing`.
         minutes, recipe: for how long and how, see `heal`.
         dense: write dense layers that compute the same.
+        bits: round all matrices of the result, see `inn.compress.rounded`; with `keep` 1 nothing else is done.
         dtype: of what is computed with and written; `auto` for the source's, see `open_decoder`.
         device: `auto`, `cpu`, `cuda`, ...
         chat: read every stretch as a user's message, in the model's chat template.
@@ -96,15 +98,19 @@ def run(
     Returns what was kept, lost and measured, as plain data; megabytes are those of the weights on the disk, and `plain`
     says whether the folder is an ordinary one of its architecture.
 
-    Raises `InputError` as the steps do, and where every projection had better stay dense.
+    Raises `InputError` as the steps do, where every projection had better stay dense, and for `bits` with `dense`.
 
     Example: ``run("path/to/model", "text.txt", "smaller", keep=0.5)``
     """
+    from inn.compress.folder import round_to
+
     lookup("dtype", dtype, dict.fromkeys(("auto", *DTYPES)))
     lookup("recipe", recipe, RECIPES)
     there, on, how = find_decoder(model), _device(device), named_plan(plan)
+    if bits is not None and dense:
+        raise InputError("dense layers of few bits are no ordinary ones; leave out --dense, or --bits")
     if stream:
-        how = _streamed(there, how, heal_on is not None, dense)
+        how = _streamed(there, how, {"--heal": heal_on, "--dense": dense, "--bits": bits})
     with new_folder(Path(out)) as folder:
         made, tokenizer = open_shelved(there, folder, dtype, on) if stream else open_decoder(there, dtype, on)
         frame = frame_of(tokenizer, chat)
@@ -120,13 +126,17 @@ def run(
             prompt = None if stream else drawn[0]
             return {"scored": scores.count, **described(made, size(made, blocks, named), scores, bytes, prompt)}
 
-        announce(inn.compress.run.coverage(made, drawn, how, keep, roles))
+        covered = inn.compress.run.coverage(made, drawn, how, keep, roles)
+        announce(covered)
         before = measured((), weight_bytes(there))
-        outcome = compress(
-            made, drawn, how, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
-        )
+        if bits is not None and keep == 1:
+            outcome = Outcome(coverage=covered)
+        else:
+            outcome = compress(
+                made, drawn, how, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
+            )
         before["projections"] = sum(numbers[block] for block in outcome.blocks)
-        if not (outcome.groups or outcome.neurons):
+        if not (outcome.groups or outcome.neurons or bits):
             raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
         healed = None
         if lessons is not None:
@@ -137,6 +147,8 @@ def run(
                 taught_by = open_decoder(there, dtype, on)[0]
                 found = heal(made, taught_by, lessons, minutes, **options, report=partial(report, "healing"))
             healed = {**asdict(found), "recipe": recipe, "said": str(found), "unhealed": unhealed}
+        if bits is not None:
+            round_to(made, bits)
         save(made, tokenizer, folder, dense=dense)
         after = measured(outcome.blocks, 0)
         if there.is_dir():
@@ -150,7 +162,8 @@ def run(
         "keep": keep,
         "healed": healed,
         "dense": dense,
-        "plain": not (widths_of(made) or any(True for _ in neuronal(made))),
+        "plain": not (widths_of(made) or bits or any(True for _ in neuronal(made))),
+        "bits": bits,
         "dtype": str(made.dtype).removeprefix("torch."),
         "coverage": asdict(outcome.coverage),
         "groups": [{"blocks": [str(b) for b in group], "rank": rank} for group, rank in outcome.groups],
@@ -163,12 +176,11 @@ def run(
     }
 
 
-def _streamed(there: Path, plan: CompressionPlan, heals: bool, dense: bool) -> CompressionPlan:
+def _streamed(there: Path, plan: CompressionPlan, whole: Mapping[str, Any]) -> CompressionPlan:
     """The plan of a model that is never in memory as a whole; `InputError` for what takes all of it at once."""
     if there.is_file():
         raise InputError(f"--stream reads a folder's safetensors, and '{there}' is a file; leave --stream out")
-    if heals or dense:
-        name = "--heal" if heals else "--dense"
+    for name in (name for name, given in whole.items() if given):
         raise InputError(f"{name} takes the whole model at once, which --stream never holds; leave one of them out")
     if plan.weigh == "gradients":
         raise InputError(
