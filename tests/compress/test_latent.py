@@ -66,7 +66,7 @@ def test_bytes_and_rounding():
     assert caches[0].bytes == 9 * 24 * 4 * (ranks + turns)
     assert caches[1].bytes == 9 * 24 * (ranks + 2 * 4 + 4 * turns)
     assert 0 < (whole - small).abs().max() < 0.02
-    caches[1].crop(-4)
+    caches[1].crop(-4)  # and on, symbol by symbol, an odd number of bytes each
     torch.testing.assert_close(
         model(TOKENS[:, 20:], past_key_values=caches[1]).logits, small[:, 20:], atol=1e-4, rtol=1e-3
     )

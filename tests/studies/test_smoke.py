@@ -10,7 +10,7 @@ import pytest
 from inn.cli.main import main
 from inn_studies import STUDIES, open_study, results
 
-WITHOUT_FIGURE = ("samples", "ngc-parts", "ngc-heal", "ngc-stories", "ngc-cost", "ngc-encoders")
+WITHOUT_FIGURE = ("samples", "ngc-parts", "ngc-heal", "ngc-stories", "ngc-cost", "ngc-encoders", "ngc-bytes")
 
 
 @pytest.mark.slow

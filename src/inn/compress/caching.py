@@ -9,17 +9,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, find_blocks, weight_of
-from inn.compress.passes import Passes, StageReport
-from inn.compress.plans import CompressionPlan
+from inn.compress.blocks import find_blocks, is_linear, weight_of
+from inn.compress.calibrate import Stream, joint_importances
+from inn.compress.passes import StageReport
 from inn.compress.replace import put_group
 from inn.compress.run import Outcome, coverage
 from inn.compress.states import energies, factorise, lost
-from inn.compress.topologies import Block, BlockGroup
+from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
-PLAN = CompressionPlan("kv", weigh="fisher", refit=False, sequential="no", balance=False)
-"""How errors of keys and values are measured: by what the loss minds, in one unit over all layers."""
+_SEEN = 16
+"""Symbols for every key and value of a layer: gradients are taken on so much of the text."""
+_DAMPED = 0.01
+"""Of the mean, what is added to how much every output matters: the text is a sample."""
 
 
 @torch.no_grad()
@@ -28,42 +30,56 @@ def compress_cache(
 ) -> Outcome:
     """Put keys and values of every layer into joint states, so that `LatentCache` keeps a share of the numbers.
 
-    All other projections stay as they are, and so do the layers whose states would be as many as their keys and values.
+    Errors are weighed on both sides: by the moments of what is read (as SVD-LLM does), and by how much the loss minds
+    errors of all keys and values of a layer together (K-FAC). All other projections stay as they are, and so do the
+    layers whose states would be as many as their keys and values.
 
     Args:
-        model: a decoder of Hugging Face's, dense, with keys and values of their own.
-        rows: `[S, T]` int64: the text it is calibrated on, in rows; gradients are taken on an eighth of it.
+        model: a decoder of Hugging Face's, dense, with keys and values in layers of their own.
+        rows: `[S, T]` int64: the text it is calibrated on, in rows; gradients are taken on a few of them.
         keep: the share of the numbers that the cache keeps of a symbol, in (0, 1].
         report: called with what is being done, how much of it is done, and how much there is.
 
     Raises `InputError` as `inn.compress.run.compress` does, and for a model without such keys and values.
+
+    Example: ``compress_cache(model, rows, 0.5); model.generate(ids, past_key_values=LatentCache(model))``
     """
-    covered = coverage(model, rows, "kv", keep)
+    outcome = Outcome(coverage=coverage(model, rows, "kv", keep))
     blocks = {b: p for b, p in find_blocks(model).items() if b.role in "kv"}
-    layers = sorted({b.layer for b in blocks})
-    groups: list[BlockGroup] = [tuple(b for b in (Block(i, "k"), Block(i, "v")) if b in blocks) for i in layers]
-    if not groups or any(len(group) < 2 for group in groups):
-        raise InputError(f"{type(model).__name__} has no keys and values in layers of their own to share states")
-    passes = Passes(model, rows, PLAN, blocks, {}, report)
-    known = {i: energies(found.weights, found.moments) for i, found in passes.sections(groups, "energies", passes.few)}
-    ranks = share([known[i] for i in range(len(groups))], keep)
-    outcome = Outcome(coverage=covered)
-    made: dict[int, tuple[list[Projection], Tensor, tuple[Tensor, ...]]] = {}
-    for i, found in passes.sections(groups, "states"):
-        if ranks[i] >= min(sum(map(len, found.weights)), found.weights[0].shape[1]):
-            outcome.dense += groups[i]
+    groups = [(Block(i, "k"), Block(i, "v")) for i in sorted({b.layer for b in blocks})]
+    if any(b not in blocks or not is_linear(model.get_submodule(blocks[b].path)) for g in groups for b in g):
+        raise InputError(f"{type(model).__name__} has no keys and values in every layer to share states")
+    if len({blocks[b].path for g in groups for b in g}) < len(blocks):
+        raise InputError(
+            f"{type(model).__name__} has keys and values in one layer; a latent cache is for separate ones"
+        )
+    outputs = max(sum(len(weight_of(model, blocks[b])) for b in g) for g in groups)
+    few = rows[:: max(1, rows.numel() // (_SEEN * outputs))]
+    minded = joint_importances(
+        model, few, [[blocks[b] for b in g] for g in groups], lambda done, of: report("gradients", done, of)
+    )
+    stream, moments = Stream(model, rows), {}
+    weights, inverses = [], []
+    for i, (key, _) in enumerate(groups):
+        found, stream.batches = stream.moments(blocks, key.layer, stream.batches)
+        moments[i] = found[key]
+        root, inverse = _roots(minded[i])
+        weights.append(root @ torch.cat([weight_of(model, blocks[b]).double() for b in groups[i]]))
+        inverses.append(inverse)
+        report("states", i + 1, len(groups))
+    ranks = share([energies([w], [moments[i]]) for i, w in enumerate(weights)], keep)
+    for i, (group, rank) in enumerate(zip(groups, ranks)):
+        if rank >= min(weights[i].shape):
+            outcome.dense += group
             continue
-        states = factorise(found.weights, found.moments, ranks[i])
-        outputs = tuple(q / scale for q, scale in zip(states.outputs, found.scales))
-        made[i] = [blocks[b] for b in groups[i]], states.inputs, outputs
-        outcome.groups.append((groups[i], ranks[i]))
-        outcome.lost |= dict(zip(groups[i], lost(states, found.weights, found.moments), strict=True))
-    for i, (places, inputs, outputs) in made.items():  # afterwards: every group is calibrated on the dense model
-        dtype = weight_of(model, places[0]).dtype
-        put = put_group(model, places, ranks[i])
-        put[0].reads.weight.copy_(inputs.T.to(dtype))
-        for layer, q in zip(put, outputs, strict=True):
-            layer.write.weight.copy_(q.to(dtype))
+        states = factorise([weights[i]], [moments[i]], rank)
+        layers = put_group(model, [blocks[b] for b in group], rank)
+        layers[0].reads.weight.copy_(states.inputs.T)
+        writes = (inverses[i] @ states.outputs[0]).split([layer.out_features for layer in layers])
+        for layer, q in zip(layers, writes):
+            layer.write.weight.copy_(q)
+        outcome.groups.append((group, rank))
+        outcome.lost |= dict.fromkeys(group, lost(states, [weights[i]], [moments[i]])[0])
     return outcome
 
 
@@ -73,10 +89,16 @@ def share(found: list[Tensor], keep: float) -> list[int]:
     >>> share([torch.tensor([9.0, 4.0, 1.0]), torch.tensor([3.0, 2.0, 0.0])], 0.5)
     [2, 1]
     """
-    if not 0 < keep <= 1:
-        raise InputError(f"keep must be more than 0 and at most 1, not {keep}")
     total = max(len(found), round(keep * sum(map(len, found))))
     group = torch.cat([torch.full((len(e) - 1,), i) for i, e in enumerate(found)])
     order = torch.cat([e[1:] for e in found]).argsort(descending=True, stable=True)
-    counts = torch.bincount(group[order[: total - len(found)]], minlength=len(found))
+    counts = torch.bincount(group[order[: total - len(found)].to(group.device)], minlength=len(found))
     return (counts + 1).tolist()
+
+
+def _roots(matters: Tensor) -> tuple[Tensor, Tensor]:
+    """The symmetric root of a moment of gradients, damped, and its inverse."""
+    damped = matters + (_DAMPED * matters.diagonal().mean()).clamp(min=1e-30) * torch.eye(len(matters)).to(matters)
+    values, vectors = torch.linalg.eigh(damped)
+    sizes = values.clamp(min=values[-1] * 1e-12).sqrt()
+    return (vectors * sizes) @ vectors.T, (vectors / sizes) @ vectors.T

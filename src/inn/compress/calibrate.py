@@ -201,6 +201,41 @@ def weight_importances(
     return sums
 
 
+def joint_importances(
+    model: nn.Module,
+    rows: Tensor,
+    groups: Sequence[Sequence[Projection]],
+    report: Callable[[int, int], None] | None = None,
+) -> list[Tensor]:
+    """How much errors of a group's outputs matter together: the mean of g g^T, `[sum m, sum m]` float64 for each group.
+
+    g is the loss's gradient at all outputs of the group, side by side: the output side of K-FAC (Martens and Grosse
+    2015), of which `importances` is the diagonal. The blocks of a group are whole layers that read the same text.
+    """
+    paths = [[p.path for p in group] for group in groups]
+    seen: dict[str, Tensor] = {}
+    sums = [torch.zeros(()).double() for _ in groups]
+
+    def keep(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, out: Tensor) -> None:
+            out.register_hook(lambda gradient: seen.update({path: gradient.double().flatten(0, -2)}))
+
+        return hook
+
+    def add(done: int, of: int) -> None:
+        for i, group in enumerate(paths):
+            together = torch.cat([seen[path] for path in group], -1)
+            sums[i] = sums[i].to(together.device) + together.T @ together
+        if report is not None:
+            report(done, of)
+
+    with ExitStack() as undo:
+        for path in (path for group in paths for path in group):
+            undo.callback(model.get_submodule(path).register_forward_hook(keep(path)).remove)
+        _backwards(model, rows, [], add)
+    return [total / (rows.shape[0] * (rows.shape[1] - 1)) for total in sums]
+
+
 def _backwards(
     model: nn.Module, rows: Rows | Inputs, wanted: Sequence[nn.Parameter], after: Callable[[int, int], None]
 ) -> None:

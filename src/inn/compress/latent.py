@@ -215,7 +215,10 @@ def _to_bytes(x: Tensor) -> Tensor:
 
 
 def _to_numbers(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x[..., :-2].to(dtype) * x[..., -2:].contiguous().view(torch.float16).to(dtype)
+    # Cloned, for a scale may stand at an odd byte.
+    return x[..., :-2].to(dtype) * x[..., -2:].clone(memory_format=torch.contiguous_format).view(torch.float16).to(
+        dtype
+    )
 
 
 @cache

@@ -41,6 +41,7 @@ STUDIES: dict[str, str] = {
     "ngc-stories": "inn_studies.ngc_stories:NgcStories",
     "ngc-cost": "inn_studies.ngc_cost:NgcCost",
     "ngc-encoders": "inn_studies.ngc_encoders:NgcEncoders",
+    "ngc-bytes": "inn_studies.ngc_bytes:NgcBytes",
     "ngc-stability": "inn_studies.ngc_stability:NgcStability",
     "communal": "inn_studies.communal:Communal",
     "logs": "inn_studies.logs:Logs",
