@@ -56,10 +56,10 @@ def test_bits_out_of_range_are_refused():
         round_to(llama(), 9)
 
 
-@pytest.mark.parametrize("share", [0.5, 1.0])
-def test_the_command_rounds_with_states_and_without(share, decoder, tmp_path):
+@pytest.mark.parametrize("plan, share", [("svd-llm", 0.5), ("svd-llm", 1.0), ("cache", 0.5)])
+def test_the_command_rounds_with_states_and_without(plan, share, decoder, tmp_path):
     more = {"rows": 2, "length": 16, "windows": 2, "bits": 6}
-    found = run(decoder / "model", decoder / "text", tmp_path / "out", "svd-llm", share, **more)
+    found = run(decoder / "model", decoder / "text", tmp_path / "out", plan, share, **more)
     assert bool(found["groups"]) == (share < 1)
     model, _ = open_decoder(tmp_path / "out")
     assert model.config.quantization_config.bits == found["bits"] == 6

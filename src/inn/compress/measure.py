@@ -170,6 +170,18 @@ def writing_speeds(
     return {name: symbols / statistics.median(taken) for name, taken in seconds.items()}
 
 
+@torch.no_grad()
+def reading_speeds(models: Mapping[str, nn.Module], prompt: Tensor, rounds: int = 5) -> dict[str, float]:
+    """Symbols per second at which each model of Hugging Face's reads a prompt `[T]` at once: medians, interleaved."""
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds):
+        for name, model in models.items():
+            began = time.perf_counter()
+            model(input_ids=prompt[None].to(model.device), use_cache=True, logits_to_keep=1)  # type: ignore[arg-type]
+            seconds[name].append(time.perf_counter() - began)
+    return {name: len(prompt) / statistics.median(taken) for name, taken in seconds.items()}
+
+
 def _write(model: nn.Module, prompt: Tensor, symbols: int) -> float:
     """Seconds to write so many symbols after a prompt, the reading of which is not counted."""
     out = model(input_ids=prompt[None].to(model.device), use_cache=True)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import inn.compress.run
 from inn.compress.blocks import find_blocks, neuronal, weight_of
+from inn.compress.caching import compress_cache
 from inn.compress.calibrate import rows_of
 from inn.compress.decoder import DTYPES, NO_FRAME, Frame, encoder, find_decoder, frame_of, open_decoder, weight_bytes
 from inn.compress.healing import RECIPES, heal
@@ -40,6 +41,8 @@ BESIDE = (
     "processor_config.json", "video_preprocessor_config.json", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
 )  # fmt: skip
 """What goes along with a model beside its weights, its configuration and what its tokenizer writes."""
+CACHE = "cache"
+"""The plan that makes the cache of keys and values smaller, by a share of its numbers."""
 HELD_OUT = 0.1
 """Share of the calibration text, at its end, that is scored where no other text is given."""
 
@@ -78,7 +81,7 @@ def run(
         model: a folder, a GGUF file, or a name, see `find_decoder`.
         calibrate: a text file of the kind the model is for.
         out: the folder to write.
-        plan, keep, roles: see `inn.compress.run.compress`.
+        plan, keep, roles: see `inn.compress.run.compress`; plan `cache` is `inn.compress.caching.compress_cache`.
         rows, length, seed: the stretches of the text that it is calibrated on, see `rows_of`.
         evaluate, windows: the text to score, and how many windows of `length` symbols of it, see `texts`.
         heal_on: a text file that the compressed model is healed on; None for no healing. An interrupted one goes on
@@ -106,11 +109,14 @@ def run(
 
     lookup("dtype", dtype, dict.fromkeys(("auto", *DTYPES)))
     lookup("recipe", recipe, RECIPES)
-    there, on, how = find_decoder(model), _device(device), named_plan(plan)
+    there, on, how = find_decoder(model), _device(device), named_plan("kv" if plan == CACHE else plan)
     if bits is not None and dense:
         raise InputError("dense layers of few bits are no ordinary ones; leave out --dense, or --bits")
+    if plan == CACHE and roles is not None:
+        raise InputError("plan 'cache' is of keys and values; leave out --roles")
     if stream:
-        how = _streamed(there, how, {"--heal": heal_on, "--dense": dense, "--bits": bits})
+        whole = {"--heal": heal_on, "--dense": dense, "--bits": bits, "--plan cache": plan == CACHE}
+        how = _streamed(there, how, whole)
     with new_folder(Path(out)) as folder:
         made, tokenizer = open_shelved(there, folder, dtype, on) if stream else open_decoder(there, dtype, on)
         frame = frame_of(tokenizer, chat)
@@ -129,12 +135,14 @@ def run(
         covered = inn.compress.run.coverage(made, drawn, how, keep, roles)
         announce(covered)
         before = measured((), weight_bytes(there))
+        told = partial(report, "compressing")
         if bits is not None and keep == 1:
             outcome = Outcome(coverage=covered)
+        elif plan == CACHE:
+            with quick_products():
+                outcome = compress_cache(made, drawn, keep, report=lambda what, done, of: told(done, of))
         else:
-            outcome = compress(
-                made, drawn, how, keep, roles=roles, report=lambda what, done, of: report("compressing", done, of)
-            )
+            outcome = compress(made, drawn, how, keep, roles=roles, report=lambda what, done, of: told(done, of))
         before["projections"] = sum(numbers[block] for block in outcome.blocks)
         if not (outcome.groups or outcome.neurons or bits):
             raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")

@@ -261,22 +261,28 @@ def costing(model: str, corpus: str, plan: dict[str, Any], roles: str, rows: int
 
 
 def writing(model: str, corpus: str, plan: dict[str, Any], keep: float, rows: int, length: int) -> dict[str, Any]:
-    """Symbols per second of the dense and the compressed model, and what the arithmetic alone would give."""
+    """Symbols per second of the dense and the compressed model, and what the arithmetic alone would give.
+
+    Both write one by one, and read `length` symbols at once.
+    """
     import copy
 
     from inn.compress import CompressionPlan, rows_of
     from inn.compress.blocks import find_blocks
-    from inn.compress.measure import size, writing_speeds
+    from inn.compress.measure import reading_speeds, size, writing_speeds
     from inn.compress.pipeline import compress
 
     dense, calibration, _ = opened(model, corpus)
     small, blocks = copy.deepcopy(dense), find_blocks(dense)
     outcome = compress(small, rows_of(calibration, rows, length), CompressionPlan(**plan), keep)
-    speeds = writing_speeds({"dense": dense, "compressed": small}, calibration[:64], symbols=32, rounds=9)
+    models = {"dense": dense, "compressed": small}
+    speeds = writing_speeds(models, calibration[:64], symbols=32, rounds=9)
+    reading = reading_speeds(models, calibration[:length], rounds=9)
     sizes = {"dense": size(dense, blocks, outcome.blocks), "compressed": size(small, blocks, outcome.blocks)}
     return {
         "speeds": speeds,
         "gain": speeds["compressed"] / speeds["dense"],
+        "reading": reading,
         "possible": sizes["dense"].flops / sizes["compressed"].flops,
         "flops": {name: s.flops for name, s in sizes.items()},
     }

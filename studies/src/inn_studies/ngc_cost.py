@@ -66,7 +66,7 @@ class NgcCost(Study):
             f"Compressing q, k, v and the MLP to 80 %, with all cores:\n\n{table}\n\nWriting with all projections at "
             f"50 % (auto), one stream, one thread: {speeds['compressed']:.1f} symbols per second against "
             f"{speeds['dense']:.1f}, {w['gain']:.2f} times as fast; {w['possible']:.2f} times by arithmetic alone, so "
-            f"{gained:.0%} of the gain there could be.{_streamed(result.get('streamed'))}"
+            f"{gained:.0%} of the gain there could be.{_reading(w)}{_streamed(result.get('streamed'))}"
         )
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
@@ -83,4 +83,17 @@ def _streamed(found: dict[str, Any] | None) -> str:
         f"scored before and after, and written: {found['seconds'] / 60:.1f} minutes "
         f"({found['core_seconds'] / 60:.1f} of one core's), {found['compressing_seconds'] / 60:.1f} of them for "
         f"compressing; peak memory of the process {found['memory_bytes'] / 2**30:.2f} GiB."
+    )
+
+
+def _reading(writing: dict[str, Any]) -> str:
+    """The same for a text that is read at once; results of before have none."""
+    if "reading" not in writing:
+        return ""
+    speeds = writing["reading"]
+    gain = speeds["compressed"] / speeds["dense"]
+    gained = (gain - 1) / (writing["possible"] - 1)
+    return (
+        f" Reading a stretch at once: {speeds['compressed']:,.0f} against {speeds['dense']:,.0f}, {gain:.2f} times as "
+        f"fast, {gained:.0%} of the gain."
     )
