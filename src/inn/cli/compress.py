@@ -62,9 +62,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--length", type=int, default=512, help="Symbols per block, and per window that is scored.")
     parser.option("--evaluate", help="A text file to score; default: the last tenth of the calibration text.")
     parser.option("--windows", type=int, default=16, help="Maximum number of windows to score.")
-    parser.option(
-        "--heal", help="A text file on which the result then learns from the dense model."
-    )
+    parser.option("--heal", help="A text file on which the result then learns from the dense model.")
     parser.option("--minutes", type=float | None, help="Of healing: for so long (default: 10).")
     parser.option("--recipe", help="Of healing: distil (default), layers-first, or ngc, the NGC authors' fine-tuning.")
     parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")

@@ -74,8 +74,8 @@ def run(
 ) -> dict[str, Any]:
     """Compress a decoder of Hugging Face's and write it, wholly or not at all, as a folder.
 
-    In memory is the model, in `dtype`, and what one layer of it takes; what healing takes, see `heal`; with `stream` one
-    layer in place of the model.
+    In memory is the model, in `dtype`, and what one layer of it takes; what healing takes, see `heal`; with `stream`
+    one layer in place of the model.
 
     Args:
         model: a folder, a GGUF file, or a name, see `find_decoder`.
