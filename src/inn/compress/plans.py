@@ -46,7 +46,7 @@ class CompressionPlan:
 
 PLANS = {
     "auto": CompressionPlan("svd-llm", "fisher", refit=False, balance=False, neurons=True),
-    "neurons": CompressionPlan("none", "fisher", allocate="even", balance=False, neurons=True),
+    "neurons": CompressionPlan("none", "moments", allocate="even", balance=False, neurons=True),
     "groups": CompressionPlan(),
     **{
         name: CompressionPlan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)
