@@ -62,9 +62,9 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     "layers-first": (Stage("layers", share=0.2), Stage("logits", share=0.8)),
     "ngc": (Stage("blocks", 2e-6, steady=True),),
 }
-"""Recipes by name. `layers-first` is the usual order, and worse for as many steps (`inn study ngc-stories`). `ngc` is that
-of the *Neuronal Group Communication* authors' released code: Adam on the states alone, a row a step, and before every
-pass through the text one step on the weights themselves."""
+"""Recipes by name. `layers-first` is the usual order; `inn study ngc-stories` compares them. `ngc` is that of the
+*Neuronal Group Communication* authors' released code: Adam on the states alone, a row a step, and before every pass
+through the text one step on the weights themselves."""
 
 
 @dataclass(frozen=True)
