@@ -117,8 +117,8 @@ class Shielded(Entry):
         return (
             f"the best of three entanglements is taken, of few images; qubits that are not entangled gain {bare:+.1f} "
             f"points under the averaged attack. The qubits' own opinion is the weaker one "
-            f"({mean(result, QUBITS, CLEAN):.2f} clean, {mean(result, QUBITS, SOME):.2f} attacked), and the net that weighs both "
-            f"trusts the graph. Noise hides a gradient, and no more: at 0.1 the qubits keep {one:.2f} against an attacker who looks through one draw "
-            f"of it, {some:.2f} against one who averages eight, and {every:.2f} where all runs are known. The source's "
-            "networks are convolutional, and its images larger."
+            f"({mean(result, QUBITS, CLEAN):.2f} clean, {mean(result, QUBITS, SOME):.2f} attacked), and the net that "
+            f"weighs both trusts the graph. Noise hides a gradient, and no more: at 0.1 the qubits keep {one:.2f} "
+            f"against an attacker who looks through one draw of it, {some:.2f} against one who averages eight, and "
+            f"{every:.2f} where all runs are known. The source's networks are convolutional, and its images larger."
         )
