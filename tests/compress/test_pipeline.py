@@ -18,14 +18,21 @@ def test_from_files_to_a_folder(decoder, tmp_path):
     said = []
     out = tmp_path / "small"
     found = pipeline.run(
-        decoder / "model", decoder / "text", out, keep=0.5, epochs=1, **SMALL, report=lambda *what: said.append(what)
+        decoder / "model",
+        decoder / "text",
+        out,
+        keep=0.5,
+        heal_on=decoder / "text",
+        minutes=0.02,
+        **SMALL,
+        report=lambda *what: said.append(what),
     )
     model, tokenizer = open_decoder(out)
     assert sum(p.numel() for p in model.parameters()) == found["after"]["parameters"] < found["before"]["parameters"]
     assert sorted(group["rank"] for group in found["groups"]) == sorted(
         {id(layer.reads): len(layer.reads.weight) for _, layer in neuronal(model)}.values()
     )
-    assert list(dict.fromkeys(what for what, _, _ in said)) == ["scoring", "compressing", "tuning"]
+    assert list(dict.fromkeys(what for what, _, _ in said)) == ["scoring", "compressing", "healing"]
     assert said[-1] == ("scoring", 3, 3)
     assert encoder(tokenizer)("abc").tolist() == tokenizer("abc")["input_ids"]
 

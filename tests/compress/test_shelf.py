@@ -120,7 +120,7 @@ def _cut(folder):
 @pytest.mark.parametrize(
     "spoil, options, says",
     [
-        (None, {"epochs": 1}, "--tune takes the whole model at once"),
+        (None, {"heal_on": "text"}, "--heal takes the whole model at once"),
         (None, {"dense": True}, "--dense takes the whole model at once"),
         (None, {"plan": "fwsvd"}, "weighs by gradients of the whole model"),
         (_bin, {}, "holds no safetensors, which --stream reads layer by layer"),

@@ -159,6 +159,8 @@ def importances(
             sums[path] = sums[path] + found if path in sums else found
 
         def hook(module: nn.Module, args: Any, out: Tensor) -> None:
+            if not out.requires_grad:  # what it reads is the same for every text, such as places
+                out.requires_grad_()
             out.register_hook(add)
 
         return hook
