@@ -65,6 +65,12 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--heal", help="A text file on which the result then learns from the dense model.")
     parser.option("--minutes", type=float | None, help="Of healing: for so long (default: 10).")
     parser.option("--recipe", help="Of healing: distil (default), layers-first, or ngc, the NGC authors' fine-tuning.")
+    parser.option(
+        "--tune",
+        type=int,
+        default=0,
+        help="So many passes of --recipe ngc over as many blocks of the calibration text.",
+    )
     parser.flag("--dense", "Write dense layers that compute the same, for converters (GGUF) and others; not smaller.")
     parser.option(
         "--bits",
@@ -96,6 +102,8 @@ def parse(argv: list[str]) -> Namespace:
             raise InputError(f"--{name} must be at least {2 if name == 'length' else 1}, not {getattr(args, name)}")
     if args.heal is None and (other := _given(args, "minutes", "recipe")):
         raise InputError(f"--{other} is of --heal; give that too, or leave it out")
+    if args.tune and args.heal is not None:
+        raise InputError("--tune and --heal are two ways to say the same; give one of them")
     if args.minutes is not None and not args.minutes > 0:
         raise InputError(f"--minutes must be above 0, not {args.minutes:g}")
     return args
@@ -117,9 +125,10 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         seed=args.seed,
         evaluate=args.evaluate,
         windows=args.windows,
-        heal_on=args.heal,
+        heal_on=args.calibrate if args.tune else args.heal,
         minutes=10.0 if args.minutes is None else args.minutes,
-        recipe=args.recipe or "distil",
+        steps=args.tune * args.rows or None,
+        recipe="ngc" if args.tune else args.recipe or "distil",
         dense=args.dense,
         bits=args.bits,
         dtype=args.dtype,
@@ -235,8 +244,8 @@ def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[
 
 _COUNTED = 1024
 """Symbols whose spikes are counted."""
-_OF_DECODERS = ("plan", "roles", "heal", "dense", "bits", "dtype", "device", "chat", "stream")
-_DEFAULTS = {"dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False, "rows": 32}
+_OF_DECODERS = ("plan", "roles", "heal", "tune", "dense", "bits", "dtype", "device", "chat", "stream")
+_DEFAULTS = {"tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False, "rows": 32}
 
 
 def _given(args: Namespace, *names: str) -> str | None:

@@ -62,6 +62,7 @@ def run(
     windows: int = 16,
     heal_on: str | Path | None = None,
     minutes: float = 10.0,
+    steps: int | None = None,
     recipe: str = "distil",
     dense: bool = False,
     bits: int | None = None,
@@ -86,7 +87,7 @@ def run(
         evaluate, windows: the text to score, and how many windows of `length` symbols of it, see `texts`.
         heal_on: a text file that the compressed model is healed on; None for no healing. An interrupted one goes on
             when the same is called again: its state is kept beside `out`, in `.NAME.healing`.
-        minutes, recipe: for how long and how, see `heal`.
+        minutes, steps, recipe: for how long, or how many steps in place of that, and how, see `heal`.
         dense: write dense layers that compute the same.
         bits: round all matrices of the result, see `inn.compress.rounded`; with `keep` 1 nothing else is done.
         dtype: of what is computed with and written; `auto` for the source's, see `open_decoder`.
@@ -153,7 +154,8 @@ def run(
             options: dict[str, Any] = {"recipe": recipe, "length": length, "seed": seed, "frame": frame, "state": state}
             with quick_products():
                 taught_by = open_decoder(there, dtype, on)[0]
-                found = heal(made, taught_by, lessons, minutes, **options, report=partial(report, "healing"))
+                time = {"minutes": minutes} if steps is None else {"steps": steps}
+                found = heal(made, taught_by, lessons, **time, **options, report=partial(report, "healing"))
             healed = {**asdict(found), "recipe": recipe, "said": str(found), "unhealed": unhealed}
         if bits is not None:
             round_to(made, bits)
