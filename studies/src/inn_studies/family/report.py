@@ -18,6 +18,11 @@ _HEAD = """# The family: related systems, each put to a test
 Published systems that are close to a graph of neurons, each built into the library as one part, with criteria that can
 fail and a control in the same table. What a paper claims and what was found at this size stand side by side.
 `inn study family` writes this page from `results/family.json`; no number in it was typed by hand.
+
+Numbers 25, 39 and 40 are missing because there is nothing to build: *Foundation Agents*
+([arXiv 2504.01990](https://arxiv.org/abs/2504.01990)), *Thinking Beyond Tokens*
+([arXiv 2507.00951](https://arxiv.org/abs/2507.00951)) and *Bridging Brains and Machines*
+([arXiv 2507.10722](https://arxiv.org/abs/2507.10722)) are surveys.
 """
 
 
