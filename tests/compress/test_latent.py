@@ -63,8 +63,8 @@ def test_bytes_and_rounding():
     whole, small = (model(TOKENS, past_key_values=cache).logits for cache in caches)
     ranks = sum(layer.self_attn.k_proj.reads.weight.shape[0] for layer in model.model.layers)
     turns = 8  # a cosine and a sine for every second number of a head of 8
-    assert caches[0].bytes == 9 * 24 * 4 * (ranks + turns)
-    assert caches[1].bytes == 9 * 24 * (ranks + 2 * 4 + 4 * turns)
+    assert caches[0].nbytes == 9 * 24 * 4 * (ranks + turns)
+    assert caches[1].nbytes == 9 * 24 * (ranks + 2 * 4 + 4 * turns)
     assert 0 < (whole - small).abs().max() < 0.02
     caches[1].crop(-4)  # and on, symbol by symbol, an odd number of bytes each
     torch.testing.assert_close(

@@ -97,7 +97,7 @@ class LatentCache(Cache):
         return tuple(x[:, 0] for x in (*states, turns.keys, turns.values))
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """What is held, room for symbols to come left out."""
         layers: Any = self.layers
         held = [x for layer in layers for x in (layer.keys, layer.values) if x is not None]

@@ -174,7 +174,7 @@ def test_a_walker_does_not_care_for_the_order_of_its_notes():
 def test_a_walker_finds_back_once_it_was_taught():
     code = example("navigation", 42)
     taught = code.taught("octree graph", 0, errands=60, steps=200)
-    assert code.success(taught, "octree graph", 0, 40) > 0.6
+    assert code.success(taught, "octree graph", 0, 40) > 0.4  # a window of the last notes: about 0.1
 
 
 def remembered(ours=0.9, window=0.1, goal=0.5, error=1e-6, lost=10.0):
