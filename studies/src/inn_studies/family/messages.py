@@ -228,7 +228,7 @@ class Messages(Entry):
             Criterion.of("in other words", f"{of} of {of} find the agent; by exact words 0",
                          f"{looked['right']}; {looked['exact']}", looked["right"] == of and not looked["exact"]),
             Criterion.of("a crash", "to another, same result, 3 of 3; refused where there is none, 3 of 3",
-                         f"{crashed['same']}; {crashed['refused']}", crashed == {"same": 3, "refused": 3}),
+                         f"{crashed['same']}; {crashed['refused']}", (crashed["same"], crashed["refused"]) == (3, 3)),
             Criterion.of("the job", f"AUROC ≥ {LEAST} together; rules alone ≤ {CHANCE}",
                          f"{together:.3f}; {rules:.3f}", together >= LEAST and rules <= CHANCE),
         ]  # fmt: skip
