@@ -79,7 +79,7 @@ def test_what_cannot_have_it_is_told(name, says):
 
 
 @torch.no_grad()
-def test_a_cache_of_half_the_numbers_has_them_where_they_matter():
+def test_a_cache_of_half_the_numbers_has_them_where_they_matter(tmp_path):
     torch.manual_seed(0)
     model = llama().eval()
     for layer in model.model.layers[:2]:  # rank 4 of 32
@@ -91,3 +91,6 @@ def test_a_cache_of_half_the_numbers_has_them_where_they_matter():
     torch.testing.assert_close(model(TOKENS).logits, wanted, atol=1e-4, rtol=1e-3)
     cache = LatentCache(model)
     torch.testing.assert_close(model(TOKENS, past_key_values=cache).logits, wanted, atol=1e-4, rtol=1e-3)
+    model.save_pretrained(tmp_path)
+    opened = type(model).from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(opened(TOKENS).logits, wanted, atol=1e-4, rtol=1e-3)

@@ -178,16 +178,19 @@ def hostile():
 
 
 @pytest.fixture
-def opened(chromium, tmp_path):
-    """`opened(look, view, **context options)`: the page of one run in a tab; an error on it fails the test."""
+def tab(chromium):
+    """`tab(file, view, width, height, listen=..., **context options)`: a page in a tab, once it is drawn.
+
+    An error on it fails the test, and whatever `listen(page, faults)` adds to the faults.
+    """
     faults, contexts = [], []
 
-    def open_page(look, view="passage", width=1280, **options):
-        (tmp_path / "page.html").write_text(build_page([{"name": "a run", **look}]), encoding="utf-8")
-        contexts.append(chromium.new_context(viewport={"width": width, "height": 800}, offline=True, **options))
+    def open_page(file, view, width, height, listen=lambda page, faults: None, **options):
+        contexts.append(chromium.new_context(viewport={"width": width, "height": height}, offline=True, **options))
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto((tmp_path / "page.html").as_uri() + f"#{view}")
+        listen(page, faults)
+        page.goto(file.as_uri() + f"#{view}")
         page.wait_for_selector("html[data-drawn]", state="attached")
         return page
 
@@ -195,3 +198,14 @@ def opened(chromium, tmp_path):
     for context in contexts:
         context.close()
     assert faults == []
+
+
+@pytest.fixture
+def opened(tab, tmp_path):
+    """`opened(look, view, **context options)`: the page of one run in a tab; an error on it fails the test."""
+
+    def open_page(look, view="passage", width=1280, **options):
+        (tmp_path / "page.html").write_text(build_page([{"name": "a run", **look}]), encoding="utf-8")
+        return tab(tmp_path / "page.html", view, width, 800, **options)
+
+    return open_page

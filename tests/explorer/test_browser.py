@@ -16,27 +16,18 @@ VIEWS = ["passage", "neurons", "connections", "training", "samples"]
 
 
 @pytest.fixture
-def visit(chromium, pages):
+def visit(tab, pages):
     """`visit("one", "neurons")` opens a page; a request, an error or a dialog fails the test."""
-    faults, contexts = [], []
 
-    def open_page(name, view="", size="wide", **options):
-        width, height = SIZES[size]
-        context = chromium.new_context(viewport={"width": width, "height": height}, offline=True, **options)
-        contexts.append(context)
-        page = context.new_page()
+    def listen(page, faults):
         page.on("request", lambda r: r.url.startswith(("file:", "blob:", "data:")) or faults.append(r.url))
         page.on("console", lambda m: m.type in ("error", "warning") and faults.append(m.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
-        page.goto((pages / f"{name}.html").as_uri() + f"#{view}")
-        page.wait_for_selector("html[data-drawn]", state="attached")
-        return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert faults == []
+    def open_page(name, view="", size="wide", **options):
+        return tab(pages / f"{name}.html", view, *SIZES[size], listen, **options)
+
+    return open_page
 
 
 def drawn(page):

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from inn.compress.blocks import find_blocks, is_linear, weight_of
 from inn.compress.calibrate import Stream, joint_importances
 from inn.compress.passes import StageReport
-from inn.compress.replace import put_group
-from inn.compress.run import Outcome, coverage
-from inn.compress.states import energies, factorise, lost
+from inn.compress.replace import put_states
+from inn.compress.run import Outcome, compressing, coverage
+from inn.compress.states import States, energies, factorise, lost
 from inn.compress.topologies import Block
 from inn.system.errors import InputError
 
@@ -44,6 +44,11 @@ def compress_cache(
 
     Example: ``compress_cache(model, rows, 0.5); model.generate(ids, past_key_values=LatentCache(model))``
     """
+    with compressing(model):
+        return _compress(model, rows, keep, report)
+
+
+def _compress(model: nn.Module, rows: Tensor, keep: float, report: StageReport) -> Outcome:
     outcome = Outcome(coverage=coverage(model, rows, "kv", keep))
     blocks = {b: p for b, p in find_blocks(model).items() if b.role in "kv"}
     groups = [(Block(i, "k"), Block(i, "v")) for i in sorted({b.layer for b in blocks})]
@@ -73,11 +78,8 @@ def compress_cache(
             outcome.dense += group
             continue
         states = factorise([weights[i]], [moments[i]], rank)
-        layers = put_group(model, [blocks[b] for b in group], rank)
-        layers[0].reads.weight.copy_(states.inputs.T)
-        writes = (inverses[i] @ states.outputs[0]).split([layer.out_features for layer in layers])
-        for layer, q in zip(layers, writes):
-            layer.write.weight.copy_(q)
+        writes = (inverses[i] @ states.outputs[0]).split([len(weight_of(model, blocks[b])) for b in group])
+        put_states(model, [blocks[b] for b in group], States(states.inputs, writes, states.energies))
         outcome.groups.append((group, rank))
         outcome.lost |= dict.fromkeys(group, lost(states, [weights[i]], [moments[i]])[0])
     return outcome

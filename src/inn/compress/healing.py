@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import layers_of, neuronal, refuse_adapters
-from inn.compress.calibrate import check_rows
 from inn.compress.decoder import NO_FRAME, Frame
 from inn.compress.healing_losses import Matches
 from inn.compress.healing_state import HealState, mark
+from inn.compress.inputs import check_rows
 from inn.system.errors import InputError, lookup
 
 HELD_OUT = 4

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import layers_of, neuronal, weight_of
+from inn.compress.entry import unpacked
 from inn.compress.modules import NeuronalLinear
 
 Call = tuple[tuple[Any, ...], dict[str, Any], Any]
@@ -48,7 +49,7 @@ class Matches:
         total = 0.0
         for i, (args, kwargs, out) in enumerate(watched(self.dense, [f"{path}.{i}" for i in range(len(layers))], row)):
             args, kwargs = _float(args), _float(kwargs)
-            made, wanted = _first(layers[i](*args, **kwargs)), _first(out).float()
+            made, wanted = unpacked(layers[i](*args, **kwargs)), unpacked(out).float()
             loss = (made - wanted).square().sum() / (wanted - args[0]).square().sum().clamp_min(1e-12) / len(layers)
             loss.backward()
             total += loss.item()
@@ -121,10 +122,6 @@ def _float(found: Any) -> Any:
     if isinstance(found, (tuple, list)):
         return type(found)(_float(part) for part in found)
     return {name: _float(part) for name, part in found.items()} if type(found) is dict else found
-
-
-def _first(out: Any) -> Tensor:
-    return out[0] if isinstance(out, (tuple, list)) else out
 
 
 def _weight(layer: NeuronalLinear) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inn.system.errors import InputError
-from inn.system.files import atomic_file
+from inn.system.files import atomic_file, sha256_of
 
 Mark = dict[str, Any]
 
@@ -76,8 +75,9 @@ class HealState:
 
 
 def _hash(tensors: Iterable[Tensor]) -> str:
-    found = hashlib.sha256()
-    for tensor in tensors:
-        found.update(str((tuple(tensor.shape), tensor.dtype)).encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    def blocks() -> Iterator[bytes]:
+        for tensor in tensors:
+            yield str((tuple(tensor.shape), tensor.dtype)).encode()
+            yield tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+    return sha256_of(blocks())

@@ -99,9 +99,14 @@ class LatentCache(Cache):
     @property
     def nbytes(self) -> int:
         """What is held, room for symbols to come left out."""
-        layers: Any = self.layers
-        held = [x for layer in layers for x in (layer.keys, layer.values) if x is not None]
-        return sum(x.numel() * x.element_size() for x in held)
+        return bytes_of(self)
+
+
+def bytes_of(cache: Cache) -> int:
+    """What any cache of keys and values holds."""
+    layers: Any = cache.layers
+    held = [x for layer in layers for x in (layer.keys, layer.values) if x is not None]
+    return sum(x.numel() * x.element_size() for x in held)
 
 
 class LatentAttention(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from inn.compress.calibrate import Stream
 from inn.compress.decoder import NO_FRAME, Frame
 from inn.compress.entry import ending
-from inn.compress.measure import nats, windows_of
+from inn.compress.measure import nats, together, windows_of
 from inn.inference.evaluate import Score
 
 
@@ -39,4 +39,4 @@ def score_by_layer(
     for i, row in enumerate(stream.inputs.split(1)):
         out = ending(model, stream.layers, row, hidden[i : i + 1], stream.given)
         parts.append(nats(out.logits, row.fields["input_ids"][0], frame))
-    return Score(sum(part.nats_total for part in parts), sum(part.count for part in parts), tuple(parts))
+    return together(parts)

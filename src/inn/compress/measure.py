@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,11 @@ def score(
         parts.append(nats(logits, row, frame))
         if report is not None:
             report(i + 1, len(rows))
+    return together(parts)
+
+
+def together(parts: Sequence[Score]) -> Score:
+    """The score of windows that were scored one by one."""
     return Score(sum(part.nats_total for part in parts), sum(part.count for part in parts), tuple(parts))
 
 

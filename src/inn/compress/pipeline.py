@@ -136,20 +136,23 @@ def run(
         covered = inn.compress.run.coverage(made, drawn, how, keep, roles)
         announce(covered)
         before = measured((), weight_bytes(there))
-        told = partial(report, "compressing")
+
+        def told(what: str, done: int, of: int) -> None:
+            report("compressing", done, of)
+
         if bits is not None and keep == 1:
             outcome = Outcome(coverage=covered)
         elif plan == CACHE:
             with quick_products():
-                outcome = compress_cache(made, drawn, keep, report=lambda what, done, of: told(done, of))
+                outcome = compress_cache(made, drawn, keep, report=told)
         else:
-            outcome = compress(made, drawn, how, keep, roles=roles, report=lambda what, done, of: told(done, of))
+            outcome = compress(made, drawn, how, keep, roles=roles, report=told)
         before["projections"] = sum(numbers[block] for block in outcome.blocks)
         if not (outcome.groups or outcome.neurons or bits):
             raise InputError(f"with --keep {keep:g} every projection had better stay a dense weight; keep less")
         healed = None
         if lessons is not None:
-            unhealed = measured(outcome.blocks, 0)["perplexity"]
+            unhealed = counted(made, scored, length, partial(report, "scoring"), frame).perplexity
             state = Path(out).with_name(f".{Path(out).name}.healing")
             options: dict[str, Any] = {"recipe": recipe, "length": length, "seed": seed, "frame": frame, "state": state}
             with quick_products():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from inn.compress.blocks import Projection, bias_of, is_linear, parts, parts_before, rows_of_weight, weight_of
 from inn.compress.modules import InputStates, Joined, NeuronalLinear
 from inn.compress.pointwise import NeuronalPointwise, is_pointwise
+from inn.compress.states import States
 
 
 def put(model: nn.Module, projection: Projection, module: nn.Module) -> None:
@@ -65,6 +66,15 @@ def put_group(model: nn.Module, group: Sequence[Projection], rank: int) -> list[
 
 
 @torch.no_grad()
+def put_states(model: nn.Module, group: Sequence[Projection], states: States) -> None:
+    """Put a group's states in the place of its blocks."""
+    layers = put_group(model, group, states.rank)
+    layers[0].reads.weight.copy_(states.inputs.T)
+    for layer, outputs in zip(layers, states.outputs, strict=True):
+        layer.write.weight.copy_(outputs)
+
+
+@torch.no_grad()
 def dense_again(model: nn.Module, place: Projection, layer: NeuronalLinear) -> None:
     """Put the dense layer that computes the same where one of neuronal states is."""
     if isinstance(layer, NeuronalPointwise):
@@ -78,11 +88,8 @@ def dense_again(model: nn.Module, place: Projection, layer: NeuronalLinear) -> N
 def unite(model: nn.Module, path: str, joined: Joined) -> None:
     """Make one dense layer of parts that are all dense again."""
     parts = [part for part in joined.parts if isinstance(part, nn.Linear)]
-    whole = nn.Linear(parts[0].in_features, sum(p.out_features for p in parts), bias=parts[0].bias is not None)
-    whole = whole.to(parts[0].weight)
-    whole.weight.copy_(torch.cat([p.weight for p in parts]))
-    if whole.bias is not None:
-        whole.bias.copy_(torch.cat([p.bias for p in parts]))
+    biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+    whole = _linear(torch.cat([part.weight for part in parts]), torch.cat(biases) if biases else None)
     _set(model, path, _of_kind(joined.replaces, whole))
 
 
@@ -90,12 +97,7 @@ def unite(model: nn.Module, path: str, joined: Joined) -> None:
 def put_dense(model: nn.Module, path: str, weight: Tensor, bias: Tensor | None) -> nn.Module:
     """Put a dense layer of this weight `[m, n]`, of the kind that is at `path`, in its place; it is returned."""
     old = model.get_submodule(path)
-    layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None, device=weight.device, dtype=weight.dtype)
-    if not weight.is_meta:
-        layer.weight.copy_(weight)
-        if bias is not None:
-            layer.bias.copy_(bias)
-    made = _of_kind(type(old), layer)
+    made = _of_kind(type(old), _linear(weight, bias))
     made.weight.requires_grad_(old.weight.requires_grad)  # type: ignore[union-attr, operator]
     made.train(old.training)
     _set(model, path, made)
@@ -119,12 +121,16 @@ def _layer(path: str) -> str:
 
 
 def _dense(model: nn.Module, projection: Projection) -> nn.Linear:
-    weight, bias = weight_of(model, projection), bias_of(model, projection)
-    layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None).to(weight)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
-        if bias is not None:
-            layer.bias.copy_(bias)
+    return _linear(weight_of(model, projection), bias_of(model, projection))
+
+
+@torch.no_grad()
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A layer of its own with a copy of these numbers."""
+    layer = nn.Linear(weight.shape[1], len(weight), bias=bias is not None, device=weight.device, dtype=weight.dtype)
+    layer.weight.copy_(weight)
+    if bias is not None:
+        layer.bias.copy_(bias)
     return layer
 
 

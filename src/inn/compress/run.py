@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +16,7 @@ from inn.compress.neurons import Kept
 from inn.compress.neurons_layers import narrow, neuron_groups
 from inn.compress.passes import Passes, StageReport
 from inn.compress.plans import SEQUENTIAL, WEIGHTS, CompressionPlan, named_plan
-from inn.compress.replace import put_group
+from inn.compress.replace import put_states
 from inn.compress.shelf import changing, expect
 from inn.compress.states import States
 from inn.compress.topologies import WHOLE, Block, BlockGroup, only, parse_topology, roles_of
@@ -95,10 +96,21 @@ def compress(
     are not finite, symbols that the model lacks, and a model that is compressed, quantised or has adapters.
     """
     inputs = Inputs.of(rows)
-    modes = {name: module.training for name, module in model.named_modules()}  # by name: what is replaced is let go of
-    model.eval()  # what it does with a text when it is used: no dropout
-    try:
+    with compressing(model):
         return _compress(model, inputs, _planned(model, inputs, plan, keep, roles), keep, report)
+
+
+@contextmanager
+def compressing(model: nn.Module) -> Iterator[None]:
+    """A model meanwhile does what it does when it is used; whoever saves it afterwards writes what it has become."""
+    modes = {name: module.training for name, module in model.named_modules()}  # by name: what is replaced is let go of
+    model.eval()  # no dropout
+    try:
+        yield
+        if hasattr(model, "save_pretrained"):
+            import inn.compress.folder
+
+            inn.compress.folder.mark(model)
     finally:
         for name, module in model.named_modules():
             module.training = modes.get(name, modes[""])
@@ -189,7 +201,7 @@ def _compress(model: nn.Module, rows: Inputs, planned: _Planned, keep: float, re
             if isinstance(states, States):
                 outcome.groups.append((group, states.rank))
                 outcome.lost.update(zip(group, shares, strict=True))
-                _replace(model, blocks, group, states)
+                put_states(model, [blocks[b] for b in group], states)
             elif isinstance(states, Kept):
                 outcome.neurons.append((group, len(states.neurons)))
                 outcome.lost.update(zip(group, shares, strict=True))
@@ -198,16 +210,4 @@ def _compress(model: nn.Module, rows: Inputs, planned: _Planned, keep: float, re
                 outcome.dense += group
                 for block, weight in zip(group, states):  # of an MLP that keeps its neurons, what reads them
                     weight_of(model, blocks[block]).copy_(weight)
-    if hasattr(model, "save_pretrained"):  # whoever saves it from now on writes a folder that says what it is
-        import inn.compress.folder
-
-        inn.compress.folder.mark(model)
     return outcome
-
-
-def _replace(model: nn.Module, blocks: Mapping[Block, Projection], group: BlockGroup, states: States) -> None:
-    """Put a group's states in the model."""
-    layers = put_group(model, [blocks[b] for b in group], states.rank)
-    layers[0].reads.weight.copy_(states.inputs.T)
-    for layer, outputs in zip(layers, states.outputs, strict=True):
-        layer.write.weight.copy_(outputs)

@@ -46,16 +46,21 @@ def decoder(name: str) -> tuple[nn.Module, Callable[[str], Tensor]]:
 
 def opened(model: str, corpus: str) -> tuple[nn.Module, Tensor, Tensor]:
     """A model, the corpus's validation part, to calibrate on, and its test part, to score, as symbols `[n]`."""
+    decoder_, encode = decoder(model)
+    return decoder_, *parts(corpus, encode)
+
+
+def parts(corpus: str, encode: Callable[[str], Tensor]) -> tuple[Tensor, Tensor]:
+    """A corpus's validation and test part as symbols `[n]`."""
     from inn.data.corpora import corpus_text
 
-    decoder_, encode = decoder(model)
     text = corpus_text(corpus)
     valid, test = (encode(text.read(part).decode("utf-8", "replace")) for part in ("valid", "test"))
-    return decoder_, valid, test
+    return valid, test
 
 
-def domain(model: str, name: str) -> Tensor:
-    """A text as a model's symbols `[n]`: the test part of a corpus, or `python`, modules of the standard library.
+def domain(name: str, encode: Callable[[str], Tensor]) -> Tensor:
+    """A text as symbols `[n]`: the test part of a corpus, or `python`, modules of the standard library.
 
     The first megabyte of it.
     """
@@ -69,7 +74,6 @@ def domain(model: str, name: str) -> Tensor:
         text = b"".join(file.read_bytes() for file in sorted(folder.glob("[a-d]*.py")))
     else:
         text = corpus_text(name).read("test")
-    _, encode = decoder(model)
     return encode(text[:1_000_000].decode("utf-8", "replace"))
 
 
@@ -105,7 +109,8 @@ def compressed(
     from inn.system.device import quick_products
     from inn_studies.ngc_rivals import RIVALS
 
-    decoder_, calibration, held_out = opened(model, corpus)
+    decoder_, encode = decoder(model)
+    calibration, held_out = parts(corpus, encode)
     blocks = find_blocks(decoder_)
     named = [block for block in blocks if roles is None or block.role in roles]
     before = size(decoder_, blocks, named)
@@ -128,7 +133,7 @@ def compressed(
     compressing = time.perf_counter() - began
     with quick_products():
         scored = score(decoder_, spaced(held_out, windows, length), length)
-        others = {name: score(decoder_, spaced(domain(model, name), windows, length), length) for name in elsewhere}
+        others = {name: score(decoder_, spaced(domain(name, encode), windows, length), length) for name in elsewhere}
     after = size(decoder_, blocks, named)
     return {
         **found,

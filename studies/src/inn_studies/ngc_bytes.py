@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inn.compress.plans import PLANS
 from inn_studies.lab import Lab
 from inn_studies.ngc import SIZES, NgcSize
 from inn_studies.rows import markdown
@@ -36,7 +35,6 @@ WAYS = (
     Way("rounded, error corrected by rank 16", bits=(4, 3), correct=16),
     Way("neurons cut, 80 %", "neurons", 0.8, (None, 8, 6)),
 )
-"""The last one runs where there is such a plan."""
 KEEPS = (0.5, 0.7, 0.85)
 """Shares of the cache's numbers that are looked at."""
 EQUAL = 0.01
@@ -55,18 +53,17 @@ class NgcBytes(Study):
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, NgcSize)
         base = {**size.base(), "windows": size.confirmed}
-        ways = [way for way in WAYS if way.plan is None or way.plan in PLANS]
         options = {
             f"{way.label}, {way.dtype}": {
                 **base, "plan": way.plan, "keep": way.keep, "bits": way.bits, "correct": way.correct,
                 "dtype": way.dtype,
             }
-            for way in ways
+            for way in WAYS
         }  # fmt: skip
         found = lab.compute(weighed, options)
         rows = [
             {"way": way.label, "kind": way.dtype if one["bits"] is None else f"int{one['bits']}", **one}
-            for way in ways
+            for way in WAYS
             for one in found[f"{way.label}, {way.dtype}"]["rows"]
         ]
         contexts = (4096, 16384) if size.model != "tiny" else (64,)

@@ -21,7 +21,8 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("auto", "distil", "mixed"),
     ("auto", "layers-first", "own"),
     ("auto", "ngc", "own"),
-    *((("neurons", "distil", "own"), ("neurons", "distil", "mixed")) if "neurons" in PLANS else ()),
+    ("neurons", "distil", "own"),
+    ("neurons", "distil", "mixed"),
 )
 """Plan, recipe, and the text: the calibration corpus's training part, or that, enwik8's and Python source in turn."""
 
@@ -31,7 +32,7 @@ class HealSize(NgcSize):
     """How large the study of healing is."""
 
     steps: int = 200
-    """Rows of text, each read once."""
+    """Of healing, each of a row of text."""
 
 
 class NgcHeal(Study):

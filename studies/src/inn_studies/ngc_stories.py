@@ -6,7 +6,6 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 from unittest.mock import patch
@@ -14,24 +13,17 @@ from unittest.mock import patch
 from inn.compress.plans import PLANS
 from inn.compress.topologies import Block, BlockGroup
 from inn_studies.lab import Lab
-from inn_studies.ngc import SIZES, NgcSize
+from inn_studies.ngc import SIZES
+from inn_studies.ngc_heal import HealSize
 from inn_studies.rows import markdown, spread
 from inn_studies.sizes import Size
 from inn_studies.study import Study, Verdict
 
 KEEPS = (0.3, 0.5, 0.8)
 HALF = 0.5
-PLAN = "groups" if "groups" in PLANS else "auto"
+PLAN = "groups"
 """The plan that searches for groups."""
 RECIPES = ("distil", "layers-first", "ngc")
-
-
-@dataclass(frozen=True)
-class StoriesSize(NgcSize):
-    """How large the study is."""
-
-    steps: int = 200
-    """Of healing, and of annealing per block."""
 
 
 class NgcStories(Study):
@@ -42,7 +34,7 @@ class NgcStories(Study):
 
     def sizes(self) -> dict[str, Size]:
         return {
-            scale: StoriesSize(
+            scale: HealSize(
                 **{
                     **vars(size),
                     "model": "tiny" if scale == "smoke" else "stories",
@@ -53,7 +45,7 @@ class NgcStories(Study):
         }
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
-        assert isinstance(size, StoriesSize)
+        assert isinstance(size, HealSize)
         base = {"model": size.model, "steps": size.steps}
         draws = range(seeds)
         healed = lab.compute(

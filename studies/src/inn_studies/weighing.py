@@ -79,7 +79,6 @@ def _on_disk(model: nn.Module, bits: int | None, dtype: str) -> int:
     """Bytes of the weights of a folder."""
     import torch
 
-    from inn.compress.blocks import neuronal
     from inn.compress.decoder import weight_bytes
     from inn.compress.folder import round_to, save
 
@@ -89,10 +88,7 @@ def _on_disk(model: nn.Module, bits: int | None, dtype: str) -> int:
             model.to(getattr(torch, dtype))
         else:
             round_to(model, bits)  # what is rounded already stays
-        if bits is None and not any(True for _ in neuronal(model)):
-            model.save_pretrained(folder)  # type: ignore[operator]
-        else:
-            save(model, folder)
+        save(model, folder)
         return weight_bytes(Path(folder))
 
 
@@ -150,7 +146,7 @@ def cached(
 
     from inn.compress import rows_of
     from inn.compress.caching import compress_cache
-    from inn.compress.latent import LatentCache
+    from inn.compress.latent import LatentCache, bytes_of
     from inn.system.device import quick_products
 
     dense, calibration, held_out = opened(model, corpus)
@@ -169,7 +165,7 @@ def cached(
     found: dict[str, Any] = {"ranks": [rank for _, rank in outcome.groups], "seconds": seconds, "caches": {}}
     for name, (made, new) in kinds.items():
         nats, cache = _through(made, text, new)
-        bytes_ = _bytes(cache) / length
+        bytes_ = bytes_of(cache) / length
         found["caches"][name] = {"nats": nats, "symbols": windows * (length - 1), "bytes": bytes_, "speeds": {}}
     for context in contexts:
         taken: dict[str, list[float]] = {name: [] for name in kinds}
@@ -193,11 +189,6 @@ def _through(model: nn.Module, text: Tensor, new: Callable[[], Any]) -> tuple[li
             logits = model(row[None], past_key_values=cache, use_cache=True).logits[0, :-1].float()
             nats.append(float(torch.nn.functional.cross_entropy(logits, row[1:], reduction="sum")))
     return nats, cache
-
-
-def _bytes(cache: Any) -> int:
-    held = [x for layer in cache.layers for x in (layer.keys, layer.values) if x is not None]
-    return sum(x.numel() * x.element_size() for x in held)
 
 
 def _filled(model: nn.Module, cache: Any, context: int) -> Any:

@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from inn.system.packages import require
-from inn_studies.family.connectome import AFTER, BEFORE, FREE, LONGER, ONE, TOGETHER, swimmer
+from inn_studies.family.connectome import AFTER, BEFORE, FREE, LONGER, ONE, TOGETHER, Connectome, swimmer
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores
 from inn_studies.family.examples import example
 from inn_studies.lab import Lab
@@ -53,14 +53,11 @@ class Swum(Entry):
 
     number = "20b"
     title = "The same connectome in MuJoCo"
-    source = (
-        "*Neural Circuit Architectural Priors for Embodied Control*, "
-        "[arXiv 2201.05242](https://arxiv.org/abs/2201.05242)"
-    )
+    source = Connectome.source
     claim = "a controller wired as the nervous system of C. elegans swims in MuJoCo, and transfers to other bodies."
     home = "`examples/swimmer_mujoco.py` on the circuit of `examples/swimmer.py`"
     control = "the same edges without signs, in both bodies"
-    score = "body lengths swum by six links in 240 steps, evolution strategies of 8 roll-outs an update"
+    score = Connectome.score
 
     def measure(self, lab: Lab, size: Any, seeds: int) -> dict[str, Any]:
         fish()
