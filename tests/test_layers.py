@@ -113,11 +113,12 @@ SHARED = {"inn.cli.commands", "inn.cli.common", "inn.cli.completion", "inn.cli.d
 
 
 def test_commands_do_not_import_one_another():
+    """A long command has parts of its own, as `compress_spikes` is one of `compress`."""
     crossing = [
         f"{name}:{line} imports {target}"
         for name in modules()
         if name.startswith("inn.cli.")
         for target, line in imports(name, types=True)
-        if target.startswith("inn.cli.") and target not in SHARED
+        if target.startswith("inn.cli.") and target not in SHARED and not target.startswith(f"{name}_")
     ]
     assert crossing == []

@@ -51,6 +51,26 @@ def test_neurons_are_cut_and_the_folder_is_an_ordinary_one(decoder, tmp_path, ca
     assert not (out / "neuronal.py").exists()
 
 
+def test_a_folder_of_several_sizes_and_one_of_them_taken_out(decoder, tmp_path, capsys):
+    out, small = tmp_path / "sizes", tmp_path / "small"
+    assert main(words(decoder, "--plan", "neurons", "--also", "0.5,0.3", "--json", out=str(out))) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["keep"] for one in found["also"]] == [0.5, 0.3]
+    take = ["compress", str(out), "--out", str(small)]
+    for more, says in (
+        ([], "--calibrate is missing"),
+        (["--keep", "0.4"], "no size 0.4"),
+        (["--keep", "0.5", "--plan", "neurons"], "leave out --plan"),
+    ):
+        assert main([*take, *more]) == 2
+        assert says in capsys.readouterr().err
+    assert main([*take, "--keep", "0.5"]) == 0
+    assert capsys.readouterr().out == f"wrote {small}: {found['also'][0]['parameters']:,} parameters\n"
+    back = transformers.AutoModelForCausalLM.from_pretrained(small)
+    assert sum(p.numel() for p in back.parameters()) == found["also"][0]["parameters"]
+    assert transformers.AutoTokenizer.from_pretrained(small)("a graph")["input_ids"]
+
+
 def test_dense_layers_for_others(decoder, tmp_path, capsys):
     assert main(words(decoder, "--keep", "0.5", out=str(tmp_path / "small"))) == 0
     assert main(words(decoder, "--keep", "0.5", "--dense", out=str(tmp_path / "dense"))) == 0
@@ -77,6 +97,10 @@ def test_dense_layers_for_others(decoder, tmp_path, capsys):
         (["--rows", "400"], "400 rows of 32 need 12,800"),
         (["--length", "1"], "--length must be at least 2, not 1"),
         (["--evaluate", "/nowhere"], "/nowhere"),
+        (["--also", "0.5"], "plans of neurons alone, not 'auto'; use plan 'neurons'"),
+        (["--also", "0.9", "--plan", "neurons"], "shares above 0 and below --keep 0.8, not 0.9"),
+        (["--also", "half"], "shares between commas, such as 0.5,0.3, not 'half'"),
+        (["--also", "0.5", "--bits", "4"], "leave out --bits, or --also"),
         (["--minutes", "2"], "--minutes is of --heal; give that too"),
         (["--heal", "/nowhere"], "/nowhere"),
         (["--heal", "/nowhere", "--minutes", "0"], "--minutes must be above 0, not 0"),
@@ -96,7 +120,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(decoder, tmp_path, capsys, 
 def test_no_model_no_text_no_place(decoder, tmp_path, capsys):
     assert main(["compress", "/nowhere", "--calibrate", str(decoder / "text"), "--out", str(tmp_path / "x")]) == 2
     assert "model '/nowhere' does not exist" in capsys.readouterr().err
-    assert main(["compress", str(decoder / "model"), "--out", str(tmp_path / "x")]) == 2
+    assert main(["compress", str(decoder / "model"), "--keep", "0.5", "--out", str(tmp_path / "x")]) == 2
     assert "--calibrate is missing" in capsys.readouterr().err
     assert main(words(decoder, out=str(tmp_path))) == 2
     assert "exists already" in capsys.readouterr().err
@@ -165,7 +189,7 @@ def test_a_table_for_an_inn(inn, own_run, spelled, tmp_path):
 @pytest.mark.parametrize(
     "more, says",
     [
-        (["--plan", "qkv"], "--plan, --roles, --heal, --dense and --bits are for decoders"),
+        (["--plan", "qkv"], "--plan, --roles, --also, --heal, --dense and --bits are for decoders"),
         (["--keep", "2"], "keep must be above 0 and at most 1, not 2.0"),
         (["--rows", "4000"], "symbols, and 4000 rows"),
     ],

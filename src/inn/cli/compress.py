@@ -11,6 +11,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from inn.cli.common import JSON_HELP, console, print_json
+from inn.cli.compress_spikes import of_spikes, show_spikes
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
 
@@ -30,12 +31,18 @@ def main(argv: list[str]) -> int:
         raise InputError(f"'{args.out}' exists already; give a new folder")
     with reporting() as report:
         make = of_spikes if args.spikes is not None else of_inn if is_inn(Path(args.model)) else of_decoder
+        if args.calibrate is None and args.spikes is None:
+            if not (Path(args.model) / _SIZES).is_file():
+                raise InputError(f"--calibrate is missing: {USAGE}")
+            make = of_sizes
         found = make(args, report)
     found["out"] = str(Path(args.out))
     if args.json:
         print_json(found)
     elif args.spikes is not None:
         show_spikes(found)
+    elif "before" not in found:
+        console().print(f"wrote {found['out']}: {found['parameters']:,} parameters", soft_wrap=True)
     else:
         _print(found)
     return 0
@@ -56,9 +63,14 @@ def parse(argv: list[str]) -> Namespace:
     parser.option(
         "--keep", type=float | None, help="Share of the projections' parameters to keep, in (0, 1]: 0.8; of an INN 0.6."
     )
+    parser.option(
+        "--also", help="Of --plan neurons: smaller shares that the folder holds too, 0.5,0.3; --keep 0.5 takes one out."
+    )
     parser.option("--plan", help="A plan by name, or a topology such as qkv-ug-d; default: auto.")
     parser.option("--roles", help="Compress only these projections: qkv, or qk{in_proj} for those without letters.")
-    parser.option("--rows", type=int, default=32, help="Blocks of the text to calibrate on.")
+    parser.option(
+        "--rows", type=int | None, help="Blocks of the text to calibrate on; default: all it has, 128 at most."
+    )
     parser.option("--length", type=int, default=512, help="Symbols per block, and per window that is scored.")
     parser.option("--evaluate", help="A text file to score; default: the last tenth of the calibration text.")
     parser.option("--windows", type=int, default=16, help="Maximum number of windows to score.")
@@ -94,12 +106,15 @@ def parse(argv: list[str]) -> Namespace:
     args = parser.parse(argv)
     if args.spikes is None and args.spike_code is not None:
         raise InputError("--spike-code is of --spikes; give that too, or leave it out")
+    if args.spikes is not None and (other := _given(args, "keep", "rows", *_OF_DECODERS)):
+        raise InputError(f"--spikes leaves the weights as they are; leave out --{other}, or compress the result again")
     for name in ("calibrate", "out"):
-        if getattr(args, name) is None and (name == "out" or args.spikes is None):
+        if getattr(args, name) is None and (name == "out" or (args.spikes is None and args.keep is None)):
             raise InputError(f"--{name} is missing: {USAGE}")
     for name in ("rows", "length", "windows"):
-        if getattr(args, name) < (2 if name == "length" else 1):
-            raise InputError(f"--{name} must be at least {2 if name == 'length' else 1}, not {getattr(args, name)}")
+        given = getattr(args, name)
+        if given is not None and given < (2 if name == "length" else 1):
+            raise InputError(f"--{name} must be at least {2 if name == 'length' else 1}, not {given}")
     if args.heal is None and (other := _given(args, "minutes", "recipe")):
         raise InputError(f"--{other} is of --heal; give that too, or leave it out")
     if args.tune and args.heal is not None:
@@ -111,6 +126,7 @@ def parse(argv: list[str]) -> Namespace:
 
 def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
     """Compress a decoder of Hugging Face's; what was kept, lost and measured."""
+    from inn.compress.calibrate import ROWS
     from inn.compress.pipeline import run
 
     return run(
@@ -120,6 +136,7 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         args.plan or "auto",
         0.8 if args.keep is None else args.keep,
         roles=args.roles,
+        also=_shares(args.also),
         rows=args.rows,
         length=args.length,
         seed=args.seed,
@@ -127,7 +144,7 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         windows=args.windows,
         heal_on=args.calibrate if args.tune else args.heal,
         minutes=10.0 if args.minutes is None else args.minutes,
-        steps=args.tune * args.rows or None,
+        steps=args.tune * (args.rows or ROWS) or None,
         recipe="ngc" if args.tune else args.recipe or "distil",
         dense=args.dense,
         bits=args.bits,
@@ -138,6 +155,23 @@ def of_decoder(args: Namespace, report: Callable[[str, int, int], None]) -> dict
         report=report,
         announce=lambda coverage: None if args.json else console().print(str(coverage), soft_wrap=True),
     )
+
+
+def of_sizes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
+    """A smaller size that a folder holds, as a folder of its own; nothing is measured."""
+    from inn.compress.pipeline import take_size
+
+    if other := _given(args, "rows", "evaluate", *(name for name in _OF_DECODERS if name not in ("dtype", "device"))):
+        raise InputError(f"a size is taken out of a folder as it is there; leave out --{other}, or give --calibrate")
+    return {"keep": args.keep, "parameters": take_size(args.model, args.out, args.keep, args.dtype, args.device)}
+
+
+def _shares(text: str | None) -> list[float]:
+    """Numbers between commas."""
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise InputError(f"--also takes shares between commas, such as 0.5,0.3, not '{text}'") from None
 
 
 def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
@@ -157,8 +191,8 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
 
     if _given(args, *_OF_DECODERS):
         raise InputError(
-            "--plan, --roles, --heal, --dense and --bits are for decoders of Hugging Face's, and so are --dtype, "
-            "--device, --chat and --stream; an INN is one group"
+            "--plan, --roles, --also, --heal, --dense and --bits are for decoders of Hugging Face's, and so are "
+            "--dtype, --device, --chat and --stream; an INN is one group"
         )
     before, keep = load(args.model), 0.6 if args.keep is None else args.keep
     if not isinstance(before, INN) or before.vocabulary is None:
@@ -184,100 +218,15 @@ def of_inn(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str
     return found
 
 
-def of_spikes(args: Namespace, report: Callable[[str, int, int], None]) -> dict[str, Any]:
-    """A run whose maps read counts of spikes: the weights stay, what goes between them becomes coarser."""
-    from dataclasses import asdict
-
-    import numpy as np
-
-    from inn.analysis.energy import operations, passage
-    from inn.compress.pipeline import texts
-    from inn.compress.spikes import spiking
-    from inn.data.task_data import TaskData
-    from inn.hf.export import write
-    from inn.hf.model import INNForCausalLM
-    from inn.inference.evaluate import evaluate
-    from inn.inference.examples import evaluate_examples
-    from inn.models.signal import SignalModel
-    from inn.runs.beside import carry
-    from inn.runs.exported import home_of, is_exported, save_exported
-    from inn.runs.load import is_inn, load, load_with_data
-    from inn.system.files import new_folder
-
-    if not is_inn(Path(args.model)):
-        raise InputError(f"'{args.model}' is no run of an INN, and --spikes codes what the maps of its neurons read")
-    if other := _given(args, "keep", "rows", *_OF_DECODERS):
-        raise InputError(f"--spikes leaves the weights as they are; leave out --{other}, or compress the result again")
-    code, most = args.spike_code or "ternary", args.windows * args.length
-    if args.calibrate or args.evaluate:
-        before, data = load(args.model), None
-        if before.vocabulary is None or isinstance(before, SignalModel):
-            raise InputError(f"'{args.model}' reads no text; leave out --calibrate and --evaluate")
-        file = args.calibrate or args.evaluate
-        _, scored = texts(file, args.evaluate, before.vocabulary.encode, args.length, args.windows)
-        given, mask = scored[None, :_COUNTED], None
-    elif is_exported(Path(args.model)):
-        raise InputError(f"'{args.model}' is an exported folder, which has no data; give a text by --evaluate")
-    else:
-        before, data = load_with_data(args.model)
-        (given, mask), scored = passage(data, _COUNTED), data.valid[:most]
-    after = spiking(before, args.spikes)
-    found: dict[str, Any] = {"model": args.model, "spikes": args.spikes, "spike_code": code}
-    for when, model in (("before", before), ("after", after)):
-        progress = partial(report, "scoring")
-        if isinstance(data, TaskData):
-            score = evaluate_examples(model, data.examples("valid"), progress=progress)
-        else:
-            score = evaluate(model, np.asarray(scored), progress=progress)
-        done = operations(model, given, mask=mask, code=code)
-        measured = {"bits": score.bits, **getattr(score, "metrics", {})}
-        found[when] = {"measured": measured, **asdict(done), "picojoules": done.picojoules()}
-        found["scored"] = score.count
-    with new_folder(Path(args.out)) as folder:
-        if isinstance(after, SignalModel):
-            save_exported(after, folder)
-        else:
-            write(INNForCausalLM.wrap(after), folder, home_of(args.model))  # type: ignore[arg-type]
-        carry(args.model, folder)
-    return found
-
-
-_COUNTED = 1024
-"""Symbols whose spikes are counted."""
-_OF_DECODERS = ("plan", "roles", "heal", "tune", "dense", "bits", "dtype", "device", "chat", "stream")
-_DEFAULTS = {"tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False, "rows": 32}
+_SIZES = "nested.safetensors"
+"""What a folder of several sizes holds (`inn.compress.nested`, which takes a second to import)."""
+_OF_DECODERS = ("plan", "roles", "also", "heal", "tune", "dense", "bits", "dtype", "device", "chat", "stream")
+_DEFAULTS = {"tune": 0, "dense": False, "dtype": "auto", "device": "auto", "chat": False, "stream": False}
 
 
 def _given(args: Namespace, *names: str) -> str | None:
     """The first of these options that has another value than its default."""
     return next((name for name in names if getattr(args, name) != _DEFAULTS.get(name)), None)
-
-
-def show_spikes(found: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    from inn.analysis.energy import ADD, MULTIPLY_ADD, SOURCE
-
-    tell, before, after = console(), found["before"], found["after"]
-    table = Table(box=None, pad_edge=False)
-    for name in ("", "before", "after"):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
-    for name, value in before["measured"].items():
-        table.add_row(name, f"{value:,.4f}", f"{after['measured'][name]:,.4f}")
-    for name, key, unit in (
-        ("multiply-adds per symbol", "multiply_adds", 1),
-        ("additions per symbol", "additions", 1),
-        ("nanojoules per symbol", "picojoules", 1000),
-    ):
-        table.add_row(name, *(f"{side[key] / unit:,.0f}" for side in (before, after)))
-    tell.print(table)
-    tell.print(
-        f"{after['rate']:.2f} spikes per number, {after['silent']:.0%} of the numbers silent, in up to "
-        f"{after['steps']:,} steps of time ({found['spike_code']}); scored on {found['scored']:,} symbols",
-        soft_wrap=True,
-    )
-    tell.print(f"energies: {MULTIPLY_ADD:g} pJ a multiply-add, {ADD:g} pJ an addition ({SOURCE})", soft_wrap=True)
-    tell.print(f"wrote {found['out']}; `inn.load` opens it", soft_wrap=True)
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -321,6 +270,8 @@ def _print(found: dict[str, Any]) -> None:
         f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,
     )
+    for one in found["also"]:
+        tell.print(f"at {one['keep']:g}: {one['parameters']:,} parameters, perplexity {one['perplexity']:,.2f}")
     if found["healed"]:
         tell.print(f"{found['healed']['said']}; unhealed perplexity {found['healed']['unhealed']:,.2f}", soft_wrap=True)
     if after["megabytes"] > 1.01 * before["megabytes"]:

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RIDGE = 1e-3
-"""Of the moment's mean diagonal: what keeps neurons that the text hardly uses from being told by others by chance."""
+RIDGE = 1e-2
+"""Of the moment's mean diagonal: what keeps neurons that the text hardly uses from being told by others by chance. (On
+other rows of its text SmolLM2-135M loses about 1 % less with it than with 1e-3 where 16,384 symbols are read, and as
+much where 131,072 are.)"""
 AT_ONCE = 32
 """Neurons that are looked at together. What one costs grows, but for rare cases, as others go: so the cheapest of them
 go one by one until one costs as much as a neuron beyond them did, and only then all are looked at again.
@@ -44,7 +46,7 @@ class Kept:
     """What is left of a layer's neurons.
 
     Attributes:
-        neurons: `[k]` int64, their numbers, rising.
+        neurons: `[k]` int64, their numbers, the most needed first.
         weight: `[m, k]`, of the map that reads them from now on.
     """
 

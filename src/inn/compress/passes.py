@@ -15,7 +15,7 @@ from inn.compress.blocks import Projection, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.following import Following, Read, stages
 from inn.compress.inputs import Inputs
-from inn.compress.neurons import Kept, Ranking, fitted, ranking
+from inn.compress.neurons import Kept, fitted, ranking
 from inn.compress.plans import CompressionPlan
 from inn.compress.search import merged, price
 from inn.compress.shelf import hold
@@ -29,9 +29,11 @@ StageReport = Callable[[str, int, int], None]
 ENOUGH = 4
 """Symbols for every input of the widest block: so much of the text decides which blocks share, and what rank they get.
 
-The states themselves are found on all of it.
+The states themselves are found on all of it, and so is which neurons can be told by others: a map of n numbers fitted
+to 4 n symbols would learn the text.
 """
-
+GRADED = 2**14
+"""Symbols whose gradients are taken: means of squares are known well enough by then."""
 
 TRUSTED = 0.5
 """How far a weight goes to what is best for it on the text: all the way it learns the text itself, and does worse on
@@ -70,19 +72,22 @@ class Passes:
     ):
         self.model, self.rows, self.plan, self.blocks, self.report = model, rows, plan, blocks, report
         self.order, self.cut = order, cut
-        self.rankings: dict[BlockGroup, Ranking] = {}
+        self.orders: dict[BlockGroup, Tensor] = {}
         self.minded: dict[Block, Tensor] = {}
         if plan.weigh in ("fisher", "gradients"):
             found = importances if plan.weigh == "fisher" else weight_importances
-            self.minded = found(model, rows, blocks, lambda done, of: report("gradients", done, of))
+            self.minded = found(model, self._part(GRADED), blocks, lambda done, of: report("gradients", done, of))
         self.known: dict[BlockGroup, Tensor] = {}
 
     @cached_property
     def few(self) -> Inputs:
-        """As many rows as have `ENOUGH` symbols, from all over the text."""
+        """What decides on groups and ranks: all rows where neurons are told by others, else `ENOUGH` symbols."""
         widest = max(weight_of(self.model, p).shape[1] for p in self.blocks.values())
-        enough = -(-ENOUGH * widest // max(1, self.rows.shape[-1]))
-        rows = min(len(self.rows), enough)
+        return self.rows if self.cut else self._part(ENOUGH * widest)
+
+    def _part(self, symbols: int) -> Inputs:
+        """As many rows as have so many symbols, from all over the text."""
+        rows = min(len(self.rows), -(-symbols // max(1, self.rows.shape[-1])))
         return self.rows[torch.linspace(0, len(self.rows) - 1, rows).round().long()]
 
     def ranks(self, groups: Sequence[BlockGroup], keep: float) -> list[int | None]:
@@ -101,8 +106,8 @@ class Passes:
         new = [group for group in groups if group not in self.known]
         for i, found in self.sections(new, "energies", self.few):
             if new[i] in self.cut:
-                self.rankings[new[i]] = ranking(found.weights[0], found.moments[0])
-                self.known[new[i]] = self.rankings[new[i]].energies
+                best = ranking(found.weights[0], found.moments[0])
+                self.orders[new[i]], self.known[new[i]] = best.order, best.energies
             else:
                 self.known[new[i]] = energies(found.weights, found.moments)
         return [self.known[group] for group in groups]
@@ -247,8 +252,9 @@ class Passes:
     def _kept(self, group: BlockGroup, found: Weighed, number: int) -> tuple[Kept, list[float]]:
         """The neurons that an MLP keeps, what reads them, and the share of its output energy that is lost."""
         (weight,), (moment,), (scale,) = found.weights, found.moments, found.scales
-        best = self.rankings.get(group) or ranking(weight, moment)
-        kept = best.order[:number].sort().values
+        if group not in self.orders:
+            self.orders[group] = ranking(weight, moment).order
+        kept = self.orders[group][:number]
         fit = fitted(weight, moment, kept)
         gap = weight.index_add(1, kept, fit, alpha=-1)
         whole = energy(weight, moment)

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,8 @@ from inn.compress.healing import RECIPES, heal
 from inn.compress.inputs import Rows
 from inn.compress.layerwise import score_by_layer
 from inn.compress.measure import described, score, size
+from inn.compress.nested import at_size, nest
+from inn.compress.nested import save as save_sizes
 from inn.compress.neurons_layers import widths_of
 from inn.compress.passes import StageReport
 from inn.compress.plans import CompressionPlan, named_plan
@@ -55,11 +58,12 @@ def run(
     keep: float = 0.8,
     *,
     roles: str | Iterable[str] | None = None,
-    rows: int = 32,
+    rows: int | None = None,
     length: int = 512,
     seed: int = 0,
     evaluate: str | Path | None = None,
     windows: int = 16,
+    also: Sequence[float] = (),
     heal_on: str | Path | None = None,
     minutes: float = 10.0,
     steps: int | None = None,
@@ -85,6 +89,7 @@ def run(
         plan, keep, roles: see `inn.compress.run.compress`; plan `cache` is `inn.compress.caching.compress_cache`.
         rows, length, seed: the stretches of the text that it is calibrated on, see `rows_of`.
         evaluate, windows: the text to score, and how many windows of `length` symbols of it, see `texts`.
+        also: smaller shares that the folder can be opened at, too, see `inn.compress.nested.nest`.
         heal_on: a text file that the compressed model is healed on; None for no healing. An interrupted one goes on
             when the same is called again: its state is kept beside `out`, in `.NAME.healing`.
         minutes, steps, recipe: for how long, or how many steps in place of that, and how, see `heal`.
@@ -115,6 +120,10 @@ def run(
         raise InputError("dense layers of few bits are no ordinary ones; leave out --dense, or --bits")
     if plan == CACHE and roles is not None:
         raise InputError("plan 'cache' is of keys and values; leave out --roles")
+    if also:
+        _check_sizes(
+            also, keep, {"--heal": heal_on, "--dense": dense, "--bits": bits, "--stream": stream, "--roles": roles}
+        )
     if stream:
         whole = {"--heal": heal_on, "--dense": dense, "--bits": bits, "--plan cache": plan == CACHE}
         how = _streamed(there, how, whole)
@@ -145,6 +154,10 @@ def run(
         elif plan == CACHE:
             with quick_products():
                 outcome = compress_cache(made, drawn, keep, report=told)
+        elif also:
+            with quick_products():
+                sizes = nest(made, drawn, (keep, *also), plan, report=told)
+            outcome = sizes.outcome
         else:
             outcome = compress(made, drawn, how, keep, roles=roles, report=told)
         before["projections"] = sum(numbers[block] for block in outcome.blocks)
@@ -164,6 +177,14 @@ def run(
             round_to(made, bits)
         save(made, tokenizer, folder, dense=dense)
         after = measured(outcome.blocks, 0)
+        smaller = []
+        if also:
+            save_sizes(sizes, folder)
+            for part in sizes.readers:
+                one = at_size(copy.deepcopy(made), folder, part)
+                found = score(one, scored, length, partial(report, "scoring"), frame)
+                numbers_of = size(one, blocks, outcome.blocks).total
+                smaller.append({"keep": part, "parameters": numbers_of, "perplexity": found.perplexity})
         if there.is_dir():
             carry(there, folder, BESIDE)
         after["megabytes"] = weight_bytes(folder) / 1e6
@@ -173,6 +194,7 @@ def run(
         "plan": plan,
         "weigh": how.weigh,
         "keep": keep,
+        "also": smaller,
         "healed": healed,
         "dense": dense,
         "plain": not (widths_of(made) or bits or any(True for _ in neuronal(made))),
@@ -187,6 +209,29 @@ def run(
         "before": before,
         "after": after,
     }
+
+
+def take_size(folder: str | Path, out: str | Path, keep: float, dtype: str = "auto", device: str = "auto") -> int:
+    """Write a smaller size that a folder holds (`run`'s `also`) as a folder of its own; its number of parameters.
+
+    Nothing is calibrated or measured. Raises `InputError` for a size that is not there.
+    """
+    there = find_decoder(folder)
+    made, tokenizer = open_decoder(there, dtype, _device(device))
+    at_size(made, there, keep)
+    with new_folder(Path(out)) as new:
+        save(made, tokenizer, new)
+        carry(there, new, BESIDE)
+    return sum(p.numel() for p in made.parameters())
+
+
+def _check_sizes(also: Sequence[float], keep: float, whole: Mapping[str, Any]) -> None:
+    """Raise `InputError` for sizes that are none, and for what changes more than what reads the neurons."""
+    for part in also:
+        if not 0 < part < keep:
+            raise InputError(f"--also takes shares above 0 and below --keep {keep:g}, not {part:g}")
+    for name in (name for name, given in whole.items() if given):
+        raise InputError(f"{name} would not be the same for every size of a folder; leave out {name}, or --also")
 
 
 def _streamed(there: Path, plan: CompressionPlan, whole: Mapping[str, Any]) -> CompressionPlan:

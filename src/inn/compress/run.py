@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, find_blocks, left_out, weight_of
 from inn.compress.calibrate import Stream
@@ -56,6 +56,7 @@ class Outcome:
         neurons: the MLPs that lost neurons, and how many they kept.
         lost: the share of output energy that each block lost on the text.
         dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
+        orders: of these MLPs the neurons, the most needed first: `[n]` int64, their numbers in the dense model.
         coverage: what was to be compressed, and what was left out.
     """
 
@@ -63,6 +64,7 @@ class Outcome:
     neurons: list[tuple[BlockGroup, int]] = field(default_factory=list)
     lost: dict[Block, float] = field(default_factory=dict)
     dense: list[Block] = field(default_factory=list)
+    orders: dict[BlockGroup, Tensor] = field(default_factory=dict)
     coverage: Coverage = field(default_factory=lambda: Coverage(0, 0, {}))
 
     @property
@@ -79,6 +81,7 @@ def compress(
     keep: float = 0.8,
     *,
     roles: str | Iterable[str] | None = None,
+    orders: Mapping[BlockGroup, Tensor] | None = None,
     report: StageReport = lambda what, done, of: None,
 ) -> Outcome:
     """Put neuronal states in the place of a model's projections, in place.
@@ -90,6 +93,7 @@ def compress(
         plan: a `CompressionPlan`, or the name of one.
         keep: the share of the parameters of the projections that the plan names, in (0, 1].
         roles: compress only these projections.
+        orders: in which neurons are needed, as `Outcome.orders` has it, where that is known; the others are looked at.
         report: called with what is being done, how much of it is done, and how much there is.
 
     Raises `InputError` for a share out of range, projections that the model lacks, a text that makes activations that
@@ -97,7 +101,7 @@ def compress(
     """
     inputs = Inputs.of(rows)
     with compressing(model):
-        return _compress(model, inputs, _planned(model, inputs, plan, keep, roles), keep, report)
+        return _compress(model, inputs, _planned(model, inputs, plan, keep, roles), keep, orders or {}, report)
 
 
 @contextmanager
@@ -183,10 +187,18 @@ def _planned(
     return _Planned(how, taken, order, cut, groups, Coverage(covered, sum(p.numel() for p in model.parameters()), left))
 
 
-def _compress(model: nn.Module, rows: Inputs, planned: _Planned, keep: float, report: StageReport) -> Outcome:
+def _compress(
+    model: nn.Module,
+    rows: Inputs,
+    planned: _Planned,
+    keep: float,
+    orders: Mapping[BlockGroup, Tensor],
+    report: StageReport,
+) -> Outcome:
     how, blocks, groups = planned.plan, planned.blocks, planned.groups
     check_rows(model, rows)
     passes = Passes(model, rows, how, blocks, planned.order, report, planned.cut)
+    passes.orders |= orders
     outcome = Outcome(coverage=planned.coverage)
     if groups is None:
         taken = {block for group in planned.cut for block in group}
@@ -204,6 +216,7 @@ def _compress(model: nn.Module, rows: Inputs, planned: _Planned, keep: float, re
                 put_states(model, [blocks[b] for b in group], states)
             elif isinstance(states, Kept):
                 outcome.neurons.append((group, len(states.neurons)))
+                outcome.orders[group] = passes.orders[group]
                 outcome.lost.update(zip(group, shares, strict=True))
                 narrow(model, [blocks[b] for b in group], states.neurons, states.weight)
             else:

@@ -60,20 +60,10 @@ def parts(corpus: str, encode: Callable[[str], Tensor]) -> tuple[Tensor, Tensor]
 
 
 def domain(name: str, encode: Callable[[str], Tensor]) -> Tensor:
-    """A text as symbols `[n]`: the test part of a corpus, or `python`, modules of the standard library.
-
-    The first megabyte of it.
-    """
-    import json.decoder
-    from pathlib import Path
-
+    """A text as symbols `[n]`: the test part of a corpus, or `python`, `source`'s; the first megabyte of it."""
     from inn.data.corpora import corpus_text
 
-    if name == "python":
-        folder = Path(json.__file__).parent.parent
-        text = b"".join(file.read_bytes() for file in sorted(folder.glob("[a-d]*.py")))
-    else:
-        text = corpus_text(name).read("test")
+    text = source(1).encode() if name == "python" else corpus_text(name).read("test")
     return encode(text[:1_000_000].decode("utf-8", "replace"))
 
 

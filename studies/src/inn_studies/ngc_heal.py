@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from inn.compress.calibrate import ROWS
 from inn.compress.plans import PLANS
 from inn_studies.compressing import healed
 from inn_studies.lab import Lab
@@ -15,7 +16,7 @@ from inn_studies.study import Study, Verdict
 
 KEEP, GOAL = 0.8, 1.08
 """All projections are kept to this share; healed, perplexity is to be at most so many times the dense model's."""
-ROWS: tuple[tuple[str, str, str], ...] = (
+HEALED: tuple[tuple[str, str, str], ...] = (
     ("svd-llm", "distil", "own"),
     ("auto", "distil", "own"),
     ("auto", "distil", "mixed"),
@@ -44,9 +45,14 @@ class NgcHeal(Study):
     def sizes(self) -> dict[str, Size]:
         steps = {"smoke": 3, "cpu": 200, "gpu": 2000}
         return {
-            scale: HealSize(**{**vars(size), "seeds": 1, "confirmed": min(16, size.confirmed), "steps": steps[scale]})
+            scale: HealSize(
+                **{
+                    **vars(size), "seeds": 1, "rows": size.rows if scale == "smoke" else ROWS,
+                    "confirmed": min(16, size.confirmed), "steps": steps[scale],
+                }
+            )
             for scale, size in SIZES.items()
-        }
+        }  # fmt: skip
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, HealSize)
@@ -57,7 +63,7 @@ class NgcHeal(Study):
                 f"{plan}, {recipe}, {text}, draw {draw}": {
                     **base, "plan": asdict(PLANS[plan]), "recipe": recipe, "mixed": text == "mixed", "draw": draw,
                 }
-                for plan, recipe, text in ROWS
+                for plan, recipe, text in HEALED
                 for draw in range(seeds)
             },
         )  # fmt: skip
@@ -68,7 +74,7 @@ class NgcHeal(Study):
             "symbols": size.steps * size.length,
             "rows": [
                 {"plan": plan, "recipe": recipe, "text": text, "draws": draws[i * seeds : (i + 1) * seeds]}
-                for i, (plan, recipe, text) in enumerate(ROWS)
+                for i, (plan, recipe, text) in enumerate(HEALED)
             ],
         }
 

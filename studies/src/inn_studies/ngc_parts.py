@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from typing import Any
 
+from inn.compress.calibrate import ROWS
 from inn.compress.plans import PLANS, CompressionPlan
 from inn_studies.compressing import compressed
 from inn_studies.lab import Lab
@@ -32,6 +33,8 @@ LOW_RANK = {
     "groups": GROUPS,
 }
 """`balance` beside the allocation: without it energies of different projections have no unit in common."""
+TOLD = (RIVAL, "SVD-LLM, both", "groups without sharing", "groups")
+"""Those of low rank that are compared with neurons; what each part of them does is told of queries, keys and values."""
 NEURONS = {
     LEVERAGE: None,
     "neurons": PLANS["neurons"],
@@ -52,7 +55,7 @@ class _At:
 
 COMPARED = (
     _At(SETTINGS[0], {**LOW_RANK, "auto": PLANS["auto"]}),
-    _At(SETTINGS[2], {**LOW_RANK, **NEURONS}),
+    _At(SETTINGS[2], {**{name: LOW_RANK[name] for name in TOLD}, **NEURONS}),
 )
 ELSEWHERE = ("ptb", "enwik8", "python")
 
@@ -64,7 +67,12 @@ class NgcParts(Study):
     page = "neuronal-groups"
 
     def sizes(self) -> dict[str, Size]:
-        return {scale: replace(size, seeds=1, confirmed=min(16, size.confirmed)) for scale, size in SIZES.items()}
+        return {
+            scale: replace(
+                size, seeds=1, rows=size.rows if scale == "smoke" else ROWS, confirmed=min(16, size.confirmed)
+            )
+            for scale, size in SIZES.items()
+        }
 
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, NgcSize)

@@ -29,7 +29,9 @@ RECIPES = ("distil", "layers-first", "ngc")
 class NgcStories(Study):
     name = "ngc-stories"
     source = "Neuronal Group Communication (arXiv 2510.16851)"
-    question = "Which recipe heals best, and are groups that are learned better than those that the search finds?"
+    question = (
+        "Which recipe heals best, are learned groups better than those of the search, and do sizes fit in one folder?"
+    )
     page = "neuronal-groups"
 
     def sizes(self) -> dict[str, Size]:
@@ -55,9 +57,11 @@ class NgcStories(Study):
         groups = lab.compute(
             grouping, {f"keep {keep}, draw {i}": {**base, "keep": keep, "draw": i} for keep in KEEPS for i in draws}
         )
+        sizes = lab.compute(nesting, {f"draw {i}": {"model": size.model, "draw": i} for i in draws})
         return {
             "model": size.model,
             "steps": size.steps,
+            "nested": [sizes[f"draw {i}"] for i in draws],
             "healing": {name: [healed[f"{name}, draw {i}"] for i in draws] for name in RECIPES},
             "groups": {str(keep): [groups[f"keep {keep}, draw {i}"] for i in draws] for keep in KEEPS},
         }
@@ -80,6 +84,17 @@ class NgcStories(Study):
                     spread([row["perplexity"]["annealed"] for row in rows], 2),
                 ]
             )
+        nested = [
+            [
+                f"{keep:.0%}",
+                spread([row["own"][str(keep)] for row in result["nested"]], 2),
+                spread([row["nested"][str(keep)] for row in result["nested"]], 2),
+                f"{max(row['nested'][str(keep)] / row['own'][str(keep)] - 1 for row in result['nested']):+.1%}",
+            ]
+            for keep in KEEPS
+        ]
+        shares = [row["share"] for row in result["nested"]]
+        sized = ["neurons kept", "a folder of its own:", "out of one folder:", "the worst of the draws:"]
         head = ["keep", "search below alone:", "annealed below search:", "perplexity, search:", "perplexity, annealed:"]
         return (
             f"{result['model']} (260,032 parameters), on what it writes itself; dense "
@@ -88,7 +103,10 @@ class NgcStories(Study):
             f"symbols:\n\n{markdown(['recipe', 'perplexity:'], recipes)}\n\n"
             "Groups are learned by annealing: blocks wander between groups at a temperature that falls to nothing, by "
             "the price that the search counts with (energy lost + price x parameters, in closed form), the best of "
-            f"three runs. What that gains in price, and perplexity:\n\n{markdown(head, groups)}"
+            f"three runs. What that gains in price, and perplexity:\n\n{markdown(head, groups)}\n\n"
+            "Neurons in three sizes (`--plan neurons --also`): every size has what reads the neurons for itself, and "
+            f"all the rest in common. The folder has {spread(shares, 2)} of the numbers of three folders. "
+            f"Perplexity:\n\n{markdown(sized, nested)}"
         )
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
@@ -133,6 +151,40 @@ def healing(model: str, recipe: str, steps: int, draw: int) -> dict[str, Any]:
     found = {"dense": perplexity(dense), "before": perplexity(small)}
     heal(small, dense, lessons.flatten(), steps=steps, recipe=recipe, length=lessons.shape[1], seed=draw)
     return {**found, "after": perplexity(small)}
+
+
+def nesting(model: str, draw: int) -> dict[str, Any]:
+    """Perplexities of models with fewer neurons: each made for its size, and out of one folder for all of them.
+
+    `share` is what the folder has of the numbers of as many folders.
+    """
+    import copy
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from inn.compress import compress
+    from inn.compress.measure import score
+    from inn.compress.nested import at_size, nest, save
+
+    dense, calibration, scored, _ = texts(model, draw)
+
+    def perplexity(one: Any) -> float:
+        return score(one, scored.flatten(), scored.shape[1]).perplexity
+
+    found: dict[str, dict[str, float]] = {"own": {}, "nested": {}}
+    largest = copy.deepcopy(dense)
+    sizes = nest(largest, calibration, KEEPS)
+    numbers = sum(p.numel() for p in largest.parameters())
+    numbers, apart = numbers + sum(w.numel() for of in sizes.readers.values() for w in of.values()), 0
+    with TemporaryDirectory() as folder:
+        save(sizes, folder)
+        for keep in KEEPS:
+            own = copy.deepcopy(dense)
+            compress(own, calibration, "neurons", keep)
+            apart += sum(p.numel() for p in own.parameters())
+            one = largest if keep == max(KEEPS) else at_size(copy.deepcopy(largest), Path(folder), keep)
+            found["own"][str(keep)], found["nested"][str(keep)] = perplexity(own), perplexity(one)
+    return {**found, "share": numbers / apart}
 
 
 def grouping(model: str, keep: float, steps: int, draw: int) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""One folder for several sizes."""
+
+import copy
+
+import pytest
+import torch
+
+from inn.compress import compress, folder
+from inn.compress.nested import FILE, at_size, nest, save, sizes_in
+from inn.system.errors import InputError
+
+from .conftest import TOKENS, llama
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of three sizes, and the dense model."""
+    dense = llama().eval()
+    model, out = copy.deepcopy(dense), tmp_path_factory.mktemp("sizes") / "folder"
+    sizes = nest(model, TOKENS, (0.3, 0.8, 0.5))
+    folder.save(model, out)
+    save(sizes, out)
+    return dense, out
+
+
+def opened(out):
+    return llama().from_pretrained(out).eval()
+
+
+def test_a_size_is_the_model_that_is_made_for_it(made):
+    dense, out = made
+    assert sizes_in(out) == [0.5, 0.3]
+    largest = copy.deepcopy(dense)
+    orders = compress(largest, TOKENS, "neurons", 0.8).orders
+    assert torch.equal(opened(out)(TOKENS).logits, largest(TOKENS).logits)
+    for size in (0.5, 0.3):
+        small = copy.deepcopy(dense)
+        compress(small, TOKENS, "neurons", size, orders=orders)
+        found = at_size(opened(out), out, size)
+        assert torch.equal(found(TOKENS).logits, small(TOKENS).logits)
+        assert [p.shape for p in found.parameters()] == [p.shape for p in small.parameters()]
+        assert sum(map(torch.numel, found.parameters())) < sum(map(torch.numel, largest.parameters()))
+
+
+def test_what_is_not_there_is_refused(made, tmp_path):
+    dense, out = made
+    with pytest.raises(InputError, match=r"no size 0.4; the smaller sizes that it has: 0.5, 0.3"):
+        at_size(opened(out), out, 0.4)
+    with pytest.raises(InputError, match="none but its own"):
+        at_size(opened(out), tmp_path, 0.5)
+    with pytest.raises(InputError, match="of another model"):
+        at_size(at_size(opened(out), out, 0.3), out, 0.5)
+    with pytest.raises(InputError, match="plans of neurons alone"):
+        nest(copy.deepcopy(dense), TOKENS, plan="auto")
+    (tmp_path / FILE).write_bytes(b"not a file of tensors")
+    with pytest.raises(InputError, match="cannot be read"):
+        sizes_in(tmp_path)
