@@ -20,7 +20,9 @@ from inn.system.errors import InputError
 
 ROWS = 128
 """Rows of a text that are calibrated on, if it has so many: what the field's methods are measured with. Of 32 what is
-fitted learns too much by heart (SmolLM2-135M by `auto` at 80 %: perplexity 28.3 after 32 rows, see `ngc-parts`)."""
+fitted learns too much by heart (SmolLM2-135M by `auto` at 80 %: perplexity 28.3 after 32 rows, 26.6 after 128; the
+dense model's is 24.0).
+"""
 Moments = dict[Block, Tensor]
 _BATCH = 4
 """Rows of the text that go through a layer at once."""
