@@ -26,7 +26,8 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("parallel, world", [("ddp", 2), ("ddp", 4), ("fsdp", 2), ("fsdp", 4)])
 def test_the_losses_are_those_of_one_process(groups, settings, alone, same_curve, tmp_path, parallel, world):
     run = tmp_path / "run"
-    answer = groups(settings=settings(parallel=parallel, sample_every=10), run=str(run), world=world)
+    sampled = 10 if world == 2 else 0  # of shards a sample is most of the time
+    answer = groups(settings=settings(parallel=parallel, sample_every=sampled), run=str(run), world=world)
     same_curve(alone, run)
     one, many = Run(alone).summary(), answer["told"][0]["summary"]
     assert many["symbols"] == one["symbols"]
@@ -179,28 +180,29 @@ def test_torchrun_starts_a_killed_process_again_and_the_run_goes_on(settings, al
     assert "from step 5" in done.stdout
     assert done.stdout.count("now try") == 1  # one process prints
     same_curve(alone, run)
-    # Another launcher's run is not taken over, even when it is started again.
-    before = (run / "metrics.jsonl").read_bytes()
-    done = subprocess.run(
-        [*torchrun, "-m", "--", "inn", "train", config, "--run", str(run)],
-        env=environ, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "exists already" in done.stderr
-    assert (run / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_plain_run_belongs_to_no_launcher(settings, tmp_path, monkeypatch):
+def test_a_plain_run_belongs_to_no_launcher(settings, tmp_path, monkeypatch, capsys):
+    from inn.cli.main import main
     from inn.config.run import RunConfig
     from inn.training.parallel.group import launcher_id
 
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     assert launcher_id() == f"process-{os.getppid()}"
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
-    tree = yaml.safe_load(Path(settings()).read_text())
+    config = settings()
+    tree = yaml.safe_load(Path(config).read_text())
     fit(RunConfig.from_dict(tree), tmp_path / "theirs")
     assert Run.was_created_by("7", tmp_path / "theirs")
     assert not Run.was_created_by("8", tmp_path / "theirs")
+    # Another launcher's run is not taken over, even when it is started again.
+    before = (tmp_path / "theirs" / "metrics.jsonl").read_bytes()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "8")
+    for name, value in {"TORCHELASTIC_RESTART_COUNT": "1", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train", config, "--run", str(tmp_path / "theirs")]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "theirs" / "metrics.jsonl").read_bytes() == before
     monkeypatch.delenv("TORCHELASTIC_RUN_ID")
     assert launcher_id() is None
     assert not Run.was_created_by(None, tmp_path / "theirs")

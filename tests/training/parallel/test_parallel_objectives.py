@@ -86,17 +86,27 @@ def teacher(groups, settings, tmp_path_factory):
     return str(run)
 
 
+@pytest.fixture(scope="module")
+def distilled(groups, settings, teacher, tmp_path_factory):
+    """The settings of a run whose objective is of two kinds that carry something, and that run in one process."""
+
+    def config(parallel: str) -> str:
+        own = {"kind": "nested+distil", "teacher": teacher, "hold": 4}
+        return settings(model={"recall": []}, objective=own, parallel=parallel, accumulate=2)
+
+    run = tmp_path_factory.mktemp("distilled") / "run"
+    groups(settings=config("ddp"), run=str(run), world=1)
+    return config, run
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_what_an_objective_carries_goes_along(groups, settings, same_curve, teacher, tmp_path, parallel):
-    own = {"kind": "nested+distil", "teacher": teacher, "hold": 4}
-    config = settings(model={"recall": []}, objective=own, parallel=parallel, accumulate=2)
-    groups(settings=config, run=str(tmp_path / "one"), world=1)
+def test_what_an_objective_carries_goes_along(groups, same_curve, distilled, tmp_path, parallel):
+    config, one = distilled[0](parallel), distilled[1]
     groups(settings=config, run=str(tmp_path / "two"), world=2)
-    same_curve(tmp_path / "one", tmp_path / "two")
-    for number, worlds in enumerate(((2, 2), (1, 2), (2, 1))):
-        run = tmp_path / f"again{number}"
-        groups(settings=config, run=str(run), world=worlds[0], stop=7)
-        groups(settings=config, run=str(run), world=worlds[1], resume=True)
-        same_curve(tmp_path / "one", run)
-    whole, again = (last(tmp_path / name) / "model.safetensors" for name in ("two", "again0"))
+    same_curve(one, tmp_path / "two")
+    for name, worlds in (("again", ((2, 7), (2, None))), ("others", ((2, 4), (1, 9), (2, None)))):
+        for at, (world, stop) in enumerate(worlds):
+            groups(settings=config, run=str(tmp_path / name), world=world, stop=stop, resume=at > 0)
+        same_curve(one, tmp_path / name)
+    whole, again = (last(tmp_path / name) / "model.safetensors" for name in ("two", "again"))
     assert whole.read_bytes() == again.read_bytes()

@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo
+import torch.distributed.fsdp
 import yaml
 
+import inn.analysis  # noqa: F401  (as the two of torch above: what every training imports, once and not in each process)
 from inn.config.run import RunConfig
 from inn.training import events
 from inn.training.parallel import group

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import rankdata
 from torch import Tensor
 
 from inn.analysis.controls.shuffle import Null
@@ -191,6 +190,8 @@ def _ranked(responses: np.ndarray, metric: str) -> np.ndarray:
 
 def _standard(values: np.ndarray) -> np.ndarray:
     """Ranks, ties shared, without their mean and of size 1; zeros where all are alike."""
+    from scipy.stats import rankdata  # slow to import, and every training imports this package
+
     ranks = rankdata(np.round(values, 12))  # what is equal but for rounding stays so
     ranks -= ranks.mean()
     size = np.linalg.norm(ranks)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from inn.analysis.controls.shuffle import Null, block_order
@@ -72,6 +71,8 @@ def specialisation(
     >>> round(float(found.selectivity[1, 2]), 2), found.favourite[2]
     (1.0, 'copy')
     """
+    from scipy.stats import rankdata  # slow to import, and every training imports this package
+
     names = list(dict.fromkeys(str(s) for s in skills))
     if activity.ndim != 2 or len(activity) != len(skills):
         raise InputError(
