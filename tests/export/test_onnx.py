@@ -27,8 +27,9 @@ from inn.export.step import Program, part_name, stepped  # noqa: E402
 
 SEEN = [{"kind": "last", "length": 1, "skip": 1}, {"kind": "last", "length": 3}, {"kind": "column", "newline": 3}]
 FEW = {"slots": 64, "followers": 2}
+ALONE = {"memory": "none", "router": "none"}
 QUICK = [
-    {"memory": "none", "router": "none", "recall": {"kind": "last", "contexts": [1, 3], "slots": 37}},
+    {**ALONE, "recall": {"kind": "last", "contexts": [1, 3], "slots": 37}},
 ]
 
 
@@ -41,11 +42,10 @@ def mixed():
 
 
 SLOW = [
-    {"recall": {"kind": "counts", "contexts": [1, 2, 4], "slots": 7, "followers": 3}},
-    {"recall": {"kind": "last", "slots": 37}},
+    {"recall": {"kind": "counts", "contexts": [1, 4], "slots": 7, "followers": 3}},
     *mixed(),
-    {"memory": "none", "recall": {"kind": "counts", "contexts": SEEN, **FEW}},
-    {"memory": "none", "recall": {"kind": "counts", "contexts": ["word", 2], "letters": [0, 1, 5, 6], **FEW}},
+    {**ALONE, "recall": {"kind": "counts", "contexts": SEEN, **FEW}},
+    {**ALONE, "recall": {"kind": "counts", "contexts": ["word"], "letters": [0, 1, 5, 6], **FEW}},
     {"vocab": 300, "recall": {"kind": "counts", "contexts": [1, 2], **FEW}},
     {"neurons": 4, "topology": "ring", "recall": []},
     {"kind": "lstm", "layers": 1},
@@ -120,7 +120,9 @@ def test_a_step_and_a_loop_are_the_model(fields):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", [{}, {"recall": {"kind": "counts", "contexts": [2, 4], "slots": 64}}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{}, {**ALONE, "recall": {"kind": "counts", "contexts": [2, 4], "slots": 64}}], ids=str
+)
 def test_ten_thousand_symbols_of_carried_state(fields):
     model = build(fields)
     program, _, loop = graphs(model)

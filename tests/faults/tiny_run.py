@@ -13,8 +13,10 @@ import sys
 import traceback
 from pathlib import Path
 
+import torch._dynamo  # noqa: F401  (as inn.analysis: what every training imports, once and not in each fork)
 import yaml
 
+import inn.analysis  # noqa: F401
 from inn.config.run import RunConfig
 from inn.runs import checkpoint
 from inn.training.trainer import fit
