@@ -52,6 +52,8 @@ def test_what_is_not_there_is_refused(made, tmp_path):
         at_size(at_size(opened(out), out, 0.3), out, 0.5)
     with pytest.raises(InputError, match="plans of neurons alone"):
         nest(copy.deepcopy(dense), TOKENS, plan="auto")
+    with pytest.raises(InputError, match="at 1 'd0' keeps all its neurons"):
+        nest(copy.deepcopy(dense), TOKENS, (1.0, 0.5))
     (tmp_path / FILE).write_bytes(b"not a file of tensors")
     with pytest.raises(InputError, match="cannot be read"):
         sizes_in(tmp_path)

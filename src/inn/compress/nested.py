@@ -60,9 +60,9 @@ def nest(
         sizes: shares of the neurons' parameters, in (0, 1].
         plan: one that cuts neurons and makes no states.
 
-    Raises `InputError` for another plan, and as `inn.compress.compress` does.
+    Raises `InputError` for another plan, where an MLP keeps all its neurons, and as `inn.compress.compress` does.
 
-    Example: ``save(nest(model, rows), folder); smaller = at_size(AutoModel...from_pretrained(folder), folder, 0.5)``
+    Example: ``save(nest(model, rows), folder)``; later ``at_size(model, folder, 0.5)`` of the opened model.
     """
     how = named_plan(plan) if isinstance(plan, str) else plan
     if not how.neurons or how.topology != "none":
@@ -72,6 +72,10 @@ def nest(
     largest, *smaller = sorted(set(sizes), reverse=True)
     dense = copy.deepcopy(model) if smaller else model
     outcome = compress(model, rows, how, largest, report=report)
+    if outcome.dense:
+        raise InputError(
+            f"at {largest:g} '{outcome.dense[0]}' keeps all its neurons, in no order; make the largest size smaller"
+        )
     readers: dict[float, dict[str, Tensor]] = {}
     for size in smaller:
         small = copy.deepcopy(dense)
