@@ -26,7 +26,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from inn.compress.blocks import Projection, neuronal, refuse_adapters
 from inn.compress.modules import Guarded, Joined
-from inn.compress.neurons_layers import build_widths, level, plain, widths_of
+from inn.compress.neurons_layers import build_widths, declare, level, widths_of
 from inn.compress.replace import dense_again, put_group, unite
 from inn.compress.rounded import Storage, bytes_in_states, matrices, round_
 from inn.system.errors import InputError
@@ -214,7 +214,7 @@ def mark(model: nn.Module, bits: int | None = None) -> None:
     `bits`: what the file's matrices are rounded to from now on; None leaves that as it was.
     """
     groups, bits = groups_of(model), bits or _bits(model)
-    if not groups and bits is None and plain(model):
+    if not groups and bits is None and declare(model):
         _unmark(model)
         return
     config = NeuronalGroupsConfig(groups=groups, widths=widths_of(model), bits=bits)  # type: ignore[call-arg]

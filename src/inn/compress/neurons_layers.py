@@ -88,7 +88,7 @@ def build_widths(model: nn.Module, widths: Mapping[str, Sequence[int]]) -> None:
 
 @torch.no_grad()
 def level(model: nn.Module) -> None:
-    """Give all layers as many neurons as the widest has, in place; it computes the same, and is `plain`."""
+    """Give all layers as many neurons as the widest has, in place, and say so (`declare`); it computes the same."""
     path, layers = layers_of(model)
     for name in dict.fromkeys(name.removeprefix(f"{path}.").partition(".")[2] for name in widths_of(model)):
         there = [f"{path}.{i}.{name}" for i in range(len(layers))]
@@ -106,11 +106,14 @@ def level(model: nn.Module) -> None:
                     else torch.cat([nn.functional.pad(part, (0, rows)) for part in bias.chunk(parts_)])
                 )
                 _narrower(model, p, wider, longer)
-    plain(model)
+    declare(model)
 
 
-def plain(model: nn.Module) -> bool:
-    """Whether a model that was narrowed is an ordinary one of its architecture; its configuration then says so."""
+def declare(model: nn.Module) -> bool:
+    """Have the configuration say how many neurons the layers have, where all have as many; whether that is so.
+
+    A model that was narrowed is then an ordinary one of its architecture.
+    """
     readers = [name for name in widths_of(model) if _letter(model, name) == READS]
     widths = {rows_of_weight(model.get_submodule(name)).shape[1] for name in readers}
     its: Any = getattr(model, "config", None)
