@@ -101,6 +101,7 @@ def test_dense_layers_for_others(decoder, tmp_path, capsys):
         (["--also", "0.9", "--plan", "neurons"], "shares above 0 and below --keep 0.8, not 0.9"),
         (["--also", "half"], "shares between commas, such as 0.5,0.3, not 'half'"),
         (["--also", "0.5", "--bits", "4"], "leave out --bits, or --also"),
+        (["--also", "0.5", "--plan", "cache"], "leave out --plan cache, or --also"),
         (["--minutes", "2"], "--minutes is of --heal; give that too"),
         (["--heal", "/nowhere"], "/nowhere"),
         (["--heal", "/nowhere", "--minutes", "0"], "--minutes must be above 0, not 0"),

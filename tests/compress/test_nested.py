@@ -17,7 +17,7 @@ def made(tmp_path_factory):
     """A folder of three sizes, and the dense model."""
     dense = llama().eval()
     model, out = copy.deepcopy(dense), tmp_path_factory.mktemp("sizes") / "folder"
-    sizes = nest(model, TOKENS, (0.3, 0.8, 0.5))
+    sizes = nest(model, TOKENS, (1 / 3, 0.8, 0.5))
     folder.save(model, out)
     save(sizes, out)
     return dense, out
@@ -29,11 +29,11 @@ def opened(out):
 
 def test_a_size_is_the_model_that_is_made_for_it(made):
     dense, out = made
-    assert sizes_in(out) == [0.5, 0.3]
+    assert sizes_in(out) == [0.5, 1 / 3]
     largest = copy.deepcopy(dense)
     orders = compress(largest, TOKENS, "neurons", 0.8).orders
     assert torch.equal(opened(out)(TOKENS).logits, largest(TOKENS).logits)
-    for size in (0.5, 0.3):
+    for size in (0.5, 1 / 3):
         small = copy.deepcopy(dense)
         compress(small, TOKENS, "neurons", size, orders=orders)
         found = at_size(opened(out), out, size)
@@ -44,12 +44,12 @@ def test_a_size_is_the_model_that_is_made_for_it(made):
 
 def test_what_is_not_there_is_refused(made, tmp_path):
     dense, out = made
-    with pytest.raises(InputError, match=r"no size 0.4; the smaller sizes that it has: 0.5, 0.3"):
+    with pytest.raises(InputError, match=r"no size 0.4; the smaller sizes that it has: 0.5, 0.333333"):
         at_size(opened(out), out, 0.4)
     with pytest.raises(InputError, match="none but its own"):
         at_size(opened(out), tmp_path, 0.5)
     with pytest.raises(InputError, match="of another model"):
-        at_size(at_size(opened(out), out, 0.3), out, 0.5)
+        at_size(at_size(opened(out), out, 1 / 3), out, 0.5)
     with pytest.raises(InputError, match="plans of neurons alone"):
         nest(copy.deepcopy(dense), TOKENS, plan="auto")
     with pytest.raises(InputError, match="at 1 'd0' keeps all its neurons"):

@@ -57,7 +57,7 @@ def nest(
 
     Args:
         model, rows, report: as `inn.compress.compress` has them.
-        sizes: shares of the neurons' parameters, in (0, 1].
+        sizes: shares of the neurons' parameters, above 0 and below 1.
         plan: one that cuts neurons and makes no states.
 
     Raises `InputError` for another plan, where an MLP keeps all its neurons, and as `inn.compress.compress` does.
@@ -69,7 +69,7 @@ def nest(
         raise InputError(
             f"several sizes in one folder are for plans of neurons alone, not '{plan}'; use plan 'neurons'"
         )
-    largest, *smaller = sorted(set(sizes), reverse=True)
+    largest, *smaller = sorted({float(size) for size in sizes}, reverse=True)
     dense = copy.deepcopy(model) if smaller else model
     outcome = compress(model, rows, how, largest, report=report)
     if outcome.dense:
@@ -89,7 +89,7 @@ def nest(
 
 def save(nested: Nested, folder: Path | str) -> None:
     """Write the smaller sizes beside the model of the largest, which `inn.compress.folder.save` writes."""
-    tensors = {f"{size:g}/{path}": w.contiguous() for size, of in nested.readers.items() for path, w in of.items()}
+    tensors = {f"{size}/{path}": w.contiguous() for size, of in nested.readers.items() for path, w in of.items()}
     save_file(tensors, Path(folder) / FILE)
 
 
@@ -107,14 +107,14 @@ def at_size(model: nn.Module, folder: Path | str, size: float) -> nn.Module:
 
     Raises `InputError` for a size that the folder does not have, and for a model that is not the folder's.
     """
-    there = sizes_in(folder)
+    size, there = float(size), sizes_in(folder)
     if size not in there:
         known = ", ".join(f"{one:g}" for one in there) or "none but its own"
         raise InputError(f"'{folder}' has no size {size:g}; the smaller sizes that it has: {known}")
     places = find_blocks(model)
     groups = {places[group[0]].path: group for group in neuron_groups(model, places)}
     with _opened(folder) as file:
-        found = {path: file.get_tensor(f"{size:g}/{path}") for path in _paths(file, size)}
+        found = {path: file.get_tensor(f"{size}/{path}") for path in _paths(file, size)}
     for path, weight in found.items():
         if path not in groups or weight.shape[1] > weight_of(model, places[groups[path][0]]).shape[1]:
             raise InputError(f"the sizes in '{folder}' are of another model: this one has no such neurons at '{path}'")
@@ -134,4 +134,4 @@ def _opened(folder: Path | str) -> Any:
 
 
 def _paths(file: Any, size: float) -> list[str]:
-    return [key.partition("/")[2] for key in file.keys() if key.partition("/")[0] == f"{size:g}"]  # noqa: SIM118
+    return [key.partition("/")[2] for key in file.keys() if key.partition("/")[0] == str(size)]  # noqa: SIM118

@@ -120,12 +120,10 @@ def run(
         raise InputError("dense layers of few bits are no ordinary ones; leave out --dense, or --bits")
     if plan == CACHE and roles is not None:
         raise InputError("plan 'cache' is of keys and values; leave out --roles")
+    whole = {"--heal": heal_on, "--dense": dense, "--bits": bits, "--plan cache": plan == CACHE}
     if also:
-        _check_sizes(
-            also, keep, {"--heal": heal_on, "--dense": dense, "--bits": bits, "--stream": stream, "--roles": roles}
-        )
+        _check_sizes(also, keep, {**whole, "--stream": stream, "--roles": roles})
     if stream:
-        whole = {"--heal": heal_on, "--dense": dense, "--bits": bits, "--plan cache": plan == CACHE}
         how = _streamed(there, how, whole)
     with new_folder(Path(out)) as folder:
         made, tokenizer = open_shelved(there, folder, dtype, on) if stream else open_decoder(there, dtype, on)
