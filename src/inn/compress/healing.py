@@ -177,13 +177,14 @@ class _Healing:
             first = self._score()
             taken = time.monotonic() - began
             many = self._planned(minutes, steps, taken)
-            found = {"done": 0, "seconds": 0.0, "many": many, "first": first, "best": first, "kept": 0, "losses": []}
+            found = {"done": 0, "seconds": 0.0, "many": many, "first": first, "best": first, "kept": 0}
+            found |= {"losses": [], "scales": []}
             best = [p.detach().clone() for p in self.trained]
         else:
             best = found.pop("best_parameters")
             self._load(found)
         before, many, losses = found["seconds"], found["many"], found["losses"]
-        self.scales = found.setdefault("scales", [])
+        self.scales = found["scales"]
         total, done, saved = sum(many), found["done"], time.monotonic()
         looks = {round(total * (i + 1) / LOOKS) for i in range(LOOKS)}
 

@@ -113,8 +113,9 @@ def at_size(model: nn.Module, folder: Path | str, size: float) -> nn.Module:
         raise InputError(f"'{folder}' has no size {size:g}; the smaller sizes that it has: {known}")
     places = find_blocks(model)
     groups = {places[group[0]].path: group for group in neuron_groups(model, places)}
+    own = f"{size}/"
     with _opened(folder) as file:
-        found = {path: file.get_tensor(f"{size}/{path}") for path in _paths(file, size)}
+        found = {key.removeprefix(own): file.get_tensor(key) for key in file.keys() if key.startswith(own)}  # noqa: SIM118
     for path, weight in found.items():
         if path not in groups or weight.shape[1] > weight_of(model, places[groups[path][0]]).shape[1]:
             raise InputError(f"the sizes in '{folder}' are of another model: this one has no such neurons at '{path}'")
@@ -131,7 +132,3 @@ def _opened(folder: Path | str) -> Any:
         return safe_open(Path(folder) / FILE, framework="pt")
     except (OSError, SafetensorError) as error:
         raise InputError(f"'{Path(folder) / FILE}' cannot be read: {error}; compress the model again") from error
-
-
-def _paths(file: Any, size: float) -> list[str]:
-    return [key.partition("/")[2] for key in file.keys() if key.partition("/")[0] == str(size)]  # noqa: SIM118

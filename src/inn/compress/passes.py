@@ -82,8 +82,9 @@ class Passes:
     @cached_property
     def few(self) -> Inputs:
         """What decides on groups and ranks: all rows where neurons are told by others, else `ENOUGH` symbols."""
-        widest = max(weight_of(self.model, p).shape[1] for p in self.blocks.values())
-        return self.rows if self.cut else self._part(ENOUGH * widest)
+        if self.cut:
+            return self.rows
+        return self._part(ENOUGH * max(weight_of(self.model, p).shape[1] for p in self.blocks.values()))
 
     def _part(self, symbols: int) -> Inputs:
         """As many rows as have so many symbols, from all over the text."""
