@@ -11,7 +11,7 @@ from inn.models.generate import generate, sample
 from inn.server.conversations import Conversations, Keep, Kept
 from inn.server.draws import Draws, draw
 from inn.server.engine import Busy, Engine, Full
-from inn.server.streams import Ask, End, Piece, Text
+from inn.server.streams import CHUNK, Ask, End, Piece, Text
 from inn.system.errors import InputError
 
 COUNTS = {"recall": {"kind": "counts", "contexts": [1, 2, 3], "slots": 64}}
@@ -53,13 +53,18 @@ def test_many_streams_of_unequal_length_are_each_as_alone(model_of, kind, fields
         prompt = "".join(draw_.choices("abc xyz", k=draw_.choice([1, 3, 70, 200]) if seed % 8 == 0 else 5))
         how = [{}, {"temperature": 0.6}, {"top_p": 0.8}, {"top_k": 3, "top_p": 0.9}][seed % 4]
         wanted.append((prompt, draw_.randint(1, 40), {"seed": seed, **how}))
-    with Engine(model, streams=12, queue=40, shared=False) as engine:
-        streams = [engine.submit(asked(model, prompt, tokens, **how)) for prompt, tokens, how in wanted]
+    engine, reads = Engine(model, streams=12, queue=40, shared=False), []
+    read = engine.reading.read
+    engine.reading.read = lambda symbols, *rest, **how: reads.append(symbols.shape) or read(symbols, *rest, **how)
+    streams = [engine.submit(asked(model, prompt, tokens, **how)) for prompt, tokens, how in wanted]
+    with engine:
         found = [heard(stream) for stream in streams]
     for (prompt, tokens, how), (text, end) in zip(wanted, found, strict=True):
         assert text == alone(model, prompt, tokens, **how)
         assert (end.reason, end.read, end.written) == ("length", len(prompt), tokens)
     assert engine.steps < sum(tokens for _, tokens, _ in wanted) / 3  # they were written together
+    assert max(streams for streams, _ in reads) > 4  # and so were their prompts read, a few at a time
+    assert all(streams * symbols <= CHUNK for streams, symbols in reads)
     assert (engine.active, engine.waits, engine.rows.count) == (0, 0, 0)
 
 

@@ -20,11 +20,9 @@ from inn.nn.state import State
 from inn.server.conversations import Conversations, Keep, Kept
 from inn.server.draws import draw
 from inn.server.rows import Reading, Rows
-from inn.server.streams import Ask, Chance, End, Event, Piece, Stream, chances_of
+from inn.server.streams import CHUNK, Ask, Chance, End, Event, Piece, Stream, chances_of
 from inn.system.errors import InputError
 
-CHUNK = 64
-"""Symbols of a prompt that are read between two steps: the others wait for them no longer than for a step or two."""
 IDLE = 30.0
 """Seconds after which a thread that has nothing to do looks for conversations to forget."""
 Told = tuple[Stream, Event]
@@ -188,20 +186,63 @@ class Engine:
                 stream.decoder, stream.continued = kept.decoder, True
 
     def _read(self) -> None:
-        """Read a little of one prompt: of the one that has waited longest since it was last read."""
-        if not self._readers:
-            return
-        stream = self._readers.popleft()
+        """Read a little of some prompts, and begin to write where there is no more to read."""
+        streams = self._alike()
+        for stream in streams:
+            self._readers.remove(stream)
         try:
-            if not self._read_some(stream):
-                self._readers.append(stream)
-                return
-            assert stream.logits is not None
-            reason = self._write([stream], stream.logits[None])[0] if stream.ask.tokens else ("length", "")
-        except Exception as error:  # of this stream alone
-            known = isinstance(error, InputError)
-            self._end(stream, "refused" if known else "error", str(error) if known else _broken(error))
+            self._read_some(streams)
+        except Exception as error:  # of these streams alone
+            for stream in streams:
+                self._spoil(stream, error)
             return
+        for stream in streams:
+            if stream.next:
+                self._readers.append(stream)
+                continue
+            try:
+                self._begin(stream)
+            except Exception as error:  # of this one alone
+                self._spoil(stream, error)
+
+    def _alike(self) -> list[Stream]:
+        """The stream that has waited longest since it was last read, and others that have as many symbols to read."""
+        found: list[Stream] = []
+        for stream in self._readers:
+            same = not found or stream.kind == found[0].kind
+            if same and (not found or (len(found) + 1) * len(stream.next) <= CHUNK):
+                found.append(stream)
+        return found
+
+    def _read_some(self, streams: list[Stream]) -> None:
+        """Read the next symbols of streams that are alike."""
+        parts = [stream.next for stream in streams]
+        if not streams or not parts[0]:  # a conversation goes on as it was left
+            return
+        own = streams[0].pending is not None
+        found, states = self.reading.read(torch.tensor(parts), [s.state for s in streams], remember=not own)
+        for stream, part, logits, state in zip(streams, parts, found.cpu(), states, strict=True):
+            ask, before = stream.ask, stream.logits
+            stream.state, stream.logits = state, logits[-1].clone()
+            if own:
+                stream.pending = None
+                continue
+            silent = max(0, ask.silent - stream.at)
+            if ask.score:
+                rows = logits[:-1] if before is None else torch.cat((before[None], logits[:-1]))
+                told = chances_of(rows, part[len(part) - len(rows) :], ask.top or 0)
+                first = [Chance(part[0], None, {})] if before is None else []
+                self._told.append((stream, Piece("", tuple([*first, *told][silent:]))))
+            for symbol in part[silent:]:
+                stream.decoder.feed(symbol)
+            stream.at += len(part)
+            self.read += len(part)
+
+    def _begin(self, stream: Stream) -> None:
+        """Write the first symbol after a prompt."""
+        if stream.logits is None:
+            raise InputError("there is nothing to go on from; give a prompt")
+        reason = self._write([stream], stream.logits[None])[0] if stream.ask.tokens else ("length", "")
         if reason is not None:
             self._end(stream, *reason, state=stream.state)
             return
@@ -210,32 +251,10 @@ class Engine:
         self._writers.append(stream)
         stream.state = stream.logits = None
 
-    def _read_some(self, stream: Stream) -> bool:
-        """Read the next symbols; whether there are no more."""
-        prompt, ask = stream.ask.prompt, stream.ask
-        if stream.pending is not None:
-            logits, stream.state = self.reading.read(torch.tensor([stream.pending]), stream.state, remember=False)
-            stream.pending, stream.logits = None, logits[-1].cpu()
-        if stream.at == len(prompt):
-            if stream.logits is None:
-                raise InputError("there is nothing to go on from; give a prompt")
-            return True
-        part = prompt[stream.at : stream.at + CHUNK]
-        before = stream.logits
-        logits, stream.state = self.reading.read(torch.tensor(part), stream.state)
-        logits = logits.cpu()
-        if ask.score:
-            rows = logits[:-1] if before is None else torch.cat((before[None], logits[:-1]))
-            told = chances_of(rows, part[len(part) - len(rows) :], ask.top or 0)
-            first = [Chance(part[0], None, {})] if before is None else []
-            silent = max(0, ask.silent - stream.at)
-            self._told.append((stream, Piece("", tuple([*first, *told][silent:]))))
-        for symbol in part[max(0, ask.silent - stream.at) :]:
-            stream.decoder.feed(symbol)
-        stream.logits = logits[-1].clone()
-        stream.at += len(part)
-        self.read += len(part)
-        return stream.at == len(prompt)
+    def _spoil(self, stream: Stream, error: Exception) -> None:
+        """End a stream that cannot be read."""
+        known = isinstance(error, InputError)
+        self._end(stream, "refused" if known else "error", str(error) if known else _broken(error))
 
     def _step(self) -> None:
         """Write one symbol of every stream."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ class Reading:
             Else each stream begins with a copy of them and remembers what it reads itself. Models without tables have
             nothing to share.
 
-    Example: ``logits, state = Reading(model, shared=False).read(torch.tensor([1, 2, 3]), None)``
+    Example: ``logits, states = Reading(model, shared=False).read(torch.tensor([[1, 2, 3]]), [None])``
     """
 
     def __init__(self, model: SequenceModel, shared: bool):
@@ -36,16 +38,20 @@ class Reading:
         """Bytes that a stream takes."""
 
     @torch.no_grad()
-    def read(self, symbols: Tensor, state: State | None = None, remember: bool = True) -> tuple[Tensor, State]:
-        """Read some symbols `[T]` of one stream: logits `[T, V]` and the state after them; the one given is used up.
+    def read(
+        self, symbols: Tensor, states: Sequence[State | None], remember: bool = True
+    ) -> tuple[Tensor, list[State]]:
+        """Read some symbols of streams `[B, T]`: logits `[B, T, V]`, and their states; those given are used up.
 
-        `state`: None for a stream that has read nothing.
+        `states`: of each stream; None for one that has read nothing.
         """
-        state = self.first.clone() if state is None else state
-        tokens = symbols[None].to(self.device)
-        found, given = self._recalled(tokens, state, remember)
-        logits, after = self.model(tokens, given, **found)
-        return logits[0], self._with_tables(after, state)
+        given = [self.first if state is None else state for state in states]
+        state = given[0].concat_batch(*given[1:]) if len(given) > 1 or states[0] is None else given[0]
+        tokens = symbols.to(self.device)
+        found, known = self._recalled(tokens, state, remember)
+        logits, after = self.model(tokens, known, **found)
+        after = self._with_tables(after, state)
+        return logits, [after] if len(given) == 1 else [after.select_batch([row]) for row in range(len(given))]
 
     @torch.no_grad()
     def step(self, tokens: Tensor, rows: Rows) -> Tensor:

@@ -14,6 +14,9 @@ from inn.data.base import Decoder, Vocabulary
 from inn.nn.state import State
 from inn.server.draws import Draws
 
+CHUNK = 64
+"""Symbols of prompts that are read between two steps: the others wait for them no longer than for a step or two."""
+
 
 @dataclass
 class Ask:
@@ -165,6 +168,16 @@ class Stream:
     def __post_init__(self) -> None:
         self.decoder: Decoder = self.vocabulary.decoder()
         self.text = Text(self.ask.stop)
+
+    @property
+    def next(self) -> Sequence[int]:
+        """What it reads next: the symbol that it wrote last, or the next ones of its prompt; nothing at the end."""
+        return self.ask.prompt[self.at : self.at + CHUNK] if self.pending is None else [self.pending]
+
+    @property
+    def kind(self) -> tuple[bool, int]:
+        """What streams that are read together have alike: whether that is their prompts, and how much it is."""
+        return self.pending is None, len(self.next)
 
 
 def chances_of(logits: Tensor, symbols: Sequence[int], top: int) -> list[Chance]:
