@@ -9,12 +9,13 @@ import transformers
 
 from inn.compress import PLANS, compress, folder
 from inn.compress.allocate import spread
-from inn.compress.neurons import fitted, ranking
+from inn.compress.neurons import fitted, members, ranking
 from inn.compress.neurons_layers import widths_of
 from inn.compress.run import coverage
 from inn.system.errors import InputError
 
 from .conftest import TOKENS, llama
+from .families import tiny
 
 
 def lost(weight, moment, kept):
@@ -38,6 +39,68 @@ def test_neurons_go_in_the_order_in_which_they_cost_the_least(together, monkeypa
     three = lost(weight, x.T @ x, found.order[:3].sort().values)
     all_ = [lost(weight, x.T @ x, torch.tensor(kept)) for kept in combinations(range(6), 3)]
     assert three <= sorted(all_)[len(all_) // 4]
+
+
+def test_heads_go_whole_and_the_cheapest_first():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 8, dtype=torch.double, generator=generator)
+    x = torch.randn(40, 8, dtype=torch.double, generator=generator) @ torch.rand(8, 8, dtype=torch.double)
+    found = ranking(weight, x.T @ x, 0.0, units=4)
+    left = list(range(4))
+    for last in range(3, 0, -1):
+
+        def without(j, left=left):
+            return lost(weight, x.T @ x, members(torch.tensor([i for i in left if i != j]), 2))
+
+        gone = min(left, key=without)
+        assert found.order[last] == gone
+        whole = lost(weight, x.T @ x, members(torch.tensor(left), 2))
+        assert found.energies[last] == pytest.approx(without(gone) - whole, rel=1e-6)
+        left.remove(gone)
+
+
+LOSE_HEADS = {"Llama", "Qwen2", "Qwen3", "Mistral", "Gemma2", "Phi", "BertLMHeadModel"}
+"""The architectures of those below whose attention computes with fewer heads; all but BERT say so by head_dim."""
+
+
+@pytest.mark.parametrize("family", [*sorted(LOSE_HEADS), "OPT", "GPT2LMHeadModel", "Phi3", "Olmo2"])
+def test_heads_are_cut_where_attention_computes_without_them(family, tmp_path):
+    small = tiny(family)
+    before, attention = small(TOKENS).logits, {n: p.clone() for n, p in small.named_parameters() if "att" in n}
+    plan = replace(PLANS["heads"], neurons=False)
+    if family not in LOSE_HEADS:
+        with pytest.raises(InputError, match="nor attention whose heads can be: q, k, v and o"):
+            compress(small, TOKENS, plan, 0.5)
+        assert all(torch.equal(p, attention[name]) for name, p in small.named_parameters() if name in attention)
+        return
+    with torch.no_grad():  # nobody hears one head of each layer: that one goes, and nothing changes
+        for name, p in small.named_parameters():
+            if name.endswith(("o_proj.weight", "self_attn.dense.weight", "attention.output.dense.weight")):
+                p[:, : p.shape[1] // 2] = 0
+    before = small(TOKENS).logits
+    outcome = compress(small, TOKENS, plan, 0.5)
+    assert [group[0].role for group, _ in outcome.neurons] == ["o"] * 2
+    assert max(outcome.lost.values()) < 1e-9
+    after = small(TOKENS).logits
+    assert torch.allclose(after, before, atol=1e-5)
+    cache = small(TOKENS[:, :-1], use_cache=True).past_key_values
+    assert cache.layers[0].keys.shape[1] == (2 if family in ("Phi", "BertLMHeadModel") else 1)
+    assert torch.allclose(small(TOKENS[:, -1:], past_key_values=cache).logits[:, 0], after[:, -1], atol=1e-5)
+    folder.save(small, tmp_path / "one")
+    assert ("quantization_config" in (tmp_path / "one/config.json").read_text()) == (family == "BertLMHeadModel")
+    assert torch.equal(type(small).from_pretrained(tmp_path / "one").eval()(TOKENS).logits, after)
+
+
+def test_neurons_and_heads_compete_for_one_budget(small):
+    whole = sum(p.numel() for p in small.model.layers.parameters() if p.ndim > 1)
+    with torch.no_grad():
+        small.model.layers[1].self_attn.o_proj.weight[:, :16] = 0  # of this head nobody hears anything
+    outcome = compress(small, TOKENS, replace(PLANS["heads"], allocate="energy"), 0.7)
+    left = sum(p.numel() for p in small.model.layers.parameters() if p.ndim > 1)
+    assert 0.6 < left / whole <= 0.7
+    assert [(group[0].layer, kept) for group, kept in outcome.neurons if group[0].role == "o"] == [(1, 1)]
+    before = small(TOKENS).logits
+    assert torch.allclose(folder.merge(small)(TOKENS).logits, before, atol=1e-5)  # heads are added that say nothing
 
 
 def test_neurons_that_others_tell_of_cost_nothing():

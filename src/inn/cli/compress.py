@@ -17,7 +17,7 @@ from inn.system.errors import InputError
 
 USAGE = (
     "inn compress MODEL --calibrate FILE --out DIR [--keep 0.8] "
-    "[--plan auto|neurons|svd-llm|basis-sharing|qkv-ug-d|...] | RUN --spikes K --out DIR"
+    "[--plan auto|neurons|heads|svd-llm|basis-sharing|qkv-ug-d|...] | RUN --spikes K --out DIR"
 )
 
 
@@ -263,9 +263,9 @@ def _print(found: dict[str, Any]) -> None:
     together = sum(len(group["blocks"]) > 1 for group in found["groups"])
     blocks = sum(len(group["blocks"]) for group in found["groups"])
     dense = f", {len(found['left_dense'])} left dense" if found["left_dense"] else ""
-    if found["neurons"]:
-        kept = [group["kept"] for group in found["neurons"]]
-        tell.print(f"{len(kept)} MLPs with fewer neurons, from {min(kept):,} to {max(kept):,}", soft_wrap=True)
+    for reader, what in (("d", "MLPs with fewer neurons"), ("o", "layers with fewer heads")):
+        if kept := [group["kept"] for group in found["neurons"] if group["blocks"][0].startswith(reader)]:
+            tell.print(f"{len(kept)} {what}, from {min(kept):,} to {max(kept):,}", soft_wrap=True)
     tell.print(
         f"{blocks} projections in {len(found['groups'])} groups, {together} of them shared{dense}; {scored}",
         soft_wrap=True,

@@ -65,7 +65,7 @@ def nest(
     Example: ``save(nest(model, rows), folder)``; later ``at_size(model, folder, 0.5)`` of the opened model.
     """
     how = named_plan(plan) if isinstance(plan, str) else plan
-    if not how.neurons or how.topology != "none":
+    if not how.neurons or how.heads or how.topology != "none":
         raise InputError(
             f"several sizes in one folder are for plans of neurons alone, not '{plan}'; use plan 'neurons'"
         )

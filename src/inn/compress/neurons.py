@@ -55,13 +55,15 @@ class Kept:
 
 
 @torch.no_grad()
-def ranking(weight: Tensor, moment: Tensor, ridge: float = RIDGE) -> Ranking:
+def ranking(weight: Tensor, moment: Tensor, ridge: float = RIDGE, units: int | None = None) -> Ranking:
     """The order in which neurons are worth keeping, found by dropping those that cost the least again and again.
 
     Args:
         weight: `[m, n]`, of the map that reads the neurons; its rows in units in which errors count alike.
         moment: `[n, n]`, of the neurons on a text.
         ridge: of the moment's mean diagonal.
+        units: so many groups of adjacent neurons, as large as each other, that stay or go as one (heads); each neuron
+            by itself when None.
 
     Energies are those of the map that is fitted anew each time, made falling: a neuron that is cheap only once another
     has gone is worth as much as that one.
@@ -71,6 +73,8 @@ def ranking(weight: Tensor, moment: Tensor, ridge: float = RIDGE) -> Ranking:
     ([0, 2, 1], [9.0, 4.0, 1.0])
     """
     w, inverse = weight.double().clone(), torch.linalg.inv(_ridged(moment.double(), ridge))
+    if units is not None and units < len(moment):
+        return _ranking_of(units, w, inverse)
     left = torch.arange(len(moment), device=moment.device)
     gone: list[Tensor] = []
     costs: list[Tensor] = []
@@ -107,6 +111,35 @@ def fitted(weight: Tensor, moment: Tensor, kept: Tensor, ridge: float = RIDGE) -
     """
     ridged = _ridged(moment.double(), ridge)[kept]
     return torch.linalg.solve(ridged[:, kept], ridged @ weight.double().T).T
+
+
+def members(units: Tensor, size: int) -> Tensor:
+    """The neurons of some units of `size` adjacent ones: `[k]` int64 -> `[k size]`.
+
+    >>> members(torch.tensor([2, 0]), 2).tolist()
+    [4, 5, 0, 1]
+    """
+    return (units[:, None] * size + torch.arange(size, device=units.device)).flatten()
+
+
+def _ranking_of(units: int, w: Tensor, inverse: Tensor) -> Ranking:
+    """`ranking` of groups of adjacent neurons, one by one: what S costs is the trace of W_S (P_SS)^-1 W_S^T."""
+    size = w.shape[1] // units
+    gone: list[int] = []
+    costs: list[float] = []
+    for _ in range(units):
+        cost: dict[int, float] = {}
+        for unit in sorted({*range(units)} - {*gone}):
+            at = slice(unit * size, (unit + 1) * size)
+            cost[unit] = float((torch.linalg.solve(inverse[at, at], w[:, at].T) * w[:, at].T).sum())
+        least = min(cost, key=lambda unit: cost[unit])
+        gone.append(least)
+        costs.append(cost[least])
+        at = slice(least * size, (least + 1) * size)
+        tied = torch.linalg.solve(inverse[at, at], inverse[at])
+        w, inverse = w - w[:, at] @ tied, inverse - inverse[:, at] @ tied
+    energies = torch.tensor(costs, dtype=torch.float64).cummax(0).values.flip(0).clamp(min=0)
+    return Ranking(torch.tensor(gone[::-1]), energies)
 
 
 def _cheapest(w: Tensor, inverse: Tensor, bound: float) -> tuple[Tensor, Tensor]:

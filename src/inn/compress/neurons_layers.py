@@ -1,4 +1,4 @@
-"""Which neurons the layers of a decoder have, and the same layers with fewer of them.
+"""Which neurons the layers of a model have, and the same layers with fewer of them, or fewer heads.
 
 The neurons of an MLP are the numbers that its up projection (and gate) write and its down projection reads. Without
 some of them all three are ordinary layers, narrower. Where all layers have as many, the model is an ordinary one of its
@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, bias_of, layers_of, parts, rows_of_weight, weight_of
+from inn.compress.neurons import members
 from inn.compress.replace import put_dense
 from inn.compress.topologies import Block, BlockGroup
 from inn.system.errors import InputError
 
 READS, WRITES = "d", "ug"
+HEARS = "o"
+"""What reads the heads of attention."""
 _WIDTHS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 """What configurations call the number of neurons of a layer."""
 
@@ -49,21 +52,29 @@ def neuron_groups(model: nn.Module, blocks: Mapping[Block, Projection]) -> list[
 
 
 @torch.no_grad()
-def narrow(model: nn.Module, group: Sequence[Projection], kept: Tensor, weight: Tensor) -> None:
-    """Put narrower layers in the place of an MLP's, in place.
+def narrow(
+    model: nn.Module, group: Sequence[Projection], kept: Tensor, weight: Tensor, units: int | None = None
+) -> None:
+    """Put narrower layers in the place of an MLP's, or of attention's, in place.
 
     Args:
         model: the model.
-        group: where the projections are, as `neuron_groups` has them: the reader, then the writers.
-        kept: `[k]` int64, the neurons that stay.
-        weight: `[m, k]`, what reads them from now on.
+        group: where the projections are: the reader, then the writers.
+        kept: `[k]` int64, the units that stay: neurons, or heads.
+        weight: what reads them from now on, `[m, k]` for neurons.
+        units: how many there are, each of so many adjacent rows of a writer; None: as many as the reader has columns.
     """
     reader, *writers = group
+    units = weight_of(model, reader).shape[1] if units is None else units
+
+    def left(of: Tensor) -> Tensor:
+        return of[members(kept, len(of) // units)]
+
     for path in dict.fromkeys(w.path for w in writers):
         mine = [w for w in writers if w.path == path]  # gate and up may be one layer
         biases = [bias_of(model, w) for w in mine]
-        bias = None if biases[0] is None else torch.cat([b[kept] for b in biases if b is not None])
-        _narrower(model, path, torch.cat([weight_of(model, w)[kept] for w in mine]), bias)
+        bias = None if biases[0] is None else torch.cat([left(b) for b in biases if b is not None])
+        _narrower(model, path, torch.cat([left(weight_of(model, w)) for w in mine]), bias)
     _narrower(model, reader.path, weight.to(weight_of(model, reader)), bias_of(model, reader))
 
 
@@ -110,27 +121,49 @@ def level(model: nn.Module) -> None:
 
 
 def declare(model: nn.Module) -> bool:
-    """Have the configuration say how many neurons the layers have, where all have as many; whether that is so.
+    """Have the configuration say how many neurons and heads the layers have, where all have as many; whether it can.
 
     A model that was narrowed is then an ordinary one of its architecture.
     """
-    readers = [name for name in widths_of(model) if _letter(model, name) == READS]
-    widths = {rows_of_weight(model.get_submodule(name)).shape[1] for name in readers}
     its: Any = getattr(model, "config", None)
     config = copy.deepcopy(its)
     text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
-    field = next((name for name in _WIDTHS if hasattr(text, name)), None)
-    if len(widths) != 1 or field is None:
+    fields = _fields(model, text)
+    for name, value in fields.items():
+        setattr(text, name, value)
+    if not fields:
         return False
-    setattr(text, field, *widths)
     with torch.device("meta"):
         twin = type(model)(config)
     if [(n, p.shape) for n, p in twin.named_parameters()] != [(n, p.shape) for n, p in model.named_parameters()]:
         return False
-    setattr(its.get_text_config(decoder=True) if text is not config else its, field, *widths)
+    for name, value in fields.items():
+        setattr(its.get_text_config(decoder=True) if text is not config else its, name, value)
     for module in model.modules():
         module.__dict__.pop("narrowed", None)
     return True
+
+
+def _fields(model: nn.Module, text: Any) -> dict[str, int]:
+    """What a configuration has to say of a model that was narrowed; empty where it cannot say it."""
+    found: dict[str, int] = {}
+    widths: dict[str, set[int]] = {}
+    for name in widths_of(model):
+        widths.setdefault(_letter(model, name), set()).add(rows_of_weight(model.get_submodule(name)).shape[1])
+    for letter, sizes in ((letter, sizes) for letter, sizes in widths.items() if letter in (READS, HEARS)):
+        field = next((name for name in _WIDTHS if hasattr(text, name)), None)
+        if len(sizes) != 1 or (letter == READS and field is None):
+            return {}
+        if letter == READS:
+            found[str(field)] = min(sizes)
+            continue
+        size, heads = getattr(text, "head_dim", None), text.num_attention_heads
+        if not size:
+            return {}
+        found["num_attention_heads"] = min(sizes) // size
+        if (shared := getattr(text, "num_key_value_heads", None)) is not None:
+            found["num_key_value_heads"] = min(sizes) // size * shared // heads
+    return found
 
 
 def _narrower(model: nn.Module, path: str, weight: Tensor, bias: Tensor | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from inn.compress.blocks import Projection, weight_of
 from inn.compress.calibrate import Moments, Stream, importances, weight_importances
 from inn.compress.following import Following, Read, stages
 from inn.compress.inputs import Inputs
-from inn.compress.neurons import Kept, fitted, ranking
+from inn.compress.neurons import Kept, fitted, members, ranking
 from inn.compress.plans import CompressionPlan
 from inn.compress.search import merged, price
 from inn.compress.shelf import hold
@@ -57,7 +57,7 @@ class Passes:
     """A compression under way: what errors are measured by, and passes over the layers.
 
     `order` says when each block reads, within its layer (`Stream.order`); of the groups in `cut` the first block reads
-    neurons that are to become fewer, and the others write them.
+    units that are to become fewer, so many as there stands, and the others write them.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Passes:
         blocks: Mapping[Block, Projection],
         order: Mapping[Block, int],
         report: StageReport,
-        cut: Collection[BlockGroup] = (),
+        cut: Mapping[BlockGroup, int] = MappingProxyType({}),
     ):
         self.model, self.rows, self.plan, self.blocks, self.report = model, rows, plan, blocks, report
         self.order, self.cut = order, cut
@@ -96,10 +96,9 @@ class Passes:
         shapes = [self.shapes(group) for group in groups]
         cut = {i for i, group in enumerate(groups) if group in self.cut}
         if self.plan.allocate == "even":
-            even = [round(keep * s[0][1]) if i in cut else rank_for(keep, s) for i, s in enumerate(shapes)]
-            return [
-                None if i in cut and rank == s[0][1] else max(1, rank) for i, (rank, s) in enumerate(zip(even, shapes))
-            ]
+            most = [self.cut.get(group) for group in groups]
+            even = [rank_for(keep, s) if units is None else round(keep * units) for units, s in zip(most, shapes)]
+            return [None if rank == units else max(1, rank) for rank, units in zip(even, most)]
         return spread(self.spectra(groups), shapes, keep, units=cut)
 
     def spectra(self, groups: Sequence[BlockGroup]) -> list[Tensor]:
@@ -107,7 +106,7 @@ class Passes:
         new = [group for group in groups if group not in self.known]
         for i, found in self.sections(new, "energies", self.few):
             if new[i] in self.cut:
-                best = ranking(found.weights[0], found.moments[0])
+                best = ranking(found.weights[0], found.moments[0], units=self.cut[new[i]])
                 self.orders[new[i]], self.known[new[i]] = best.order, best.energies
             else:
                 self.known[new[i]] = energies(found.weights, found.moments)
@@ -251,13 +250,14 @@ class Passes:
         return refit(states, found.weights, found.moments) if again else states
 
     def _kept(self, group: BlockGroup, found: Weighed, number: int) -> tuple[Kept, list[float]]:
-        """The neurons that an MLP keeps, what reads them, and the share of its output energy that is lost."""
+        """The units that an MLP or attention keeps, what reads them, and the share of its output energy lost."""
         (weight,), (moment,), (scale,) = found.weights, found.moments, found.scales
         if group not in self.orders:
-            self.orders[group] = ranking(weight, moment).order
+            self.orders[group] = ranking(weight, moment, units=self.cut[group]).order
         kept = self.orders[group][:number]
-        fit = fitted(weight, moment, kept)
-        gap = weight.index_add(1, kept, fit, alpha=-1)
+        columns = members(kept, weight.shape[1] // self.cut[group])
+        fit = fitted(weight, moment, columns)
+        gap = weight.index_add(1, columns, fit, alpha=-1)
         whole = energy(weight, moment)
         return Kept(kept, fit / scale), [energy(gap, moment) / whole if whole > 0 else 0.0] * len(group)
 

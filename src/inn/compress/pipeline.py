@@ -238,6 +238,8 @@ def _streamed(there: Path, plan: CompressionPlan, whole: Mapping[str, Any]) -> C
         raise InputError(f"--stream reads a folder's safetensors, and '{there}' is a file; leave --stream out")
     for name in (name for name, given in whole.items() if given):
         raise InputError(f"{name} takes the whole model at once, which --stream never holds; leave one of them out")
+    if plan.heads:
+        raise InputError("whether heads can be cut is tried on a model in memory; leave --stream out, or --plan heads")
     if plan.weigh == "gradients":
         raise InputError(
             "this plan weighs by gradients of the whole model, which --stream never holds; use --plan svd-llm"

@@ -32,6 +32,8 @@ class CompressionPlan:
             code has 1.5); None replaces all.
         neurons: whether MLPs lose neurons, in place of their weights' ranks: the ones that cost the least, the
             projection that reads the others fitted anew (`inn.compress.neurons`).
+        heads: whether attention loses heads so, in place of its weights' ranks: keys and values with all queries that
+            hear them (`inn.compress.heads`).
     """
 
     topology: str = "search"
@@ -42,11 +44,13 @@ class CompressionPlan:
     gate: float | None = None
     balance: bool = True
     neurons: bool = False
+    heads: bool = False
 
 
 PLANS = {
     "auto": CompressionPlan("svd-llm", "fisher", refit=False, balance=False, neurons=True),
     "neurons": CompressionPlan("none", "moments", allocate="even", balance=False, neurons=True),
+    "heads": CompressionPlan("none", "moments", allocate="even", balance=False, neurons=True, heads=True),
     "groups": CompressionPlan(),
     **{
         name: CompressionPlan(topology, weigh, refit=False, allocate="even", sequential="no", balance=False)

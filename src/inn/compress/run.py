@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from inn.compress.blocks import Projection, find_blocks, left_out, weight_of
 from inn.compress.calibrate import Stream
+from inn.compress.heads import head_groups
 from inn.compress.inputs import Inputs, Rows, check_rows
 from inn.compress.neurons import Kept
 from inn.compress.neurons_layers import narrow, neuron_groups
@@ -53,10 +54,10 @@ class Outcome:
 
     Attributes:
         groups: the groups that were compressed, with their ranks.
-        neurons: the MLPs that lost neurons, and how many they kept.
+        neurons: the MLPs that lost neurons, and attention that lost heads, and how many they kept.
         lost: the share of output energy that each block lost on the text.
         dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
-        orders: of these MLPs the neurons, the most needed first: `[n]` int64, their numbers in the dense model.
+        orders: of these the neurons or heads, the most needed first: `[n]` int64, their numbers in the dense model.
         coverage: what was to be compressed, and what was left out.
     """
 
@@ -137,12 +138,12 @@ def coverage(
 
 @dataclass(frozen=True)
 class _Planned:
-    """What is to be done to a model: MLPs to `cut`, and groups, still to be searched for where they are None."""
+    """What is to be done to a model: MLPs and attention to `cut`, of so many units, and groups; None: searched for."""
 
     plan: CompressionPlan
     blocks: dict[Block, Projection]
     order: dict[Block, int]
-    cut: list[BlockGroup]
+    cut: dict[BlockGroup, int]
     groups: list[BlockGroup] | None
     coverage: Coverage
 
@@ -162,7 +163,12 @@ def _planned(
         lookup("projection", role, dict.fromkeys(known))
     order = Stream(model, rows[:1]).order(blocks)
     there = [block for block in order if block.role in wanted]  # what is never called as a layer is taken by name only
-    cut = neuron_groups(model, {block: blocks[block] for block in there}) if how.neurons else []
+    named = {block: blocks[block] for block in there}
+    cut: dict[BlockGroup, int] = {}
+    if how.neurons:
+        cut |= {group: weight_of(model, blocks[group[0]]).shape[1] for group in neuron_groups(model, named)}
+    if how.heads:
+        cut |= head_groups(model, named, rows)
     whole = {block for group in cut for block in group}
     there = [block for block in there if block not in whole]
     groups: list[BlockGroup] | None = None
@@ -175,7 +181,8 @@ def _planned(
     if not mine and how.topology == "none":
         raise InputError(
             f"of {type(model).__name__} no MLP is compressed whose neurons can be cut: projections u (g) and d, with "
-            f"nothing trained between them; the projections are {', '.join(wanted)}; use another plan, or more roles"
+            f"nothing trained between them{' (nor attention whose heads can be: q, k, v and o)' if how.heads else ''}; "
+            f"the projections are {', '.join(wanted)}; use another plan, or more roles"
         )
     if not mine:
         raise InputError(
@@ -218,7 +225,7 @@ def _compress(
                 outcome.neurons.append((group, len(states.neurons)))
                 outcome.orders[group] = passes.orders[group]
                 outcome.lost.update(zip(group, shares, strict=True))
-                narrow(model, [blocks[b] for b in group], states.neurons, states.weight)
+                narrow(model, [blocks[b] for b in group], states.neurons, states.weight, planned.cut[group])
             else:
                 outcome.dense += group
                 for block, weight in zip(group, states):  # of an MLP that keeps its neurons, what reads them
