@@ -9,6 +9,7 @@ import transformers
 
 from inn.compress import PLANS, compress, folder
 from inn.compress.allocate import spread
+from inn.compress.blocks import find_blocks, weight_of
 from inn.compress.neurons import fitted, members, ranking
 from inn.compress.neurons_layers import widths_of
 from inn.compress.run import coverage
@@ -114,6 +115,20 @@ def test_neurons_that_others_tell_of_cost_nothing():
     assert [kept for _, kept in outcome.neurons] == [24] * 4
     assert torch.allclose(small(TOKENS).logits, before, atol=1e-3)
     assert max(outcome.lost.values()) < 3e-4
+
+
+@torch.no_grad()
+def test_neurons_that_nobody_reads_go_and_nothing_changes(model):
+    if type(model).__name__ == "MambaForCausalLM":
+        return
+    blocks = find_blocks(model)
+    for block, place in blocks.items():
+        if block.role == "d":
+            weight = weight_of(model, place)
+            weight[:, : weight.shape[1] // 2] = 0
+    before = model(TOKENS).logits
+    compress(model, TOKENS, "neurons", 0.5)
+    assert torch.allclose(model(TOKENS).logits, before, atol=1e-5)
 
 
 def test_as_many_in_every_layer_is_an_ordinary_model(model, tmp_path):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, find_blocks
+from inn.compress.blocks import Projection, find_blocks, weight_of
 from inn.compress.calibrate import Stream, check_finite, product
 from inn.compress.inputs import Inputs, Rows
 from inn.compress.pointwise import is_pointwise
@@ -70,11 +70,15 @@ class Following:
         self._before: list[Tensor] = []
         """The inputs of the dense layer `at`."""
         self._read: list[dict[str, Tensor]] = []
-        """What its blocks read, by path."""
+        """What its blocks read, by path, but for the last of them that add: they make up for all there is."""
         self._after = list(self.stream.batches)
         """Its outputs."""
         self._adding: list[str] = []
         """The paths of its blocks that add to its input, in their order."""
+        self._last: list[tuple[Tensor, Tensor]] = []
+        """What the last of them was read to be given, and what the layer made of that."""
+        self._change: Tensor | None = None
+        """By how much that block's weight has changed since, `[m, n]`; None where that alone does not tell."""
         self._kept: dict[int, nn.Module] = {}
         self._adds = {block: p for block, p in find_blocks(model).items() if _adds(model, block, p)}
 
@@ -83,18 +87,37 @@ class Following:
         """Go on to the input of a layer, none of its own blocks replaced yet but by groups of earlier layers."""
         while self.at < layer:
             if self.at >= 0:
-                self.stream.batches = self.stream.run(self.at)
+                self.stream.batches = self._output()
             self.at += 1
+            self._last, self._change = [], None
             adds = set(self.stream.paths(self._adds, self.at).values())
             paths = adds | set(self.stream.paths(self.blocks, self.at).values())
             dense = self._kept.pop(self.at, None)
             self._before, self._after, self._read = self._after, [], []
             for x in self._before:
                 seen, y = self.stream.watched(self.at, x, paths, dense)
+                read = _by_reader(seen)
+                if not self._after:
+                    self._adding = _adding(dense or self.stream.layers[self.at], adds, x, read, y)
                 self._after.append(y)
-                self._read.append(_by_reader(seen))
-            module = dense or self.stream.layers[self.at]
-            self._adding = _adding(module, adds, self._before[0], self._read[0], self._after[0])
+                self._read.append({path: t for path, t in read.items() if path not in self._adding[-1:]})
+
+    def _output(self) -> list[Tensor]:
+        """What the layer `at` makes of the text by now; it is run again only where its last block does not tell."""
+        if self._change is None or len(self._last) < len(self.stream.batches):
+            return self.stream.run(self.at)
+        change = self._change.to(self._last[0][0])
+        return [y + nn.functional.linear(read, change).view_as(y) for read, y in self._last]
+
+    def becomes(self, block: Block, weight: Tensor) -> None:
+        """Tell what the weight of a block amounts to from now on, if it alone of all that was read last has changed.
+
+        Args:
+            block: still dense. Where it is the last that adds to its layer's input, the layer's output follows from it.
+            weight: `[m, n]`; of a block that reads neurons zeros for those that are gone.
+        """
+        if block.layer == self.at and self._last:
+            self._change = weight - weight_of(self.stream.model, self.blocks[block])
 
     @torch.no_grad()
     def read(self, group: Iterable[Block]) -> dict[Block, Read]:
@@ -109,6 +132,7 @@ class Following:
             if paths[layer] and layer not in self._kept:
                 self._kept[layer] = copy.deepcopy(self.stream.layers[layer])
         final = self._adding[-1] if self._adding and self._adding[-1] in paths[self.at].values() else None
+        self._last, self._change = [], None
         sums: dict[tuple[int, str], Read] = {}
         first: dict[tuple[int, str], str] = {}
         for x, was, y, new in zip(self._before, self._read, self._after, self.stream.batches, strict=True):
@@ -123,10 +147,11 @@ class Following:
                 now = _by_reader(seen)
                 for one in seen:
                     path = one.readers[0]
-                    if not (_aligned(now.get(path), new) and _aligned(was.get(path), old)):
-                        found = _read(one.tensor, one.tensor)  # not a row for every symbol: nothing to compare by
-                    elif here and path == final:
+                    if here and path == final:
                         found = _read(one.tensor, one.tensor, y - new)
+                        self._last.append((one.tensor, new))
+                    elif not (_aligned(now.get(path), new) and _aligned(was.get(path), old)):
+                        found = _read(one.tensor, one.tensor)  # not a row for every symbol: nothing to compare by
                     elif here and final is None and path in self._adding[:1]:  # one of both makes up for it, not twice
                         found = _read(one.tensor, was[path], x - start)
                     else:

@@ -71,7 +71,7 @@ def narrow(
         return of[members(kept, len(of) // units)]
 
     for path in dict.fromkeys(w.path for w in writers):
-        mine = [w for w in writers if w.path == path]  # gate and up may be one layer
+        mine = sorted((w for w in writers if w.path == path), key=lambda w: w.first)  # gate and up may be one layer
         biases = [bias_of(model, w) for w in mine]
         bias = None if biases[0] is None else torch.cat([left(b) for b in biases if b is not None])
         _narrower(model, path, torch.cat([left(weight_of(model, w)) for w in mine]), bias)

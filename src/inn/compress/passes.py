@@ -78,6 +78,8 @@ class Passes:
             found = importances if plan.weigh == "fisher" else weight_importances
             self.minded = found(model, self._part(GRADED), blocks, lambda done, of: report("gradients", done, of))
         self.known: dict[BlockGroup, Tensor] = {}
+        self._tell: Callable[[Block, Tensor], None] | None = None
+        """Who wants to know what a group alone in its stage becomes."""
 
     @cached_property
     def few(self) -> Inputs:
@@ -171,17 +173,20 @@ class Passes:
         """
         found = self.sections(groups, "states") if self.plan.sequential == "no" else self.following(groups)
         for i, one in found:
-            rank = ranks[i]
-            if rank is not None and groups[i] in self.cut:
-                yield groups[i], *self._kept(groups[i], one, rank)
-                continue
+            group, rank, shares = groups[i], ranks[i], list[float]()
+            made: States | Kept | list[Tensor]
             if rank is None:
-                yield groups[i], [w / scale for w, scale in zip(one.weights, one.scales)], []
-                continue
-            states = self._states(one, min(rank, len(one.weights[0].T), sum(map(len, one.weights))))
-            shares = lost(states, one.weights, one.moments)
-            outputs = tuple(q / scale for q, scale in zip(states.outputs, one.scales))
-            yield groups[i], States(states.inputs, outputs, states.energies), shares
+                made = [w / scale for w, scale in zip(one.weights, one.scales)]
+            elif group in self.cut:
+                made, shares = self._kept(group, one, rank)
+            else:
+                states = self._states(one, min(rank, len(one.weights[0].T), sum(map(len, one.weights))))
+                shares = lost(states, one.weights, one.moments)
+                outputs = tuple(q / scale for q, scale in zip(states.outputs, one.scales))
+                made = States(states.inputs, outputs, states.energies)
+            if self._tell is not None and (group in self.cut or len(group) == 1):
+                self._tell(group[0], self._whole(group, made))
+            yield group, made, shares
 
     def shapes(self, group: BlockGroup) -> list[tuple[int, int]]:
         """(outputs, inputs) of a group's blocks."""
@@ -218,6 +223,7 @@ class Passes:
             follow.advance(layer)
             reads = follow.read(block for i in numbers for block in groups[i])
             moments = {block: read.moment for block, read in reads.items()}
+            self._tell = follow.becomes if len(numbers) == 1 else None
             for i in numbers:
                 yield i, self.weighed(groups[i], moments, reads if self.plan.sequential == "outputs" else {})
             self.report("states", layer + 1, len(follow.stream.layers))
@@ -243,6 +249,16 @@ class Passes:
             moments = [torch.diag(self.minded[b]) for b in group]
         scales = [self._scale(b, w, c) for b, w, c in zip(group, weights, moments)]
         return Weighed([w * scale for w, scale in zip(weights, scales)], moments, scales)
+
+    def _whole(self, group: BlockGroup, made: States | Kept | list[Tensor]) -> Tensor:
+        """What the weight of a group's first block becomes, `[m, n]`, zeros where units are gone."""
+        if isinstance(made, list):
+            return made[0]
+        shape = weight_of(self.model, self.blocks[group[0]]).shape
+        if isinstance(made, States):
+            return made.weight(0, shape[1])
+        columns = members(made.neurons, shape[1] // self.cut[group])
+        return made.weight.new_zeros(shape).index_copy(1, columns, made.weight)
 
     def _states(self, found: Weighed, rank: int) -> States:
         states = factorise(found.weights, found.moments, rank)
