@@ -97,7 +97,7 @@ def test_dense_layers_for_others(decoder, tmp_path, capsys):
         (["--rows", "400"], "400 rows of 32 need 12,800"),
         (["--length", "1"], "--length must be at least 2, not 1"),
         (["--evaluate", "/nowhere"], "/nowhere"),
-        (["--also", "0.5"], "plans of neurons alone, not 'auto'; use plan 'neurons'"),
+        (["--also", "0.5", "--plan", "groups"], "of its own, not 'groups'; use plan 'auto' or 'neurons'"),
         (["--also", "0.9", "--plan", "neurons"], "shares above 0 and below --keep 0.8, not 0.9"),
         (["--also", "half"], "shares between commas, such as 0.5,0.3, not 'half'"),
         (["--also", "0.5", "--bits", "4"], "leave out --bits, or --also"),

@@ -64,7 +64,7 @@ def parse(argv: list[str]) -> Namespace:
         "--keep", type=float | None, help="Share of the projections' parameters to keep, in (0, 1]: 0.8; of an INN 0.6."
     )
     parser.option(
-        "--also", help="Of --plan neurons: smaller shares that the folder holds too, 0.5,0.3; --keep 0.5 takes one out."
+        "--also", help="Smaller shares that the folder holds too, 0.5,0.3; --keep 0.5 then takes one out of it."
     )
     parser.option("--plan", help="A plan by name, or a topology such as qkv-ug-d; default: auto.")
     parser.option("--roles", help="Compress only these projections: qkv, or qk{in_proj} for those without letters.")

@@ -25,9 +25,9 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from inn.compress.blocks import Projection, neuronal, refuse_adapters
-from inn.compress.modules import Guarded, Joined
+from inn.compress.modules import Guarded
 from inn.compress.neurons_layers import build_widths, declare, level, widths_of
-from inn.compress.replace import dense_again, put_group, unite
+from inn.compress.replace import make_dense, put_group
 from inn.compress.rounded import Storage, bytes_in_states, matrices, round_
 from inn.system.errors import InputError
 
@@ -254,11 +254,7 @@ def merge(model: nn.Module) -> nn.Module:
     cut, every layer gets as many as the widest has.
     """
     refuse_adapters(model)
-    for place, layer in list(neuronal(model)):
-        dense_again(model, place, layer)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, Joined):
-            unite(model, name, module)
+    make_dense(model)
     level(model)
     _unmark(model)
     return model

@@ -19,7 +19,18 @@ from inn.compress.neurons import Kept, fitted, members, ranking
 from inn.compress.plans import CompressionPlan
 from inn.compress.search import merged, price
 from inn.compress.shelf import hold
-from inn.compress.states import States, dense_size, energies, energy, factorise, lost, rank_for, refit, shapes_of
+from inn.compress.states import (
+    States,
+    dense_size,
+    energies,
+    energy,
+    factorise,
+    fitted_to,
+    lost,
+    rank_for,
+    refit,
+    shapes_of,
+)
 from inn.compress.topologies import Block, BlockGroup
 from inn.system.errors import InputError
 
@@ -57,7 +68,7 @@ class Passes:
     """A compression under way: what errors are measured by, and passes over the layers.
 
     `order` says when each block reads, within its layer (`Stream.order`); of the groups in `cut` the first block reads
-    units that are to become fewer, so many as there stands, and the others write them.
+    units that are to become fewer, so many as there stands, and the others write them; `orders` as for `compress`.
     """
 
     def __init__(
@@ -69,10 +80,11 @@ class Passes:
         order: Mapping[Block, int],
         report: StageReport,
         cut: Mapping[BlockGroup, int] = MappingProxyType({}),
+        orders: Mapping[BlockGroup, Tensor] | None = None,
     ):
         self.model, self.rows, self.plan, self.blocks, self.report = model, rows, plan, blocks, report
         self.order, self.cut = order, cut
-        self.orders: dict[BlockGroup, Tensor] = {}
+        self.orders, self.nested = dict(orders or {}), orders is not None
         self.minded: dict[Block, Tensor] = {}
         if plan.weigh in ("fisher", "gradients"):
             found = importances if plan.weigh == "fisher" else weight_importances
@@ -180,7 +192,7 @@ class Passes:
             elif group in self.cut:
                 made, shares = self._kept(group, one, rank)
             else:
-                states = self._states(one, min(rank, len(one.weights[0].T), sum(map(len, one.weights))))
+                states = self._states_of(group, one, min(rank, len(one.weights[0].T), sum(map(len, one.weights))))
                 shares = lost(states, one.weights, one.moments)
                 outputs = tuple(q / scale for q, scale in zip(states.outputs, one.scales))
                 made = States(states.inputs, outputs, states.energies)
@@ -259,6 +271,16 @@ class Passes:
             return made.weight(0, shape[1])
         columns = members(made.neurons, shape[1] // self.cut[group])
         return made.weight.new_zeros(shape).index_copy(1, columns, made.weight)
+
+    def _states_of(self, group: BlockGroup, found: Weighed, rank: int) -> States:
+        """The states of a group, its input states the first of those that are known where they are."""
+        if group not in self.orders:
+            states = self._states(found, rank)
+            if self.nested:
+                self.orders[group] = states.inputs
+            return states
+        inputs = self.orders[group][:, :rank]
+        return States(inputs, fitted_to(inputs, found.weights, found.moments), inputs.new_zeros(inputs.shape[1]))
 
     def _states(self, found: Weighed, rank: int) -> States:
         states = factorise(found.weights, found.moments, rank)

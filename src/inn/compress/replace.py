@@ -8,7 +8,16 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, bias_of, is_linear, parts, parts_before, rows_of_weight, weight_of
+from inn.compress.blocks import (
+    Projection,
+    bias_of,
+    is_linear,
+    neuronal,
+    parts,
+    parts_before,
+    rows_of_weight,
+    weight_of,
+)
 from inn.compress.modules import InputStates, Joined, NeuronalLinear
 from inn.compress.pointwise import NeuronalPointwise, is_pointwise
 from inn.compress.states import States
@@ -72,6 +81,15 @@ def put_states(model: nn.Module, group: Sequence[Projection], states: States) ->
     layers[0].reads.weight.copy_(states.inputs.T)
     for layer, outputs in zip(layers, states.outputs, strict=True):
         layer.write.weight.copy_(outputs)
+
+
+def make_dense(model: nn.Module) -> None:
+    """Put dense layers that compute the same in the place of all that are made of states, in place."""
+    for place, layer in list(neuronal(model)):
+        dense_again(model, place, layer)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, Joined):
+            unite(model, name, module)
 
 
 @torch.no_grad()

@@ -57,7 +57,8 @@ class Outcome:
         neurons: the MLPs that lost neurons, and attention that lost heads, and how many they kept.
         lost: the share of output energy that each block lost on the text.
         dense: blocks that stayed dense weights, because that is worth its parameters or because the gate said so.
-        orders: of these the neurons or heads, the most needed first: `[n]` int64, their numbers in the dense model.
+        orders: what is most needed of every group first: of neurons or heads their numbers in the dense model, `[n]`
+            int64; of states the inputs', `[n, k]`.
         coverage: what was to be compressed, and what was left out.
     """
 
@@ -94,7 +95,9 @@ def compress(
         plan: a `CompressionPlan`, or the name of one.
         keep: the share of the parameters of the projections that the plan names, in (0, 1].
         roles: compress only these projections.
-        orders: in which neurons are needed, as `Outcome.orders` has it, where that is known; the others are looked at.
+        orders: of neurons, heads and input states those that are kept are the first of these, as `Outcome.orders` has
+            them, where they are known; the others are found, and are in `Outcome.orders` then. None: those of states
+            are not kept there, which take as much room as they do in the model.
         report: called with what is being done, how much of it is done, and how much there is.
 
     Raises `InputError` for a share out of range, projections that the model lacks, a text that makes activations that
@@ -102,7 +105,7 @@ def compress(
     """
     inputs = Inputs.of(rows)
     with compressing(model):
-        return _compress(model, inputs, _planned(model, inputs, plan, keep, roles), keep, orders or {}, report)
+        return _compress(model, inputs, _planned(model, inputs, plan, keep, roles), keep, orders, report)
 
 
 @contextmanager
@@ -199,13 +202,12 @@ def _compress(
     rows: Inputs,
     planned: _Planned,
     keep: float,
-    orders: Mapping[BlockGroup, Tensor],
+    orders: Mapping[BlockGroup, Tensor] | None,
     report: StageReport,
 ) -> Outcome:
     how, blocks, groups = planned.plan, planned.blocks, planned.groups
     check_rows(model, rows)
-    passes = Passes(model, rows, how, blocks, planned.order, report, planned.cut)
-    passes.orders |= orders
+    passes = Passes(model, rows, how, blocks, planned.order, report, planned.cut, orders)
     outcome = Outcome(coverage=planned.coverage)
     if groups is None:
         taken = {block for group in planned.cut for block in group}
@@ -223,11 +225,11 @@ def _compress(
                 put_states(model, [blocks[b] for b in group], states)
             elif isinstance(states, Kept):
                 outcome.neurons.append((group, len(states.neurons)))
-                outcome.orders[group] = passes.orders[group]
                 outcome.lost.update(zip(group, shares, strict=True))
                 narrow(model, [blocks[b] for b in group], states.neurons, states.weight, planned.cut[group])
             else:
                 outcome.dense += group
                 for block, weight in zip(group, states):  # of an MLP that keeps its neurons, what reads them
                     weight_of(model, blocks[block]).copy_(weight)
+    outcome.orders |= passes.orders
     return outcome

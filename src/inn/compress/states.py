@@ -113,11 +113,16 @@ def refit(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) 
     Q_out,b = W_b C_b Q_in (Q_in^T C_b Q_in)^+: least squares; where pooling pretended that every block sees every
     input, this corrects it (Basis Sharing, section 3.4, has the same algebra).
     """
+    return States(states.inputs, fitted_to(states.inputs, weights, moments), states.energies)
+
+
+def fitted_to(inputs: Tensor, weights: Sequence[Tensor], moments: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Each block's own states `[m_b, k]`, the best there are beside given shared ones `[max n, k]`."""
     outputs = []
     for w, c in zip(weights, moments, strict=True):
-        q, w, c = states.inputs[: w.shape[1]], w.double(), c.double()
+        q, w, c = inputs[: w.shape[1]], w.double(), c.double()
         outputs.append(_solve(q.T @ c @ q, q.T @ c @ w.T).T)
-    return States(states.inputs, tuple(outputs), states.energies)
+    return tuple(outputs)
 
 
 def lost(states: States, weights: Sequence[Tensor], moments: Sequence[Tensor]) -> list[float]:

@@ -24,6 +24,8 @@ HALF = 0.5
 PLAN = "groups"
 """The plan that searches for groups."""
 RECIPES = ("distil", "layers-first", "ngc")
+NESTED = ("auto", "neurons")
+"""Plans of which one folder has several sizes."""
 
 
 class NgcStories(Study):
@@ -57,11 +59,14 @@ class NgcStories(Study):
         groups = lab.compute(
             grouping, {f"keep {keep}, draw {i}": {**base, "keep": keep, "draw": i} for keep in KEEPS for i in draws}
         )
-        sizes = lab.compute(nesting, {f"draw {i}": {"model": size.model, "draw": i} for i in draws})
+        sizes = lab.compute(
+            nesting,
+            {f"{plan}, draw {i}": {"model": size.model, "plan": plan, "draw": i} for plan in NESTED for i in draws},
+        )
         return {
             "model": size.model,
             "steps": size.steps,
-            "nested": [sizes[f"draw {i}"] for i in draws],
+            "nested": {plan: [sizes[f"{plan}, draw {i}"] for i in draws] for plan in NESTED},
             "healing": {name: [healed[f"{name}, draw {i}"] for i in draws] for name in RECIPES},
             "groups": {str(keep): [groups[f"keep {keep}, draw {i}"] for i in draws] for keep in KEEPS},
         }
@@ -86,15 +91,17 @@ class NgcStories(Study):
             )
         nested = [
             [
+                plan,
                 f"{keep:.0%}",
-                spread([row["own"][str(keep)] for row in result["nested"]], 2),
-                spread([row["nested"][str(keep)] for row in result["nested"]], 2),
-                f"{max(row['nested'][str(keep)] / row['own'][str(keep)] - 1 for row in result['nested']):+.1%}",
+                spread([row["own"][str(keep)] for row in rows], 2),
+                spread([row["nested"][str(keep)] for row in rows], 2),
+                f"{max(row['nested'][str(keep)] / row['own'][str(keep)] - 1 for row in rows):+.1%}",
+                spread([row["share"] for row in rows], 2),
             ]
+            for plan, rows in result["nested"].items()
             for keep in KEEPS
         ]
-        shares = [row["share"] for row in result["nested"]]
-        sized = ["neurons kept", "a folder of its own:", "out of one folder:", "the worst of the draws:"]
+        sized = ["plan", "kept", "a folder of its own:", "out of one folder:", "the worst of the draws:", "numbers:"]
         head = ["keep", "search below alone:", "annealed below search:", "perplexity, search:", "perplexity, annealed:"]
         return (
             f"{result['model']} (260,032 parameters), on what it writes itself; dense "
@@ -104,9 +111,9 @@ class NgcStories(Study):
             "Groups are learned by annealing: blocks wander between groups at a temperature that falls to nothing, by "
             "the price that the search counts with (energy lost + price x parameters, in closed form), the best of "
             f"three runs. What that gains in price, and perplexity:\n\n{markdown(head, groups)}\n\n"
-            "Neurons in three sizes (`--plan neurons --also`): every size has what reads the neurons for itself, and "
-            f"all the rest in common. The folder has {spread(shares, 2)} of the numbers of three folders. "
-            f"Perplexity:\n\n{markdown(sized, nested)}"
+            "Three sizes in one folder (`--also`): every size has what reads neurons and input states for itself, and "
+            "all the rest in common. Perplexity, and what the folder has of the numbers of three folders:\n\n"
+            f"{markdown(sized, nested)}"
         )
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
@@ -153,8 +160,8 @@ def healing(model: str, recipe: str, steps: int, draw: int) -> dict[str, Any]:
     return {**found, "after": perplexity(small)}
 
 
-def nesting(model: str, draw: int) -> dict[str, Any]:
-    """Perplexities of models with fewer neurons: each made for its size, and out of one folder for all of them.
+def nesting(model: str, plan: str, draw: int) -> dict[str, Any]:
+    """Perplexities of smaller models: each made for its size, and out of one folder for all of them.
 
     `share` is what the folder has of the numbers of as many folders.
     """
@@ -173,14 +180,14 @@ def nesting(model: str, draw: int) -> dict[str, Any]:
 
     found: dict[str, dict[str, float]] = {"own": {}, "nested": {}}
     largest = copy.deepcopy(dense)
-    sizes = nest(largest, calibration, KEEPS)
+    sizes = nest(largest, calibration, KEEPS, plan)
     numbers = sum(p.numel() for p in largest.parameters())
     numbers, apart = numbers + sum(w.numel() for of in sizes.readers.values() for w in of.values()), 0
     with TemporaryDirectory() as folder:
         save(sizes, folder)
         for keep in KEEPS:
             own = copy.deepcopy(dense)
-            compress(own, calibration, "neurons", keep)
+            compress(own, calibration, plan, keep)
             apart += sum(p.numel() for p in own.parameters())
             one = largest if keep == max(KEEPS) else at_size(copy.deepcopy(largest), Path(folder), keep)
             found["own"][str(keep)], found["nested"][str(keep)] = perplexity(own), perplexity(one)
