@@ -94,10 +94,10 @@ def compressed(
     from inn.compress import CompressionPlan, rows_of
     from inn.compress.blocks import find_blocks
     from inn.compress.measure import score, size
-    from inn.compress.neurons_layers import neuron_groups
     from inn.compress.pipeline import compress
     from inn.system.device import quick_products
     from inn_studies.ngc_rivals import RIVALS
+    from inn_studies.ngc_rivals.cut import of_mlps
 
     decoder_, encode = decoder(model)
     calibration, held_out = parts(corpus, encode)
@@ -105,18 +105,18 @@ def compressed(
     named = [block for block in blocks if roles is None or block.role in roles]
     before = size(decoder_, blocks, named)
     found: dict[str, Any] = {"groups": [], "lost": 0.0}
+    zeros = 0
     began = time.perf_counter()
     if plan is not None:
         drawn = rows_of(calibration, rows, length, draw)
         rival = RIVALS.get(plan.get("rival", ""))
-        if rival is not None or plan["topology"] == "none":
-            mlps = [block for group in neuron_groups(decoder_, blocks) for block in group]
-            keep = 1 - (1 - keep) * before.projections / size(decoder_, blocks, mlps).projections
         if rival is not None:
             with quick_products():
-                outcome = rival(decoder_, drawn, keep)
+                outcome = rival(decoder_, drawn, keep, roles)
+            zeros = getattr(outcome, "zeros", 0)
         else:
-            outcome = compress(decoder_, drawn, CompressionPlan(**plan), keep, roles=roles)
+            share = of_mlps(decoder_, blocks, keep, roles) if plan["topology"] == "none" else keep
+            outcome = compress(decoder_, drawn, CompressionPlan(**plan), share, roles=roles)
         found["groups"] = [[" ".join(map(str, group)), rank] for group, rank in outcome.groups]
         found["neurons"] = [kept for _, kept in outcome.neurons]
         found["lost"] = sum(outcome.lost.values()) / max(1, len(outcome.lost))
@@ -134,10 +134,10 @@ def compressed(
         },
         "symbols": scored.count,
         "perplexity": scored.perplexity,
-        "parameters": after.total,
-        "share": after.projections / before.projections if before.projections else 1.0,
-        "share_of_model": after.total / before.total,
-        "flops": after.flops / before.flops,
+        "parameters": after.total - zeros,
+        "share": (after.projections - zeros) / before.projections if before.projections else 1.0,
+        "share_of_model": (after.total - zeros) / before.total,
+        "flops": (after.flops - 2 * zeros) / before.flops,
         "seconds": compressing,
         "scoring_seconds": time.perf_counter() - began - compressing,
     }

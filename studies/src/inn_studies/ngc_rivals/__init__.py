@@ -1,0 +1,13 @@
+"""Rivals of our compression that are no plans of it, from their papers: `f(model, rows, keep, roles)`, in place.
+
+Looked at besides: SAES-SVD (arXiv 2602.03051; independent attempts do not reach its numbers), AA-SVD (2604.02119; it
+trains every block for 25 epochs, so it is no rival of one shot), Dobi-SVD (2502.02723; trains its ranks) and SliceGPT
+(2401.15024; MoDeGPT is ahead of it in its own paper).
+"""
+
+from __future__ import annotations
+
+from inn_studies.ngc_rivals.cut import modegpt, nystrom
+from inn_studies.ngc_rivals.ranks import d_rank, svd_llm_v2
+
+RIVALS = {"nystrom": nystrom, "modegpt": modegpt, "svd-llm-v2": svd_llm_v2, "d-rank": d_rank}
