@@ -193,3 +193,24 @@ def test_modegpt_refuses_what_it_is_not_for(model):
     )  # fmt: skip
     with pytest.raises(InputError, match="Qwen2ForCausalLM is none"):
         RIVALS["modegpt"](Qwen2ForCausalLM(config).eval(), ROWS, 0.8)
+
+
+def test_the_table_names_the_best_rival_and_what_auto_is_below_it():
+    """The best by the geometric mean over texts, not the best on one; SVD-LLM is the worst here."""
+    from inn_studies.ngc_parts import COMPARED, NgcParts
+
+    def row(name, one, other):
+        texts = {"a": math.exp(one), "b": math.exp(other)}
+        nats = {"a": [[one - 0.1, one + 0.1]], "b": [[other - 0.2, other + 0.2]]}
+        return {"plan": name, "texts": texts, "nats_on": nats, "symbols": 4, "seconds": 1.0}
+
+    for at in COMPARED:
+        assert {"SVD-LLM", "SVD-LLM v2", "D-Rank"} <= set(at.plans)
+        assert ("MoDeGPT" in at.plans) == (at.setting.roles is None)
+    rows = [row("SVD-LLM", 4, 4), row("D-Rank", 2.5, 4.3), row("SVD-LLM v2", 3, 3.5)]
+    ours = math.log(0.9)
+    rows += [row("auto", 3 + ours, 3.5 + ours), row("groups", 3, 3), row("groups without sharing", 3, 3)]
+    found = {"model": "m", "corpus": "a", "draws": 1, "dense": {"a": 9.0, "b": 9.0}}
+    said = NgcParts().table({**found, "settings": [{"label": "all", "rows": rows}]})
+    assert "The best rival is SVD-LLM v2 (25.79); `auto` is 10.0% [10.0%, 10.0%] below it" in said
+    assert "below SVD-LLM v2 [95 %]" in said

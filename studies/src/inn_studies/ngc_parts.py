@@ -18,10 +18,19 @@ from inn_studies.rows import markdown
 from inn_studies.sizes import Size
 from inn_studies.study import Study, Verdict
 
-RIVAL, LEVERAGE = "SVD-LLM", "MLP neurons by leverage (MoDeGPT's first step)"
-GROUPS = PLANS["groups"]
+OURS, GROUPS = "auto", PLANS["groups"]
+RIVALS: Mapping[str, CompressionPlan | str] = {
+    "SVD-LLM": PLANS["svd-llm"],
+    "SVD-LLM v2": "svd-llm-v2",
+    "D-Rank": "d-rank",
+    "MLP neurons by leverage (MoDeGPT's first step)": "nystrom",
+    "MoDeGPT": "modegpt",
+}
+"""Published methods: plans, or the names of `ngc_rivals.RIVALS`."""
+WHOLE = ("nystrom", "modegpt")
+"""Those that take whole layers only."""
 LOW_RANK = {
-    RIVAL: PLANS["svd-llm"],
+    "SVD-LLM": PLANS["svd-llm"],
     "SVD-LLM, ranks allocated": replace(PLANS["svd-llm"], allocate="energy", balance=True),
     "SVD-LLM, weighed by the loss": replace(PLANS["svd-llm"], weigh="fisher"),
     "SVD-LLM, both": replace(PLANS["svd-llm"], allocate="energy", weigh="fisher", balance=True),
@@ -33,13 +42,12 @@ LOW_RANK = {
     "groups": GROUPS,
 }
 """`balance` beside the allocation: without it energies of different projections have no unit in common."""
-TOLD = (RIVAL, "SVD-LLM, both", "groups without sharing", "groups")
+TOLD = ("SVD-LLM, both", "groups without sharing", "groups")
 """Those of low rank that are compared with neurons; what each part of them does is told of queries, keys and values."""
 NEURONS = {
-    LEVERAGE: None,
     "neurons": PLANS["neurons"],
     "neurons, each layer its own number": replace(PLANS["neurons"], allocate="energy"),
-    "auto": PLANS["auto"],
+    OURS: PLANS["auto"],
     "auto without correction": replace(PLANS["auto"], sequential="no"),
     "auto without weighing": replace(PLANS["auto"], weigh="moments", balance=True),
 }
@@ -50,12 +58,15 @@ class _At:
     """A setting, and the plans that are compared in it."""
 
     setting: Setting
-    plans: Mapping[str, CompressionPlan | None]
+    plans: Mapping[str, CompressionPlan | str]
 
 
 COMPARED = (
-    _At(SETTINGS[0], {**LOW_RANK, "auto": PLANS["auto"]}),
-    _At(SETTINGS[2], {**{name: LOW_RANK[name] for name in TOLD}, **NEURONS}),
+    _At(
+        SETTINGS[0],
+        {**{name: rival for name, rival in RIVALS.items() if rival not in WHOLE}, **LOW_RANK, OURS: PLANS["auto"]},
+    ),
+    _At(SETTINGS[2], {**RIVALS, **{name: LOW_RANK[name] for name in TOLD}, **NEURONS}),
 )
 ELSEWHERE = ("ptb", "enwik8", "python")
 
@@ -84,7 +95,7 @@ class NgcParts(Study):
             cases = {
                 (name, draw): {
                     **scored, "roles": at.setting.roles, "keep": at.setting.keep, "draw": draw,
-                    "plan": {"rival": "nystrom"} if plan is None else asdict(plan),
+                    "plan": {"rival": plan} if isinstance(plan, str) else asdict(plan),
                 }
                 for draw in range(seeds)
                 for name, plan in at.plans.items()
@@ -106,20 +117,24 @@ class NgcParts(Study):
         told = [
             f"{result['model']}, calibrated on the validation part of {result['corpus']} ({result['draws']} draws), "
             f"{result['settings'][0]['rows'][0]['symbols']:,} symbols of every text scored. The mean is the geometric "
-            f"one, and so is what it is below {RIVAL}, paired over windows."
+            "one, and so is what a plan is below the best rival, paired over windows."
         ]
         for setting in result["settings"]:
             rows = {row["plan"]: row for row in setting["rows"]}
+            best = min((name for name in rows if name in RIVALS), key=lambda name: _mean(rows[name]["texts"]))
             lines = [
                 ["dense", *(f"{result['dense'][t]:.2f}" for t in texts), f"{_mean(result['dense']):.2f}", "–", "–"]
             ]
             for name, row in sorted(rows.items(), key=lambda item: _mean(item[1]["texts"])):
-                gain = "–" if name == RIVAL else "{:.1%} [{:.1%}, {:.1%}]".format(*_below(row, rows[RIVAL]))
+                gain = "–" if name == best else _share(row, rows[best])
                 ours = [f"{row['texts'][t]:.2f}" for t in texts]
                 lines.append([name, *ours, f"{_mean(row['texts']):.2f}", gain, f"{row['seconds']:.0f} s"])
-            head = ["plan", *(f"{t}:" for t in texts), "mean:", f"below {RIVAL} [95 %]:", "compressing:"]
-            sharing = "{:.1%} [{:.1%}, {:.1%}]".format(*_below(rows["groups"], rows["groups without sharing"]))
-            told.append(f"**{setting['label']}.** What sharing adds to `groups` is {sharing}.")
+            head = ["plan", *(f"{t}:" for t in texts), "mean:", f"below {best} [95 %]:", "compressing:"]
+            told.append(
+                f"**{setting['label']}.** The best rival is {best} ({_mean(rows[best]['texts']):.2f}); `{OURS}` is "
+                f"{_share(rows[OURS], rows[best])} below it. What sharing adds to `groups` is "
+                f"{_share(rows['groups'], rows['groups without sharing'])}."
+            )
             told.append(markdown(head, lines))
         return "\n\n".join(told)
 
@@ -129,6 +144,10 @@ class NgcParts(Study):
 
 def _mean(perplexities: Mapping[str, float]) -> float:
     return math.exp(statistics.mean(map(math.log, perplexities.values())))
+
+
+def _share(row: dict[str, Any], other: dict[str, Any]) -> str:
+    return "{:.1%} [{:.1%}, {:.1%}]".format(*_below(row, other))
 
 
 def _below(row: dict[str, Any], other: dict[str, Any]) -> tuple[float, float, float]:
