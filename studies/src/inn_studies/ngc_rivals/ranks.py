@@ -41,9 +41,10 @@ def svd_llm_v2(model: nn.Module, rows: Tensor, keep: float, roles: str | None = 
 def d_rank(model: nn.Module, rows: Tensor, keep: float, roles: str | None = None) -> Outcome:
     """D-Rank (arXiv 2509.25622) for models with grouped keys, one layer a group: ranks by effective rank, in place.
 
-    Queries and keys give a part of theirs to the values (`BETA`), counted in parameters. A weight whose states would
-    have as many parameters as itself stays dense, which costs the same and loses nothing. From `UPDATED` down every
-    weight is factorised on what the compressed layers before it give, as the paper has it from 40 % of compression on.
+    Queries and keys give a part of theirs to the values (`BETA`), counted in parameters. The other types keep even
+    ranks where these lose less in sum, as the authors' code has it, which is better than without. A weight whose states
+    would have as many parameters as itself stays dense, which costs the same and loses nothing. From `UPDATED` down
+    every weight is factorised on what the compressed layers before it give (the paper: 40 % of compression and more).
 
     Args: as `svd_llm_v2` has them.
     """
@@ -92,7 +93,12 @@ def by_effective_rank(passes: Passes, groups: Sequence[BlockGroup], keep: float)
     for mine in _types(groups):
         weights = [math.sqrt(effective_rank(spectra[g]) * per_rank(shapes[g])) for g in mine]
         most = [sizes[g] for g in mine]
-        for g, parameters in zip(mine, filled(weights, keep * sum(most), most)):
+        given = filled(weights, keep * sum(most), most)
+        if groups[mine[0]][0].role not in "qkv":
+            even = [keep * size for size in most]
+            of = [(shapes[g], spectra[g]) for g in mine]
+            given = min(given, even, key=lambda one: sum(_gone(p, *about) for p, about in zip(one, of)))
+        for g, parameters in zip(mine, given):
             wanted[g] = parameters
     roles = [group[0].role for group in groups]
     if {"q", "k", "v"} <= set(roles):
@@ -159,6 +165,14 @@ def whole_ranks(wanted: Iterable[float], shapes: Sequence[Shapes]) -> list[int |
             ranks[g] += 1
             left -= costs[g]
     return [None if g in dense else rank for g, rank in enumerate(ranks)]
+
+
+def _gone(parameters: float, shapes: Shapes, energies: Tensor) -> float:
+    """The energy that states of so many parameters lose; dense weights lose none."""
+    from inn.compress.states import dense_size, per_rank
+
+    dense = parameters >= dense_size(shapes) * (1 - 1e-9)
+    return 0.0 if dense else float(energies[max(1, int(parameters / per_rank(shapes))) :].sum())
 
 
 def _types(groups: Sequence[BlockGroup]) -> list[list[int]]:
