@@ -23,6 +23,7 @@ RIVALS: Mapping[str, CompressionPlan | str] = {
     "SVD-LLM": PLANS["svd-llm"],
     "SVD-LLM v2": "svd-llm-v2",
     "D-Rank": "d-rank",
+    "Zero Sum SVD": "zero-sum",
     "MLP neurons by leverage (MoDeGPT's first step)": "nystrom",
     "MoDeGPT": "modegpt",
 }

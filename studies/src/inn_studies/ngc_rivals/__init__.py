@@ -9,5 +9,12 @@ from __future__ import annotations
 
 from inn_studies.ngc_rivals.cut import modegpt, nystrom
 from inn_studies.ngc_rivals.ranks import d_rank, svd_llm_v2
+from inn_studies.ngc_rivals.zero_sum import zero_sum
 
-RIVALS = {"nystrom": nystrom, "modegpt": modegpt, "svd-llm-v2": svd_llm_v2, "d-rank": d_rank}
+RIVALS = {
+    "nystrom": nystrom,
+    "modegpt": modegpt,
+    "svd-llm-v2": svd_llm_v2,
+    "d-rank": d_rank,
+    "zero-sum": zero_sum,
+}
