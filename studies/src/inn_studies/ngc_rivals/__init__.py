@@ -1,8 +1,8 @@
 """Rivals of our compression that are no plans of it, from their papers: `f(model, rows, keep, roles)`, in place.
 
-Looked at besides: SAES-SVD (arXiv 2602.03051; independent attempts do not reach its numbers), AA-SVD (2604.02119; it
-trains every block for 25 epochs, so it is no rival of one shot), Dobi-SVD (2502.02723; trains its ranks) and SliceGPT
-(2401.15024; MoDeGPT is ahead of it in its own paper).
+Looked at besides: SAES-SVD (arXiv 2602.03051; an independent attempt did not reach its numbers), AA-SVD (2604.02119)
+and Dobi-SVD (2502.02723), which train blocks or ranks and so are not of one shot, and SliceGPT (2401.15024; MoDeGPT is
+ahead of it in its own paper).
 """
 
 from __future__ import annotations

@@ -100,7 +100,9 @@ def modegpt(model: nn.Module, rows: Tensor, keep: float, roles: str | None = Non
     of a layer the same share. Queries and keys keep rotary pairs, the same ones in all heads that share a key head
     (`pair_scores`); values and outputs of such heads keep the best common subspace (`value_subspace`). Heads that are
     narrower are filled with zeros, which computes the same, and their parameters are counted as cut (`Cut.zeros`).
-    Statistics are the dense model's. The temperature T is the best of `TEMPERATURES` on a part of `rows`.
+    Statistics are the dense model's. The temperature T is the best of `TEMPERATURES` on a part of `rows`. How heads
+    that share keys and values are put together is not spelled out here as the paper has it, but follows from what it
+    minimises: the sum of the errors of all their products.
 
     Args:
         model: a decoder like Llama: rotary positions, no biases and no norms inside its attention.
