@@ -130,7 +130,7 @@ def test_fewer_neurons_and_minutes(small):
         layer.mlp.down_proj.weight = torch.nn.Parameter(layer.mlp.down_proj.weight[:, :24].detach().clone())
     small, dense = small.bfloat16(), dense.bfloat16()
     found = heal(small, dense, TEXT, 0.02, length=24)
-    assert found.steps > 2
+    assert found.steps > 0
     assert {p.dtype for p in small.parameters()} == {torch.bfloat16}
     with pytest.raises(InputError, match="no neuronal groups, which recipe 'ngc' trains"):
         heal(small, dense, TEXT, steps=1, recipe="ngc", length=24)
