@@ -289,6 +289,8 @@ EXPORTS = Kinds(
         "small": "inn.config.exports:SmallOptions",
     },
 )
+READERS = Kinds("reader", "inn.readers", {"portable": "inn.export.exact.reader:Portable"})
+"""What predicts where a text is coded, beside the model itself."""
 TRAINED = Kinds("trained model", "inn.trained", {})  # the paths of runs, see `inn.runs.trained`
 
 TABLES = {

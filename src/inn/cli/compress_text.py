@@ -13,7 +13,7 @@ from inn.system.errors import InputError
 from inn.system.files import check_free
 
 USAGE = (
-    "inn compress-text RUN|RECIPE FILE OUT [--streams K]"
+    "inn compress-text RUN|RECIPE FILE OUT [--streams K] [--portable]"
     " [--learn [--learn-rate X] [--learn-window N] [--learn-average X]]"
     f" {SETTINGS_USAGE} [--json]"
 )
@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     from inn.cli.display import working
     from inn.inference.coding.files import compress_file
 
-    options: dict[str, Any] = {"streams": args.streams, "learn": learn, "settings": settings}
+    options: dict[str, Any] = {"streams": args.streams, "learn": learn, "portable": args.portable, "settings": settings}
     with working("compressing") as progress:
         facts = compress_file(args.run, args.file, args.out, **options, progress=progress)
     if args.json:
@@ -46,6 +46,7 @@ def parse(argv: list[str]) -> tuple[Namespace, list[str]]:
     parser.positional("file", "The text; any file if the vocabulary is bytes.")
     parser.positional("out", "The file to write; it must not exist.")
     parser.option("--streams", type=int, default=1, help="Parts read side by side: faster, and a larger file.")
+    parser.flag("--portable", "Any machine decompresses the file, not only one that computes alike; slower.")
     learn_options(parser, "The model learns as it reads, and again as it decompresses.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(own)

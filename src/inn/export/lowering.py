@@ -67,8 +67,7 @@ class Lowering:
                 name = node.target.__name__ if isinstance(node.target, type(len)) else str(node.target)
                 name = name.removeprefix("aten.").removesuffix(".default")
                 if not _views(args) and not _views(kwargs) and name not in self.unfolded:
-                    with torch.no_grad():
-                        values[node] = node.target(*args, **kwargs)
+                    values[node] = self.folded(node, name, args, kwargs)
                     continue
                 lower = self.operations.get(name)
                 if lower is None:
@@ -78,6 +77,11 @@ class Lowering:
                     )
                 values[node] = lower(self, node, *args, **kwargs)
         return []
+
+    def folded(self, node: Node, name: str, args: Any, kwargs: Any) -> Value:
+        """What an operation gives of which all that it takes is known."""
+        with torch.no_grad():
+            return node.target(*args, **kwargs)  # type: ignore[operator]
 
     # What the functions of `operations` are written with.
 

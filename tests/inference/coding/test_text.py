@@ -111,6 +111,20 @@ def test_streams_that_share_cost_less_and_files_of_streams_that_do_not_are_still
     assert decompress_text(model, apart.content) == data
 
 
+def test_a_portable_file_comes_back_and_costs_the_same():
+    model, data = counting(), TEXT[:300].encode()
+    packed = compress_text(model, data, streams=2, portable=True)
+    assert packed.content[4] == text.PORTABLE
+    assert packed.model_bits == pytest.approx(compress_text(model, data, streams=2).model_bits, rel=1e-4)
+    assert decompress_text(model, packed.content) == data
+    size = 51 + 2  # a file of another arithmetic, whole in itself
+    newer = text._checked(packed.content[:51] + b"\2" + packed.content[52:size], packed.content[size + 4 :])
+    with pytest.raises(InputError, match="arithmetic of version 2; this version of inn has 1"):
+        decompress_text(model, newer)
+    with pytest.raises(InputError, match="leave --portable out, or --learn"):
+        compress_text(model, data, learn=LEARN, portable=True)
+
+
 class Unigram(SequenceModel):
     """A fixed prediction, which costs no time."""
 

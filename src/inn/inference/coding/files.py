@@ -30,6 +30,7 @@ def compress_file(
     *,
     streams: int = 1,
     learn: Learning | None = None,
+    portable: bool = False,
     settings: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -45,8 +46,12 @@ def compress_file(
         data = Path(file).read_bytes()
     model = _opened(run, settings)
     if learn is None and is_recipe(run):
+        if portable:
+            raise InputError(f"the model of recipe '{run}' knows nothing, and none learns portably; give a run")
         raise InputError(f"the model of recipe '{run}' knows nothing; let it learn, with --learn, or give a run")
-    packed = stored(compress_text(model, data, streams=streams, learn=learn, progress=progress), data)
+    packed = stored(
+        compress_text(model, data, streams=streams, learn=learn, portable=portable, progress=progress), data
+    )
     replace_file(Path(out), packed.content)
     assert model.vocabulary is not None
     return {
@@ -62,6 +67,7 @@ def compress_file(
         **({} if (size := zstd_bytes(data)) is None else {"zstd_bytes": size}),
         "streams": streams,
         "parameters": model.num_parameters,
+        "portable": portable,
         "learn": None if learn is None else asdict(learn),
     }
 

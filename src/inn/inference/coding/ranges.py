@@ -41,6 +41,23 @@ def whole_shares(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return counts, chances
 
 
+def shares_of(odds: np.ndarray) -> np.ndarray:
+    """Turn whole odds into shares, by whole numbers alone: the same on every machine.
+
+    Args:
+        odds: `[B, V]` int64 from 0 to 2**30, not all 0 in a row.
+
+    Returns:
+        int64 `[B, V]`, each at least 1, each row adding up to 2**32.
+
+    >>> shares_of(np.array([[2, 1, 1, 0]])).tolist()
+    [[2147483648, 1073741824, 1073741823, 1]]
+    """
+    counts = odds * (TOTAL - odds.shape[1]) // odds.sum(axis=1, keepdims=True) + 1
+    counts[np.arange(len(counts)), counts.argmax(axis=1)] += TOTAL - counts.sum(axis=1)
+    return counts
+
+
 class RangeEncoder:
     """Writes symbols, each as the stretch `[start, start + share)` of `[0, 2**32)`.
 

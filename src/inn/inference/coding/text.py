@@ -15,20 +15,23 @@ import numpy as np
 import torch
 
 from inn.data.base import Vocabulary
-from inn.inference.coding.ranges import RangeDecoder, RangeEncoder, whole_shares
+from inn.inference.coding.ranges import TOTAL, RangeDecoder, RangeEncoder, shares_of, whole_shares
 from inn.inference.learning import Learner, Learning, Reader, shares
 from inn.models.inn import RECALL
 from inn.models.names import blocks_of, filed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
+from inn.registry import READERS
 from inn.system.device import machine_memory
 from inn.system.errors import InputError
 
-MAGIC, FORMAT, STORED, TOGETHER = b"INNT", 1, 2, 3
-"""A file is of format `STORED` where the text itself is shorter than what the model would make of it, and of format
-`TOGETHER` where streams share their tables or the model learns while it reads: it then says how, behind the header."""
+MAGIC, FORMAT, STORED, TOGETHER, PORTABLE = b"INNT", 1, 2, 3, 4
+"""A file is of format `STORED` where the text itself is shorter than what the model would make of it, of format
+`TOGETHER` where streams share their tables or the model learns while it reads: it then says how, behind the header; and
+`PORTABLE` where any machine reads it: behind the header it says by which arithmetic, and whether tables are shared."""
 _HEADER = struct.Struct("<4sB16s4s16sHQ")  # magic, format, model, rounding, text, streams, symbols
 _LEARNING = struct.Struct("<ddH")  # rate, average, window; 0 where nothing is learned
+_PORTABLE = struct.Struct("<BB")  # version of the arithmetic; whether streams share their tables
 _CHECK = struct.Struct("<I")  # crc32 of the header and of what follows
 _PROBE = 32
 
@@ -55,6 +58,7 @@ def compress_text(
     *,
     streams: int = 1,
     learn: Learning | None = None,
+    portable: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Packed:
     """Write a text in the bits that a model needs to predict it.
@@ -70,10 +74,13 @@ def compress_text(
             part.
         learn: how a copy of the model learns from what it has written, and the one that decompresses from what it has
             read (`inn.inference.learning.Learner`); None: the model stays as it is.
+        portable: whether the predictions are whole numbers that are the same on every machine
+            (`inn.export.exact.reader.Portable`), so that any reads the file; else one that computes alike.
         progress: called with (symbols written, symbols to write) now and then.
 
     Raises `InputError` for a model without a vocabulary or with predictions that are no numbers, a text that would not
-    come back byte for byte, and streams outside 1 to 65,535.
+    come back byte for byte, streams outside 1 to 65,535, and, where it has to be portable, for a model that learns, or
+    that has a part which no plain program expresses.
 
     Example: ``compress_text(inn.load("runs/demo"), Path("notes.txt").read_bytes()).content``
     """
@@ -81,7 +88,7 @@ def compress_text(
     if not 1 <= streams < 1 << 16:
         raise InputError(f"streams must be between 1 and 65,535, not {streams}")
     symbols = _spelt(vocabulary, data)
-    predictions = _Predictions(model, streams, learn)
+    predictions = _Predictions(model, streams, learn, portable=portable)
     predictions.check_room(len(symbols))
     steps = math.ceil(len(symbols) / streams)
     rows = np.zeros((streams, steps), dtype=np.int64)
@@ -100,6 +107,8 @@ def compress_text(
     header = _HEADER.pack(MAGIC, form, model_digest(model), rounding, digest, streams, len(symbols))
     if form == TOGETHER:
         header += _LEARNING.pack(*((learn.rate, learn.average, learn.window) if learn is not None else (0.0, 0.0, 0)))
+    elif predictions.portable is not None:
+        header += _PORTABLE.pack(predictions.portable.version, predictions.together)
     return Packed(_checked(header, encoder.finish()), len(symbols), bits)
 
 
@@ -118,7 +127,7 @@ def _checked(header: bytes, payload: bytes) -> bytes:
 def decompress_text(
     model: SequenceModel, content: bytes, *, progress: Callable[[int, int], None] | None = None
 ) -> bytes:
-    """Undo `compress_text`, with the same model, on a machine that computes alike.
+    """Undo `compress_text`, with the same model, on a machine that computes alike; any is, if the file is portable.
 
     Raises `InputError` for what is damaged, cut short or no such file, for another model than the one it was written
     with, and where this machine rounds the model's predictions otherwise than the one that wrote it.
@@ -129,9 +138,9 @@ def decompress_text(
     if content[: len(MAGIC)] != MAGIC[: len(content)] or not content:
         raise InputError("it is not a text that inn has compressed")
     form = content[len(MAGIC)] if len(content) > len(MAGIC) else FORMAT
-    if form not in (FORMAT, STORED, TOGETHER):
-        raise InputError(f"it is of format {form}; this version of inn reads {FORMAT} to {TOGETHER}")
-    size += _LEARNING.size * (form == TOGETHER)
+    if form not in (FORMAT, STORED, TOGETHER, PORTABLE):
+        raise InputError(f"it is of format {form}; this version of inn reads {FORMAT} to {PORTABLE}")
+    size += {TOGETHER: _LEARNING.size, PORTABLE: _PORTABLE.size}.get(form, 0)
     body = size + _CHECK.size
     header, payload = content[:size], content[body:]
     if len(content) < body or content[size:body] != _CHECK.pack(zlib.crc32(payload, zlib.crc32(header))):
@@ -145,7 +154,14 @@ def decompress_text(
     if form == STORED:
         return _same(payload, text)
     rate, average, window = _LEARNING.unpack(header[_HEADER.size :]) if form == TOGETHER else (0.0, 0.0, 0)
-    predictions = _Predictions(model, streams, Learning(rate, window, average) if window else None, form == TOGETHER)
+    version, together = _PORTABLE.unpack(header[_HEADER.size :]) if form == PORTABLE else (None, form == TOGETHER)
+    learn = Learning(rate, window, average) if window else None
+    predictions = _Predictions(model, streams, learn, bool(together), portable=form == PORTABLE)
+    if predictions.portable is not None and version != predictions.portable.version:
+        raise InputError(
+            f"it is portable, by arithmetic of version {version}; this version of inn has "
+            f"{predictions.portable.version}; read it with the one that wrote it"
+        )
     predictions.check_room(length)
     steps = math.ceil(length / streams)
     rows, decoder = np.zeros((streams, steps), dtype=np.int64), RangeDecoder(payload)
@@ -154,6 +170,7 @@ def decompress_text(
             raise InputError(
                 "the model's predictions are rounded otherwise here than where it was compressed; "
                 "use the same kind of machine, with the same version of torch"
+                + (", and report it, since the file is portable" if form == PORTABLE else "")
             )
         for at, (counts, _) in enumerate(predictions.over(rows, steps)):
             ends = np.cumsum(counts, axis=1)
@@ -178,15 +195,31 @@ class _Predictions:
     `together`: whether the streams share what they recall; None where they can and it makes a difference.
     """
 
-    def __init__(self, model: SequenceModel, streams: int, learn: Learning | None = None, together: bool | None = None):
+    def __init__(
+        self,
+        model: SequenceModel,
+        streams: int,
+        learn: Learning | None = None,
+        together: bool | None = None,
+        portable: bool = False,
+    ):
+        if portable and learn is not None:
+            raise InputError(
+                "what a model learns as it reads differs from machine to machine in the last bits of its gradients; "
+                "leave --portable out, or --learn"
+            )
         if together is None:
             together = streams > 1 and shares(model)
         self.model, self.streams, self.learn, self.together = model, streams, learn, together
         self.vocab: int = model.config.vocab
+        with evaluating(model):
+            self.portable = READERS["portable"](model) if portable else None
 
     @property
     def form(self) -> int:
         """The format of a file that is written so."""
+        if self.portable is not None:
+            return PORTABLE
         return FORMAT if self.learn is None and not self.together else TOGETHER
 
     def check_room(self, length: int) -> None:
@@ -204,6 +237,15 @@ class _Predictions:
 
     def over(self, rows: np.ndarray, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield shares and probabilities `[streams, V]` before each symbol of `rows`, read only then."""
+        if self.portable is not None:
+            odds, read = np.ones((self.streams, self.vocab)), self.portable.reader(self.streams, self.together)
+            for at in range(steps):
+                odds = read(rows[:, at - 1]) if at else odds
+                if not np.isfinite(odds).all():
+                    raise InputError("nothing can be compressed with this model: the model predicts what is no number")
+                counts = shares_of(odds.astype(np.int64))
+                yield counts, counts / TOTAL
+            return
         if self.learn is None:
             reader = Reader(self.model, self.streams, together=self.together)
         else:
