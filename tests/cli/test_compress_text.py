@@ -16,9 +16,11 @@ def text(tmp_path):
     return path
 
 
-def test_there_and_back(inn, trained, text, tmp_path):
+@pytest.mark.parametrize("how", [[], ["--portable", "--streams", 2]], ids=["alike", "portable"])
+def test_there_and_back(inn, trained, text, tmp_path, how):
     packed, back = tmp_path / "text.inn", tmp_path / "back.txt"
-    facts = json.loads(inn("compress-text", trained, text, packed, "--json").out)
+    facts = json.loads(inn("compress-text", trained, text, packed, "--json", *how).out)
+    assert facts["portable"] == bool(how)
     assert facts["compressed_bytes"] == packed.stat().st_size
     assert facts["bytes"] == text.stat().st_size == facts["symbols"]
     assert facts["model_bits_per_symbol"] < facts["bits_per_symbol"]
@@ -91,6 +93,7 @@ def test_from_nothing(inn, refused, trained, text, tmp_path):
     small = ["--model.recall.slots", 64, "--model.recall.contexts", "[1, 2, 3]", "--model.neurons", 2]
     command = ["compress-text", "bytes-counts", text, packed, *small]
     assert "let it learn" in refused(*command)
+    assert "none learns portably" in refused(*command, "--portable")
     facts = json.loads(inn(*command, "--learn", "--learn-window", 4, "--streams", 2, "--json").out)
     assert facts["learn"]["window"] == 4
     assert facts["unit"] == "byte"

@@ -109,6 +109,21 @@ def gelu(low: Lowering, node: Node, value: View, approximate: str = "none") -> V
     return low.map("gelu" if approximate == "none" else "gelu_tanh", shape_of(node), dtype_of(node), value)
 
 
+def softplus(low: Lowering, node: Node, value: View, beta: float = 1, threshold: float = 20) -> View:
+    """log(1 + e^(beta x)) / beta; where the threshold is, both sides agree to 2e-9."""
+    shape, kind = shape_of(node), dtype_of(node)
+    if beta == 1:
+        return low.map("softplus", shape, kind, value)
+    return low.map("div", shape, kind, low.map("softplus", shape, kind, low.map("mul", shape, kind, value, beta)), beta)
+
+
+def log_sigmoid(low: Lowering, node: Node, value: View) -> list[Value]:
+    """log(1 / (1 + e^-x)) = -log(1 + e^-x)."""
+    shape, kind = value.shape, value.dtype
+    below = low.map("softplus", shape, kind, low.map("neg", shape, kind, value))
+    return [low.map("neg", shape, kind, below), None]
+
+
 def filled(low: Lowering, node: Node, value: View, number: Any = None, **kwargs: Any) -> Tensor:
     """One number everywhere; the value's are of no account."""
     if number is None:

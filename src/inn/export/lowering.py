@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,16 @@ Value = Any
 """What a node of a graph gives: a `View`, a `Tensor` of known numbers, a plain value, or a list of these."""
 
 
-def traced(module: nn.Module, inputs: tuple[Any, ...]) -> torch.export.ExportedProgram:
-    """A module's graph of small operations for inputs of these shapes."""
+def traced(module: nn.Module, inputs: tuple[Any, ...], whole: Sequence[str] = ()) -> torch.export.ExportedProgram:
+    """A module's graph of small operations for inputs of these shapes; those named in `whole` are not taken apart."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        table = torch.export.default_decompositions() if whole else None
+        for name in whole:
+            assert table is not None
+            table.pop(getattr(torch.ops.aten, name).default, None)
         with torch.backends.mkldnn.flags(enabled=False):
-            return torch.export.export(module, inputs).run_decompositions()
+            return torch.export.export(module, inputs).run_decompositions(table)
 
 
 class Lowering:
@@ -37,7 +41,10 @@ class Lowering:
     Attributes:
         ops: what has been lowered.
         names: names of weights, by the address of their numbers.
+        whole: operations that are not taken apart when a module is traced.
     """
+
+    whole: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: str, operations: Mapping[str, Callable[..., Any]], unfolded: Container[str] = ()):
         self.model, self.operations, self.unfolded = model, operations, unfolded
@@ -202,7 +209,7 @@ class Lowering:
         fakes = tuple(
             v.detach() if isinstance(v, Tensor) else torch.zeros(v.shape, dtype=getattr(torch, v.dtype)) for v in inputs
         )
-        found = traced(module, fakes)
+        found = traced(module, fakes, self.whole)
         known: dict[str, Value] = dict(zip(map(str, found.graph_signature.user_inputs), inputs, strict=True))
         for name, target in found.graph_signature.inputs_to_lifted_tensor_constants.items():
             known[name] = found.constants[target]

@@ -15,12 +15,14 @@ from inn.export.elements import (
     gelu,
     indexed,
     item,
+    log_sigmoid,
     mapped,
     nothing,
     power,
     same,
     seen,
     selected,
+    softplus,
 )
 from inn.export.library import (
     conv,
@@ -89,6 +91,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "clamp.Tensor": clamped,
     "clamp_min": clamped,
     "gelu": gelu,
+    "softplus": softplus,
+    "log_sigmoid_forward": log_sigmoid,
     "_to_copy": converted,
     **dict.fromkeys("full_like zeros_like ones_like empty_like new_zeros new_full new_empty new_ones".split(), filled),
     "embedding": embedded,

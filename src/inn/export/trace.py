@@ -75,7 +75,7 @@ def program_of(
     if watched:
         more = dict(zip(("spoken", "open"), everything(model)))  # type: ignore[arg-type]
     try:
-        graph = traced(module, (*given.values(), state, *more.values()))
+        graph = traced(module, (*given.values(), state, *more.values()), lowering.whole)
     except Exception as error:  # PyTorch has many ways to say so
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(

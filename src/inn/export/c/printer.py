@@ -103,6 +103,8 @@ class Loops:
         for index, size in zip(indices, shape):
             self.lines.append(f"{indent}for (int {index} = 0; {index} < {size}; {index}++) {{")
             indent += "  "
+        if not shape:  # names of its own
+            self.lines.append("  {")
         names: dict[Buffer, tuple[str, View]] = {}
         for one in maps:
             kind = TYPES[one.output.dtype]
@@ -113,8 +115,8 @@ class Loops:
                 self.lines.append(f"{indent}const {kind} {names[buffer][0]} = {value};")
             else:
                 self.lines.append(f"{indent}{self.element(one.output, indices)} = {value};")
-        for _ in shape:
-            indent = indent[:-2]
+        for _ in shape or "{":
+            indent = indent[:-2] or "  "
             self.lines.append(f"{indent}}}")
 
     def _block_copy(self, maps: Sequence[Map], shape: Sequence[int]) -> str:

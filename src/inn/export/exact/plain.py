@@ -75,7 +75,9 @@ class Plain:
         if old not in self._buffers:
             kind = _KINDS.get(old.dtype, "float64")
             data = None if old.data is None else old.data.to(getattr(torch, kind))
-            self._buffers[old] = replace(old, dtype=kind, data=data, linear=False)
+            own = old.kind in ("work", "weight")  # others are known by their names
+            name = f"{old.name}_given" if own else old.name
+            self._buffers[old] = replace(old, name=name, dtype=kind, data=data, linear=False)
         return self._buffers[old]
 
     def view(self, old: View) -> View:
@@ -96,7 +98,10 @@ class Plain:
     def map_(self, op: Map) -> None:
         self.low.part = op.part
         inputs, out = [self.operand(i) for i in op.inputs], self.view(op.output)
-        if op.fn in KEPT:
+        signed = op.fn in ("maximum", "minimum", "relu") and out.dtype == "float64"
+        if signed and not any(isinstance(i, float) and i for i in inputs):  # of 0 and -0 either may be the larger
+            self.put("add", out, self.low.map(op.fn, out.shape, "float64", *inputs), 0.0)
+        elif op.fn in KEPT:
             self.put(op.fn, out, *inputs, within=_KINDS.get(op.dtype, "float64"))
         elif op.fn in FORMULAS:
             f = Formulas(self.low, out.shape)
@@ -220,7 +225,14 @@ class Plain:
         count = len(op.inputs), len(op.inputs) + len(op.outputs)
         self.low.call(op.name, views[: count[0]], views[count[0] : count[1]], views[count[1] :], **op.options)
 
-    _amax = _amin = _any = _all = _sort = _scatter = _as_it_is
+    _any = _all = _sort = _scatter = _as_it_is
+
+    def _amax(self, op: Call, x: View, out: View) -> None:
+        found = self.low.work(out.shape, out.dtype)
+        self.low.call(op.name, (x,), (found,), axes=op.options["axes"])
+        self.put("add", out, found, 0)  # of 0 and -0 either may be the larger
+
+    _amin = _amax
 
     def _cumsum(self, op: Call, x: View, out: View) -> None:
         self.put("copy", _last(out, 0), _last(x, 0))

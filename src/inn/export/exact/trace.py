@@ -39,8 +39,11 @@ _MOVES |= frozenset((copied, joined, overwritten, padded))
 class Exact(Lowering):
     """A lowering that leaves no arithmetic to PyTorch but what IEEE 754 leaves it no choice in.
 
-    Whatever hangs on weights alone is computed once, while a step is lowered: by a plain program, too.
+    Whatever hangs on weights alone is computed once, while a step is lowered: by a plain program, too. How a function
+    is taken apart is not left to PyTorch either, whose versions differ in it.
     """
+
+    whole = ("silu", "softplus", "log_sigmoid_forward")
 
     def folded(self, node: Node, name: str, args: Any, kwargs: Any) -> Value:
         fn, lower = name.partition(".")[0], self.operations.get(name)
