@@ -79,6 +79,11 @@ class InC(Printer):
         self._over(x.shape[:kept], body)
 
 
+def numbers_of(b: Buffer) -> np.ndarray:
+    assert b.data is not None
+    return b.data.numpy().reshape(-1)
+
+
 class Compiled:
     """A plain program as a function of this process, or the text of it."""
 
@@ -89,7 +94,7 @@ class Compiled:
         self.arrays: dict[str, np.ndarray] = {}
         places, sizes = [], {}
         for b in program.weights:
-            kind, data = TYPES[b.dtype], b.data.numpy().reshape(-1)
+            kind, data = TYPES[b.dtype], numbers_of(b)
             places.append(f"enum {{ {b.name.upper()} = {sizes.get(kind, 0)} }};")
             sizes[kind] = sizes.get(kind, 0) + len(data)
             before = self.arrays.get(kind, data[:0])
@@ -115,7 +120,7 @@ class Compiled:
         self.state = np.zeros(ctypes.c_ulonglong.in_dll(self.c, "state_size").value, np.uint8)
         at = 0
         for b in self.program.states:
-            data = b.data.numpy().reshape(-1).view(np.uint8)
+            data = numbers_of(b).view(np.uint8)
             self.state[at : at + len(data)] = data
             at += len(data)
         return self
@@ -123,7 +128,7 @@ class Compiled:
     def step(self, symbol: int, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         out = {b.name: np.zeros(b.shape) for b in (self.program.logits, *self.program.told)}
         controls = [np.ascontiguousarray(found[b.name], np.int64) for b in self.program.controls]
-        pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (*map(self.arrays.get, self.kinds), self.state)]
+        pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (*(self.arrays[k] for k in self.kinds), self.state)]
         self.c.step(
             *pointers, ctypes.c_int64(symbol), *(a.ctypes.data_as(ctypes.c_void_p) for a in (*controls, *out.values()))
         )

@@ -16,7 +16,7 @@ from inn.export.exact.functions import FORMULAS
 from inn.export.exact.plain import plain
 from inn.export.exact.run import Streams
 from inn.export.exact.trace import plain_program
-from inn.export.program import Buffer, Map, Program, View
+from inn.export.program import Buffer, Map, Op, Program, View
 from inn.inference.learning import Reader
 from inn.system.errors import InputError
 
@@ -117,7 +117,7 @@ def test_functions_are_near():
         expected = (torch_of.get(fn) or getattr(torch, fn))(torch.from_numpy(x)).numpy()
         given, out = Buffer("x", "input", shape, "float64"), Buffer("logits", "output", shape, "float64")
         view, target = (View(b, shape, (1,)) for b in (given, out))
-        ops = [Map(fn, (view,), target, "float64", "")]
+        ops: list[Op] = [Map(fn, (view,), target, "float64", "")]
         program = Program(Buffer("symbol", "input", (1,), "int64"), out, [], {}, ops, [given])
         found = Streams(plain(program), 1).step(np.zeros(1), {"x": x})["logits"][0]
         tolerance = 3e-7 if fn in ("erf", "gelu") else 3e-9

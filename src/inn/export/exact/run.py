@@ -90,12 +90,14 @@ class Streams:
         for buffer in program.states:
             assert buffer.data is not None
             self._array(buffer)[...] = buffer.data.numpy().reshape(-1)
-        for op in program.ops:
-            if isinstance(op, Loop):
-                self._steps += [self._map(one) for one in op.maps]
-            else:
-                assert isinstance(op, Call)
-                self._steps.append(getattr(self, f"_{op.name}")(op))
+        self._free: dict[tuple[str, int], list[np.ndarray]] = {}
+        ops = [one for op in program.ops for one in (op.maps if isinstance(op, Loop) else (op,))]
+        ends = {v.buffer: i for i, op in enumerate(ops) for v in (*op.reads(), *op.writes()) if v.buffer.kind == "work"}
+        for i, op in enumerate(ops):
+            self._steps.append(self._map(op) if isinstance(op, Map) else getattr(self, f"_{op.name}")(op))
+            for buffer in {v.buffer for v in (*op.reads(), *op.writes())}:
+                if ends.get(buffer) == i:  # its room is another's from here on, so that little memory is warm
+                    self._free.setdefault((buffer.dtype, buffer.size), []).append(self._arrays[buffer])
 
     def step(self, symbols: np.ndarray, given: Mapping[str, np.ndarray] = {}) -> dict[str, np.ndarray]:
         """Read symbols `[B]`; `given` are the controls `[B, ...]`. Returns `logits` and `odds` `[B, V]`, not kept."""
@@ -118,7 +120,9 @@ class Streams:
                 assert buffer.data is not None
                 self._arrays[buffer] = np.ascontiguousarray(buffer.data.numpy().reshape(-1), dtype=kind)
             else:
-                self._arrays[buffer] = np.zeros((self.streams, max(buffer.size, 1)), dtype=kind)
+                free = self._free.get((buffer.dtype, buffer.size)) if buffer.kind == "work" else None
+                new = free.pop() if free else np.zeros((self.streams, max(buffer.size, 1)), dtype=kind)
+                self._arrays[buffer] = new
         return self._arrays[buffer]
 
     def _view(self, view: View) -> np.ndarray:
