@@ -51,7 +51,7 @@ def shares_of(odds: np.ndarray) -> np.ndarray:
         int64 `[B, V]`, each at least 1, each row adding up to 2**32.
 
     >>> shares_of(np.array([[2, 1, 1, 0]])).tolist()
-    [[2147483648, 1073741824, 1073741823, 1]]
+    [[2147483647, 1073741824, 1073741824, 1]]
     """
     counts = odds * (TOTAL - odds.shape[1]) // odds.sum(axis=1, keepdims=True) + 1
     counts[np.arange(len(counts)), counts.argmax(axis=1)] += TOTAL - counts.sum(axis=1)
