@@ -337,6 +337,7 @@ def test_folders_of_checkpoints_with_other_digits_are_ignored(call, run):
         "train: {lr: !!python/name:os.system }",
         "train: {lr: !!timestamp x}",
         f"model: {DEEP}",
+        "".join(" " * i + "a:\n" for i in range(2000)),
         "data: &a {corpus: *a}",
         "a: &a [1,1,1,1,1,1,1,1,1]\n"
         + "\n".join(f"{b}: &{b} [{','.join(['*' + a] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi")),

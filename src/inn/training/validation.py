@@ -35,6 +35,7 @@ COUNTED = 2**26
 """Symbols of the training part, from its start, that floors are counted on: a whole large one would fill memory."""
 _SEEN = 2**20  # of these, symbols on which the training text's own floors are measured
 _WARMUP = 1024  # symbols that a parallel validation stream reads before it counts
+_WINDOW = 512  # symbols of a forward pass, at most: fewer passes, where training's windows are short
 _ROWS = 4  # rows of a batch that effective neurons are measured on
 
 
@@ -72,7 +73,9 @@ def validate(model: SequenceModel, dataset: Dataset, config: RunConfig, group: G
     text = validation_text(dataset.valid, config)
     streams = max(1, min(config.data.batch, len(text) // (64 * _WARMUP)))
     share = (group.rank, group.world) if streams >= group.world else (0, 1)
-    options: dict[str, Any] = {"window": config.data.window, "warmup": _WARMUP, "dtype": config.train.dtype}
+    batch, window = config.data.batch, config.data.window  # no pass reads more at once than a training step does
+    window = max(window, min(_WINDOW, batch * window // streams))
+    options: dict[str, Any] = {"window": window, "warmup": _WARMUP, "dtype": config.train.dtype}
     with paused_training(model):
         score = evaluate(model, text, streams=streams, share=share, **options)
     return score if share == (0, 1) else Score(group.sum(score.nats_total)[0], score.count)
