@@ -182,6 +182,10 @@ class OptionParser(ArgumentParser):
         if name not in self._types:
             raise unknown_option(name, self._types)
 
+    def knows(self, argv: Sequence[str]) -> bool:
+        """Whether there is every option that `argv` gives."""
+        return all(token.split("=", 1)[0] in self._types for token in argv if token.startswith("--"))
+
     def type_of(self, name: str) -> Any:
         """The type of an option's value."""
         return self._types[name]

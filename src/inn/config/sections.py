@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import cache, lru_cache
+from typing import Any
 
 from inn.config.assemble import Draft
 from inn.config.models import PRESETS
@@ -55,14 +57,19 @@ def add_settings(
         parser.section(section, config_type, values, extra, kinds, names)
 
 
-def settings_parser(kind: str, drafts: Mapping[str, Draft]) -> OptionParser:
-    """What parses the settings of a model of this kind, with the parts that are chosen; made once for each choice."""
+def parsed(kind: str, drafts: Mapping[str, Draft], argv: Sequence[str]) -> dict[str, Any]:
+    """The settings of a model of this kind, with the parts that are chosen: from options to fields by section."""
     chosen = tuple(
         (section, part, name, options_of(parts_of(draft.config_type)[part], name))
         for section, draft in drafts.items()
         for part, name in draft.kinds().items()
     )
-    return _made(kind, drafts["model"].config_type, chosen)
+    return deepcopy(_parsed(_made(kind, drafts["model"].config_type, chosen), tuple(argv)))
+
+
+@lru_cache(256)  # a recipe is read again and again, by studies and sweeps, and has a hundred fields
+def _parsed(parser: OptionParser, argv: tuple[str, ...]) -> dict[str, Any]:
+    return parser.parse(argv).as_dict()
 
 
 @cache

@@ -16,7 +16,7 @@ from inn.config.migrate import migrate
 from inn.config.parser import PARSING
 from inn.config.parts import check_option, kinds_of, longhand, parts_of
 from inn.config.run import DataConfig, RunConfig, TrainConfig, task_of
-from inn.config.sections import MODEL_EXTRA, SECTIONS, settings_parser
+from inn.config.sections import MODEL_EXTRA, SECTIONS, parsed
 from inn.config.sizes import with_sizes
 from inn.registry import MODELS, TASKS
 from inn.system.errors import InputError, nearest
@@ -85,16 +85,16 @@ def resolve_tree(tree: Mapping[str, Any], overrides: Sequence[str] = (), name: s
             tokens = _with_tokenizer(
                 [token for section, draft in drafts.items() for token in _tokens(draft.tree, section)]
             )
-            defaults = settings_parser(kind, drafts).parse(tokens).as_dict()
+            defaults = parsed(kind, drafts, tokens)
         except InputError as error:
             raise InputError(f"in {name}: {error}") from None
         given = choose_kinds(drafts, given)
         for draft in drafts.values():
             draft.drop_idle()
         tokens = _all_tokens(drafts)
-        parsed = settings_parser(kind, drafts).parse([*tokens, *given]).as_dict()
-    sections = {section: dict(parsed[section]) for section in SECTIONS}
-    parameters = parsed["model"].get("parameters")
+        found = parsed(kind, drafts, [*tokens, *given])
+    sections = {section: dict(found[section]) for section in SECTIONS}
+    parameters = found["model"].get("parameters")
     sections["model"] = {key: value for key, value in sections["model"].items() if key not in MODEL_EXTRA}
     data = sections["data"]
 
