@@ -68,8 +68,10 @@ def _solve_triangular(a: Tensor, b: Tensor, *, upper: bool, left: bool = True, u
     return torch.cat(rows, -2)
 
 
-def step_graph(program: Program, model: SequenceModel) -> Any:
+def step_graph(program: Program, model: SequenceModel, *, optimize: bool = True) -> Any:
     """One step as an ONNX model: `symbol [B], state...` -> `logits [B, V], next.state...`, checked.
+
+    `optimize`: fold and rewrite what onnxscript can, which takes as long as the rest.
 
     Raises `InputError` where ONNX has no operator for a part, and for a model above 2 GB.
     """
@@ -83,7 +85,9 @@ def step_graph(program: Program, model: SequenceModel) -> Any:
     }
     try:
         with quiet():
-            found = torch.onnx.export(program.exported, dynamo=True, opset_version=OPSET, verbose=False, **names)
+            found = torch.onnx.export(
+                program.exported, dynamo=True, opset_version=OPSET, verbose=False, optimize=optimize, **names
+            )
     except Exception as error:  # it names what it has no translation for, and raises what it likes
         lost = re.search(r"op='(\S+?)'", str(error))
         what = f"the operation {lost[1]}" if lost else f"a part of the model ({type(error).__name__})"
