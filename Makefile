@@ -30,8 +30,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 20 -m "not slow"
 
+# the examples in docstrings are quick, all of them
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 30 -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 30 -m slow tests
 
 bench: $(STAMP)
 	$(BIN)/inn bench

@@ -21,6 +21,7 @@ import pytest
 
 from inn.cli.commands import COMMANDS
 from inn.cli.main import main
+from inn.config.settings import recipes
 from inn.explorer.server import LocalServer
 from inn.models.sequence import SequenceModel
 from inn.registry import TABLES
@@ -43,7 +44,7 @@ PAGES = [
 LONG = {
     "README.md", "docs/inside.md", "docs/everyday.md", "docs/tutorials/organs.md", "docs/how-to/sweep.md",
     "docs/how-to/install.md", "docs/how-to/neurons-as-parts.md", "docs/tutorial.md", "docs/how-to/resume.md",
-    "docs/how-to/own-objective.md", "docs/how-to/export.md",
+    "docs/how-to/own-objective.md", "docs/how-to/export.md", "docs/how-to/live-page.md", "docs/how-to/explain.md",
 }  # fmt: skip
 """Pages that take more than a few seconds."""
 FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -98,6 +99,10 @@ def commands(text: str) -> list[str]:
 
 def brief(argv: list[str]) -> list[str]:
     """A command that trains, with little to do; what the page itself says comes later on the line, and so holds."""
+    if argv[0] == "eval" and "--learn" in argv and "--learn-window" not in argv:  # fewer steps of gradient descent
+        return [*argv, "--learn-window", "256"]
+    if argv[0] in ("compress-text", "decompress-text") and argv[1] in recipes():  # a model that learns as it codes
+        return [*argv, *SMALL]
     if argv[0] not in TRAINS or "--resume" in argv:
         return argv
     begun = "--from" in argv  # with another run's weights and text

@@ -131,7 +131,10 @@ def test_readouts(readout):
     inn.testing.check_readout(readout)
 
 
-@pytest.mark.parametrize("recall", [kind for kind in built_in(RECALLS) if kind != "none"])
+@pytest.mark.parametrize(
+    "recall",
+    [pytest.param(k, marks=[pytest.mark.slow] * (k == "counts")) for k in built_in(RECALLS) if k != "none"],
+)
 def test_recalls(recall):
     inn.testing.check_recall(recall)
 

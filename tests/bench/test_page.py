@@ -24,6 +24,7 @@ def path(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_page_is_measured(path):
     try:
         cost = pages.measure_page(path)

@@ -284,6 +284,7 @@ def test_score_memory(monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="memory is read from /proc")
+@pytest.mark.slow
 def test_resident_memory_is_read_as_the_pipe_goes_by():
     found = score.resident(2, "ngram")
     assert found["symbols"] == 1_999_999

@@ -152,6 +152,7 @@ def seen(folder: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_no_command_line_ends_in_a_traceback_or_leaves_half_of_anything(
     call, tables, inputs, tmp_path, monkeypatch, kept_run, kept_folder
 ):

@@ -68,6 +68,7 @@ def test_another_space_or_recipe_is_another_study_in_the_same_folder(plan):
     assert len(list(first.folder.glob("*/config.yaml"))) == 2
 
 
+@pytest.mark.slow
 def test_values_that_do_not_go_together_and_runs_that_diverge_are_failed_trials(plan, tiny, tmp_path):
     space = Space({"train.lr": Choice((0.01, 1e30)), "model.width": Choice((24, 8))})
     study = run_sweep(plan(space=space, trials=6, overrides=("--train.clip=0",)))
