@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import signal
 from importlib.resources import files
@@ -21,6 +22,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # The command line is built more than a thousand times in these tests; half of that is reading the same docstrings.
 docstring_parser.parse_from_object = functools.cache(docstring_parser.parse_from_object)
+
+
+def pytest_collection_finish():
+    """Garbage is looked for less often, and not among what was imported and collected, which stays anyway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.fixture(scope="session")
