@@ -337,6 +337,11 @@ def test_a_state_comes_in_any_type_and_form(kind):
         for key, t in expected[1].items():
             torch.testing.assert_close(after[key], t)
     torch.testing.assert_close(spread[next(iter(state))][0], state[next(iter(state))][0])  # nobody else's is changed
+    learning = model(x[:, :1])[1]  # a part of a graph of gradients
+    kept = copy.deepcopy(learning)
+    model(x, model.step_(x[:, 1], learning)[1])
+    for key, t in learning.items():
+        assert torch.equal(t, kept[key])
     model.double()
     assert model(x, state.select_batch([0] * B))[0].dtype == torch.float64
 

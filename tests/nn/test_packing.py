@@ -76,7 +76,10 @@ def test_packed_is_what_is_masked_with_gradients(fields, masked, monkeypatch):
         y, state = g(x, before, mask=mask, present=present)
         y = y if mask is None else y * mask[..., None]
         loss = y.square().sum() + sum(v.sin().sum() for v in state.values()) + sum(state.penalties.values())
-        return [y, *state.values(), *torch.autograd.grad(loss, [x, *g.parameters()], allow_unused=True)]
+        leaves = [x, *g.parameters()]
+        first = torch.autograd.grad(loss, leaves, allow_unused=True, create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum(), leaves, allow_unused=True)
+        return [y, *state.values(), *first, *second]
 
     def counting(*given):
         used.append(found := packed(*given))

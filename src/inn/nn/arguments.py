@@ -177,8 +177,9 @@ def checked_step(step_: Callable) -> Callable:
         if state is not None:
             state = self.check_state(state, streams, self.spared(options) if options else ())
             if len(state.fits) < 3:
-                if any(0 in t.stride() for t in state.values()):  # a number that stands for several cannot be changed
-                    state = state.clone()
+                # A number that stands for several cannot be changed, nor one that a backward pass may yet need.
+                if any(0 in t.stride() or t.requires_grad for t in state.values()):
+                    state = state.detach().clone()
                 elif state.fits[0] is not None:
                     state.fits = (*state.fits, True)
         if not streams:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from inn.nn.direct import untouched
 from inn.nn.masked import legible
 from inn.nn.population import NeuronLinear, NeuronNorm
 from inn.nn.presence import counted
+from inn.ops.derivatives import again, beyond
 from inn.ops.norm.reference import EPSILON
 from inn.ops.tensors import autocasts
 
@@ -159,13 +159,24 @@ def _flat(x: Tensor) -> Tensor:
     return x.permute(2, 0, 1, 3).reshape(-1, x.shape[3])
 
 
+def _mapped(rows: Tensor, weight: Tensor, bias: Tensor | None, sizes: list[int]) -> Tensor:
+    """`_Mapped` in operations that PyTorch can differentiate as often as it likes."""
+    biases = [None] * len(sizes) if bias is None else list(bias)
+    return torch.cat([F.linear(x, w, b) for x, w, b in zip(rows.split(sizes), weight, biases)])
+
+
+def _hears(said: Tensor, weight: Tensor, steps: Tensor, sizes: list[int]) -> Tensor:
+    """`_Heard` in such operations."""
+    return torch.cat([F.linear(said.index_select(0, own), w) for own, w in zip(steps.split(sizes), weight)])
+
+
 class _Mapped(torch.autograd.Function):
     """Rows `[R, I]`, `sizes[0]` of the first neuron, then those of the second, by matrices `[N, O, I]`: `[R, O]`."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, sizes: list[int]) -> Tensor:
-        ctx.save_for_backward(rows, weight)
-        ctx.sizes, ctx.bias = sizes, None if bias is None else bias.dtype
+        ctx.save_for_backward(rows, weight, bias)
+        ctx.sizes = sizes
         y = rows.new_empty(len(rows), weight.shape[1])
         for n, (x, w, out) in enumerate(zip(rows.split(sizes), weight, y.split(sizes))):
             if bias is None:
@@ -175,11 +186,12 @@ class _Mapped(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
-        rows, weight = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, bias = ctx.saved_tensors
+        if beyond(grad):
+            return *again(partial(_mapped, sizes=ctx.sizes), (rows, weight, bias), (grad,)), None
         to_rows, to_weight = torch.empty_like(rows, memory_format=torch.contiguous_format), torch.empty_like(weight)
-        to_bias = None if ctx.bias is None else weight.new_empty(weight.shape[:2], dtype=ctx.bias)
+        to_bias = None if bias is None else weight.new_empty(weight.shape[:2], dtype=bias.dtype)
         parts = (t.split(ctx.sizes) for t in (rows, grad, to_rows))
         for n, (w, x, g, out) in enumerate(zip(weight, *parts)):
             torch.mm(g, w, out=out)
@@ -205,9 +217,10 @@ class _Heard(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         said, weight, steps = ctx.saved_tensors
+        if beyond(grad):
+            return *again(partial(_hears, sizes=ctx.sizes), (said, weight, steps), (grad,)), None
         to_said, to_weight = torch.zeros_like(said), torch.empty_like(weight)
         for own, w, g, out in zip(steps.split(ctx.sizes), weight, grad.split(ctx.sizes), to_weight):
             to_said.index_add_(0, own, g @ w)

@@ -24,6 +24,11 @@ def transformed() -> bool:
     return forward_ad._current_level >= 0 or _transforms() is not None
 
 
+def derived(*tensors: Tensor) -> bool:
+    """Whether a derivative by one of these may be asked for; of a forward one `requires_grad` says nothing."""
+    return transformed() or (torch.is_grad_enabled() and any(t.requires_grad for t in tensors))
+
+
 def readable(t: Tensor) -> bool:
     """Whether Python may look at a tensor's numbers: not while something is traced or transformed, nor without any."""
     return not (torch.compiler.is_compiling() or transformed() or t.is_meta or type(t) is not Tensor)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from inn.ops.derivatives import transformed
+
 
 def spike(u: Tensor) -> Tensor:
     """1 where u >= 0, else 0; with the gradient of arctan(π u) / π + 1/2, which is 1 / (1 + (π u)²).
@@ -20,7 +22,7 @@ def spike(u: Tensor) -> Tensor:
     ([0.0, 1.0, 1.0], [0.092, 1.0, 0.025])
     """
     fired = (u >= 0).to(u.dtype)
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() and not transformed():
         return fired
     smooth = torch.atan(math.pi * u) / math.pi
     return fired + (smooth - smooth.detach())

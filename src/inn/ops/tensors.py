@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -40,6 +41,11 @@ def plain(t: Tensor) -> bool:
 def autocasts(t: Tensor) -> bool:
     """Whether operations on a tensor run under autocast; never where there are no numbers (`meta`)."""
     return torch._C._is_any_autocast_enabled() and not t.is_meta and torch.is_autocast_enabled(t.device.type)
+
+
+def exact(t: Tensor) -> AbstractContextManager:
+    """Operations in the types that they are given, on the device of a tensor; on `meta` there is nothing to cast."""
+    return nullcontext() if t.is_meta else torch.autocast(t.device.type, enabled=False)
 
 
 def keeps(*tensors: Tensor) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from inn.nn.topology.edges import Edges
 from inn.ops import neighbour_scores, neighbour_sum
+from inn.ops.derivatives import derived
 
 if TYPE_CHECKING:
     from inn.nn.routing.options import AttentionOptions
@@ -65,7 +66,7 @@ class Activation(nn.Module):
         """
         closed = None if is_open is None else ~is_open.expand(scores.shape)
         log_weights = None if edges is None else edges.log_weights
-        if closed is not None and log_weights is not None and log_weights.requires_grad and torch.is_grad_enabled():
+        if closed is not None and log_weights is not None and derived(log_weights):
             if self.kind == "softmax":
                 return over_learned(scores + log_weights, ~closed, log_weights, self.sink)
             weights = torch.sigmoid(scores - math.log(self.degree)) if self.kind == "sigmoid" else None
@@ -135,7 +136,7 @@ def over_learned(scores: Tensor, is_open: Tensor, log_weights: Tensor, sink: Ten
         sink = sink.to(scores.dtype)[:, None, None]
         best = torch.maximum(best, sink.detach())
     factors = is_open.to(scores.dtype)
-    if log_weights.requires_grad and torch.is_grad_enabled():
+    if derived(log_weights):
         factors = straight(is_open, log_weights)
     raw = (scores - best).clamp_max(30.0).exp() * factors  # only a closed edge is above the best open one
     total = raw.sum(-1, keepdim=True)

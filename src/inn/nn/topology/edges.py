@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from inn.config.typed import typed
+from inn.ops.derivatives import derived
 from inn.system.errors import InputError
 
 MOST = 1 << 14
@@ -121,7 +122,7 @@ class Edges:
         """`[N_to, N_from]`: 1 where an edge is open, else 0. Learned edges (dense) have a gradient in both cases, that
         of their log-weight: so a closed one may open."""
         found = self.dense().to(dtype)
-        if self.log_weights is None or not self.log_weights.requires_grad:
+        if self.log_weights is None or not derived(self.log_weights):
             return found
         return found + (self.log_weights - self.log_weights.detach()).to(dtype)
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inn.ops.tensors import exact
+
 _CHUNK = 32
 
 
@@ -28,7 +30,7 @@ def delta_scan_torch(
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `delta_scan_reference` for shapes and types; the results are the same."""
-    with torch.autocast(v.device.type if not v.is_meta else "cpu", enabled=False):
+    with exact(v):
         return _run(q, k, v, decay, beta, state, reset, mask)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inn.ops.loop.cells import CELLS
+from inn.ops.tensors import exact
 
 
 def recurrence_reference(
@@ -40,7 +41,7 @@ def recurrence_reference(
     out, state = [], state.to(kind)
     if not x.shape[1]:
         return x.new_empty(*x.shape[:3], state.shape[3]), state
-    with torch.autocast(x.device.type, enabled=False):
+    with exact(x):
         for t in range(x.shape[1]):
             if reset is not None:
                 state = state.masked_fill(reset[:, t, None, None, None], 0)  # a NaN is forgotten, too

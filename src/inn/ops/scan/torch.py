@@ -14,6 +14,7 @@ from torch import Tensor
 
 from inn.ops.derivatives import again, beyond, transformed
 from inn.ops.scan.reference import selective_scan_reference
+from inn.ops.tensors import exact
 
 # A chunk holds about this many numbers [K, B, N, E, S], so that it stays in the caches of a CPU core.
 _CHUNK_NUMBERS = 1 << 19
@@ -66,7 +67,7 @@ def _states(decay: Tensor, step: Tensor, x: Tensor, B: Tensor, h: Tensor, reset:
 def _without_autocast(method):
     @wraps(method)
     def run(ctx, first, *args):
-        with torch.autocast("cpu" if first.is_meta else first.device.type, enabled=False):
+        with exact(first):
             return method(ctx, first, *args)
 
     return run
