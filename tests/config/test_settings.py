@@ -123,6 +123,7 @@ def test_numbers_in_a_recipe_may_be_written_as_on_the_command_line(tmp_path):
     "recipe, overrides, sentence",
     [
         ("txt8", [], "unknown recipe 'txt8'; did you mean 'text8'?"),
+        ("/", [], "unknown recipe '/'; there is such a path, but it is no recipe and no run; a text is"),
         ("nowhere.yaml", [], "there is no recipe file 'nowhere.yaml'"),
         ("text8", ["--model.widht", "3"], "unknown field 'model.widht'; did you mean 'width'?"),
         ("text8", ["--model.kind", "lstm", "--model.neurons", "3"], "unknown field 'model.neurons'; known: "),

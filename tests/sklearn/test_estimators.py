@@ -52,6 +52,19 @@ def test_the_same_seed_gives_the_same(sequences, labels):
     assert torch.equal(before, torch.get_rng_state())  # nobody else's random numbers are used up
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_learns_whatever_gradient_mode_it_is_called_in(mode, sequences, labels, tmp_path):
+    (tmp_path / "text").write_text("the cat sat on the mat\n" * 60)
+    with mode():
+        model = classifier(max_iter=1).fit(sequences, labels)
+        model.learn_one(sequences[0][0], labels[0])
+        sizes = {"neurons": 2, "width": 8, "rounds": 1}
+        some, text = {"symbols": 100, "sample_every": 0, "eval_symbols": 32}, f"file:{tmp_path / 'text'}"
+        inn.train("demo", tmp_path / "run", model=sizes, train=some, data={"corpus": text, "window": 8})
+    assert (classifier(max_iter=1).fit(sequences, labels).predict_proba(sequences) >= 0).all()
+    model.partial_fit(sequences, labels)
+
+
 def test_what_is_beside_a_sequence_does_not_matter(sequences, fitted):
     model = fitted("classifier")
     alone = np.concatenate([model.predict_proba([x]) for x in sequences])

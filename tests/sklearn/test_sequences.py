@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from inn.sklearn.sequences import as_numbers, is_table, of_sequences, of_table
 from inn.system.errors import InputError
@@ -76,6 +77,7 @@ def test_missing_values():
         ([np.array([1e300])], "channel 0, is too large for float32"),
         ([np.zeros(3), np.full(2, np.nan)], "all values of sequence 1 are missing; leave it out"),
         ([np.array([1j])], "sequence 0 holds complex numbers"),
+        ([torch.zeros(3, dtype=torch.bfloat16)], "sequence 0 is no array that NumPy can read"),
         ([np.array(["2024-01-01"], "M8[D]")], "sequence 0 holds dates"),
         (np.zeros((0, 3, 2)), "there are no sequences"),
         ([frame(EQUAL[0]), frame(EQUAL[1], "ba")], r"sequence 1 has the columns \[b, a\] and sequence 0 \[a, b\]"),

@@ -47,6 +47,9 @@ def test_what_is_no_run_is_refused(tmp_path):
         Run(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"is not a run: it has no config\.yaml"):
         Run(tmp_path)
+    (tmp_path / "text").touch()
+    with pytest.raises(InputError, match="is not a run: it is a file"):
+        Run(tmp_path / "text")
 
 
 @pytest.mark.parametrize("content", ["", "just text", "a: [", "model: {kind: lstm}\nextra: {}", "- 1"])

@@ -25,6 +25,7 @@ from inn.compress.healing_losses import Matches
 from inn.compress.healing_recipes import RECIPES, Stage
 from inn.compress.healing_state import HealState, mark
 from inn.compress.inputs import check_rows
+from inn.nn.modes import learns
 from inn.system.errors import InputError, lookup
 
 HELD_OUT = 4
@@ -74,6 +75,7 @@ class Healed:
         return f"{took}: from {bits[0]:.3f} to {bits[1]:.3f} bits off the dense model on rows that were held out"
 
 
+@learns
 def heal(
     model: nn.Module,
     dense: nn.Module,

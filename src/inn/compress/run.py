@@ -21,6 +21,7 @@ from inn.compress.replace import put_states
 from inn.compress.shelf import changing, expect
 from inn.compress.states import States
 from inn.compress.topologies import WHOLE, Block, BlockGroup, only, parse_topology, roles_of
+from inn.nn.modes import learns
 from inn.system.errors import InputError, lookup
 
 
@@ -75,6 +76,7 @@ class Outcome:
         return sorted([*(block for group, _ in (*self.groups, *self.neurons) for block in group), *self.dense])
 
 
+@learns
 @torch.no_grad()
 def compress(
     model: nn.Module,

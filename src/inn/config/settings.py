@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -236,8 +237,7 @@ def short_name(recipe: str) -> str:
 
 def recipes() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
-    folder = Path(str(files("inn"))) / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((Path(str(files("inn"))) / "recipes").glob("*.yaml"))}
 
 
 def read_recipe(recipe: str) -> dict[str, Any]:
@@ -247,13 +247,13 @@ def read_recipe(recipe: str) -> dict[str, Any]:
     """
     if task_of(recipe) != "none":
         return task_recipe(recipe)
-    path = recipes().get(recipe)
-    if path is None:
-        path = Path(recipe)
-        if path.suffix not in (".yaml", ".yml"):
-            raise InputError(f"unknown recipe '{recipe}'{nearest(recipe, recipes())}")
-        if not path.is_file():
-            raise InputError(f"there is no recipe file '{recipe}'; the recipes by name are {', '.join(recipes())}")
+    path = recipes().get(recipe, Path(recipe))
+    if path.suffix not in (".yaml", ".yml"):
+        there = "; there is such a path, but it is no recipe and no run; a text is --data.corpus file:PATH"
+        meant = there if os.path.exists(recipe) else nearest(recipe, recipes())  # noqa: PTH110  (of any name)
+        raise InputError(f"unknown recipe '{recipe}'{meant}")
+    if not path.is_file():
+        raise InputError(f"there is no recipe file '{recipe}'; the recipes by name are {', '.join(recipes())}")
     tree = read_yaml(path, f"recipe '{recipe}'")
     if not isinstance(tree, dict):
         raise InputError(f"recipe '{recipe}' must hold sections: {', '.join(sorted(_RECIPE_KEYS))}")

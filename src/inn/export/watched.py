@@ -39,7 +39,7 @@ class Watched(nn.Module):
     def __init__(self, model: INN):
         super().__init__()
         if not isinstance(model, INN):
-            raise InputError(f"a {type(model).__name__} has no neurons to watch; give an INN")
+            raise InputError(f"a model to watch is an INN, not a {type(model).__name__}; give one")
         self.model = model
         self.channels = recorded(self.graph())
 

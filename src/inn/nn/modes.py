@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from inn.nn.direct import home
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 
 @contextmanager
@@ -22,6 +26,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def learns(function: Callable[P, R]) -> Callable[P, R]:
+    """A function that takes gradients and makes weights, in whatever mode it is called (`no_grad`, `inference_mode`).
+
+    >>> with torch.inference_mode():
+    ...     learns(torch.is_grad_enabled)()
+    True
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.inference_mode(False), torch.enable_grad():
+            return function(*args, **kwargs)
+
+    return call
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -50,7 +50,8 @@ class Run:
         """Open an existing run, or a trained model by name; raises `InputError` where there is none."""
         self.path = Path(located(path))
         if not (self.path / "config.yaml").is_file():
-            there = "has no config.yaml" if self.path.is_dir() else "does not exist"
+            there = "is a file" if self.path.is_file() else "does not exist"
+            there = "has no config.yaml" if self.path.is_dir() else there
             meant = hint(str(path)) or "; give the directory of an `inn train`"
             raise InputError(f"'{self.path}' is not a run: it {there}{meant}")
 

@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_feature_names, check_consistent_leng
 
 from inn.data.examples import IGNORED, Examples
 from inn.inference.examples import predict_examples
+from inn.nn.modes import learns
 from inn.sklearn import sequences
 from inn.sklearn.learned import Learning, numbered
 from inn.sklearn.sequences import FORMS, Sequences
@@ -190,6 +191,7 @@ class SequenceEstimator(Learning):
         targets = self._read_targets(y, first)
         return self._examples(found, targets, self._weights(sample_weight, len(found)))
 
+    @learns
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Learn from sequences and their targets, anew.
 

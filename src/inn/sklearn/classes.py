@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_y
 
 from inn.data.examples import Examples
 from inn.data.names import Channels
+from inn.nn.modes import learns
 from inn.sklearn.base import SequenceEstimator
 from inn.sklearn.learned import numbered
 from inn.sklearn.sequences import single
@@ -56,6 +57,7 @@ class SequenceClassifier(ClassifierMixin, Stepwise, SequenceEstimator):
                 f"all sequences that count are of one class, {self.classes_.tolist()[seen[0]]!r}; give two at least"
             )
 
+    @learns
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> SequenceClassifier:
         """Learn from one more pass over sequences; see `fit`.
 
@@ -134,6 +136,7 @@ class SequenceRegressor(RegressorMixin, Stepwise, SequenceEstimator):
     def _vocabulary(self) -> Channels:
         return Channels(self._channel_names(), values=numbered("y", self.n_outputs_))
 
+    @learns
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> SequenceRegressor:
         """Learn from one more pass over sequences; see `fit`."""
         first = not hasattr(self, "model_")

@@ -13,7 +13,7 @@ from inn.data.examples import Examples
 from inn.data.names import Channels
 from inn.inference.evaluate import predictions
 from inn.inference.examples import predict_examples
-from inn.nn.modes import device_of
+from inn.nn.modes import device_of, learns
 from inn.nn.state import State
 from inn.sklearn import calendar, sequences
 from inn.sklearn.calendar import Kept
@@ -85,6 +85,7 @@ class Forecaster(Learning):
         self.device = device
         self.random_state = random_state
 
+    @learns
     def fit(self, y: Any) -> Forecaster:
         """Learn from a series, or from several, anew.
 

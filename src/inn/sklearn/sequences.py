@@ -131,8 +131,11 @@ def as_numbers(given: Any, what: str) -> np.ndarray:
     """Numbers in float64, NaN where one is missing; raises `InputError` for anything else."""
     if isinstance(given, np.ma.MaskedArray):
         given = np.ma.filled(given.astype(np.float64), np.nan)
+    given = given.detach() if hasattr(given, "detach") else given  # a tensor that is part of a graph of gradients
     try:
         array = np.asarray(given)
+    except (TypeError, RuntimeError) as error:  # a tensor of bfloat16, sparse, or on an accelerator
+        raise InputError(f"{what} is no array that NumPy can read ({error}); turn it into one") from None
     except ValueError:  # rows of unequal lengths
         raise InputError(f"{what} has rows of unequal lengths; give every step the same channels") from None
     if array.dtype.kind == "c":

@@ -12,7 +12,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from inn.inference.evaluate import predictions
-from inn.nn.modes import device_of
+from inn.nn.modes import device_of, learns
 from inn.nn.state import State
 from inn.sklearn import sequences
 from inn.sklearn.base import SequenceEstimator, nothing_of
@@ -44,6 +44,7 @@ class Stepwise(SequenceEstimator):
 
     _stream: Stream | None = None
 
+    @learns
     def learn_one(self, x: Any, y: Any = None, *, last: bool = False) -> Any:
         """Read the next step of the stream, and learn from it where there is a target.
 

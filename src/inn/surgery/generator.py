@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.typed import typed
-from inn.nn.modes import device_of, evaluating
+from inn.nn.modes import device_of, evaluating, learns
 from inn.surgery.neurons import keep
 from inn.surgery.plans import config_of, graph_of
 from inn.system.errors import InputError
@@ -105,6 +105,7 @@ class Generator(nn.Module):
             hooks.callback(graph.readout.register_forward_pre_hook(read).remove)
             yield
 
+    @learns
     def learn(
         self,
         examples: Iterable[Example],

@@ -18,6 +18,7 @@ from inn.data.dataset import Dataset
 from inn.data.streams import Batch
 from inn.models.build import build_model, check_size
 from inn.models.sequence import SequenceModel
+from inn.nn.modes import learns
 from inn.nn.state import State
 from inn.runs import checkpoint as checkpoints
 from inn.runs.checkpoint import Checkpoint
@@ -41,6 +42,7 @@ from inn.training.step import Stepper, trim
 from inn.training.summary import summarize
 
 
+@learns
 def fit(
     config: RunConfig | None,
     run_dir: str | os.PathLike[str],

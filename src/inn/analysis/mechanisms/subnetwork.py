@@ -20,7 +20,7 @@ from torch.func import functional_call
 from inn.analysis.controls.untrained import untrained
 from inn.analysis.mechanisms.targets import Target
 from inn.nn.graph import Graph
-from inn.nn.modes import device_of, evaluating
+from inn.nn.modes import device_of, evaluating, learns
 from inn.nn.starting import no_decay
 from inn.system.errors import InputError
 from inn.system.report import Report, nobody
@@ -140,6 +140,7 @@ def masked(model: nn.Module, masks: Mapping[str, Tensor]) -> Iterator[None]:
                 model.get_parameter(name).copy_(weight)
 
 
+@learns
 def subnetwork(
     model: nn.Module,
     *,

@@ -46,7 +46,9 @@ def live_model(model: SequenceModel, options: WebOptions) -> dict[str, Any]:
     Raises `InputError` for a model that is no graph of neurons, or reads neither characters nor bytes.
     """
     if not isinstance(model, INN):
-        raise InputError(f"a {type(model).__name__} has no neurons to watch on a page; export a run of kind 'inn'")
+        raise InputError(
+            f"a page shows neurons of models of kind 'inn', not a {type(model).__name__}; export a run of that kind"
+        )
     vocabulary = model.vocabulary
     if vocabulary is None or vocabulary.kind not in ("characters", "bytes"):
         kind = "no vocabulary" if vocabulary is None else f"vocabulary '{vocabulary.kind}'"
