@@ -13,7 +13,8 @@ from torch import nn
 
 from inn.nn.direct import home
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @contextmanager
