@@ -70,6 +70,8 @@ def test_the_split_follows_its_seed(tmp_path):
 def test_whole_numbers_are_classes_in_their_order_and_others_values(tmp_path):
     task = written(tmp_path, labelled(label=lambda i: 10 - i % 2), series="who", time="when", target="label")
     assert task.classes == ["9", "10"]
+    task = written(tmp_path, labelled(label=lambda i: f"{i % 2}_1"), series="who", time="when", target="label")
+    assert task.classes == ["0_1", "1_1"]  # not 1 and 11, as Python reads them
     task = written(tmp_path, labelled(label=lambda i: i / 8), series="who", target="label", columns=["p"])
     assert (task.channels, task.classes, task.values, task.metric) == (["p"], [], ["label"], "rmse")
     part = task.part("valid")
@@ -128,6 +130,11 @@ REFUSED = {
         labelled(value=lambda i, t: "hot" if i + t == 4 else 1),
         {},
         "row 10: column 'p' has",
+    ),
+    "a number that Python alone reads": (
+        labelled(value=lambda i, t: "1_5"),
+        {},
+        "row 2: column 'p' has '1_5', which is",
     ),
     "an infinite value": (labelled(value=lambda i, t: "-inf" if i == 2 else 1), {}, "row 8: column 'p' has '-inf'"),
     "a ragged row": (labelled() + "s1,2\n", {}, "row 62: 2 cells"),

@@ -83,7 +83,7 @@ class Csv(Own):
         if self.options.time:
             cells = table.filled(self.options.time)
             try:
-                times = np.array(cells, np.float64)
+                times = _floats(cells)
             except ValueError:
                 times = np.unique(cells, return_inverse=True)[1]  # ISO dates are in order as texts, too
             keys.append(times)
@@ -205,7 +205,7 @@ class _Table:
     def numbers_of(self, name: str | None, cells: list[str], lines: np.ndarray) -> np.ndarray:
         """Cells as numbers, NaN where they are missing; raises `InputError` for the first that is none or infinite."""
         try:
-            numbers = np.array([cell or "nan" for cell in cells], np.float64)
+            numbers = _floats([cell or "nan" for cell in cells])
         except ValueError:
             at = next(i for i, cell in enumerate(cells) if not _is_number(cell or "nan"))
             raise InputError(
@@ -252,9 +252,16 @@ def _checked(path: Path, names: list[str], separator: str) -> list[str]:
     return names
 
 
+def _floats(cells: list[str]) -> np.ndarray:
+    """Cells as float64; raises `ValueError` where one is no number, which `3_1` is in Python alone."""
+    if any("_" in cell for cell in cells):
+        raise ValueError
+    return np.array(cells, np.float64)
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _floats([cell])
     except ValueError:
         return False
     return True
