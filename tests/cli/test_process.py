@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,6 +38,14 @@ def test_a_full_output_is_a_sentence():
         done = subprocess.run([*INN, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert done.returncode == 2
     assert done.stderr == "inn: writing: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no sh")
+@pytest.mark.parametrize("closed, argv, code", [(1, "--version", 0), (2, "nothing", 2)])
+def test_nothing_is_said_where_a_stream_is_closed(closed, argv, code):
+    line = f"{shlex.join(INN)} {argv} {closed}>&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
 def test_a_reader_that_has_enough_ends_generation_quietly(trained):

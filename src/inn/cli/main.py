@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from textwrap import shorten
 
 import inn
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads that wait for work by spinning slow training down several times over wherever another program wants the
     # same cores. Read when torch starts, so set before any command imports it.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever called; what is for stderr would be printed to stdout
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows has no word for ≥ or é, and would raise
             stream.reconfigure(errors="replace")
