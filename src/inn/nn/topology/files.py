@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +28,12 @@ def read_edges(path: str | Path) -> tuple[list[list[int]], list[str]]:
         raise InputError(f"there is no topology file '{path}'")
     try:
         table, classes = _npz(path) if path.suffix == ".npz" else _csv(path)
-    except (ValueError, OSError, KeyError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, KeyError, EOFError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"topology file '{path}' cannot be read as edges: {error}") from None
     if table.size == 0:
-        raise InputError(f"topology file '{path}' holds no edges")
+        raise InputError(f"topology file '{path}' holds no edges; give one a line, as to,from")
+    if not np.isfinite(table).all():
+        raise InputError(f"topology file '{path}' must hold finite numbers; mend it")
     whole = table.astype(np.int64)
     if table.ndim != 2 or not 2 <= table.shape[1] <= 4:
         raise InputError(f"topology file '{path}' must hold [to, from], with sign and lag if need be, per edge")
@@ -39,7 +43,7 @@ def read_edges(path: str | Path) -> tuple[list[list[int]], list[str]]:
 
 
 def _csv(path: Path) -> tuple[np.ndarray, list[str]]:
-    rows = [row for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) if row]
+    rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
     listed, classes = bool(rows) and not _number(rows[0][0]), []
     if listed:
         names = [name.strip().lower() for name in rows[0]]
@@ -71,7 +75,7 @@ def _column(rows: list[list[str]], column: int, width: int) -> tuple[list[str], 
 
 
 def _npz(path: Path) -> tuple[np.ndarray, list[str]]:
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
         if "edges" in arrays:
             classes = arrays["classes"].astype(str).tolist() if "classes" in arrays else []
             return np.vstack([arrays["edges"], arrays["edges"][:0]]).astype(float), classes
@@ -88,6 +92,8 @@ def _listed(adjacency: np.ndarray) -> np.ndarray:
     """The edges of an adjacency matrix, with signs where any is negative."""
     if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
         raise ValueError(f"an adjacency matrix is square, not {list(adjacency.shape)}")
+    if not np.isfinite(adjacency).all():
+        raise ValueError("an adjacency matrix holds finite numbers, 0 where there is no edge")
     to, source = np.nonzero(adjacency)
     signs = np.sign(adjacency[to, source].astype(float))
     columns = [to, source] + ([signs] if (signs < 0).any() else [])
