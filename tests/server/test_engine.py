@@ -10,8 +10,8 @@ import torch
 from inn.models.generate import generate, sample
 from inn.server.conversations import Conversations, Keep, Kept
 from inn.server.draws import Draws, draw
-from inn.server.engine import Busy, Engine, Full
-from inn.server.streams import CHUNK, Ask, End, Piece, Text
+from inn.server.engine import Engine
+from inn.server.streams import CHUNK, Ask, Busy, End, Full, Piece, Text
 from inn.system.errors import InputError
 
 COUNTS = {"recall": {"kind": "counts", "contexts": [1, 2, 3], "slots": 64}}
@@ -54,8 +54,8 @@ def test_many_streams_of_unequal_length_are_each_as_alone(model_of, kind, fields
         how = [{}, {"temperature": 0.6}, {"top_p": 0.8}, {"top_k": 3, "top_p": 0.9}][seed % 4]
         wanted.append((prompt, draw_.randint(1, 40), {"seed": seed, **how}))
     engine, reads = Engine(model, streams=12, queue=40, shared=False), []
-    read = engine.reading.read
-    engine.reading.read = lambda symbols, *rest, **how: reads.append(symbols.shape) or read(symbols, *rest, **how)
+    read = engine.reading.read_
+    engine.reading.read_ = lambda symbols, *rest: reads.append(symbols.shape) or read(symbols, *rest)
     streams = [engine.submit(asked(model, prompt, tokens, **how)) for prompt, tokens, how in wanted]
     with engine:
         found = [heard(stream) for stream in streams]

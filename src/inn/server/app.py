@@ -20,10 +20,10 @@ from inn.models.sequence import SequenceModel
 from inn.server import answers
 from inn.server.asked import Completions, NoModel, completions
 from inn.server.conversations import Keep
-from inn.server.engine import Busy, Engine, Full, Told
+from inn.server.engine import Engine, Told
 from inn.server.metrics import KIND, Metrics
 from inn.server.settings import ServerSettings, is_loopback, names_loopback
-from inn.server.streams import End, Event, Piece
+from inn.server.streams import Busy, End, Event, Full, Piece
 from inn.system.errors import InputError
 from inn.system.parse import parse_json
 

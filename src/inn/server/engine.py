@@ -20,20 +20,12 @@ from inn.nn.state import State
 from inn.server.conversations import Conversations, Keep, Kept
 from inn.server.draws import draw
 from inn.server.rows import Reading, Rows
-from inn.server.streams import CHUNK, Ask, Chance, End, Event, Piece, Stream, chances_of
+from inn.server.streams import Ask, Busy, Chance, End, Event, Full, Piece, Stream, alike, chances_of
 from inn.system.errors import InputError
 
 IDLE = 30.0
 """Seconds after which a thread that has nothing to do looks for conversations to forget."""
 Told = tuple[Stream, Event]
-
-
-class Full(InputError):
-    """As many streams wait as may; ask again later."""
-
-
-class Busy(InputError):
-    """A conversation that somebody is writing in."""
 
 
 class Engine:
@@ -167,12 +159,12 @@ class Engine:
         for group in (self._waiting, self._readers):
             for stream in [s for s in group if s.cancelled or now > s.deadline]:
                 group.remove(stream)
-                self._end(stream, *_why(stream), waits=group is self._waiting)
+                self._end(stream, *stream.why, waits=group is self._waiting)
         for row in reversed(range(len(self._writers))):
             stream = self._writers[row]
             if stream.cancelled or now > stream.deadline:
                 self._leave(row, keep=False)
-                self._end(stream, *_why(stream))
+                self._end(stream, *stream.why)
 
     def _admit(self) -> None:
         while self._waiting and self.active < self.rows.most:
@@ -187,9 +179,11 @@ class Engine:
 
     def _read(self) -> None:
         """Read a little of some prompts, and begin to write where there is no more to read."""
-        streams = self._alike()
-        for stream in streams:
+        for stream in (streams := alike(self._readers)):
             self._readers.remove(stream)
+        if streams and all(s.state is None and s.ask.tokens and len(s.next) == len(s.ask.prompt) > 0 for s in streams):
+            self._read_whole(streams)
+            return
         try:
             self._read_some(streams)
         except Exception as error:  # of these streams alone
@@ -205,14 +199,21 @@ class Engine:
             except Exception as error:  # of this one alone
                 self._spoil(stream, error)
 
-    def _alike(self) -> list[Stream]:
-        """The stream that has waited longest since it was last read, and others that have as many symbols to read."""
-        found: list[Stream] = []
-        for stream in self._readers:
-            same = not found or stream.kind == found[0].kind
-            if same and (not found or (len(found) + 1) * len(stream.next) <= CHUNK):
-                found.append(stream)
-        return found
+    def _read_whole(self, streams: list[Stream]) -> None:
+        """Read short prompts of new streams where they are to be written, which saves copies, and begin to write."""
+        at = len(self._writers)
+        try:
+            rows = self.rows.begin(self.reading.first, len(streams))
+            logits = self.reading.read_(torch.tensor([s.next for s in streams]), rows).cpu()
+            for stream, its in zip(streams, logits, strict=True):
+                self._tell_read(stream, its)
+        except Exception as error:  # of these streams alone
+            self.rows.count = at
+            for stream in streams:
+                self._spoil(stream, error)
+            return
+        self._writers += streams
+        self._go_on(at, logits[:, -1])
 
     def _read_some(self, streams: list[Stream]) -> None:
         """Read the next symbols of streams that are alike."""
@@ -221,32 +222,36 @@ class Engine:
             return
         own = streams[0].pending is not None
         found, states = self.reading.read(torch.tensor(parts), [s.state for s in streams], remember=not own)
-        for stream, part, logits, state in zip(streams, parts, found.cpu(), states, strict=True):
-            ask, before = stream.ask, stream.logits
-            stream.state, stream.logits = state, logits[-1].clone()
+        for stream, logits, state in zip(streams, found.cpu(), states, strict=True):
             if own:
                 stream.pending = None
-                continue
-            silent = max(0, ask.silent - stream.at)
-            if ask.score:
-                rows = logits[:-1] if before is None else torch.cat((before[None], logits[:-1]))
-                told = chances_of(rows, part[len(part) - len(rows) :], ask.top or 0)
-                first = [Chance(part[0], None, {})] if before is None else []
-                self._told.append((stream, Piece("", tuple([*first, *told][silent:]))))
-            for symbol in part[silent:]:
-                stream.decoder.feed(symbol)
-            stream.at += len(part)
-            self.read += len(part)
+            else:
+                self._tell_read(stream, logits)
+            stream.state, stream.logits = state, logits[-1].clone()
+
+    def _tell_read(self, stream: Stream, logits: Tensor) -> None:
+        """Count what was read of a prompt, with logits `[T, V]`, and tell its scores where that was asked for."""
+        ask, before, part = stream.ask, stream.logits, stream.next
+        silent = max(0, ask.silent - stream.at)
+        if ask.score:
+            rows = logits[:-1] if before is None else torch.cat((before[None], logits[:-1]))
+            told = chances_of(rows, part[len(part) - len(rows) :], ask.top or 0)
+            first = [Chance(part[0], None, {})] if before is None else []
+            self._told.append((stream, Piece("", tuple([*first, *told][silent:]))))
+        for symbol in part[silent:]:
+            stream.decoder.feed(symbol)
+        stream.at += len(part)
+        self.read += len(part)
 
     def _begin(self, stream: Stream) -> None:
         """Write the first symbol after a prompt."""
         if stream.logits is None:
             raise InputError("there is nothing to go on from; give a prompt")
         reason = self._write([stream], stream.logits[None])[0] if stream.ask.tokens else ("length", "")
-        if reason is not None:
-            self._end(stream, *reason, state=stream.state)
-            return
         assert stream.state is not None
+        if reason is not None:
+            self._end(stream, *reason, state=stream.state.clone() if stream.ask.conversation else None)
+            return
         self.rows.join(stream.state)
         self._writers.append(stream)
         stream.state = stream.logits = None
@@ -263,12 +268,16 @@ class Engine:
         pending = torch.tensor([s.pending for s in self._writers])
         logits = self.reading.step(pending, self.rows).cpu()
         self.steps += 1
-        reasons = self._write(self._writers, logits)
-        for row in reversed(range(len(reasons))):
-            if (reason := reasons[row]) is not None:
-                stream = self._writers[row]
-                stream.logits = logits[row].clone()
-                state = self._leave(row, keep=stream.ask.conversation is not None)
+        self._go_on(0, logits)
+
+    def _go_on(self, first: int, logits: Tensor) -> None:
+        """Write a symbol of each stream from row `first` on, by logits `[n, V]`; those that end with it leave."""
+        reasons = self._write(self._writers[first:], logits)
+        for i in reversed(range(len(reasons))):
+            if (reason := reasons[i]) is not None:
+                stream = self._writers[first + i]
+                stream.logits = logits[i].clone()
+                state = self._leave(first + i, keep=stream.ask.conversation is not None)
                 self._end(stream, *reason, state=state)
 
     def _write(self, streams: list[Stream], logits: Tensor) -> list[tuple[str, str] | None]:
@@ -334,12 +343,6 @@ class Engine:
 
 def _broken(error: Exception) -> str:
     return f"the model could not be stepped ({type(error).__name__}: {error})"
-
-
-def _why(stream: Stream) -> tuple[str, str]:
-    if stream.cancelled:
-        return "cancelled", "nobody waits for this any longer"
-    return "timeout", f"this took longer than {stream.ask.seconds:g} seconds; ask for fewer symbols"
 
 
 def _to_themselves(told: list[Told]) -> None:

@@ -45,13 +45,19 @@ class Reading:
 
         `states`: of each stream; None for one that has read nothing.
         """
-        given = [self.first if state is None else state for state in states]
-        state = given[0].concat_batch(*given[1:]) if len(given) > 1 or states[0] is None else given[0]
+        first, *others = [self.first if state is None else state for state in states]
+        state = first.concat_batch(*others) if others or states[0] is None else first
+        logits = self.read_(symbols, state, remember)
+        return logits, [State({key: t[row : row + 1] for key, t in state.items()}) for row in range(len(states))]
+
+    @torch.no_grad()
+    def read_(self, symbols: Tensor, state: State, remember: bool = True) -> Tensor:
+        """The same of streams whose states are those of one batch, changed in place."""
         tokens = symbols.to(self.device)
-        found, known = self._recalled(tokens, state, remember)
-        logits, after = self.model(tokens, known, **found)
-        after = self._with_tables(after, state)
-        return logits, [after] if len(given) == 1 else [after.select_batch([row]) for row in range(len(given))]
+        found, given = self._recalled(tokens, state, remember)
+        logits, after = self.model(tokens, given, **found)
+        _keep(after, given)
+        return logits
 
     @torch.no_grad()
     def step(self, tokens: Tensor, rows: Rows) -> Tensor:
@@ -59,13 +65,10 @@ class Reading:
 
         They are symbols that a stream has written itself, and not remembered in its tables.
         """
-        state = rows.all()
         tokens = tokens.to(self.device)
-        found, given = self._recalled(tokens[:, None], state, remember=False)
+        found, given = self._recalled(tokens[:, None], rows.all(), remember=False)
         logits, after = self.model.step_(tokens, given, remember=False, **found)
-        for key, t in after.items():
-            if t is not given[key] and t.data_ptr() != given[key].data_ptr():  # a model that makes a new state
-                given[key].copy_(t)
+        _keep(after, given)
         return logits
 
     def _recalled(self, tokens: Tensor, state: State, remember: bool) -> tuple[dict, State]:
@@ -78,8 +81,12 @@ class Reading:
         found = self.recall.find_(tokens, parts, None, None, remember)
         return {"found": found}, State({key: t for key, t in state.items() if key[0] != RECALL})
 
-    def _with_tables(self, after: State, before: State) -> State:
-        return State({**{key: t for key, t in before.items() if key[0] == RECALL}, **after})
+
+def _keep(after: State, given: State) -> None:
+    """Put a state in the place of another, where a model has made a new one."""
+    for key, t in after.items():
+        if t is not given[key] and t.data_ptr() != given[key].data_ptr():
+            given[key].copy_(t)
 
 
 class Rows:
@@ -101,6 +108,14 @@ class Rows:
     def all(self) -> State:
         """The streams there are; what changes it changes them."""
         return State({key: t[: self.count] for key, t in self.tensors.items()})
+
+    def begin(self, first: State, streams: int) -> State:
+        """Give streams that have read nothing the next rows, each in the state `first` of one; these rows."""
+        at, self.count = self.count, self.count + streams
+        rows = State({key: t[at : self.count] for key, t in self.tensors.items()})
+        for key, t in rows.items():
+            t.copy_(first[key].expand_as(t))
+        return rows
 
     def join(self, one: State) -> None:
         """Copy the state of one stream behind the others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -13,9 +13,18 @@ from torch import Tensor
 from inn.data.base import Decoder, Vocabulary
 from inn.nn.state import State
 from inn.server.draws import Draws
+from inn.system.errors import InputError
 
 CHUNK = 64
 """Symbols of prompts that are read between two steps: the others wait for them no longer than for a step or two."""
+
+
+class Full(InputError):
+    """As many streams wait as may; ask again later."""
+
+
+class Busy(InputError):
+    """A conversation that somebody is writing in."""
 
 
 @dataclass
@@ -175,9 +184,25 @@ class Stream:
         return self.ask.prompt[self.at : self.at + CHUNK] if self.pending is None else [self.pending]
 
     @property
+    def why(self) -> tuple[str, str]:
+        """The reason, and a sentence, for ending it where nobody waits for it any longer."""
+        if self.cancelled:
+            return "cancelled", "nobody waits for this any longer"
+        return "timeout", f"this took longer than {self.ask.seconds:g} seconds; ask for fewer symbols"
+
+    @property
     def kind(self) -> tuple[bool, int]:
         """What streams that are read together have alike: whether that is their prompts, and how much it is."""
         return self.pending is None, len(self.next)
+
+
+def alike(waiting: Iterable[Stream]) -> list[Stream]:
+    """The first of some streams, and others that have as many symbols to read next: at most `CHUNK` together."""
+    found: list[Stream] = []
+    for stream in waiting:
+        if not found or (stream.kind == found[0].kind and (len(found) + 1) * len(stream.next) <= CHUNK):
+            found.append(stream)
+    return found
 
 
 def chances_of(logits: Tensor, symbols: Sequence[int], top: int) -> list[Chance]:
