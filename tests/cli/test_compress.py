@@ -53,7 +53,7 @@ def test_neurons_are_cut_and_the_folder_is_an_ordinary_one(decoder, tmp_path, ca
 
 def test_a_folder_of_several_sizes_and_one_of_them_taken_out(decoder, tmp_path, capsys):
     out, small = tmp_path / "sizes", tmp_path / "small"
-    assert main(words(decoder, "--plan", "neurons", "--also", "0.5,0.3", "--json", out=str(out))) == 0
+    assert main(words(decoder, "--also", "0.5,0.3", "--json", out=str(out))) == 0
     found = json.loads(capsys.readouterr().out)
     assert [one["keep"] for one in found["also"]] == [0.5, 0.3]
     take = ["compress", str(out), "--out", str(small)]

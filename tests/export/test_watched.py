@@ -59,5 +59,5 @@ def test_silencing_in_the_traced_step(fields):
 
 
 def test_what_has_no_neurons_is_refused():
-    with pytest.raises(InputError, match="no neurons to watch"):
+    with pytest.raises(InputError, match="to watch is an INN, not a LSTM"):
         Watched(inn.models.build.build_model(inn.config.assemble.model_config("lstm", vocab=5, width=4)))  # type: ignore

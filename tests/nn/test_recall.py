@@ -136,7 +136,7 @@ def test_steps_in_place_are_the_same_path(dense):
     x = text(2, 25)
     _, state = model(text(2, 9, seed=3))
     whole, last = model(x, state)
-    state = state.clone()
+    state = state.detach().clone()  # no part of a graph of gradients, which a step would leave as it is
     if not dense:  # as a state may be that was put together by hand
         table = state[RECALL, "table"].permute(3, 0, 1, 2).contiguous().permute(1, 2, 3, 0)
         state = State({**state, (RECALL, "table"): table})

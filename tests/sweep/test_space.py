@@ -55,7 +55,7 @@ def test_fields_are_those_of_the_kind(tmp_path):
         ("", "is empty; name a setting to search"),
         ("{}", "is empty"),
         ("[1, 2]", "must map settings to ranges"),
-        ("train.lr: [", r"is not valid YAML \(line 1\)"),
+        ("train.lr: [", r"is not valid YAML \(line \d\)"),
         ("lr: [1]", "unknown setting 'lr' in the space; write it as SECTION.FIELD"),
         ("train: [1]", "'train' in the space is a whole section"),
         ("train.lrr: [1]", r"unknown field 'train\.lrr'; did you mean 'lr'\?"),
