@@ -30,6 +30,8 @@ def drawn(page, text):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("form", ["javascript", pytest.param("webassembly", marks=pytest.mark.slow)])
 def test_a_person_plays_without_python(run, tmp_path, chromium, form):
+    from playwright.sync_api import expect
+
     int8 = form == "webassembly"  # whatever numbers are kept in, the step gets float32
     if int8 and (reason := why_not()):
         pytest.skip(f"no WebAssembly can be made here: {reason}")
@@ -65,8 +67,8 @@ def test_a_person_plays_without_python(run, tmp_path, chromium, form):
     assert bits_of(page) == pytest.approx(asked(TEXT, closed=[[0, 1]]), abs=close)
     assert "closed edges" in page.locator(".play output").inner_text()
 
-    page.get_by_role("button", name="Let it write").click()
-    page.get_by_role("button", name="Stop").wait_for()
+    page.get_by_role("button", name="Let it write").click()  # which is "Stop" meanwhile, for a moment
+    expect(page.locator(".play textarea")).to_have_value(re.compile(rf"^[\s\S]{{{len(TEXT) + 200}}}$"), timeout=30_000)
     page.get_by_role("button", name="Let it write").wait_for()
     written = page.locator(".play textarea").input_value()
     assert written.startswith(TEXT)
