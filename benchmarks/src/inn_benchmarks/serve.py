@@ -122,8 +122,10 @@ def serve_wait(size: ServeSize = ServeSize(), rounds: int = 5) -> Measured:
 def serve_memory(size: ServeSize = ServeSize(tokens=40), requests: int = 10_000, batch: int = 1000) -> Measured:
     """Megabytes by which the server's resident memory after all requests exceeds that after the first two batches.
 
-    64 clients ask for texts of 1 to 40 symbols, a tenth of them in conversations, which are dropped by their number.
-    Every fiftieth request is hostile, or its client goes in the middle. Breaks where an answer is lost, or another's.
+    All places for streams have been used by then: a row of their states is memory once it is written, and the last rows
+    have their turn by chance. 64 clients ask for texts of 1 to 40 symbols, a tenth of them in conversations, which are
+    dropped by their number. Every fiftieth request is hostile, or its client goes in the middle. Breaks where an answer
+    is lost, or another's.
     """
     status = Path("/proc/self/statm")
     if not status.is_file():
@@ -136,6 +138,7 @@ def serve_memory(size: ServeSize = ServeSize(tokens=40), requests: int = 10_000,
         known.append(({"prompt": prompt, "max_tokens": tokens, "seed": seed}, text))
     held, counts, start = [], {"right": 0, "refused": 0, "cut": 0}, time.perf_counter()
     with served(model, conversations=16) as server:
+        clients(server, MANY, [ask(ServeSize(), seed) for seed in range(MANY)])  # a row is memory once it is written
         for first in range(0, requests, batch):
             asks, wanted = [], []
             for index in range(first, min(first + batch, requests)):
