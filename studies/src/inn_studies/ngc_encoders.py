@@ -86,7 +86,9 @@ class NgcEncoders(Study):
                 )
             said = KINDS[kind].format(corpus=result["corpus"])
             covered = f"{draws[0]['covered']:.0%} of its {draws[0]['parameters']:,} parameters are in projections"
-            parts += [f"A {said}; {len(draws)} trained models, {covered}.", markdown(head, lines)]
+            same_all = all(abs(row["score"] / one["dense"] - 1) < 0.005 for one in draws for row in one["found"])
+            nothing = " **No plan costs anything here: the model has learnt too little for this to tell.**" * same_all
+            parts += [f"A {said}; {len(draws)} trained models, {covered}.{nothing}", markdown(head, lines)]
         return "\n\n".join(parts)
 
     def verdicts(self, result: dict[str, Any]) -> list[Verdict]:
