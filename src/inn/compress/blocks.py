@@ -79,8 +79,7 @@ def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
             f"{kind} is made of stages of different widths, and only models whose layers are all alike are compressed; "
             "give one such as ViT or DINOv2"
         )
-    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
-    depth = getattr(text, "num_hidden_layers", None)
+    depth = getattr(text_config(config), "num_hidden_layers", None)
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else model  # type: ignore[operator]
     inside = {id(module) for module in (decoder or model).modules()}
     lists = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
@@ -91,6 +90,11 @@ def layers_of(model: nn.Module) -> tuple[str, nn.ModuleList]:
             "Mamba, or an encoder such as BERT or ViT"
         )
     return min(lists, key=lambda found: found[0].count("."))
+
+
+def text_config(config: Any) -> Any:
+    """The part of a configuration that is about the layers of `layers_of`: all of it, where a model has one part."""
+    return config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
 
 
 def find_blocks(model: nn.Module) -> dict[Block, Projection]:

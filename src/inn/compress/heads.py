@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, weight_of
+from inn.compress.blocks import Projection, text_config, weight_of
 from inn.compress.calibrate import Stream
 from inn.compress.inputs import Inputs
 from inn.compress.neurons_layers import narrow
@@ -51,8 +50,7 @@ def head_groups(model: nn.Module, blocks: Mapping[Block, Projection], rows: Inpu
 
 
 def _heads(model: nn.Module) -> int:
-    config: Any = model.config
-    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    text = text_config(model.config)
     return getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", 1)
 
 

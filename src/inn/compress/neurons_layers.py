@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, bias_of, layers_of, parts, rows_of_weight, weight_of
+from inn.compress.blocks import Projection, bias_of, layers_of, parts, rows_of_weight, text_config, weight_of
 from inn.compress.neurons import members
 from inn.compress.replace import put_dense
 from inn.compress.topologies import Block, BlockGroup
@@ -127,7 +127,7 @@ def declare(model: nn.Module) -> bool:
     """
     its: Any = getattr(model, "config", None)
     config = copy.deepcopy(its)
-    text = config.get_text_config(decoder=True) if hasattr(config, "get_text_config") else config
+    text = text_config(config)
     fields = _fields(model, text)
     for name, value in fields.items():
         setattr(text, name, value)
@@ -138,7 +138,7 @@ def declare(model: nn.Module) -> bool:
     if [(n, p.shape) for n, p in twin.named_parameters()] != [(n, p.shape) for n, p in model.named_parameters()]:
         return False
     for name, value in fields.items():
-        setattr(its.get_text_config(decoder=True) if text is not config else its, name, value)
+        setattr(text_config(its), name, value)
     for module in model.modules():
         module.__dict__.pop("narrowed", None)
     return True
