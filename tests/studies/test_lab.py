@@ -32,6 +32,13 @@ def bits_of(run: str, times: int = 1) -> float:
     return (Run(run).summary() or {})["best"]["bits"] * times
 
 
+def squared(number: int) -> dict[str, int]:
+    """What needs no run; of a negative number it fails."""
+    if number < 0:
+        raise ValueError("negative")
+    return {"square": number**2}
+
+
 def infinite(run: str) -> float:
     return float("inf")
 
@@ -111,6 +118,24 @@ def test_a_run_stopped_half_way_goes_on_to_the_same_result(lab, job, monkeypatch
     assert status(run) == "finished"
     assert weights(run) == weights(whole)
     assert (run.summary() or {})["best"] == (whole.summary() or {})["best"]
+
+
+def test_what_was_computed_goes_on_from_a_file_without_the_runs(tmp_path):
+    part, cases = tmp_path / "study.part.jsonl", {"two": {"number": 2}, "minus": {"number": -1}}
+    with pytest.raises(ValueError, match="negative"):
+        Lab(tmp_path / "here", kept=part).compute(squared, cases)
+    part.write_text(part.read_text().replace('"square": 4', '"square": 5'))  # to be told from what is computed
+    there, said = tmp_path / "there", []
+    lab = Lab(there, kept=part, report=lambda what, done, of: said.append(what))
+    found = lab.compute(squared, {"again": {"number": 2}, "three": {"number": 3}})
+    assert [of["square"] for of in found.values()] == [5, 9]
+    assert said == ["squared: three"]
+    assert len(part.read_text().splitlines()) == 2
+    afresh = Lab(tmp_path / "afresh", kept=part, resume=False).compute(squared, {"two": {"number": 2}})
+    assert afresh["two"]["square"] == 4
+    part.write_text("{")
+    with pytest.raises(InputError, match=r"does not hold what was computed .*remove it to compute it again"):
+        lab.compute(squared, cases)
 
 
 def test_a_diverged_run_is_a_result(lab, job, monkeypatch):

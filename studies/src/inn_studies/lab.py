@@ -81,12 +81,20 @@ class Lab:
         workers: processes side by side, one thread each.
         resume: go on with what is there; without it, a run's first use trains it afresh.
         report: called after each piece of work.
+        kept: a file of what was computed, a line of JSON each: `compute` takes from it what `root` lacks, and adds to
+            it. So a study of many hours goes on where there is a checkout and no run.
     """
 
     def __init__(
-        self, root: Path, *, workers: int = 1, resume: bool = True, report: Report = lambda what, done, of: None
+        self,
+        root: Path,
+        *,
+        workers: int = 1,
+        resume: bool = True,
+        report: Report = lambda what, done, of: None,
+        kept: Path | None = None,
     ):
-        self.root, self.workers, self.resume, self.report = root, workers, resume, report
+        self.root, self.workers, self.resume, self.report, self.kept = root, workers, resume, report, kept
         self._places = _places(root)
         self._trained: set[Path] = set()
 
@@ -131,16 +139,38 @@ class Lab:
         For what needs no run: `function` is a module's own, its options are plain data too, and say what is kept, not
         the label. Each result has `commit` beside what the function gives.
         """
-        files, waiting = {}, {}
+        files, waiting, known = {}, {}, self._lines() if self.resume else {}
         for label, case in cases.items():
             name = hashlib.sha256(json.dumps(case, sort_keys=True).encode()).hexdigest()[:10]
             file = files[label] = self.root / "computed" / f"{function.__name__}-{name}.json"
+            if file.stem in known and not file.exists():
+                _keep({"case": dict(case), "found": known[file.stem]["found"]}, file, label)
             fresh = not self.resume and file not in self._trained
             self._trained.add(file)
             if fresh or not file.exists():
                 waiting[file] = (f"{function.__name__}: {label}", (function, dict(case), str(file)))
-        self._spread(_compute, waiting.values())
-        return {label: json.loads(file.read_text())["found"] for label, file in files.items()}
+        try:
+            self._spread(_compute, waiting.values())
+        finally:
+            found = {label: json.loads(file.read_text())["found"] for label, file in files.items() if file.exists()}
+            known |= {files[label].stem: {"label": label, "found": of} for label, of in found.items()}
+            if self.kept is not None and known:
+                lines = (json.dumps({"name": name, **line}) + "\n" for name, line in known.items())
+                replace_file(self.kept, "".join(lines))
+        return found
+
+    def _lines(self) -> dict[str, dict[str, Any]]:
+        """What `kept` holds, by the name of its file in `root`."""
+        if self.kept is None or not self.kept.is_file():
+            return {}
+        try:
+            lines = map(json.loads, self.kept.read_text(encoding="utf-8").splitlines())
+            return {line["name"]: {"label": line["label"], "found": line["found"]} for line in lines}
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"'{self.kept}' does not hold what was computed ({type(error).__name__}: {error}); "
+                "restore it, or remove it to compute it again"
+            ) from error
 
     def busy(self, job: Job) -> bool:
         """Whether another process trains this run now."""

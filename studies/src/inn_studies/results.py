@@ -42,6 +42,11 @@ def path_of(study: Study, folder: Path) -> Path:
     return folder / f"{study.name}.json"
 
 
+def unfinished(study: Study, folder: Path, scale: str) -> Path | None:
+    """The file of what was computed of a study that takes hours, until it is whole; None at the smaller scales."""
+    return folder / f"{study.name}.part.jsonl" if scale == "cpu" else None
+
+
 def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
     """What is kept of a study, by scale; empty where nothing is.
 
@@ -102,6 +107,8 @@ def write(study: Study, folder: Path, entry: dict[str, Any]) -> Path:
     check_writable(folder)
     replace_file(path, json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     draw(study, entry, path.with_suffix(".png"))
+    if (part := unfinished(study, folder, entry["scale"])) is not None:
+        part.unlink(missing_ok=True)
     return path
 
 

@@ -46,7 +46,8 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--results", type=Path, default=Path("results"), help="The folder of results.")
     parser.flag("--json", JSON_HELP)
     parser.epilog = (
-        "Finished runs are kept in runs/studies and used again; a row's result is in results/where/ROW.json."
+        "Finished runs are kept in runs/studies and used again; a row's result is in results/where/ROW.json. "
+        "What an unfinished row has at scale cpu is in results/where/ROW.part.jsonl, enough to go on from elsewhere."
     )
     args = parser.parse(argv)
     if args.scale is not None:
@@ -83,10 +84,11 @@ def _conducted(rows: list[Row], args: Namespace) -> dict[str, dict[str, Any]]:
     check_writable(RUNS)
     folder.mkdir(parents=True, exist_ok=True)
     workers = args.workers or (1 if smoke else good_threads())  # a process takes longer to start than a smoke run
-    lab = Lab(RUNS, workers=workers, resume=not args.no_resume, report=say)
     found = {}
     for row in rows:
         results.check(row, folder)
+        part = results.unfinished(row, folder, scale)
+        lab = Lab(RUNS, workers=workers, resume=not args.no_resume, report=say, kept=part)
         with terminating():
             found[row.name] = results.conduct(row, scale, lab, args.seeds)
         path = results.write(row, folder, found[row.name])
