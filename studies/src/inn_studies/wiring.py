@@ -27,14 +27,19 @@ GRAPH: Fields = {"model.kind": "inn", "model.neurons": NEURONS, "model.rounds": 
 SPARSE: Fields = {"model.topology": "rewired", "model.topology.density": DENSITY}
 
 
-def wirings(complete: int, sparse: int, attention: int, every: int) -> dict[str, dict[str, Any]]:
+def wirings(
+    complete: int, sparse: int, attention: int, every: int, *, share: float = 0.1, tau: float = 0.8
+) -> dict[str, dict[str, Any]]:
     """Settings by label: the widths of neurons that hear all and few through dendrites, and that of attention.
 
     Args:
         every: steps from one rewiring to the next.
+        share: of the edges, that go at a rewiring.
+        tau: how far apart signatures of neurons are that hear one another, at most.
     """
     few = {**GRAPH, **SPARSE, "model.width": sparse}
-    moved = {"train.objective": "rewire", "train.objective.every": every}
+    moved = {"train.objective": "rewire", "train.objective.every": every, "train.objective.share": share}
+    signed = {"model.topology": "signatures", "model.topology.tau": tau}
     routed = {**GRAPH, "model.router": "attention", "model.width": attention}
     return {
         COMPLETE: {**GRAPH, "model.width": complete},
@@ -46,8 +51,8 @@ def wirings(complete: int, sparse: int, attention: int, every: int) -> dict[str,
         **{label: {**few, **moved, "train.objective.grow": grow} for label, grow in REWIRED.items()},
         ATTENTION: routed,
         ATTENTION_RANDOM: {**routed, **SPARSE},
-        SIGNATURES: {**routed, "model.topology": "signatures"},
-        FROZEN: {**routed, "model.topology": "signatures", "model.topology.frozen": True},
+        SIGNATURES: {**routed, **signed},
+        FROZEN: {**routed, **signed, "model.topology.frozen": True},
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from inn.surgery.neurons import concentrate
 from inn_studies.family.entry import Criterion, Entry, mean, row, scores
 from inn_studies.lab import Lab
 
-SOURCES, EXPERTS, TOP, WIDTH, LENGTH = 4, 16, 4, 24, 32
+SOURCES, EXPERTS, TOP, WIDTH, LENGTH = 4, 16, 4, 64, 32
 LOSSES = {"no loss": ("none", 0.0), "mi 0.1": ("mi", 0.1), "switch 0.1": ("switch", 0.1)}
 NATS, LEAST, KNOWS = "nats", "least asked, by the mean", "NMI of choice and source"
 RATE, BATCH = 5e-3, 32
