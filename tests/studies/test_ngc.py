@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -133,3 +134,21 @@ def test_annealing_finds_groups_that_pay_and_only_such_as_may_be():
 
     found = annealed([(b,) for b in blocks], cost, lambda g: len(g) == 1 or max(b.layer for b in g) < 3, 4000, 0)
     assert found == sorted([*(tuple(sorted(blocks[i : i + 2])) for i in (0, 2, 4)), *((b,) for b in blocks[6:])])
+
+
+@pytest.mark.parametrize("bits", [8, 3])
+def test_hqq_rounds_in_our_groups(bits):
+    pytest.importorskip("torchao")
+    from inn.compress.rounded import round_
+    from inn_studies.weighing import hqq
+
+    torch.manual_seed(0)
+    theirs = torch.nn.Linear(50, 10)  # the last group of 32 is not full
+    ours, whole = (copy.deepcopy(theirs) for _ in range(2))
+    hqq(theirs, bits)
+    round_(ours, bits)
+    off = [float((m.weight - whole.weight).detach().norm()) for m in (theirs, ours)]
+    assert 0.8 < off[0] / off[1] < 1.1
+    assert torch.equal(theirs.bias, whole.bias)
+    groups = torch.nn.functional.pad(theirs.weight.detach().flatten(), (0, 12)).view(-1, 32)
+    assert max(len(group.unique()) for group in groups) <= min(32, 2**bits)

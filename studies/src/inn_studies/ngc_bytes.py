@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from inn_studies.lab import Lab
@@ -24,12 +25,15 @@ class Way:
     bits: tuple[int | None, ...] = (None,)
     correct: int = 0
     dtype: str = "bfloat16"
+    by: str = "ours"
+    """Who rounds, of `weighed`; the others where their library is installed."""
 
 
 FULL, HALF = "float32", "bfloat16"
 WAYS = (
     Way("dense", dtype=FULL),
     Way("dense", bits=(None, 8, 6, 5, 4, 3)),
+    Way("dense, rounded by HQQ (torchao)", bits=(8, 6, 5, 4, 3), by="hqq"),
     Way("low rank (auto), 80 %", "auto", 0.8, (None, 8, 6)),
     Way("low rank (auto), 50 %", "auto", 0.5, (None, 8)),
     Way("rounded, error corrected by rank 16", bits=(4, 3), correct=16),
@@ -53,17 +57,18 @@ class NgcBytes(Study):
     def run(self, lab: Lab, size: Size, seeds: int) -> dict[str, Any]:
         assert isinstance(size, NgcSize)
         base = {**size.base(), "windows": size.confirmed}
+        ways = [way for way in WAYS if way.by == "ours" or find_spec("torchao") is not None]
         options = {
             f"{way.label}, {way.dtype}": {
                 **base, "plan": way.plan, "keep": way.keep, "bits": way.bits, "correct": way.correct,
-                "dtype": way.dtype,
+                "dtype": way.dtype, **({} if way.by == "ours" else {"by": way.by}),
             }
-            for way in WAYS
+            for way in ways
         }  # fmt: skip
         found = lab.compute(weighed, options)
         rows = [
             {"way": way.label, "kind": way.dtype if one["bits"] is None else f"int{one['bits']}", **one}
-            for way in WAYS
+            for way in ways
             for one in found[f"{way.label}, {way.dtype}"]["rows"]
         ]
         contexts = (4096, 16384) if size.model != "tiny" else (64,)

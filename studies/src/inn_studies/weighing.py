@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ def weighed(
     correct: int = 0,
     dtype: str = "bfloat16",
     rounds: int = 3,
+    by: str = "ours",
 ) -> dict[str, Any]:
     """A model made smaller, once for all `bits` that it is then rounded to; `rows` of bytes, perplexity and speed.
 
@@ -37,6 +39,7 @@ def weighed(
         correct: the rank of a correction of the rounded projections, itself of 8 bits.
         dtype: of a folder that is not rounded.
         rounds: of writing, beside the dense model, each time one after the other.
+        by: who rounds: `ours`, or `hqq`, as torchao has it, with as many bits and a scale for as many numbers.
     """
     from inn.compress import rows_of
     from inn.compress.measure import score, writing_speeds
@@ -57,7 +60,7 @@ def weighed(
         if number is not None and correct:
             more = _corrected(made, drawn, number, correct)
         elif number is not None:
-            round_(made, number)
+            (round_ if by == "ours" else hqq)(made, number)
         with quick_products():
             scored = score(made, spaced(held_out, windows, length), length)
         speeds = writing_speeds({"dense": dense, "small": made}, calibration[:64], rounds=rounds)
@@ -73,6 +76,25 @@ def weighed(
             }
         )
     return {"rows": found}
+
+
+def hqq(model: nn.Module, bits: int) -> None:
+    """Round a model's matrices by half-quadratic quantisation (HQQ, scales only), in place; needs torchao."""
+    import torch
+
+    from inn.compress.rounded import GROUP, matrices
+
+    ao, kind = import_module("torchao.quantization"), getattr(torch, f"int{bits}")
+    config = ao.IntxWeightOnlyConfig(kind, ao.PerGroup(GROUP), intx_choose_qparams_algorithm="hqq_scale_only")
+    unique = {id(p): p for module, name in matrices(model) for p in (getattr(module, name),)}
+    for p in unique.values():
+        flat = p.detach().flatten()
+        groups = torch.nn.functional.pad(flat, (0, -len(flat) % GROUP)).view(-1, GROUP)  # as ours are laid
+        holder = torch.nn.Linear(GROUP, len(groups), bias=False, dtype=p.dtype, device=p.device)
+        holder.weight.data.copy_(groups)
+        ao.quantize_(holder, config)
+        made: Any = holder.weight
+        p.data.copy_(made.dequantize().flatten()[: len(flat)].view_as(p))
 
 
 def _on_disk(model: nn.Module, bits: int | None, dtype: str) -> int:
