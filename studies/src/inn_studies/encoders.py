@@ -16,7 +16,7 @@ TEST = 360
 """Pictures of scikit-learn's digits that are kept for scoring, of 1,797."""
 MASK, UNKNOWN = 0, 1
 HIDDEN = 0.15
-"""Share of the words that are hidden in training."""
+"""Share of the characters that are hidden in training."""
 
 
 def encoders(
@@ -31,16 +31,16 @@ def encoders(
     """Train an encoder, compress copies of it by several plans, and score them.
 
     Args:
-        kind: `pictures`, a ViT on scikit-learn's digits, or `words`, a BERT on hidden words of a text.
+        kind: `pictures`, a ViT on scikit-learn's digits, or `text`, a ModernBERT on hidden characters of a text.
         seed: of the weights, the batches and the split.
-        steps: of training, 64 pictures or 32 rows of 32 words each.
+        steps: of training, 64 pictures or 32 rows of 64 characters each.
         plans: fields of `inn.compress.CompressionPlan`, by name.
         keeps: shares of the projections' parameters to keep.
-        corpus: of `words`: its training part, and its test part to score.
-        scored: rows of the test part that are scored, each word of them hidden in its turn.
+        corpus: of `text`: its training part, and its test part to score.
+        scored: rows of the test part that are scored, each character of them hidden in its turn.
 
     Returns the score of the dense model, those of each plan and share, parameters, seconds, and the score's name: of
-    `pictures` the accuracy, of `words` the pseudo-perplexity (Salazar et al. 2020).
+    `pictures` the accuracy, of `text` the pseudo-perplexity (Salazar et al. 2020).
     """
     import torch
 
@@ -48,7 +48,7 @@ def encoders(
     from inn.compress.run import coverage
 
     torch.manual_seed(seed)
-    made = _pictures(seed) if kind == "pictures" else _words(corpus, scored)
+    made = _pictures(seed) if kind == "pictures" else _text(corpus, scored)
     model, batch, rows, score, name = made
     began = time.perf_counter()
     _train(model, batch, steps, seed)
@@ -106,29 +106,31 @@ def _pictures(seed: int) -> Made:
     return ViTForImageClassification(config), batch, {"pixel_values": pictures[train[:256]]}, score, "accuracy"
 
 
-def _words(corpus: str, scored: int, length: int = 32, most: int = 4000) -> Made:
+def _text(corpus: str, scored: int, length: int = 64, most: int = 40) -> Made:
     import torch
-    from transformers import BertConfig, BertForMaskedLM
+    from transformers import ModernBertConfig, ModernBertForMaskedLM
 
     from inn.data.corpora import corpus_text
 
     text = corpus_text(corpus)
-    train, test = (text.read(part).decode("utf-8", "replace").lower().split() for part in ("train", "test"))
-    known = {word: i + 2 for i, (word, _) in enumerate(Counter(train).most_common(most))}
+    train, test = (text.read(part).decode("utf-8", "replace").lower() for part in ("train", "test"))
+    known = {character: i + 2 for i, (character, _) in enumerate(Counter(train).most_common(most))}
     rows, held = (
-        torch.tensor([known.get(word, UNKNOWN) for word in words[: len(words) // length * length]]).view(-1, length)
-        for words in (train, test)
+        torch.tensor([known.get(c, UNKNOWN) for c in part[: len(part) // length * length]]).view(-1, length)
+        for part in (train, test)
     )
     held = held[torch.linspace(0, len(held) - 1, min(scored, len(held))).round().long()]
-    config = BertConfig(
-        vocab_size=most + 2, hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=512,
-        max_position_embeddings=length, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    # Rotary positions: with learned ones BERT itself tells for thousands of steps how often characters are, no more.
+    config = ModernBertConfig(
+        vocab_size=most + 2, hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256,
+        max_position_embeddings=length, layer_types=["full_attention"] * 4, initializer_range=0.06,
+        pad_token_id=MASK, bos_token_id=MASK, eos_token_id=MASK, cls_token_id=MASK, sep_token_id=MASK,
     )  # fmt: skip
 
     def batch(drawing: Any) -> dict[str, Any]:
-        words = rows[torch.randint(len(rows), (32,), generator=drawing)]
-        hidden = torch.rand(words.shape, generator=drawing) < HIDDEN
-        return {"input_ids": words.masked_fill(hidden, MASK), "labels": words.masked_fill(~hidden, -100)}
+        characters = rows[torch.randint(len(rows), (32,), generator=drawing)]
+        hidden = torch.rand(characters.shape, generator=drawing) < HIDDEN
+        return {"input_ids": characters.masked_fill(hidden, MASK), "labels": characters.masked_fill(~hidden, -100)}
 
     @torch.no_grad()
     def score(model: Any) -> float:
@@ -140,7 +142,7 @@ def _words(corpus: str, scored: int, length: int = 32, most: int = 4000) -> Made
 
     calibrated = rows[torch.linspace(0, len(rows) - 1, 256).round().long()]
     drawn = torch.rand(calibrated.shape, generator=torch.Generator().manual_seed(0)) < HIDDEN
-    return BertForMaskedLM(config), batch, calibrated.masked_fill(drawn, MASK), score, "pseudo-perplexity"
+    return ModernBertForMaskedLM(config), batch, calibrated.masked_fill(drawn, MASK), score, "pseudo-perplexity"
 
 
 def _train(model: Any, batch: Callable[[Any], dict[str, Any]], steps: int, seed: int) -> None:

@@ -23,7 +23,7 @@ COMPARED = {
 }
 KINDS = {
     "pictures": "ViT of four layers on scikit-learn's digits (accuracy of 360, higher is better)",
-    "words": "BERT of four layers on hidden words of {corpus} (pseudo-perplexity, lower is better)",
+    "text": "ModernBERT of four layers on hidden characters of {corpus} (pseudo-perplexity, lower is better)",
 }
 
 
@@ -34,7 +34,7 @@ class EncoderSize(Size):
     corpus: str = "wikitext2"
     steps: int = 600
     rows: int = 48
-    """Of the test part, every word of which is hidden in its turn."""
+    """Of the test part, every character of which is hidden in its turn."""
     keeps: tuple[float, ...] = (0.5, 0.2)
 
 
@@ -69,7 +69,7 @@ class NgcEncoders(Study):
     def table(self, result: dict[str, Any]) -> str:
         parts = []
         for kind, draws in result["kinds"].items():
-            digits = 3 if kind == "pictures" else 1
+            digits = 3 if kind == "pictures" else 2
             head = ["plan", "keep:", f"{draws[0]['name']}:", "of the model:", "groups that share:", "seconds:"]
             lines = [["dense", "1", spread([one["dense"] for one in draws], digits), "100%", "–", "–"]]
             for i, row in enumerate(draws[0]["found"]):
