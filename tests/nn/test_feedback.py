@@ -34,6 +34,7 @@ def inputs(seed=1, time=T):
 
 def in_steps(monkeypatch):
     monkeypatch.setattr(FeedbackRound, "_fits_the_loop", lambda self: False)
+    monkeypatch.setattr(FeedbackRound, "_fits_mambas", lambda self, x: False)
 
 
 def test_neurons_with_grus_are_together_one_gru():
@@ -101,6 +102,58 @@ def test_in_one_loop_and_step_by_step_it_is_the_same_with_all_gradients(fields, 
     for options, ours in zip(cases(), loops, strict=True):
         for a, b in zip(ours, run(options), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+MAMBAS = [
+    {},
+    {"norm": "rms"},
+    {"norm": "none"},
+    {"topology": "ring"},
+    {"weights": "shared"},
+    {"weights": "communal", "communal_states": 3},
+    {"share_rounds": True},
+    {"residual": "input", "inner": "hourglass"},
+    {"state": 3, "conv": 1, "expand": 1, "dt_rank": 2},
+]
+
+
+@pytest.mark.parametrize("fields", MAMBAS, ids=str)
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32], ids=str)
+def test_mambas_in_one_call_and_step_by_step_are_the_same_with_all_gradients(fields, kind, monkeypatch):
+    layer, x = graph(memory="mamba", **fields).to(kind), inputs().to(kind).requires_grad_()
+    with torch.no_grad():  # what is heard is weak enough for a rounding error not to grow with the steps
+        for only in layer.rounds:
+            for p in only.router.hear.parameters():
+                p.mul_(0.2)
+    start = State({k: torch.randn_like(v).to(kind).requires_grad_() for k, v in layer.initial_state(2).items()})
+
+    def run(options):
+        y, last = layer(x, start, **options)
+        y = y if options.get("mask") is None else y[options["mask"]]
+        loss = y.sin().sum() + sum(v.cos().sum() for v in last.values())
+        leaves = [t for t in (x, *start.values(), *layer.parameters()) if t.numel()]
+        return [y, *last.values(), *torch.autograd.grad(loss, leaves)]
+
+    assert all(r._fits_mambas(x) for r in layer.rounds)
+    calls = [run(options) for options in cases()]
+    in_steps(monkeypatch)
+    for options, ours in zip(cases(), calls, strict=True):
+        for a, b in zip(ours, run(options), strict=True):
+            size = max(1.0, b.abs().max().item()) if b.numel() else 1.0
+            torch.testing.assert_close(a / size, b / size, rtol=0, atol=1e-10 if kind == torch.float64 else 5e-5)
+
+
+def test_what_hangs_on_a_memory_is_heard_and_autocast_goes_step_by_step():
+    layer, x = graph(memory="mamba", rounds=1).float(), inputs().float()
+    (only,) = layer.rounds
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not only._fits_mambas(x)
+    assert only._fits_mambas(x)
+    calls = []
+    with only.memory.register_forward_hook(lambda *_: calls.append(1)):
+        layer(x)
+    assert len(calls) == T
+    assert not graph(memory="mamba", gate="soft").rounds[0]._fits_mambas(x)
 
 
 def by_hand(layer, x):

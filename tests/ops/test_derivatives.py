@@ -53,6 +53,14 @@ CASES = {
         (random(B, T, N, E), random(B, T, N, E) + 0.1, random(B, T, N, S), -random(B, T, N, 1).exp(),
          random(B, T, N, 1).sigmoid(), random(B, N, 1, E, S)),
     ),
+    "feedback_scan": (
+        lambda given, said, conv, ssm, hear, *weights: OPS["feedback_scan"](  # a norm of zeros is too steep to test
+            given, said, conv, ssm, RESET, MASK, hear, None, None, *weights
+        ),
+        (random(B, T, N, 2 * E) / 8, random(B, N, D), random(B, N, 1, E), random(B, N, E, S),
+         random(N, 2 * E, N * D) / 4, random(N, E, 2), random(N, E), random(N, 1 + 2 * S, E) / 4, random(N, E, 1),
+         random(N, E) - 1, -random(N, E, S).exp() - 0.5, random(1, N, E)[0], random(N, D, E) / 2),
+    ),
     "neighbour_attention": (
         lambda q, k, v, log_weights: OPS["neighbour_attention"](
             *(t.unflatten(3, (2, 2)) for t in (q, k, v)), *LISTED, SIGNS, log_weights, PRESENT

@@ -10,14 +10,16 @@ from torch import Tensor
 from inn.nn.direct import at_rest, passed_by, untouched
 from inn.nn.memory.base import Memory
 from inn.nn.memory.groups import Groups
+from inn.nn.memory.mamba import Mamba
 from inn.nn.memory.recurrent import RecurrentMemory
-from inn.nn.population import NeuronNorm
+from inn.nn.population import NeuronMap, NeuronNorm
 from inn.nn.presence import only_present, remember
 from inn.nn.round import Parts, Penalties, Round, combined
 from inn.nn.routing.dendrites import Dendrites
 from inn.nn.state import grouped
 from inn.nn.topology.edges import Edges
-from inn.ops import recurrence
+from inn.ops import feedback_scan, recurrence
+from inn.ops.tensors import autocasts, plain
 
 if TYPE_CHECKING:
     from inn.config.graph import GraphConfig
@@ -29,6 +31,8 @@ _CELLS = ("elman", "gru", "lstm", "slstm")
 """Cells that put out their first state, and hear it through their first weight."""
 _LARGEST = 1 << 24
 """Numbers of a population's recurrent weight, at most."""
+_CACHED = 1 << 20
+"""Numbers of R, at most, where a block of streams reads them at every step: they have to stay in a cache."""
 
 
 @passed_by("forward", memory=Memory)
@@ -41,8 +45,9 @@ class FeedbackRound(Round):
 
     Each round is a recurrence of its own, which runs over a whole stretch before the next one does. Where the router is
     dendrites, and all memories recurrent ones whose state tells y (`self.loops`), y_{t-1} is taken from there, and a
-    stretch is one call of `inn.ops.recurrence`: neurons with GRUs are together one GRU. Elsewhere it goes step by step,
-    and y_{t-1} is a part of the state: `said` `[B, N, D]`, of the last step that counted, zero at the start.
+    stretch is one call of `inn.ops.recurrence`: neurons with GRUs are together one GRU. Elsewhere y_{t-1} is a part of
+    the state: `said` `[B, N, D]`, of the last step that counted, zero at the start. Through dendrites into Mambas a
+    stretch is one call, too, of `inn.ops.feedback_scan`; all else goes step by step.
     """
 
     def __init__(self, config: GraphConfig):
@@ -82,9 +87,12 @@ class FeedbackRound(Round):
         chosen: Penalties = {}
         normed, present, factor = self.awake(x, mask, tape, present, factor, chosen)
         normed = self.memory_norm(x) if normed is None and isinstance(self.router, Dendrites) else normed
-        if x.shape[1] > 1 and tape is None and present is None and factor is None and self._fits_the_loop():
+        at_once = None
+        if x.shape[1] > 1 and tape is None and present is None and factor is None:
+            at_once = self._in_one_loop if self._fits_the_loop() else self._of_mambas if self._fits_mambas(x) else None
+        if at_once is not None:
             assert normed is not None
-            recalled, state = self._in_one_loop(normed, state, edges, reset, mask)
+            recalled, state = at_once(normed, state, edges, reset, mask)
             y = combined(self.memory_residual, x, self.dropout(recalled))
             return self.mapped(y, None, None, None), state, {}
         first, results, recalls, heard, found, priced = state, [], [], [], [], False
@@ -200,6 +208,31 @@ class FeedbackRound(Round):
             y = torch.cat([m.out_proj(part) for m, part in zip(memories, y.split(sizes, 2))], 2)
         groups = zip(names, after.split(sizes, 1))
         return y, {**state, **{name: part for own, group in groups for name, part in zip(own, group.unbind(2))}}
+
+    def _fits_mambas(self, x: Tensor) -> bool:
+        router, memory, (N, D) = self.router, self.memory, self.shape
+        if not isinstance(router, Dendrites) or type(memory) is not Mamba or self.gate is not None:
+            return False
+        if 4 * router.degree < N or N**2 * router.outputs * D > _CACHED or not isinstance(router.hear, NeuronMap):
+            return False
+        changed = autocasts(x) or torch.compiler.is_exporting() or not all(map(plain, self.parameters()))
+        return not changed and untouched(self)
+
+    def _of_mambas(
+        self, normed: Tensor, state: Parts, edges: Edges | None, reset: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Parts]:
+        """What neurons recall, and the new state: the stretch as one call."""
+        router, m, norm, N = self.router, self.memory, self.router_norm, self.shape[0]
+        assert isinstance(router, Dendrites)
+        assert isinstance(m, Mamba)
+        assert norm is not None
+        maps = m.x_proj.weight, m.dt_proj.weight, m.dt_proj.bias
+        weights = norm.weight, norm.bias, m.conv_weight, m.conv_bias, *maps, -m.A_log.exp(), m.D, m.out_proj.weight
+        each = (None if w is None else w.expand(N, *w.shape[1:]) for w in weights)
+        before = (state[name] for name in (SAID, "conv", "ssm"))
+        hear = router.matrices(edges).flatten(2)
+        y, said, conv, ssm = feedback_scan(router.taken_in(normed), *before, reset, mask, hear, *each)
+        return y, {**state, SAID: said, "conv": conv, "ssm": ssm}
 
 
 def _kept(new: Tensor, old: Tensor, mask: Tensor | None, present: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from inn.ops.attention import neuron_attention
 from inn.ops.conv import causal_conv
 from inn.ops.delta import delta_scan
 from inn.ops.dispatch import use_backend
+from inn.ops.feedback import feedback_scan
 from inn.ops.linear import neuron_linear
 from inn.ops.lookup import recall
 from inn.ops.loop import recurrence
@@ -19,6 +20,7 @@ from inn.ops.step import memory_step
 __all__ = [
     "causal_conv",
     "delta_scan",
+    "feedback_scan",
     "memory_step",
     "neighbour_attention",
     "neighbour_messages",

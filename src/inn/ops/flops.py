@@ -82,6 +82,11 @@ def _loop(x, state, reset, mask, *weights, **kwargs):
     return 2 * prod(x) + 2 * prod(x[:3]) * sum(prod(w[1:]) for w in weights if isinstance(w, Sequence) and len(w) > 2)
 
 
+def _feedback(given, said, conv, ssm, reset, mask, hear, gain, bias, conv_weight, conv_bias, to_scan, to_dt, *others):
+    maps = sum(w[1] * w[2] for w in (hear, to_scan, to_dt)) + said[2] * ssm[2]
+    return prod(given[:3]) * (2 * maps + ssm[2] * (2 * conv_weight[2] + 7 * ssm[3]))
+
+
 def _recall(tokens, table, recent, orders, reset, mask, learn, width=0, **kwargs):
     return 2 * prod(tokens) * table[1] * width
 
@@ -126,6 +131,8 @@ FORMULAS: dict[str, Callable[..., float]] = {
     "expected_bwd": lambda gy, found, last, table, symbols, **__: 4 * prod(found) * symbols[1],
     "recurrence_fwd": lambda *given, **__: _loop(*given[:9]),
     "recurrence_bwd": lambda gy, glast, *given, **__: 2 * _loop(*given[:9]),
+    "feedback_fwd": lambda *given, **__: _feedback(*given),
+    "feedback_bwd": lambda gy, gsaid, gconv, gssm, *given, **__: 2 * _feedback(*given),
     # PyTorch's own on the CPU, which it does not count: what an LSTM and a Transformer run on.
     "mkldnn_rnn_layer": lambda x, w, u, *_, **__: _lstm(x, w, u),
     "mkldnn_rnn_layer_backward": lambda x, w, u, *_, **__: 2 * _lstm(x, w, u),

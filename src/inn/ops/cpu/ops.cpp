@@ -9,6 +9,7 @@
 #include "contexts_ops.h"
 #include "conv.h"
 #include "delta.h"
+#include "feedback_ops.h"
 #include "linear.h"
 #include "loop_ops.h"
 #include "messages_ops.h"
