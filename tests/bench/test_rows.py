@@ -39,8 +39,8 @@ from inn_benchmarks.steps import StepSize
 PAPER = StepSize(1, 5, {"neurons": 3, "width": 8, "rounds": 2, "heads": 2, "dt_rank": 2})
 STACK = StepSize(2, 6, {"width": 16, "layers": 2})
 IDS = (
-    "scan resting loop loop-lstm feedback delta-scan delta-memory paper-step reference-step gemm-share "
-    "peers-train separate-8 separate-32 memory step-flat peers-generate growth neighbours neighbours-4096 "
+    "scan resting loop loop-lstm feedback feedback-mamba delta-scan delta-memory paper-step reference-step "
+    "gemm-share peers-train separate-8 separate-32 memory step-flat peers-generate growth neighbours neighbours-4096 "
     "messages groups-1024 growth-n record look page page-paint page-frames play hf-generate left-pad install ddp-2 "
     "score score-memory c-step serve serve-wait serve-memory "
     "gpu-paper gpu-ops gpu-loop gpu-step gpu-generate gpu-compile gpu-memory"
@@ -61,6 +61,7 @@ def test_the_rows():
         "loop": (20, "at least"),
         "loop-lstm": (1.2, "at most"),
         "feedback": (10, "at least"),
+        "feedback-mamba": (4, "at least"),
         "delta-scan": (10, "at least"),
         "delta-memory": (2, "at most"),
         "paper-step": (0.60, "at least"),
@@ -155,6 +156,7 @@ def test_feedback(clock, toy):
     measured = plain(loop.feedback(loop.LoopSize(2, 3, 2, 4, 2), toy))
     assert measured.ratio == 3.0
     assert measured.sizes == "GRU, B 2, T 3, N 2 x D 4, 2 rounds"
+    assert plain(loop.feedback_mamba(loop.LoopSize(2, 3, 2, 4, 1), toy)).sizes == "Mamba, B 2, T 3, N 2 x D 4, 1 rounds"
 
 
 def test_delta(clock, toy):

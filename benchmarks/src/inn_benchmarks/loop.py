@@ -61,9 +61,18 @@ def loop_lstm(size: LoopSize = LoopSize(neurons=1, width=256), effort: Effort = 
 
 
 def feedback(size: LoopSize = LoopSize(rounds=2), effort: Effort = BRIEF) -> Measured:
-    """A graph whose neurons hear what was said a step before: one call, against one for each step, both ways."""
+    """A graph of GRUs that hear what was said a step before: one call, against one for each step, both ways."""
+    return _feedback("gru", "GRU", size, effort)
+
+
+def feedback_mamba(size: LoopSize = LoopSize(64, 40, 4, 16, 2), effort: Effort = BRIEF) -> Measured:
+    """The same of Mambas, as small as in `inn study where --rows state`."""
+    return _feedback("mamba", "Mamba", size, effort)
+
+
+def _feedback(memory: str, name: str, size: LoopSize, effort: Effort) -> Measured:
     torch.manual_seed(0)
-    layer = inn.Graph(neurons=size.neurons, width=size.width, rounds=size.rounds, memory="gru", lag=1)
+    layer = inn.Graph(neurons=size.neurons, width=size.width, rounds=size.rounds, memory=memory, lag=1)
     x = torch.randn(size.batch, size.length, size.neurons * size.width, requires_grad=True)
 
     def at_once() -> None:
@@ -78,7 +87,7 @@ def feedback(size: LoopSize = LoopSize(rounds=2), effort: Effort = BRIEF) -> Mea
 
     times = in_turns({"steps": stepping, "graph": at_once}, effort)
     ratio = times["steps"].median / times["graph"].median
-    return Measured(ratio, "float32", f"GRU, {size}, {size.rounds} rounds", {"seconds": spread(times)})
+    return Measured(ratio, "float32", f"{name}, {size}, {size.rounds} rounds", {"seconds": spread(times)})
 
 
 def _gru(size: LoopSize, heard: int) -> list[Tensor]:

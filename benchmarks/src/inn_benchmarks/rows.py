@@ -117,6 +117,10 @@ ROWS: dict[str, Row] = {
         "graph of GRUs that hear each other's last step, forward + backward: step by step ÷ in one loop",
         "x", "inn_benchmarks.loop:feedback", 10.0, "at least",
     ),
+    "feedback-mamba": Row(
+        "graph of Mambas that hear each other's last step, forward + backward: step by step ÷ in one loop",
+        "x", "inn_benchmarks.loop:feedback_mamba", 4.0, "at least",
+    ),
     "delta-scan": Row(
         "delta rule, forward + backward: the sequential PyTorch loop ÷ the fused op",
         "x", "inn_benchmarks.delta:delta_rule", 10.0, "at least",

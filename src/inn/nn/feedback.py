@@ -31,7 +31,7 @@ _CELLS = ("elman", "gru", "lstm", "slstm")
 """Cells that put out their first state, and hear it through their first weight."""
 _LARGEST = 1 << 24
 """Numbers of a population's recurrent weight, at most."""
-_CACHED = 1 << 20
+_CACHED = 1 << 22
 """Numbers of R, at most, where a block of streams reads them at every step: they have to stay in a cache."""
 
 
