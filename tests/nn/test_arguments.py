@@ -346,6 +346,20 @@ def test_a_state_comes_in_any_type_and_form(kind):
     assert model(x, state.select_batch([0] * B))[0].dtype == torch.float64
 
 
+@pytest.mark.parametrize("kind", LEARNING)
+def test_what_was_made_in_inference_mode_is_learned_from(kind):
+    model, x, reset, mask = built(kind), tokens(B, T), flags(), ~flags()
+    state = model(x)[1].detach()
+    want = read(model, x, state, reset=reset, mask=mask)
+    with torch.inference_mode():
+        state = model(x)[1]
+        x, reset, mask = x.clone(), reset.clone(), mask.clone()
+    y, after, gradients = read(model, x, state, reset=reset, mask=mask)
+    assert torch.equal(y, want[0])
+    assert not any(t.is_inference() for t in after.values())
+    assert all(torch.equal(a, b) for a, b in zip(gradients, want[2], strict=True) if a is not None)
+
+
 def test_states_are_joined_moved_copied_and_saved(tmp_path):
     model = built("inn", torch.float32)
     _, state = model(tokens(B, T))

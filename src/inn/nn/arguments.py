@@ -112,6 +112,15 @@ class Checked(nn.Module):
         return state
 
 
+def recorded(given: Any) -> Any:
+    """A tensor or a state as it is, or a copy of one that was made in inference mode, which no backward pass can keep.
+
+    Anything else stays as it is.
+    """
+    parts = given.values() if isinstance(given, State) else (given,)
+    return given.clone() if any(isinstance(t, Tensor) and t.is_inference() for t in parts) else given
+
+
 def _but(parts: dict[Key, Any], spared: Collection[int]) -> dict[Key, Any]:
     return {key: part for key, part in parts.items() if key[0] not in spared} if spared else parts
 
@@ -132,6 +141,9 @@ def checked(forward: Callable) -> Callable:
     ) -> tuple[Tensor, State]:
         if checked:  # by the model that this is a part of
             return forward(self, given, state, reset=reset, mask=mask, **options)
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            given, state, reset, mask = (recorded(t) for t in (given, state, reset, mask))
+            options = {name: recorded(t) for name, t in options.items()}
         given = self.check_given(given)
         streams, steps = given.shape[:2]
         if reset is not None:
