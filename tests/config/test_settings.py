@@ -161,6 +161,7 @@ def test_mistakes_are_named(recipe, overrides, sentence):
     "text, sentence",
     [
         ("a: [", "is not valid YAML (line "),
+        ("train: {lr: 0.1}\ntrain: {lr: 0.2}", "is not valid YAML (line 2: 'train' is there twice)"),
         ("- 1", "must hold sections"),
         ("trian: {}", "unknown section 'trian'; did you mean 'train'?"),
         ("train: 3", "'train' must hold fields, not '3'"),

@@ -271,8 +271,12 @@ def unknown_option(name: str, known: Iterable[str]) -> InputError:
 
 
 def _check_nesting(name: str, value: str) -> None:
-    """Raise `InputError` for a value that a reader of YAML, written in C, dies of; and for names that multiply."""
-    if nested(value) or ("&" in value and "*" in value and "[" in value):
+    """Raise `InputError` for a value that a reader of YAML, written in C, dies of, and for names that multiply."""
+    try:
+        deep = nested(value)
+    except ValueError as error:
+        raise InputError(f"{name} cannot be read ({error})") from None
+    if deep or ("&" in value and "*" in value and "[" in value):
         raise InputError(f"{name} is nested too deeply; give a value, or a list of values")
 
 

@@ -97,21 +97,49 @@ def _check(tree: Any, most: int | None) -> None:
 def nested(text: str) -> bool:
     """Whether a text of YAML is nested so deeply that reading it takes the stack (in C, the process with it).
 
+    Raises `ValueError` where a field is there twice, of which a parser keeps the last without a word.
+
     >>> nested("[" * 101), nested("[1, 2]  # " + "[" * 101)
     (True, False)
+    >>> nested("lr: 1\\nlr: 2")
+    Traceback (most recent call last):
+    inn.system.parse._Twice: line 2: 'lr' is there twice
     """
-    depth = 0
+    inside: list[_Fields | None] = []
     try:
         for event in yaml.parse(text, _LOADER):
+            if isinstance(event, yaml.NodeEvent) and inside and (fields := inside[-1]) is not None:
+                fields.take(event)
             if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
+                inside.append(_Fields() if isinstance(event, yaml.MappingStartEvent) else None)
             elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            if depth > DEPTH:
+                inside.pop()
+            if len(inside) > DEPTH:
                 return True
+    except _Twice:
+        raise
     except (yaml.YAMLError, ValueError):  # whoever reads it says what is wrong
         pass
     return False
+
+
+class _Fields:
+    """The fields of a mapping that have been read: a name, its value, a name, ..."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.named = False
+
+    def take(self, event: yaml.NodeEvent) -> None:
+        if not self.named and isinstance(event, yaml.ScalarEvent):
+            if event.value in self.names:
+                raise _Twice(f"line {event.start_mark.line + 1}: '{event.value:.40}' is there twice")
+            self.names.add(event.value)
+        self.named = not self.named
+
+
+class _Twice(ValueError):
+    """A field that is there twice."""
 
 
 def _whole(text: str) -> int:
