@@ -8,7 +8,8 @@ import transformers
 
 from inn.compress import compress
 from inn.compress.blocks import find_blocks, is_linear, left_out, neuronal, rows_of_weight
-from inn.compress.folder import merge
+from inn.compress.folder import merge, round_to, save
+from inn.compress.measure import writing_speeds
 from inn.compress.pointwise import read_by
 from inn.compress.run import coverage
 from inn.compress.topologies import Block
@@ -79,6 +80,22 @@ def test_the_search_follows_it_and_the_folder_opens(family, tmp_path):
         wanted = model(input_ids=TOKENS).logits
         back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
         assert torch.equal(back(input_ids=TOKENS).logits, wanted)
+
+
+@pytest.mark.parametrize("family", ["GPT2LMHeadModel", "GPTBigCode", "Mamba", "BertLMHeadModel"])
+def test_a_folder_of_bytes_opens_whatever_is_started_anew(family, tmp_path):
+    """Models that touch weights of their parts when they are opened, and one whose tied head has a bias."""
+    model = tiny(family)
+    compress(model, TOKENS, "groups", 0.5)
+    save(round_to(model, 8), tmp_path)
+    with torch.no_grad():
+        assert torch.equal(type(model).from_pretrained(tmp_path).eval()(TOKENS).logits, model(TOKENS).logits)
+
+
+@pytest.mark.parametrize("family", ["Llama", "Mamba", "Mamba2", "OpenAIGPTLMHeadModel", "GPT2LMHeadModel"])
+def test_it_is_measured_how_fast_each_writes(family):
+    """With a cache of whatever name, without one, and in few places."""
+    assert writing_speeds({"": tiny(family)}, TOKENS.flatten()[:64], rounds=1)[""] > 0
 
 
 def test_what_has_a_name_in_common_is_told_apart():

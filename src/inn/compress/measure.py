@@ -152,6 +152,10 @@ def described(model: nn.Module, size: ModelSize, score: Score, bytes: int, promp
     }
 
 
+_CARRIED = ("past_key_values", "cache_params", "state")
+"""What models give and take of the text so far: transformers, Mamba, RWKV. One that has none reads the text again."""
+
+
 def bytes_of(model: nn.Module) -> int:
     """The bytes of a model's parameters in memory."""
     return sum(p.numel() * p.element_size() for p in model.parameters())
@@ -163,8 +167,12 @@ def writing_speeds(
 ) -> dict[str, float]:
     """Symbols per second that each model writes greedily after a prompt `[T]`, batch 1: medians, interleaved.
 
-    Models are of Hugging Face's, or INNs.
+    Models are of Hugging Face's, or INNs. Those with few places for symbols are given a shorter prompt.
     """
+    places = [getattr(m.config, "max_position_embeddings", None) for m in models.values()]
+    most = min((n for n in places if n), default=len(prompt) + symbols)
+    symbols = min(symbols, most // 2)
+    prompt = prompt[: most - symbols]
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(rounds):
         for name, model in models.items():
@@ -189,11 +197,14 @@ def reading_speeds(models: Mapping[str, nn.Module], prompt: Tensor, rounds: int 
 
 def _write(model: nn.Module, prompt: Tensor, symbols: int) -> float:
     """Seconds to write so many symbols after a prompt, the reading of which is not counted."""
-    out = model(input_ids=prompt[None].to(model.device), use_cache=True)  # type: ignore[arg-type]
+    read = prompt[None].to(model.device)  # type: ignore[arg-type]
+    out = model(input_ids=read, use_cache=True)
     began = time.perf_counter()
     for _ in range(symbols):
         drawn = out.logits[:, -1:].argmax(-1)
-        out = model(input_ids=drawn, past_key_values=out.past_key_values, use_cache=True)
+        carried = {name: out[name] for name in _CARRIED if out.get(name) is not None}
+        read = drawn if carried else torch.cat((read[:, 1:], drawn), 1)
+        out = model(input_ids=read, use_cache=True, **carried)
     return time.perf_counter() - began
 
 

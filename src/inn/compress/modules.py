@@ -129,6 +129,8 @@ class NeuronalLinear(Guarded):
     @torch.no_grad()
     def weight(self) -> Tensor:
         """The weight `[m, n]` that the states amount to, made anew; nothing that is computed needs it."""
+        if not (self.write.weight.is_floating_point() and self.reads.weight.is_floating_point()):
+            return _room(self)
         return self.write.weight @ self.reads.weight[:, : self.in_features]
 
     @property
@@ -208,4 +210,13 @@ class Joined(Guarded):
     @property
     def weight(self) -> Tensor:
         """All weights on top of each other, made anew: transformers looks for one."""
-        return torch.cat([part.weight for part in self.parts])  # type: ignore[arg-type]
+        parts = [(part, part.weight) for part in self.parts]
+        return torch.cat([w if w.is_floating_point() else _room(part) for part, w in parts])  # type: ignore[arg-type]
+
+
+def _room(layer: Any) -> Tensor:
+    """A weight `[m, n]` without numbers: of a layer whose own are bytes, which a folder is being read into.
+
+    Meanwhile transformers may ask for weights, to start those anew that the folder lacks.
+    """
+    return torch.empty(layer.out_features, layer.in_features, device=next(layer.parameters()).device)

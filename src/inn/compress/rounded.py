@@ -109,6 +109,9 @@ class Storage:
         for module, name in list(matrices(model)):
             p: Tensor = getattr(module, name)
             self.shapes.append((module, name, tuple(p.shape), p.dtype))
+        # Where a head is tied, transformers makes its bias as long as its weight, which are bytes for now.
+        biases = ((m, m._parameters.get("bias")) for m, _, _, _ in self.shapes)
+        self.biases = [(m, len(b)) for m, b in biases if b is not None]
         room: dict[int, nn.Parameter] = {}
         for module, name, shape, _ in self.shapes:
             p = getattr(module, name)
@@ -124,6 +127,9 @@ class Storage:
             if id(p) not in made:
                 made[id(p)] = nn.Parameter(widened(p, self.bits, shape, dtype))
             setattr(module, name, made[id(p)])
+        for module, length in self.biases:
+            bias: Tensor = module.bias  # type: ignore[assignment]
+            bias.data = bias.data[:length]
 
 
 def _packed(numbers: Tensor, bits: int) -> Tensor:
