@@ -92,6 +92,21 @@ def test_a_folder_of_bytes_opens_whatever_is_started_anew(family, tmp_path):
         assert torch.equal(type(model).from_pretrained(tmp_path).eval()(TOKENS).logits, model(TOKENS).logits)
 
 
+@pytest.mark.parametrize(
+    "family", ["Llama", "GPT2LMHeadModel", "Llama4", "OpenAIGPTLMHeadModel", "DeepseekV3", "Bloom"]
+)
+def test_dense_again_its_folder_opens_as_an_ordinary_one(family, tmp_path):
+    """Where the configuration can say how many neurons are left, and where it cannot."""
+    model = tiny(family)
+    compress(model, TOKENS, "auto", 0.5)
+    with torch.no_grad():
+        wanted = model(TOKENS).logits
+        merge(model).save_pretrained(tmp_path)
+        assert not (tmp_path / "neuronal.py").exists()
+        back = type(model).from_pretrained(tmp_path).eval()(TOKENS).logits
+    torch.testing.assert_close(back, wanted, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("family", ["Llama", "Mamba", "Mamba2", "OpenAIGPTLMHeadModel", "GPT2LMHeadModel"])
 def test_it_is_measured_how_fast_each_writes(family):
     """With a cache of whatever name, without one, and in few places."""

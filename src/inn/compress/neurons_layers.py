@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import Projection, bias_of, layers_of, parts, rows_of_weight, text_config, weight_of
+from inn.compress.blocks import Projection, bias_of, is_linear, layers_of, parts, rows_of_weight, text_config, weight_of
 from inn.compress.neurons import members
 from inn.compress.replace import put_dense
 from inn.compress.topologies import Block, BlockGroup
@@ -99,25 +99,37 @@ def build_widths(model: nn.Module, widths: Mapping[str, Sequence[int]]) -> None:
 
 @torch.no_grad()
 def level(model: nn.Module) -> None:
-    """Give all layers as many neurons as the widest has, in place, and say so (`declare`); it computes the same."""
+    """Give all layers as many neurons as the widest has, in place, and say so (`declare`); it computes the same.
+
+    Where the configuration cannot say so, they get as many as it says.
+    """
     path, layers = layers_of(model)
+    known = dict(model.named_modules())
     for name in dict.fromkeys(name.removeprefix(f"{path}.").partition(".")[2] for name in widths_of(model)):
-        there = [f"{path}.{i}.{name}" for i in range(len(layers))]
-        shapes = [rows_of_weight(model.get_submodule(p)).shape for p in there]
-        most = [max(shape[axis] for shape in shapes) for axis in (0, 1)]
+        paths = (f"{path}.{i}.{name}" for i in range(len(layers)))
+        there = [p for p in paths if p in known and is_linear(known[p])]
+        shapes = [rows_of_weight(known[p]).shape for p in there]
         for p in there:
-            layer: Any = model.get_submodule(p)
-            weight, bias, parts_ = rows_of_weight(layer), layer.bias, len(list(parts(model, p, layer)))
-            rows, columns = (most[0] - len(weight)) // parts_, most[1] - weight.shape[1]
-            if rows or columns:
-                wider = torch.cat([nn.functional.pad(part, (0, columns, 0, rows)) for part in weight.chunk(parts_)])
-                longer = (
-                    None
-                    if bias is None
-                    else torch.cat([nn.functional.pad(part, (0, rows)) for part in bias.chunk(parts_)])
-                )
-                _narrower(model, p, wider, longer)
-    declare(model)
+            _widen(model, p, max(rows for rows, _ in shapes), max(columns for _, columns in shapes))
+    if not widths_of(model) or declare(model):
+        return
+    its: Any = model.config
+    with torch.device("meta"):
+        twin = type(model)(copy.deepcopy(its))
+    for p in widths_of(model):
+        _widen(model, p, *rows_of_weight(twin.get_submodule(p)).shape)
+        model.get_submodule(p).__dict__.pop("narrowed")
+
+
+def _widen(model: nn.Module, path: str, outputs: int, inputs: int) -> None:
+    """Give a linear layer so many outputs and inputs, the new ones behind the others of each part, and zero."""
+    layer: Any = model.get_submodule(path)
+    weight, bias, parts_ = rows_of_weight(layer), layer.bias, len(list(parts(model, path, layer)))
+    rows, columns = (outputs - len(weight)) // parts_, inputs - weight.shape[1]
+    if rows or columns:
+        wider = torch.cat([nn.functional.pad(part, (0, columns, 0, rows)) for part in weight.chunk(parts_)])
+        pads = None if bias is None else [nn.functional.pad(part, (0, rows)) for part in bias.chunk(parts_)]
+        _narrower(model, path, wider, None if pads is None else torch.cat(pads))
 
 
 def declare(model: nn.Module) -> bool:
