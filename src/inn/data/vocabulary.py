@@ -93,6 +93,7 @@ class Characters(Vocabulary):
         # One entry per code point up to the last, and one for all beyond: encoding is a single indexed read.
         self._table = np.full(points[-1] + 2, -1, dtype=np.int32)
         self._table[self._points] = np.arange(len(points))
+        self._symbols = "".join(map(chr, points))
 
     @classmethod
     def learn(cls, blocks: Iterable[str], units: int) -> Characters:
@@ -130,7 +131,7 @@ class Characters(Vocabulary):
         return visible(self.decode([i]))
 
     def symbols(self) -> str:
-        return self.decode(np.arange(self.size))
+        return self._symbols
 
     @classmethod
     def from_symbols(cls, symbols: Any) -> Characters:

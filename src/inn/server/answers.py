@@ -106,8 +106,11 @@ def event(value: dict[str, Any]) -> bytes:
     return b"data: " + _text(value) + b"\n\n"
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def _text(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    return _JSON.encode(value).encode("utf-8", "replace")
 
 
 DONE = b"data: [DONE]\n\n"

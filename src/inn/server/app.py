@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,8 +31,9 @@ PATIENCE = 30.0
 """Seconds in which the body of a request has to come."""
 LONG = 1 << 14
 """Bytes of a request from which it is read in a thread, so that nobody else waits for it."""
+GONE = End("cancelled", 0, 0)
+"""Told to a request whose client has gone."""
 STATUS = {"refused": 400, "error": 500, "timeout": 504, "cancelled": 503}
-T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -64,7 +65,7 @@ class App:
             Route("/healthz", self.health),
             Route("/metrics", self.measured),
         ]
-        handlers: Any = {HTTPException: _not_here, ClientDisconnect: _gone, Refused: _refused, Exception: _broken}
+        handlers: Any = {HTTPException: _not_here, ClientDisconnect: _left, Refused: _refused, Exception: _broken}
         self.asgi: ASGIApp = self._gate(Starlette(routes=routes, exception_handlers=handlers, lifespan=self._life))
 
     @asynccontextmanager
@@ -128,9 +129,8 @@ class App:
         began, status, told = time.monotonic(), 500, None
         try:
             asked = await self._asked(request)
-            told = self._told(asked, began)
-            first = await _or_gone(request.receive, anext(told))
-            response = await self._respond(request, asked, first, told)
+            told = self._told(asked, began, request.receive)
+            response = await self._respond(asked, await anext(told), told)
             status = response.status_code
             return response
         except BaseException as error:
@@ -176,10 +176,16 @@ class App:
             parts.append(part)
         return b"".join(parts)
 
-    async def _told(self, asked: Completions, began: float) -> AsyncGenerator[list[tuple[int, Event]], None]:
-        """What the streams of a request tell, as it comes; they are cancelled where nobody listens any longer."""
+    async def _told(
+        self, asked: Completions, began: float, receive: Receive
+    ) -> AsyncGenerator[list[tuple[int, Event]], None]:
+        """What the streams of a request tell, as it comes; raises `ClientDisconnect` where the client goes before.
+
+        Streams are cancelled where nobody listens any longer.
+        """
         queue: asyncio.Queue[tuple[int, Event]] = asyncio.Queue()
         streams, left, silent = [], len(asked.asks), True
+        watch = asyncio.ensure_future(_gone(receive, queue))
         try:
             for index, ask in enumerate(asked.asks):
                 streams.append(self.engine.submit(ask, (queue, index)))
@@ -187,6 +193,8 @@ class App:
                 batch = [await queue.get()]
                 while not queue.empty():
                     batch.append(queue.get_nowait())
+                if watch.done():
+                    raise ClientDisconnect
                 if silent:
                     silent = False
                     self.metrics.first.observe(time.monotonic() - began)
@@ -197,10 +205,11 @@ class App:
         except Busy as error:
             raise Refused(409, str(error), "conversation_busy") from None
         finally:
+            watch.cancel()
             for stream in streams:
                 stream.cancelled = True
 
-    async def _respond(self, request: Request, asked: Completions, first: list, told: AsyncGenerator) -> Response:
+    async def _respond(self, asked: Completions, first: list, told: AsyncGenerator) -> Response:
         _check(first)
         answer, name = answers.Answer(self.name), asked.asks[0].conversation
         choices = [
@@ -209,14 +218,10 @@ class App:
         ]
         if asked.stream:
             return Events(self._parts(asked, answer, choices, first, told))
-
-        async def all_of_it() -> None:
-            _grow(choices, first)
-            async for batch in told:
-                _check(batch)
-                _grow(choices, batch)
-
-        await _or_gone(request.receive, all_of_it())
+        _grow(choices, first)
+        async for batch in told:
+            _check(batch)
+            _grow(choices, batch)
         return JSONResponse(answer.whole(choices, name))
 
     async def _parts(
@@ -250,36 +255,24 @@ class Events(Response):
         self.parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def all_of_it() -> None:
+        try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async for part in self.parts:
                 await send({"type": "http.response.body", "body": part, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-        try:
-            with suppress(ClientDisconnect, OSError):
-                await _or_gone(receive, all_of_it())
+        except (ClientDisconnect, OSError):
+            pass
         finally:
             await self.parts.aclose()
 
 
-async def _or_gone(receive: Receive, work: Awaitable[T]) -> T:
-    """The result of some work; raises `ClientDisconnect` where the client goes before, and then the work is over."""
-
-    async def gone() -> None:
+async def _gone(receive: Receive, queue: asyncio.Queue) -> None:
+    """Wait until the client goes, and wake the one who waits for events."""
+    try:
         while (await receive())["type"] != "http.disconnect":
             pass
-
-    tasks = asyncio.ensure_future(work), asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[0].done():
-            return tasks[0].result()
-        raise ClientDisconnect
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        queue.put_nowait((0, GONE))
 
 
 def _spread(told: list[Told]) -> None:
@@ -323,7 +316,7 @@ def _not_here(request: Request, error: Exception) -> Response:
     return JSONResponse(answers.error(sentence, "invalid_request_error"), error.status_code, error.headers)
 
 
-def _gone(_: Request, error: Exception) -> Response:
+def _left(_: Request, error: Exception) -> Response:
     return Response(status_code=499)  # which nobody reads
 
 

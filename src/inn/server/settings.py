@@ -6,6 +6,7 @@ import ipaddress
 import math
 import string
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from inn.system.errors import InputError
@@ -95,6 +96,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@lru_cache(maxsize=16)
 def names_loopback(header: str) -> bool:
     """Whether the header `Host` names this machine: another name that leads here is a trick of a page elsewhere.
 
