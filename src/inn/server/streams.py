@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -17,6 +17,9 @@ from inn.system.errors import InputError
 
 CHUNK = 64
 """Symbols of prompts that are read between two steps: the others wait for them no longer than for a step or two."""
+
+BEGIN = 2
+"""Streams whose prompts are read between two steps while more write, so that these wait for little more than a step."""
 
 
 class Full(InputError):
@@ -184,6 +187,11 @@ class Stream:
         return self.ask.prompt[self.at : self.at + CHUNK] if self.pending is None else [self.pending]
 
     @property
+    def last(self) -> bool:
+        """Whether it writes after what it reads next."""
+        return self.pending is None and len(self.ask.prompt) - self.at <= CHUNK
+
+    @property
     def why(self) -> tuple[str, str]:
         """The reason, and a sentence, for ending it where nobody waits for it any longer."""
         if self.cancelled:
@@ -196,11 +204,18 @@ class Stream:
         return self.pending is None, len(self.next)
 
 
-def alike(waiting: Iterable[Stream]) -> list[Stream]:
-    """The first of some streams, and others that have as many symbols to read next: at most `CHUNK` together."""
+def alike(waiting: Sequence[Stream], writers: int) -> list[Stream]:
+    """The first of some streams, and others that have as many symbols to read next: what is read between two steps.
+
+    They are at most `BEGIN`, with `CHUNK` symbols together. Where more are at the last of their prompts than there are
+    `writers`, they may have twice as many symbols, however many they are: most streams then wait less.
+    """
+    many = sum(stream.last for stream in waiting) > writers
     found: list[Stream] = []
     for stream in waiting:
-        if not found or (stream.kind == found[0].kind and (len(found) + 1) * len(stream.next) <= CHUNK):
+        size = max(1, len(stream.next))
+        room = 2 * CHUNK // size if many else min(BEGIN, CHUNK // size)
+        if not found or (stream.kind == found[0].kind and len(found) < room):
             found.append(stream)
     return found
 
