@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from inn.models.generate import generate
+from inn.server import answers
 from inn.server.settings import ServerSettings
 from inn.system.errors import InputError
 
@@ -230,6 +232,32 @@ def test_what_is_wrong_is_answered_in_a_sentence(server):
         assert found[0] == status, found
         assert found[1]["error"]["message"]
     assert quiet(server)
+
+
+def test_a_long_answer_is_made_beside_the_others(client, monkeypatch):
+    text, threads, whole = "hello world" * 100, [], answers.Answer.whole
+
+    def watched(*args):
+        threads.append(threading.current_thread().name)
+        return whole(*args)
+
+    monkeypatch.setattr(answers.Answer, "whole", watched)
+    for count in (1, len(text)):
+        how = {"prompt": text[:count], "max_tokens": 0, "echo": True, "logprobs": 20}
+        answer = client.completions.create(model="demo", **how).choices[0]
+        assert answer.logprobs.tokens == list(text[:count])
+    assert threads[0] == "inn-server"
+    assert threads[1] != "inn-server"
+
+
+def test_a_request_that_asks_for_another_protocol(server):
+    body = json.dumps(FINE)
+    head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall((head + body).encode())
+        answer = connection.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 200") or b"send HTTP/1.1 without a header 'Upgrade'" in answer
 
 
 def test_clients_that_go_and_bytes_that_are_no_request(model, server, client):

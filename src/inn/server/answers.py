@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 from inn.data.base import Decoder, Vocabulary
@@ -23,45 +24,48 @@ def symbol_text(vocabulary: Vocabulary, symbol: int) -> str:
     return "bytes:" + "".join(f"\\x{byte:02x}" for byte in vocabulary.decode_bytes([symbol]))
 
 
+def namer(vocabulary: Vocabulary) -> Callable[[int], str]:
+    """`symbol_text` that makes each symbol's text once: a scored answer names a hundred thousand."""
+    return cache(partial(symbol_text, vocabulary))
+
+
 @dataclass
 class Choice:
-    """One choice of an answer as it grows."""
+    """One choice of an answer as it grows.
+
+    Attributes:
+        decoder: what tells how much text each symbol is, where log-probabilities are asked for; else None.
+        name: see `namer`.
+    """
 
     index: int
-    vocabulary: Vocabulary
-    scored: bool
+    name: Callable[[int], str]
+    decoder: Decoder | None
     offset: int = 0
     text: str = ""
     chances: list[Chance] = field(default_factory=list)
     end: End | None = None
 
-    def __post_init__(self) -> None:
-        self._decoder: Decoder = self.vocabulary.decoder()
-
     def take(self) -> dict[str, Any]:
         """What has come since it was last taken."""
-        scores = self._scores() if self.scored else None
         found = {
             "index": self.index,
             "text": self.text,
-            "logprobs": scores,
+            "logprobs": None if self.decoder is None else self._scores(self.decoder),
             "finish_reason": None if self.end is None else REASONS.get(self.end.reason),
         }
         self.text, self.chances = "", []
         return found
 
-    def _scores(self) -> dict[str, list[Any]]:
-        offsets = []
+    def _scores(self, decoder: Decoder) -> dict[str, list[Any]]:
+        offsets, name = [], self.name
         for chance in self.chances:
             offsets.append(self.offset)
-            self.offset += len(self._decoder.feed(chance.symbol))
-        name = self.vocabulary
+            self.offset += len(decoder.feed(chance.symbol))
         return {
-            "tokens": [symbol_text(name, c.symbol) for c in self.chances],
+            "tokens": [name(c.symbol) for c in self.chances],
             "token_logprobs": [c.logprob for c in self.chances],
-            "top_logprobs": [
-                {symbol_text(name, i): p for i, p in c.top.items()} if c.top else None for c in self.chances
-            ],
+            "top_logprobs": [{name(i): p for i, p in c.top.items()} if c.top else None for c in self.chances],
             "text_offset": offsets,
         }
 
@@ -78,10 +82,12 @@ class Answer:
         }
         self._open = _text(self.head)[:-1] + b", "  # the same in every part
 
-    def whole(self, choices: Sequence[Choice], conversation: str | None) -> dict[str, Any]:
+    def whole(self, choices: Sequence[Choice], conversation: str | None) -> bytes:
         """The answer at once."""
         more = {} if conversation is None else {"conversation": conversation_of(conversation, choices)}
-        return {**self.head, "choices": [c.take() for c in choices], "usage": usage_of(choices), **more}
+        tree = {**self.head, "choices": [c.take() for c in choices], "usage": usage_of(choices), **more}
+        # Piece by piece, which is slower: encoded in one go, a long answer would keep all threads waiting.
+        return "".join(_JSON.iterencode(tree)).encode("utf-8", "replace")
 
     def part(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         """A part of an answer that comes bit by bit."""

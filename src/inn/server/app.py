@@ -30,7 +30,7 @@ from inn.system.parse import parse_json
 PATIENCE = 30.0
 """Seconds in which the body of a request has to come."""
 LONG = 1 << 14
-"""Bytes of a request from which it is read in a thread, so that nobody else waits for it."""
+"""Bytes of a request, or log-probabilities of an answer, from which a thread is given it, so that nobody else waits."""
 GONE = End("cancelled", 0, 0)
 """Told to a request whose client has gone."""
 STATUS = {"refused": 400, "error": 500, "timeout": 504, "cancelled": 503}
@@ -57,6 +57,7 @@ class App:
         self.name, self.settings, self.created = name, settings, int(time.time())
         self.engine = Engine(model, streams=s.streams, queue=s.queue, shared=s.shared, keep=keep, deliver=self._deliver)
         self.vocabulary, self.metrics = self.engine.vocabulary, Metrics(self.engine)
+        self.symbol = answers.namer(self.vocabulary)
         self._loop: asyncio.AbstractEventLoop | None = None
         routes = [
             Route("/v1/completions", self.complete, methods=["POST"]),
@@ -152,6 +153,10 @@ class App:
             body = await asyncio.wait_for(self._body(request), PATIENCE)
         except asyncio.TimeoutError:
             raise Refused(408, f"the request did not come within {PATIENCE:g} seconds", None) from None
+        if not body and (other := request.headers.get("upgrade")) is not None:  # which ends the request for uvicorn
+            raise Refused(
+                400, f"there is no change to {other!r:.60} here; send HTTP/1.1 without a header 'Upgrade'", None
+            )
         try:
             return await asyncio.to_thread(self._read, body) if len(body) > LONG else self._read(body)
         except NoModel as error:
@@ -213,7 +218,7 @@ class App:
         _check(first)
         answer, name = answers.Answer(self.name), asked.asks[0].conversation
         choices = [
-            answers.Choice(i, self.vocabulary, ask.top is not None, text=text)
+            answers.Choice(i, self.symbol, None if ask.top is None else self.vocabulary.decoder(), text=text)
             for i, (ask, text) in enumerate(zip(asked.asks, asked.texts, strict=True))
         ]
         if asked.stream:
@@ -222,7 +227,9 @@ class App:
         async for batch in told:
             _check(batch)
             _grow(choices, batch)
-        return JSONResponse(answer.whole(choices, name))
+        if sum(len(choice.chances) for choice in choices) * (1 + (asked.asks[0].top or 0)) < LONG:
+            return Response(answer.whole(choices, name), media_type="application/json")
+        return Response(await asyncio.to_thread(answer.whole, choices, name), media_type="application/json")
 
     async def _parts(
         self, asked: Completions, answer: answers.Answer, choices: list, first: list, told: AsyncGenerator
