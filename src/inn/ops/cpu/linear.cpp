@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t AHEAD = 1024;   // numbers ahead of the one that is read, for which the memory is asked
 constexpr int64_t BLOCK = 96;     // rows of A in a task: with 1024 numbers in a row, 384 KiB
+constexpr int64_t MANY = 1 << 20;  // weights, whose copy in panels is then slow to write
 
 // Runs work(g, r, rows) for blocks of rows of every group.
 template <class Work>
@@ -67,7 +68,7 @@ void single(float* y, const float* x, const float* w, const float* bias, int64_t
 }  // namespace
 
 void linear_forward(const Linear& op, const Rows& x, const float* weight, const float* bias, const std::vector<Rows>& y) {
-  if (op.rows < 32) {  // not worth the packing
+  if (op.rows < (op.groups * op.O * op.I <= MANY ? 6 : 16)) {  // not worth the packing
     const int64_t blocks = (op.O + W - 1) / W;
     for (int64_t j = 0, o = 0; j < static_cast<int64_t>(y.size()); o += op.sizes[j++])
       parallel(op.groups * blocks, op.threads, op.rows * W * op.I, [&] {
