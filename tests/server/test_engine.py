@@ -9,6 +9,7 @@ import torch
 
 from inn.data.vocabulary import Bytes
 from inn.models.generate import generate, sample
+from inn.nn.state import State
 from inn.server.conversations import Conversations, Keep, Kept
 from inn.server.draws import Draws, draw
 from inn.server.engine import Engine
@@ -83,6 +84,10 @@ def test_few_prompts_are_read_between_two_steps_unless_most_streams_wait_for_tha
     assert read(0, *[CHUNK + 1] * 9) == [CHUNK]  # none of them writes after that
     assert read(0, 2 * CHUNK, 5, 5) == [CHUNK]
     assert read(3) == []
+    rest = streams(*[CHUNK + 9] * 9)
+    for stream in rest:
+        stream.at, stream.state = CHUNK, State({})
+    assert len(alike(rest, 0)) == BEGIN  # whose states are copied side by side
 
 
 def test_shared_tables_are_the_experience_and_nobody_writes_to_them(model_of):

@@ -181,7 +181,7 @@ class Engine:
         """Read a little of some prompts, and begin to write where there is no more to read."""
         for stream in (streams := alike(self._readers, len(self._writers))):
             self._readers.remove(stream)
-        if streams and all(s.state is None and s.ask.tokens and len(s.next) == len(s.ask.prompt) > 0 for s in streams):
+        if streams and streams[0].whole:
             self._read_whole(streams)
             return
         try:

@@ -187,9 +187,9 @@ class Stream:
         return self.ask.prompt[self.at : self.at + CHUNK] if self.pending is None else [self.pending]
 
     @property
-    def last(self) -> bool:
-        """Whether it writes after what it reads next."""
-        return self.pending is None and len(self.ask.prompt) - self.at <= CHUNK
+    def whole(self) -> bool:
+        """Whether it is new and reads all of its prompt at once, which is then done where it is to write."""
+        return self.state is None and self.ask.tokens > 0 and 0 < len(self.ask.prompt) <= CHUNK
 
     @property
     def why(self) -> tuple[str, str]:
@@ -199,22 +199,22 @@ class Stream:
         return "timeout", f"this took longer than {self.ask.seconds:g} seconds; ask for fewer symbols"
 
     @property
-    def kind(self) -> tuple[bool, int]:
-        """What streams that are read together have alike: whether that is their prompts, and how much it is."""
-        return self.pending is None, len(self.next)
+    def kind(self) -> tuple[bool, bool, int]:
+        """What streams that are read together have alike: `whole`, whether it is their prompts, and how much it is."""
+        return self.whole, self.pending is None, len(self.next)
 
 
 def alike(waiting: Sequence[Stream], writers: int) -> list[Stream]:
-    """The first of some streams, and others that have as many symbols to read next: what is read between two steps.
+    """The first of some streams, and others of its kind: what is read between two steps.
 
-    They are at most `BEGIN`, with `CHUNK` symbols together. Where more are at the last of their prompts than there are
-    `writers`, they may have twice as many symbols, however many they are: most streams then wait less.
+    They are at most `BEGIN`, with `CHUNK` symbols together. Where more streams begin with their `whole` prompts than
+    there are `writers`, such may have twice as many symbols, however many they are: most streams then wait less.
     """
-    many = sum(stream.last for stream in waiting) > writers
+    many = sum(stream.whole for stream in waiting) > writers
     found: list[Stream] = []
     for stream in waiting:
         size = max(1, len(stream.next))
-        room = 2 * CHUNK // size if many else min(BEGIN, CHUNK // size)
+        room = 2 * CHUNK // size if many and stream.whole else min(BEGIN, CHUNK // size)
         if not found or (stream.kind == found[0].kind and len(found) < room):
             found.append(stream)
     return found
