@@ -134,36 +134,14 @@ def test_weights_in_several_files_are_opened(build, tmp_path):
     assert same(inn.load(tmp_path), model.inn)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_accelerate_fills_a_model_that_was_made_without_numbers(tied, tmp_path):
-    """It looks for the names that weights have in the model."""
-    from accelerate import init_empty_weights, load_checkpoint_and_dispatch
-
-    model = INNForCausalLM.wrap(inn.INN(vocab=9, neurons=2, width=8, rounds=1, tied=tied).eval())
-    model.save_pretrained(tmp_path)
-    with init_empty_weights():
-        empty = AutoModelForCausalLM.from_config(model.config)
-    filled = load_checkpoint_and_dispatch(empty, str(tmp_path), device_map={"": "cpu"}).eval()
-    assert same(filled.inn, model.inn)
-    tokens = torch.tensor([[1, 2, 3, 1, 2]])
-    assert torch.equal(filled(tokens).logits, model(tokens).logits)
-
-
-def test_folders_of_earlier_versions_call_the_graph_by_its_name(build, tmp_path):
-    model, file = build(dtype=torch.float32), tmp_path / "model.safetensors"
-    model.save_pretrained(tmp_path)
-    weights = {name.replace("inn.backbone.", "inn.graph."): t for name, t in load_file(file).items()}
-    save_file(weights, file, {"format": "pt"})
-    assert same(AutoModelForCausalLM.from_pretrained(tmp_path).inn, model.inn)
-
-
 def test_what_a_file_lacks_is_named_and_made_as_a_new_model_has_it(build, tmp_path):
     model = build(dtype=torch.float32)
     model.save_pretrained(tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
-    missing = ["inn.backbone.rounds.0.memory.A_log", "inn.recall.gain", "inn.backbone.ids"]
+    missing = ["inn.graph.rounds.0.memory.A_log", "inn.recall.gain", "inn.graph.ids"]
     save_file({k: t for k, t in tensors.items() if k not in missing}, tmp_path / "model.safetensors", {"format": "pt"})
     again, report = AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    missing = [name.replace("graph", "backbone") for name in missing]
     assert set(report["missing_keys"]) == set(missing)
     new = INNForCausalLM(model.config)
     for name, t in again.state_dict().items():

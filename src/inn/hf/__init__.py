@@ -47,7 +47,7 @@ __all__ = [
     "build_tokenizer",
 ]
 
-# In folders of earlier versions, and in adapters to them, the graph's weights have the name they had.
+# In files, and in adapters to them, the graph's weights have the name they always had.
 _RENAMED = WeightRenaming(rf"^inn\.{FILED}\.", f"inn.{CHILD}.")
 register_checkpoint_conversion_mapping(INNHFConfig.model_type, [_RENAMED], overwrite=True)
 AutoConfig.register(INNHFConfig.model_type, INNHFConfig, exist_ok=True)

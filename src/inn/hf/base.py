@@ -157,13 +157,9 @@ class INNPreTrainedModel(PreTrainedModel):
     def save_pretrained(self, save_directory: str | os.PathLike, *args: Any, **options: Any) -> None:
         """See `PreTrainedModel.save_pretrained`; what belongs beside the weights is saved too.
 
-        What lies there of another model is replaced or taken away. Weights have the names that they have in the model:
-        who fills a model that was made without numbers (accelerate) looks for no others.
-
-        Raises `InputError` for a folder with an adapter.
+        What lies there of another model is replaced or taken away. Raises `InputError` for a folder with an adapter.
         """
         folder, push = Path(save_directory), options.pop("push_to_hub", False)
-        options.setdefault("save_original_format", False)
         check_free_of_adapters(folder, self)
         found = {name: self._beside(name) for name in (VOCABULARY, EXPERIENCE)}
         hub = {name: options.pop(name) for name in HUB if name in options}

@@ -1,4 +1,4 @@
-"""Names of weights: a model's graph is its child `backbone`; in a run's files it is called `graph`, as it always was.
+"""Names of weights: a model's graph is its child `backbone`; in files it is called `graph`, as it always was.
 
 A child of that name collides with `torch.fx.GraphModule.graph`, so that nothing exported could be run. `model.graph`
 still is the graph; only the names of parameters differ.
