@@ -20,6 +20,8 @@ SET = 12
 """Values of a variable that one split may ask for."""
 ENOUGH = 0.95
 """Share of the gain of the best set of a variable's values with which a smaller set is taken."""
+EQUAL = 1e-5
+"""Gains that differ by less, as a share, are equal: sums are of float32."""
 Path = tuple[tuple[tuple[int, ...], bool], ...]
 
 
@@ -105,6 +107,8 @@ def grow(
     y = y[..., None] if y.ndim == 2 else y
     means, table = y.mean(0), answers.T.float()  # [U, O], [Q, S]
     axes = torch.linalg.svd(torch.einsum("suo,sup->uop", y - means, y - means))[0]  # the first principal one first
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    axes = axes * largest.sign()  # which way they point is the processor's choice
     y = torch.einsum("suo,uop->sup", y - means, axes)  # centred: float32 is enough
     y = torch.cat([torch.ones_like(y[..., :1]), y], -1)  # [S, U, 1 + O]
     several = [torch.tensor(of) for of in variables if len(of) > 1]
@@ -144,7 +148,7 @@ def _ask(fresh: Sequence[tuple[int, _Node]], table: Tensor, y: Tensor, least: in
     for of in variables:
         each = sums[of]
         mean = each[..., 1] / each[..., 0].clamp_min(1)
-        for sign in (1, -1):
+        for sign in (-1, 1):
             order = torch.where(each[..., 0] < least, torch.inf, sign * mean).argsort(dim=0, stable=True)[:SET]
             together = each.gather(0, order[..., None].expand(*order.shape, each.shape[-1])).cumsum(0)
             gain, chosen = _gain(together, whole, least), of[order]  # [values, nodes]
@@ -171,7 +175,7 @@ def _keep(
     """Let nodes keep what is better than what they have."""
     best, at = gain.max(0)
     for i, (_, node) in enumerate(fresh):
-        if float(best[i]) > max(0.0, node.gain * (1 + 1e-9)):
+        if float(best[i]) > max(0.0, node.gain * (1 + EQUAL)):
             node.gain, node.asked, node.yes = float(best[i]), asked(int(at[i]), i), sums[at[i], i]
 
 
