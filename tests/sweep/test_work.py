@@ -209,6 +209,11 @@ def test_kill_9_in_the_middle_of_a_trial(plan, monkeypatch):
     assert study.trials[1].intermediate_values.keys() == whole.trials[0].intermediate_values.keys()
 
 
+def test_there_are_no_more_workers_than_trials(plan, monkeypatch):
+    monkeypatch.setattr("inn.sweep.work._side_by_side", lambda *_: pytest.fail("a process was started"))
+    assert len(run_sweep(plan(trials=1), workers=100_000).trials) == 1
+
+
 @pytest.mark.slow
 def test_workers_share_the_trials(plan):
     told = []

@@ -136,8 +136,10 @@ def run_sweep(
     there, a full disk; `KeyboardInterrupt` when a signal stopped it.
 
     Args:
+        workers: processes side by side; no more than there are trials are started.
         report: called with each trial that has ended, once.
     """
+    workers = min(workers, plan.trials)
     if plan.storage == _own_storage(plan.folder):
         check_writable(plan.folder)
     study = plan.open()
