@@ -227,9 +227,9 @@ class App:
         async for batch in told:
             _check(batch)
             _grow(choices, batch)
-        if sum(len(choice.chances) for choice in choices) * (1 + (asked.asks[0].top or 0)) < LONG:
-            return Response(answer.whole(choices, name), media_type="application/json")
-        return Response(await asyncio.to_thread(answer.whole, choices, name), media_type="application/json")
+        long = sum(len(choice.chances) for choice in choices) * (1 + (asked.asks[0].top or 0)) >= LONG
+        body = await asyncio.to_thread(answer.whole, choices, name) if long else answer.whole(choices, name)
+        return Response(body, media_type="application/json")
 
     async def _parts(
         self, asked: Completions, answer: answers.Answer, choices: list, first: list, told: AsyncGenerator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from queue import SimpleQueue
 from typing import Any
 
@@ -210,14 +211,12 @@ def alike(waiting: Sequence[Stream], writers: int) -> list[Stream]:
     They are at most `BEGIN`, with `CHUNK` symbols together. Where more streams begin with their `whole` prompts than
     there are `writers`, such may have twice as many symbols, however many they are: most streams then wait less.
     """
-    many = sum(stream.whole for stream in waiting) > writers
-    found: list[Stream] = []
-    for stream in waiting:
-        size = max(1, len(stream.next))
-        room = 2 * CHUNK // size if many and stream.whole else min(BEGIN, CHUNK // size)
-        if not found or (stream.kind == found[0].kind and len(found) < room):
-            found.append(stream)
-    return found
+    if not waiting:
+        return []
+    first = waiting[0]
+    many, size = sum(stream.whole for stream in waiting) > writers, max(1, len(first.next))
+    room = 2 * CHUNK // size if many and first.whole else min(BEGIN, CHUNK // size)
+    return list(islice((stream for stream in waiting if stream.kind == first.kind), room))
 
 
 def chances_of(logits: Tensor, symbols: Sequence[int], top: int) -> list[Chance]:
