@@ -44,6 +44,7 @@ def test_the_command_serves_until_it_is_interrupted(own_run, inn):
         (["--port", "-1"], "port must be from 0"),
         (["--streams", "0"], "streams must be at least 1"),
         (["--tables", "mine"], "tables must be one of"),
+        (["--threads", "-1"], "threads must be from 0"),
         (["--device", "abacus"], "abacus"),
         (["--host", "8.8.8.8", "--token", "a" * 16], "8.8.8.8 port 8000 cannot be listened on"),
     ],

@@ -13,7 +13,7 @@ from inn.nn.state import State
 from inn.server.conversations import Conversations, Keep, Kept
 from inn.server.draws import Draws, draw
 from inn.server.engine import Engine
-from inn.server.streams import BEGIN, CHUNK, Ask, Busy, End, Full, Piece, Stream, Text, alike
+from inn.server.streams import BEGIN, CHUNK, MANY, Ask, Busy, End, Full, Piece, Stream, Text, alike
 from inn.system.errors import InputError
 
 COUNTS = {"recall": {"kind": "counts", "contexts": [1, 2, 3], "slots": 64}}
@@ -66,7 +66,7 @@ def test_many_streams_of_unequal_length_are_each_as_alone(model_of, kind, fields
         assert (end.reason, end.read, end.written) == ("length", len(prompt), tokens)
     assert engine.steps < sum(tokens for _, tokens, _ in wanted) / 3  # they were written together
     assert max(streams for streams, _ in reads) > 4  # and so were their prompts read, a few at a time
-    assert all(streams * symbols <= 2 * CHUNK for streams, symbols in reads)
+    assert all(streams * symbols <= MANY for streams, symbols in reads)
     assert (engine.active, engine.waits, engine.rows.count) == (0, 0, 0)
 
 
@@ -79,8 +79,8 @@ def test_few_prompts_are_read_between_two_steps_unless_most_streams_wait_for_tha
 
     assert read(9, 5, 7, 5, 5, 5) == [5] * BEGIN
     assert read(4, 5, 7, 5, 5, 5) == [5] * 4
-    assert read(0, *[10] * 99) == [10] * (2 * CHUNK // 10)
-    assert read(0, *[CHUNK] * 9) == [CHUNK] * 2
+    assert read(0, *[10] * 99) == [10] * (MANY // 10)
+    assert read(0, *[CHUNK] * 9) == [CHUNK] * (MANY // CHUNK)
     assert read(0, *[CHUNK + 1] * 9) == [CHUNK]  # none of them writes after that
     assert read(0, 2 * CHUNK, 5, 5) == [CHUNK]
     assert read(3) == []

@@ -13,7 +13,9 @@ import torch
 
 from inn.models.generate import generate
 from inn.server import answers
+from inn.server.draws import Draws
 from inn.server.settings import ServerSettings
+from inn.server.streams import Ask
 from inn.system.errors import InputError
 
 openai = pytest.importorskip("openai", reason="openai is not installed; it comes with [dev]")
@@ -319,6 +321,18 @@ def test_limits_of_time_and_of_the_queue_and_the_token(model):
         list(last)
 
 
+@pytest.mark.parametrize("threads, cores, taken", [(3, 8, 3), (0, 4, 3), (0, 1, 1)])
+def test_a_core_is_left_to_the_requests(model, monkeypatch, threads, cores, taken):
+    monkeypatch.setattr(serving, "good_threads", lambda: cores)
+    before, found = torch.get_num_threads(), []
+    with serving.Server(model, "demo", ServerSettings(port=0, threads=threads)) as server:
+        server.app.engine.deliver = lambda told: found.append(torch.get_num_threads())  # in the engine's thread
+        server.app.engine.submit(Ask([1], 1, Draws())).cancelled = True
+        assert quiet(server)
+    assert set(found) == {taken}
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize(
     "wrong, sentence",
     [
@@ -330,6 +344,7 @@ def test_limits_of_time_and_of_the_queue_and_the_token(model):
         ({"streams": 0}, "streams must be"),
         ({"seconds": float("nan")}, "seconds must be"),
         ({"tables": "mine"}, "tables must be"),
+        ({"threads": 1025}, "threads must be"),
         ({"conversation_bytes": -1}, "0 or more"),
     ],
 )

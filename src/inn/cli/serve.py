@@ -58,6 +58,8 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--conversation-mib", type=int, default=kept, help="MiB of their states, together.")
     hold = DEFAULTS.conversation_seconds
     parser.option("--conversation-seconds", type=float, default=hold, help="Time that an unused one is kept.")
+    threads = "CPU threads that compute; 0: one fewer than cores, since requests are answered beside them."
+    parser.option("--threads", type=int, default=DEFAULTS.threads, help=threads)
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     return parser.parse(argv)
 
@@ -73,6 +75,7 @@ def settings_of(args: Namespace) -> ServerSettings:
         tokens=args.tokens,
         seconds=args.seconds,
         tables=args.tables,
+        threads=args.threads,
         conversations=args.conversations,
         conversation_bytes=args.conversation_mib * MIB,
         conversation_seconds=args.conversation_seconds,

@@ -14,6 +14,7 @@ import uvicorn
 from inn.models.sequence import SequenceModel
 from inn.server.app import App
 from inn.server.settings import ServerSettings
+from inn.system.device import good_threads, using_threads
 from inn.system.errors import InputError
 
 CONNECTIONS = 2048
@@ -39,7 +40,7 @@ class Server:
     """
 
     def __init__(self, model: SequenceModel, name: str, settings: ServerSettings):
-        self.app = App(model, name, settings)
+        self.app, self._threads = App(model, name, settings), settings.threads
         host = settings.host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -69,7 +70,8 @@ class Server:
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         try:
-            self._server.run(sockets=[self.socket])
+            with using_threads(self._threads or max(1, good_threads() - 1)):
+                self._server.run(sockets=[self.socket])
         finally:
             sys.setswitchinterval(before)
 

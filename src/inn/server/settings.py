@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from inn.config.run import THREADS
 from inn.system.errors import InputError
 
 ALLOWED = frozenset(string.ascii_letters + string.digits + string.punctuation)
@@ -32,6 +33,8 @@ class ServerSettings:
         body: bytes of a request.
         tables: whether streams remember what they read in tables of their `own`, or look up what the run has read, in
             tables that are `shared`; `auto` shares those that a kind of recall can share.
+        threads: of the CPU that compute, in the whole process while it serves; 0: one fewer than physical cores, or
+            than `OMP_NUM_THREADS` says, since requests are heard and answered beside them.
         conversations, conversation_bytes, conversation_seconds: see `inn.server.conversations.Keep`.
 
     Raises `InputError` for what cannot be.
@@ -51,6 +54,7 @@ class ServerSettings:
     seconds: float = 300.0
     body: int = 1 << 20
     tables: str = "auto"
+    threads: int = 0
     conversations: int = 1000
     conversation_bytes: int = 1 << 30
     conversation_seconds: float = 3600.0
@@ -71,6 +75,8 @@ class ServerSettings:
         for name, least in (("streams", 1), ("queue", 0), ("tokens", 1), ("choices", 1), ("body", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if not 0 <= self.threads <= THREADS:
+            raise InputError(f"threads must be from 0 (one fewer than cores) to {THREADS}, not {self.threads}")
         if not 0 < self.seconds < math.inf:
             raise InputError(f"seconds must be above 0 and finite, not {self.seconds}")
         if self.tables not in TABLES:

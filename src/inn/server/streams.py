@@ -19,6 +19,9 @@ from inn.system.errors import InputError
 CHUNK = 64
 """Symbols of prompts that are read between two steps: the others wait for them no longer than for a step or two."""
 
+MANY = 512
+"""The same of short prompts where more streams begin than write: read together they take less time than one by one."""
+
 BEGIN = 2
 """Streams whose prompts are read between two steps while more write, so that these wait for little more than a step."""
 
@@ -209,13 +212,13 @@ def alike(waiting: Sequence[Stream], writers: int) -> list[Stream]:
     """The first of some streams, and others of its kind: what is read between two steps.
 
     They are at most `BEGIN`, with `CHUNK` symbols together. Where more streams begin with their `whole` prompts than
-    there are `writers`, such may have twice as many symbols, however many they are: most streams then wait less.
+    there are `writers`, such may have `MANY` symbols, however many they are: all wait less then, and few do at all.
     """
     if not waiting:
         return []
     first = waiting[0]
     many, size = sum(stream.whole for stream in waiting) > writers, max(1, len(first.next))
-    room = 2 * CHUNK // size if many and first.whole else min(BEGIN, CHUNK // size)
+    room = MANY // size if many and first.whole else min(BEGIN, CHUNK // size)
     return list(islice((stream for stream in waiting if stream.kind == first.kind), room))
 
 

@@ -75,6 +75,22 @@ def good_threads() -> int:
     return max(1, min(cores, _share_of_machine()))
 
 
+@contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """So many CPU threads inside (0: `good_threads`), and as many as before afterwards.
+
+    >>> with using_threads(1):
+    ...     torch.get_num_threads()
+    1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or good_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _physical_core(cpu: int) -> str:
     """A name for the core of a logical CPU; its own number where the system does not say."""
     try:

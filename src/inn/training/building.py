@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from inn.runs import checkpoint as checkpoints
 from inn.runs.directory import Run
 from inn.runs.load import checkpoint_of, load
 from inn.runs.ties import check_ties
-from inn.system.device import good_threads
 from inn.system.errors import InputError
 from inn.training.parallel.group import SINGLE_PROCESS, Group
 
@@ -174,14 +172,3 @@ def checkpoint_rounds(model: SequenceModel) -> None:
         )
     for graph in graphs:
         graph.checkpoint_rounds = True
-
-
-@contextlib.contextmanager
-def using_threads(count: int) -> Iterator[None]:
-    """So many CPU threads inside (0: one for each physical core), and as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or good_threads())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -26,6 +26,7 @@ from inn.runs.directory import ReadOnlyRun, Run
 from inn.runs.exported import experience_bytes
 from inn.runs.ties import check_ties, ties
 from inn.system import provenance
+from inn.system.device import using_threads
 from inn.system.errors import InputError
 from inn.training import building, events, validation
 from inn.training.average import Average
@@ -78,7 +79,7 @@ def fit(
     device = local_device(config.train.device)
     dataset = building.prepare_data(config, run)
     config = building.fitted(config, dataset)
-    with building.using_threads(config.train.threads), process_group(device) as group, StopSignals() as stop:
+    with using_threads(config.train.threads), process_group(device) as group, StopSignals() as stop:
         building.check_accumulate(config, group)
         if device.type == "cpu" and group.world == 1:
             forward = config.data.text and config.data.order == "forward"  # one set of tables for all streams

@@ -22,7 +22,7 @@ from inn.models.names import blocks_of, filed
 from inn.models.sequence import SequenceModel
 from inn.nn.modes import as_tokens, device_of, evaluating
 from inn.registry import READERS
-from inn.system.device import machine_memory
+from inn.system.device import machine_memory, using_threads
 from inn.system.errors import InputError
 
 MAGIC, FORMAT, STORED, TOGETHER, PORTABLE = b"INNT", 1, 2, 3, 4
@@ -283,13 +283,9 @@ def model_digest(model: SequenceModel) -> bytes:
 @contextmanager
 def _alike(model: SequenceModel) -> Iterator[None]:
     """Compute as ever: in evaluation mode, without gradients, on one thread, so that sums are taken in one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with evaluating(model), torch.no_grad(), torch.autocast(device_of(model).type, enabled=False):
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    off = torch.autocast(device_of(model).type, enabled=False)
+    with using_threads(1), evaluating(model), torch.no_grad(), off:
+        yield
 
 
 def _active(length: int, streams: int, steps: int, at: int) -> range:
