@@ -170,7 +170,7 @@ def conduct(study: Study, args: Namespace) -> dict[str, Any]:
     folder = RUNS / "smoke" if scale == "smoke" else args.results
     check_writable(RUNS)
     results.check(study, folder)
-    part = results.unfinished(study, folder, scale)
+    part = results.unfinished(study.name, folder, scale)
     lab = Lab(RUNS, workers=args.workers or good_threads(), resume=not args.no_resume, report=say, kept=part)
     with terminating():
         entry = results.conduct(study, scale, lab, args.seeds)

@@ -42,9 +42,15 @@ def path_of(study: Study, folder: Path) -> Path:
     return folder / f"{study.name}.json"
 
 
-def unfinished(study: Study, folder: Path, scale: str) -> Path | None:
+def unfinished(name: str, folder: Path, scale: str) -> Path | None:
     """The file of what was computed of a study that takes hours, until it is whole; None at the smaller scales."""
-    return folder / f"{study.name}.part.jsonl" if scale == "cpu" else None
+    return folder / f"{name}.part.jsonl" if scale == "cpu" else None
+
+
+def finish(name: str, folder: Path, scale: str) -> None:
+    """Remove that file: the study is whole."""
+    if (part := unfinished(name, folder, scale)) is not None:
+        part.unlink(missing_ok=True)
 
 
 def read(study: Study, folder: Path) -> dict[str, dict[str, Any]]:
@@ -107,8 +113,7 @@ def write(study: Study, folder: Path, entry: dict[str, Any]) -> Path:
     check_writable(folder)
     replace_file(path, json.dumps(kept, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     draw(study, entry, path.with_suffix(".png"))
-    if (part := unfinished(study, folder, entry["scale"])) is not None:
-        part.unlink(missing_ok=True)
+    finish(study.name, folder, entry["scale"])
     return path
 
 

@@ -16,7 +16,7 @@ from inn_studies.family import ENTRIES, open_entry
 from inn_studies.family.entry import Criterion, Entry, mean, row, trained
 from inn_studies.family.report import answer, page
 from inn_studies.family.results import entries, read, write
-from inn_studies.results import ENTRY
+from inn_studies.results import ENTRY, unfinished
 from inn_studies.where import harness
 
 ROOT = Path(__file__).parents[3]
@@ -102,8 +102,12 @@ def test_the_page_says_first_what_failed(made, tmp_path):
 
 def test_an_entry_that_is_run_leaves_the_others_as_they_are(made, tmp_path):
     write(tmp_path, 99, kept([], skipped="no"))
+    for number in (98, 99):
+        unfinished(f"family-{number}", tmp_path, "cpu").touch()
     write(tmp_path, 98, kept(rows(0.9, 0.1), "smoke"))
+    assert (tmp_path / "family-98.part.jsonl").exists()
     write(tmp_path, 98, kept(rows(0.8, 0.1)))
+    assert [path.name for path in tmp_path.glob("*.part.jsonl")] == ["family-99.part.jsonl"]
     found = read(tmp_path)
     assert {number: list(scales) for number, scales in found.items()} == {"98": ["smoke", "cpu"], "99": ["cpu"]}
     assert entries(tmp_path, [98])[98]["scale"] == "cpu"  # the largest

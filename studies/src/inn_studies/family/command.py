@@ -52,7 +52,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.flag("--json", JSON_HELP)
     parser.epilog = (
         "Finished runs are kept in runs/studies and used again; what was found is in results/family.json, where a run "
-        "of some entries leaves the others as they are."
+        "of some entries leaves the others as they are. What an unfinished one has is in results/family-N.part.jsonl."
     )
     args = parser.parse(argv)
     if args.scale is not None:
@@ -103,9 +103,10 @@ def _conducted(args: Namespace) -> dict[int | str, dict[str, Any]]:
     read(folder)  # a damaged file is found before hours are spent
     check_writable(folder)
     workers = args.workers or (1 if smoke else good_threads())  # a process takes longer to start than a smoke run
-    lab = Lab(RUNS, workers=workers, resume=not args.no_resume, report=say)
     found = {}
     for number in args.numbers:
+        part = results.unfinished(f"family-{number}", folder, scale)
+        lab = Lab(RUNS, workers=workers, resume=not args.no_resume, report=say, kept=part)
         with terminating():
             found[number] = results.conduct(open_entry(number), scale, lab, args.seeds)
         path = write(folder, number, found[number])

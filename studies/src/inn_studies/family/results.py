@@ -11,7 +11,7 @@ from inn.system.errors import InputError
 from inn.system.files import check_writable, replace_file
 from inn_studies.family import ENTRIES, in_order, open_entry
 from inn_studies.family.entry import SCALES
-from inn_studies.results import check_scales, read_file
+from inn_studies.results import check_scales, finish, read_file
 
 FILE = "family.json"
 Kept = dict[str, dict[str, dict[str, Any]]]
@@ -35,6 +35,7 @@ def write(folder: Path, number: int | str, entry: dict[str, Any]) -> Path:
     kept.setdefault(str(number), {})[entry["scale"]] = entry
     ordered = {n: kept[n] for n in map(str, in_order(kept))}
     replace_file(path, json.dumps(ordered, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    finish(f"family-{number}", folder, entry["scale"])
     return path
 
 

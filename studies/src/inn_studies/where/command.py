@@ -87,7 +87,7 @@ def _conducted(rows: list[Row], args: Namespace) -> dict[str, dict[str, Any]]:
     found = {}
     for row in rows:
         results.check(row, folder)
-        part = results.unfinished(row, folder, scale)
+        part = results.unfinished(row.name, folder, scale)
         lab = Lab(RUNS, workers=workers, resume=not args.no_resume, report=say, kept=part)
         with terminating():
             found[row.name] = results.conduct(row, scale, lab, args.seeds)
