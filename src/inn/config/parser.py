@@ -19,7 +19,7 @@ from inn.config.checks import expects
 from inn.config.parts import Options, option_names, options_of, parts_of
 from inn.registry import Kinds
 from inn.system.errors import InputError, nearest
-from inn.system.parse import nested
+from inn.system.parse import check_yaml
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 PARSING = threading.RLock()
@@ -197,7 +197,7 @@ class OptionParser(ArgumentParser):
             name = token.split("=", 1)[0]
             if name.startswith("--") and name != "--help" and "_ARGCOMPLETE" not in os.environ:
                 self.require(name)
-                _check_nesting(name, _given(name, argv))
+                _check_value(name, _given(name, argv))
         try:
             with PARSING:
                 args = self.parse_args(list(argv))
@@ -270,14 +270,16 @@ def unknown_option(name: str, known: Iterable[str]) -> InputError:
     )
 
 
-def _check_nesting(name: str, value: str) -> None:
+def _check_value(name: str, value: str) -> None:
     """Raise `InputError` for a value that a reader of YAML, written in C, dies of, and for names that multiply."""
     try:
-        deep = nested(value)
+        check_yaml(value)
+        if "&" in value and "*" in value and "[" in value:
+            raise RecursionError
+    except RecursionError:
+        raise InputError(f"{name} is nested too deeply; give a value, or a list of values") from None
     except ValueError as error:
         raise InputError(f"{name} cannot be read ({error})") from None
-    if deep or ("&" in value and "*" in value and "[" in value):
-        raise InputError(f"{name} is nested too deeply; give a value, or a list of values")
 
 
 def _given(name: str, argv: Sequence[str]) -> str:

@@ -53,8 +53,7 @@ def read_yaml(path: str | Path, what: str) -> Any:
     text = read_file(path, YAML_BYTES)
 
     def parse() -> Any:
-        if nested(text.decode()):
-            raise RecursionError
+        check_yaml(text.decode())
         return yaml.load(text, _LOADER)  # noqa: S506 (a safe one)
 
     return _checked(parse, f"{what} is not valid YAML", NODES)
@@ -94,14 +93,15 @@ def _check(tree: Any, most: int | None) -> None:
                 raise ValueError(f"it holds a {type(one).__name__}")
 
 
-def nested(text: str) -> bool:
-    """Whether a text of YAML is nested so deeply that reading it takes the stack (in C, the process with it).
+def check_yaml(text: str) -> None:
+    """Refuse a text of YAML that a parser does not survive, or reads without a word as what it does not say.
 
-    Raises `ValueError` where a field is there twice, of which a parser keeps the last without a word.
+    Raises:
+        RecursionError: where it is nested so deeply that reading it takes the stack (in C, the process with it).
+        ValueError: where a field is there twice, of which a parser keeps the last.
 
-    >>> nested("[" * 101), nested("[1, 2]  # " + "[" * 101)
-    (True, False)
-    >>> nested("lr: 1\\nlr: 2")
+    >>> check_yaml("[1, 2]  # " + "[" * 101)
+    >>> check_yaml("lr: 1\\nlr: 2")
     Traceback (most recent call last):
     inn.system.parse._Twice: line 2: 'lr' is there twice
     """
@@ -115,12 +115,11 @@ def nested(text: str) -> bool:
             elif isinstance(event, yaml.CollectionEndEvent):
                 inside.pop()
             if len(inside) > DEPTH:
-                return True
+                raise RecursionError
     except _Twice:
         raise
     except (yaml.YAMLError, ValueError):  # whoever reads it says what is wrong
         pass
-    return False
 
 
 class _Fields:
