@@ -130,9 +130,10 @@ def test_what_is_kept_and_what_is_grown_compute_the_same(fields):
 def test_new_neurons_get_a_gradient_everywhere_after_a_step(fields):
     large = grow(model(**fields), neurons=2, seed=1).train()
     optimizer = torch.optim.Adam(large.parameters(), 1e-2)
+    tokens = torch.arange(32).reshape(2, 16) ** 2 % 7  # which comes again, so that all contexts are found
     for _ in range(2):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(large(TOKENS)[0].flatten(0, 1), TOKENS.roll(-1, 1).flatten()).backward()
+        torch.nn.functional.cross_entropy(large(tokens)[0].flatten(0, 1), tokens.roll(-1, 1).flatten()).backward()
         optimizer.step()
     gain = "backbone.readout.gain" if fields.get("readout") == "mean" else "norm.gain"
     assert bool(large.get_parameter(gain).all())
@@ -213,6 +214,21 @@ def test_frozen_old_neurons_stay_as_they_were(kept):
     mixed = grow(whole, 1, memory="gru", freeze=True)
     assert not mixed.get_parameter("backbone.rounds.0.memory.groups.0.out_proj.weight").requires_grad
     assert mixed.get_parameter("backbone.rounds.0.memory.groups.1.heard").requires_grad
+
+
+@pytest.mark.parametrize("kind", ["last", "counts"])
+def test_a_new_neuron_recalls_what_none_of_the_others_does(kind):
+    options = {"kind": kind, "contexts": [2, 3, 4, 5], "slots": 64}
+    model = inn.INN(vocab=9, neurons=4, width=4, rounds=1, recall=options)
+    rest = inn.keep(model, neurons=[0, 1, 3])
+    more = inn.grow(rest, neurons=7)
+
+    def contexts(model):
+        return [one for n in range(model.config.neurons) for one in model.recall.contexts(n)]
+
+    usual, kept = contexts(inn.INN(vocab=9, neurons=8, width=4, rounds=1, recall=kind)), contexts(rest)
+    new = [one for one in usual if one not in kept]
+    assert contexts(more) == [*kept, *(new + kept * 2)[:7]]
 
 
 def test_choices_are_concentrated():

@@ -85,7 +85,7 @@ def grow(model: Any, neurons: int = 1, memory: Any = None, seed: int = 0, freeze
     `gains`), which training moves. Where edges have weights (dendrites, bus, mixing), those from a new neuron to an old
     one start at zero. Other routers share a sum among those that are heard: there the old neurons do not hear the new
     ones (the topology becomes `edges`), which speak by the readout. Along listed edges a new neuron hears as many as
-    the others do, drawn at random.
+    the others do, drawn at random. Each recalls by contexts of its kind that no neuron has yet, where there are such.
 
     Args:
         model: as `keep` takes it.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, cycle, islice
 from math import ceil
 from typing import Any
 
@@ -43,6 +44,13 @@ class _TablesOptions(Options):
     def of_neuron(self, neurons: int, n: int, each: int) -> list[Any]:
         """The contexts of neuron n of N: n, n + N, ... of the list, which starts again at its end."""
         return [self.contexts[(n + j * neurons) % len(self.contexts)] for j in range(each)]
+
+    def of_more(self, neurons: int, count: int) -> list[_TablesOptions]:
+        """Options of each of `count` neurons that join N: the usual contexts that none of these has, then in turn."""
+        each = self.each(neurons)
+        had = [one for n in range(neurons) for one in self.of_neuron(neurons, n, each)]
+        spare = chain((one for one in type(self)().contexts if one not in had), cycle(self.contexts))
+        return [replace(self, contexts=[*islice(spare, each)]) for _ in range(count)]
 
 
 @dataclass
