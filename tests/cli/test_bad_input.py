@@ -8,6 +8,9 @@ import shutil
 
 import pytest
 
+from inn.runs.directory import Run
+from inn.system.errors import InputError
+
 
 @pytest.mark.parametrize(
     "argv, sentence",
@@ -39,6 +42,10 @@ import pytest
         (["train", "--resume", "nowhere"], "'nowhere' is not a run"),
         (["train", "demo", "--resume", "nowhere"], "--resume goes on under the run's own settings"),
         (["train", "--resume", "nowhere", "--seed", "3"], "--resume goes on under the run's own settings"),
+        (["stability", "x", "--seed", "-1"], "--seed must be between 0 and 2^63 - 1, not -1"),
+        (["explain", "x", "--seed", str(2**63)], f"--seed must be between 0 and 2^63 - 1, not {2**63}"),
+        (["explain", "x", "--symbols", str(2**63)], f"--symbols expects a whole number, not {2**63}"),
+        (["generate", "x", "--temperature", ".nan"], "--temperature expects a number, not nan"),
         (["eval"], "RUN is missing"),
         (["eval", "nowhere"], "'nowhere' is not a run"),
         (["generate", "nowhere"], "'nowhere' is not a run"),
@@ -73,7 +80,7 @@ def test_mistakes_on_the_command_line(refused, argv, sentence, tmp_path, monkeyp
         (["--top-k", "0"], "top-k must be at least 1"),
         (["--top-k", "-3"], "top-k must be at least 1"),
         (["--tokens", "-3"], "tokens must be at least 0"),
-        (["--seed", "-3"], "seed must be between 0"),
+        (["--seed", "-3"], "--seed must be between 0 and 2^63 - 1, not -3"),
         (["--unknown", "skpi"], "--unknown cannot be 'skpi'; did you mean 'skip'?"),
         (["--dtype", "half"], "--dtype cannot be 'half'"),
         (["--prompt", "ü"], "the vocabulary of "),
@@ -190,6 +197,36 @@ def test_a_full_disk_in_the_middle_of_a_run_keeps_what_was_saved(inn, refused, s
     monkeypatch.undo()
     assert [p.name for p in run.glob("checkpoints/step-*")] == ["step-00000004"]
     assert inn("train", "--resume", run).code == 0
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["look", "RUN", "--out", "OUT"],
+        ["learn-on", "RUN", "pydoc", "--run", "OUT"],
+        ["grow", "RUN", "--neurons", "1", "--run", "OUT"],
+        ["cut", "RUN", "--neurons", "0", "--out", "OUT"],
+        ["compress-text", "RUN", "pydoc", "OUT"],
+        ["stability", "RUN", "--text", "pydoc", "--plot", "OUT.png"],
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_there_is_work(refused, own_run, argv):
+    """The run lacks its checkpoints: whoever begins says that."""
+    shutil.rmtree(own_run / "checkpoints")
+    out = str(own_run / "config.yaml/new")
+    sentence = refused(*(a.replace("RUN", str(own_run)).replace("OUT", out) for a in argv))
+    assert sentence.startswith(f"cannot write '{out}"), sentence
+
+
+def test_commands_to_go_on_with_can_be_pasted(capsys, tmp_path):
+    from inn.cli.display import tell_what_next
+
+    run = tmp_path / "two words"
+    tell_what_next(str(run), {"status": "done", "floors": {}})
+    assert f"inn eval '{run}'" in capsys.readouterr().out
+    run.write_text("")
+    with pytest.raises(InputError, match=f"inn train --resume '{run}'"):
+        Run.check_free(run)
 
 
 def test_a_folder_that_may_not_be_written(refused, small, corpus, tmp_path):

@@ -92,6 +92,9 @@ def test_dense_layers_for_others(decoder, tmp_path, capsys):
         (["--keep", "1.5"], "keep must be above 0 and at most 1, not 1.5"),
         (["--keep", "1"], "with --keep 1 every projection had better stay a dense weight; keep less"),
         (["--plan", "sdv"], "unknown plan 'sdv'; did you mean 'svd'?"),
+        (["--plan", "cachee"], "unknown plan 'cachee'; did you mean 'cache'?"),
+        (["--plan", "neurons", "--tune", "1"], "train neuronal groups, and plan 'neurons' makes none"),
+        (["--keep", "1", "--bits", "4", "--tune", "1"], "train neuronal groups, and --keep 1 makes none"),
         (["--plan", "q-k-{x}"], "names the projection 'x', and this model has d, g, k, o, q, u, v"),
         (["--roles", "qx"], "unknown projection 'x'"),
         (["--rows", "400"], "400 rows of 32 need 12,800"),
@@ -112,10 +115,24 @@ def test_dense_layers_for_others(decoder, tmp_path, capsys):
 def test_mistakes_are_one_sentence_and_leave_nothing(decoder, tmp_path, capsys, more, says):
     out = tmp_path / "small"
     assert main(words(decoder, *more, out=str(out))) == 2
-    error = capsys.readouterr().err
+    told, error = capsys.readouterr()
     assert says in error
     assert error.count("\n") == 1
+    assert not told or "--tune" not in more  # no work was begun
     assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_takes_no_states_is_refused_before_there_is_work(decoder, tmp_path, capsys):
+    fused = transformers.GPT2Config(
+        vocab_size=600, n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
+    )
+    transformers.GPT2LMHeadModel(fused).save_pretrained(tmp_path / "model")
+    transformers.AutoTokenizer.from_pretrained(decoder / "model").save_pretrained(tmp_path / "model")
+    (tmp_path / "text").write_bytes((decoder / "text").read_bytes())
+    assert main(words(tmp_path, "--plan", "cache", out=str(tmp_path / "small"))) == 2
+    told, error = capsys.readouterr()
+    assert "has keys and values in one layer" in error
+    assert not told
 
 
 def test_no_model_no_text_no_place(decoder, tmp_path, capsys):

@@ -62,6 +62,7 @@ def test_a_task_that_counts_becomes_an_automaton(inn, tmp_path):
     assert "automaton of 1 state:" in inn("explain", tmp_path / "parity", "--symbols", 512).out
 
 
-def test_what_cannot_be_explained_is_refused(inn, refused, run):
+def test_what_cannot_be_explained_is_refused(refused, run, monkeypatch):
+    monkeypatch.delattr("inn.analysis.rules.runs.explain_run")  # all is refused before there is work
     assert refused("explain", run, "--leaves", 1) == "--leaves must be at least 2, not 1"
     assert refused("explain", run, "--neuron", 7, "--symbols", 256) == "there is no neuron 7 among 2; the first is 0"

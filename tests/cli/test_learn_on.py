@@ -48,6 +48,8 @@ def test_a_run_learns_on_and_reads_each_text_with_the_right_part(inn, own_run, t
 def test_mistakes_are_named_and_leave_nothing(refused, own_run, tmp_path, other):
     new, short = tmp_path / "new", tmp_path / "short.txt"
     short.write_text("the graph of neurons " * 20)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff" * 2000)
     for argv, sentence in (
         ((own_run, "--run", new), "name at least one FILE"),
         ((own_run, other), "--run is missing"),
@@ -55,7 +57,8 @@ def test_mistakes_are_named_and_leave_nothing(refused, own_run, tmp_path, other)
         ((own_run, other, "--run", new, "--novelty", "some"), "--novelty is calibrated, or a number"),
         ((own_run, other, "--run", new, "--neurons", "0", "--unknown", "skip"), "neurons must be at least 1"),
         ((own_run, short, "--run", new), "takes 32 times 256"),
-        ((own_run, other, "--run", new), "lacks 'z'"),
+        ((own_run, other, "--run", new), "lacks 'z' (U+007A), at position 0; leave it out, or use --unknown skip"),
+        ((own_run, binary, "--run", new), "cannot be decoded; convert it, or give a run that reads bytes"),
         ((own_run, tmp_path / "none", "--run", new), "none"),
         ((tmp_path / "none", other, "--run", new), "is not a run"),
     ):

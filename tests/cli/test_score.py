@@ -122,6 +122,7 @@ def test_thresholds_set_the_exit_code(inn, trained, text):
         (["nowhere"], "'nowhere' is not a run"),
         (["RUN", "nowhere.txt"], "cannot read nowhere.txt: there is no such file"),
         (["RUN", "."], "cannot read .: Is a directory"),
+        (["RUN", "-", "a.txt", "-"], "- is given twice, and a pipe is read once"),
         (["RUN", "--format", "jsnl"], "--format cannot be 'jsnl'; did you mean 'jsonl'?"),
         (["RUN", "--of", "lines"], "--of cannot be 'lines'; did you mean 'line'?"),
         (["RUN", "--threshold", "nan"], "--threshold expects a number or null, not 'nan'"),

@@ -82,8 +82,6 @@ def parse(argv: list[str]) -> Namespace:
     one_of("--unknown", args.unknown, "error", "skip")
     if args.symbols < 256:
         raise InputError(f"--symbols must be at least 256, not {args.symbols}")
-    if not 0 <= args.seed < 2**63:
-        raise InputError(f"--seed must be between 0 and 2^63 - 1, not {args.seed}")
     return args
 
 

@@ -95,10 +95,11 @@ def show(run: str, summary: dict[str, Any], device: str) -> None:
         command = shlex.join(["inn", "look", run, "--live"])
         tell_look(write_look(run, None, default_out(run), command, live=True, plainly=True))
     out.print("\nWhat to try next", style="bold")
+    named = shlex.quote(run)
     ideas = {
-        f"inn play {run}": "type, watch the neurons, silence some",
-        f"inn analyze {run}": "what each neuron encodes, and its ablation",
-        f"inn generate {run} --prompt 'A class '": "generate text",
+        f"inn play {named}": "type, watch the neurons, silence some",
+        f"inn analyze {named}": "what each neuron encodes, and its ablation",
+        f"inn generate {named} --prompt 'A class '": "generate text",
         "inn train demo --run runs/lstm --model.kind lstm": "a baseline of the same size, on the same text",
         "inn train demo --run runs/silent --model.router none": "the same neurons without messages",
         "inn train demo --run runs/mine --data.corpus file:PATH": "your own text",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -256,6 +257,7 @@ def train_run(settings: Settings | None, run: str, *, json: bool = False, sample
 
 def tell_what_next(run: str, summary: dict[str, Any]) -> None:
     """Where the run is, and what to do with it."""
+    run = shlex.quote(run)
     if summary["status"] == "stopped":
         print(f"stopped at step {summary['step']:,} of {summary['steps']:,}; go on with: inn train --resume {run}")
         return

@@ -22,6 +22,11 @@ def main(argv: list[str]) -> int:
     """Run `inn explain`."""
     args = parse(argv)
     needs_run(args.run)
+    from inn.runs.directory import Run
+
+    neurons = getattr(Run(args.run).model_config(), "neurons", None)
+    if None not in (args.neuron, neurons) and args.neuron >= neurons:
+        raise InputError(f"there is no neuron {args.neuron} among {neurons}; the first is 0")
     from inn.analysis.rules.runs import explain_run
     from inn.cli.display import reporting
 
@@ -29,8 +34,6 @@ def main(argv: list[str]) -> int:
         facts = explain_run(
             args.run, symbols=args.symbols, leaves=args.leaves, seed=args.seed, device=args.device, report=report
         )
-    if args.neuron is not None and args.neuron >= facts["neurons"]:
-        raise InputError(f"there is no neuron {args.neuron} among {facts['neurons']}; the first is 0")
     if args.json:
         print_json(facts)
     else:
@@ -53,7 +56,7 @@ def parse(argv: list[str]) -> Namespace:
     parser.option("--device", default="auto", help="auto, cpu, cuda (or cuda:1, ...) or mps.")
     parser.flag("--json", JSON_HELP)
     args = parser.parse(argv)
-    for name, least in (("symbols", 256), ("leaves", 2), ("seed", 0), ("neuron", 0)):
+    for name, least in (("symbols", 256), ("leaves", 2), ("neuron", 0)):
         if getattr(args, name) is not None and getattr(args, name) < least:
             raise InputError(f"--{name} must be at least {least}, not {getattr(args, name)}")
     return args

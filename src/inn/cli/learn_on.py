@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def main(argv: list[str]) -> int:
         held=args.held,
         seed=args.seed,
     )
-    write_run(grown, own, args.run, " ".join(["inn", "learn-on", *argv]))
+    write_run(grown, own, args.run, shlex.join(["inn", "learn-on", *argv]))
     facts = {"from": args.source, "run": args.run, **log.to_dict(), "before": model.num_parameters}
     if args.json:
         print_json(facts)
@@ -120,6 +121,6 @@ def _show(facts: dict[str, Any]) -> None:
     out.print(
         f"\nfinal average {facts['average']:.3f}, backward transfer {facts['backward_transfer']:+.3f}, forward "
         f"transfer {facts['forward_transfer']:+.3f} (above 0: better)\n"
-        f"wrote {facts['run']}; now try\n  inn eval {facts['run']}",
+        f"wrote {facts['run']}; now try\n  inn eval {shlex.quote(facts['run'])}",
         soft_wrap=True,
     )

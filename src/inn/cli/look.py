@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, needs_run, one_of, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
+from inn.system.files import check_place
 
 USAGE = "inn look RUN [RUN2] [--text FILE] [--symbols N] [--out page.html] [--live] [--open]"
 SYMBOLS = 2000
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
     out = Path(args.out) if args.out else default_out(args.run, args.run2)
     if out.is_dir():
         raise InputError(f"--out '{out}' is a folder; name a file in it, {out / 'page.html'}")
+    check_place(out)
     options = {"text": args.text, "symbols": args.symbols, "unknown": args.unknown, "live": args.live}
     facts = write_look(args.run, args.run2, out, shlex.join(["inn", "look", *argv]), **options)
     if args.json:

@@ -18,8 +18,17 @@ from inn.system.errors import InputError
 
 _OF_A_CHECKOUT = {"study": "studies", "bench": "benchmarks"}
 
-_TAKE_UNKNOWN = ("analyze", "generate", "look", "score")
-"""Commands that have an option `--unknown`."""
+_ADVICE = {
+    "leave it out, or use --unknown skip": (
+        "take it out of the text",
+        ("analyze", "generate", "learn-on", "look", "score"),
+    ),
+    "use --data.vocabulary bytes": (
+        "convert it, or give a run that reads bytes",
+        ("compress-text", "demo", "info", "sweep", "train", "upcycle"),
+    ),
+}
+"""Remedies that are options: what is said in their place, and the commands that have them."""
 
 # What the machine refuses is no fault of the program's, and no traceback would help.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}
@@ -48,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except InputError as error:
         sentence = str(error)
-        if argv[0] not in _TAKE_UNKNOWN:
-            sentence = sentence.replace("leave it out, or use --unknown skip", "take it out of the text")
+        for option, (instead, known) in _ADVICE.items():
+            sentence = sentence if argv[0] in known else sentence.replace(option, instead)
         return _refuse(sentence)
     except BrokenPipeError:
         _let_go_of_stdout()

@@ -124,6 +124,8 @@ def parse(argv: list[str]) -> Namespace:
     if args.key is not None:
         finder(args.key)
     args.files = args.files or ["-"]
+    if args.files.count("-") > 1:
+        raise InputError("- is given twice, and a pipe is read once; name each text once")
     if args.follow and (len(args.files) > 1 or args.files == ["-"]):
         raise InputError("--follow reads one file as it grows; a pipe is read for as long as it lasts without it")
     return args

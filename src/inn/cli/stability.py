@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, console, is_run, law, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
+from inn.system.files import check_figure
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +60,8 @@ def parse(argv: list[str]) -> Namespace:
     for name in ("blocks", "length"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name} must be at least 1, not {getattr(args, name)}")
+    if args.plot is not None:
+        check_figure(args.plot)
     return args
 
 

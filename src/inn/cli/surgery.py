@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join, quote
 from typing import Any
 
 from jsonargparse import Namespace
@@ -12,6 +13,7 @@ from jsonargparse import Namespace
 from inn.cli.common import JSON_HELP, console, print_json
 from inn.config.parser import OptionParser
 from inn.system.errors import InputError
+from inn.system.files import check_free
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Command:
         own = runs[0]
         if self.writes == "run":
             Run.check_free(args.run)
-        elif Path(args.out).exists():
-            raise InputError(f"'{args.out}' exists already; give a new file by --out")
+        else:
+            check_free(args.out)
         from inn.runs.load import load
         from inn.surgery.runs import measured, write_run
 
@@ -62,7 +64,7 @@ class Command:
                 facts["beside"] = [measured(m, run, args.symbols) for m, run in zip(models[1:], runs[1:])]
             facts |= {when: measured(m, own, args.symbols) for when, m in (("before", model), ("after", made))}
             moments, facts["optimiser"] = _moments(operation, models, made, runs)
-            write_run(made, own, args.run, " ".join(["inn", self.name, *argv]), moments)
+            write_run(made, own, args.run, join(["inn", self.name, *argv]), moments)
         if args.json:
             print_json(facts)
         elif self.writes == "out":
@@ -242,7 +244,7 @@ def _show_organ(facts: dict[str, Any]) -> None:
     console().print(
         f"{what} {', '.join(map(str, facts[what]))} of {facts['from']}: {facts['numbers']:,} numbers, {share:.0%} of "
         f"its {facts['donor_parameters']:,}\nwrote {facts['organ']}; now try\n"
-        f"  inn graft RUN {facts['organ']} --run NEW",
+        f"  inn graft RUN {quote(facts['organ'])} --run NEW",
         soft_wrap=True,
     )
 
@@ -275,7 +277,8 @@ def _show(facts: dict[str, Any]) -> None:
         known = f"{optimiser['share']:.0%} of the numbers"
         goes_on = f"the optimiser goes on from step {optimiser['steps']:,}, with moments of {known}"
     out.print(
-        f"wrote {facts['run']} ({goes_on}); now try\n  inn train --from {facts['run']} --run {facts['run']}-trained",
+        f"wrote {facts['run']} ({goes_on}); now try\n"
+        f"  inn train --from {quote(facts['run'])} --run {quote(facts['run'] + '-trained')}",
         soft_wrap=True,
     )
 

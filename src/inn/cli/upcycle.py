@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 from jsonargparse import Namespace
@@ -20,11 +21,12 @@ def main(argv: list[str]) -> int:
     if args.json:
         print_json(facts)
         return 0
+    run = quote(args.run)
     print(
         f"{facts['neurons']} neurons ({facts['weights']} weights, router {facts['router']}), "
         f"{facts['parameters']:,} parameters, {facts['vocabulary']:,} symbols: for now they compute what "
-        f"{args.mamba_dir} does\nthe run is in {args.run}; now try\n  inn generate {args.run} --prompt 'The '\n"
-        f"  inn train --from {args.run} --run {args.run}-tuned --data.corpus file:PATH --train.lr 1e-4"
+        f"{args.mamba_dir} does\nthe run is in {args.run}; now try\n  inn generate {run} --prompt 'The '\n"
+        f"  inn train --from {run} --run {quote(args.run + '-tuned')} --data.corpus file:PATH --train.lr 1e-4"
     )
     return 0
 

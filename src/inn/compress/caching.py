@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from inn.compress.blocks import find_blocks, is_linear, weight_of
+from inn.compress.blocks import Projection, find_blocks, is_linear, weight_of
 from inn.compress.calibrate import Stream, joint_importances
 from inn.compress.passes import StageReport
 from inn.compress.replace import put_states
@@ -50,14 +50,7 @@ def compress_cache(
 
 def _compress(model: nn.Module, rows: Tensor, keep: float, report: StageReport) -> Outcome:
     outcome = Outcome(coverage=coverage(model, rows, "kv", keep))
-    blocks = {b: p for b, p in find_blocks(model).items() if b.role in "kv"}
-    groups = [(Block(i, "k"), Block(i, "v")) for i in sorted({b.layer for b in blocks})]
-    if any(b not in blocks or not is_linear(model.get_submodule(blocks[b].path)) for g in groups for b in g):
-        raise InputError(f"{type(model).__name__} has no keys and values in every layer to share states")
-    if len({blocks[b].path for g in groups for b in g}) < len(blocks):
-        raise InputError(
-            f"{type(model).__name__} has keys and values in one layer; a latent cache is for separate ones"
-        )
+    blocks, groups = pairs_of(model)
     outputs = max(sum(len(weight_of(model, blocks[b])) for b in g) for g in groups)
     few = rows[:: max(1, rows.numel() // (_SEEN * outputs))]
     minded = joint_importances(
@@ -83,6 +76,19 @@ def _compress(model: nn.Module, rows: Tensor, keep: float, report: StageReport) 
         outcome.groups.append((group, rank))
         outcome.lost |= dict.fromkeys(group, lost(states, [weights[i]], [moments[i]])[0])
     return outcome
+
+
+def pairs_of(model: nn.Module) -> tuple[dict[Block, Projection], list[tuple[Block, Block]]]:
+    """Where keys and values are, and those of each layer; `InputError` for a model whose cache takes no states."""
+    blocks = {b: p for b, p in find_blocks(model).items() if b.role in "kv"}
+    groups = [(Block(i, "k"), Block(i, "v")) for i in sorted({b.layer for b in blocks})]
+    if any(b not in blocks or not is_linear(model.get_submodule(blocks[b].path)) for g in groups for b in g):
+        raise InputError(f"{type(model).__name__} has no keys and values in every layer to share states")
+    if len({blocks[b].path for g in groups for b in g}) < len(blocks):
+        raise InputError(
+            f"{type(model).__name__} has keys and values in one layer; a latent cache is for separate ones"
+        )
+    return blocks, groups
 
 
 def share(found: list[Tensor], keep: float) -> list[int]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import inn.compress.run
 from inn.compress.blocks import find_blocks, neuronal, weight_of
-from inn.compress.caching import compress_cache
+from inn.compress.caching import compress_cache, pairs_of
 from inn.compress.calibrate import rows_of
 from inn.compress.decoder import DTYPES, NO_FRAME, Frame, encoder, find_decoder, frame_of, open_decoder, weight_bytes
 from inn.compress.healing import RECIPES, heal
@@ -115,7 +115,13 @@ def run(
 
     lookup("dtype", dtype, dict.fromkeys(("auto", *DTYPES)))
     lookup("recipe", recipe, RECIPES)
-    there, on, how = find_decoder(model), _device(device), named_plan("kv" if plan == CACHE else plan)
+    there, on = find_decoder(model), _device(device)
+    how = named_plan("kv") if plan == CACHE else named_plan(plan, (CACHE,))
+    if heal_on is not None and recipe == "ngc" and (how.topology == "none" or (bits is not None and keep == 1)):
+        made = f"plan '{plan}'" if how.topology == "none" else "--keep 1"
+        raise InputError(
+            f"--tune and recipe 'ngc' train neuronal groups, and {made} makes none; use --heal with another recipe"
+        )
     if bits is not None and dense:
         raise InputError("dense layers of few bits are no ordinary ones; leave out --dense, or --bits")
     if plan == CACHE and roles is not None:
@@ -131,6 +137,8 @@ def run(
         text, scored = texts(calibrate, evaluate, encoder(tokenizer), length, windows, frame)
         lessons = None if heal_on is None else torch.as_tensor(file_symbols(heal_on, encoder(tokenizer)))
         blocks = find_blocks(made)
+        if plan == CACHE:
+            pairs_of(made)
         drawn = rows_of(text, rows, length, seed, frame)
         numbers = {block: weight_of(made, p).numel() for block, p in blocks.items()}
         counted = score_by_layer if stream else score

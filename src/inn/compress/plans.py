@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from inn.compress.topologies import ROLES, TOPOLOGIES
@@ -67,8 +68,8 @@ PLANS = {
 """Plans that have a name; the published ones as published. Any topology is one too."""
 
 
-def named_plan(name: str) -> CompressionPlan:
-    """A plan by its name or its topology.
+def named_plan(name: str, also: Iterable[str] = ()) -> CompressionPlan:
+    """A plan by its name or its topology; `also`: names that the error for any other lists beside the plans'.
 
     >>> named_plan("svd-llm").weigh, named_plan("qk-v").topology
     ('moments', 'qk-v')
@@ -77,4 +78,4 @@ def named_plan(name: str) -> CompressionPlan:
         return PLANS[name]
     if name in TOPOLOGIES or set(name) <= {*ROLES, "-", "|"} or "{" in name:
         return CompressionPlan(name)
-    return lookup("plan", name, PLANS)
+    return lookup("plan", name, {**PLANS, **dict.fromkeys(also)})

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from docstring_parser import parse_from_object
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from inn.config.checks import expects
+from inn.config.checks import expects, fits
 from inn.config.parts import Options, option_names, options_of, parts_of
 from inn.registry import Kinds
 from inn.system.errors import InputError, nearest
@@ -206,6 +206,11 @@ class OptionParser(ArgumentParser):
         except Exception as error:  # what reads the values is as general as YAML
             raise InputError(f"a value of {self.prog} cannot be read ({type(error).__name__}: {error})") from None
         for name, value in vars(args).items():  # of sections the settings check the values
+            option = self._called.get(name, f"--{name.replace('_', '-')}")
+            if option == "--seed" and value is not None and not 0 <= value < 2**63:
+                raise InputError(f"--seed must be between 0 and 2^63 - 1, not {value}")
+            if option in self._types and value is not None and not fits(value, self._types[option]):
+                raise InputError(f"{option} expects {expects(self._types[option])}, not {value}")
             for text in value if isinstance(value, list) else [value]:
                 if isinstance(text, str) and ("\0" in text or (not text and self.get_default(name) != "")):
                     shown = self._shown.get(name, f"--{name.replace('_', '-')}")

@@ -42,6 +42,8 @@ NEAR = 400
 """Symbols further on, at most, where the passage may begin so that it begins with a sentence."""
 _BYTES = 64
 """Bytes of a file that are read for each symbol of the passage."""
+_MOST = 1 << 30
+"""Bytes of a file that are read at most."""
 _BEGINNINGS = [
     re.compile(pattern)
     for pattern in (r"(?<=\n)\n+[ \t]*(?=\S)", r"[.!?][\"')\]’”]*\s+(?=[^\sa-z])|[。！？]+", r"\n+(?=\S)", r"\s+(?=\S)")
@@ -229,7 +231,7 @@ def beginning(text: np.ndarray, near: int, latest: int, vocabulary: Vocabulary) 
 def text_symbols(path: Path, vocabulary: Vocabulary, symbols: int, unknown: str) -> tuple[np.ndarray, bool]:
     """The first symbols of a file, and whether those are all it has; no more of it is read than they may take."""
     with plain_errors(path), path.open("rb") as file:
-        content = file.read(_BYTES * symbols)
+        content = file.read(min(_BYTES * symbols, _MOST))
         whole = not file.read(1)
     given = content if vocabulary.boundary == "bytes" else _decoded(path, content, whole)
     if vocabulary.kind == "characters" and unknown == "error":  # what is not shown need not be known

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -18,6 +19,7 @@ from inn.runs.trained import hint, located
 from inn.system.errors import InputError
 from inn.system.files import (
     RUN,
+    check_place,
     new_folder,
     read_file,
     remove_leftovers,
@@ -66,13 +68,14 @@ class Run:
 
     @staticmethod
     def check_free(path: str | os.PathLike[str]) -> None:
-        """Raise `InputError` when `path` exists already (an empty directory may)."""
+        """Raise `InputError` when `path` exists already (an empty directory may), or cannot be made."""
         path = Path(path)
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise InputError(
-                f"run directory '{path}' exists already; go on with it by `inn train --resume {path}`, "
+                f"run directory '{path}' exists already; go on with it by `inn train --resume {quote(str(path))}`, "
                 "or choose another by --run"
             )
+        check_place(path)
 
     @classmethod
     def create(

@@ -14,7 +14,7 @@ from inn.runs.checkpoint import best, best_step
 from inn.runs.directory import Run
 from inn.runs.history import history
 from inn.system.errors import InputError
-from inn.system.files import FIGURES, write_figure
+from inn.system.files import check_figure, write_figure
 from inn.system.packages import require
 from inn.system.parse import read_json
 
@@ -198,8 +198,7 @@ def draw_curves(runs: Sequence[ListedRun], path: str | Path) -> Path:
     run has a curve.
     """
     path = Path(path)
-    if path.suffix not in FIGURES:
-        raise InputError(f"curves cannot be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
+    check_figure(path)
     Figure = require("matplotlib.figure", "a drawing of curves", "explore").Figure
     runs = [run for run in runs if run.curve]
     texts = sorted({run.text for run in runs})

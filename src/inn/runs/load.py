@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 from inn.config.typed import typed
 from inn.data.dataset import Dataset
@@ -166,5 +167,6 @@ def checkpoint_of(run: Run) -> Path:
         return best
     steps = checkpoints.steps(run.checkpoints)
     if not steps:
-        raise InputError(f"run '{run.path}' has no checkpoint yet; go on with it by `inn train --resume {run.path}`")
+        named = quote(str(run.path))
+        raise InputError(f"run '{run.path}' has no checkpoint yet; go on with it by `inn train --resume {named}`")
     return run.checkpoints / checkpoints.name_of(steps[-1])

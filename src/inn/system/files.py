@@ -95,10 +95,20 @@ def check_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
 
 
+def check_place(path: str | Path) -> None:
+    """Raise `InputError` where the system would refuse to make `path`, before there is work to lose; makes nothing."""
+    with writing(path):
+        place = Path(path).absolute().parent
+        while not place.exists():
+            place = place.parent
+        tempfile.TemporaryFile(dir=place).close()
+
+
 def check_free(path: str | Path) -> None:
-    """Raise `InputError` where a file to be written is there already."""
+    """Raise `InputError` where a file to be written is there already, or cannot be."""
     if Path(path).exists():
         raise InputError(f"'{path}' exists already; remove it, or choose another name")
+    check_place(path)
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -139,10 +149,16 @@ def atomic_file(path: Path, place: Place = CHOSEN) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
+def check_figure(path: str | Path) -> None:
+    """Raise `InputError` where no figure can be written to `path`: for its ending, or its place."""
+    if Path(path).suffix not in FIGURES:
+        raise InputError(f"nothing can be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
+    check_place(path)
+
+
 def write_figure(figure: Any, path: Path, **options: Any) -> None:
     """Write a figure of Matplotlib's wholly or not at all, as the ending of `path` says: .png, .svg or .pdf."""
-    if path.suffix not in FIGURES:
-        raise InputError(f"nothing can be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
+    check_figure(path)
     with atomic_file(path) as file:
         figure.savefig(file, format=path.suffix[1:], **options)
 
