@@ -194,7 +194,8 @@ def test_a_basis_is_what_its_definition_says():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     x = torch.randn(150, 3, dtype=torch.float64)
-    basis = interaction_basis(model, round=2, data=x)  # a linear end: J is its weight
+    with torch.inference_mode():
+        basis = interaction_basis(model, round=2, data=x)  # a linear end: J is its weight
     with torch.no_grad():
         f = model[1](model[0](x))
     jacobian = model[2].weight.detach() @ basis.back

@@ -106,6 +106,9 @@ def test_mistakes():
     for times in ([2, 1], [], [0, 1], [1, 500]):
         with pytest.raises(InputError, match="must rise within the 200 symbols"):
             decay(made, x, state, [0], times)
+    for measure in (lambda x: decay(made, x, state, [0], [1]), lambda x: time_constants(made, x)):
+        with pytest.raises(InputError, match=r"neurons take in \[batch, time, 3, 8\], not"):
+            measure(x[:, :, 0])
     with pytest.raises(InputError, match="no 'memory' in the state; its parts"):
         decay(made, x, state, [0], [1], part="memory")
 

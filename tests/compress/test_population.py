@@ -34,8 +34,9 @@ def low_rank(model, rank):
 
 
 def test_states_that_suffice_lose_nothing():
-    model = low_rank(separate(), 6)
+    model, draws = low_rank(separate(), 6), torch.get_rng_state()
     small, lost = communal(model, text(), 0.35)
+    assert torch.equal(torch.get_rng_state(), draws)
     assert small.config.communal_states >= 6
     assert max(lost.values()) < 1e-10
     torch.testing.assert_close(small(text(2))[0], model(text(2))[0], atol=1e-4, rtol=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,11 @@ def learned():
     model = model_of(first)
     before = {name: t.clone() for name, t in model.state_dict().items()}
     stream = [first, text(1, 2), second, text(4, 3), text(1, 4)]
-    return model, before, stream, *learn_on(model, stream, neurons=2, data=DATA, train=TRAIN, held=0, **SIZES)
+    draws = torch.get_rng_state()
+    with torch.inference_mode():
+        made = learn_on(model, stream, neurons=2, data=DATA, train=TRAIN, held=0, **SIZES)
+    assert torch.equal(torch.get_rng_state(), draws)
+    return model, before, stream, *made
 
 
 def test_an_organ_grows_for_what_is_new_and_for_nothing_else(learned):
@@ -128,6 +133,8 @@ def test_what_was_there_stays_bit_for_bit_with_every_router(fields, optimizer):
     torch.testing.assert_close(new(tokens)[0], model(tokens)[0], atol=1e-5, rtol=1e-5)
     new.descriptors.forced = 1
     assert not torch.allclose(new(tokens)[0], model(tokens)[0], atol=1e-3), moved
+    half = copy.deepcopy(new).bfloat16()
+    assert (half(tokens)[0] - new(tokens)[0]).abs().max() < 0.3
     # without organs it is the old model again, to the bit
     again = keep(new, neurons=[0, 1, 2])
     for name, t in model.state_dict().items():

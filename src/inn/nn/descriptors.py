@@ -99,7 +99,8 @@ class Descriptors(nn.Module):
     def errors(self, x: Tensor) -> Tensor:
         """The error of every descriptor at each step, `[..., K]`, of what it looks at, `[..., F]`."""
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        return torch.stack([error(x, *one) for one in zip(self.center, self.scale, self.directions, self.offset)], -1)
+        own = (t.to(x.dtype) for t in (self.center, self.scale, self.directions, self.offset))
+        return torch.stack([error(x, *one) for one in zip(*own)], -1)
 
     def initial_state(self, batch: int) -> Parts:
         """Nothing read yet."""

@@ -24,6 +24,7 @@ Maps = dict[str, list[Tensor]]
 """A tensor per neuron, by the path of a map."""
 
 
+@torch.random.fork_rng(devices=[])
 @torch.no_grad()
 def communal(
     model: INN, rows: Tensor, keep: float = 0.6, *, report: Callable[[int, int], None] = lambda done, of: None

@@ -14,6 +14,7 @@ from inn.data.examples import Examples
 from inn.models.inn import INN
 from inn.models.signal_graph import SignalGraph
 from inn.nn.descriptors import NAMES, Descriptors
+from inn.nn.modes import learns
 from inn.nn.topology.base import learned
 from inn.registry import READOUTS
 from inn.surgery.neurons import freeze_old
@@ -35,6 +36,8 @@ Report = Callable[[StreamLog], None]
 
 
 @typed
+@learns
+@torch.random.fork_rng(devices=[])
 def learn_on(
     model: Any,
     stream: Sequence[Any],
@@ -161,19 +164,18 @@ def _with_organ(
     sizes: Mapping[str, int],
 ) -> Any:
     """A model with one organ more, trained on a domain; nothing else of it has changed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        plan = more(model, neurons, memory, seed, organ=True)
-        plan.config = replace(plan.config, readout=replace(plan.config.readout, **sizes))
-        new = rebuilt(model, plan)
-        for k, one in enumerate(known):
-            new.descriptors.put(k, **vars(one))
-        own = [i for i, n in enumerate(new.config.read) if n in organs_of(new.config)[-1]]
-        with torch.no_grad():
-            new.norm.gain[own] = 1.0  # it answers for itself alone, and need not begin silent
-        freeze_old(model, new, plan.neurons, unheard=True)
-        new.descriptors.forced = len(known)
-        train_on(new, domain, data, train)
+    torch.manual_seed(seed)
+    plan = more(model, neurons, memory, seed, organ=True)
+    plan.config = replace(plan.config, readout=replace(plan.config.readout, **sizes))
+    new = rebuilt(model, plan)
+    for k, one in enumerate(known):
+        new.descriptors.put(k, **vars(one))
+    own = [i for i, n in enumerate(new.config.read) if n in organs_of(new.config)[-1]]
+    with torch.no_grad():
+        new.norm.gain[own] = 1.0  # it answers for itself alone, and need not begin silent
+    freeze_old(model, new, plan.neurons, unheard=True)
+    new.descriptors.forced = len(known)
+    train_on(new, domain, data, train)
     new.eval()
     return rebuilt(new, fewer(new, [*range(new.config.neurons)]))  # without the hooks that held the rest still
 

@@ -42,6 +42,7 @@ def decay(
 
     Raises `InputError` for a single stream, for times that do not rise or go beyond T, and for a state without `part`.
     """
+    _check(graph, x)
     B = x.shape[0]
     if B < 2:
         raise InputError("a state is exchanged with another stream's; give at least 2 streams")
@@ -138,6 +139,7 @@ def time_constants(graph: Graph, x: Tensor, state: State | None = None) -> Tenso
 
     Each memory tells its own over what it takes in of `x` `[B, T, N, D]`; see `Mamba.time_constants`.
     """
+    _check(graph, x)
     found: list[Tensor | None] = []
 
     def note(module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -153,6 +155,13 @@ def time_constants(graph: Graph, x: Tensor, state: State | None = None) -> Tenso
     if not found or any(t is None for t in found):
         return None
     return torch.stack([t for t in found if t is not None], 1).flatten(1)
+
+
+def _check(graph: Graph, x: Tensor) -> None:
+    """Raise `InputError` where `x` is not what a graph's neurons take in, `[B, T, N, D]`."""
+    n, d = graph.config.neurons, graph.config.width
+    if x.ndim != 4 or x.shape[2:] != (n, d):
+        raise InputError(f"neurons take in [batch, time, {n}, {d}], not {list(x.shape)}; graph.distribute makes it")
 
 
 def spectrum(constants: Tensor) -> list[list[float]]:

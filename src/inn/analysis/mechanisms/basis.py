@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inn.models.inn import INN
 from inn.nn.graph import Graph
-from inn.nn.modes import device_of
+from inn.nn.modes import device_of, learns
 from inn.nn.roles import sensed
 from inn.system.errors import InputError
 
@@ -61,6 +61,7 @@ class Basis:
         return Basis(self.mean, self.into[:count], self.back[:, :count], self.importance[:count], self.edges[:, :count])
 
 
+@learns
 def interaction_basis(model: nn.Module, *, round: int, data: Tensor) -> Basis:
     """The basis of what goes into a round of a graph, or into a module of a sequence.
 
