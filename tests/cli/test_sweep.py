@@ -60,6 +60,8 @@ def test_mistakes(refused, here, tmp_path, options, sentence):
 def test_mistakes_in_the_space(refused, here, tmp_path):
     assert refused("sweep", "study-smoke").startswith("SPACE is missing")
     assert refused("sweep", "study-smoke", "none.yaml").startswith("cannot read none.yaml")
+    (tmp_path / "config.yaml").write_text("")
+    assert refused(*here, "--run", tmp_path).startswith(f"'{tmp_path}' is a run, and a sweep makes runs in a folder")
     (tmp_path / "space.yaml").write_text("train.lrr: [1]")
     assert refused(*here) == "unknown field 'train.lrr'; did you mean 'lr'?"
 

@@ -108,7 +108,8 @@ def plan_sweep(
         topologies: search for a wiring, too: a program of rings, stars, cliques and copies (`inn.sweep.programs`).
 
     Raises `InputError` for a recipe or overrides that mean nothing, a setting that is both given and searched, an
-    unknown sampler, and wirings of a model without a topology, or whose neurons or topology are searched themselves.
+    unknown sampler, a folder that is a run itself, and wirings of a model without a topology, or whose neurons or
+    topology are searched themselves.
     """
     if sampler not in SAMPLERS:
         raise InputError(f"there is no sampler '{sampler}'{nearest(sampler, SAMPLERS)}")
@@ -121,6 +122,8 @@ def plan_sweep(
         programs = programs_of(config.model, space.names, overrides)
         space = Space({**space.parts, **programs.space().parts}, {**space.when, **programs.space().when})
     folder = Path(folder)
+    if (folder / "config.yaml").is_file():
+        raise InputError(f"'{folder}' is a run, and a sweep makes runs in a folder; choose another by --run")
     name = f"{short_name(recipe)}-{_digest(config, space, sampler)}"
     kept = storage or _own_storage(folder)
     return SweepPlan(recipe, tuple(overrides), space, trials, folder, kept, name, pruner, sampler, programs)
