@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import fields, is_dataclass
 from math import prod
@@ -24,6 +26,8 @@ _MODULES = 200_000
 """Modules that are made within a minute or two."""
 _SMALL = 1 << 31
 """A model whose three largest numbers have a product below this is not estimated before it is built."""
+_TINY = 1 << 22
+"""The same, of one that is made sooner than on the device `meta`, where PyTorch draws its numbers in Python."""
 
 
 class Size(NamedTuple):
@@ -52,6 +56,27 @@ def build_model(config: Any) -> SequenceModel:
     return MODELS[kind](config)
 
 
+@contextmanager
+def outlines(config: Any) -> Iterator[None]:
+    """Models of this configuration, or of a size like it, are made here for their shapes; no random number is used up.
+
+    They are on the device `meta`, or on the CPU where they are so small that this is faster.
+
+    >>> from inn.config.assemble import model_config
+    >>> with outlines(config := model_config("lstm", vocab=27, width=16)):
+    ...     model = build_model(config)
+    >>> len(model.state_dict())
+    11
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if _largest(config) < _TINY else "meta"):
+        yield
+
+
+def _largest(config: Any) -> int:
+    """The product of a configuration's three largest numbers."""
+    return prod(sorted(n for n in dotted(plain(config)).values() if type(n) is int)[-3:])
+
+
 def size_of(config: Any) -> Size:
     """What a model of this configuration takes, without making it: of many rounds or layers two are looked at.
 
@@ -75,7 +100,7 @@ def size_of(config: Any) -> Size:
 
 def _measured(config: Any) -> Size:
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        with outlines(config):
             model = MODELS[config.kind](config)
             return Size(model.num_parameters, model.initial_state(1).bytes, sum(1 for _ in model.modules()))
     except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
@@ -104,8 +129,7 @@ def check_size(config: Any, *, copies: int = 1, streams: int = 1) -> None:
 
     Nothing is refused where the environment variable INN_ANY_SIZE is set.
     """
-    numbers = sorted(n for n in dotted(plain(config)).values() if type(n) is int)[-3:]
-    if os.environ.get(ANY_SIZE) or (copies * streams == 1 and prod(numbers) < _SMALL):
+    if os.environ.get(ANY_SIZE) or (copies * streams == 1 and _largest(config) < _SMALL):
         return
     most = machine_memory()
     size = size_of(config)

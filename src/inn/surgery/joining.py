@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inn.models.build import outlines
 from inn.models.inn import INN
 from inn.models.names import filed
 from inn.nn.graph import Graph
@@ -42,7 +43,7 @@ def separated(model: Any) -> Any:
 
 def common(models: Sequence[Any], config: Any) -> str | None:
     """The first tensor of the graph that is of no neuron and not the same in all models; None where there is none."""
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+    with outlines(config):
         new = type(models[0])(config)
     states, every = [m.state_dict() for m in models], _places(models)
     for name, t in _of_graph(new):

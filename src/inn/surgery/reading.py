@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from inn.config.graph import GraphConfig
+from inn.models.build import outlines
 from inn.models.names import filed
 from inn.nn.graph import Graph
 from inn.registry import READOUTS
@@ -36,7 +37,7 @@ def check_plain(model: nn.Module) -> Any:
             raise InputError(f"this model has no numbers yet ('{filed(name)}' is on device meta); load weights first")
         if type(p) is not nn.Parameter:
             raise InputError(f"'{filed(name)}' is a {type(p).__name__}, and models are taken apart in plain weights")
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+    with outlines(c):
         expected = type(model)(c).state_dict().keys()
     if odd := sorted(model.state_dict().keys() ^ expected):
         raise InputError(
