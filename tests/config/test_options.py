@@ -87,8 +87,18 @@ def other(name: str, default: object) -> object:
     return default + 1 if isinstance(default, int) else default * 2 + 0.1
 
 
+EFFECTS: dict[str, str] = {}
+"""What was found before, by the configuration's text: options of one kind are held against the same model."""
+
+
 def effect(config: object) -> str:
     """What a model of this configuration is and does in training: weights, logits, state, penalties, FLOPs."""
+    if (said := repr(config)) not in EFFECTS:
+        EFFECTS[said] = _effect(config)
+    return EFFECTS[said]
+
+
+def _effect(config: object) -> str:
     torch.manual_seed(0)
     model = inn.build_model(config)
     with torch.no_grad():
