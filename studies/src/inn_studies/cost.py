@@ -236,7 +236,8 @@ def _held(points: list[dict[str, Any]]) -> list[int]:
         return [bytes_of(*each) for each in arguments]
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["inn_benchmarks.memory", "inn.models.build"])
+        # what every step imports, PyTorch's compiler among it, once and not in each process
+        context.set_forkserver_preload(["inn_benchmarks.memory", "inn.models.build", "torch._dynamo"])
     with context.Pool(1, maxtasksperchild=1) as pool:
         return pool.starmap(bytes_of, arguments, chunksize=1)
 
