@@ -163,9 +163,11 @@ def more(
 def _settled(c: Any, fields: dict[str, Any], plan: Plan) -> Plan:
     """The plan with its configuration: each neuron's own contexts, and whether the head can stay tied."""
     if hasattr(c, "recall"):
-        count = plan.neurons.count(None)
-        new = iter(c.recall.of_more(c.neurons, count) if hasattr(c.recall, "of_more") else [c.recall] * count)
-        own = [(next(new), 1, 0) if place is None else (c.recall, c.neurons, place) for place in plan.neurons]
+        own = [(c.recall, c.neurons, i if place is None else place) for i, place in enumerate(plan.neurons)]
+        if hasattr(c.recall, "of_more"):
+            new = [i for i, place in enumerate(plan.neurons) if place is None]
+            for i, options in zip(new, c.recall.of_more(c.neurons, len(new)), strict=True):
+                own[i] = options, 1, 0
         fields["recall"] = recall_of(c.recall, own)
     new = replace(c, **fields)
     if getattr(c, "tied", False) and not _stays_tied(c, new, plan):
