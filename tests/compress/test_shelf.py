@@ -45,7 +45,7 @@ def deeper(decoder, tmp_path_factory):
 )
 def test_it_becomes_what_it_would_in_memory(deeper, decoder, tmp_path, plan, roles, dtype, monkeypatch):
     """Groups of one layer and of two, in one pass and following one another."""
-    monkeypatch.setattr(pipeline, "named_plan", lambda name: replace(named_plan(name), weigh="moments"))
+    monkeypatch.setattr(pipeline, "named_plan", lambda *given: replace(named_plan(*given), weigh="moments"))
     most, hold = [0], Shelf.hold
 
     def counted(self, layers):
