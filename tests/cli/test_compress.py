@@ -122,16 +122,22 @@ def test_mistakes_are_one_sentence_and_leave_nothing(decoder, tmp_path, capsys, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_cache_that_takes_no_states_is_refused_before_there_is_work(decoder, tmp_path, capsys):
-    fused = transformers.GPT2Config(
-        vocab_size=600, n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=0, eos_token_id=0
-    )
-    transformers.GPT2LMHeadModel(fused).save_pretrained(tmp_path / "model")
+ENDS = {"vocab_size": 600, "bos_token_id": 0, "eos_token_id": 0}
+FUSED = transformers.GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=64, **ENDS)
+SLIDING = transformers.MistralConfig(
+    hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+    sliding_window=16, **ENDS,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("config, says", [(FUSED, "has keys and values in one layer"), (SLIDING, "a sliding window")])
+def test_a_cache_that_takes_no_states_is_refused_before_there_is_work(decoder, tmp_path, capsys, config, says):
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
     transformers.AutoTokenizer.from_pretrained(decoder / "model").save_pretrained(tmp_path / "model")
     (tmp_path / "text").write_bytes((decoder / "text").read_bytes())
     assert main(words(tmp_path, "--plan", "cache", out=str(tmp_path / "small"))) == 2
     told, error = capsys.readouterr()
-    assert "has keys and values in one layer" in error
+    assert says in error
     assert not told
 
 

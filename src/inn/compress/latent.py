@@ -81,7 +81,7 @@ class LatentCache(Cache):
     """
 
     def __init__(self, model: nn.Module, rounded: bool = False):
-        attentions = _attentions(model)
+        attentions = attentions_of(model)
         for attention in attentions:
             if not isinstance(attention, LatentAttention):
                 attention.__class__ = _latent(type(attention))
@@ -232,8 +232,8 @@ def _latent(kind: type[nn.Module]) -> type[nn.Module]:
     return type(kind.__name__, (LatentAttention, kind), {"__module__": kind.__module__})
 
 
-def _attentions(model: nn.Module) -> list[nn.Module]:
-    """The attention of every layer of a model that can have the cache."""
+def attentions_of(model: nn.Module) -> list[nn.Module]:
+    """The attention of every layer; raises `InputError` for a model that cannot have a latent cache."""
     config: Any = model.config
     found: list[nn.Module] = []
     for i, layer in enumerate(layers_of(model)[1]):

@@ -23,6 +23,7 @@ from inn.compress.calibrate import rows_of
 from inn.compress.decoder import DTYPES, NO_FRAME, Frame, encoder, find_decoder, frame_of, open_decoder, weight_bytes
 from inn.compress.healing import RECIPES, heal
 from inn.compress.inputs import Rows
+from inn.compress.latent import attentions_of
 from inn.compress.layerwise import score_by_layer
 from inn.compress.measure import described, score, size
 from inn.compress.nested import at_size, nest
@@ -139,6 +140,7 @@ def run(
         blocks = find_blocks(made)
         if plan == CACHE:
             pairs_of(made)
+            attentions_of(made)  # there is nothing to win where no cache keeps the states
         drawn = rows_of(text, rows, length, seed, frame)
         numbers = {block: weight_of(made, p).numel() for block, p in blocks.items()}
         counted = score_by_layer if stream else score
