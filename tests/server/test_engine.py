@@ -186,9 +186,7 @@ def test_streams_end_early_and_leave_the_others_alone(model_of):
     model = model_of(slots=64)
     with Engine(model, streams=3, queue=1) as engine:
         gone = engine.submit(asked(model, "abc", 10**6, seed=1))
-        late = asked(model, "abc", 10**6, seed=2)
-        late.seconds = 0.3
-        late = engine.submit(late)
+        late = engine.submit(asked(model, "abc", 10**6, seed=2))
         talk = asked(model, "abc", 300, seed=3)
         talk.conversation = "one"
         whole = engine.submit(talk)
@@ -197,7 +195,7 @@ def test_streams_end_early_and_leave_the_others_alone(model_of):
         waiting = engine.submit(asked(model, "abc", 5, seed=4))
         with pytest.raises(Full, match="wait already"):
             engine.submit(asked(model, "abc", 5, seed=5))
-        gone.cancelled = True
+        gone.cancelled, late.deadline = True, 0.0
         assert heard(gone)[1].reason == "cancelled"
         assert heard(late)[1].reason == "timeout"
         assert heard(whole)[0] == alone(model, "abc", 300, seed=3)
