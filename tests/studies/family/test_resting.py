@@ -35,7 +35,7 @@ def result(priced=(0.99, 0.2), free=0.9, never=0.06, high=(0.06, 1.0)) -> dict:
 )
 def test_resting_is_judged_by_accuracy_and_by_who_takes_part(measured, missed):
     assert [c.id for c in resting.Resting().criteria(result(**measured)) if c.verdict == "no"] == missed
-    assert "0.05 nats 20% (accuracy 0.99)" in resting.Resting().found(result())
+    assert "0.02 nats 20% (accuracy 0.99)" in resting.Resting().found(result())
 
 
 def test_density_and_warnings_are_those_of_the_run(tmp_path):

@@ -11,10 +11,10 @@ from inn_studies.where.harness import Test, Track
 
 ALWAYS, NEVER, FREE = "all take part, always", "none takes part, ever", "gates, no price"
 PRICED, HIGH, DEAR = "gates, a price", "gates, a high price", "gates, a far higher price"
-PRICES = {FREE: 0.0, PRICED: 0.05, HIGH: 0.3, DEAR: 2.0}
+PRICES = {FREE: 0.0, PRICED: 0.02, HIGH: 0.3, DEAR: 2.0}
 """Nats for a neuron that takes part in all steps, picked after trials at seed 0, on the validation part.
 
-They were 0, 0.03 and 0.1 (1,000 steps), 0.05 (2,000), 0.3 (400) and 2 (600).
+They were 0, 0.03 and 0.1 (1,000 steps), 0.05 (2,000), 0.02 (2,500), 0.3 (400) and 2 (600).
 """
 GRAPH = {
     "kind": "inn",
