@@ -101,7 +101,7 @@ def check_place(path: str | Path) -> None:
         place = Path(path).absolute().parent
         while not place.exists():
             place = place.parent
-        tempfile.TemporaryFile(dir=place).close()
+        Path(tempfile.mkdtemp(dir=place)).rmdir()
 
 
 def check_free(path: str | Path) -> None:
