@@ -151,14 +151,18 @@ def atomic_file(path: Path, place: Place = CHOSEN) -> Iterator[BinaryIO]:
 
 def check_figure(path: str | Path) -> None:
     """Raise `InputError` where no figure can be written to `path`: for its ending, or its place."""
-    if Path(path).suffix not in FIGURES:
-        raise InputError(f"nothing can be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
+    _check_ending(Path(path))
     check_place(path)
+
+
+def _check_ending(path: Path) -> None:
+    if path.suffix not in FIGURES:
+        raise InputError(f"nothing can be drawn into '{path}'; give a name that ends in .png, .svg or .pdf")
 
 
 def write_figure(figure: Any, path: Path, **options: Any) -> None:
     """Write a figure of Matplotlib's wholly or not at all, as the ending of `path` says: .png, .svg or .pdf."""
-    check_figure(path)
+    _check_ending(path)
     with atomic_file(path) as file:
         figure.savefig(file, format=path.suffix[1:], **options)
 

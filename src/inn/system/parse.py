@@ -101,6 +101,9 @@ def check_yaml(text: str) -> None:
         ValueError: where a field is there twice, of which a parser keeps the last.
 
     >>> check_yaml("[1, 2]  # " + "[" * 101)
+    >>> check_yaml("[" * 101)
+    Traceback (most recent call last):
+    RecursionError
     >>> check_yaml("lr: 1\\nlr: 2")
     Traceback (most recent call last):
     inn.system.parse._Twice: line 2: 'lr' is there twice
